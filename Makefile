@@ -1,0 +1,43 @@
+# Two commands do everything on a machine that has Python 3.11+ and make:
+#   make demo   install into .venv and run the overfit test on the built-in sample
+#   make test   install into .venv and run everything that CI runs
+# `make check` is the quick part: lint, types, floors and fast tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test check lint fast slow install clean
+
+# Installs again only when what is to be installed has changed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "saldiag needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(VENV)/.installed
+
+demo: install
+	$(BIN)/saldiag overfit --subset 0.1
+
+check: lint fast
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast: install
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+slow: install
+	$(BIN)/python -m pytest -q -m slow
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Probes touch TensorFlow and return plain numbers; none has a threshold."""

@@ -1,0 +1,1 @@
+"""Renderers draw what was measured and judged; none decides anything."""

@@ -1,0 +1,1 @@
+"""The ground floor: plain data that every other room speaks. Standard library and numpy only."""

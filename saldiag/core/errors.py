@@ -1,0 +1,27 @@
+"""The one exception that a user is meant to see."""
+
+from __future__ import annotations
+
+
+class SaldiagError(Exception):
+    """Something the user can put right: bad input, an unreadable file, a wrong name.
+
+    The message is one line that names the thing, the place and the way out. The command line
+    prints it on stderr without a traceback (``--debug`` shows it) and exits with 2.
+    """
+
+
+class RunError(SaldiagError):
+    """A run directory cannot be created, read or written."""
+
+
+class DataError(SaldiagError):
+    """A data set is missing, empty, damaged or not in a layout that saldiag knows."""
+
+
+class WeightsError(SaldiagError):
+    """A weights file is missing, damaged or belongs to another model."""
+
+
+class ModelError(SaldiagError):
+    """A model cannot be found, built or called."""

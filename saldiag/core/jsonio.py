@@ -1,0 +1,164 @@
+"""Strict JSON and atomic files.
+
+JSON proper has no NaN and no infinity, so both travel as the strings ``"NaN"``, ``"Infinity"`` and
+``"-Infinity"``. Every file is written to a temporary name beside its target and renamed, so a
+killed run leaves the last good file and never half a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import tempfile
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+T = TypeVar("T")
+Array = np.ndarray[Any, Any]
+
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def jsonable(value: Any) -> Any:
+    """Turn dataclasses, tuples, paths and numpy values into what strict JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value) if isinstance(value, (set, frozenset)) else value
+        return [jsonable(item) for item in items]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return _number(float(value))
+    if value is None or isinstance(value, str):
+        return value
+    return str(value)
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def dumps(value: Any, indent: int | None = 2) -> str:
+    """Strict JSON text of ``value``; keys keep their order, so the same value gives the same text."""
+    return json.dumps(jsonable(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def restore(kind: Any, value: Any) -> Any:
+    """Rebuild a value of type ``kind`` (a dataclass, tuple, dict, …) from what JSON held.
+
+    Raises:
+        ValueError: the JSON does not fit the type; the message names the field.
+    """
+    origin = get_origin(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _restore_union(get_args(kind), value)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _restore_dataclass(kind, value)
+    if origin is tuple:
+        return _restore_tuple(get_args(kind), value)
+    if origin is list:
+        return [restore(get_args(kind)[0], item) for item in value]
+    if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, Any]):
+        return {key: restore(get_args(kind)[1], item) for key, item in value.items()}
+    if kind is float:
+        return _SPECIAL[value] if isinstance(value, str) else float(value)
+    if kind is np.ndarray or origin is np.ndarray:
+        return np.asarray([] if value is None else value)
+    return value
+
+
+def _restore_union(kinds: tuple[Any, ...], value: Any) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    concrete = [kind for kind in kinds if kind is not type(None)]
+    if float in concrete and isinstance(value, str) and value in _SPECIAL and str not in concrete:
+        return _SPECIAL[value]
+    return restore(concrete[0], value) if len(concrete) == 1 else value
+
+
+def _restore_tuple(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(restore(kinds[0], item) for item in value)
+    return tuple(restore(kind, item) for kind, item in zip(kinds, value, strict=True))
+
+
+def _restore_dataclass(kind: type[T], value: Any) -> T:
+    hints = get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = set(value) - set(fields)
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}")
+    try:
+        return kind(**{name: restore(hints[name], item) for name, item in value.items()})
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{kind.__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside ``path``; rename it to ``path`` at a clean end, else remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding = None if "b" in mode else "utf-8"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, mode, encoding=encoding) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as a whole or not at all."""
+    with atomic_file(path) as stream:
+        stream.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` as strict JSON, as a whole or not at all."""
+    write_text(path, dumps(value) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read strict JSON from ``path``.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not strict JSON.
+    """
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{path}: {name} is not strict JSON")
+
+    parse: Callable[[str], Any] = refuse
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=parse)

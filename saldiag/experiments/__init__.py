@@ -1,0 +1,1 @@
+"""The overfit test and other runs that train on purpose."""

@@ -1,0 +1,1 @@
+"""What is under diagnosis: models, source lines, recorded warnings."""
