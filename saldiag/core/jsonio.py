@@ -14,7 +14,6 @@ import math
 import os
 import tempfile
 import types
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -29,34 +28,35 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 def jsonable(value: Any) -> Any:
     """Turn dataclasses, tuples, paths and numpy values into what strict JSON can hold."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (np.generic, np.ndarray)):
+        return jsonable(value.tolist())
+    if isinstance(value, (int, float)):
+        return _number(value)
+    return _container(value)
+
+
+def _container(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return jsonable(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(value) if isinstance(value, (set, frozenset)) else value
-        return [jsonable(item) for item in items]
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return _number(float(value))
-    if value is None or isinstance(value, str):
-        return value
+    if isinstance(value, (set, frozenset)):
+        return [jsonable(item) for item in sorted(value)]
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
     return str(value)
 
 
 def _number(value: float) -> float | str:
-    if math.isfinite(value):
+    if isinstance(value, int) or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
 def dumps(value: Any, indent: int | None = 2) -> str:
-    """Strict JSON text of ``value``; keys keep their order, so the same value gives the same text."""
+    """Strict JSON text of ``value``; keys keep their order: the same value, the same text."""
     return json.dumps(jsonable(value), indent=indent, allow_nan=False, ensure_ascii=False)
 
 
@@ -66,33 +66,20 @@ def restore(kind: Any, value: Any) -> Any:
     Raises:
         ValueError: the JSON does not fit the type; the message names the field.
     """
-    origin = get_origin(kind)
-    if kind is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _restore_union(get_args(kind), value)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _restore_dataclass(kind, value)
-    if origin is tuple:
-        return _restore_tuple(get_args(kind), value)
-    if origin is list:
-        return [restore(get_args(kind)[0], item) for item in value]
-    if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, Any]):
-        return {key: restore(get_args(kind)[1], item) for key, item in value.items()}
     if kind is float:
         return _SPECIAL[value] if isinstance(value, str) else float(value)
-    if kind is np.ndarray or origin is np.ndarray:
-        return np.asarray([] if value is None else value)
-    return value
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _restore_dataclass(kind, value)
+    origin = get_origin(kind) or kind
+    restorer = _RESTORERS.get(origin)
+    return restorer(get_args(kind), value) if restorer else value
 
 
 def _restore_union(kinds: tuple[Any, ...], value: Any) -> Any:
-    if value is None and type(None) in kinds:
-        return None
     concrete = [kind for kind in kinds if kind is not type(None)]
-    if float in concrete and isinstance(value, str) and value in _SPECIAL and str not in concrete:
-        return _SPECIAL[value]
-    return restore(concrete[0], value) if len(concrete) == 1 else value
+    if value is None or len(concrete) != 1:
+        return value
+    return restore(concrete[0], value)
 
 
 def _restore_tuple(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
@@ -101,12 +88,25 @@ def _restore_tuple(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     return tuple(restore(kind, item) for kind, item in zip(kinds, value, strict=True))
 
 
+def _restore_mapping(kinds: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    return {key: restore(kinds[1], item) for key, item in value.items()}
+
+
+_RESTORERS: dict[Any, Callable[[tuple[Any, ...], Any], Any]] = {
+    Union: _restore_union,
+    types.UnionType: _restore_union,
+    tuple: _restore_tuple,
+    dict: _restore_mapping,
+    np.ndarray: lambda _, value: np.asarray(value),
+}
+
+
 def _restore_dataclass(kind: type[T], value: Any) -> T:
     hints = get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = set(value) - set(fields)
     if unknown:
-        raise ValueError(f"{kind.__name__} has no field {sorted(unknown)[0]!r}")
+        raise ValueError(f"{kind.__name__} has no field {min(unknown)!r}")
     try:
         return kind(**{name: restore(hints[name], item) for name, item in value.items()})
     except (TypeError, KeyError) as error:
@@ -115,20 +115,20 @@ def _restore_dataclass(kind: type[T], value: Any) -> T:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path``; rename it to ``path`` at a clean end, else remove it."""
+    """Open a temporary file beside ``path``; rename it at a clean end, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoding = None if "b" in mode else "utf-8"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, mode, encoding=encoding) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        temporary.unlink(missing_ok=True)
         raise
 
 

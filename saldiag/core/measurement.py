@@ -238,11 +238,11 @@ class TrainableRow:
 
     ``layer_flag`` is its own layer's ``trainable``, ``parents_flag`` that of all layers above it
     (the model included), ``variable_flag`` the variable's own. ``in_layer`` says whether the
-    *parent* layer lists it among its trainable weights, ``in_model`` whether the model does. ``has_gradient`` and
-    ``changed`` are None where no step was taken. ``role`` is the variable's name (``kernel``,
-    ``gamma``, ``moving_mean`` …). ``start_distance`` is the Kolmogorov-Smirnov distance between
-    the values and the distribution of the layer's own initializer, scaled by the square root of
-    the number of values (critical value 1.63 at 1 %, Massey 1951); ``nan`` if it cannot be told.
+    *parent* layer lists it among its trainable weights, ``in_model`` whether the model does.
+    ``has_gradient`` and ``changed`` are None where no step was taken. ``role`` is the variable's
+    name (``kernel``, ``gamma``, ``moving_mean`` …). ``start_distance`` is the Kolmogorov-Smirnov
+    distance between the values and the distribution of the layer's own initializer, times the
+    square root of their number (critical value 1.63 at 1 %, Massey 1951); ``nan`` if untold.
     """
 
     path: str
@@ -424,7 +424,7 @@ class OverfitHistory(Measurement):
 
 @dataclass(frozen=True)
 class RecordedWarning:
-    """A warning of the framework; ``silenced`` says that the program's filters would have hid it."""
+    """A warning of the framework; ``silenced``: the program's filters would have hidden it."""
 
     category: str
     message: str
@@ -461,8 +461,10 @@ class Histograms(Measurement):
 
 @dataclass(frozen=True)
 class Predictions(Measurement):
-    """A few samples to look at: ``images`` (N, H, W, 3) in [0, 1], ``targets`` and ``predictions``
-    (N, H, W, 1) as they are."""
+    """A few samples to look at.
+
+    ``images`` (N, H, W, 3) in [0, 1], ``targets`` and ``predictions`` (N, H, W, 1) as they are.
+    """
 
     key: ClassVar[str] = "predictions"
     names: tuple[str, ...]

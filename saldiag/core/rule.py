@@ -66,7 +66,7 @@ class Rule(ABC):
         )
 
 
-class CannotJudge(Exception):
+class CannotJudge(Exception):  # noqa: N818 - an outcome, not an error
     """A rule cannot judge; the message is the reason, shown as *skipped*."""
 
 

@@ -100,7 +100,7 @@ class Run:
         try:
             if arrays:
                 with atomic_file(self.measurements_path / f"{measurement.key}.npz", "wb") as stream:
-                    np.savez_compressed(stream, **arrays)
+                    np.savez_compressed(stream, allow_pickle=False, **arrays)
         except OSError as error:
             raise _unwritable(self.measurements_path, error) from error
         plain = {
