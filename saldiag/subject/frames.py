@@ -1,0 +1,90 @@
+"""Which stack frames are the user's: those outside Keras, TensorFlow, Python and saldiag itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from types import FrameType
+
+from saldiag.core.measurement import Source
+
+FRAMEWORKS = ("keras", "tensorflow")
+_PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def framework_folders() -> tuple[str, ...]:
+    """Folders of Keras and TensorFlow, found without importing them."""
+    return tuple(folder for name in FRAMEWORKS for folder in _folders(name))
+
+
+@cache
+def _own_folders() -> tuple[str, ...]:
+    return tuple(
+        folder for name in ("saldiag_probes", "saldiag_reports") for folder in _folders(name)
+    )
+
+
+@cache
+def _library_folders() -> tuple[str, ...]:
+    return (sysconfig.get_path("stdlib") + os.sep, sysconfig.get_path("platstdlib") + os.sep)
+
+
+def _folders(package: str) -> list[str]:
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    places = (spec.submodule_search_locations or []) if spec else []
+    return [str(Path(place)) + os.sep for place in places]
+
+
+def is_framework(filename: str) -> bool:
+    """Whether a file belongs to Keras or TensorFlow."""
+    return filename.startswith(framework_folders())
+
+
+@cache
+def is_user(filename: str) -> bool:
+    """Whether a file is the user's own code (saldiag's built-in models count as such)."""
+    if filename.startswith("<"):
+        return filename.startswith("<ipython-input")
+    if filename.startswith(str(_PACKAGE)):
+        return filename.startswith(str(_PACKAGE / "quicksal"))
+    if filename.startswith(framework_folders()):
+        return False
+    if "site-packages" in filename or "dist-packages" in filename:
+        return not filename.startswith(_own_folders())
+    return not filename.startswith((*_own_folders(), *_library_folders()))
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame of the user's code, from ``frame`` outwards."""
+    while frame is not None and not is_user(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def source_of_frame(frame: FrameType | None) -> Source | None:
+    """File and line of a frame; the file is relative to the working directory if it lies below."""
+    if frame is None:
+        return None
+    return Source(shown_path(frame.f_code.co_filename), frame.f_lineno)
+
+
+def caller() -> Source | None:
+    """Where in the user's code we are called from."""
+    return source_of_frame(user_frame(sys._getframe(1)))
+
+
+@cache
+def shown_path(filename: str) -> str:
+    """A path as a person would type it: relative where it lies below the working directory."""
+    try:
+        return str(Path(filename).resolve().relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return filename
