@@ -1,0 +1,1 @@
+"""The only wiring: load, probe, judge, render. Nothing here imports TensorFlow before it must."""

@@ -1,0 +1,262 @@
+"""The commands that look at one model: overfit, gradients, dtypes, trainable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saldiag.app.load import Data, Subject, load_data, load_subject
+from saldiag.app.options import Options, prepare_environment
+from saldiag.app.session import Session, guarded, one_line
+from saldiag.core.diagnosis import Verdict
+from saldiag.core.errors import SaldiagError
+from saldiag.core.measurement import (
+    Activations,
+    Baselines,
+    DataFacts,
+    DtypeTrace,
+    GradientFlow,
+    GradientHistory,
+    LossCheck,
+    OverfitHistory,
+    Predictions,
+    TrainableStatus,
+    Wiring,
+)
+from saldiag.core.schedule import every, logarithmic
+
+if TYPE_CHECKING:
+    from saldiag.experiments.overfit import OverfitTest
+    from saldiag.subject.warning_log import WarningRecorder
+
+PICTURES = 4
+"""Predictions shown in the report."""
+
+
+class Examination:
+    """A session with its subject: what the commands have in common."""
+
+    def __init__(self, session: Session, options: Options, recorder: WarningRecorder) -> None:
+        self.session = session
+        self.options = options
+        self.recorder = recorder
+        with session.phase("reading data"):
+            self.data: Data = load_data(options)
+        with session.phase("building the model"):
+            self.subject: Subject = load_subject(options, self.data.image_size)
+        for line in self.subject.notes:
+            session.note(line)
+
+    @property
+    def model(self) -> Any:
+        """The compiled model."""
+        return self.subject.model
+
+    def survey(self, *, flow: bool = True, activations: bool = True) -> None:
+        """One trace of one batch in training mode: wiring, gradient flow, dtypes, activations."""
+        from saldiag_probes.calls import CannotMeasure
+        from saldiag_probes.survey import survey
+
+        with self.session.phase("following one batch through the model"):
+            try:
+                seen = survey(
+                    self.model,
+                    self.data.batches[0],
+                    training=True,
+                    flow=flow,
+                    activations=activations,
+                    sources=self.subject.sources,
+                    origins=self.subject.origins,
+                )
+            except CannotMeasure as error:
+                raise SaldiagError(f"the model cannot be called: {one_line(error)}") from error
+        self.session.add(seen.wiring, seen.flow, seen.dtypes, seen.activations)
+        for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
+            if kind.key in seen.missing:
+                self.session.missing(kind, seen.missing[kind.key])
+
+    def look_at_data(self) -> None:
+        """Facts of inputs, targets and predictions; baselines; the loss recomputed."""
+        from saldiag_probes.data import measure_data
+        from saldiag_probes.loss_check import measure_loss_check
+
+        from saldiag.quicksal.pipeline import INPUT_RANGE
+
+        batches = self.data.batches
+        with self.session.phase("looking at data and loss"):
+            self.session.attempt(
+                DataFacts, lambda: measure_data(self.model, batches, expected_range=INPUT_RANGE)
+            )
+            self.session.attempt(LossCheck, lambda: measure_loss_check(self.model, batches[0]))
+
+    def trainable(self, history: GradientHistory | None) -> None:
+        """Declared and real trainability, from training steps if there were any."""
+        from saldiag_probes.trainable import measure_trainable
+
+        with self.session.phase("comparing flags with facts"):
+            batch = None if history is not None else self.data.batches[0]
+            self.session.attempt(
+                TrainableStatus, lambda: measure_trainable(self.model, batch, history)
+            )
+
+    def collect(self, watch: Any) -> GradientHistory | None:
+        """Take over what the training hook measured."""
+        if watch.failed:
+            self.session.missing(GradientHistory, watch.failed)
+        self.session.add(*watch.measurements())
+        return self.session.measured.get(GradientHistory)
+
+    def log_warnings(self) -> None:
+        """Keep the warnings recorded so far."""
+        self.session.add(self.recorder.log())
+
+
+def zero_gradients(flow: GradientFlow | None) -> bool:
+    """Whether every trainable variable's gradient is exactly zero or does not exist."""
+    return flow is not None and all(not row.norm for row in flow.variables)
+
+
+def overfit(options: Options) -> int:
+    """``saldiag overfit``: can the model memorise a few samples?"""
+    return _run("overfit", options, _overfit)
+
+
+def gradients(options: Options) -> int:
+    """``saldiag gradients``: where does the gradient go, and does it move the weights?"""
+    return _run("gradients", options, _gradients)
+
+
+def dtypes(options: Options) -> int:
+    """``saldiag dtypes``: which dtypes does a forward pass really use?"""
+    return _run("dtypes", options, _dtypes)
+
+
+def trainable(options: Options) -> int:
+    """``saldiag trainable``: which variables are declared trainable, and which train?"""
+    return _run("trainable", options, _trainable)
+
+
+def _run(command: str, options: Options, work: Callable[[Examination], Verdict]) -> int:
+    """Open a session, load the subject with recorders on, work, judge, render."""
+    from saldiag.subject.warning_log import recording_warnings
+
+    prepare_environment()
+    session = Session(
+        command,
+        config=options.config(),
+        seed=options.seed,
+        out=options.out,
+        output_format=options.output_format,
+        fail_on=options.fail_on,
+    )
+    try:
+        with guarded(session):
+            with recording_warnings() as recorder:
+                examination = Examination(session, options, recorder)
+                verdict = work(examination)
+                examination.log_warnings()
+            return session.finish(verdict)
+    except KeyboardInterrupt:
+        return session.interrupted()
+
+
+def _dtypes(examination: Examination) -> Verdict:
+    examination.survey(flow=False, activations=False)
+    return "not_tested"
+
+
+def _trainable(examination: Examination) -> Verdict:
+    examination.survey()
+    examination.trainable(None)
+    return "not_tested"
+
+
+def _gradients(examination: Examination) -> Verdict:
+    examination.survey()
+    examination.look_at_data()
+    examination.trainable(_few_steps(examination))
+    return "not_tested"
+
+
+def _few_steps(examination: Examination) -> GradientHistory | None:
+    """Train ``--steps`` steps with the gradients probe on."""
+    from saldiag_probes.watch import Watch
+
+    from saldiag.experiments.overfit import repeated
+
+    steps = examination.options.steps
+    watch = Watch(schedule=every(1), histograms=every(max(1, steps - 1)))
+    if not examination.model.trainable_variables:
+        examination.session.missing(GradientHistory, "the model has no trainable variables")
+        return None
+    with examination.session.phase(f"taking {steps} training steps"):
+        batches = repeated(examination.data.batches)
+        examination.model.fit(
+            batches, epochs=1, steps_per_epoch=steps, verbose=0, callbacks=[watch]
+        )
+    return examination.collect(watch)
+
+
+def _overfit(examination: Examination) -> Verdict:
+    from saldiag.rules.verdict import verdict_of
+
+    examination.survey()
+    examination.look_at_data()
+    history = _memorise(examination)
+    examination.log_warnings()
+    if history.stopped == "interrupted":
+        raise KeyboardInterrupt
+    examination.trainable(examination.session.measured.get(GradientHistory))
+    return verdict_of(history)[0]
+
+
+def _memorise(examination: Examination) -> OverfitHistory:
+    """Run the overfit test with the training hook on, showing loss and time left."""
+    from saldiag_probes.watch import Watch
+
+    from saldiag.app.progress import overfit_progress
+    from saldiag.experiments.overfit import OverfitPlan, OverfitTest
+
+    session, data, options = examination.session, examination.data, examination.options
+    facts = session.measured.get(DataFacts)
+    watch = Watch(schedule=every(1), histograms=logarithmic(2))
+    with (
+        session.phase("memorising", own_display=True),
+        overfit_progress(session.console, options) as progress,
+    ):
+        plan = OverfitPlan(
+            baselines=(facts.baselines if facts else None) or NO_BASELINES,
+            budget_seconds=options.budget,
+            max_steps=options.max_steps,
+            subset_items=data.subset_items,
+            image_size=data.image_size,
+            zero_gradients=zero_gradients(session.measured.get(GradientFlow)),
+            callbacks=(watch,),
+            progress=progress,
+        )
+        test = OverfitTest(examination.model, data.batches, plan)
+        history = test.run()
+    session.add(history)
+    examination.collect(watch)
+    if history.stopped != "interrupted":
+        session.attempt(Predictions, lambda: _pictures(test, data))
+    return history
+
+
+NO_BASELINES = Baselines("loss", math.nan, math.nan, math.nan, "none")
+"""Stands in where the loss cannot be evaluated on plain predictions."""
+
+
+def _pictures(test: OverfitTest, data: Data) -> Predictions:
+    """The first few memorised samples, with what the model says of them in inference mode."""
+    predicted = np.asarray(test.errors.predict(training=False)[0], dtype=np.float32)
+    images, masks = data.batches[0]
+    return Predictions(
+        names=data.names[:PICTURES],
+        images=(np.asarray(images[:PICTURES]) + 1.0) / 2.0,
+        targets=np.asarray(masks[:PICTURES]),
+        predictions=predicted[:PICTURES],
+    )

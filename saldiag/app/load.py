@@ -1,0 +1,157 @@
+"""From options to a subject: data, model, loss and optimizer, with source lines and warnings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from saldiag.app.options import Options, memorised_items, sizes
+from saldiag.core.errors import ModelError, SaldiagError
+from saldiag.core.measurement import Origin, Source
+
+BUILT_IN = ("quicksal", "quicksal-as-reported")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A parsed ``--model``: a built-in model and, for the case, the faults switched on."""
+
+    name: str
+    faults: tuple[str, ...] | None = None
+
+
+def parse_model(spec: str) -> ModelName:
+    """Read ``quicksal`` or ``quicksal-as-reported[:fault,fault]``.
+
+    Raises:
+        ModelError: no such model, or faults for a model that has none.
+    """
+    name, colon, listed = spec.partition(":")
+    if name not in BUILT_IN:
+        near = difflib.get_close_matches(name, BUILT_IN, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(BUILT_IN)}"
+        raise ModelError(f"--model {spec}: no such model ({hint})")
+    if not colon:
+        return ModelName(name)
+    if name != "quicksal-as-reported":
+        raise ModelError(f"--model {spec}: only quicksal-as-reported takes faults after the colon")
+    return ModelName(name, tuple(fault.strip() for fault in listed.split(",") if fault.strip()))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The items a command works on, and their batches as numpy arrays."""
+
+    name: str
+    batches: tuple[tuple[Any, Any], ...]
+    validation: tuple[tuple[Any, Any], ...]
+    names: tuple[str, ...]
+    subset_items: int
+    image_size: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A compiled model with what is known of it."""
+
+    model: Any
+    sources: dict[int, Source]
+    origins: tuple[Origin, ...]
+    notes: tuple[str, ...]
+
+
+def load_data(options: Options) -> Data:
+    """Open the data set and read the memorised items.
+
+    Raises:
+        DataError: the data set is missing, empty, damaged, or an item of it cannot be read.
+    """
+    from saldiag.quicksal.msra10k import open_dataset, subset
+
+    dataset = open_dataset(options.data)
+    image_size, batch_size = sizes(options)
+    splits = dataset.split(options.seed)
+    chosen = subset(splits.train, options.subset, at_least=batch_size, seed=options.seed)
+    held_out = subset(splits.val, options.subset, at_least=batch_size, seed=options.seed)
+    memorised = chosen[: memorised_items(options, batch_size, len(chosen))]
+    return Data(
+        name=dataset.name,
+        batches=_batches(dataset, memorised, image_size, batch_size),
+        validation=_batches(dataset, held_out[:batch_size], image_size, batch_size),
+        names=tuple(item.stem for item in memorised),
+        subset_items=len(chosen),
+        image_size=image_size,
+        batch_size=batch_size,
+    )
+
+
+def _batches(
+    dataset: Any, items: Sequence[Any], image_size: int, batch_size: int
+) -> tuple[tuple[Any, Any], ...]:
+    from saldiag.quicksal.pipeline import load_arrays
+
+    if not items:
+        return ()
+    images, masks = load_arrays(dataset, items, image_size)
+    starts = range(0, len(items), batch_size)
+    return tuple((images[i : i + batch_size], masks[i : i + batch_size]) for i in starts)
+
+
+def set_policy(options: Options) -> None:
+    """Seed everything and set the dtype policy for the models built next."""
+    import keras
+
+    keras.utils.set_random_seed(options.seed)
+    keras.mixed_precision.set_global_policy(options.precision)
+
+
+def build_model(options: Options, image_size: int) -> tuple[Any, tuple[str, ...]]:
+    """Build the model that ``--model`` and ``--weights`` name; also the lines to tell the user.
+
+    Raises:
+        ModelError: no such model or fault, or an image size that the model cannot take.
+        WeightsError: the weights cannot be read or belong to another model.
+    """
+    from saldiag.quicksal.weights import load_encoder_weights
+
+    name = parse_model(options.model)
+    weights = load_encoder_weights(options.weights)
+    notes = (weights.note,) if weights.note else ()
+    return _construct(name, image_size, weights, options.seed), notes
+
+
+def _construct(name: ModelName, image_size: int, weights: Any, seed: int) -> Any:
+    if name.name == "quicksal":
+        from saldiag.quicksal.model import quicksal
+
+        return quicksal(image_size, weights=weights, seed=seed)
+    from saldiag.quicksal.as_reported import FAULTS, quicksal_as_reported
+
+    faults = FAULTS if name.faults is None else name.faults
+    return quicksal_as_reported(faults, image_size, weights=weights, seed=seed)
+
+
+def load_subject(options: Options, image_size: int) -> Subject:
+    """Build and compile the model, noting the source line of every layer.
+
+    Raises:
+        SaldiagError: see ``build_model``; or no such loss.
+    """
+    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.training import compile_model
+    from saldiag.subject.sources import recording_sources
+
+    set_policy(options)
+    with recording_sources() as lines:
+        try:
+            model, notes = build_model(options, image_size)
+        except MemoryError as error:
+            raise SaldiagError(
+                f"not enough memory to build the model at {image_size}x{image_size}:"
+                " try a smaller --image-size"
+            ) from error
+    compile_model(model, loss=options.loss, learning_rate=options.learning_rate)
+    return Subject(model, lines.by_id(), origins(model), notes)

@@ -1,0 +1,77 @@
+"""What the command line asks for, as plain data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from saldiag.core.finding import Severity
+
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "mixed_float16", "mixed_bfloat16")
+FORMATS = ("text", "json")
+
+SMALL = (96, 8)
+"""Image size and batch for a machine without a GPU: a verdict on two cores takes two minutes."""
+FULL = (224, 32)
+"""Image size and batch of the recipe."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that commands share; a command reads those that make sense for it.
+
+    ``image_size`` and ``batch_size`` are chosen by the hardware where they are ``None``;
+    ``items`` likewise (how many samples the overfit test memorises, 0 meaning all of the subset).
+    """
+
+    model: str = "quicksal"
+    data: Path | None = None
+    subset: float = 0.1
+    image_size: int | None = None
+    batch_size: int | None = None
+    loss: str = "mae"
+    learning_rate: float = 1e-3
+    precision: Precision = "float32"
+    weights: str = "auto"
+    seed: int = 0
+    out: Path | None = None
+    output_format: str = "text"
+    fail_on: Severity = "error"
+    steps: int = 5
+    budget: float = 180.0
+    max_steps: int = 400
+    items: int | None = None
+
+    def config(self) -> dict[str, Any]:
+        """The options as ``run.json`` records them."""
+        return {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
+
+
+def prepare_environment() -> None:
+    """Quiet TensorFlow's start-up lines; a value that the user has set stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def sizes(options: Options) -> tuple[int, int]:
+    """Image size and batch size: as asked for, else by the hardware."""
+    image, batch = FULL if has_gpu() else SMALL
+    return options.image_size or image, options.batch_size or batch
+
+
+def memorised_items(options: Options, batch_size: int, subset_items: int) -> int:
+    """How many samples the overfit test memorises: whole batches, by the hardware."""
+    if options.items == 0:
+        return subset_items
+    if options.items is not None:
+        return min(options.items, subset_items)
+    return min(batch_size * (16 if has_gpu() else 1), subset_items)

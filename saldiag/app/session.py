@@ -1,0 +1,160 @@
+"""One command, from its arguments to its exit code: the run directory, the clock, the outcome."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from saldiag import __version__
+from saldiag.core.diagnosis import Diagnosis, Verdict
+from saldiag.core.errors import SaldiagError
+from saldiag.core.finding import Severity
+from saldiag.core.measurement import Measurement, Measurements
+from saldiag.core.run import Run, RunInfo, Status, utc_now
+
+T = TypeVar("T")
+FINISHED, FOUND, FAILED = 0, 1, 2
+"""Exit codes: nothing to complain of, findings, could not run."""
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "tensorboard")
+
+
+class Session:
+    """Collects what a command measures and writes it as it comes."""
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        config: dict[str, Any],
+        seed: int,
+        out: Path | None,
+        output_format: str = "text",
+        fail_on: Severity = "error",
+        resume: bool = False,
+    ) -> None:
+        self.output_format = output_format
+        self.fail_on: Severity = fail_on
+        self.console = Console(stderr=True)
+        self.run = Run.create(command, out, resume=resume)
+        self.measured = Measurements()
+        self.timings: dict[str, float] = {}
+        self.info = RunInfo(
+            command=("saldiag", *sys.argv[1:]) if sys.argv[1:] else ("saldiag", command),
+            versions=versions(),
+            seed=seed,
+            config=config,
+            started=utc_now(),
+        )
+        self._began = time.monotonic()
+        self.write_info("running")
+
+    def note(self, line: str) -> None:
+        """Tell the user one line, and keep it in ``run.json``."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.info = replace(self.info, notes=(*self.info.notes, line))
+
+    def write_info(self, status: Status) -> None:
+        """Write ``run.json``."""
+        self.info = replace(self.info, status=status, missing=dict(self.measured.missing))
+        self.run.write_info(self.info)
+
+    @contextmanager
+    def phase(self, name: str, *, own_display: bool = False) -> Iterator[None]:
+        """Time a phase and show its name while it lasts (unless it has a display of its own)."""
+        begun = time.monotonic()
+        try:
+            with nullcontext() if own_display else self.console.status(f"{name} …"):
+                yield
+        finally:
+            self.timings[name] = round(time.monotonic() - begun, 3)
+
+    def add(self, *measurements: Measurement | None) -> None:
+        """Keep measurements and write them to the run at once."""
+        for measurement in measurements:
+            if measurement is not None:
+                self.measured = self.measured.with_(measurement)
+                self.run.write_measurement(measurement)
+
+    def missing(self, kind: type[Measurement], reason: str) -> None:
+        """Note why a measurement is not there."""
+        if self.measured.get(kind) is None:
+            self.measured = self.measured.without(kind, reason)
+
+    def attempt(self, kind: type[Measurement], measure: Callable[[], Measurement | None]) -> None:
+        """Measure; a probe that fails leaves its reason and never ends the command."""
+        try:
+            self.add(measure())
+        except SaldiagError:
+            raise
+        except Exception as error:  # a broken probe must not cost the diagnosis
+            self.missing(kind, one_line(error))
+
+    def finish(self, verdict: Verdict) -> int:
+        """Judge, write, render and print; returns the exit code."""
+        from saldiag.app.render import print_outcome, write_outcome
+
+        diagnosis = self.judge(verdict)
+        write_outcome(self, diagnosis)
+        self.write_info("finished")
+        print_outcome(self, diagnosis)
+        return FOUND if diagnosis.failed(self.fail_on) else FINISHED
+
+    def judge(self, verdict: Verdict) -> Diagnosis:
+        """Run the rules over what was measured."""
+        from saldiag.rules.engine import diagnose
+
+        timings = {**self.timings, "total": round(time.monotonic() - self._began, 3)}
+        return diagnose(self.measured, verdict=verdict, timings=timings)
+
+    def interrupted(self) -> int:
+        """Write the run as far as it came; returns the exit code."""
+        from saldiag.app.render import write_outcome
+
+        with self.console.status("interrupted: writing what was measured …"):
+            write_outcome(self, self.judge("inconclusive"))
+            self.write_info("interrupted")
+        self.console.print(
+            f"interrupted; what was measured so far is in {self.run.path}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        return FAILED
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line: its type where it has no text."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def versions() -> dict[str, str]:
+    """Versions of what matters to a result."""
+    found = {"saldiag": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def guarded(session: Session) -> Iterator[None]:
+    """Mark the run as failed where a command ends in an error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        with suppress(SaldiagError):
+            session.write_info("failed")
+        raise

@@ -1,0 +1,257 @@
+"""Arguments in, exit code out. Imports no TensorFlow: a command's work is imported when it runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from saldiag import __version__
+from saldiag.app.options import FORMATS, PRECISIONS, Options
+from saldiag.core.errors import SaldiagError
+from saldiag.core.finding import SEVERITIES
+
+F = TypeVar("F", bound=Callable[..., Any])
+FAILED = 2
+
+
+def _debug(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["SALDIAG_DEBUG"] = "1"
+
+
+def _options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+_POSITIVE = click.IntRange(min=1)
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks of errors."
+)
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run directory; the default is saldiag-runs/TIME-COMMAND-N.",
+)
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
+fail_option = click.option(
+    "--fail-on",
+    type=click.Choice(SEVERITIES),
+    default="error",
+    show_default=True,
+    help="Exit with 1 if a finding is at least this grave.",
+)
+model_options = _options(
+    click.option(
+        "--model",
+        default="quicksal",
+        show_default=True,
+        metavar="NAME",
+        help="quicksal, or quicksal-as-reported[:FAULT,FAULT].",
+    ),
+    click.option(
+        "--weights",
+        default="auto",
+        show_default=True,
+        metavar="WHICH",
+        help="Encoder weights: auto, imagenet, random, or a .weights.h5, .keras or .npz file.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="float32",
+        show_default=True,
+        help="Dtype policy.",
+    ),
+    click.option(
+        "--loss", default="mae", show_default=True, metavar="NAME", help="mae, scaled-mae, bce, …"
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seeds split, weights, order."
+    ),
+)
+data_options = _options(
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Folder or zip in MSRA10K's layout; the default is the built-in sample.",
+    ),
+    click.option(
+        "--image-size", type=_POSITIVE, help="Side in pixels, divisible by 32; by hardware."
+    ),
+    click.option("--batch-size", type=_POSITIVE, help="Samples in a batch; by hardware."),
+)
+subset_option = click.option(
+    "--subset",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Fraction of the training and of the validation split.",
+)
+rate_option = click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0.0),
+    default=1e-3,
+    show_default=True,
+    help="Adam's.",
+)
+output_options = _options(out_option, format_option, fail_option, debug_option)
+look_options = _options(model_options, data_options, subset_option, rate_option, output_options)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, prog_name="saldiag")
+def cli() -> None:
+    """Tell why a Keras model does not learn, prove it, and point at the line.
+
+    Exit codes: 0 nothing found at or above --fail-on, 1 findings or a model that does not learn,
+    2 could not run.
+    """
+
+
+@cli.command()
+@look_options
+@click.option(
+    "--budget", type=click.FloatRange(min=1.0), default=180.0, show_default=True,
+    help="Seconds to train at the most.",
+)  # fmt: skip
+@click.option(
+    "--max-steps",
+    type=_POSITIVE,
+    default=400,
+    show_default=True,
+    help="Training steps at the most.",
+)
+@click.option(
+    "--items", type=click.IntRange(min=0),
+    help="Samples of the subset to memorise, 0 for all of it; by hardware.",
+)  # fmt: skip
+def overfit(**options: Any) -> int:
+    """Can the model memorise a few samples? The first thing to ask."""
+    from saldiag.app import diagnose
+
+    return diagnose.overfit(Options(**options))
+
+
+@cli.command()
+@look_options
+@click.option(
+    "--steps", type=_POSITIVE, default=5, show_default=True, help="Training steps to measure."
+)
+def gradients(**options: Any) -> int:
+    """Where does the gradient go, and does it move the weights?"""
+    from saldiag.app import diagnose
+
+    return diagnose.gradients(Options(**options))
+
+
+@cli.command()
+@look_options
+def dtypes(**options: Any) -> int:
+    """Which dtypes does a forward pass really use? Found by tracing."""
+    from saldiag.app import diagnose
+
+    return diagnose.dtypes(Options(**options))
+
+
+@cli.command()
+@look_options
+def trainable(**options: Any) -> int:
+    """Which variables are declared trainable, and which really train?"""
+    from saldiag.app import diagnose
+
+    return diagnose.trainable(Options(**options))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@format_option
+@fail_option
+@debug_option
+def report(run: Path, output_format: str, fail_on: Any) -> int:
+    """Draw the report of RUN again; needs no TensorFlow."""
+    from saldiag.app.report import report_again
+
+    return report_again(run, output_format, fail_on)
+
+
+@cli.command()
+@click.argument("rule")
+@format_option
+@debug_option
+def explain(rule: str, output_format: str) -> int:
+    """Explain RULE (SDnnn, or its name)."""
+    from saldiag.app.report import explain_rule
+
+    return explain_rule(rule, output_format)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        result = cli.main(args=arguments, prog_name="saldiag", standalone_mode=False)
+    except BrokenPipeError:
+        # The reader went away (`saldiag explain SD101 | head`): nothing is wrong, say nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("SALDIAG_DEBUG") and not isinstance(error, click.ClickException):
+            raise
+        _say(_explain(error))
+        return FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: BaseException) -> str:
+    """One line on what went wrong, and where."""
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        return f"{error.format_message()} (see {context.command_path if context else 'saldiag'} -h)"
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        return "interrupted"
+    if isinstance(error, SaldiagError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _system_error(error)
+    return f"this is a fault in saldiag: {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _say(message: str) -> None:
+    line = " ".join(message.split())
+    safe = "".join(c if c.isprintable() else "?" for c in line)
+    sys.stderr.write(f"saldiag: {safe}\n")
+
+
+def _system_error(error: OSError) -> str:
+    where = error.filename or "a file"
+    if error.errno == errno.ENOSPC:
+        return f"{where}: the disk is full; make room or choose another --out"
+    return f"{where}: {error.strerror or error}"
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,191 @@
+"""The overfit test: can the model memorise a handful of samples?
+
+A model that cannot drive its training error to nothing on a few samples has a fault in itself, not
+in the amount of data (Goodfellow, Bengio & Courville, Deep Learning, 2016, section 11.5). The test
+trains on the same few batches until the verdict is clear and no longer, and measures in training
+and in inference mode.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.measurement import Baselines, OverfitHistory
+from saldiag.experiments.modes import Batch, ModeErrors, batch_size, sample_variation
+from saldiag.experiments.recalibrate import recalibrated_error
+from saldiag.rules.verdict import should_stop
+
+PROOF_STEPS = 3
+"""Steps taken where every gradient is exactly zero already, to show that nothing moves."""
+
+Progress = Callable[[int, float, float], None]
+"""Called after each step with the step's number, its loss and the seconds left."""
+
+
+def _silent(step: int, loss: float, seconds_left: float) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class OverfitPlan:
+    """How long to try. ``check_every`` steps both modes are measured.
+
+    ``subset_items`` is the size of the subset that the memorised items were taken from.
+    """
+
+    baselines: Baselines
+    budget_seconds: float = 180.0
+    max_steps: int = 400
+    check_every: int = 10
+    subset_items: int = 0
+    image_size: int | None = None
+    zero_gradients: bool = False
+    callbacks: tuple[Any, ...] = ()
+    progress: Progress = _silent
+
+
+@dataclass
+class _Record:
+    """What has been seen so far."""
+
+    loss: list[float] = field(default_factory=list)
+    checked: list[int] = field(default_factory=list)
+    training: list[float] = field(default_factory=list)
+    inference: list[float] = field(default_factory=list)
+    stopped: str = "steps"
+
+
+class OverfitTest:
+    """One overfit test of a compiled model on fixed batches."""
+
+    def __init__(self, model: Any, batches: Sequence[Batch], plan: OverfitPlan) -> None:
+        self.model = model
+        self.plan = plan
+        self.errors = ModeErrors(model, batches)
+        self.record = _Record()
+        self._deadline = math.inf
+
+    def run(self) -> OverfitHistory:
+        """Train until the verdict is clear; Ctrl-C ends it with ``stopped="interrupted"``."""
+        self._deadline = time.monotonic() + self.plan.budget_seconds
+        try:
+            self.check()
+            if self.model.trainable_variables:
+                self._train()
+            else:
+                self.record.stopped = "no gradient"
+            if self.record.checked[-1] != len(self.record.loss):
+                self.check()
+            return self._finish()
+        except KeyboardInterrupt:
+            self.record.stopped = "interrupted"
+            return self.history()
+
+    def _train(self) -> None:
+        steps = PROOF_STEPS if self.plan.zero_gradients else self.plan.max_steps
+        if self.plan.zero_gradients:
+            self.record.stopped = "no gradient"
+        self.model.fit(
+            repeated(self.errors.batches),
+            epochs=1,
+            steps_per_epoch=steps,
+            verbose=0,
+            callbacks=[*self.plan.callbacks, _Judge(self)],
+        )
+
+    def _finish(self) -> OverfitHistory:
+        predictions = self.errors.predict(training=False)
+        return self.history(
+            recalibrated_error=recalibrated_error(self.errors),
+            prediction_variation=sample_variation(predictions),
+        )
+
+    def check(self) -> None:
+        """Measure both modes now."""
+        self.record.checked.append(len(self.record.loss))
+        self.record.training.append(self.errors.error(training=True))
+        self.record.inference.append(self.errors.error(training=False))
+
+    def after_step(self, loss: float) -> bool:
+        """Take note of a step; whether to stop."""
+        self.record.loss.append(loss)
+        step = len(self.record.loss)
+        left = self._deadline - time.monotonic()
+        self.plan.progress(step, loss, left)
+        if self.plan.zero_gradients:
+            return False
+        if self._due(step, loss):
+            self.check()
+        if not math.isfinite(loss):
+            self.record.stopped = "non-finite"
+        elif should_stop(self.history()):
+            self.record.stopped = "memorised"
+        elif left <= 0:
+            self.record.stopped = "budget"
+        return self.record.stopped != "steps"
+
+    def _due(self, step: int, loss: float) -> bool:
+        since = step - self.record.checked[-1]
+        promising = loss < 0.1 * self.plan.baselines.independent
+        return since >= self.plan.check_every or (promising and since >= 3)
+
+    def history(
+        self,
+        recalibrated_error: float = math.nan,
+        prediction_variation: float = math.nan,
+    ) -> OverfitHistory:
+        """The test as far as it has come."""
+        record, plan = self.record, self.plan
+        items = sum(batch_size(batch) for batch in self.errors.batches)
+        return OverfitHistory(
+            metric=plan.baselines.metric,
+            items=items,
+            subset_items=max(plan.subset_items, items),
+            batch_size=batch_size(self.errors.batches[0]),
+            image_size=plan.image_size,
+            steps=np.arange(1, len(record.loss) + 1),
+            loss=np.array(record.loss, dtype=np.float64),
+            checked=np.array(record.checked, dtype=np.int64),
+            training_error=np.array(record.training, dtype=np.float64),
+            inference_error=np.array(record.inference, dtype=np.float64),
+            recalibrated_error=recalibrated_error,
+            baseline_constant=plan.baselines.constant,
+            baseline_independent=plan.baselines.independent,
+            prediction_variation=prediction_variation,
+            gradients_exactly_zero=plan.zero_gradients or not self.model.trainable_variables,
+            stopped=record.stopped,
+            budget_seconds=plan.budget_seconds,
+            max_steps=plan.max_steps,
+        )
+
+
+class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends ``fit`` when the test says so."""
+
+    def __init__(self, test: OverfitTest) -> None:
+        super().__init__()
+        self._test = test
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        # fit reports running means; reset, so that each step's loss is its own.
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        if self._test.after_step(float((logs or {}).get("loss", math.nan))):
+            self.model.stop_training = True
+
+
+def repeated(batches: Sequence[Batch]) -> Any:
+    """The batches, over and over, as a dataset of the same structure."""
+    dataset = tf.data.Dataset.from_tensors(batches[0])
+    for batch in batches[1:]:
+        dataset = dataset.concatenate(tf.data.Dataset.from_tensors(batch))
+    return dataset.repeat().prefetch(1)

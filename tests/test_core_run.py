@@ -1,0 +1,120 @@
+"""A run directory keeps what was measured, and never overwrites another run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.errors import RunError
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import (
+    TYPES,
+    FlowRow,
+    GradientFlow,
+    Histograms,
+    LossCheck,
+    Measurements,
+    Source,
+    VariableGradient,
+)
+from saldiag.core.run import Run, RunInfo
+
+INFO = RunInfo(command=("saldiag", "overfit"), versions={"keras": "3"}, seed=1, config={"a": None})
+FLOW = GradientFlow(
+    rows=(FlowRow("head", "head", "Softmax", 0, True, 0.41, 0.0),),
+    variables=(VariableGradient("conv/kernel", "conv", None, float("nan"), 0.0),),
+    loss=0.5,
+    training=True,
+)
+
+
+def test_measurements_come_back_as_they_were(tmp_path: Path) -> None:
+    run = Run.create("overfit", tmp_path / "run")
+    histograms = Histograms(("weights/a",), np.array([3]), np.ones((1, 4)), np.arange(5.0)[None])
+    run.write_info(INFO)
+    run.write_measurement(FLOW)
+    run.write_measurement(histograms)
+    found = Run.open(tmp_path / "run").read_measurements()
+    assert found.need(GradientFlow).rows == FLOW.rows
+    assert found.need(GradientFlow).variables[0].norm is None
+    again = found.need(Histograms)
+    assert again.names == ("weights/a",)
+    np.testing.assert_array_equal(again.edges, histograms.edges)
+    with pytest.raises(LookupError, match="loss_check not measured"):
+        found.need(LossCheck)
+
+
+def test_a_diagnosis_comes_back_as_it_was(tmp_path: Path) -> None:
+    finding = Finding("SD101", "n", "error", "m", "f", ("a",), 1.0, {"x": 1.5}, Source("a.py", 3))
+    diagnosis = Diagnosis(
+        SubjectSummary("m", "mae", 1, 1),
+        "does_not_learn",
+        RootCause("SD101", "n", ("a",), Source("a.py", 3)),
+        (finding,),
+    )
+    run = Run.create("overfit", tmp_path / "run")
+    run.write_diagnosis(diagnosis)
+    assert run.read_diagnosis() == diagnosis
+    assert diagnosis.root_finding() == finding
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    run = Run.create("overfit", tmp_path / "run")
+    run.write_info(INFO)
+    with pytest.raises(RunError, match="holds a run already"):
+        Run.create("overfit", tmp_path / "run")
+    assert Run.create("train", tmp_path / "run", resume=True).read_info() == INFO
+
+
+def test_default_directories_do_not_collide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = {Run.create("overfit").path for _ in range(3)}
+    assert len(paths) == 3
+    assert all(path.parent.name == "saldiag-runs" for path in paths)
+
+
+@pytest.mark.parametrize("make", ["missing", "empty", "file"])
+def test_opening_what_is_no_run_is_one_clear_line(tmp_path: Path, make: str) -> None:
+    path = tmp_path / make
+    if make == "empty":
+        path.mkdir()
+    if make == "file":
+        path.write_text("")
+    with pytest.raises(RunError, match=str(path)) as caught:
+        Run.open(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_out_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(RunError, match="cannot be written"):
+        Run.create("overfit", tmp_path / "file" / "run")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_damaged_measurement_is_named(tmp_path: Path) -> None:
+    run = Run.create("overfit", tmp_path / "run")
+    run.write_info(INFO)
+    run.write_measurement(FLOW)
+    path = run.measurements_path / "flow.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(RunError, match=r"flow\.json: cannot be read"):
+        run.read_measurements()
+
+
+def test_a_newer_measurement_replaces_the_older_and_its_reason() -> None:
+    measured = Measurements().without(GradientFlow, "no loss")
+    assert measured.reason(GradientFlow) == "no loss"
+    assert measured.with_(FLOW).get(GradientFlow) is FLOW
+    assert measured.with_(FLOW).missing == {}
+    assert measured.with_(FLOW).without(GradientFlow, "gone").get(GradientFlow) is None
+
+
+def test_keys_of_measurements_are_distinct_file_names() -> None:
+    assert len(TYPES) == 13
+    assert all(key.isidentifier() for key in TYPES)
