@@ -1,0 +1,106 @@
+"""The observer does not disturb: everything a probe's own pass could change is put back."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+from tensorflow.python.eager import context as eager_context
+from tensorflow.python.ops import stateful_random_ops
+
+from saldiag_probes.optimizers import OptimizerStructure, optimizers_of
+
+
+@contextlib.contextmanager
+def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
+    """Restore, at the end of the block, all state that a forward, backward or step can change.
+
+    That is: the model's variables (weights, BatchNorm's statistics, seed states), its metrics,
+    its optimizers (those on the model and ``optimizer``; one that was not built yet is unbuilt
+    again), and the random states of Keras, TensorFlow, numpy and ``random``. Values come back
+    bit for bit, also when the block raises.
+
+    A model that is not built yet gets its variables inside the block and keeps them: build it
+    first. To be used outside of ``tf.function``.
+    """
+    optimizers = [*optimizers_of(model).values(), *([] if optimizer is None else [optimizer])]
+    structures = [OptimizerStructure(o) for o in optimizers if not o.built]
+    randomness = _RandomState()
+    # Reading shares the buffer until somebody writes (TensorFlow copies on write), so this costs
+    # memory only for what the block changes.
+    values = [(tensor, tensor.read_value()) for tensor in _variables(model, optimizers)]
+    known = {id(variable) for variable, _ in values}
+    try:
+        yield
+    finally:
+        for metric in model.metrics:
+            if any(id(_raw(variable)) not in known for variable in metric.variables):
+                metric.reset_state()  # it was built inside the block
+        for structure in structures:
+            structure.restore()
+        for variable, value in values:
+            variable.assign(value)
+        randomness.restore()
+
+
+def _variables(model: Any, optimizers: list[Any]) -> list[Any]:
+    """Every ``tf.Variable`` behind the model, its metrics and the optimizers, each once."""
+    holders = [model, *model.metrics, *optimizers]
+    raw = [_raw(variable) for holder in holders for variable in holder.variables]
+    return list({id(variable): variable for variable in raw}.values())
+
+
+def _raw(variable: Any) -> Any:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+_ALIVE: list[Any] = []
+"""Seed generators that Keras made inside a block: functions traced there go on using them, and a
+traced function does not keep its variables alive."""
+
+
+class _RandomState:
+    """The states of all global random generators in reach of Keras code."""
+
+    def __init__(self) -> None:
+        self._python = random.getstate()
+        self._numpy = np.random.get_state()  # noqa: NPY002 - users draw from the global state
+        self._keras = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        self._keras_value = None if self._keras is None else self._keras.state.value.read_value()
+        self._tensorflow = stateful_random_ops.global_generator
+        self._tensorflow_value = (
+            None if self._tensorflow is None else self._tensorflow.state.read_value()
+        )
+        self._eager = self._eager_state()
+
+    def restore(self) -> None:
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)  # noqa: NPY002 - as above
+        inside = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        if inside is not self._keras:
+            _ALIVE.append(inside)
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self._keras)
+        if self._keras is not None:
+            self._keras.state.value.assign(self._keras_value)
+        stateful_random_ops.global_generator = self._tensorflow
+        if self._tensorflow is not None:
+            self._tensorflow.state.assign(self._tensorflow_value)
+        self._restore_eager()
+
+    @staticmethod
+    def _eager_state() -> Any:
+        generator = getattr(eager_context.context(), "_rng", None)
+        return None if generator is None else generator.getstate()
+
+    def _restore_eager(self) -> None:
+        """Eager random ops draw their seeds from the context, and keep state in cached kernels."""
+        if self._eager is None or self._eager_state() == self._eager:
+            return
+        eager_context.context()._rng.setstate(self._eager)
+        eager_context.context().clear_kernel_cache()
