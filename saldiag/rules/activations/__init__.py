@@ -1,0 +1,1 @@
+"""SD3xx: what the layers put out."""

@@ -1,0 +1,1 @@
+"""SD6xx: what goes in, and what should come out."""

@@ -1,0 +1,121 @@
+"""Runs the rules over what was measured and finds the root cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary, Verdict
+from saldiag.core.errors import SaldiagError
+from saldiag.core.finding import SEVERITIES, Finding, Skipped
+from saldiag.core.measurement import Measurements, Wiring
+from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules.causes import explained, explains_how_many
+from saldiag.rules.registry import all_rules, chosen_rules, rule_by_name
+from saldiag.rules.suggest import suggestion
+
+Limits = Mapping[str, Mapping[str, float]]
+
+
+def diagnose(
+    measured: Measurements,
+    *,
+    verdict: Verdict,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    limits: Limits | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> Diagnosis:
+    """Judge what was measured.
+
+    Args:
+        measured: the measurements, and why others are missing.
+        verdict: what the overfit test came to.
+        select: rules to run, by code, name or start of a code (default: all).
+        ignore: rules not to run; they are left out, not skipped.
+        limits: thresholds to use instead of a rule's own, by rule and threshold.
+        timings: seconds by phase, handed on.
+
+    Raises:
+        SaldiagError: ``select``, ``ignore`` or ``limits`` names what does not exist.
+    """
+    rules = _chosen(select, ignore)
+    outcomes = [_run(rule, measured, own) for rule, own in _with_limits(rules, limits or {})]
+    findings = [finding for found, _ in outcomes for finding in found]
+    findings = _ranked(explained(findings, _explains(rules), measured.get(Wiring)))
+    return Diagnosis(
+        subject=_subject(measured.get(Wiring)),
+        verdict=verdict,
+        root_cause=_root_cause(findings),
+        findings=tuple(findings),
+        skipped=tuple(skipped for _, skipped in outcomes if skipped is not None),
+        timings=dict(timings or {}),
+    )
+
+
+def _chosen(select: Sequence[str] | None, ignore: Sequence[str]) -> list[type[Rule]]:
+    wanted = frozenset(all_rules()) if select is None else chosen_rules(tuple(select))
+    unwanted = chosen_rules(tuple(ignore))
+    return [rule for rule in all_rules() if rule in wanted and rule not in unwanted]
+
+
+def _with_limits(
+    rules: Iterable[type[Rule]], limits: Limits
+) -> list[tuple[type[Rule], Thresholds]]:
+    changed = {rule_by_name(name): values for name, values in limits.items()}
+    for rule, values in changed.items():
+        unknown = sorted(set(values) - set(rule.thresholds))
+        if unknown:
+            hint = suggestion(unknown[0], list(rule.thresholds))
+            raise SaldiagError(f"{rule.code} has no threshold {unknown[0]!r}: {hint}")
+    return [(rule, {**rule.thresholds, **changed.get(rule, {})}) for rule in rules]
+
+
+def _run(
+    rule: type[Rule], measured: Measurements, limits: Thresholds
+) -> tuple[list[Finding], Skipped | None]:
+    for kind in rule.requires:
+        if measured.get(kind) is None:
+            return [], Skipped(rule.code, measured.reason(kind))
+    try:
+        return list(rule().judge(measured, limits)), None
+    except CannotJudge as reason:
+        return [], Skipped(rule.code, str(reason))
+    except Exception as error:  # a rule that breaks is neither a pass nor a crash
+        text = " ".join(str(error).split())
+        return [], Skipped(rule.code, f"error in rule: {type(error).__name__}: {text}")
+
+
+def _explains(rules: Iterable[type[Rule]]) -> dict[str, dict[str, str]]:
+    return {rule.code: dict(rule.explains) for rule in rules}
+
+
+def _ranked(findings: Sequence[Finding]) -> list[Finding]:
+    """The root cause first, then by severity, code and layers."""
+    ordered = sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.rule, f.layers))
+    roots = [finding for finding in ordered if finding.explained_by is None]
+    if not roots:
+        return ordered
+    root = min(
+        roots,
+        key=lambda f: (
+            SEVERITIES.index(f.severity),
+            -f.confidence,
+            -explains_how_many(f, findings),
+            f.rule,
+            f.layers,
+        ),
+    )
+    return [root, *(finding for finding in ordered if finding is not root)]
+
+
+def _root_cause(findings: Sequence[Finding]) -> RootCause | None:
+    if not findings:
+        return None
+    first = findings[0]
+    return RootCause(first.rule, first.name, first.layers, first.source)
+
+
+def _subject(wiring: Wiring | None) -> SubjectSummary:
+    if wiring is None:
+        return SubjectSummary(model="unknown", loss="unknown", parameters=0, trainable_parameters=0)
+    return SubjectSummary(wiring.model, wiring.loss, wiring.parameters, wiring.trainable_parameters)

@@ -1,0 +1,1 @@
+"""SD9xx: what surrounds the model."""

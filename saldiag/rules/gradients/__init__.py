@@ -1,0 +1,1 @@
+"""SD2xx: what the gradients do on their way."""

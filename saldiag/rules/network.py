@@ -1,0 +1,81 @@
+"""The network as a graph of leaf calls: who feeds whom."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+
+from saldiag.core.measurement import LayerCall, Wiring
+
+SHAPE_ONLY = frozenset({
+    "Activation", "ActivityRegularization", "Cropping1D", "Cropping2D", "Dropout", "Flatten",
+    "GaussianDropout", "Identity", "InputLayer", "Permute", "Reshape", "SpatialDropout1D",
+    "SpatialDropout2D", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
+})  # fmt: skip
+"""Layers that move numbers about and leave them as they are (a linear ``Activation`` is one)."""
+
+
+def is_shape_only(call: LayerCall) -> bool:
+    """Whether the call hands its input on, at most in another shape."""
+    return call.kind in SHAPE_ONLY and call.activation in (None, "linear")
+
+
+class Network:
+    """Questions about a ``Wiring``'s dataflow; answers are leaf call paths in execution order."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.leaves = {call.path: call for call in wiring.calls if call.leaf}
+        self.outputs = tuple(path for path in wiring.outputs if path in self.leaves)
+        self._consumers: dict[str, list[str]] = defaultdict(list)
+        for call in self.leaves.values():
+            for source in dict.fromkeys(call.inputs):
+                self._consumers[source].append(call.path)
+
+    def calls_of(self, layer: str) -> list[str]:
+        """The leaf calls of a layer, or of the layers inside it."""
+        return [
+            path
+            for path, call in self.leaves.items()
+            if not layer or call.layer == layer or call.layer.startswith(f"{layer}/")
+        ]
+
+    def consumers(self, path: str) -> list[str]:
+        """The leaf calls that take the output of the call at ``path``."""
+        return self._consumers.get(path, [])
+
+    def upstream(self, paths: Iterable[str]) -> set[str]:
+        """Those calls and all that feed them."""
+        return self._reach(paths, lambda path: self.leaves[path].inputs)
+
+    def downstream(self, paths: Iterable[str]) -> set[str]:
+        """Those calls and all that they feed."""
+        return self._reach(paths, self.consumers)
+
+    def _reach(self, paths: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[str]:
+        seen = {path for path in paths if path in self.leaves}
+        queue = deque(seen)
+        while queue:
+            fresh = {p for p in step(queue.popleft()) if p in self.leaves} - seen
+            seen |= fresh
+            queue.extend(fresh)
+        return seen
+
+    def before(self, path: str) -> LayerCall | None:
+        """The one call that feeds ``path``, looking through shape-only calls; else ``None``."""
+        call = self.leaves.get(path)
+        while call is not None and len(call.inputs) == 1:
+            call = self.leaves.get(call.inputs[0])
+            if call is None or not is_shape_only(call):
+                return call
+        return None
+
+    def heads(self) -> list[LayerCall]:
+        """For each output the call that made its numbers, looking through shape-only calls."""
+        found = []
+        for path in self.outputs:
+            call: LayerCall | None = self.leaves[path]
+            if call is not None and is_shape_only(call):
+                call = self.before(path)
+            if call is not None:
+                found.append(call)
+        return found

@@ -1,0 +1,1 @@
+"""SD8xx: what the overfit test came to."""

@@ -1,0 +1,1 @@
+"""SD5xx: number formats."""

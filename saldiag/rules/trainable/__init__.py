@@ -1,0 +1,1 @@
+"""SD4xx: what trains, and what only says so."""

@@ -1,0 +1,1 @@
+"""SD1xx: how the network is put together."""
