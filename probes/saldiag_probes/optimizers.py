@@ -42,6 +42,7 @@ class OptimizerStructure:
             undo()
 
     def _remember(self, thing: Any) -> None:
+        thing = getattr(thing, "__wrapped__", thing)  # TensorFlow hides dictionaries in proxies
         holds_state = isinstance(thing, (keras.optimizers.Optimizer, Tracker))
         container = isinstance(thing, (list, dict, set))
         if id(thing) in self._seen or not (holds_state or container):
@@ -50,7 +51,7 @@ class OptimizerStructure:
         if container:
             self._remember_contents(thing)
         if hasattr(thing, "__dict__"):
-            # TensorFlow and Keras put lists into wrappers with bookkeeping of their own.
+            # TensorFlow and Keras make of lists subclasses with bookkeeping of their own.
             self._remember_contents(vars(thing))
 
     def _remember_contents(self, container: Any) -> None:

@@ -44,6 +44,7 @@ def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
                 metric.reset_state()  # it was built inside the block
         for structure in structures:
             structure.restore()
+            model.train_function = None  # it may hold variables that the optimizer had inside
         for variable, value in values:
             variable.assign(value)
         randomness.restore()
