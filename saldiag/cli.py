@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,16 @@ def _options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
         return function
 
     return apply
+
+
+class _Finite(click.FloatRange):
+    """A number in a range; nan and infinity are in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 _POSITIVE = click.IntRange(min=1)
@@ -102,14 +113,14 @@ data_options = _options(
 )
 subset_option = click.option(
     "--subset",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=_Finite(0.0, 1.0, min_open=True),
     default=0.1,
     show_default=True,
     help="Fraction of the training and of the validation split.",
 )
 rate_option = click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0.0),
+    type=_Finite(min=0.0),
     default=1e-3,
     show_default=True,
     help="Adam's.",
@@ -131,7 +142,7 @@ def cli() -> None:
 @cli.command()
 @look_options
 @click.option(
-    "--budget", type=click.FloatRange(min=1.0), default=180.0, show_default=True,
+    "--budget", type=_Finite(min=1.0), default=180.0, show_default=True,
     help="Seconds to train at the most.",
 )  # fmt: skip
 @click.option(
