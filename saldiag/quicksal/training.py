@@ -1,0 +1,153 @@
+"""The training recipe of the case, as data, and how a model is compiled for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.errors import SaldiagError
+from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+from saldiag.quicksal.losses import loss_by_name
+from saldiag.quicksal.saliency import BETA2
+
+Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every number of the training run that started saldiag; sizes in pixels, rates per step.
+
+    ``learning_rate`` is a constant rate in place of the triangular cycle between
+    ``base_learning_rate`` and ``max_learning_rate``, of which ``step_size`` steps are one half.
+    ``precision`` ``auto`` is the recipe's mixed_float16 on a GPU, and float32 on a CPU, whose
+    half-precision convolutions are about ten times slower.
+
+    Raises:
+        SaldiagError: a number is out of its range; the message names it.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    image_size: int = 224
+    loss: str = "mae"
+    base_learning_rate: float = 1e-4
+    max_learning_rate: float = 1e-3
+    step_size: int = 2000
+    learning_rate: float | None = None
+    patience: int = 10
+    beta2: float = BETA2
+    precision: Precision = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "image_size", "step_size", "patience"):
+            if getattr(self, name) < 1:
+                raise SaldiagError(f"{name} is at least 1, not {getattr(self, name)}")
+        for name in ("base_learning_rate", "max_learning_rate", "learning_rate", "beta2"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise SaldiagError(f"{name} is a positive number, not {value:g}")
+        if not 0 <= self.seed < 2**32:
+            raise SaldiagError(f"seed is from 0 to {2**32 - 1}, not {self.seed}")
+        if self.precision not in PRECISIONS:
+            raise SaldiagError(f"precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
+        self.schedule()
+        loss_by_name(self.loss)
+
+    def schedule(self) -> float | TriangularCyclicalLearningRate:
+        """The learning rate as ``compile_model`` takes it."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return TriangularCyclicalLearningRate(
+            self.base_learning_rate, self.max_learning_rate, self.step_size
+        )
+
+    def resolved(self) -> tuple[Recipe, str | None]:
+        """The recipe with a definite precision, and one line that says so if it was chosen here."""
+        if self.precision != "auto":
+            return self, None
+        if tf.config.list_physical_devices("GPU"):
+            return replace(self, precision="mixed_float16"), "precision mixed_float16, on the GPU"
+        note = "precision float32: there is no GPU, and a CPU is slow in half precision"
+        return replace(self, precision="float32"), note
+
+
+def compile_model(
+    model: Any,
+    *,
+    loss: str | Any = "mae",
+    learning_rate: float | Any = 1e-3,
+    metrics: Sequence[Any] = (),
+) -> Any:
+    """Compile ``model`` with Adam, without XLA, and return it.
+
+    Where the model was built under the mixed_float16 policy, Keras itself wraps the optimizer into
+    a LossScaleOptimizer. XLA takes minutes and over 10 GB for this model on a CPU.
+
+    Args:
+        model: a Keras model.
+        loss: a name of ``losses.LOSSES``, or a Keras loss.
+        learning_rate: a number or a Keras learning rate schedule.
+        metrics: Keras metrics.
+
+    Raises:
+        SaldiagError: no loss is called so.
+    """
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss=loss_by_name(loss) if isinstance(loss, str) else loss,
+        metrics=list(metrics),
+        jit_compile=False,
+    )
+    return model
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Build models under that global dtype policy, and put the former one back."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """The seed of one epoch, 32 bits: what is random in it depends on nothing before it."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+Epochs = Callable[[int], Any]
+"""Gives the batches of one epoch, a ``tf.data.Dataset``, in the order of the given seed."""
+
+
+def shuffled_epochs(examples: Any, batch_size: int) -> Epochs:
+    """Batches of ``examples`` in an order that depends on the epoch's seed alone.
+
+    A dataset that reshuffles itself would begin with the first epoch's order again after a resume.
+
+    Args:
+        examples: a ``tf.data.Dataset`` of single examples of known number. If it is cached, the
+            cache serves all epochs.
+        batch_size: examples a batch; the last batch of an epoch may be smaller.
+
+    Raises:
+        SaldiagError: the number of examples is unknown, or 0.
+    """
+    count = int(examples.cardinality())
+    if count < 1:
+        raise SaldiagError("training needs a data set of known size with at least one example")
+
+    def epoch(seed: int) -> Any:
+        order = examples.shuffle(count, seed=seed, reshuffle_each_iteration=False)
+        return order.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+    return epoch
