@@ -27,15 +27,19 @@ class Explanation:
     explains: dict[str, str]
     sections: dict[str, str]
 
-    def markdown(self) -> str:
-        """The whole as markdown."""
-        needs = ", ".join(self.requires) or "whatever of its inputs was measured"
-        facts = f"Severity: {self.severity}. Needs: {needs}."
-        head = f"# {self.code} {self.name}\n\n{self.title}\n\n{facts}"
-        body = "\n\n".join(f"## {title}\n\n{text}" for title, text in self.sections.items())
-        explains = ", ".join(self.explains)
-        tail = f"\n\n## Explains\n\n{explains}" if explains else ""
-        return f"{head}\n\n{body}{tail}\n"
+
+def to_text(rule: Explanation) -> str:
+    """The whole as markdown, which reads as it stands."""
+    needs = ", ".join(rule.requires) or "whatever of its inputs was measured"
+    parts = [
+        f"# {rule.code} {rule.name}",
+        rule.title,
+        f"Severity: {rule.severity}. Needs: {needs}.",
+        *(f"## {heading}\n\n{text}" for heading, text in rule.sections.items()),
+    ]
+    if rule.explains:
+        parts.append(f"## Explains\n\n{', '.join(rule.explains)}")
+    return "\n\n".join(parts)
 
 
 def explain(code_or_name: str) -> Explanation:

@@ -58,7 +58,8 @@ def _weight(count: Any) -> Any:
 def means_over(values: Array, period: int) -> Array:
     """Means over whole periods, so that a cycle of batches is not taken for noise or trend."""
     whole = len(values) // period
-    return values[: whole * period].reshape(whole, period).mean(axis=1)
+    means: Array = values[: whole * period].reshape(whole, period).mean(axis=1)
+    return means
 
 
 def first_and_last_quarter(values: Array) -> tuple[float, float]:

@@ -1,0 +1,121 @@
+"""SD302: the same prediction for every input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import (
+    Activations,
+    DataFacts,
+    Measurements,
+    OverfitHistory,
+    TensorFacts,
+    Wiring,
+)
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.network import Network
+from saldiag.rules.text import at, label, listed, number
+
+
+class ConstantOutput(Rule):
+    """The model predicts the same for every sample, though inputs and targets differ.
+
+    ## What it does
+    Takes the spread of the predictions across samples, relative to their overall spread, and names
+    the first layer from which on all samples look alike. After the overfit test the predictions at
+    its end count; without one, a constant is only a warning, since a head whose weights start at
+    zero puts out a constant until its first step.
+
+    ## Why is this bad
+    A constant cannot depend on the input: the best such model predicts the mean.
+
+    ## Example
+    ```python
+    x = keras.layers.Dense(1, activation="softmax")(x)  # 1.0, always
+    ```
+
+    ## Use instead
+    ```python
+    x = keras.layers.Dense(1, activation="sigmoid")(x)
+    ```
+
+    ## Threshold
+    - `variation` = 1e-6: spread across samples over the overall spread. Ten times the rounding of
+      float32 (2^-24; IEEE 754, 2019).
+    - `target_variation` = 0.001: the same for the targets, which must differ for a constant to be
+      wrong.
+    """
+
+    code = "SD302"
+    name = "constant-output"
+    severity = "error"
+    requires = (DataFacts,)
+    thresholds = {"variation": 1e-6, "target_variation": 0.001}
+    explains = {"SD103": "anywhere", "SD801": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        facts, history = measured.need(DataFacts), measured.get(OverfitHistory)
+        if not any(_varies(tensor, limits["variation"]) for tensor in facts.inputs):
+            return
+        for index, (predicted, target) in enumerate(
+            zip(facts.predictions, facts.targets, strict=False)
+        ):
+            variation, trained = _spread(predicted), False
+            if history is not None and math.isfinite(history.prediction_variation):
+                variation, trained = history.prediction_variation, len(history.loss) > 0
+            differ = _varies(target, limits["target_variation"])
+            if differ and variation <= limits["variation"]:
+                yield self._constant(measured, index, variation, trained, limits)
+
+    def _constant(
+        self,
+        measured: Measurements,
+        index: int,
+        variation: float,
+        trained: bool,
+        limits: Thresholds,
+    ) -> Finding:
+        layers = _where(measured, index, limits["variation"])
+        source = source_of(measured, layers[0]) if layers else None
+        return self.finding(
+            f"{listed(layers) if layers else f'output {index}'}: the same output for every sample; "
+            f"variation {number(variation)} (threshold {number(limits['variation'])}), while the "
+            f"targets differ. Look at {label(layers[0]) if layers else 'the head'}{at(source)}",
+            "saldiag gradients  # which activations stop varying, and where the gradient dies",
+            layers=layers,
+            evidence={"variation": variation, "threshold": limits["variation"], "trained": trained},
+            source=source,
+            severity="error" if trained else "warning",
+            confidence=1.0 if trained else 0.7,
+        )
+
+
+def _spread(facts: TensorFacts) -> float:
+    """The sample variation; 0 where all values are one number, for which it is 0/0."""
+    return 0.0 if facts.minimum == facts.maximum else facts.sample_variation
+
+
+def _varies(facts: TensorFacts, limit: float) -> bool:
+    return _spread(facts) > limit
+
+
+def _where(measured: Measurements, index: int, limit: float) -> tuple[str, ...]:
+    """The first layer that makes different samples alike, or the output's."""
+    activations, wiring = measured.get(Activations), measured.get(Wiring)
+    constant = {
+        row.path: row.layer
+        for row in (activations.rows if activations is not None else ())
+        if row.leaf and (row.sample_variation <= limit or row.minimum == row.maximum)
+    }
+    if wiring is None:
+        return tuple(constant.values())[:1]
+    network = Network(wiring)
+    output = [path for path in wiring.outputs[index : index + 1] if path in network.leaves]
+    path = next(iter(output), "")
+    while path in constant and len(network.leaves[path].inputs) == 1:
+        if network.leaves[path].inputs[0] not in constant:
+            return (constant[path],)
+        path = network.leaves[path].inputs[0]
+    return tuple(network.leaves[path].layer for path in output)

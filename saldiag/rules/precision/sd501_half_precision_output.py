@@ -1,0 +1,84 @@
+"""SD501: the output or the loss is computed in half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import DtypeTrace, Measurements, Wiring
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.network import Network
+from saldiag.rules.text import at, counted, label, listed
+
+HALF = frozenset({"float16", "bfloat16"})
+
+
+class HalfPrecisionOutput(Rule):
+    """The model's output, or its loss, has only 8 or 11 significant bits.
+
+    ## What it does
+    Looks at the real dtypes of the model's outputs and of the loss.
+
+    ## Why is this bad
+    Near 1 the steps of bfloat16 are 0.004 to 0.008 wide, those of float16 0.0005 to 0.001: a
+    sigmoid reaches exactly 1.0 early, its logarithm is off, and a mean over many pixels is rounded.
+
+    ## Example
+    ```python
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    outputs = keras.layers.Activation("sigmoid")(x)
+    ```
+
+    ## Use instead
+    ```python
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    outputs = keras.layers.Activation("sigmoid", dtype="float32")(x)
+    ```
+
+    ## Threshold
+    None, it is exact (Micikevicius et al., Mixed Precision Training, 2018, section 3.3; Keras'
+    guide on mixed precision, 2023: the last layer in float32).
+    """
+
+    code = "SD501"
+    name = "half-precision-output"
+    severity = "warning"
+    requires = (DtypeTrace,)
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        trace = measured.need(DtypeTrace)
+        half = [index for index, dtype in enumerate(trace.output_dtypes) if dtype in HALF]
+        if half:
+            layers = _layers(measured, half)
+            source = source_of(measured, layers[0]) if layers else None
+            dtype = trace.output_dtypes[half[0]]
+            yield self.finding(
+                f"{listed(layers) if layers else counted(len(half), 'output')}: the model's output "
+                f"is {dtype}. Compute the last layer in float32{at(source)}",
+                'dtype="float32"  # in the last layer',
+                layers=layers,
+                evidence={
+                    "output_dtypes": list(trace.output_dtypes),
+                    "loss_dtype": trace.loss_dtype,
+                },
+                source=source,
+            )
+        elif trace.loss_dtype in HALF:
+            yield self.finding(
+                f"the loss is computed in {label(trace.loss_dtype or '')}, the output in "
+                f"{', '.join(trace.output_dtypes)}. Compute it in float32",
+                'loss=keras.losses.MeanAbsoluteError(dtype="float32")',
+                evidence={
+                    "output_dtypes": list(trace.output_dtypes),
+                    "loss_dtype": trace.loss_dtype,
+                },
+            )
+
+
+def _layers(measured: Measurements, outputs: Iterable[int]) -> tuple[str, ...]:
+    wiring = measured.get(Wiring)
+    if wiring is None:
+        return ()
+    leaves = Network(wiring).leaves
+    paths = [wiring.outputs[index] for index in outputs if index < len(wiring.outputs)]
+    return tuple(dict.fromkeys(leaves[path].layer for path in paths if path in leaves))

@@ -1,0 +1,102 @@
+"""SD503: single layers in float32 inside a half-precision network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Cast, DtypeRow, DtypeTrace, Measurements
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.text import at, counted, listed, percent
+
+HALF = frozenset({"float16", "bfloat16"})
+
+
+class Float32Islands(Rule):
+    """Layers forced to float32 between half-precision ones cost two casts each.
+
+    ## What it does
+    Under a mixed policy, finds leaf layers without weights that compute in float32 and stand
+    between layers that compute in half precision, and adds up the bytes that the casts around them
+    write for one batch. Layers with weights (normalisation among them) may need the precision, and
+    a head in float32 is right: both are left alone.
+
+    ## Why is this bad
+    An activation needs no more digits than its input has. Each island writes its tensor twice more
+    and twice as wide, which costs the memory and the time that mixed precision was meant to save.
+
+    ## Example
+    ```python
+    x = keras.layers.Activation("relu", dtype="float32")(x)
+    x = keras.layers.Conv2D(64, 3)(x)
+    ```
+
+    ## Use instead
+    ```python
+    x = keras.layers.Activation("relu")(x)
+    x = keras.layers.Conv2D(64, 3)(x)
+    ```
+
+    ## Threshold
+    - `share` = 0.1: share of all leaf calls above which it is a warning; below it is told (info).
+      Keras' guide on mixed precision (2023) asks for float32 in the last layer only.
+    """
+
+    code = "SD503"
+    name = "float32-islands"
+    severity = "warning"
+    requires = (DtypeTrace,)
+    thresholds = {"share": 0.1}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        trace = measured.need(DtypeTrace)
+        if not trace.policy.startswith("mixed_"):
+            return
+        rows = [row for row in trace.rows if row.leaf]
+        islands = _islands(rows)
+        if not islands:
+            return
+        share = len(islands) / len(rows)
+        size = _bytes_around(islands, rows, trace.casts)
+        layers = tuple(dict.fromkeys(row.layer for row in islands))
+        source = source_of(measured, layers[0])
+        yield self.finding(
+            f"{listed(layers)}: {counted(len(islands), 'layer call')} in float32 inside a "
+            f"{trace.policy} network, {percent(share)} of all (threshold "
+            f"{percent(limits['share'])}); their casts write {size / 2**20:.1f} MiB for a batch of "
+            f"{trace.batch_size}. Remove the dtype{at(source)}",
+            'keras.layers.Activation("relu")  # without dtype="float32"',
+            layers=layers,
+            evidence={
+                "calls": len(islands),
+                "share": share,
+                "threshold": limits["share"],
+                "cast_bytes": size,
+                "batch_size": trace.batch_size,
+            },
+            source=source,
+            severity="warning" if share > limits["share"] else "info",
+        )
+
+
+def _islands(rows: Sequence[DtypeRow]) -> list[DtypeRow]:
+    half = [index for index, row in enumerate(rows) if row.compute in HALF and row.parameters]
+    if not half:
+        return []
+    between = rows[half[0] : half[-1]]
+    return [row for row in between if row.compute == "float32" and not row.parameters]
+
+
+def _bytes_around(
+    islands: Sequence[DtypeRow], rows: Sequence[DtypeRow], casts: Sequence[Cast]
+) -> int:
+    """Bytes of the casts into the islands, and of those back in the calls that follow them."""
+    paths = [row.path for row in rows]
+    inside = {row.path for row in islands}
+    after = {path for before, path in pairwise(paths) if before in inside} - inside
+    return sum(
+        cast.size
+        for cast in casts
+        if cast.path in inside or (cast.path in after and cast.before == "float32")
+    )

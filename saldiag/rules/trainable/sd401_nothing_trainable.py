@@ -1,0 +1,54 @@
+"""SD401: the model has weights and trains none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, Wiring
+from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules.text import label
+
+
+class NothingTrainable(Rule):
+    """No variable of the model is trainable.
+
+    ## What it does
+    Counts the parameters that the model lists as trainable.
+
+    ## Why is this bad
+    ``fit`` runs, reports a loss, and changes nothing.
+
+    ## Example
+    ```python
+    model.trainable = False
+    model.compile(loss="mse")
+    ```
+
+    ## Use instead
+    ```python
+    model.trainable = True
+    model.compile(loss="mse")  # again: compile() fixes what trains
+    ```
+
+    ## Threshold
+    None, it is exact (Keras' guide on transfer learning and fine-tuning, 2023: ``trainable`` of a
+    model is handed on to all layers inside it).
+    """
+
+    code = "SD401"
+    name = "nothing-trainable"
+    severity = "error"
+    requires = (Wiring,)
+    explains = {"SD201": "anywhere", "SD402": "anywhere", "SD403": "anywhere", "SD801": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        wiring = measured.need(Wiring)
+        if wiring.trainable_parameters or not wiring.parameters:
+            return
+        yield self.finding(
+            f"{label(wiring.model)}: 0 of {wiring.parameters:,} parameters are trainable. "
+            "Set model.trainable = True and compile again",
+            "model.trainable = True",
+            evidence={"parameters": wiring.parameters, "trainable_parameters": 0},
+        )

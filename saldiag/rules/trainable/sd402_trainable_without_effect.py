@@ -1,0 +1,107 @@
+"""SD402: declared trainable, and does not train."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, TrainableRow, TrainableStatus
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.text import at, counted, listed
+
+
+class TrainableWithoutEffect(Rule):
+    """Layers are set trainable, and their variables do not train.
+
+    ## What it does
+    Finds variables that are declared trainable and (a) are missing from the model's trainable
+    variables, (b) are unknown to the optimizer, or (c) get no gradient, since nothing that the
+    loss is computed from depends on them. A whole block below a frozen parent is meant to be
+    frozen, however its layers are flagged; one layer that differs from its siblings there is not.
+
+    ## Why is this bad
+    The layer was switched on for a reason, and stays what it was without a word.
+
+    ## Example
+    ```python
+    encoder.trainable = False
+    encoder.get_layer("expand").trainable = True  # the encoder does not list it
+    ```
+
+    ## Use instead
+    ```python
+    encoder.trainable = True
+    for layer in encoder.layers:
+        layer.trainable = layer.name == "expand"
+    ```
+
+    ## Threshold
+    None, it is exact (Keras' guide on transfer learning and fine-tuning, 2023).
+    """
+
+    code = "SD402"
+    name = "trainable-without-effect"
+    severity = "warning"
+    requires = (TrainableStatus,)
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        rows = measured.need(TrainableStatus).rows
+        declared = [row for row in rows if row.layer_flag and row.variable_flag]
+        reasons: dict[str, list[TrainableRow]] = defaultdict(list)
+        for row in declared:
+            reason = _reason(row, rows)
+            if reason:
+                reasons[reason].append(row)
+        for reason, found in sorted(reasons.items()):
+            yield self._without_effect(measured, reason, found)
+
+    def _without_effect(
+        self, measured: Measurements, reason: str, rows: Sequence[TrainableRow]
+    ) -> Finding:
+        layers = tuple(dict.fromkeys(row.layer for row in rows))
+        source = source_of(measured, layers[0])
+        size = sum(row.size for row in rows)
+        return self.finding(
+            f"{listed(layers)}: declared trainable, but {reason}; "
+            f"{counted(len(layers), 'layer')} with {size:,} parameters never change. "
+            f"{_ADVICE[reason]}{at(source)}",
+            _FIXES[reason],
+            layers=layers,
+            evidence={
+                "reason": reason,
+                "parameters": size,
+                "variables": [row.path for row in rows],
+            },
+            source=source,
+        )
+
+
+_NOT_LISTED = "not among the model's trainable variables"
+_NOT_IN_OPTIMIZER = "unknown to the optimizer"
+_NO_GRADIENT = "without a gradient"
+_ADVICE = {
+    _NOT_LISTED: "Set the layers around it trainable, and it alone inside them",
+    _NOT_IN_OPTIMIZER: "Compile again after changing trainable",
+    _NO_GRADIENT: "Use its output, or remove it",
+}
+_FIXES = {
+    _NOT_LISTED: "parent.trainable = True  # then trainable = False for each layer to stay frozen",
+    _NOT_IN_OPTIMIZER: "model.compile(optimizer, loss)  # after trainable was changed",
+    _NO_GRADIENT: "saldiag gradients  # shows up to where the gradient comes",
+}
+
+
+def _reason(row: TrainableRow, rows: Sequence[TrainableRow]) -> str:
+    if not row.in_model:
+        return _NOT_LISTED if _differs_from_siblings(row, rows) else ""
+    if row.in_optimizer is False:
+        return _NOT_IN_OPTIMIZER
+    return _NO_GRADIENT if row.has_gradient is False else ""
+
+
+def _differs_from_siblings(row: TrainableRow, rows: Sequence[TrainableRow]) -> bool:
+    """Whether others around it are flagged frozen, so that its own flag was set on purpose."""
+    parent = row.layer.rpartition("/")[0]
+    around = [other for other in rows if other.layer.rpartition("/")[0] == parent]
+    return any(not other.layer_flag for other in around)

@@ -1,0 +1,104 @@
+"""SD101: a softmax over an axis of size 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import FlowRow, GradientFlow, LayerCall, Measurements, Wiring
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.heads import axis_size
+from saldiag.rules.text import at, label, listed, number
+
+
+class SingleChannelSoftmax(Rule):
+    """Softmax over an axis of size 1 is the constant 1.
+
+    ## What it does
+    Finds every softmax (as an activation, a layer or a bare operation) that runs over an axis with
+    one element. The attention layers' own softmax is left alone: with a single key it hands the
+    value through, and cuts nothing.
+
+    ## Why is this bad
+    exp(x) / exp(x) is 1 whatever x is: the output is constant, its derivative is exactly 0, and
+    nothing upstream can learn, with any loss scale, learning rate or amount of data. Keras 3's
+    cross-entropies take the logits behind the softmax, so that the loss falls all the same while
+    ``predict`` returns 1 for every input.
+
+    ## Example
+    ```python
+    mask = keras.layers.Conv2D(1, 3, padding="same", activation="softmax")(x)
+    ```
+
+    ## Use instead
+    ```python
+    mask = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(x)
+    ```
+
+    ## Threshold
+    None, it is exact (Bridle, Probabilistic interpretation of feedforward classification network
+    outputs, 1990: softmax generalises the logistic function to two classes and more).
+    """
+
+    code = "SD101"
+    name = "single-channel-softmax"
+    severity = "error"
+    requires = (Wiring,)
+    explains = {
+        "SD102": "same_layer",
+        "SD103": "anywhere",
+        "SD201": "upstream",
+        "SD302": "downstream",
+        "SD402": "upstream",
+        "SD801": "anywhere",
+        "SD901": "anywhere",
+    }
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        wiring = measured.need(Wiring)
+        calls = [call for call in wiring.calls if _is_constant(call, _attention(wiring))]
+        if not calls:
+            return
+        layers = tuple(dict.fromkeys(call.layer for call in calls))
+        flow, told = _flow(measured.get(GradientFlow), calls)
+        source = next(filter(None, (source_of(measured, layer) for layer in layers)), None)
+        yield self.finding(
+            f"{listed(layers)}: softmax over an axis of size 1 is the constant 1.0"
+            f"{told}. Use sigmoid{at(source)}",
+            _fix(layers),
+            layers=layers,
+            evidence={"axis_size": 1, "activation": "softmax", **flow},
+            source=source,
+        )
+
+
+def _attention(wiring: Wiring) -> tuple[str, ...]:
+    kinds = (call for call in wiring.calls if call.kind.endswith("Attention"))
+    return tuple(call.layer for call in kinds)
+
+
+def _is_constant(call: LayerCall, attention: Sequence[str]) -> bool:
+    inside = any(call.layer == layer or call.layer.startswith(f"{layer}/") for layer in attention)
+    softmax = call.leaf and call.activation in ("softmax", "log_softmax")
+    return softmax and not inside and axis_size(call) == 1
+
+
+def _flow(flow: GradientFlow | None, calls: Sequence[LayerCall]) -> tuple[dict[str, float], str]:
+    """The gradient after the last softmax and before the first, where it was measured."""
+    rows: dict[str, FlowRow] = {row.path: row for row in flow.rows} if flow else {}
+    last, first = rows.get(calls[-1].path), rows.get(calls[0].path)
+    if last is None or first is None:
+        return {}, ""
+    after, before = last.output_gradient, first.input_gradient
+    if after is None or before is None:
+        return {}, ""
+    return (
+        {"gradient_after": after, "gradient_before": before},
+        f"; |dL/dx| before it is {number(before)} (after it {number(after)})",
+    )
+
+
+def _fix(layers: Sequence[str]) -> str:
+    first, *rest = layers
+    also = f"; delete {listed(rest)}" if rest else ""
+    return f'activation="sigmoid"  # in {label(first)}{also}'

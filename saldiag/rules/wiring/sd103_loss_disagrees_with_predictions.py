@@ -1,0 +1,132 @@
+"""SD103: the loss that Keras reports is not the loss of the predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import DataFacts, LossCheck, Measurements, Wiring
+from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
+from saldiag.rules.heads import CROSS_ENTROPIES, from_logits, takes_logits_behind
+from saldiag.rules.network import Network
+from saldiag.rules.text import at, label, number
+
+
+class LossDisagreesWithPredictions(Rule):
+    """The loss computed from ``predict``'s output is another number than ``evaluate``'s.
+
+    ## What it does
+    Takes the model's plain predictions, computes the same loss from them, and compares the result
+    with what Keras reports for the same batch in inference mode (less the regularisation). Left
+    alone are pairs that Keras 3 reconciles on purpose: sigmoid under categorical cross-entropy,
+    and ``from_logits=True`` directly on a softmax or sigmoid.
+
+    ## Why is this bad
+    What is trained is then not what is used. Keras 3's cross-entropies take the logits that an
+    activation leaves on its output, whichever activation it was: a fault of the head, such as a
+    softmax over one channel, stays invisible in the loss, and every prediction is wrong.
+
+    ## Example
+    ```python
+    outputs = keras.layers.Dense(1, activation="softmax")(x)  # predicts 1.0 for every input
+    model.compile(loss="binary_crossentropy")  # trains like a sigmoid all the same
+    ```
+
+    ## Use instead
+    ```python
+    outputs = keras.layers.Dense(1, activation="sigmoid")(x)
+    model.compile(loss="binary_crossentropy")
+    ```
+
+    ## Threshold
+    - `relative` = 0.05: difference, as a share of the larger of the two. Rounding to float16
+      (relative 2^-11 for each value; Micikevicius et al., Mixed Precision Training, 2018) moves a
+      mean by less than a tenth of that.
+    - `absolute` = 0.001: smallest difference that counts, for losses near zero.
+    """
+
+    code = "SD103"
+    name = "loss-disagrees-with-predictions"
+    severity = "error"
+    requires = (LossCheck,)
+    thresholds = {"relative": 0.05, "absolute": 0.001}
+    explains = {"SD801": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        check = measured.need(LossCheck)
+        reported, recomputed = check.reported - check.regularization, check.recomputed
+        if not (math.isfinite(reported) and math.isfinite(recomputed)):
+            raise CannotJudge(f"{label(check.loss)} is not finite: nothing to compare")
+        difference = abs(reported - recomputed)
+        larger = max(abs(reported), abs(recomputed))
+        if difference <= max(limits["absolute"], limits["relative"] * larger):
+            return
+        _refuse_what_is_meant(measured, reported, recomputed)
+        layers = _output_layers(measured)
+        source = source_of(measured, layers[-1]) if layers else None
+        yield self.finding(
+            f"{label(check.loss)} is {number(reported)} as Keras reports it, and "
+            f"{number(recomputed)} from the same batch's predictions: apart by "
+            f"{number(difference / larger)} of it (threshold {number(limits['relative'])}). "
+            f"Use one activation, fit for the loss{at(source)}",
+            'activation="sigmoid"  # in the last layer, with loss="binary_crossentropy"',
+            layers=layers,
+            evidence={
+                "reported": reported,
+                "recomputed": recomputed,
+                "relative_difference": difference / larger,
+                "threshold": limits["relative"],
+            },
+            source=source,
+        )
+
+
+def _output_layers(measured: Measurements) -> tuple[str, ...]:
+    wiring = measured.get(Wiring)
+    if wiring is None:
+        return ()
+    leaves = Network(wiring).leaves
+    return tuple(dict.fromkeys(leaves[path].layer for path in wiring.outputs if path in leaves))
+
+
+def _refuse_what_is_meant(measured: Measurements, reported: float, recomputed: float) -> None:
+    """Differences that are no fault.
+
+    Raises:
+        CannotJudge: the two are computed in different ways on purpose.
+    """
+    wiring = measured.get(Wiring)
+    if wiring is None:
+        return
+    masked = [
+        call for call in wiring.calls if call.kind == "Masking" or call.config.get("mask_zero")
+    ]
+    if masked:
+        raise CannotJudge(
+            f"{label(masked[0].layer)} masks the loss; plain predictions have no mask"
+        )
+    if _reconciled(wiring):
+        raise CannotJudge(
+            f"Keras computes {label(wiring.loss)} from the logits behind the last activation"
+        )
+    if wiring.loss in CROSS_ENTROPIES and reported > recomputed and _saturated(measured):
+        raise CannotJudge(
+            f"predictions reach 0 or 1 to the last digit, where {label(wiring.loss)} is clipped"
+        )
+
+
+def _reconciled(wiring: Wiring) -> bool:
+    if not takes_logits_behind(wiring):
+        return False
+    heads = {call.activation for call in Network(wiring).heads()}
+    categorical = wiring.loss != "binary_crossentropy"
+    return from_logits(wiring) or (categorical and heads == {"sigmoid"})
+
+
+def _saturated(measured: Measurements) -> bool:
+    """Whether predictions lie within Keras' epsilon (1e-7) of 0 or 1; true where untold."""
+    facts = measured.get(DataFacts)
+    if facts is None or not facts.predictions:
+        return True
+    return any(p.minimum <= 1e-6 or p.maximum >= 1 - 1e-6 for p in facts.predictions)

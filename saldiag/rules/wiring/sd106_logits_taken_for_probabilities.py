@@ -1,0 +1,93 @@
+"""SD106: the loss takes logits for probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.heads import CROSS_ENTROPIES, from_logits
+from saldiag.rules.network import Network
+from saldiag.rules.text import at, label, number
+
+
+class LogitsTakenForProbabilities(Rule):
+    """A cross-entropy that expects probabilities gets numbers outside [0, 1].
+
+    ## What it does
+    Where the loss is a cross-entropy with ``from_logits=False``, looks whether the model's
+    predictions leave [0, 1].
+
+    ## Why is this bad
+    Keras clips predictions to [1e-7, 1 - 1e-7] before the logarithm. Every value outside has a
+    gradient of exactly 0 (binary), or is divided by a sum that may be 0 or negative (categorical).
+
+    ## Example
+    ```python
+    outputs = keras.layers.Dense(1)(x)
+    model.compile(loss="binary_crossentropy")
+    ```
+
+    ## Use instead
+    ```python
+    outputs = keras.layers.Dense(1)(x)
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    ```
+
+    ## Threshold
+    - `margin` = 0.001: how far outside [0, 1], above the rounding of float16 at 1 (2^-11;
+      IEEE 754, 2019).
+    """
+
+    code = "SD106"
+    name = "logits-taken-for-probabilities"
+    severity = "error"
+    requires = (Wiring, DataFacts)
+    thresholds = {"margin": 0.001}
+    explains = {
+        "SD103": "anywhere", "SD201": "anywhere", "SD204": "anywhere", "SD801": "anywhere",
+    }  # fmt: skip
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        wiring, facts = measured.need(Wiring), measured.need(DataFacts)
+        if wiring.loss not in CROSS_ENTROPIES or from_logits(wiring):
+            return
+        for index, predicted in enumerate(facts.predictions):
+            outside = _outside(predicted)
+            if outside > limits["margin"]:
+                yield self._logits(measured, index, predicted, outside, limits)
+
+    def _logits(
+        self,
+        measured: Measurements,
+        index: int,
+        predicted: TensorFacts,
+        outside: float,
+        limits: Thresholds,
+    ) -> Finding:
+        wiring = measured.need(Wiring)
+        leaves = Network(wiring).leaves
+        layers = [
+            leaves[path].layer for path in wiring.outputs[index : index + 1] if path in leaves
+        ]
+        source = source_of(measured, layers[0]) if layers else None
+        return self.finding(
+            f"{label(layers[0] if layers else predicted.name)}: {label(wiring.loss)} takes "
+            f"{number(predicted.minimum)} … {number(predicted.maximum)} for probabilities, "
+            f"{number(outside)} outside [0, 1] (threshold {number(limits['margin'])}). "
+            f"Use from_logits=True{at(source)}",
+            "from_logits=True  # in the loss given to compile()",
+            layers=layers,
+            evidence={
+                "minimum": predicted.minimum,
+                "maximum": predicted.maximum,
+                "outside": outside,
+                "threshold": limits["margin"],
+            },
+            source=source,
+        )
+
+
+def _outside(predicted: TensorFacts) -> float:
+    return max(-predicted.minimum, predicted.maximum - 1.0)

@@ -1,0 +1,23 @@
+"""A custom head leaves logits on its output: the loss falls, the predictions stay wrong."""
+
+from __future__ import annotations
+
+from faults.plain import calls_with, healthy, loss_check, stuck, wiring
+from saldiag.core.measurement import Measurements
+
+CALLS = calls_with("output", kind="Custom", activation="custom")
+
+
+def broken() -> Measurements:
+    return healthy(
+        wiring(*CALLS, loss="binary_crossentropy"),
+        loss_check(loss="binary_crossentropy", reported=0.49, recomputed=8.07),
+        stuck(8.07, metric="binary_crossentropy", baseline_independent=0.6),
+    )
+
+
+def fixed() -> Measurements:
+    return healthy(
+        wiring(*CALLS, loss="binary_crossentropy"),
+        loss_check(loss="binary_crossentropy", reported=0.49, recomputed=0.4904),
+    )

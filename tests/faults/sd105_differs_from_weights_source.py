@@ -1,0 +1,23 @@
+"""The stride stands on a stage's last block; in the weights' network it is on the first."""
+
+from __future__ import annotations
+
+from faults.plain import healthy, wiring
+from saldiag.core.measurement import Measurements, Origin
+
+
+def _origins(stride: int) -> tuple[Origin, ...]:
+    there = {"strides": (2, 2), "activation": "relu6"}
+    here = {"strides": [stride, stride], "activation": "relu6"}
+    return (
+        Origin("encoder/conv", "MobileNetV2", "block_1_depthwise", True, here, there),
+        Origin("head", "MobileNetV2", None, False, {"strides": 1}, {}),
+    )
+
+
+def broken() -> Measurements:
+    return healthy(wiring(origins=_origins(1)))
+
+
+def fixed() -> Measurements:
+    return healthy(wiring(origins=_origins(2)))

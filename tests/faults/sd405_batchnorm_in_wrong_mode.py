@@ -1,0 +1,22 @@
+"""A frozen BatchNorm that normalises by the batch."""
+
+from __future__ import annotations
+
+from faults.plain import FROZEN, healthy, trainable, trainable_row
+from saldiag.core.measurement import Measurements, NormalizationRow
+
+
+def _status(training_mode: bool):
+    return trainable(
+        trainable_row("encoder/norm/gamma", size=16, **FROZEN),
+        trainable_row("head/kernel"),
+        normalization=(NormalizationRow("encoder/norm", True, training_mode, 0.99, False),),
+    )
+
+
+def broken() -> Measurements:
+    return healthy(_status(training_mode=True))
+
+
+def fixed() -> Measurements:
+    return healthy(_status(training_mode=False))

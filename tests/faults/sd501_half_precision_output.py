@@ -1,0 +1,20 @@
+"""The last sigmoid under mixed_bfloat16 without a dtype of its own."""
+
+from __future__ import annotations
+
+from faults.plain import CALLS, dtype_row, dtypes, healthy, wiring
+from saldiag.core.measurement import Measurements
+
+
+def _trace(head: str):
+    rows = [dtype_row(c.path, c.kind, "bfloat16", c.parameters) for c in CALLS[1:-1]]
+    last = dtype_row("output", "Activation", head)
+    return dtypes(policy="mixed_bfloat16", rows=(*rows, last), output_dtypes=(head,))
+
+
+def broken() -> Measurements:
+    return healthy(wiring(precision="mixed_bfloat16"), _trace("bfloat16"))
+
+
+def fixed() -> Measurements:
+    return healthy(wiring(precision="mixed_bfloat16"), _trace("float32"))

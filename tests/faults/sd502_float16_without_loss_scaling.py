@@ -1,0 +1,22 @@
+"""mixed_float16 in a loop of one's own, with a bare Adam."""
+
+from __future__ import annotations
+
+from faults.plain import CALLS, dtype_row, dtypes, healthy, wiring
+from saldiag.core.measurement import Measurements
+
+HALF = dtypes(
+    policy="mixed_float16",
+    rows=(
+        *(dtype_row(c.path, c.kind, "float16", c.parameters) for c in CALLS[1:-1]),
+        dtype_row("output", "Activation", "float32"),
+    ),
+)
+
+
+def broken() -> Measurements:
+    return healthy(wiring(precision="mixed_float16", loss_scaled=False), HALF)
+
+
+def fixed() -> Measurements:
+    return healthy(wiring(precision="mixed_float16", loss_scaled=True), HALF)

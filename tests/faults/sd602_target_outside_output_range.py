@@ -1,0 +1,14 @@
+"""Masks of 0 and 255 for a sigmoid."""
+
+from __future__ import annotations
+
+from faults.plain import data, healthy, stuck, tensor
+from saldiag.core.measurement import Measurements
+
+
+def broken() -> Measurements:
+    return healthy(data(targets=(tensor("mask", 0.0, 255.0),)), stuck(100, baseline_independent=40))
+
+
+def fixed() -> Measurements:
+    return healthy(data(targets=(tensor("mask", 0.0, 1.0),)))
