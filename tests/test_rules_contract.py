@@ -107,8 +107,9 @@ def test_it_is_documented(rule: type[Rule]) -> None:
     assert explanation.title.endswith(".")
     assert re.search(r"\b(19|20)\d\d\b", explanation.sections["Threshold"]), "source with year"
     for heading in ("Example", "Use instead"):
-        (code,) = re.findall(r"```python\n(.*?)```", explanation.sections[heading], re.S)
-        compile(code, rule.code, "exec")
+        blocks = re.findall(r"```python\n(.*?)```", explanation.sections[heading], re.DOTALL)
+        assert len(blocks) == 1
+        compile(blocks[0], rule.code, "exec")
     assert to_text(explanation).startswith(f"# {rule.code} {rule.name}\n\n")
 
 

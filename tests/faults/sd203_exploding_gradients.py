@@ -12,7 +12,7 @@ LAYERS = [f"dense_{number}" for number in range(DEPTH)]
 def _chain():
     return [
         call(
-            name, "Dense", LAYERS[number - 1] if number else "", parameters=4160, activation="tanh"
+            name, "Dense", LAYERS[i - 1] if i else "", parameters=4160, activation="tanh"
         )
         for i, name in enumerate(LAYERS)
     ]
