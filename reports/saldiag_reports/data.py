@@ -1,0 +1,35 @@
+"""What every renderer takes: one run, measured and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.measurement import Measurements
+from saldiag.core.run import Run, RunInfo
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A run as renderers see it: the judgement, the numbers behind it, and how they were made."""
+
+    diagnosis: Diagnosis
+    measured: Measurements
+    info: RunInfo
+
+    @classmethod
+    def of_run(cls, path: Path) -> ReportData:
+        """Read a run directory, so that it can be drawn again without TensorFlow.
+
+        Raises:
+            RunError: there is no run at ``path``, or one of its files cannot be read.
+        """
+        run = Run.open(path)
+        info = run.read_info()
+        return cls(run.read_diagnosis(), run.read_measurements(), replace(info))
+
+    @property
+    def command(self) -> str:
+        """The name of the command that made the run (``overfit``); empty if untold."""
+        return next((word for word in self.info.command[1:] if not word.startswith("-")), "")

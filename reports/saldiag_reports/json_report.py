@@ -1,0 +1,51 @@
+"""``diagnosis.json``: the outcome for programs, as its JSON Schema has it."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any, Literal
+
+from saldiag.core.finding import Finding
+from saldiag.core.jsonio import dumps
+from saldiag_reports.data import ReportData
+
+
+def render_json(data: ReportData) -> str:
+    """The diagnosis as strict JSON with a line end; the same run gives the same text."""
+    diagnosis = data.diagnosis
+    value = {
+        "schema_version": diagnosis.schema_version,
+        "subject": diagnosis.subject,
+        "verdict": diagnosis.verdict,
+        "root_cause": diagnosis.root_cause,
+        "findings": [_finding(finding) for finding in diagnosis.findings],
+        "skipped": diagnosis.skipped,
+        "hypotheses": diagnosis.hypotheses,
+        "timings": diagnosis.timings,
+    }
+    # A lone surrogate (a file name that is no UTF-8) becomes the escape that JSON has for it.
+    return dumps(value).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "name": finding.name,
+        "severity": finding.severity,
+        "confidence": finding.confidence,
+        "layers": finding.layers,
+        "message": finding.message,
+        "fix": finding.fix,
+        "evidence": finding.evidence,
+        "source": finding.source,
+        "explained_by": finding.explained_by,
+        "confirmed_by": finding.confirmed_by,
+    }
+
+
+def schema(name: Literal["diagnosis", "run"]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of ``diagnosis.json`` or ``run.json``."""
+    text = (files("saldiag_reports") / "schema" / f"{name}.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded

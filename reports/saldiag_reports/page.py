@@ -1,0 +1,175 @@
+"""The report's sections, in order: what each says, and what is drawn under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from saldiag.core.measurement import (
+    Activations,
+    DataFacts,
+    DtypeTrace,
+    GradientFlow,
+    GradientHistory,
+    LossCheck,
+    Measurement,
+    OverfitHistory,
+    Predictions,
+    TrainableStatus,
+    TrainingHistory,
+    WarningLog,
+)
+from saldiag_reports import leads, plots, tables
+from saldiag_reports.data import ReportData
+from saldiag_reports.pictures import MAX_SAMPLES, Sample, samples
+from saldiag_reports.tables import Table
+from saldiag_reports.wording import count, number
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a sentence, and what is drawn and listed below it."""
+
+    key: str
+    title: str
+    lead: str = ""
+    pictures: tuple[Markup, ...] = ()
+    tables: tuple[Table, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def sections(data: ReportData) -> list[Section]:
+    """A section for each measurement that there is."""
+    return list(_sections(data))
+
+
+def _sections(data: ReportData) -> Iterator[Section]:
+    for kind, _, build in _BUILDERS:
+        found = data.measured.get(kind)
+        if found is not None:
+            yield build(data, found)
+
+
+def missing(data: ReportData) -> dict[str, str]:
+    """Title of each section that is not there, and why."""
+    return {
+        title: data.measured.reason(kind)
+        for kind, title, _ in _BUILDERS
+        if data.measured.get(kind) is None
+    }
+
+
+def _learning(_: ReportData, history: OverfitHistory) -> Section:
+    lead = (
+        f"{count(history.items, 'item')} memorised for {count(len(history.steps), 'step')}; "
+        f"stopped: {history.stopped}. Errors are {history.metric}, recomputed from the predictions."
+    )
+    facts = {
+        "training mode": number(_last(history.training_error)),
+        "inference mode": number(_last(history.inference_error)),
+        "statistics renewed": number(history.recalibrated_error),
+        "best fixed prediction": number(history.baseline_independent),
+        "best constant": number(history.baseline_constant),
+        "variation of predictions": number(history.prediction_variation),
+    }
+    return Section(
+        "learning", "Learning", lead, (plots.plot_overfit(history, "plot-learning"),), facts=facts
+    )
+
+
+def _last(values: Any) -> float:
+    flat = np.ravel(values)
+    return float(flat[-1]) if flat.size else float("nan")
+
+
+def _training(_: ReportData, history: TrainingHistory) -> Section:
+    lead = f"{count(len(history.epochs), 'epoch')}; validation in the second colour."
+    return Section("training", "Training", lead, (plots.plot_training(history, "plot-training"),))
+
+
+def _predictions(_: ReportData, measured: Predictions) -> Section:
+    shown = samples(measured)
+    more = len(measured.names) - MAX_SAMPLES
+    lead = "Image, mask and prediction" + (f"; {more:,} more not shown." if more > 0 else ".")
+    return Section("predictions", "Predictions", lead, samples=tuple(shown))
+
+
+def _flow(_: ReportData, measured: GradientFlow) -> Section:
+    mode = "training" if measured.training else "inference"
+    lead = f"One batch in {mode} mode, loss {number(measured.loss)}; input left, output right."
+    return Section(
+        "flow", "Gradient flow", lead, (plots.plot_flow(measured, "plot-flow"),),
+        (tables.flow(measured),),
+    )  # fmt: skip
+
+
+def _gradients(data: ReportData, history: GradientHistory) -> Section:
+    lead = (
+        f"{count(len(history.variables), 'variable')} over {count(len(history.steps), 'step')}, "
+        "from the gradients of the training step itself; network input at the top."
+    )
+    picture = plots.plot_gradients(history, data.measured, "plot-gradients")
+    return Section("gradients", "Gradients", lead, (picture,), (tables.gradients(history),))
+
+
+def _activations(_: ReportData, measured: Activations) -> Section:
+    mode = "training" if measured.training else "inference"
+    lead = f"Layer outputs over one batch of {measured.batch_size} in {mode} mode."
+    return Section("activations", "Activations", lead, tables=(tables.activations(measured),))
+
+
+def _data(data: ReportData, measured: DataFacts) -> Section:
+    facts = {}
+    if measured.expected_range is not None:
+        low, high = measured.expected_range
+        facts["input expected in"] = f"[{number(low)}, {number(high)}]"
+    if (base := measured.baselines) is not None:
+        facts["best constant"] = (
+            f"{number(base.constant)} (predicting {number(base.constant_value)})"
+        )
+        facts["best fixed prediction"] = f"{number(base.independent)} ({base.independent_kind})"
+        facts["baselines in"] = base.metric
+    if (check := data.measured.get(LossCheck)) is not None:
+        facts["loss as Keras reports it"] = number(check.reported)
+        facts["the same, recomputed"] = number(check.recomputed)
+    lead = f"Measured over {count(measured.samples, 'sample')}."
+    return Section("data", "Data and loss", lead, tables=(tables.tensors(measured),), facts=facts)
+
+
+def _dtypes(_: ReportData, trace: DtypeTrace) -> Section:
+    listed = (tables.dtypes(trace), *([tables.casts(trace)] if trace.casts else []))
+    return Section("dtypes", "Precision", leads.dtypes(trace), tables=listed)
+
+
+def _trainable(_: ReportData, status: TrainableStatus) -> Section:
+    listed = [tables.trainable(status)]
+    listed += [tables.normalization(status)] if status.normalization else []
+    return Section("trainable", "Trainable", leads.trainable(status), tables=tuple(listed))
+
+
+def _warnings(_: ReportData, log: WarningLog) -> Section:
+    silenced = sum(warning.silenced for warning in log.warnings)
+    if not log.warnings:
+        return Section("warnings", "Framework warnings", "None was raised.")
+    lead = f"{count(len(log.warnings), 'warning')}, of which the program silenced {silenced}."
+    return Section("warnings", "Framework warnings", lead, tables=(tables.warnings(log),))
+
+
+Builder = Callable[[ReportData, Any], Section]
+_BUILDERS: tuple[tuple[type[Measurement], str, Builder], ...] = (
+    (OverfitHistory, "Learning", _learning),
+    (TrainingHistory, "Training", _training),
+    (Predictions, "Predictions", _predictions),
+    (GradientFlow, "Gradient flow", _flow),
+    (GradientHistory, "Gradients", _gradients),
+    (Activations, "Activations", _activations),
+    (DataFacts, "Data and loss", _data),
+    (DtypeTrace, "Precision", _dtypes),
+    (TrainableStatus, "Trainable", _trainable),
+    (WarningLog, "Framework warnings", _warnings),
+)

@@ -1,0 +1,200 @@
+"""The outcome for a terminal: verdict first, then the root cause, then a short table."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from saldiag.core.diagnosis import Diagnosis, Verdict
+from saldiag.core.finding import Finding, Severity
+from saldiag.core.measurement import DtypeTrace, GradientHistory, TrainableStatus
+from saldiag_reports import leads, tables
+from saldiag_reports.data import ReportData
+from saldiag_reports.tables import Table
+from saldiag_reports.wording import count, headline, lines, naming, number, place, plain, shorten
+
+MAX_FINDINGS = 12
+MAX_ROWS = 20
+"""Rows of a table on a screen; the report has the rest."""
+
+NARROWEST = 40
+"""Below this many columns words no longer fit; the terminal wraps instead."""
+
+VERDICT_STYLES: dict[Verdict, str] = {
+    "learns": "bold green",
+    "does_not_learn": "bold red",
+    "inconclusive": "bold yellow",
+    "not_tested": "bold",
+}
+SEVERITY_STYLES: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "blue"}
+
+
+def render_text(data: ReportData, width: int = 80, path: Path | None = None) -> str:
+    """The outcome as plain text of at most ``width`` columns; only a path may be longer.
+
+    Args:
+        data: the run.
+        width: columns of the terminal.
+        path: the run directory, to tell where the report lies.
+    """
+    console = Console(
+        file=io.StringIO(), width=max(width, NARROWEST), color_system=None, legacy_windows=False
+    )
+    with console.capture() as captured:
+        _print(console, data, path)
+    return "".join(line.rstrip() + "\n" for line in captured.get().splitlines())
+
+
+def print_text(data: ReportData, path: Path | None = None, console: Console | None = None) -> None:
+    """Print the outcome; in colour only on a terminal, and not where ``NO_COLOR`` is set.
+
+    What the stream's encoding cannot hold becomes ``?``: a pipe in plain ASCII is no error.
+    """
+    console = console or Console(highlight=False)
+    with console.capture() as captured:
+        _print(console, data, path)
+    stream = console.file
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(captured.get().encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def _print(console: Console, data: ReportData, path: Path | None) -> None:
+    for block in _blocks(data):
+        console.print(block, highlight=False)
+    if path is not None:
+        # A path is copied from here: it is never cut, and only the terminal may wrap it.
+        console.print(
+            Text(f"Report: {plain(str(path / 'report.html'))}"), soft_wrap=True, highlight=False
+        )
+
+
+def _blocks(data: ReportData) -> Iterator[RenderableType]:
+    diagnosis = data.diagnosis
+    yield Text(plain(headline(diagnosis)), style=VERDICT_STYLES[diagnosis.verdict])
+    yield ""
+    if (root := diagnosis.root_finding()) is not None:
+        yield _root(root, diagnosis.verdict)
+        yield ""
+    elif diagnosis.verdict == "does_not_learn":
+        yield "No rule found a reason."
+        yield ""
+    others = [f for f in diagnosis.findings if f is not root]
+    if others:
+        yield _findings(others)
+        yield ""
+    for table in _command_tables(data):
+        yield table
+        yield ""
+    yield Text(_summary(diagnosis), style="dim")
+
+
+def _root(root: Finding, verdict: Verdict) -> RenderableType:
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    label = "Finding" if verdict == "learns" else "Root cause"
+    where = f" in {naming([shorten(layer, 50) for layer in root.layers])}" if root.layers else ""
+    grid.add_row(label, Text.assemble((f"{root.rule} {root.name}", "bold"), plain(where)))
+    grid.add_row("", Text(lines(root.message)))
+    if root.source is not None:
+        grid.add_row("Source", Text(plain(place(root.source))))
+    grid.add_row("Fix", Text(lines(root.fix), style="bold"))
+    return grid
+
+
+def _findings(findings: list[Finding]) -> RenderableType:
+    table = RichTable.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings[:MAX_FINDINGS]:
+        table.add_row(
+            Text(finding.severity, style=SEVERITY_STYLES[finding.severity]),
+            Text(f"{plain(finding.rule)} {shorten(finding.name, 28)}"),
+            _said(finding),
+        )
+    more = len(findings) - MAX_FINDINGS
+    note = [Text(f"… and {count(more, 'finding')} more in the report")] if more > 0 else []
+    return Group(Text("Also found", style="dim"), table, *note)
+
+
+def _said(finding: Finding) -> Text:
+    """An explained finding needs no more than its reason; another one its message."""
+    if finding.explained_by:
+        return Text(f"explained by {plain(finding.explained_by)}", style="dim")
+    return Text(shorten(finding.message, 150))
+
+
+def _summary(diagnosis: Diagnosis) -> str:
+    told = [count(len(diagnosis.findings), "finding") if diagnosis.findings else "nothing found"]
+    if diagnosis.skipped:
+        told.append(f"{count(len(diagnosis.skipped), 'rule')} could not judge")
+    if "total" in diagnosis.timings:
+        told.append(f"{number(diagnosis.timings['total'])} s")
+    return " · ".join(told)
+
+
+def _command_tables(data: ReportData) -> Iterator[RenderableType]:
+    """The table that the command was run for."""
+    make = _TABLES.get(data.command)
+    table = make(data) if make else None
+    if table is not None:
+        yield table
+
+
+def gradients_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | None:
+    """Gradient norms by block in network order; None if they were not measured."""
+    history = data.measured.get(GradientHistory)
+    if history is None:
+        return None
+    return screen_table(tables.gradients_by_block(history, data.measured, most), most)
+
+
+def dtypes_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | None:
+    """Dtypes by kind of layer, calls that agree in one row; None if not traced."""
+    trace = data.measured.get(DtypeTrace)
+    if trace is None:
+        return None
+    return Group(Text(plain(leads.dtypes(trace))), screen_table(tables.dtypes_by_kind(trace), most))
+
+
+def trainable_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | None:
+    """Flags and facts, variables that agree in one row; None if not measured."""
+    status = data.measured.get(TrainableStatus)
+    if status is None:
+        return None
+    return Group(
+        Text(plain(leads.trainable(status))), screen_table(tables.trainable_by_flags(status), most)
+    )
+
+
+_TABLES: dict[str, Callable[[ReportData], RenderableType | None]] = {
+    "gradients": gradients_table,
+    "dtypes": dtypes_table,
+    "trainable": trainable_table,
+}
+
+
+def screen_table(table: Table, most: int = MAX_ROWS) -> RenderableType:
+    """The first ``most`` rows of a table, and how many more the report has."""
+    made = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for index, column in enumerate(table.columns):
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
+        # The name gives way where a screen is narrow; the facts stay.
+        made.add_column(
+            column.title, justify=justify, no_wrap=True, overflow="ellipsis",
+            ratio=None if index else 1,
+        )  # fmt: skip
+    for row in table.rows[:most]:
+        cells = [column.text(value) for column, value in zip(table.columns, row, strict=True)]
+        made.add_row(*(Text(plain(cell)) for cell in cells))
+    more = len(table.rows) - most
+    note = [Text(f"… and {count(more, 'row')} more in the report")] if more > 0 else []
+    return Group(made, *note)
