@@ -1,0 +1,74 @@
+"""``quicksal``: the model as it should be.
+
+Ramanathan, Jayasuriya, Pal et al., QUICKSAL: salient-object segmentation on small devices (WACV
+2020), with the head repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from saldiag.quicksal.decoder import decoder
+from saldiag.quicksal.encoder import Placed, check_image_size, draw, fill, mobilenet_encoder
+from saldiag.quicksal.inception import InceptionBlock
+from saldiag.quicksal.origins import note_origins, origins
+from saldiag.quicksal.weights import EncoderWeights, load_encoder_weights, load_model_weights
+
+__all__ = ["origins", "quicksal", "start"]
+
+
+def quicksal(
+    image_size: int = 224, *, weights: EncoderWeights | str = "auto", seed: int = 0
+) -> Any:
+    """Build the model: (N, S, S, 3) in [-1, 1] to (N, S, S, 1) in [0, 1], float32.
+
+    A pretrained encoder is frozen, its BatchNorm runs in inference mode. A random one is trained.
+
+    Args:
+        image_size: S, divisible by 32.
+        weights: the encoder's weights, or what ``load_encoder_weights`` takes. A file of a whole
+            QUICKSAL model fills the decoder too.
+        seed: of the random start of every layer that gets no weights.
+
+    Raises:
+        ModelError: ``image_size`` is not divisible by 32.
+        WeightsError: the weights cannot be read or belong to another model.
+    """
+    check_image_size(image_size)
+    if isinstance(weights, str):
+        weights = load_encoder_weights(weights)
+    encoder, placed = mobilenet_encoder(image_size)
+    encoder.trainable = weights.kind == "random"
+
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    x = decoder(encoder(inputs))
+    x = keras.layers.Conv2DTranspose(8, 3, padding="same", use_bias=False, name="Convf1")(x)
+    x = keras.layers.Conv2DTranspose(1, 3, padding="same", use_bias=False, name="Convf2")(x)
+    outputs = keras.layers.Activation("sigmoid", dtype="float32", name="sigmoid_output")(x)
+    model = keras.Model(inputs, outputs, name="quicksal")
+    start(model, placed, weights, seed)
+    return model
+
+
+def start(model: Any, placed: Sequence[Placed], weights: EncoderWeights, seed: int) -> None:
+    """Give a fresh model its start weights and remember where they come from.
+
+    Raises:
+        WeightsError: ``weights`` are those of a whole model, and of another one.
+    """
+    fill(placed, weights.layers, seed)
+    draw(_decoder_convolutions(model), seed)
+    if weights.whole and weights.path is not None:
+        load_model_weights(model, weights.path)
+    note_origins(model, placed, copied=weights.kind != "random")
+
+
+def _decoder_convolutions(model: Any) -> Iterator[tuple[str, Any]]:
+    for layer in model.layers:
+        if isinstance(layer, InceptionBlock):
+            yield from ((f"{layer.name}/{conv.name}", conv) for conv in layer.convolutions())
+        elif isinstance(layer, keras.layers.Conv2DTranspose):
+            yield layer.name, layer
