@@ -30,24 +30,27 @@ def imagenet_layers() -> dict[str, list[Array]]:
     import keras
     from keras.src.applications import mobilenet_v2  # the address is not public
 
-    cached = next((path for path in _cache_paths() if path.exists()), None)
-    if cached is None:
+    cached = _cache_path()
+    found = cached.exists()
+    if not found:
         _check_reachable(mobilenet_v2.BASE_WEIGHT_PATH + FILE)
     try:
         with contextlib.redirect_stdout(sys.stderr), _stalling_after(STALL_SECONDS):
             model = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
     except Exception as error:  # Keras raises Exception itself when a download fails
         reason = " ".join(str(error).split())
-        what = f"in {cached} are damaged, delete it" if cached else "cannot be downloaded"
+        what = f"in {cached} are damaged, delete it" if found else "cannot be downloaded"
         raise WeightsError(f"ImageNet weights {what} ({reason})") from error
     return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
 
 
-def _cache_paths() -> tuple[Path, Path]:
-    """Where ``keras.utils.get_file`` keeps the file: at home, or where home is read-only."""
-    home = os.environ.get("KERAS_HOME", str(Path("~", ".keras").expanduser()))
-    spare = Path("/tmp", ".keras")  # noqa: S108 - Keras' own choice
-    return Path(home, "models", FILE), spare / "models" / FILE
+def _cache_path() -> Path:
+    """Where ``keras.utils.get_file`` keeps the file: at home, or in /tmp if that is read-only."""
+    from keras.src.backend.config import keras_home  # not public either
+
+    home = Path(keras_home())
+    base = home if os.access(home, os.W_OK) else Path("/tmp", ".keras")  # noqa: S108 - Keras' own
+    return base / "models" / FILE
 
 
 def _check_reachable(address: str) -> None:
