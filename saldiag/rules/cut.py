@@ -1,0 +1,151 @@
+"""Where the gradient dies: layers that get one and hand none on, up to rounding.
+
+A derivative that is 0 in mathematics is not always 0.0 in TensorFlow: its softmax over one channel
+gives 0.99999994 on a CPU (a vectorised reciprocal), and lets 6e-8 of the gradient through, or
+4e-15 where two follow each other. Such a rest is rounding; it moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from saldiag.core.measurement import FlowRow, GradientFlow, GradientHistory, Wiring
+
+LIMITS: dict[str, float] = {"rounding": 1e-6, "lifted": 1e-3}
+"""``rounding``: share of |dL/d(output)| below which |dL/d(input)| is rounding, and no gradient.
+``lifted``: share of it above which a gradient of the layer's own weights will lift the zero."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A layer call where the gradient dies, and the trainable layers up to it that get none."""
+
+    row: FlowRow
+    starving: tuple[str, ...]
+
+
+def cuts(
+    flow: GradientFlow,
+    wiring: Wiring | None = None,
+    history: GradientHistory | None = None,
+    limits: Mapping[str, float] = LIMITS,
+) -> list[Cut]:
+    """The cuts that leave trainable layers without a gradient, in execution order.
+
+    Without the wiring the calls are taken for a chain. A layer that got a gradient at some step of
+    ``history`` does not starve.
+    """
+    feeds = _Feeds(flow, wiring)
+    dying = [row for row in flow.rows if _dies(row, flow, limits)]
+    fed = _fed(feeds, dying, flow, limits)
+    starving = [
+        layer
+        for layer in dict.fromkeys(variable.layer for variable in flow.variables)
+        if not any(_same_place(layer, other) for other in fed)
+    ]
+    starving = [layer for layer in starving if not _fed_later(layer, flow, history, limits)]
+    found = []
+    for row in dying:
+        before = feeds.layers(feeds.upstream([row.path], stop=frozenset()))
+        here = tuple(s for s in starving if any(_same_place(s, layer) for layer in before))
+        if here:
+            found.append(Cut(row, here))
+    return found
+
+
+def no_gradient(flow: GradientFlow, wiring: Wiring | None = None) -> bool:
+    """Whether no trainable variable has a gradient, up to rounding: no step will change anything.
+
+    True as well where there is nothing trainable.
+    """
+    if all(not variable.norm for variable in flow.variables):
+        return True
+    starving = {layer for cut in cuts(flow, wiring) for layer in cut.starving}
+    return all(variable.layer in starving or not variable.norm for variable in flow.variables)
+
+
+class _Feeds:
+    """Which leaf call feeds which."""
+
+    def __init__(self, flow: GradientFlow, wiring: Wiring | None) -> None:
+        leaves = [row for row in flow.rows if row.leaf]
+        self.layer_of = {row.path: row.layer for row in leaves}
+        if wiring is not None:
+            calls = [call for call in wiring.calls if call.leaf]
+            self.inputs = {call.path: call.inputs for call in calls}
+            self.layer_of |= {call.path: call.layer for call in calls}
+            self.outputs = wiring.outputs
+        else:
+            paths = [row.path for row in leaves]
+            self.inputs = {path: tuple(paths[:i][-1:]) for i, path in enumerate(paths)}
+            self.outputs = tuple(paths[-1:])
+
+    def upstream(self, paths: Iterable[str], stop: frozenset[str]) -> set[str]:
+        """Those calls and all before them, going no further than ``stop``."""
+        seen: set[str] = set()
+        waiting = list(paths)
+        while waiting:
+            path = waiting.pop()
+            if path in self.inputs and path not in seen:
+                seen.add(path)
+                waiting += () if path in stop else self.inputs[path]
+        return seen
+
+    def layers(self, paths: Iterable[str]) -> set[str]:
+        return {self.layer_of[path] for path in paths}
+
+
+def _own(flow: GradientFlow) -> dict[str, float]:
+    """The largest gradient of each layer's own variables."""
+    found: dict[str, float] = defaultdict(float)
+    for variable in flow.variables:
+        found[variable.layer] = max(found[variable.layer], variable.norm or 0.0)
+    return found
+
+
+def _dies(row: FlowRow, flow: GradientFlow, limits: Mapping[str, float]) -> bool:
+    out, into = row.output_gradient, row.input_gradient
+    if not row.leaf or not row.differentiable_input or row.skipped or not out:
+        return False
+    if not np.isfinite(out):
+        return False
+    if into is None:
+        return True
+    return into <= limits["rounding"] * out and not _feeds_itself(row, flow, limits)
+
+
+def _feeds_itself(row: FlowRow, flow: GradientFlow, limits: Mapping[str, float]) -> bool:
+    """Whether the layer's own weights get a gradient, and so its next step lifts the zero."""
+    return _own(flow)[row.layer] > limits["lifted"] * (row.output_gradient or 0.0)
+
+
+def _fed(
+    feeds: _Feeds, dying: list[FlowRow], flow: GradientFlow, limits: Mapping[str, float]
+) -> set[str]:
+    """Layers that some path from the loss reaches."""
+    stop = frozenset(row.path for row in dying)
+    reached = feeds.upstream(feeds.outputs, stop)
+    ends = {row.path for row in dying if not _feeds_itself(row, flow, limits)}
+    return feeds.layers(reached - ends)
+
+
+def _same_place(one: str, other: str) -> bool:
+    """Whether two layers are the same, or one holds the other (a cell inside its LSTM)."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _fed_later(
+    layer: str, flow: GradientFlow, history: GradientHistory | None, limits: Mapping[str, float]
+) -> bool:
+    """Whether a recorded step gave it far more than the rounding that the flow saw."""
+    if history is None:
+        return False
+    columns = [i for i, variable in enumerate(history.variables) if variable.layer == layer]
+    norms = np.nan_to_num(history.norm[:, columns], nan=0.0)
+    most = float(norms.max(initial=0.0))
+    signal = max((row.output_gradient or 0.0 for row in flow.rows), default=0.0)
+    return most > 1000 * _own(flow)[layer] and most > limits["rounding"] * signal
