@@ -134,6 +134,8 @@ def _data(data: ReportData, measured: DataFacts) -> Section:
         )
         facts["best fixed prediction"] = f"{number(base.independent)} ({base.independent_kind})"
         facts["baselines in"] = base.metric
+    elif measured.no_baselines:
+        facts["no baselines"] = measured.no_baselines
     if (check := data.measured.get(LossCheck)) is not None:
         facts["loss as Keras reports it"] = number(check.reported)
         facts["the same, recomputed"] = number(check.recomputed)

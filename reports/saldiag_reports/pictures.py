@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from saldiag.core.measurement import Predictions
-from saldiag_reports.wording import number
+from saldiag_reports.wording import count, number
 
 Array = np.ndarray[Any, Any]
 MAX_SIDE = 160
@@ -57,7 +57,7 @@ def _told(prediction: Array, target: Array) -> str:
     low, high = float(held.min()), float(held.max())
     extent = f"{number(low)} everywhere" if low == high else f"{number(low)} to {number(high)}"
     if held.size < prediction.size:
-        return f"{extent}, {prediction.size - held.size:,} values not finite"
+        return f"{extent}, {count(prediction.size - held.size, 'value')} not finite"
     if prediction.shape != target.shape:
         return extent
     return f"{extent}, mean error {number(float(np.abs(prediction - target).mean()))}"

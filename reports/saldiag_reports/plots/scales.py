@@ -24,10 +24,11 @@ def limits(values: Array, least: float = 1.0) -> tuple[float, float]:
     held = positive(values)
     if held.size == 0:
         return 0.1, 1.0
-    # A double's own ends are no place for an axis to go beyond.
-    low, high = np.log10(np.clip([held.min(), held.max()], 1e-300, 1e300))
+    low, high = np.log10([held.min(), held.max()])
     margin = max(0.06 * (high - low), (least - (high - low)) / 2, 0.04)
-    return float(10 ** (low - margin)), float(10 ** (high + margin))
+    # Beyond these exponents a double ends, and matplotlib's own arithmetic with it.
+    low, high = np.clip([low - margin, high + margin], [-301, -300], [300, 301])
+    return float(10**low), float(10**high)
 
 
 def power(value: float, _: object = None) -> str:
