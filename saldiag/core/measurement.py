@@ -369,6 +369,8 @@ class DataFacts(Measurement):
     samples: int
     expected_range: tuple[float, float] | None = None
     """What the pretrained encoder expects of its input, where that is known."""
+    no_baselines: str | None = None
+    """Why ``baselines`` is None, in one line."""
 
 
 @dataclass(frozen=True)

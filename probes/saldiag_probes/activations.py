@@ -1,0 +1,164 @@
+"""What the layers put out: level, spread, dead and saturated units, and whether the input matters.
+
+All statistics are taken in the graph of one forward pass, in float32, over the finite values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from saldiag.core.measurement import ActivationRow, Activations, Array
+from saldiag_probes.calls import Call, CannotMeasure, Trace
+from saldiag_probes.wiring import activation
+
+LIMITS = {
+    "sigmoid": (0.0, 1.0),
+    "hard_sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "hard_tanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+    "relu6": (float("-inf"), 6.0),
+}
+"""Limits at which an activation saturates. relu6's zeros are counted as zeros, and a softmax is
+left out: most of its values are near 0 wherever there are many classes."""
+MARGIN = 0.01
+_FIELDS = 9
+
+
+@dataclass(eq=False)
+class ActivationPlan:
+    """The statistics in the graph; ``fetch`` is (calls, 9) float32, in the order of ``calls``."""
+
+    calls: list[Call]
+    fetch: Any
+
+
+def plan(trace: Trace) -> ActivationPlan:
+    """Add the statistics of the first float output of every call to the graph."""
+    calls = [call for call in trace.calls if call.skipped is None and _output(call) is not None]
+    facts = [_facts(call) for call in calls]
+    return ActivationPlan(calls, tf.stack(facts) if facts else tf.zeros([0, _FIELDS]))
+
+
+def _output(call: Call) -> Any:
+    return next((tensor for tensor in call.outputs if tensor.dtype.is_floating), None)
+
+
+def _facts(call: Call) -> Any:
+    tensor = _output(call)
+    values = tf.cast(tensor, tf.float32)
+    low, high = LIMITS.get(activation(call) or "", (float("nan"), float("nan")))
+    if not call.batched or tensor.shape.rank in {None, 0}:
+        values = tf.reshape(values, [1, -1])  # no samples to tell apart
+    return _statistics(tf.reshape(values, [-1]), tf.shape(values), low, high)
+
+
+@tf.function(
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+    input_signature=[
+        tf.TensorSpec([None], tf.float32),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([], tf.float32),
+        tf.TensorSpec([], tf.float32),
+    ],
+)
+def _statistics(flat: Any, shape: Any, low: Any, high: Any) -> Any:
+    """The nine numbers of an ``ActivationRow``; traced once for tensors of every shape."""
+    finite = tf.math.is_finite(flat)
+    values = tf.where(finite, flat, 0.0)
+    size = tf.cast(tf.size(flat), tf.float32)
+    count = tf.reduce_sum(tf.cast(finite, tf.float32))
+    mean = tf.reduce_sum(values) / count
+    square = tf.reduce_sum(tf.where(finite, tf.square(values - mean), 0.0))
+    std = tf.sqrt(square / count)
+    margin = MARGIN * (high - tf.where(tf.math.is_finite(low), low, 0.0))
+    saturated = _share((flat <= low + margin) | (flat >= high - margin), size)
+    return tf.stack(
+        [
+            mean,
+            std,
+            tf.reduce_min(tf.where(finite, flat, float("inf"))),
+            tf.reduce_max(tf.where(finite, flat, float("-inf"))),
+            _share(flat == 0.0, size),
+            _dead(flat, shape),
+            tf.where(tf.math.is_nan(high), high, saturated),
+            1.0 - count / size,
+            _variation(values, shape, std),
+        ]
+    )
+
+
+def _share(condition: Any, size: Any) -> Any:
+    return tf.math.count_nonzero(condition, dtype=tf.float32) / size
+
+
+def _dead(flat: Any, shape: Any) -> Any:
+    """Share of the units on the last axis that are zero everywhere; nan for less than 2 axes."""
+    units = tf.reshape(flat, [-1, shape[-1]])
+    dead = tf.reduce_mean(tf.cast(tf.reduce_all(units == 0.0, axis=0), tf.float32))
+    return tf.where(tf.size(shape) > 1, dead, float("nan"))
+
+
+def _variation(values: Any, shape: Any, std: Any) -> Any:
+    """Standard deviation across samples, averaged, over the overall one; nan for one sample."""
+    samples = tf.reshape(values, [shape[0], -1])
+    across = tf.reduce_mean(tf.math.reduce_std(samples, axis=0))
+    relative = tf.where(std > 0.0, across / std, 0.0)
+    return tf.where(shape[0] > 1, relative, float("nan"))
+
+
+def describe(
+    activations: ActivationPlan, fetched: Array, *, training: bool, batch_size: int
+) -> Activations:
+    """The measurement, from the fetched numbers."""
+    rows = zip(activations.calls, fetched.tolist(), strict=True)
+    return Activations(
+        rows=tuple(_row(call, numbers) for call, numbers in rows),
+        training=training,
+        batch_size=batch_size,
+    )
+
+
+def _row(call: Call, numbers: list[float]) -> ActivationRow:
+    mean, std, minimum, maximum, zero, dead, saturated, nonfinite, variation = numbers
+    some = nonfinite < 1.0  # else nothing is left to take a minimum of
+    return ActivationRow(
+        path=call.path,
+        layer=call.layer_path,
+        kind=call.kind,
+        activation=activation(call),
+        depth=call.depth,
+        leaf=call.leaf,
+        mean=mean,
+        std=std,
+        minimum=minimum if some else float("nan"),
+        maximum=maximum if some else float("nan"),
+        zero_share=zero,
+        dead_share=dead,
+        saturated_share=saturated,
+        nonfinite_share=nonfinite,
+        sample_variation=variation,
+    )
+
+
+def measure_activations(model: Any, x: Any, training: bool = False) -> Activations:
+    """Statistics of every layer call's output over one batch.
+
+    Args:
+        model: any Keras model, compiled or not.
+        x: the model's input; arrays or tensors, nested as the model takes them.
+        training: the mode of the forward pass.
+
+    Raises:
+        CannotMeasure: the model cannot be called, or the pass failed.
+    """
+    from saldiag_probes.survey import survey
+
+    found = survey(model, (x,), training=training, flow=False)
+    if found.activations is None:
+        raise CannotMeasure(found.missing[Activations.key])
+    return found.activations

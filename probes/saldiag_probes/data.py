@@ -1,0 +1,196 @@
+"""What goes in, what should come out, what comes out; and what not looking at the input costs.
+
+The facts are gathered batch by batch. The baselines are the loss of the best constant and of the
+best fixed prediction: a model whose loss is not below them has learned nothing of its input.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.measurement import Array, DataFacts, TensorFacts
+from saldiag_probes.baselines import NoBaselines, best_blind_predictions
+from saldiag_probes.calls import Batch, CannotMeasure, as_batch, build, explain
+from saldiag_probes.undisturbed import undisturbed
+
+DISTINCT_LIMIT = 1000
+
+
+class _Facts:
+    """Running facts of one tensor over the batches."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dtype = ""
+        self.shapes: list[tuple[int, ...]] = []
+        self.minimum, self.maximum = float("inf"), float("-inf")
+        self.nans = self.elements = 0
+        self.total = self.squares = 0.0
+        self.finite = 0
+        self.distinct: set[float] = set()
+        self.per_element: tuple[Array, Array] | None = None
+        self.comparable = True
+
+    def add(self, tensor: Any) -> None:
+        values, self.dtype = _numbers(tensor)
+        self.shapes.append(values.shape)
+        nan = np.isnan(values)
+        self.nans += int(nan.sum())
+        self.elements += values.size
+        self._add_range(values[~nan])
+        self._add_samples(values)
+
+    def _add_range(self, values: Array) -> None:
+        if not values.size:
+            return
+        self.minimum = min(self.minimum, float(values.min()))
+        self.maximum = max(self.maximum, float(values.max()))
+        finite = values[np.isfinite(values)]
+        self.finite += finite.size
+        self.total += float(finite.sum())
+        self.squares += float(np.square(finite).sum())
+        if len(self.distinct) < DISTINCT_LIMIT:
+            self.distinct.update(np.unique(values)[:DISTINCT_LIMIT].tolist())
+
+    def _add_samples(self, values: Array) -> None:
+        if values.ndim == 0 or (self.per_element and self.per_element[0].shape != values.shape[1:]):
+            self.comparable = False
+            return
+        total, squares = values.sum(axis=0), np.square(values).sum(axis=0)
+        if self.per_element is not None:
+            total, squares = total + self.per_element[0], squares + self.per_element[1]
+        self.per_element = (total, squares)
+
+    def result(self) -> TensorFacts:
+        mean = self.total / self.finite if self.finite else float("nan")
+        variance = self.squares / self.finite - mean**2 if self.finite else float("nan")
+        std = float(np.sqrt(max(variance, 0.0)))
+        some = self.nans < self.elements
+        return TensorFacts(
+            name=self.name,
+            shape=_common(self.shapes),
+            dtype=self.dtype,
+            minimum=self.minimum if some else float("nan"),
+            maximum=self.maximum if some else float("nan"),
+            mean=mean,
+            std=std,
+            nan_share=self.nans / self.elements if self.elements else float("nan"),
+            sample_variation=self._variation(std),
+            distinct=min(len(self.distinct), DISTINCT_LIMIT),
+        )
+
+    def _variation(self, std: float) -> float:
+        samples = sum(shape[0] for shape in self.shapes if shape)
+        if self.per_element is None or not self.comparable or samples < 2:
+            return float("nan")
+        mean = self.per_element[0] / samples
+        spread = np.sqrt(np.maximum(self.per_element[1] / samples - np.square(mean), 0.0))
+        return float(spread.mean()) / std if std > 0 else 0.0
+
+
+def _numbers(tensor: Any) -> tuple[Array, str]:
+    """The values as float64 (nan for text), and the dtype's name."""
+    if isinstance(tensor, tf.RaggedTensor):
+        tensor = tensor.flat_values
+    if isinstance(tensor, tf.SparseTensor):
+        tensor = tf.sparse.to_dense(tensor)
+    dtype = tf.as_dtype(tensor.dtype)
+    if dtype == tf.string:
+        return np.full(tensor.shape.as_list(), np.nan), dtype.name
+    return np.asarray(tensor).astype(np.float64), dtype.name
+
+
+def _common(shapes: list[tuple[int, ...]]) -> tuple[int | None, ...]:
+    """The shape without its batch axis; None for every axis that differs between batches."""
+    if len({len(shape) for shape in shapes}) != 1:
+        return (None,)
+    axes = [set(sizes) for sizes in zip(*shapes, strict=True)]
+    sizes = [next(iter(axis)) if len(axis) == 1 else None for axis in axes]
+    return (None, *sizes[1:]) if sizes else ()
+
+
+class _Gathered:
+    """Facts by tensor of one nested structure (inputs, targets or predictions)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.facts: dict[tuple[Any, ...], _Facts] = {}
+
+    def add(self, structure: Any) -> None:
+        for path, tensor in keras.tree.flatten_with_path(structure):
+            if tensor is not None:
+                name = "/".join([self.name, *(str(part) for part in path)])
+                self.facts.setdefault(path, _Facts(name)).add(tensor)
+
+    def results(self) -> tuple[TensorFacts, ...]:
+        return tuple(facts.result() for facts in self.facts.values())
+
+
+def measure_data(
+    model: Any,
+    batches: Iterable[Any],
+    *,
+    predictions: Callable[[Any], Any] | None = None,
+    expected_range: tuple[float, float] | None = None,
+    max_batches: int = 8,
+) -> DataFacts:
+    """Facts of inputs, targets and predictions over some batches, and the baselines.
+
+    Args:
+        model: any Keras model; the baselines need it compiled with one loss for one output.
+        batches: ``(x, y)`` or ``(x, y, sample_weight)`` each; only the first are looked at.
+        predictions: ``x -> y_pred``, in place of the model in inference mode.
+        expected_range: what a pretrained encoder expects of its input, passed on.
+        max_batches: how many batches to look at.
+
+    Raises:
+        CannotMeasure: there is no batch, or the model cannot be called on it.
+    """
+    inputs, targets, outputs = _Gathered("input"), _Gathered("target"), _Gathered("prediction")
+    kept: list[tuple[Any, Any, Any]] = []
+    samples = 0
+    for raw in itertools.islice(batches, max_batches):
+        batch = as_batch(raw)
+        y_pred = _predict(model, batch, predictions)
+        inputs.add(batch.x)
+        targets.add(batch.y)
+        outputs.add(y_pred)
+        samples += batch.size
+        kept.append((batch.y, y_pred, batch.sample_weight))
+    if not kept:
+        raise CannotMeasure("there is no batch to look at")
+    baselines, reason = None, None
+    try:
+        baselines = best_blind_predictions(model, kept)
+    except NoBaselines as error:
+        reason = str(error)
+    return DataFacts(
+        inputs=inputs.results(),
+        targets=targets.results(),
+        predictions=outputs.results(),
+        baselines=baselines,
+        samples=samples,
+        expected_range=expected_range,
+        no_baselines=reason,
+    )
+
+
+def _predict(model: Any, batch: Batch, predictions: Callable[[Any], Any] | None) -> Any:
+    build(model, batch)
+    try:
+        with undisturbed(model):
+            y_pred = predictions(batch.x) if predictions else _infer(model, batch.x)
+    except Exception as error:
+        raise CannotMeasure(f"the model cannot be called: {explain(error)}") from error
+    return keras.tree.map_structure(tf.convert_to_tensor, y_pred)
+
+
+def _infer(model: Any, x: Any) -> Any:
+    takes_training = getattr(model, "_call_has_training_arg", True)
+    return model(x, training=False) if takes_training else model(x)

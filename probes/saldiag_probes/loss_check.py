@@ -1,0 +1,91 @@
+"""The loss as Keras reports it, against the same loss of the predictions that a user would see.
+
+softmax and sigmoid leave their input on the output tensor, and Keras' cross-entropies take it from
+there. So a head whose output is a constant (softmax over one channel) can train and evaluate as if
+it were a sigmoid, and only the recomputed loss tells. The recomputation hands the predictions to
+the loss through an identity, which has neither logits left on it nor a softmax behind it; a mask
+that Keras left on them is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from saldiag.core.measurement import LossCheck
+from saldiag_probes.calls import Batch, CannotMeasure, as_batch, build, explain
+from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.loss_facts import loss_name, overrides_compute_loss
+from saldiag_probes.undisturbed import undisturbed
+
+
+def measure_loss_check(model: Any, batch: Any, y_pred: Any = None) -> LossCheck:
+    """Compare the reported loss of one batch with the one recomputed from its predictions.
+
+    Args:
+        model: a compiled model.
+        batch: ``(x, y)`` or ``(x, y, sample_weight)``.
+        y_pred: the model's predictions for ``x`` if they are at hand (from ``predict``); they
+            stand in for those of the inference pass.
+
+    Raises:
+        CannotMeasure: the model cannot be called, is not compiled with a loss, or the loss
+            cannot be computed for this batch.
+    """
+    if not getattr(model, "compiled", False):
+        raise CannotMeasure("the model is not compiled")
+    data = as_batch(batch)
+    build(model, data)
+    try:
+        with undisturbed(model), graph_as_built():
+            inference = _both(model, data, training=False, given=as_batch((y_pred,)).x)
+        with undisturbed(model), graph_as_built():
+            training = _both(model, data, training=True, given=None)
+    except Exception as error:
+        raise CannotMeasure(f"the loss cannot be computed: {explain(error)}") from error
+    return LossCheck(
+        loss=loss_name(model),
+        reported=inference[0],
+        recomputed=inference[1],
+        regularization=inference[2],
+        reported_training=training[0],
+        recomputed_training=training[1],
+    )
+
+
+def _both(model: Any, data: Batch, *, training: bool, given: Any) -> tuple[float, float, float]:
+    """Reported loss, recomputed loss less regularisation, and regularisation."""
+
+    def losses(x: Any, y: Any, sample_weight: Any, stand_in: Any) -> tuple[Any, Any, Any]:
+        def loss(predictions: Any) -> Any:
+            return model._compute_loss(
+                x=x, y=y, y_pred=predictions, sample_weight=sample_weight, training=training
+            )
+
+        takes_training = getattr(model, "_call_has_training_arg", True)
+        y_pred = model(x, training=training) if takes_training else model(x)
+        extra = penalty(model)
+        bare = keras.tree.map_structure(plain, y_pred if stand_in is None else stand_in)
+        return loss(y_pred), loss(bare) - extra, extra
+
+    function = tf.function(losses, autograph=False, jit_compile=False)
+    reported, recomputed, extra = function(data.x, data.y, data.sample_weight, given)
+    return float(reported), float(recomputed), float(extra)
+
+
+def plain(tensor: Any) -> Any:
+    """A tensor without what an activation left on it for the loss; its mask stays."""
+    copy = tf.identity(tensor)
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        copy._keras_mask = mask
+    return copy
+
+
+def penalty(model: Any) -> Any:
+    """Regularisation; 0 where the model computes its loss by itself and it is not known."""
+    if overrides_compute_loss(model) or not model.losses:
+        return tf.zeros([])
+    return tf.add_n([tf.cast(tf.reduce_sum(loss), tf.float32) for loss in model.losses])

@@ -1,0 +1,120 @@
+"""By what a model is judged: its loss, optimizer and learning rate, in words and numbers."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import keras
+
+from saldiag_probes.layer_facts import plain
+
+
+def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
+    """Loss, optimizer and learning rate under the names of ``Wiring``'s fields.
+
+    ``loss`` stands in for the compiled one. Without either the loss is ``none``; without an
+    optimizer its name is ``none`` and the learning rate nan.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return {
+        "loss": loss_name(model, loss),
+        "loss_config": loss_config(model, loss),
+        "optimizer": type(inner).__name__ if inner is not None else "none",
+        "learning_rate": _learning_rate(inner),
+        "loss_scaled": loss_scaled(model),
+    }
+
+
+def loss_scaled(model: Any) -> bool:
+    """Whether the optimizer scales the loss against underflow."""
+    optimizer = getattr(model, "optimizer", None)
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or (
+        getattr(optimizer, "loss_scale_factor", None) is not None
+    )
+
+
+def _learning_rate(optimizer: Any) -> float:
+    """The present value; a schedule is evaluated at the optimizer's step."""
+    if optimizer is None:
+        return float("nan")
+    return float(keras.ops.convert_to_tensor(optimizer.learning_rate).numpy())
+
+
+def compiled_losses(model: Any, loss: Any = None) -> list[Any]:
+    """The losses in use, resolved to objects or functions; several for several outputs."""
+    given = loss if loss is not None else getattr(model, "loss", None)
+    found = [part for part in keras.tree.flatten(given) if part is not None]
+    return [_resolve(part) for part in found]
+
+
+def _resolve(loss: Any) -> Any:
+    if not isinstance(loss, (str, dict)):
+        return loss
+    try:
+        return keras.losses.get(loss)
+    except ValueError:  # "crossentropy" and its like are resolved by Keras with the data at hand
+        return loss
+
+
+def overrides_compute_loss(model: Any) -> bool:
+    """Whether the model computes its loss by code of its own."""
+    return type(model).compute_loss is not keras.Model.compute_loss
+
+
+def loss_name(model: Any, loss: Any = None) -> str:
+    """Name of the loss as Keras spells it, ``custom:NAME`` for others, ``none`` without one.
+
+    Distinct losses of several outputs are joined by ``+``.
+    """
+    if loss is None and overrides_compute_loss(model):
+        return "custom:compute_loss"
+    names = dict.fromkeys(_name(part) for part in compiled_losses(model, loss))
+    return "+".join(names) or "none"
+
+
+def _name(loss: Any) -> str:
+    if isinstance(loss, str):
+        return loss
+    function = getattr(loss, "fn", loss)
+    while isinstance(function, functools.partial):
+        function = function.func
+    owner = function if hasattr(function, "__name__") else type(function)
+    of_keras = str(getattr(owner, "__module__", "")).startswith("keras.src.losses")
+    name = str(owner.__name__)
+    if isinstance(owner, type):
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() if of_keras else name
+    return name if of_keras else f"custom:{name}"
+
+
+def loss_config(model: Any, loss: Any = None) -> dict[str, Any]:
+    """The plain part of the loss's configuration (``from_logits``, ``reduction``, …).
+
+    Empty for a function and where several losses are in use.
+    """
+    losses = compiled_losses(model, loss)
+    if len(losses) != 1 or not isinstance(losses[0], keras.losses.Loss):
+        return {}
+    try:
+        return plain(losses[0].get_config())
+    except Exception:  # a custom loss's own code
+        return {}
+
+
+def plain_loss(model: Any) -> Any:
+    """The compiled loss as an object apart from the model: ``loss(y, y_pred, sample_weight)``.
+
+    It computes what ``compile`` was given (names, functions, weights, several outputs), without
+    regularisation, and leaves the model's own loss alone. None where the model is not compiled
+    with a loss.
+    """
+    from keras.src.trainers.compile_utils import CompileLoss  # no public name
+
+    compiled = getattr(model, "_compile_loss", None)
+    if compiled is None:
+        return None
+    return CompileLoss(
+        compiled._user_loss, compiled._user_loss_weights, output_names=compiled.output_names
+    )

@@ -1,0 +1,207 @@
+"""One trace, one execution: wiring, gradient flow, dtypes and activations of a model together.
+
+The probes of this package add what they need to the same graph; it is run once. The model, its
+optimizer, its metrics and all random states are put back afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.measurement import (
+    Activations,
+    DtypeTrace,
+    GradientFlow,
+    Origin,
+    Source,
+    Wiring,
+)
+from saldiag_probes import activations as activations_probe
+from saldiag_probes import dtypes as dtypes_probe
+from saldiag_probes import flow as flow_probe
+from saldiag_probes import wiring as wiring_probe
+from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
+from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.undisturbed import undisturbed
+
+NOT_ASKED = "not asked for"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass told. ``missing`` holds the reason for each measurement that is None.
+
+    ``loss`` is the batch's loss in the mode of the pass, nan if there is none.
+    """
+
+    wiring: Wiring
+    dtypes: DtypeTrace
+    flow: GradientFlow | None = None
+    activations: Activations | None = None
+    loss: float = float("nan")
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Pass:
+    """The graph of one survey: built once, executed at most a few times."""
+
+    def __init__(
+        self,
+        model: Any,
+        batch: Batch,
+        *,
+        training: bool,
+        flow: bool,
+        activations: bool,
+        loss: flow_probe.Loss | None,
+    ) -> None:
+        self.model, self.batch, self.training = model, batch, training
+        self.wants_flow, self.wants_activations, self.given_loss = flow, activations, loss
+        self.missing: dict[str, str] = {
+            **({} if flow else {GradientFlow.key: NOT_ASKED}),
+            **({} if activations else {Activations.key: NOT_ASKED}),
+        }
+        self.loss: Any = None
+        self.flow: flow_probe.FlowPlan | None = None
+        self.activations: activations_probe.ActivationPlan | None = None
+        self.trace: Trace
+        self._step = tf.function(self._build, autograph=False, jit_compile=False)
+        arguments = (batch.x, batch.y, batch.sample_weight)
+        self._step.get_concrete_function(*arguments, tf.TensorSpec([], tf.float32))
+
+    def _build(self, x: Any, y: Any, sample_weight: Any, scale: Any) -> dict[str, Any]:
+        batch = Batch(x, y, sample_weight)
+        self.trace = forward(self.model, x, training=self.training, batch_size=self.batch.size)
+        wiring_probe.add_operations(self.trace)
+        fetches: dict[str, Any] = {}
+        try:
+            self.loss = flow_probe.loss_of(
+                self.model, self.trace, batch, self.given_loss, training=self.training
+            )
+            fetches["loss"] = self.loss
+            if self.wants_flow:
+                weights = self.model.trainable_variables
+                self.flow = flow_probe.plan(self.trace, self.loss, scale, weights)
+                fetches["flow"] = self.flow.fetch
+        except CannotMeasure as error:
+            self.missing.setdefault(GradientFlow.key, error.reason)
+        if self.wants_activations:
+            self.activations = activations_probe.plan(self.trace)
+            fetches["activations"] = self.activations.fetch
+        return fetches
+
+    def run(self) -> tuple[dict[str, Any], float]:
+        """Execute; the fetched numbers and the loss scale they were had with."""
+        scale = flow_probe.initial_scale(self.model)
+        for attempt in range(flow_probe.SCALE_TRIES):
+            with undisturbed(self.model), graph_as_built():
+                arguments = (self.batch.x, self.batch.y, self.batch.sample_weight)
+                fetched = self._step(*arguments, tf.constant(scale, tf.float32))
+                numbers = tf.nest.map_structure(np.asarray, fetched)
+            last = attempt + 1 == flow_probe.SCALE_TRIES
+            overflow = "flow" in numbers and flow_probe.overflowed(numbers["flow"])
+            if scale <= 1.0 or last or not overflow:
+                break
+            scale = max(scale / flow_probe.SCALE_BACKOFF, 1.0)
+        return numbers, scale
+
+    def described(self, sources: Mapping[int, Source] | None, origins: Sequence[Origin]) -> Survey:
+        """What the graph tells without being executed."""
+        wiring = wiring_probe.describe(
+            self.model, self.trace, loss=self.given_loss, sources=sources, origins=origins
+        )
+        dtypes = dtypes_probe.describe(self.model, self.trace, self.loss)
+        return Survey(wiring, dtypes, missing=self.missing)
+
+    def completed(self, found: Survey, numbers: dict[str, Any], scale: float) -> Survey:
+        """``found`` with what the execution told."""
+        loss = float(numbers["loss"]) if "loss" in numbers else float("nan")
+        flow, activations = None, None
+        if self.flow is not None:
+            flow = flow_probe.describe(
+                self.model,
+                self.flow,
+                numbers["flow"],
+                scale=scale,
+                loss=loss,
+                training=self.training,
+            )
+        if self.activations is not None:
+            activations = activations_probe.describe(
+                self.activations,
+                numbers["activations"],
+                training=self.training,
+                batch_size=self.batch.size,
+            )
+        return replace(found, flow=flow, activations=activations, loss=loss)
+
+
+def survey(
+    model: Any,
+    batch: Any,
+    *,
+    training: bool = True,
+    flow: bool = True,
+    activations: bool = True,
+    loss: Callable[[Any, Any], Any] | None = None,
+    sources: Mapping[int, Source] | None = None,
+    origins: Sequence[Origin] = (),
+) -> Survey:
+    """Measure wiring and dtypes, and if asked gradient flow and activations, in one pass.
+
+    Args:
+        model: any Keras model; gradient flow needs it compiled, or ``loss``.
+        batch: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``; arrays or tensors, nested as the
+            model takes them.
+        training: the mode of the forward pass.
+        flow: whether to take gradients.
+        activations: whether to take statistics of the layers' outputs.
+        loss: ``loss(y, y_pred)`` in place of the compiled loss.
+        sources: place in the user's code by ``id(layer)``, for the wiring.
+        origins: passed on to the wiring.
+
+    Returns:
+        The measurements; what could not be had is in ``missing`` with its reason.
+
+    Raises:
+        CannotMeasure: the model cannot be called on this batch at all.
+    """
+    step = _traced(model, batch, training=training, flow=flow, activations=activations, loss=loss)
+    found = step.described(sources, origins)
+    if not flow and not activations:
+        return found
+    try:
+        numbers, scale = step.run()
+    except Exception as error:  # the user's model, with whatever it raises
+        why = f"the pass failed: {explain(error)}"
+        failed = {GradientFlow.key: why, Activations.key: why}
+        return replace(found, missing={**failed, **found.missing})
+    return step.completed(found, numbers, scale)
+
+
+def trace_only(
+    model: Any,
+    batch: Any,
+    *,
+    sources: Mapping[int, Source] | None = None,
+    origins: Sequence[Origin] = (),
+) -> Survey:
+    """Wiring and dtypes, without executing anything; ``batch`` may be a mere description.
+
+    Raises:
+        CannotMeasure: the model cannot be called on such a batch.
+    """
+    step = _traced(model, batch, training=True, flow=False, activations=False, loss=None)
+    return step.described(sources, origins)
+
+
+def _traced(model: Any, batch: Any, **wanted: Any) -> _Pass:
+    data = as_batch(batch)
+    build(model, data)
+    with undisturbed(model):  # a trace can draw seeds, and build metrics
+        return _Pass(model, data, **wanted)

@@ -1,0 +1,224 @@
+"""How a model is put together: which layers are called, in which order, and what feeds what.
+
+Raw operations are looked through, with the exception of those that explain why a model does not
+learn: activations, and operations without a gradient, that a model applies between its layers (in
+a subclassed ``call``, or as ``keras.ops`` in a functional graph). These stand in the list as leaf
+calls of kind ``op`` under ``PARENT/op:TYPE``. Operations inside a leaf layer's own ``call`` are not
+listed; if one of them makes the output of a layer that Keras does not know, it is the layer's
+``activation``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from saldiag.core.measurement import LayerCall, Origin, Source, Wiring
+from saldiag_probes import layer_facts, loss_facts
+from saldiag_probes.calls import Call, Trace
+
+CUTS = frozenset(
+    {
+        "ArgMax", "ArgMin", "Ceil", "EagerPyFunc", "Floor", "Greater", "GreaterEqual", "Less",
+        "LessEqual", "PyFunc", "PyFuncStateless", "Rint", "Round", "Sign", "StopGradient",
+    }
+)  # fmt: skip
+"""Operations that no gradient passes. A Cast from float to integer is one as well."""
+
+
+class Dataflow:
+    """For every tensor of a forward pass: the paths of the nearest leaf calls upstream of it.
+
+    One sweep over the operations in the order of their creation, in which each comes after what
+    it needs: linear in the size of the graph.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._made_by = {
+            tensor.name: call.path for call in trace.calls if call.leaf for tensor in call.outputs
+        }
+        self._sources: dict[str, tuple[str, ...]] = {}
+        model_inputs = {tensor.op.name for tensor in trace.inputs}
+        for op in trace.operations():
+            found = ("",) if op.name in model_inputs else self._union(op.inputs)
+            self._sources[op.name] = found
+
+    def _union(self, tensors: Iterable[Any]) -> tuple[str, ...]:
+        parts = [part for tensor in tensors if (part := self.of(tensor))]
+        if len(parts) <= 1:
+            return parts[0] if parts else ()
+        return tuple(dict.fromkeys(path for part in parts for path in part))
+
+    def of(self, tensor: Any) -> tuple[str, ...]:
+        """The leaf calls that a tensor comes from; ``""`` is the model's input."""
+        maker = self._made_by.get(tensor.name)
+        return self._sources.get(tensor.op.name, ()) if maker is None else (maker,)
+
+    def into(self, call: Call) -> tuple[str, ...]:
+        """The leaf calls that feed ``call``; of one out of reach those of the layer around it."""
+        if call.skipped is not None:
+            return self.into(call.parent) if call.parent is not None else ("",)
+        makers = zip(call.upstream, call.made_by, strict=True)
+        found = [
+            (maker,) if maker is not None else self.of(tensor)
+            for tensor, maker in makers
+            if not tensor.dtype.is_bool  # masks
+        ]
+        return tuple(dict.fromkeys(path for paths in found for path in paths))
+
+
+def add_operations(trace: Trace) -> None:
+    """Add the operations between layers that matter to ``trace.calls``, as calls of kind ``op``."""
+    owners = trace.owners()
+    depends = Dataflow(trace)
+    uses: Counter[str] = Counter()
+    found = []
+    for index, op in enumerate(trace.operations()):
+        parent = owners[index]
+        if (parent is not None and parent.leaf) or not _matters(op):
+            continue
+        if not any(depends.of(tensor) for tensor in op.inputs):
+            continue  # made of constants and variables only
+        found.append(_operation_call(op, index, parent, uses))
+    trace.calls[:] = sorted([*trace.calls, *found], key=lambda call: call.first_op)
+
+
+def _matters(op: Any) -> bool:
+    if op.type == "Cast":
+        return bool(op.inputs[0].dtype.is_floating and op.outputs[0].dtype.is_integer)
+    takes_floats = any(tensor.dtype.is_floating for tensor in op.inputs)
+    return takes_floats and (op.type in CUTS or op.type in layer_facts.ACTIVATION_OPS)
+
+
+def _operation_call(op: Any, index: int, parent: Call | None, uses: Counter[str]) -> Call:
+    path = f"{parent.layer_path}/op:{op.type}" if parent is not None else f"op:{op.type}"
+    uses[path] += 1
+    return Call(
+        path=path if uses[path] == 1 else f"{path}#{uses[path]}",
+        layer_path=path,
+        layer=None,
+        kind="op",
+        depth=1 if parent is None else parent.depth + 1,
+        parent=parent,
+        first_op=index,
+        last_op=index + 1,
+        op=op,
+        inputs=list(op.inputs),
+        upstream=list(op.inputs),
+        made_by=[None] * len(op.inputs),
+        outputs=list(op.outputs),
+    )
+
+
+def describe(
+    model: Any,
+    trace: Trace,
+    *,
+    loss: Any = None,
+    sources: Mapping[int, Source] | None = None,
+    origins: Sequence[Origin] = (),
+) -> Wiring:
+    """The wiring of a traced model; ``sources`` gives a layer's line of code by ``id(layer)``."""
+    flow = Dataflow(trace)
+    facts = loss_facts.training_facts(model, loss)
+    ends = (path for tensor in trace.outputs for path in flow.of(tensor))
+    return Wiring(
+        model=str(model.name),
+        calls=tuple(_layer_call(call, flow, sources or {}) for call in trace.calls),
+        outputs=tuple(dict.fromkeys(ends)),
+        precision=str(model.dtype_policy.name),
+        parameters=layer_facts.parameters(model),
+        trainable_parameters=_count(model.trainable_weights),
+        origins=tuple(origins),
+        **facts,
+    )
+
+
+def _count(weights: Iterable[Any]) -> int:
+    return sum(int(weight.shape.num_elements()) for weight in weights)
+
+
+def _layer_call(call: Call, flow: Dataflow, sources: Mapping[int, Source]) -> LayerCall:
+    layer = call.layer
+    return LayerCall(
+        path=call.path,
+        layer=call.layer_path,
+        kind=call.kind,
+        depth=call.depth,
+        leaf=call.leaf,
+        inputs=flow.into(call),
+        input_shapes=tuple(_shape(t) for t in call.inputs if not t.dtype.is_bool),
+        output_shapes=tuple(_shape(t) for t in call.outputs),
+        activation=activation(call),
+        axis=_axis(call),
+        trainable=bool(layer.trainable) if layer is not None else False,
+        parameters=layer_facts.parameters(layer) if layer is not None else 0,
+        config=layer_facts.plain_config(layer) if layer is not None else {},
+        source=sources.get(id(layer)) or sources.get(id(call.parent and call.parent.layer)),
+    )
+
+
+def activation(call: Call) -> str | None:
+    """The activation that a call applies; of a layer of the user's own what the graph shows."""
+    if call.layer is None:
+        return layer_facts.ACTIVATION_OPS.get(call.op.type)
+    named = layer_facts.activation_name(call.layer)
+    if named is not None or not call.leaf or not call.outputs or not _is_custom(call.layer):
+        return named
+    inside = call.first_op <= _position(call) < call.last_op
+    return layer_facts.activation_of_op(call.outputs[0]) if inside else None
+
+
+def _is_custom(layer: Any) -> bool:
+    of_keras = type(layer).__module__.startswith("keras.src.layers")
+    return isinstance(layer, keras.layers.Lambda) or not of_keras
+
+
+def _position(call: Call) -> int:
+    """Whether the call's output is an operation of its own: a layer may return what it took."""
+    own = call.outputs[0].name not in {tensor.name for tensor in call.inputs}
+    return call.first_op if own else call.last_op
+
+
+def _axis(call: Call) -> int | None:
+    rank = call.outputs[0].shape.rank if call.outputs else None
+    if call.layer is not None and layer_facts.activation_name(call.layer) is not None:
+        return layer_facts.activation_axis(call.layer, rank)
+    if activation(call) not in {"softmax", "log_softmax"} or not rank:
+        return None
+    # TensorFlow's operation normalises over the last axis; for another one Keras transposes, and
+    # the shapes of a call of kind `op` are those of the operation itself.
+    last = call.op is not None or call.outputs[0].op.type in {"Softmax", "LogSoftmax"}
+    return rank - 1 if last else None
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...]:
+    if tensor.shape.rank is None:
+        return (None,)
+    return tuple(None if axis == 0 else size for axis, size in enumerate(tensor.shape.as_list()))
+
+
+def measure_wiring(
+    model: Any,
+    batch: Any,
+    *,
+    sources: Mapping[int, Source] | None = None,
+    origins: Sequence[Origin] = (),
+) -> Wiring:
+    """The wiring of a model, by tracing alone; nothing is executed.
+
+    Args:
+        model: any Keras model, compiled or not.
+        batch: a batch or its description, as for ``measure_dtypes``.
+        sources: place in the user's code by ``id(layer)``.
+        origins: passed on.
+
+    Raises:
+        CannotMeasure: the model cannot be called on such a batch.
+    """
+    from saldiag_probes.survey import trace_only
+
+    return trace_only(model, batch, sources=sources, origins=origins).wiring
