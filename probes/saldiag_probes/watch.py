@@ -1,0 +1,272 @@
+"""The training hook: gradient norms, losses and histograms of a run, from inside its own graph."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+
+from saldiag.core.errors import SaldiagError
+from saldiag.core.measurement import GradientHistory, Histograms, Measurement
+from saldiag.core.schedule import PRESETS, Schedule, never
+from saldiag_probes.gradients import HISTOGRAM_CAPACITY, GradientNorms
+from saldiag_probes.histograms import histograms_of, joined_histograms
+from saldiag_probes.histories import joined
+from saldiag_probes.loss_tap import LossTap
+from saldiag_probes.names import variable_paths
+from saldiag_probes.optimizers import optimizers_of
+
+CAPACITY = 256
+"""Measured steps in the graph before Python has to read them: 3 MB for 230 variables."""
+
+LONGEST_WAIT = 1 << 14
+"""Steps after which Python looks into the graph in any case, to move its plan on."""
+
+OnMeasure = Callable[[GradientHistory], None]
+
+
+class Watch(keras.callbacks.Callback):
+    """Measures a training run under ``fit``; put it among the callbacks.
+
+    Every optimizer of the model is watched (a GAN's several share one history). What is measured
+    at a step that is not scheduled costs next to nothing. The probe leaves the model when training
+    ends; ``fit`` does not tell its callbacks of an exception, so after one call ``close`` (or take
+    ``measurements``, which works at any time). One Watch may see several calls of ``fit``: steps
+    go on counting.
+
+    Nothing that goes wrong here reaches the training: the probe leaves the model, training goes
+    on, and ``failed`` holds the reason. The same if no optimizer step was seen.
+
+    Args:
+        schedule: at which steps to measure gradients, or a preset's name (``economy``,
+            ``business``, ``full``); steps are batches, counted from 0.
+        histograms: at which steps to take histograms of gradients and, after the step, weights.
+        on_measure: called after a step that was measured, with what is new.
+
+    Raises:
+        ValueError: there is no preset of that name.
+    """
+
+    def __init__(
+        self,
+        schedule: str | Schedule = "economy",
+        histograms: Schedule = never,
+        on_measure: OnMeasure | None = None,
+    ) -> None:
+        super().__init__()
+        self._schedule = _preset(schedule)
+        self._histograms = histograms
+        self._on_measure = on_measure
+        self._session: _Session | None = None
+        self._histories: list[GradientHistory] = []
+        self._taken: list[Histograms] = []
+        self._steps = 0
+        self.failed: str | None = None
+
+    def measurements(self) -> list[Measurement]:
+        """Everything measured so far: a GradientHistory and, if asked for, Histograms."""
+        self._collect()
+        self._histories = [joined(self._histories)]
+        found: list[Measurement] = [h for h in self._histories if h.variables]
+        if self._histograms is not never:
+            found.append(joined_histograms(self._taken))
+        return found
+
+    def attach(self, model: Any, optimizer: Any = None) -> None:
+        """Hook into ``optimizer``, or into all of the model's, from the next step on."""
+        self.close()
+        self.failed = None
+        first, histograms = self._steps, self._histograms
+
+        def open_session() -> None:
+            self._session = _Session(
+                model,
+                optimizers_of(model).values() if optimizer is None else [optimizer],
+                schedule=lambda step: self._schedule(first + step),
+                histograms=never if histograms is never else lambda step: histograms(first + step),
+            )
+
+        self._guarded(open_session)
+
+    def close(self) -> None:
+        """Leave the model as it was. What was measured stays."""
+        self._collect()
+        session, self._session = self._session, None
+        if session is not None:
+            self._steps += session.steps
+            session.close()
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Hook into the model's optimizers."""
+        self.attach(self.model)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as above
+        """Read what was measured, if it is wanted now or before the graph runs out of room."""
+        session = self._session
+        if session is None:
+            return
+        self._guarded(session.look)
+        if session.is_full or (session.pending and self._on_measure is not None):
+            for history in self._collect():
+                if self._on_measure is not None:
+                    self._on_measure(history)
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
+        """Leave the model; a run without a step of the optimizer counts as failed."""
+        session = self._session
+        self.close()
+        if session is not None and not session.steps and self.failed is None:
+            self.failed = (
+                "no optimizer step was seen: nothing is trainable, or the training step was "
+                "traced before fit or does not call the optimizer's apply"
+            )
+
+    def _collect(self) -> list[GradientHistory]:
+        """Take what is new out of the graph; returned as none or one history."""
+        new: list[GradientHistory] = []
+        session = self._session
+
+        def collect() -> None:
+            if session is None:
+                return
+            history, histograms = session.collect(self._steps)
+            self._taken += histograms
+            self.failed = self.failed or session.failed
+            if history.steps.size:
+                new.append(history)
+
+        self._guarded(collect)
+        self._histories += new
+        return new
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Run ``action``; on an error leave the model and remember why."""
+        try:
+            action()
+        except Exception as error:  # a probe must never break the training
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            known = isinstance(error, SaldiagError)
+            self.failed = first_line if known else f"the training hook failed: {first_line}"
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+
+@contextlib.contextmanager
+def watch(
+    model: Any,
+    optimizer: Any = None,
+    *,
+    schedule: str | Schedule = "economy",
+    histograms: Schedule = never,
+) -> Iterator[Watch]:
+    """Watch a custom training loop: whatever calls the optimizer's ``apply`` in the block.
+
+    A ``tf.function`` around the training step has to be called for the first time inside the
+    block. The loss is known where the loop calls ``model.compute_loss``; histograms are those of
+    gradients, and nothing but the last steps of a long loop is kept unless ``measurements`` is
+    called from time to time.
+    """
+    hook = Watch(schedule, histograms)
+    hook.attach(model, optimizer)
+    try:
+        yield hook
+    finally:
+        hook.close()
+
+
+class _Session:
+    """The probes on one model, from attaching to leaving; its steps count from 0."""
+
+    def __init__(
+        self, model: Any, optimizers: Iterable[Any], schedule: Schedule, histograms: Schedule
+    ) -> None:
+        self._model = model
+        self._schedule = schedule
+        self._histograms = histograms
+        self._capacity = max(CAPACITY, 2 * getattr(model, "steps_per_execution", 1))
+        self._looked = 0
+        self._collected = 0
+        self.pending = 0
+        self._pending_histograms = 0
+        self._weights: list[Histograms] = []
+        self._tap = LossTap(model)
+        self._probes: list[GradientNorms] = []
+        try:
+            for optimizer in list(optimizers) or [None]:
+                self._probes.append(self._probe(optimizer))
+        except BaseException:
+            self.close()
+            raise
+
+    def _probe(self, optimizer: Any) -> GradientNorms:
+        return GradientNorms(
+            self._model,
+            optimizer,
+            schedule=self._schedule,
+            histograms=self._histograms,
+            capacity=self._capacity,
+            loss=self._tap,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps taken; of several optimizers, by the busiest."""
+        return max((probe.steps_taken for probe in self._probes), default=0)
+
+    @property
+    def failed(self) -> str | None:
+        """Why one of the probes gave up."""
+        return next((probe.failed for probe in self._probes if probe.failed), None)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether Python should read now, lest something is lost or not planned."""
+        return (
+            self.pending >= self._capacity // 2
+            or self._pending_histograms >= HISTOGRAM_CAPACITY // 2
+            or self._looked - self._collected >= LONGEST_WAIT
+        )
+
+    def look(self) -> None:
+        """See how far the steps are, and take the weights' histograms where they are due."""
+        new = range(self._looked, self.steps)
+        self._looked = new.stop
+        self.pending += sum(map(self._schedule, new))
+        due = 0 if self._histograms is never else sum(map(self._histograms, new))
+        self._pending_histograms += due
+        if due:
+            self._weights.append(histograms_of(self._weight_arrays(), new.stop - 1))
+
+    def collect(self, first: int) -> tuple[GradientHistory, list[Histograms]]:
+        """What is new, with ``first`` added to its steps."""
+        self.pending = self._pending_histograms = 0
+        self._collected = self._looked
+        history = joined([probe.collect() for probe in self._probes])
+        taken = [*(probe.collect_histograms() for probe in self._probes), *self._weights]
+        self._weights = []
+        return (
+            dataclasses.replace(history, steps=history.steps + first),
+            [dataclasses.replace(h, steps=h.steps + first) for h in taken],
+        )
+
+    def close(self) -> None:
+        for probe in reversed(self._probes):
+            probe.close()
+        self._tap.close()
+
+    def _weight_arrays(self) -> dict[str, Any]:
+        paths = variable_paths(self._model)
+        variables = self._model.trainable_variables
+        return {f"weights/{paths[id(v)][1]}": v.numpy() for v in variables}
+
+
+def _preset(schedule: str | Schedule) -> Schedule:
+    if not isinstance(schedule, str):
+        return schedule
+    if schedule not in PRESETS:
+        raise ValueError(f"no schedule {schedule!r}: there are {', '.join(PRESETS)}")
+    return PRESETS[schedule]()
