@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from saldiag.core.measurement import (
 from saldiag.core.schedule import every, logarithmic
 
 if TYPE_CHECKING:
+    from saldiag.experiments.modes import ModeErrors
     from saldiag.experiments.overfit import OverfitTest
     from saldiag.subject.warning_log import WarningRecorder
 
@@ -78,28 +80,41 @@ class Examination:
             if kind.key in seen.missing:
                 self.session.missing(kind, seen.missing[kind.key])
 
+    @cached_property
+    def errors(self) -> ModeErrors:
+        """Predictions and losses of the memorised batches, in either mode."""
+        from saldiag.experiments.modes import ModeErrors
+
+        return ModeErrors(self.model, self.data.batches)
+
     def look_at_data(self) -> None:
         """Facts of inputs, targets and predictions; baselines; the loss recomputed."""
-        from saldiag_probes.data import measure_data
-        from saldiag_probes.loss_check import measure_loss_check
-
-        from saldiag.quicksal.pipeline import INPUT_RANGE
-
-        batches = self.data.batches
         with self.session.phase("looking at data and loss"):
-            self.session.attempt(
-                DataFacts, lambda: measure_data(self.model, batches, expected_range=INPUT_RANGE)
-            )
-            self.session.attempt(LossCheck, lambda: measure_loss_check(self.model, batches[0]))
+            self.session.attempt(DataFacts, self._data_facts)
+            self.session.attempt(LossCheck, self.errors.loss_check)
+
+    def _data_facts(self) -> DataFacts:
+        from saldiag.quicksal.pipeline import INPUT_RANGE
+        from saldiag_probes.data import measure_data
+
+        predictions = iter(self.errors.predict(training=False))
+        batches = self.data.batches
+        return measure_data(
+            self.model,
+            batches,
+            predictions=lambda _: next(predictions),
+            expected_range=INPUT_RANGE,
+            max_batches=len(batches),
+        )
 
     def trainable(self, history: GradientHistory | None) -> None:
         """Declared and real trainability, from training steps if there were any."""
         from saldiag_probes.trainable import measure_trainable
 
         with self.session.phase("comparing flags with facts"):
-            batch = None if history is not None else self.data.batches[0]
             self.session.attempt(
-                TrainableStatus, lambda: measure_trainable(self.model, batch, history)
+                TrainableStatus,
+                lambda: measure_trainable(self.model, self.data.batches[0], history),
             )
 
     def collect(self, watch: Any) -> GradientHistory | None:
@@ -183,9 +198,8 @@ def _gradients(examination: Examination) -> Verdict:
 
 def _few_steps(examination: Examination) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
-    from saldiag_probes.watch import Watch
-
     from saldiag.experiments.overfit import repeated
+    from saldiag_probes.watch import Watch
 
     steps = examination.options.steps
     watch = Watch(schedule=every(1), histograms=every(max(1, steps - 1)))
@@ -195,7 +209,7 @@ def _few_steps(examination: Examination) -> GradientHistory | None:
     with examination.session.phase(f"taking {steps} training steps"):
         batches = repeated(examination.data.batches)
         examination.model.fit(
-            batches, epochs=1, steps_per_epoch=steps, verbose=0, callbacks=[watch]
+            batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[watch]
         )
     return examination.collect(watch)
 
@@ -215,10 +229,9 @@ def _overfit(examination: Examination) -> Verdict:
 
 def _memorise(examination: Examination) -> OverfitHistory:
     """Run the overfit test with the training hook on, showing loss and time left."""
-    from saldiag_probes.watch import Watch
-
     from saldiag.app.progress import overfit_progress
     from saldiag.experiments.overfit import OverfitPlan, OverfitTest
+    from saldiag_probes.watch import Watch
 
     session, data, options = examination.session, examination.data, examination.options
     facts = session.measured.get(DataFacts)
@@ -237,7 +250,7 @@ def _memorise(examination: Examination) -> OverfitHistory:
             callbacks=(watch,),
             progress=progress,
         )
-        test = OverfitTest(examination.model, data.batches, plan)
+        test = OverfitTest(examination.errors, plan)
         history = test.run()
     session.add(history)
     examination.collect(watch)

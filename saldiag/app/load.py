@@ -79,8 +79,8 @@ def load_data(options: Options) -> Data:
     memorised = chosen[: memorised_items(options, batch_size, len(chosen))]
     return Data(
         name=dataset.name,
-        batches=_batches(dataset, memorised, image_size, batch_size),
-        validation=_batches(dataset, held_out[:batch_size], image_size, batch_size),
+        batches=_batches(memorised, image_size, batch_size),
+        validation=_batches(held_out[:batch_size], image_size, batch_size),
         names=tuple(item.stem for item in memorised),
         subset_items=len(chosen),
         image_size=image_size,
@@ -88,14 +88,12 @@ def load_data(options: Options) -> Data:
     )
 
 
-def _batches(
-    dataset: Any, items: Sequence[Any], image_size: int, batch_size: int
-) -> tuple[tuple[Any, Any], ...]:
+def _batches(items: Sequence[Any], image_size: int, batch_size: int) -> tuple[tuple[Any, Any], ...]:
     from saldiag.quicksal.pipeline import load_arrays
 
     if not items:
         return ()
-    images, masks = load_arrays(dataset, items, image_size)
+    images, masks = load_arrays(items, image_size)
     starts = range(0, len(items), batch_size)
     return tuple((images[i : i + batch_size], masks[i : i + batch_size]) for i in starts)
 

@@ -7,16 +7,35 @@ averages in the other (Ioffe & Szegedy, ICML 2015), so a tool that looks at one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from saldiag_probes.loss_check import plain_loss
+
+from saldiag.core.measurement import LossCheck
+from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.loss_check import penalty, plain
+from saldiag_probes.loss_facts import loss_name
 from saldiag_probes.undisturbed import undisturbed
 
 Batch = tuple[Any, ...]
 """``(x, y)`` or ``(x, y, sample_weight)``; each may be nested."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One batch in one mode: predictions, the loss as Keras reports it, and the plain loss.
+
+    ``plain`` is the loss recomputed from the predictions alone, less ``penalty``, the
+    regularisation.
+    """
+
+    predictions: Any
+    reported: float
+    plain: float
+    penalty: float
 
 
 class ModeErrors:
@@ -35,37 +54,59 @@ class ModeErrors:
         model = self.model
         keywords = {"training": training} if model._call_has_training_arg else {}
 
-        @tf.function(jit_compile=False, reduce_retracing=True)
-        def forward(x: Any) -> Any:
-            return model(x, **keywords)
+        def losses(x: Any, y: Any, weight: Any) -> tuple[Any, ...]:
+            def loss(predictions: Any) -> Any:
+                return model._compute_loss(
+                    x=x, y=y, y_pred=predictions, sample_weight=weight, training=training
+                )
 
-        return forward
+            y_pred = model(x, **keywords)
+            extra = penalty(model)
+            bare = keras.tree.map_structure(plain, y_pred)
+            return y_pred, loss(y_pred), loss(bare) - extra, extra
+
+        return tf.function(losses, autograph=False, jit_compile=False, reduce_retracing=True)
+
+    def outcomes(self, training: bool) -> list[Outcome]:
+        """What each batch gives; the model is left as it was."""
+        with undisturbed(self.model), graph_as_built():
+            return [self._outcome(training, batch) for batch in self.batches]
+
+    def _outcome(self, training: bool, batch: Batch) -> Outcome:
+        predictions, *losses = self._forward[training](*_three(batch))
+        numpy = keras.tree.map_structure(np.asarray, predictions)
+        return Outcome(numpy, *(float(loss) for loss in losses))
 
     def predict(self, training: bool) -> list[Any]:
         """Predictions of each batch, as numpy arrays; the model is left as it was."""
-        with undisturbed(self.model):
-            return [self._numpy(self._forward[training](batch[0])) for batch in self.batches]
+        return [outcome.predictions for outcome in self.outcomes(training)]
+
+    def error(self, training: bool) -> float:
+        """The error over all batches, weighted by their sizes; the model is left as it was."""
+        losses = [outcome.plain for outcome in self.outcomes(training)]
+        return float(np.average(losses, weights=[batch_size(batch) for batch in self.batches]))
 
     def update_statistics(self, batch: Batch) -> None:
         """One forward pass in training mode that keeps what it changes (BatchNorm's averages)."""
-        self._forward[True](batch[0])
+        with graph_as_built():
+            self._forward[True](*_three(batch))
 
-    @staticmethod
-    def _numpy(outputs: Any) -> Any:
-        return keras.tree.map_structure(np.asarray, outputs)
+    def loss_check(self) -> LossCheck:
+        """The reported loss of the first batch against the one recomputed from predictions."""
+        inference, training = self.outcomes(training=False)[0], self.outcomes(training=True)[0]
+        return LossCheck(
+            loss=loss_name(self.model),
+            reported=inference.reported,
+            recomputed=inference.plain,
+            regularization=inference.penalty,
+            reported_training=training.reported,
+            recomputed_training=training.plain,
+        )
 
-    def error(self, training: bool) -> float:
-        """The error over all batches, weighted by their sizes."""
-        return self.error_of(self.predict(training))
 
-    def error_of(self, predictions: Sequence[Any]) -> float:
-        """The error of given predictions, one entry for each batch."""
-        losses = [
-            plain_loss(self.model, batch, prediction)
-            for batch, prediction in zip(self.batches, predictions, strict=True)
-        ]
-        sizes = [batch_size(batch) for batch in self.batches]
-        return float(np.average(losses, weights=sizes))
+def _three(batch: Batch) -> tuple[Any, Any, Any]:
+    x, y, *rest = batch
+    return x, y, rest[0] if rest else None
 
 
 def batch_size(batch: Batch) -> int:

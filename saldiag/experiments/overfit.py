@@ -22,6 +22,7 @@ from saldiag.core.measurement import Baselines, OverfitHistory
 from saldiag.experiments.modes import Batch, ModeErrors, batch_size, sample_variation
 from saldiag.experiments.recalibrate import recalibrated_error
 from saldiag.rules.verdict import should_stop
+from saldiag_probes.graphs import graph_as_built
 
 PROOF_STEPS = 3
 """Steps taken where every gradient is exactly zero already, to show that nothing moves."""
@@ -66,10 +67,10 @@ class _Record:
 class OverfitTest:
     """One overfit test of a compiled model on fixed batches."""
 
-    def __init__(self, model: Any, batches: Sequence[Batch], plan: OverfitPlan) -> None:
-        self.model = model
+    def __init__(self, errors: ModeErrors, plan: OverfitPlan) -> None:
+        self.model = errors.model
         self.plan = plan
-        self.errors = ModeErrors(model, batches)
+        self.errors = errors
         self.record = _Record()
         self._deadline = math.inf
 
@@ -78,10 +79,7 @@ class OverfitTest:
         self._deadline = time.monotonic() + self.plan.budget_seconds
         try:
             self.check()
-            if self.model.trainable_variables:
-                self._train()
-            else:
-                self.record.stopped = "no gradient"
+            self._train()
             if self.record.checked[-1] != len(self.record.loss):
                 self.check()
             return self._finish()
@@ -91,15 +89,31 @@ class OverfitTest:
 
     def _train(self) -> None:
         steps = PROOF_STEPS if self.plan.zero_gradients else self.plan.max_steps
-        if self.plan.zero_gradients:
+        if self.plan.zero_gradients or not self.model.trainable_variables:
             self.record.stopped = "no gradient"
-        self.model.fit(
-            repeated(self.errors.batches),
-            epochs=1,
-            steps_per_epoch=steps,
-            verbose=0,
-            callbacks=[*self.plan.callbacks, _Judge(self)],
-        )
+        if not self.model.trainable_variables:
+            return
+        try:
+            self._fit(steps)
+        except ValueError as error:
+            # What Keras' optimizers raise where every gradient is None.
+            if "No gradients provided" not in str(error):
+                raise
+            self.record.stopped = "no gradient"
+
+    def _fit(self, steps: int) -> None:
+        # Left to the traced step, its variables stay unborn where that step cannot be traced.
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        with graph_as_built():
+            self.model.fit(
+                repeated(self.errors.batches),
+                epochs=1,
+                steps_per_epoch=steps,
+                shuffle=False,
+                verbose=0,
+                callbacks=[*self.plan.callbacks, _Judge(self)],
+            )
 
     def _finish(self) -> OverfitHistory:
         predictions = self.errors.predict(training=False)
@@ -160,7 +174,7 @@ class OverfitTest:
             baseline_constant=plan.baselines.constant,
             baseline_independent=plan.baselines.independent,
             prediction_variation=prediction_variation,
-            gradients_exactly_zero=plan.zero_gradients or not self.model.trainable_variables,
+            gradients_exactly_zero=plan.zero_gradients or record.stopped == "no gradient",
             stopped=record.stopped,
             budget_seconds=plan.budget_seconds,
             max_steps=plan.max_steps,

@@ -1,0 +1,189 @@
+"""The overfit test on small models: it stops when the verdict is clear, and sees both modes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saldiag.core.measurement import Baselines, OverfitHistory
+from saldiag.rules.verdict import verdict_of
+
+pytestmark = pytest.mark.tensorflow
+
+BASELINES = Baselines("mse", 1.0, 0.0, 1.0, "mean")
+
+
+def batches(count: int = 1, size: int = 8) -> list[tuple[Any, Any]]:
+    random = np.random.default_rng(0)
+    return [
+        (
+            random.normal(size=(size, 6)).astype("float32"),
+            random.normal(size=(size, 2)).astype("float32"),
+        )
+        for _ in range(count)
+    ]
+
+
+def model(*layers: Any, learning_rate: float = 0.02, loss: str = "mse") -> Any:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    made = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(2)])
+    made.compile(keras.optimizers.Adam(learning_rate), loss=loss, jit_compile=False)
+    return made
+
+
+def run(made: Any, data: list[tuple[Any, Any]], **plan: Any) -> OverfitHistory:
+    from saldiag.experiments.modes import ModeErrors
+    from saldiag.experiments.overfit import OverfitPlan, OverfitTest
+
+    plan = {"baselines": BASELINES, "max_steps": 300, "check_every": 10, **plan}
+    return OverfitTest(ModeErrors(made, data), OverfitPlan(**plan)).run()
+
+
+def dense() -> Any:
+    import keras
+
+    return keras.layers.Dense(64, activation="relu")
+
+
+def test_a_healthy_model_memorises_and_the_test_stops_there() -> None:
+    history = run(model(dense()), batches(2))
+    assert history.stopped == "memorised"
+    assert len(history.loss) < 300
+    assert history.training_error[-1] < 0.1
+    assert history.items == 16
+    assert verdict_of(history)[0] == "learns"
+    assert math.isnan(history.recalibrated_error), "there is no BatchNorm to re-estimate"
+
+
+def test_each_loss_is_its_own_steps_not_a_running_mean() -> None:
+    data = batches(2)
+    made = model(learning_rate=1e-9)
+    history = run(made, data, max_steps=4)
+    own = [made.evaluate(x, y, verbose=0) for x, y in data]
+    np.testing.assert_allclose(history.loss, own * 2, rtol=1e-4)
+
+
+def zeroed(detach: bool) -> Any:
+    import keras
+
+    def dead(x: Any) -> Any:
+        return (keras.ops.stop_gradient(x) if detach else x) * 0.0
+
+    made = model(dense(), keras.layers.Lambda(dead))
+    made.layers[-1].trainable = False
+    made.compile("adam", "mse", jit_compile=False)
+    return made
+
+
+def test_zero_gradients_take_only_the_steps_of_the_proof() -> None:
+    history = run(zeroed(detach=False), batches(), zero_gradients=True)
+    assert history.stopped == "no gradient"
+    assert len(history.loss) == 3
+    assert len(set(history.loss.tolist())) == 1
+    assert verdict_of(history)[0] == "does_not_learn"
+
+
+def test_gradients_that_do_not_exist_are_no_crash() -> None:
+    history = run(zeroed(detach=True), batches())
+    assert history.stopped == "no gradient"
+    assert history.gradients_exactly_zero
+    assert len(history.loss) == 0
+    assert verdict_of(history)[0] == "does_not_learn"
+
+
+def test_nothing_trainable_takes_no_step() -> None:
+    made = model()
+    made.trainable = False
+    made.compile("adam", "mse", jit_compile=False)
+    history = run(made, batches())
+    assert history.stopped == "no gradient"
+    assert len(history.loss) == 0
+    assert verdict_of(history)[0] == "does_not_learn"
+
+
+def test_batchnorm_that_lags_is_seen_and_told_apart() -> None:
+    import keras
+
+    made = model(dense(), keras.layers.BatchNormalization(momentum=0.999), dense())
+    history = run(made, batches())
+    assert history.training_error[-1] < 0.1
+    assert history.inference_error[-1] > 3 * history.training_error[-1]
+    assert history.recalibrated_error == pytest.approx(history.training_error[-1], rel=0.05)
+    assert verdict_of(history)[0] == "learns"
+
+
+def test_recalibration_pools_several_batches_and_leaves_no_trace() -> None:
+    import keras
+
+    from saldiag.experiments.modes import ModeErrors
+    from saldiag.experiments.recalibrate import recalibrated_error
+
+    made = model(keras.layers.BatchNormalization(momentum=0.9))
+    data = batches(3)
+    before = [w.copy() for w in made.get_weights()]
+    recalibrated = recalibrated_error(ModeErrors(made, data))
+    for mine, old in zip(made.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, old)
+    x = np.concatenate([x for x, _ in data])
+    y = np.concatenate([y for _, y in data])
+    made.layers[0].moving_mean.assign(x.mean(0))
+    made.layers[0].moving_variance.assign(x.var(0))
+    assert recalibrated == pytest.approx(made.evaluate(x, y, verbose=0), rel=1e-4)
+
+
+def test_budget_and_interruption_end_it_with_what_there_is() -> None:
+    import keras
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 4:
+                raise KeyboardInterrupt
+
+    slow = model(learning_rate=1e-9)
+    assert run(slow, batches(), budget_seconds=0.0).stopped == "budget"
+    history = run(slow, batches(), callbacks=(Interrupt(),))
+    assert history.stopped == "interrupted"
+    assert len(history.loss) >= 4
+    assert verdict_of(history)[0] == "inconclusive"
+
+
+def test_numbers_that_blow_up_end_it() -> None:
+    history = run(model(learning_rate=1e38), batches())
+    assert history.stopped == "non-finite"
+    assert verdict_of(history)[0] == "does_not_learn"
+
+
+def test_progress_is_told_after_every_step() -> None:
+    told: list[tuple[int, float]] = []
+    history = run(
+        model(learning_rate=1e-9), batches(), max_steps=5,
+        progress=lambda step, loss, left: told.append((step, loss)),
+    )  # fmt: skip
+    assert told == list(zip(range(1, 6), history.loss.tolist(), strict=True))
+
+
+def test_measuring_does_not_change_the_training() -> None:
+    import keras
+
+    def weights(check_every: int) -> list[Any]:
+        layers = (dense(), keras.layers.BatchNormalization(), keras.layers.Dropout(0.3, seed=3))
+        made = model(*layers)
+        run(made, batches(), max_steps=6, check_every=check_every)
+        return [np.asarray(w) for w in made.get_weights()]
+
+    for often, seldom in zip(weights(1), weights(100), strict=True):
+        np.testing.assert_array_equal(often, seldom)
+
+
+def test_sample_variation_is_zero_for_the_same_output_everywhere() -> None:
+    from saldiag.experiments.modes import sample_variation
+
+    random = np.random.default_rng(0)
+    assert sample_variation([np.ones((4, 3))]) == 0.0
+    assert sample_variation([np.tile(random.normal(size=(1, 50)), (4, 1))]) == 0.0
+    assert sample_variation([random.normal(size=(64, 50))]) == pytest.approx(1.0, abs=0.05)
