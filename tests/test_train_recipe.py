@@ -196,20 +196,37 @@ def test_the_loss_is_scaled_under_mixed_float16_and_only_there(policy, scaled):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 
 
-def test_an_epochs_order_depends_on_its_seed_alone():
-    import tensorflow as tf
+def test_each_epoch_has_a_seed_of_its_own():
+    from saldiag.quicksal.training import epoch_seed
 
-    from saldiag.quicksal.training import epoch_seed, shuffled_epochs
+    seeds = [epoch_seed(seed, number) for seed in range(10) for number in range(10)]
+    assert seeds == [epoch_seed(seed, number) for seed in range(10) for number in range(10)]
+    assert len(set(seeds)) == 100
+    assert all(0 <= seed < 2**32 for seed in seeds)
 
-    epoch = shuffled_epochs(tf.data.Dataset.range(20).cache(), batch_size=6)
 
-    def order(seed):
-        return [batch.numpy().tolist() for batch in epoch(seed)]
+def test_the_order_of_an_epoch_is_the_same_wherever_training_begins(tmp_path):
+    from saldiag.core.errors import DataError
+    from saldiag.quicksal.msra10k import open_dataset
+    from saldiag.quicksal.sample import write_sample
+    from saldiag.quicksal.training import Recipe, training_data
 
-    first, second = epoch_seed(0, 0), epoch_seed(0, 1)
-    assert order(first) == order(first) != order(second)
-    assert sorted(item for batch in order(first) for item in batch) == list(range(20))
-    assert [len(batch) for batch in order(second)] == [6, 6, 6, 2]
-    assert len({epoch_seed(seed, number) for seed in range(10) for number in range(10)}) == 100
-    with pytest.raises(SaldiagError, match="at least one example"):
-        shuffled_epochs(tf.data.Dataset.range(0), batch_size=6)
+    write_sample(tmp_path / "sample", count=7)
+    items = open_dataset(tmp_path / "sample").split(0).train
+    recipe = Recipe(batch_size=2, image_size=32)
+    data = training_data(items, items, recipe)
+    assert data.steps == -(-len(items) // 2)
+
+    def batches(first_epoch):
+        return list(data.train(first_epoch).take(3 * data.steps).as_numpy_iterator())
+
+    whole, resumed = batches(0), batches(2)
+    for one, two in zip(whole[2 * data.steps :], resumed[: data.steps], strict=True):
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_array_equal(one[1], two[1])
+    first, second = whole[: data.steps], whole[data.steps : 2 * data.steps]
+    assert any((a[0] != b[0]).any() for a, b in zip(first, second, strict=True))
+    assert sum(len(batch[0]) for batch in first) == len(items)
+    assert int(data.validation.cardinality()) == data.steps
+    with pytest.raises(DataError, match="0 pairs make no batch"):
+        training_data(items, [], recipe)

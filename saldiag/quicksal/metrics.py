@@ -219,6 +219,11 @@ class EvaluationOnly(keras.callbacks.Callback):
         """Off again: training goes on."""
         self._enable(False)
 
+    def on_epoch_end(self, _: int, logs: dict[str, float] | None = None) -> None:
+        """Take what was not measured out of the logs; callbacks after this one do not see it."""
+        for metric in self.costly:
+            (logs or {}).pop(metric.name, None)
+
     def on_train_end(self, *_: Any) -> None:
         """On again, so that a later ``evaluate`` has them."""
         self._enable(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,9 @@ import tensorflow as tf
 from saldiag.core.errors import SaldiagError
 from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
 from saldiag.quicksal.losses import loss_by_name
+from saldiag.quicksal.pipeline import make_dataset
 from saldiag.quicksal.saliency import BETA2
+from saldiag.quicksal.storage import Item
 
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -125,29 +128,38 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
-Epochs = Callable[[int], Any]
-"""Gives the batches of one epoch, a ``tf.data.Dataset``, in the order of the given seed."""
+@dataclass(frozen=True)
+class TrainingData:
+    """Batches for a training run; both datasets yield (image, mask).
+
+    ``train`` is called with the number of the epoch to begin with and gives batches from there on
+    without end, ``steps`` of them an epoch. Its order must depend on the epoch's number alone: a
+    dataset that reshuffles itself begins with the first order again after a resume.
+    ``validation`` ends, and comes in the same order each time.
+    """
+
+    train: Callable[[int], Any]
+    steps: int
+    validation: Any
 
 
-def shuffled_epochs(examples: Any, batch_size: int) -> Epochs:
-    """Batches of ``examples`` in an order that depends on the epoch's seed alone.
-
-    A dataset that reshuffles itself would begin with the first epoch's order again after a resume.
-
-    Args:
-        examples: a ``tf.data.Dataset`` of single examples of known number. If it is cached, the
-            cache serves all epochs.
-        batch_size: examples a batch; the last batch of an epoch may be smaller.
+def training_data(
+    train: Sequence[Item], validation: Sequence[Item], recipe: Recipe
+) -> TrainingData:
+    """The data of the recipe, shuffled anew in each epoch by its seed.
 
     Raises:
-        SaldiagError: the number of examples is unknown, or 0.
+        DataError: a file is missing or damaged, or there are no pairs to validate with.
     """
-    count = int(examples.cardinality())
-    if count < 1:
-        raise SaldiagError("training needs a data set of known size with at least one example")
 
-    def epoch(seed: int) -> Any:
-        order = examples.shuffle(count, seed=seed, reshuffle_each_iteration=False)
-        return order.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    def batches(first_epoch: int) -> Any:
+        return make_dataset(
+            train, recipe.image_size, recipe.batch_size,
+            shuffle_seed=recipe.seed, first_epoch=first_epoch, repeat=True,
+        )  # fmt: skip
 
-    return epoch
+    return TrainingData(
+        train=batches,
+        steps=math.ceil(len(train) / recipe.batch_size),
+        validation=make_dataset(validation, recipe.image_size, recipe.batch_size),
+    )

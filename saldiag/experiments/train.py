@@ -1,0 +1,277 @@
+"""The training loop: epochs, checkpoints, early stopping, probes, and going on after a kill.
+
+A resumed run equals an uninterrupted one bit for bit where TensorFlow's operations are
+deterministic (``tf.config.experimental.enable_op_determinism``): a whole epoch depends on the
+state at its start and on the epoch's own seed, and on nothing else. One exception: a model that
+draws random numbers without a seed generator of its own (``keras.random.normal(shape)`` in a
+``call``; Keras' layers all have one) continues a counter that is lost with the process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+
+from saldiag.core.errors import RunError, SaldiagError
+from saldiag.core.measurement import TrainingHistory
+from saldiag.core.run import Run, RunInfo, Status, utc_now
+from saldiag.core.schedule import PRESETS, Schedule
+from saldiag.experiments.checkpoints import Checkpoints, EpochLog, Progress
+from saldiag.experiments.progress import TrainingProgress, learning_rate
+from saldiag.experiments.watching import Watching
+from saldiag.quicksal.metrics import EvaluationOnly, saliency_metrics
+from saldiag.quicksal.training import (
+    Recipe,
+    TrainingData,
+    compile_model,
+    dtype_policy,
+    epoch_seed,
+)
+
+Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]
+
+_STATUS: dict[Stopped, Status] = {
+    "epochs": "finished",
+    "early stopping": "finished",
+    "non-finite": "failed",
+    "interrupted": "interrupted",
+}
+_MAY_CHANGE = ("epochs", "patience")
+"""What of a recipe may differ when a run is resumed: they only say when to end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training run ended; ``message`` is one line for the user.
+
+    ``best`` is the epoch of ``best_path``, the model with the lowest validation loss; both are
+    None if no epoch had a finite one. ``missing`` tells why a measurement is not there.
+    """
+
+    stopped: Stopped
+    message: str
+    history: TrainingHistory
+    best: EpochLog | None
+    best_path: Path | None
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the training came to its end, 2 when it was broken off."""
+        return 0 if _STATUS[self.stopped] == "finished" else 2
+
+
+def run_training(
+    model_factory: Callable[[], Any],
+    data: TrainingData,
+    recipe: Recipe,
+    run: Run,
+    *,
+    probes: str | Schedule = "economy",
+    resume: bool = False,
+    console: Console | None = None,
+) -> Outcome:
+    """Train a new model by the recipe and keep everything in the run directory.
+
+    At the end of every epoch are written, each whole or not at all and in this order: the
+    measurements, ``checkpoints/best.keras`` where the validation loss is the lowest so far, and
+    ``checkpoints/state.npz``. A run that is killed loses at most the epoch it was in.
+
+    Args:
+        model_factory: builds the model; called under the recipe's dtype policy, after seeding.
+        data: the batches; see ``training.training_data``.
+        recipe: the numbers.
+        run: where to write.
+        probes: a preset's name or a schedule of steps for the gradient probe.
+        resume: go on after the last whole epoch of ``run``, if there is one.
+        console: where to show the progress; stderr if not given.
+
+    Raises:
+        RunError: the run directory cannot be written, holds a training already (without
+            ``resume``), or was made with another model or recipe.
+        SaldiagError: there is not enough memory.
+    """
+    console = console or Console(stderr=True)
+    schedule = _schedule(probes)
+    recipe, note = recipe.resolved()
+    if note:
+        _say(console, note)
+    keras.utils.set_random_seed(recipe.seed)
+    with dtype_policy(recipe.precision):
+        model = model_factory()
+    metrics = saliency_metrics(recipe.beta2)
+    compile_model(model, loss=recipe.loss, learning_rate=recipe.schedule(), metrics=metrics)
+    model.optimizer.build(model.trainable_variables)
+    checkpoints = Checkpoints(run)
+    progress = _start(checkpoints, model, recipe, resume, console)
+    _mark(run, recipe, "running")
+    watching = Watching(run, schedule, progress.steps, data.steps)
+    bar = TrainingProgress(console, recipe.epochs, data.steps, first=len(progress.logs))
+    training = _Training(model, data, recipe, run, checkpoints, progress, watching)
+    outcome = training.run_to_its_end([EvaluationOnly(metrics), bar])
+    for reason in outcome.missing.values():
+        _say(console, f"the gradient probe gave up: {reason}")
+    return outcome
+
+
+def _schedule(probes: str | Schedule) -> Schedule:
+    if not isinstance(probes, str):
+        return probes
+    if probes not in PRESETS:
+        raise SaldiagError(f"no probe schedule is called {probes!r}: one of {', '.join(PRESETS)}")
+    return PRESETS[probes]()
+
+
+def _start(
+    checkpoints: Checkpoints, model: Any, recipe: Recipe, resume: bool, console: Console
+) -> Progress:
+    """The progress to go on from; the model is put into its state."""
+    if not resume:
+        if checkpoints.state_path.exists():
+            raise RunError(
+                f"{checkpoints.state_path} holds a training already:"
+                " choose another --out, or --resume to go on with it"
+            )
+        return Progress(asdict(recipe))
+    progress = checkpoints.load_state(model)
+    if progress is None:
+        _say(console, f"{checkpoints.state_path} is not there: training from the start")
+        return Progress(asdict(recipe))
+    for name, now in asdict(recipe).items():
+        then = progress.recipe.get(name)
+        if then != now and name not in _MAY_CHANGE:
+            raise RunError(
+                f"{checkpoints.state_path}: was trained with {name}={then}, not {now}:"
+                " --resume needs the same settings"
+            )
+    _say(console, f"resumed after epoch {len(progress.logs)}")
+    return replace(progress, recipe=asdict(recipe))
+
+
+class _NonFiniteLossError(Exception):
+    """The loss is nan or infinite; ``args`` are its value and the step in the epoch."""
+
+
+@dataclass
+class _Training:
+    """One training run, from its first (or resumed) epoch to its end."""
+
+    model: Any
+    data: TrainingData
+    recipe: Recipe
+    run: Run
+    checkpoints: Checkpoints
+    progress: Progress
+    watching: Watching
+
+    def run_to_its_end(self, callbacks: list[Any]) -> Outcome:
+        """Train; what ends the training early becomes an outcome, what breaks it an error."""
+        try:
+            stopped, message = self._guarded([self.watching.watch, *callbacks, _Epochs(self)])
+            self.watching.write()
+        except BaseException:
+            with suppress(RunError):  # the disk may be what failed
+                _mark(self.run, self.recipe, "failed")
+            raise
+        missing = self.watching.missing()
+        _mark(self.run, self.recipe, _STATUS[stopped], missing)
+        best = self.progress.best
+        best_path = self.checkpoints.best_path if best else None
+        return Outcome(stopped, message, self.progress.history(), best, best_path, missing)
+
+    def _guarded(self, callbacks: list[Any]) -> tuple[Stopped, str]:
+        try:
+            self._fit(callbacks)
+        except BaseException as error:
+            for callback in callbacks:  # Keras does not tell them where an exception ends ``fit``
+                callback.on_train_end()
+            return self._ended_by(error)
+        done = len(self.progress.logs)
+        if done < self.recipe.epochs:
+            return "early stopping", (
+                f"stopped after {done} epochs: none of the last {self.recipe.patience} had a"
+                " lower val_loss"
+            )
+        return "epochs", f"trained {done} epochs"
+
+    def _ended_by(self, error: BaseException) -> tuple[Stopped, str]:
+        done = len(self.progress.logs)
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted", f"interrupted after {done} whole epochs: --resume goes on"
+        if isinstance(error, _NonFiniteLossError):
+            loss, step = error.args
+            return "non-finite", (
+                f"the loss became {loss} in epoch {done + 1}, step {step}:"
+                " try a lower learning rate, or --precision float32"
+            )
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            raise SaldiagError(
+                f"not enough memory for batches of {self.recipe.batch_size} at"
+                f" {self.recipe.image_size}x{self.recipe.image_size}:"
+                " try a smaller --batch-size or --image-size"
+            ) from error
+        raise error
+
+    def _fit(self, callbacks: list[Any]) -> None:
+        first = len(self.progress.logs)
+        if first >= self.recipe.epochs or self.progress.exhausted(self.recipe.patience):
+            return
+        self.model.fit(
+            self.data.train(first), validation_data=self.data.validation,
+            steps_per_epoch=self.data.steps, initial_epoch=first, epochs=self.recipe.epochs,
+            callbacks=callbacks, shuffle=False, verbose=0,
+        )  # fmt: skip
+
+    def keep(self, values: dict[str, float]) -> None:
+        """Write what a whole epoch gave; its state last, which is what counts it as done."""
+        progress = self.progress.after(self.data.steps, values)
+        self.run.write_measurement(progress.history())
+        self.watching.write()
+        if progress.best is progress.logs[-1]:
+            self.checkpoints.save_best(self.model)
+        self.checkpoints.save_state(self.model, progress)
+        self.progress = progress
+
+
+class _Epochs(keras.callbacks.Callback):
+    """What happens at the bounds of an epoch, and the watch over the loss within."""
+
+    def __init__(self, training: _Training) -> None:
+        super().__init__()
+        self.training = training
+
+    def on_epoch_begin(self, epoch: int, *_: Any) -> None:
+        keras.utils.set_random_seed(epoch_seed(self.training.recipe.seed, epoch))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):  # before a broken state is saved over the last good one
+            raise _NonFiniteLossError(loss, batch + 1)
+
+    def on_epoch_end(self, _: int, logs: dict[str, float] | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        self.training.keep({**values, "learning_rate": learning_rate(self.model)})
+        if self.training.progress.exhausted(self.training.recipe.patience):
+            self.model.stop_training = True
+
+
+def _mark(run: Run, recipe: Recipe, status: Status, missing: dict[str, str] | None = None) -> None:
+    """Set the status in ``run.json``, which is made here if the caller has not."""
+    if (run.path / "run.json").exists():
+        info = run.read_info()
+    else:
+        versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
+        info = RunInfo(("train",), versions, recipe.seed, asdict(recipe), started=utc_now())
+    run.write_info(replace(info, status=status, missing={**info.missing, **(missing or {})}))
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
