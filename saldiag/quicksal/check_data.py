@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +23,7 @@ from saldiag.quicksal.decode import (
     opened,
     orientation,
 )
-from saldiag.quicksal.msra10k import Listing, Splits, list_pairs, split
+from saldiag.quicksal.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split
 from saldiag.quicksal.progress import Advance, silent
 from saldiag.quicksal.sample import cached_sample
 from saldiag.quicksal.storage import FileRef, Item, Ref, printable
@@ -119,6 +120,7 @@ def check(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataR
     Raises:
         DataError: there is no data set at ``path``.
     """
+    name = SAMPLE_NAME if path is None else None
     path = cached_sample() if path is None else path
     listing = list_pairs(path)
     items = listing.items
@@ -127,7 +129,8 @@ def check(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataR
     for index, look in in_threads(_look, list(items)):
         looks[items[index].stem] = look
         progress(len(looks), len(items))
-    return _report(path, seed, listing, looks)
+    report = _report(path, seed, listing, looks)
+    return replace(report, name=name) if name else report
 
 
 def _report(path: Path, seed: int, listing: Listing, looks: dict[str, _Look]) -> DataReport:
@@ -240,20 +243,32 @@ def _duplicates(splits: Splits, looks: dict[str, _Look]) -> tuple[list[tuple[str
     return across, within
 
 
-def to_table(report: DataReport, limit: int | None = None) -> Table:
-    """The defects as a table for 80 columns; ``limit`` rows at the most, then how many more."""
-    table = Table(title=Text(_headline(report)), title_justify="left", expand=False)
+def to_table(report: DataReport, limit: int | None = None) -> RenderableType:
+    """Headline, defects as a table for 80 columns, and notes.
+
+    Args:
+        report: what was found.
+        limit: rows at the most, then how many more there are; None: all.
+    """
+    parts: list[RenderableType] = [Text(_headline(report))]
+    if report.defects:
+        parts.append(_table(report.defects, limit))
+    notes = [f"{count} {name}" for name, count in report.notes.items() if count]
+    if notes:
+        parts.append(Text(f"also: {', '.join(notes)}"))
+    return Group(*parts)
+
+
+def _table(defects: tuple[Defect, ...], limit: int | None) -> Table:
+    table = Table()
     table.add_column("defect", no_wrap=True)
     table.add_column("file", overflow="fold", max_width=24)
     table.add_column("what", overflow="fold")
-    shown = report.defects if limit is None else report.defects[:limit]
-    for defect in shown:
+    for defect in defects[:limit]:
         # Text, not str: file names are no markup.
         table.add_row(Text(defect.kind), Text(defect.file), Text(defect.detail))
-    if len(shown) < len(report.defects):
-        table.add_row("…", "", f"{len(report.defects) - len(shown)} more")
-    notes = [f"{count} {name}" for name, count in report.notes.items() if count]
-    table.caption = Text("; ".join(notes)) if notes else None
+    if limit is not None and limit < len(defects):
+        table.add_row("…", "", f"{len(defects) - limit} more")
     return table
 
 

@@ -26,7 +26,7 @@ LARGEST_PICTURE = 100_000_000
 """Pixels; decoded that is 300 MB. The largest of MSRA10K has 0.16 million."""
 THRESHOLD = 128
 """Mask values from here on are object."""
-_ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 """How a whole JPEG (its EOI marker) and a whole PNG (its IEND chunk) end."""
 _ORIENTATION = 0x0112  # Exif 2.3, tag of TIFF's IFD 0
 
@@ -35,9 +35,9 @@ _ORIENTATION = 0x0112  # Exif 2.3, tag of TIFF's IFD 0
 def opened(ref: Ref, content: bytes | None = None) -> Iterator[Image.Image]:
     """Open a picture; any failure to decode inside the block is a ``DataError`` that names it."""
     try:
-        source = io.BytesIO(ref.read() if content is None else content)
-        with Image.open(source, formats=FORMATS) as picture:
-            _refuse_large(ref, picture)
+        content = ref.read() if content is None else content
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            _refuse(ref, picture, content)
             yield picture
     except DataError:
         raise
@@ -49,7 +49,10 @@ def opened(ref: Ref, content: bytes | None = None) -> Iterator[Image.Image]:
         raise DataError(f"{ref}: damaged picture ({printable(str(error))})") from error
 
 
-def _refuse_large(ref: Ref, picture: Image.Image) -> None:
+def _refuse(ref: Ref, picture: Image.Image, content: bytes) -> None:
+    # Pillow does without the end of a PNG, TensorFlow does not.
+    if picture.format == "PNG" and _PNG_END not in content:
+        raise DataError(f"{ref}: damaged picture (the end of the PNG is missing)")
     if picture.width * picture.height > LARGEST_PICTURE:
         raise DataError(f"{ref}: {picture.width}x{picture.height} pixels are too many")
 
@@ -117,7 +120,7 @@ def verify(items: Iterable[Item]) -> None:
 def _verify_file(ref: Ref) -> None:
     content = ref.read()
     with opened(ref, content) as picture:
-        if not content.endswith(_ENDS):
+        if not content.endswith((_JPEG_END, _PNG_END)):
             load_fast(picture)
 
 

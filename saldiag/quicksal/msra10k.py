@@ -20,6 +20,7 @@ from saldiag.quicksal.storage import FileRef, Item, MemberRef, Ref, printable, r
 IMAGES = (".jpg", ".jpeg")
 MASKS = (".png",)
 FOLDER = "Imgs"
+SAMPLE_NAME = "built-in sample"
 VALIDATION_SHARE = TEST_SHARE = 0.1
 
 
@@ -84,7 +85,7 @@ def open_dataset(path: Path | None) -> PairedDataset:
         # Drawing the sample is not needed to read other data.
         from saldiag.quicksal.sample import cached_sample
 
-        return PairedDataset("built-in sample", _whole(list_pairs(cached_sample()), None))
+        return PairedDataset(SAMPLE_NAME, _whole(list_pairs(cached_sample()), None))
     listing = list_pairs(path)
     return PairedDataset(listing.name, _whole(listing, path))
 
