@@ -21,7 +21,6 @@ from saldiag.core.measurement import (
     TrainingHistory,
 )
 from saldiag_reports import gallery, plots
-from saldiag_reports.plots.flow import cuts
 
 NUMBERS = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True, width=32),
@@ -56,7 +55,7 @@ def draw_all(measured):
     return [
         plots.plot_overfit(measured.need(OverfitHistory), "one"),
         plots.plot_gradients(measured.need(GradientHistory), measured, "two"),
-        plots.plot_flow(measured.need(GradientFlow), "three"),
+        plots.plot_flow(measured.need(GradientFlow), {"softmax_output"}, "three"),
     ]
 
 
@@ -73,28 +72,29 @@ def test_the_loss_picture_names_curves_and_baselines_with_their_values(learns):
         assert label in shown
 
 
-def test_the_flow_picture_names_the_layer_where_the_signal_dies(broken, learns):
-    dead = broken.need(GradientFlow)
-    assert [row.path for row in cuts(dead)] == ["softmax_output"]
-    markup = plots.plot_flow(dead)
+def test_the_flow_picture_marks_the_layers_where_the_signal_was_judged_to_die(broken):
+    flow = broken.need(GradientFlow)
+    markup = plots.plot_flow(flow, {"softmax_output"})
     assert "dies in softmax_output" in texts(markup)
     assert "Gradient reaches the output of 1 of 152 layer calls." in markup
-    assert cuts(learns.need(GradientFlow)) == []
-    assert not any(text.startswith("dies in") for text in texts(plots.plot_flow(dead_free(learns))))
+    assert "The signal dies in softmax_output." in markup
+    unjudged = plots.plot_flow(flow)
+    assert not any(text.startswith("dies in") for text in texts(unjudged))
 
 
-def dead_free(measured):
-    return measured.need(GradientFlow)
+def test_more_cuts_than_fit_are_told_below_the_picture():
+    flow = hostile.flow([(1.0, 0.0)] * 5)
+    markup = plots.plot_flow(flow, {row.layer for row in flow.rows})
+    marks = [text for text in texts(markup) if text.startswith("dies in")]
+    assert sorted(marks) == ["dies in b0/l2", "dies in b0/l3", "dies in b0/l4"]
+    assert "The signal dies in b0/l4, b0/l3, b0/l2 and 2 more." in markup
 
 
-def test_a_cut_needs_a_differentiable_input_that_was_followed():
-    base = hostile.flow([(1.0, 0.0), (1.0, None), (0.0, 0.0), (1.0, 1.0)])
-    assert [row.path for row in cuts(base)] == ["b0/l0", "b0/l1"]
-    rows = (
-        type(base.rows[0])("int", "int", "Embedding", 0, True, 1.0, None, False),
-        type(base.rows[0])("loop", "loop", "RNN", 0, True, 1.0, None, True, "inside a loop"),
-    )
-    assert cuts(GradientFlow(rows, (), 1.0, True)) == []
+def test_the_strip_below_has_a_row_for_each_thing_that_a_log_axis_cannot_show():
+    strips = {"no path", "not finite", "exactly 0"}
+    every = plots.plot_flow(hostile.flow([(1.0, 0.0), (None, float("inf"))]))
+    assert strips <= set(texts(every))
+    assert not strips & set(texts(plots.plot_flow(hostile.flow([(1.0, 1.0)]))))
 
 
 def test_the_heat_map_tells_zero_none_and_infinity_apart():
@@ -120,7 +120,7 @@ def test_the_same_numbers_give_the_same_picture(broken):
 
 
 def test_ids_are_unique_across_pictures_and_references_resolve(broken, learns):
-    page = Markup().join(draw_all(broken)) + plots.plot_flow(learns.need(GradientFlow), "four")
+    page = Markup().join(draw_all(broken)) + plots.plot_flow(learns.need(GradientFlow), name="four")
     found = [e.get("id") for svg in parsed(page) for e in svg.iter() if e.get("id")]
     # A marker's path may be defined again by its own picture, never by another one.
     assert len({i.split("-")[0] for i in found}) == 4
@@ -182,7 +182,8 @@ def test_hostile_names_are_text_and_nothing_else():
 def test_formulas_in_names_are_not_set_as_formulas():
     base = hostile.flow([(1.0, 0.0), (1.0, 1.0)])
     row = type(base.rows[0])("$x^2$", "$x^2$", "Dense", 0, True, 1.0, 0.0)
-    assert "dies in $x^2$" in texts(plots.plot_flow(GradientFlow((row,), (), 1.0, True)))
+    flow = GradientFlow((row,), (), 1.0, True)
+    assert "dies in $x^2$" in texts(plots.plot_flow(flow, {"$x^2$"}))
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from saldiag.core.diagnosis import Diagnosis, SubjectSummary
 from saldiag_reports.wording import (
     NONE,
+    cut,
     headline,
     lines,
     naming,
@@ -108,11 +109,20 @@ def test_a_command_with_control_characters_is_typed_without_them():
 
 
 def test_values_of_evidence():
-    assert value_text({"a": [1, 0.5, None], "b": "x\x00"}) == r"a: 1, 0.5, –; b: x\x00"  # noqa: RUF001
+    assert value_text({"a": [1, 0.5, None], "b": "x\x00"}) == r"a: (1, 0.5, –), b: x\x00"  # noqa: RUF001
     assert value_text(math.nan) == "NaN"
     assert value_text(np.bool_(True)) == "yes"
     assert value_text(np.int64(3)) == "3"
-    assert len(value_text(list(range(10_000)))) <= 400
+    assert value_text([]) == "none"
+    assert value_text(list(range(10_000))) == "0, 1, 2, 3, 4, 5 and 9,994 more"
+    assert value_text("x " * 1000, 40) == "x x x x x x x x x x x x x x x x x x x…"
+
+
+@given(ANYTHING, st.integers(4, 80))
+def test_cut_text_fits_and_keeps_its_beginning(text, limit):
+    short = cut(text, limit)
+    assert len(short) <= limit
+    assert short == plain(text) or plain(text).startswith(short.removesuffix("…"))
 
 
 def test_naming_counts_the_rest():

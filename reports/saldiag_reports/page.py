@@ -29,6 +29,9 @@ from saldiag_reports.pictures import MAX_SAMPLES, Sample, samples
 from saldiag_reports.tables import Table
 from saldiag_reports.wording import count, number
 
+GRADIENT_CUT = "SD201"
+"""The rule that judges where the signal dies; the picture of the flow marks its layers."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -99,11 +102,13 @@ def _predictions(_: ReportData, measured: Predictions) -> Section:
     return Section("predictions", "Predictions", lead, samples=tuple(shown))
 
 
-def _flow(_: ReportData, measured: GradientFlow) -> Section:
+def _flow(data: ReportData, measured: GradientFlow) -> Section:
+    judged = [f for f in data.diagnosis.findings if f.rule == GRADIENT_CUT]
+    dies_in = {layer for finding in judged for layer in finding.layers}
     mode = "training" if measured.training else "inference"
     lead = f"One batch in {mode} mode, loss {number(measured.loss)}; input left, output right."
     return Section(
-        "flow", "Gradient flow", lead, (plots.plot_flow(measured, "plot-flow"),),
+        "flow", "Gradient flow", lead, (plots.plot_flow(measured, dies_in, "plot-flow"),),
         (tables.flow(measured),),
     )  # fmt: skip
 

@@ -17,7 +17,17 @@ from saldiag.core.measurement import DtypeTrace, GradientHistory, TrainableStatu
 from saldiag_reports import leads, tables
 from saldiag_reports.data import ReportData
 from saldiag_reports.tables import Table
-from saldiag_reports.wording import count, headline, lines, naming, number, place, plain, shorten
+from saldiag_reports.wording import (
+    count,
+    cut,
+    headline,
+    lines,
+    naming,
+    number,
+    place,
+    plain,
+    shorten,
+)
 
 MAX_FINDINGS = 12
 MAX_ROWS = 20
@@ -129,7 +139,7 @@ def _said(finding: Finding) -> Text:
     """An explained finding needs no more than its reason; another one its message."""
     if finding.explained_by:
         return Text(f"explained by {plain(finding.explained_by)}", style="dim")
-    return Text(shorten(finding.message, 150))
+    return Text(cut(finding.message, 240))
 
 
 def _summary(diagnosis: Diagnosis) -> str:

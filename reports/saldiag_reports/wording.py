@@ -20,6 +20,9 @@ from saldiag.core.finding import Finding
 from saldiag.core.jsonio import dumps
 from saldiag.core.measurement import Source
 
+MAX_ITEMS = 6
+"""Items of a list in a finding's evidence; the rest is counted, and whole in the JSON."""
+
 NONE = "\N{EN DASH}"
 """Stands where there is no number."""
 
@@ -72,6 +75,16 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
 
 
+def cut(text: str, limit: int) -> str:
+    """``plain`` text of at most ``limit`` characters; the end gives way, at a word if it can."""
+    text = plain(text)
+    if len(text) <= limit:
+        return text
+    kept = text[: limit - 1]
+    words, space, _ = kept.rpartition(" ")
+    return (words if space and len(words) > limit // 2 else kept) + "…"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number, briefly: ``0``, ``0.156``, ``3,812,345``, ``1.2e-05``; a dash for none."""
     if value is None or math.isnan(value):
@@ -117,13 +130,18 @@ def value_text(value: Any, limit: int = 400) -> str:
     if isinstance(value, (int, float)):
         return "NaN" if math.isnan(value) else number(value)
     if isinstance(value, str):
-        return shorten(value, limit)
+        return cut(value, limit)
     if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
         items = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
-        return shorten(", ".join(value_text(item) for item in items), limit)
+        return cut(naming([_item(item) for item in items], MAX_ITEMS) or "none", limit)
     if isinstance(value, Mapping):
-        return shorten("; ".join(f"{k}: {value_text(v)}" for k, v in value.items()), limit)
-    return shorten(dumps(value, indent=None), limit)
+        return cut(", ".join(f"{k}: {_item(v)}" for k, v in value.items()), limit)
+    return cut(dumps(value, indent=None), limit)
+
+
+def _item(value: Any) -> str:
+    text = value_text(value)
+    return f"({text})" if isinstance(value, (Mapping, list, tuple)) else text
 
 
 def place(source: Source | None) -> str:
@@ -135,7 +153,7 @@ def naming(names: Iterable[str], limit: int = 3) -> str:
     """The first few names and how many more there are; the model itself has the empty name."""
     listed = [name or "(model)" for name in names]
     more = len(listed) - limit
-    return ", ".join(listed[:limit]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(listed[:limit]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def count(amount: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -29,28 +30,22 @@ STRIPS = ("no path", "not finite", "exactly 0")
 SERIES = (("|dL/d output|", svg.TRAINING, "o"), ("|dL/d input|", svg.INFERENCE, "D"))
 
 
-def cuts(flow: GradientFlow) -> list[FlowRow]:
-    """Leaf calls whose output gets gradient and whose input, though differentiable, gets none."""
-    return [row for row in flow.rows if row.leaf and _cut(row)]
-
-
-def _cut(row: FlowRow) -> bool:
-    if row.skipped or not row.differentiable_input:
-        return False
-    return bool(row.output_gradient) and not row.input_gradient
-
-
-def plot_flow(flow: GradientFlow, name: str = "flow") -> Markup:
+def plot_flow(flow: GradientFlow, dies_in: Collection[str] = (), name: str = "flow") -> Markup:
     """Both gradients at each leaf call, input on the left, output on the right.
 
     What a log axis cannot show has a strip of its own below: exactly zero, not finite, no path.
+
+    Args:
+        flow: the gradients.
+        dies_in: layers in which the signal was judged to die; each call of them is marked.
+        name: prefix of ids.
     """
     rows = [row for row in flow.rows if row.leaf] or list(flow.rows)
     if not rows:
         return svg.note("No layer call was seen.")
     outputs = _gradients([row.output_gradient for row in rows])
     inputs = _gradients([row.input_gradient for row in rows])
-    marked = [i for i, row in enumerate(rows) if _cut(row)]
+    marked = [i for i, row in enumerate(rows) if row.layer in dies_in]
     with svg.drawing():
         figure = svg.figure(4.4)
         kinds = np.stack([_kinds(outputs), _kinds(inputs)])
@@ -158,7 +153,7 @@ def _described(rows: list[FlowRow], marked: list[int]) -> str:
     text = f"Gradient reaches the output of {reached} of {count(len(rows), 'layer call')}. "
     if marked:
         names = naming([shorten(rows[i].path, 60) for i in reversed(marked)], MAX_CUTS)
-        text += f"The signal dies in {names}: gradient at the output, none at the input. "
+        text += f"The signal dies in {names}. "
     skipped = sum(row.skipped is not None for row in rows)
     text += f"{count(skipped, 'call')} could not be followed. " if skipped else ""
     return text.strip()
