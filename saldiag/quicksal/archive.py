@@ -26,7 +26,8 @@ URL = "http://mftp.mmcheng.net/Data/MSRA10K_Imgs_GT.zip"
 NAME = "MSRA10K_Imgs_GT.zip"
 PAIRS = 10_000
 
-_CHUNK = 2**18
+_CHUNK = 2**14
+"""Bytes; what has come of a chunk when the connection breaks off is lost."""
 _TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two packets."""
 _ATTEMPTS = 5
