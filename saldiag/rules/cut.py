@@ -22,10 +22,14 @@ LIMITS: dict[str, float] = {"rounding": 1e-6, "lifted": 1e-3}
 
 @dataclass(frozen=True)
 class Cut:
-    """A layer call where the gradient dies, and the trainable layers up to it that get none."""
+    """A layer call where the gradient dies, and the trainable layers up to it that get none.
+
+    ``around`` are trainable layers beside it that do get a gradient: it is not the only way.
+    """
 
     row: FlowRow
     starving: tuple[str, ...]
+    around: tuple[str, ...] = ()
 
 
 def cuts(
@@ -42,18 +46,20 @@ def cuts(
     feeds = _Feeds(flow, wiring)
     dying = [row for row in flow.rows if _dies(row, flow, limits)]
     fed = _fed(feeds, dying, flow, limits)
+    trainable = tuple(dict.fromkeys(variable.layer for variable in flow.variables))
     starving = [
         layer
-        for layer in dict.fromkeys(variable.layer for variable in flow.variables)
-        if not any(_same_place(layer, other) for other in fed)
+        for layer in trainable
+        if not _among(layer, fed) and not _fed_later(layer, flow, history, limits)
     ]
-    starving = [layer for layer in starving if not _fed_later(layer, flow, history, limits)]
     found = []
     for row in dying:
-        before = feeds.layers(feeds.upstream([row.path], stop=frozenset()))
-        here = tuple(s for s in starving if any(_same_place(s, layer) for layer in before))
+        before = feeds.layers(feeds.upstream([row.path]))
+        here = tuple(layer for layer in starving if _among(layer, before))
         if here:
-            found.append(Cut(row, here))
+            after = feeds.layers(feeds.downstream(row.path))
+            around = (a for a in trainable if _among(a, fed) and not _among(a, after))
+            found.append(Cut(row, here, tuple(a for a in around if a not in starving)))
     return found
 
 
@@ -84,19 +90,32 @@ class _Feeds:
             self.inputs = {path: tuple(paths[:i][-1:]) for i, path in enumerate(paths)}
             self.outputs = tuple(paths[-1:])
 
-    def upstream(self, paths: Iterable[str], stop: frozenset[str]) -> set[str]:
+    def upstream(self, paths: Iterable[str], stop: frozenset[str] = frozenset()) -> set[str]:
         """Those calls and all before them, going no further than ``stop``."""
-        seen: set[str] = set()
-        waiting = list(paths)
-        while waiting:
-            path = waiting.pop()
-            if path in self.inputs and path not in seen:
-                seen.add(path)
-                waiting += () if path in stop else self.inputs[path]
-        return seen
+        return _reach(paths, {p: () if p in stop else i for p, i in self.inputs.items()})
+
+    def downstream(self, path: str) -> set[str]:
+        """That call and all after it."""
+        consumers: dict[str, list[str]] = {known: [] for known in self.inputs}
+        for consumer, inputs in self.inputs.items():
+            for source in inputs:
+                consumers.setdefault(source, []).append(consumer)
+        return _reach([path], consumers)
 
     def layers(self, paths: Iterable[str]) -> set[str]:
+        """The layers of those calls."""
         return {self.layer_of[path] for path in paths}
+
+
+def _reach(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        path = waiting.pop()
+        if path in edges and path not in seen:
+            seen.add(path)
+            waiting += edges[path]
+    return seen
 
 
 def _own(flow: GradientFlow) -> dict[str, float]:
@@ -131,6 +150,10 @@ def _fed(
     reached = feeds.upstream(feeds.outputs, stop)
     ends = {row.path for row in dying if not _feeds_itself(row, flow, limits)}
     return feeds.layers(reached - ends)
+
+
+def _among(layer: str, others: Iterable[str]) -> bool:
+    return any(_same_place(layer, other) for other in others)
 
 
 def _same_place(one: str, other: str) -> bool:

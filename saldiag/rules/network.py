@@ -62,8 +62,10 @@ class Network:
 
     def before(self, path: str) -> LayerCall | None:
         """The one call that feeds ``path``, looking through shape-only calls; else ``None``."""
+        seen: set[str] = set()
         call = self.leaves.get(path)
-        while call is not None and len(call.inputs) == 1:
+        while call is not None and len(call.inputs) == 1 and call.path not in seen:
+            seen.add(call.path)
             call = self.leaves.get(call.inputs[0])
             if call is None or not is_shape_only(call):
                 return call

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 def suggestion(wrong: str, known: Sequence[str]) -> str:
     """``did you mean X?``, or the list of what there is."""
+    if not known:
+        return "it has none"
     folded = {name.lower(): name for name in known}
     close = difflib.get_close_matches(wrong.lower(), folded, n=1)
     return f"did you mean {folded[close[0]]}?" if close else f"there are {', '.join(known)}"

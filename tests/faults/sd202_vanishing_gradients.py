@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from faults.plain import call, gradients, healthy, stuck, wiring
-from saldiag.core.measurement import Measurements
+import numpy as np
+
+from faults.plain import call, flow, flow_row, gradients, healthy, overfit, stuck, wiring
+from saldiag.core.measurement import GradientFlow, Measurements
 
 DEPTH = 12
+PARTLY = np.linspace(0.5, 0.1, 7)  # the verdict is open: it does not excuse the gradients
 LAYERS = [f"dense_{number}" for number in range(DEPTH)]
 
 
@@ -21,9 +24,23 @@ def _norms(factor: float) -> dict[str, float]:
     return {f"{name}/kernel": 0.1 * factor ** (DEPTH - 1 - i) for i, name in enumerate(LAYERS)}
 
 
+def _flow(factor: float) -> GradientFlow:
+    norms = _norms(factor)
+    rows = tuple(
+        flow_row(name, "Dense", norm, norm)
+        for name, norm in zip(LAYERS, norms.values(), strict=True)
+    )
+    return flow(norms, rows=rows)
+
+
 def broken() -> Measurements:
-    return healthy(wiring(*_chain()), gradients(_norms(0.15)), stuck())
+    return healthy(wiring(*_chain()), _flow(0.15), gradients(_norms(0.15)), stuck())
 
 
 def fixed() -> Measurements:
-    return healthy(wiring(*_chain()), gradients(_norms(0.8)))
+    return healthy(
+        wiring(*_chain()),
+        _flow(0.8),
+        gradients(_norms(0.8)),
+        overfit(stopped="interrupted", training_error=PARTLY),
+    )

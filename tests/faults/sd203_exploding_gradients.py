@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from faults.plain import call, gradients, healthy, stuck, wiring
-from saldiag.core.measurement import Measurements
+import numpy as np
+
+from faults.plain import call, flow, flow_row, gradients, healthy, overfit, stuck, wiring
+from saldiag.core.measurement import GradientFlow, Measurements
 
 DEPTH = 12
+PARTLY = np.linspace(0.5, 0.1, 7)  # the verdict is open: it does not excuse the gradients
 LAYERS = [f"dense_{number}" for number in range(DEPTH)]
 
 
 def _chain():
     return [
-        call(
-            name, "Dense", LAYERS[i - 1] if i else "", parameters=4160, activation="tanh"
-        )
+        call(name, "Dense", LAYERS[i - 1] if i else "", parameters=4160, activation="tanh")
         for i, name in enumerate(LAYERS)
     ]
 
@@ -22,9 +23,23 @@ def _norms(factor: float) -> dict[str, float]:
     return {f"{name}/kernel": 0.1 * factor ** (DEPTH - 1 - i) for i, name in enumerate(LAYERS)}
 
 
+def _flow(factor: float) -> GradientFlow:
+    norms = _norms(factor)
+    rows = tuple(
+        flow_row(name, "Dense", norm, norm)
+        for name, norm in zip(LAYERS, norms.values(), strict=True)
+    )
+    return flow(norms, rows=rows)
+
+
 def broken() -> Measurements:
-    return healthy(wiring(*_chain()), gradients(_norms(8.0)), stuck())
+    return healthy(wiring(*_chain()), _flow(8.0), gradients(_norms(8.0)), stuck())
 
 
 def fixed() -> Measurements:
-    return healthy(wiring(*_chain()), gradients(_norms(1.2)))
+    return healthy(
+        wiring(*_chain()),
+        _flow(1.2),
+        gradients(_norms(1.2)),
+        overfit(stopped="interrupted", training_error=PARTLY),
+    )

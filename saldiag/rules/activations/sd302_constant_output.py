@@ -114,7 +114,9 @@ def _where(measured: Measurements, index: int, limit: float) -> tuple[str, ...]:
     network = Network(wiring)
     output = [path for path in wiring.outputs[index : index + 1] if path in network.leaves]
     path = next(iter(output), "")
-    while path in constant and len(network.leaves[path].inputs) == 1:
+    for _ in network.leaves:  # no path is longer than that
+        if path not in constant or len(network.leaves[path].inputs) != 1:
+            break
         if network.leaves[path].inputs[0] not in constant:
             return (constant[path],)
         path = network.leaves[path].inputs[0]

@@ -21,8 +21,9 @@ class GradientCut(Rule):
     the second is 0 up to rounding, or no path exists at all, and a trainable layer can be reached
     from the loss in no other way, the layer is named. A detached branch whose layers learn by
     another way, a frozen encoder, and a zero that the layer's own first step will lift (weights
-    that start at 0, as in residual branches) are no cuts. Without the flow, the history of
-    gradients tells which layers starve.
+    that start at 0, as in residual branches) are no cuts. Where trainable layers beside the cut get
+    a gradient by another way, as the values of an attention with a single key do, it is a warning.
+    Without the flow, the history of gradients tells which layers starve.
 
     ## Why is this bad
     No optimizer, learning rate or loss scale brings back a gradient that is 0: everything before
@@ -77,9 +78,11 @@ class GradientCut(Rule):
                 "output_gradient": gradient,
                 "input_gradient": row.input_gradient,
                 "starving_layers": cut.starving,
+                "layers_fed_around_it": cut.around,
                 "threshold": threshold,
             },
             source=source,
+            severity="warning" if cut.around else "error",
         )
 
     def _no_gradient_at_all(self, measured: Measurements, flow: GradientFlow) -> Finding:

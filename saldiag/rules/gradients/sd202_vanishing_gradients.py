@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements
 from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.gradients._depth import depth_trend
+from saldiag.rules.gradients._depth import depth_trend, learns_all_the_same
 from saldiag.rules.text import at, label, number
 
 
 class VanishingGradients(Rule):
-    """The gradients of the kernels fall by orders of magnitude toward the input.
+    """Gradients fall by orders of magnitude from layer to layer toward the input.
 
     ## What it does
-    Takes the norm of every kernel's gradient in the order of execution (the median over the steps
-    recorded) and fits a line to its logarithm over depth. One small number is no finding; a steady
-    fall through the whole depth is.
+    Takes |dL/d(output)| of every layer with a trainable kernel in the order of execution (without
+    the gradient flow: the norm of the kernel's gradient, in the median over the recorded steps)
+    and fits a line to its logarithm over depth. One small number is no finding; a steady fall
+    through the whole depth is, unless the overfit test shows that the model learns all the same.
 
     ## Why is this bad
     The layers near the input get updates that are too small to matter (below Adam's epsilon even
@@ -54,6 +55,8 @@ class VanishingGradients(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         trend = depth_trend(measured, limits["min_layers"])
         if trend.decades < limits["decades"] or trend.tau < limits["tau"]:
+            return
+        if learns_all_the_same(measured):
             return
         source = source_of(measured, trend.layers[0])
         yield self.finding(

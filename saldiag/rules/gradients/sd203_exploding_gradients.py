@@ -10,7 +10,7 @@ import numpy as np
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import GradientFlow, GradientHistory, Measurements
 from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.gradients._depth import DepthTrend, depth_trend
+from saldiag.rules.gradients._depth import DepthTrend, depth_trend, learns_all_the_same
 from saldiag.rules.text import at, counted, label, number
 from saldiag.rules.trend import first_and_last_quarter
 
@@ -19,8 +19,9 @@ class ExplodingGradients(Rule):
     """Gradients grow by orders of magnitude toward the input, or from step to step.
 
     ## What it does
-    In depth: fits a line to the logarithm of the kernels' gradient norms, as vanishing-gradients
-    does, and looks for a steep rise toward the input. In time: compares the norm over all
+    In depth: fits a line to the logarithm of the gradient norms, as vanishing-gradients does, and
+    looks for a steep rise toward the input; a model that learns all the same in the overfit test
+    is left alone. In time: compares the norm over all
     variables in the first and the last quarter of the recorded steps, and speaks up only where the
     loss rose as well: a model that leaves a plateau has growing gradients, too.
 
@@ -63,7 +64,8 @@ class ExplodingGradients(Rule):
             trend = depth_trend(measured, limits["min_layers"])
         except CannotJudge:
             return  # too few layers for a trend in depth; time was judged
-        if -trend.decades >= limits["decades"] and -trend.tau >= limits["tau"]:
+        steep = -trend.decades >= limits["decades"] and -trend.tau >= limits["tau"]
+        if steep and not learns_all_the_same(measured):
             yield self._in_depth(measured, trend, limits)
 
     def _in_depth(self, measured: Measurements, trend: DepthTrend, limits: Thresholds) -> Finding:

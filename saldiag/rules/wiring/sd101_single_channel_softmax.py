@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import FlowRow, GradientFlow, LayerCall, Measurements, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.cut import LIMITS
 from saldiag.rules.heads import axis_size
 from saldiag.rules.text import at, label, listed, number
 
@@ -92,12 +93,18 @@ def _flow(flow: GradientFlow | None, calls: Sequence[LayerCall]) -> tuple[dict[s
     after, before = last.output_gradient, first.input_gradient
     if after is None or before is None:
         return {}, ""
+    return {"gradient_after": after, "gradient_before": before}, f"; {_told(before, after)}"
+
+
+def _told(before: float, after: float) -> str:
+    if before > LIMITS["rounding"] * after:
+        return (
+            f"|dL/dx| before it is {number(before)} all the same, since the loss takes the logits "
+            "behind it: the loss falls, and every prediction stays 1.0"
+        )
     # TensorFlow's softmax rounds to 0.99999994 in places, which leaves 6e-8 of the gradient.
-    told = "0" if before == 0 else f"0 but for rounding: {number(before)}"
-    return (
-        {"gradient_after": after, "gradient_before": before},
-        f"; |dL/dx| before it is {told} (after it {number(after)})",
-    )
+    rest = "0" if before == 0 else f"0 but for rounding: {number(before)}"
+    return f"|dL/dx| before it is {rest} (after it {number(after)})"
 
 
 def _fix(layers: Sequence[str]) -> str:

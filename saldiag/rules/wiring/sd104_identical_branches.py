@@ -106,10 +106,11 @@ def _meeting(network: Network, call: LayerCall) -> str | None:
     A sum is left alone: equal branches that are added up are meant (Vasu et al., MobileOne, 2023).
     """
     path = call.path
-    while True:
+    for _ in network.leaves:  # no path is longer than that
         following = network.consumers(path)
         if len(following) != 1:
-            return None
+            break
         path = following[0]
         if len(set(network.leaves[path].inputs)) > 1:
             return path if network.leaves[path].kind == "Concatenate" else None
+    return None

@@ -1,0 +1,35 @@
+"""Run one rule over the healthy model with something changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faults.plain import CALLS, call, healthy, wiring
+
+from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import LayerCall, Measurement, Measurements, Wiring
+from saldiag.rules.engine import diagnose
+
+
+def run(measured: Measurements, code: str) -> Diagnosis:
+    return diagnose(measured, verdict="not_tested", select=[code])
+
+
+def found(code: str, *changed: Measurement) -> list[Finding]:
+    return list(run(healthy(*changed), code).findings)
+
+
+def one(code: str, *changed: Measurement) -> Finding:
+    (finding,) = found(code, *changed)
+    return finding
+
+
+def skipped(code: str, *changed: Measurement) -> str:
+    (entry,) = run(healthy(*changed), code).skipped
+    return entry.reason
+
+
+def head(activation: str | None, *behind: LayerCall, **fields: Any) -> Wiring:
+    calls = (*CALLS[:-1], call("output", "Activation", "head", activation=activation), *behind)
+    return wiring(*calls, **fields)

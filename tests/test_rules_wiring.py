@@ -1,0 +1,168 @@
+"""Wiring rules at their edges: what must not alarm, and how findings are worded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from faults import sd104_identical_branches as branches
+from faults.plain import (
+    CALLS,
+    call,
+    calls_with,
+    data,
+    flow,
+    flow_row,
+    loss_check,
+    tensor,
+    wiring,
+)  # fmt: skip
+from judging import found, head, one, skipped
+
+from saldiag.core.measurement import (
+    LayerCall,
+    Origin,
+)  # fmt: skip
+
+# SD101
+
+
+def softmax(**fields: Any) -> LayerCall:
+    fields = {"activation": "softmax", "axis": 3, **fields}
+    return call("softmax", "Softmax", "head", **fields)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        softmax(output_shapes=((None, 8, 8, 2),)),
+        softmax(output_shapes=((None, 8, 8, None),)),
+        softmax(axis=2, output_shapes=((None, 8, 8, 1),)),
+        softmax(axis=None, output_shapes=((None, 8, 8, 1),), config={"axis": [1, 2]}),
+        softmax(axis=None, output_shapes=()),
+    ],
+    ids=["two channels", "unknown", "other axis", "over places", "no output"],
+)
+def test_softmax_over_more_than_one_is_left_alone(last: LayerCall) -> None:
+    assert found("SD101", wiring(*CALLS[:-1], last)) == []
+
+
+def test_softmax_inside_attention_is_left_alone() -> None:
+    attention = call("mha", "MultiHeadAttention", "head", leaf=False)
+    inner = replace(softmax(output_shapes=((None, 2, 1, 1),)), layer="mha/softmax")
+    assert found("SD101", wiring(*CALLS[:-1], attention, inner)) == []
+
+
+def test_softmax_under_cross_entropy_says_that_the_loss_falls_all_the_same() -> None:
+    calls = (*CALLS[:-1], softmax(output_shapes=((None, 8, 8, 1),)))
+    rows = (*flow().rows[:-1], flow_row("softmax", "Softmax", 0.14, 0.22))
+    message = one("SD101", wiring(*calls), flow(rows=rows)).message
+    assert "the loss falls, and every prediction stays 1.0" in message
+    bare = one("SD101", wiring(*calls)).message
+    assert bare.startswith("softmax: softmax over an axis of size 1 is the constant 1.0. Use")
+
+
+# SD102 and SD103: what Keras 3 makes good by itself
+
+
+TOLD = {"from_logits": True}
+RESHAPE = call("reshape", "Reshape", "output")
+
+
+def test_from_logits_on_a_sigmoid_is_healed_by_keras_but_not_through_a_reshape() -> None:
+    direct = head("sigmoid", loss="binary_crossentropy", loss_config=TOLD)
+    behind = head("sigmoid", RESHAPE, loss="binary_crossentropy", loss_config=TOLD)
+    apart = loss_check(loss="binary_crossentropy", reported=0.69, recomputed=0.93)
+    assert found("SD102", direct) == []
+    assert found("SD103", direct, apart) == []
+    assert "from the logits behind" in skipped("SD103", direct, apart)
+    assert (
+        "applied again by binary_crossentropy with from_logits=True" in one("SD102", behind).message
+    )
+    assert one("SD103", behind, apart).severity == "error"
+
+
+def test_other_losses_do_not_heal() -> None:
+    assert one("SD102", head("sigmoid", loss="custom:focal", loss_config=TOLD)).layers == (
+        "output",
+    )
+
+
+def test_sigmoid_under_categorical_cross_entropy_trains_like_softmax() -> None:
+    subject = head("sigmoid", loss="categorical_crossentropy")
+    assert found("SD103", subject, loss_check(reported=1.2, recomputed=1.6)) == []
+
+
+def test_a_gate_in_the_middle_is_not_applied_twice() -> None:
+    gate = calls_with("encoder/relu", kind="Dense", activation="sigmoid", parameters=9)
+    assert found("SD102", wiring(*gate)) == []
+
+
+def test_masks_and_clipped_probabilities_are_no_disagreement() -> None:
+    apart = loss_check(loss="binary_crossentropy", reported=300.0, recomputed=16.0)
+    subject = head("custom", loss="binary_crossentropy")
+    saturated = data(predictions=(tensor("output", 0.0, 1.0),))
+    assert "clipped" in skipped("SD103", subject, apart, saturated)
+    assert one("SD103", subject, apart).rule == "SD103", "unsaturated predictions cannot be clipped"
+    masked = wiring(*calls_with("encoder/conv", config={"mask_zero": True}))
+    assert "masks the loss" in skipped("SD103", masked, apart)
+
+
+@pytest.mark.parametrize(
+    ("reported", "recomputed", "regularization"),
+    [(0.5, 0.505, 0.0), (1e-4, 5e-4, 0.0), (0.9, 0.5, 0.4), (0.0, 0.0, 0.0)],
+    ids=["float16", "near zero", "regularised", "zero"],
+)
+def test_rounding_and_penalties_are_no_disagreement(
+    reported: float, recomputed: float, regularization: float
+) -> None:
+    check = loss_check(reported=reported, recomputed=recomputed, regularization=regularization)
+    assert found("SD103", check) == []
+
+
+def test_a_loss_that_is_not_finite_cannot_be_compared() -> None:
+    assert "not finite" in skipped("SD103", loss_check(reported=float("nan")))
+
+
+# SD104
+
+
+def test_equal_branches_that_are_added_up_are_meant() -> None:
+    calls = [
+        replace(c, kind="Add") if c.kind == "Concatenate" else c for c in branches._calls(3, 3)
+    ]
+    assert found("SD104", wiring(*calls)) == []
+
+
+@pytest.mark.parametrize(("sizes", "count"), [((1,), 0), ((1, 3), 0), ((3, 3), 1), ((1, 1, 3), 0)])
+def test_all_branches_must_agree(sizes: tuple[int, ...], count: int) -> None:
+    assert len(found("SD104", wiring(*branches._calls(*sizes)))) == count
+
+
+def test_other_layers_side_by_side_are_left_alone() -> None:
+    calls = [
+        replace(c, kind="Conv2D") if c.kind == "DepthwiseConv2D" else c
+        for c in branches._calls(1, 1, 1)
+    ]
+    assert found("SD104", wiring(*calls)) == []
+
+
+# SD105
+
+
+def test_one_finding_for_each_aspect_and_info_where_nothing_was_copied() -> None:
+    here, there = {"strides": (1, 1), "activation": "relu"}, {"strides": 2, "activation": "relu6"}
+    origins = tuple(Origin(f"c{i}", "MobileNetV2", f"s{i}", False, here, there) for i in range(3))
+    activation, strides = found("SD105", wiring(origins=origins))
+    assert (activation.severity, strides.severity) == ("info", "info")
+    assert strides.message.startswith("strides differs from MobileNetV2 in 3 layers: c0 has 1, s0")
+    assert activation.layers == ("c0", "c1", "c2")
+    copied = tuple(replace(origin, copied=True) for origin in origins)
+    assert {f.severity for f in found("SD105", wiring(origins=copied))} == {"warning"}
+    assert "is not known" in skipped("SD105")
+
+
+def test_two_by_two_is_two() -> None:
+    same = Origin("c", "N", "s", True, {"strides": [2, 2]}, {"strides": 2})
+    assert found("SD105", wiring(origins=(same,))) == []
