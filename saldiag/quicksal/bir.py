@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 
+from saldiag.quicksal.composite import CompositeLayer
 from saldiag.quicksal.mobilenet_v2 import EPSILON, MOMENTUM
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
-class BottleneckInvertedResidual(keras.layers.Layer):
+class BottleneckInvertedResidual(CompositeLayer):
     """1x1 expansion, 3x3 depthwise convolution, 1x1 projection; BatchNorm after each.
 
     Takes (N, H, W, in_filters) and returns (N, H / strides, W / strides, filters). ReLU follows the
@@ -24,7 +25,7 @@ class BottleneckInvertedResidual(keras.layers.Layer):
         strides: stride of the depthwise convolution.
         relu_limit: upper limit of the activations (6 is ReLU6); None: plain ReLU.
         activation_dtype: dtype of the activation layers; None: the policy's.
-        **options: those of a Keras layer, such as ``name``.
+        **options: those of ``CompositeLayer``, such as ``name``.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class BottleneckInvertedResidual(keras.layers.Layer):
         if strides == 1 and in_filters == filters:
             self.residual = keras.layers.Add(name="add", dtype=dtype)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights of all convolutions and BatchNorms."""
         batch, height, width, _ = input_shape
         wide = (batch, height, width, self.in_filters * (self.expansion or 1))
@@ -73,7 +74,6 @@ class BottleneckInvertedResidual(keras.layers.Layer):
         self.depthwise_norm.build(narrow)
         self.project.build(narrow)
         self.project_norm.build(self.project.compute_output_shape(narrow))
-        self.built = True
 
     def call(self, inputs: Any) -> Any:
         """Apply the block."""

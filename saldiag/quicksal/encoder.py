@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,22 +80,40 @@ def mobilenet_encoder(image_size: int) -> tuple[Any, list[Placed]]:
     return encoder, placed
 
 
-def draw(keyed: Iterable[tuple[str, Any]], seed: int) -> None:
-    """Give convolutions a random start that depends on ``seed`` and their key alone.
+def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
+    """Give a convolution a random start that depends on ``seed`` and ``key`` alone.
 
-    The draw is Keras' default (Glorot and Bengio, AISTATS 2010), but neither other layers nor the
-    program's random state have a say in it: models that share a layer share its start.
+    Neither other layers nor the program's random state have a say in it: models that share a layer
+    share its start. The initializer becomes the layer's own.
+
+    Args:
+        key: the layer's name.
+        layer: the convolution.
+        seed: of the whole model.
+        gain: variance of the output over the mean square of the input; None: Keras' default
+            (Glorot and Bengio, AISTATS 2010), which leaves the scale to a BatchNorm.
     """
-    for key, layer in keyed:
-        own = zlib.crc32(f"{seed}/{key}".encode())
+    own = zlib.crc32(f"{seed}/{key}".encode())
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    if gain is None:
         initializer = keras.initializers.GlorotUniform(seed=own)
-        layer.kernel.assign(initializer(layer.kernel.shape))
+    else:  # Keras takes all channels for a depthwise kernel's inputs, but each output sees one
+        scale = gain * layer.kernel.shape[2] if depthwise else gain
+        initializer = keras.initializers.VarianceScaling(scale, "fan_in", "uniform", seed=own)
+    setattr(layer, "depthwise_initializer" if depthwise else "kernel_initializer", initializer)
+    layer.kernel.assign(initializer(layer.kernel.shape))
 
 
 def fill(placed: Sequence[Placed], layers: Mapping[str, list[Array]], seed: int) -> None:
-    """Copy ``layers`` (by MobileNetV2's names) into an encoder; what has none starts at random."""
-    draw(((p.unit.conv if p.unit else p.conv_path, p.conv) for p in placed), seed)
+    """Copy ``layers`` (by MobileNetV2's names) into an encoder; what has none starts at random.
+
+    The random start keeps the signal's size from layer to layer (gain 2 where ReLU follows, He et
+    al., ICCV 2015), because a frozen BatchNorm does not: with Keras' default the deepest tap of a
+    frozen random encoder would be 1e-18, and the decoder could see nothing of it.
+    """
     for place in placed:
+        key = place.unit.conv if place.unit else place.conv_path
+        draw(key, place.conv, seed, gain=1.0 if place.activation == "linear" else 2.0)
         if layers and place.unit is not None and place.copies:
             place.conv.set_weights(layers[place.unit.conv])
             place.norm.set_weights(layers[place.unit.norm])

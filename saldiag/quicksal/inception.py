@@ -7,9 +7,11 @@ from typing import Any
 
 import keras
 
+from saldiag.quicksal.composite import CompositeLayer
+
 
 @keras.saving.register_keras_serializable(package="saldiag")
-class InceptionBlock(keras.layers.Layer):
+class InceptionBlock(CompositeLayer):
     """Expansion, parallel depthwise convolutions, projection, and upsampling by two.
 
     Takes (N, H, W, in_filters) and returns (N, 2 H, 2 W, filters). A 1x1 expansion is followed by
@@ -24,7 +26,7 @@ class InceptionBlock(keras.layers.Layer):
         kernel_sizes: one depthwise branch for each.
         expansion: the first convolution multiplies the channels by this.
         activation_dtype: dtype of the activation layers; None: the policy's.
-        **options: those of a Keras layer, such as ``name``.
+        **options: those of ``CompositeLayer``, such as ``name``.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class InceptionBlock(keras.layers.Layer):
         self.upsample = keras.layers.Conv2DTranspose(filters, 3, 2, name="upsample", **conv)
         self.upsample_norm = keras.layers.BatchNormalization(name="upsample_BN", dtype=dtype)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights of all convolutions and BatchNorms."""
         channels = self.in_filters * self.expansion
         wide = (*input_shape[:3], channels)
@@ -77,7 +79,6 @@ class InceptionBlock(keras.layers.Layer):
         self.project_norm.build(narrow)
         self.upsample.build(narrow)
         self.upsample_norm.build(self.upsample.compute_output_shape(narrow))
-        self.built = True
 
     def call(self, inputs: Any) -> Any:
         """Apply the block."""

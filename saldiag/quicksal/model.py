@@ -60,7 +60,8 @@ def start(model: Any, placed: Sequence[Placed], weights: EncoderWeights, seed: i
         WeightsError: ``weights`` are those of a whole model, and of another one.
     """
     fill(placed, weights.layers, seed)
-    draw(_decoder_convolutions(model), seed)
+    for name, convolution in _decoder_convolutions(model):
+        draw(name, convolution, seed)
     if weights.whole and weights.path is not None:
         load_model_weights(model, weights.path)
     note_origins(model, placed, copied=weights.kind != "random")
