@@ -129,9 +129,12 @@ class Examination:
         self.session.add(self.recorder.log())
 
 
-def zero_gradients(flow: GradientFlow | None) -> bool:
-    """Whether every trainable variable's gradient is exactly zero or does not exist."""
-    return flow is not None and all(not row.norm for row in flow.variables)
+def zero_gradients(session: Session) -> bool:
+    """Whether no trainable variable gets a gradient, but for rounding: no step changes anything."""
+    from saldiag.rules.cut import no_gradient
+
+    flow = session.measured.get(GradientFlow)
+    return flow is not None and no_gradient(flow, session.measured.get(Wiring))
 
 
 def overfit(options: Options) -> int:
@@ -246,7 +249,7 @@ def _memorise(examination: Examination) -> OverfitHistory:
             max_steps=options.max_steps,
             subset_items=data.subset_items,
             image_size=data.image_size,
-            zero_gradients=zero_gradients(session.measured.get(GradientFlow)),
+            zero_gradients=zero_gradients(session),
             callbacks=(watch,),
             progress=progress,
         )

@@ -1,4 +1,4 @@
-"""Which stack frames are the user's: those outside Keras, TensorFlow, Python and saldiag itself."""
+"""Which stack frames are the user's: those outside installed packages, Python and saldiag."""
 
 from __future__ import annotations
 
@@ -55,11 +55,10 @@ def is_user(filename: str) -> bool:
         return filename.startswith("<ipython-input")
     if filename.startswith(str(_PACKAGE)):
         return filename.startswith(str(_PACKAGE / "quicksal"))
-    if filename.startswith(framework_folders()):
+    if is_framework(filename):
         return False
-    if "site-packages" in filename or "dist-packages" in filename:
-        return not filename.startswith(_own_folders())
-    return not filename.startswith((*_own_folders(), *_library_folders()))
+    installed = "site-packages" in filename or "dist-packages" in filename
+    return not installed and not filename.startswith((*_own_folders(), *_library_folders()))
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
