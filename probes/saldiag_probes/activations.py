@@ -67,48 +67,59 @@ def _facts(call: Call) -> Any:
     ],
 )
 def _statistics(flat: Any, shape: Any, low: Any, high: Any) -> Any:
-    """The nine numbers of an ``ActivationRow``; traced once for tensors of every shape."""
-    finite = tf.math.is_finite(flat)
-    values = tf.where(finite, flat, 0.0)
-    size = tf.cast(tf.size(flat), tf.float32)
-    count = tf.reduce_sum(tf.cast(finite, tf.float32))
-    mean = tf.reduce_sum(values) / count
-    square = tf.reduce_sum(tf.where(finite, tf.square(values - mean), 0.0))
-    std = tf.sqrt(square / count)
-    margin = MARGIN * (high - tf.where(tf.math.is_finite(low), low, 0.0))
-    saturated = _share((flat <= low + margin) | (flat >= high - margin), size)
+    """The nine numbers of an ``ActivationRow``; traced once for tensors of every shape.
+
+    A pass over the values costs more than anything else here: what most tensors do not need is
+    behind a ``cond``.
+    """
+    # One value that is not finite makes the sum not finite.
+    sound = tf.math.is_finite(tf.reduce_sum(flat))
+    finite = tf.cond(sound, lambda: flat, lambda: _only_finite(flat))
+    values = tf.cond(sound, lambda: flat, lambda: tf.where(tf.math.is_finite(flat), flat, 0.0))
+    count, size = tf.cast(tf.size(finite), tf.float32), tf.cast(tf.size(flat), tf.float32)
+    mean = tf.reduce_mean(finite)
+    std = tf.sqrt(2.0 * tf.nn.l2_loss(finite - mean) / count)
+    zero = flat == 0.0
+    nan = tf.constant(float("nan"))
     return tf.stack(
         [
             mean,
             std,
-            tf.reduce_min(tf.where(finite, flat, float("inf"))),
-            tf.reduce_max(tf.where(finite, flat, float("-inf"))),
-            _share(flat == 0.0, size),
-            _dead(flat, shape),
-            tf.where(tf.math.is_nan(high), high, saturated),
+            tf.reduce_min(finite),
+            tf.reduce_max(finite),
+            _share(zero, size),
+            tf.cond(tf.size(shape) > 1, lambda: _dead(zero, shape), lambda: nan),
+            tf.cond(tf.math.is_nan(high), lambda: nan, lambda: _saturated(flat, low, high, size)),
             1.0 - count / size,
-            _variation(values, shape, std),
+            tf.cond(shape[0] > 1, lambda: _variation(values, shape, std), lambda: nan),
         ]
     )
+
+
+def _only_finite(flat: Any) -> Any:
+    return tf.boolean_mask(flat, tf.math.is_finite(flat))
 
 
 def _share(condition: Any, size: Any) -> Any:
     return tf.math.count_nonzero(condition, dtype=tf.float32) / size
 
 
-def _dead(flat: Any, shape: Any) -> Any:
-    """Share of the units on the last axis that are zero everywhere; nan for less than 2 axes."""
-    units = tf.reshape(flat, [-1, shape[-1]])
-    dead = tf.reduce_mean(tf.cast(tf.reduce_all(units == 0.0, axis=0), tf.float32))
-    return tf.where(tf.size(shape) > 1, dead, float("nan"))
+def _dead(zero: Any, shape: Any) -> Any:
+    """Share of the units on the last axis that are zero everywhere."""
+    units = tf.reduce_all(tf.reshape(zero, [-1, shape[-1]]), axis=0)
+    return tf.reduce_mean(tf.cast(units, tf.float32))
+
+
+def _saturated(flat: Any, low: Any, high: Any, size: Any) -> Any:
+    margin = MARGIN * (high - tf.where(tf.math.is_finite(low), low, 0.0))
+    return _share((flat <= low + margin) | (flat >= high - margin), size)
 
 
 def _variation(values: Any, shape: Any, std: Any) -> Any:
-    """Standard deviation across samples, averaged, over the overall one; nan for one sample."""
+    """Standard deviation across samples, averaged over elements, over the overall one."""
     samples = tf.reshape(values, [shape[0], -1])
     across = tf.reduce_mean(tf.math.reduce_std(samples, axis=0))
-    relative = tf.where(std > 0.0, across / std, 0.0)
-    return tf.where(shape[0] > 1, relative, float("nan"))
+    return tf.where(std > 0.0, across / std, 0.0)
 
 
 def describe(

@@ -171,8 +171,28 @@ def _operation_input(call: Call, index: int) -> str:
 
 
 def _square(gradient: Any) -> Any:
-    """Sum of squares in float64, where a square neither over- nor underflows."""
-    return 2.0 * tf.nn.l2_loss(tf.cast(_dense_rows(gradient), tf.float64))
+    """Sum of squares, as float64."""
+    values = _dense_rows(gradient)
+    if values.dtype == tf.float64:
+        return 2.0 * tf.nn.l2_loss(values)
+    return _safe_square(tf.reshape(tf.cast(values, tf.float32), [-1]))
+
+
+@tf.function(
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+    input_signature=[tf.TensorSpec([None], tf.float32)],
+)
+def _safe_square(values: Any) -> Any:
+    """In float32 where that is safe, else in float64, where no square over- or underflows."""
+    quick = tf.nn.l2_loss(values)
+    safe = (quick > 1e-25) & (quick < 1e37)
+    half = tf.cond(
+        safe,
+        lambda: tf.cast(quick, tf.float64),
+        lambda: tf.nn.l2_loss(tf.cast(values, tf.float64)),
+    )
+    return 2.0 * half
 
 
 def _dense_rows(gradient: Any) -> Any:
