@@ -43,6 +43,12 @@ def pretrained():
     return EncoderWeights("file", layers)
 
 
+@pytest.fixture(scope="module")
+def looked_at(pretrained):
+    """Models with those weights, for tests that only look: sound, without faults, with faults."""
+    return plain(pretrained), reported(weights=pretrained), reported(*OTHERS, weights=pretrained)
+
+
 def plain(weights: Any = "random", size: int = SIZE, seed: int = 0) -> Any:
     from saldiag.quicksal.model import quicksal
 
@@ -169,8 +175,8 @@ def test_random_batchnorm_runs_in_training_mode():
     assert np.abs(moving.numpy()).max() > 0
 
 
-def test_pretrained_weights_arrive(pretrained):
-    model = plain(pretrained).get_layer("encoder")
+def test_pretrained_weights_arrive(pretrained, looked_at):
+    model = looked_at[0].get_layer("encoder")
     for name, arrays in pretrained.layers.items():
         for here, there in zip(model.get_layer(name).get_weights(), arrays, strict=True):
             assert np.array_equal(here, there)
@@ -217,13 +223,12 @@ def test_without_faults_both_models_compute_the_same(pretrained, training):
 
 
 @pytest.mark.slow
-def test_without_faults_both_models_train_the_same_number_of_parameters(pretrained):
-    for weights in ("random", pretrained):
-        sizes = [
-            (m.count_params(), sum(np.prod(v.shape) for v in m.trainable_variables))
-            for m in (plain(weights), reported(weights=weights))
-        ]
-        assert sizes[0] == sizes[1]
+def test_without_faults_both_models_train_the_same_number_of_parameters(looked_at):
+    def sizes(model):
+        return model.count_params(), sum(np.prod(v.shape) for v in model.trainable_variables)
+
+    assert sizes(looked_at[0]) == sizes(looked_at[1])
+    assert sizes(plain()) == sizes(seen())
 
 
 def test_unknown_fault_is_refused_with_a_suggestion():
@@ -313,8 +318,8 @@ def test_late_strides():
     assert differing(one, other) == set()
 
 
-def test_random_expand(pretrained):
-    bad, good = reported("random_expand", weights=pretrained), reported(weights=pretrained)
+def test_random_expand(pretrained, looked_at):
+    bad, good = reported("random_expand", weights=pretrained), looked_at[1]
     stem = {"Conv1/kernel", *(f"bn_Conv1/{v}" for v in ("gamma", "beta", "moving_mean",
                                                         "moving_variance"))}  # fmt: skip
     changed = differing(bad, good)
@@ -395,10 +400,10 @@ def weighted_encoder_paths(model: Any, prefix: str = "") -> list[str]:
     return [path for path in found if prefix or path.startswith("encoder/")]
 
 
-def test_origins_cover_every_encoder_layer_with_weights(pretrained):
+def test_origins_cover_every_encoder_layer_with_weights(looked_at):
     from saldiag.quicksal.model import origins
 
-    for model in (plain(pretrained), reported(*OTHERS, weights=pretrained)):
+    for model in looked_at:
         rows = origins(model)
         assert sorted(row.layer for row in rows) == sorted(weighted_encoder_paths(model))
         for row in rows:
@@ -407,18 +412,18 @@ def test_origins_cover_every_encoder_layer_with_weights(pretrained):
             assert not row.there or row.there.keys() == row.here.keys()
 
 
-def test_origins_without_faults_have_nothing_to_report(pretrained):
+def test_origins_without_faults_have_nothing_to_report(looked_at):
     from saldiag.quicksal.model import origins
 
-    for model in (plain(pretrained), reported(weights=pretrained)):
+    for model in looked_at[:2]:
         assert all(row.copied and row.here == row.there for row in origins(model))
-        assert not any(row.copied for row in origins(plain()))
+    assert not any(row.copied for row in origins(seen()))
 
 
-def test_origins_tell_the_faults_of_the_encoder(pretrained):
+def test_origins_tell_the_faults_of_the_encoder(looked_at):
     from saldiag.quicksal.model import origins
 
-    rows = {row.layer: row for row in origins(reported(*OTHERS, weights=pretrained))}
+    rows = {row.layer: row for row in origins(looked_at[2])}
     expand = rows["encoder/bir_1/expand"]
     assert (expand.source_layer, expand.copied, expand.there) == (None, False, {})
     assert not rows["encoder/Conv1"].copied
