@@ -159,10 +159,21 @@ def test_a_run_learns_and_leaves_everything_in_its_directory(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_probes_are_on_and_their_steps_go_on_after_a_resume(tmp_path):
+def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path, monkeypatch):
+    from saldiag.experiments.progress import TrainingProgress
+    from saldiag.quicksal.training import epoch_seed
+
+    drawn = []
+
+    def draw(bar, batch, logs=None):
+        if batch == 0:
+            drawn.append(np.random.random())  # noqa: NPY002 - what unseeded user code draws from
+
+    monkeypatch.setattr(TrainingProgress, "on_train_batch_end", draw)
     train(tmp_path / "run", small_recipe(epochs=2), probes="full")
     outcome = train(tmp_path / "run", small_recipe(epochs=3), probes="full", resume=True)
     assert values(outcome.history, "loss").shape == (3,)
+    assert drawn == [np.random.RandomState(epoch_seed(0, epoch)).random() for epoch in range(3)]
     measured = Run.open(tmp_path / "run").read_measurements()
     gradients = measured.need(GradientHistory)
     assert gradients.steps.tolist() == list(range(9))
@@ -188,7 +199,7 @@ def gradients_at(steps, value, dropped=0):
 def test_histories_are_joined_and_a_repeated_epoch_counts_once():
     from saldiag.experiments.watching import join_gradients
 
-    whole = join_gradients(gradients_at([0, 2, 4], 1.0, 1), gradients_at([0, 1], 2.0, 2), 3)
+    whole = join_gradients(gradients_at([0, 2, 3, 4], 1.0, 1), gradients_at([0, 1], 2.0, 2), 3)
     assert whole.steps.tolist() == [0, 2, 3, 4]
     assert whole.norm.tolist() == [[1.0], [1.0], [2.0], [2.0]]
     assert whole.loss.tolist() == [1.0, 1.0, 2.0, 2.0]
