@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import math
 import os
@@ -16,6 +17,7 @@ from saldiag import __version__
 from saldiag.app.options import FORMATS, PRECISIONS, Options
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import SEVERITIES
+from saldiag.core.schedule import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 FAILED = 2
@@ -214,6 +216,111 @@ def explain(rule: str, output_format: str) -> int:
     from saldiag.app.report import explain_rule
 
     return explain_rule(rule, output_format)
+
+
+@cli.command()
+@model_options
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Folder or zip in MSRA10K's layout; the default is the built-in sample.",
+)
+@click.option(
+    "--subset", type=_Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
+    help="Fraction of the training and of the validation split.",
+)  # fmt: skip
+@click.option("--epochs", type=_POSITIVE, default=50, show_default=True, help="Epochs at the most.")
+@click.option(
+    "--image-size", type=_POSITIVE, default=224, show_default=True, help="Side in pixels."
+)
+@click.option(
+    "--batch-size", type=_POSITIVE, default=32, show_default=True, help="Samples in a batch."
+)
+@click.option(
+    "--base-learning-rate", type=_Finite(0.0, min_open=True), default=1e-4, show_default=True,
+    help="Lower end of the cycle.",
+)  # fmt: skip
+@click.option(
+    "--max-learning-rate", type=_Finite(0.0, min_open=True), default=1e-3, show_default=True,
+    help="Upper end of the cycle.",
+)  # fmt: skip
+@click.option(
+    "--step-size", type=_POSITIVE, default=2000, show_default=True, help="Steps in half a cycle."
+)
+@click.option(
+    "--learning-rate",
+    type=_Finite(0.0, min_open=True),
+    help="A constant rate instead of the cycle.",
+)
+@click.option(
+    "--patience", type=_POSITIVE, default=10, show_default=True,
+    help="Epochs without a lower val_loss before the training stops.",
+)  # fmt: skip
+@click.option(
+    "--beta2", type=_Finite(0.0, min_open=True), default=0.3, show_default=True,
+    help="Squared beta of the F-beta metrics.",
+)  # fmt: skip
+@click.option(
+    "--probes", type=click.Choice(tuple(PRESETS)), default="economy", show_default=True,
+    help="How often to measure gradients.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the training in --out.")
+@output_options
+def train(**options: Any) -> int:
+    """Train by the recipe of the case, with probes on."""
+    from saldiag.app import train as training
+
+    names = {field.name for field in dataclasses.fields(training.TrainOptions)}
+    if options["resume"] and options["out"] is None:
+        raise click.UsageError("--resume needs --out: the run directory to go on with")
+    given = {name: value for name, value in options.items() if name in names}
+    numbers = {name: value for name, value in options.items() if name not in names}
+    return training.train(training.TrainOptions(**given), numbers)
+
+
+@cli.group()
+def data() -> None:
+    """Check a data set, fetch MSRA10K, write the built-in sample."""
+
+
+@data.command("check")
+@click.argument("path", type=click.Path(path_type=Path), required=False, metavar="[DIR|ZIP]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
+@format_option
+@debug_option
+def data_check(path: Path | None, seed: int, output_format: str) -> int:
+    """List every defect; exit code 1 if there are any."""
+    from saldiag.app import data as commands
+
+    return commands.check(path, seed, output_format)
+
+
+@data.command("fetch")
+@click.argument("destination", type=click.Path(path_type=Path), default=Path())
+@click.option("--url", help="Another place that has the archive.")
+@click.option("--sha256", help="What the archive must hash to.")
+@debug_option
+def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:
+    """Download MSRA10K (about 195 MB) to DESTINATION, and verify it.
+
+    An unfinished download is resumed. The checksum is recorded on first use.
+    """
+    from saldiag.app import data as commands
+
+    return commands.fetch(destination, url, sha256)
+
+
+@data.command("sample")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--count", type=_POSITIVE, default=120, show_default=True, help="Pairs to draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Other pictures.")
+@debug_option
+def data_sample(directory: Path, count: int, seed: int) -> int:
+    """Write the built-in sample to DIRECTORY."""
+    from saldiag.app import data as commands
+
+    return commands.sample(directory, count, seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

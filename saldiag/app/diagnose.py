@@ -11,7 +11,7 @@ import numpy as np
 
 from saldiag.app.load import Data, Subject, load_data, load_subject
 from saldiag.app.options import Options, prepare_environment
-from saldiag.app.session import Session, guarded, one_line
+from saldiag.app.session import Session, conduct, one_line
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
@@ -158,9 +158,7 @@ def trainable(options: Options) -> int:
 
 
 def _run(command: str, options: Options, work: Callable[[Examination], Verdict]) -> int:
-    """Open a session, load the subject with recorders on, work, judge, render."""
-    from saldiag.subject.warning_log import recording_warnings
-
+    """Open a session, load the subject, work, judge, render."""
     prepare_environment()
     session = Session(
         command,
@@ -170,15 +168,7 @@ def _run(command: str, options: Options, work: Callable[[Examination], Verdict])
         output_format=options.output_format,
         fail_on=options.fail_on,
     )
-    try:
-        with guarded(session):
-            with recording_warnings() as recorder:
-                examination = Examination(session, options, recorder)
-                verdict = work(examination)
-                examination.log_warnings()
-            return session.finish(verdict)
-    except KeyboardInterrupt:
-        return session.interrupted()
+    return conduct(session, lambda recorder: work(Examination(session, options, recorder)))
 
 
 def _dtypes(examination: Examination) -> Verdict:

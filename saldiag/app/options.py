@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,8 +53,27 @@ class Options:
 
 
 def prepare_environment() -> None:
-    """Quiet TensorFlow's start-up lines; a value that the user has set stays."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Import TensorFlow without its start-up lines; a log level that the user has set stays.
+
+    Some of them are written by C++ code before any setting is read, so file descriptor 2 points
+    elsewhere for the moment. If the import fails, what was written there is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as hidden:
+        stderr = os.dup(2)
+        os.dup2(hidden.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def has_gpu() -> bool:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -21,7 +21,9 @@ from saldiag.core.finding import Severity
 from saldiag.core.measurement import Measurement, Measurements
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from saldiag.subject.warning_log import WarningRecorder
+
 FINISHED, FOUND, FAILED = 0, 1, 2
 """Exit codes: nothing to complain of, findings, could not run."""
 
@@ -158,3 +160,17 @@ def guarded(session: Session) -> Iterator[None]:
         with suppress(SaldiagError):
             session.write_info("failed")
         raise
+
+
+def conduct(session: Session, work: Callable[[WarningRecorder], Verdict]) -> int:
+    """Do a command's work with the framework's warnings recorded; returns the exit code."""
+    from saldiag.subject.warning_log import recording_warnings
+
+    try:
+        with guarded(session):
+            with recording_warnings() as recorder:
+                verdict = work(recorder)
+                session.add(recorder.log())
+            return session.finish(verdict)
+    except KeyboardInterrupt:
+        return session.interrupted()

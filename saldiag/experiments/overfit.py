@@ -181,7 +181,7 @@ class OverfitTest:
         )
 
 
-class _Judge(keras.callbacks.Callback):  # type: ignore[misc]
+class _Judge(keras.callbacks.Callback):
     """Ends ``fit`` when the test says so."""
 
     def __init__(self, test: OverfitTest) -> None:

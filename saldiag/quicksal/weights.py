@@ -70,7 +70,7 @@ def _imagenet(way_out: str) -> EncoderWeights:
 
 def _imagenet_or_random() -> EncoderWeights:
     try:
-        return _imagenet("; the encoder starts at random and is trained")
+        return _imagenet("; the encoder starts at random")
     except WeightsError as error:
         return EncoderWeights("random", note=str(error))
 

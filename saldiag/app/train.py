@@ -1,0 +1,110 @@
+"""``saldiag train``: the recipe of the case, diagnosed before the first step, with probes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saldiag.app.load import build_model
+from saldiag.app.options import Options, prepare_environment
+from saldiag.app.session import Session, conduct
+from saldiag.core.diagnosis import Verdict
+from saldiag.core.finding import Severity
+from saldiag.core.measurement import Activations, DtypeTrace, GradientFlow, Wiring
+
+if TYPE_CHECKING:
+    from saldiag.quicksal.storage import Item
+    from saldiag.quicksal.training import Recipe
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What ``saldiag train`` takes besides the numbers of the recipe."""
+
+    model: str = "quicksal"
+    weights: str = "auto"
+    data: Path | None = None
+    subset: float = 1.0
+    probes: str = "economy"
+    out: Path | None = None
+    resume: bool = False
+    output_format: str = "text"
+    fail_on: Severity = "error"
+
+
+def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
+    """Train by the recipe whose fields are ``numbers``; returns the exit code.
+
+    Raises:
+        SaldiagError: bad numbers, data, weights or run directory.
+    """
+    prepare_environment()
+    from saldiag.quicksal.training import Recipe
+
+    recipe = Recipe(**numbers)
+    session = Session(
+        "train",
+        config={**asdict(options), **asdict(recipe)},
+        seed=recipe.seed,
+        out=options.out,
+        output_format=options.output_format,
+        fail_on=options.fail_on,
+        resume=options.resume,
+    )
+    return conduct(session, lambda _: _train(session, options, recipe))
+
+
+def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
+    from saldiag.experiments.train import run_training
+    from saldiag.quicksal.training import training_data
+
+    with session.phase("reading data"):
+        data = training_data(*_items(options, recipe), recipe)
+    outcome = run_training(
+        lambda: _model(session, options, recipe, next(iter(data.validation))),
+        data,
+        recipe,
+        session.run,
+        probes=options.probes,
+        resume=options.resume,
+        console=session.console,
+    )
+    session.measured = session.run.read_measurements().with_(*session.measured)
+    session.add(outcome.history)
+    session.note(outcome.message)
+    if outcome.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return "does_not_learn" if outcome.stopped == "non-finite" else "not_tested"
+
+
+def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item]]:
+    from saldiag.quicksal.msra10k import open_dataset, subset
+
+    splits = open_dataset(options.data).split(recipe.seed)
+    size, seed = recipe.batch_size, recipe.seed
+    training = subset(splits.train, options.subset, at_least=size, seed=seed)
+    return training, subset(splits.val, options.subset, at_least=size, seed=seed)
+
+
+def _model(session: Session, options: TrainOptions, recipe: Recipe, batch: Any) -> Any:
+    """Build the model, and look at it before the first step."""
+    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.training import compile_model
+    from saldiag.subject.sources import recording_sources
+    from saldiag_probes.survey import survey
+
+    named = Options(model=options.model, weights=options.weights, seed=recipe.seed)
+    with session.phase("building the model"), recording_sources() as lines:
+        model, notes = build_model(named, recipe.image_size)
+    for line in notes:
+        session.note(line)
+    compile_model(model, loss=recipe.loss, learning_rate=recipe.schedule())
+    with session.phase("following one batch through the model"):
+        seen = survey(model, batch, sources=lines.by_id(), origins=origins(model))
+    session.add(seen.wiring, seen.flow, seen.dtypes, seen.activations)
+    for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
+        if kind.key in seen.missing:
+            session.missing(kind, seen.missing[kind.key])
+    return model
