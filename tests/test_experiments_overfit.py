@@ -91,7 +91,7 @@ def test_zero_gradients_take_only_the_steps_of_the_proof() -> None:
 def test_gradients_that_do_not_exist_are_no_crash() -> None:
     history = run(zeroed(detach=True), batches())
     assert history.stopped == "no gradient"
-    assert history.gradients_exactly_zero
+    assert history.no_gradient
     assert len(history.loss) == 0
     assert verdict_of(history)[0] == "does_not_learn"
 
@@ -145,7 +145,8 @@ def test_budget_and_interruption_end_it_with_what_there_is() -> None:
                 raise KeyboardInterrupt
 
     slow = model(learning_rate=1e-9)
-    assert run(slow, batches(), budget_seconds=0.0).stopped == "budget"
+    spent = run(slow, batches(), budget_seconds=0.0)
+    assert (spent.stopped, len(spent.loss)) == ("budget", 1)
     history = run(slow, batches(), callbacks=(Interrupt(),))
     assert history.stopped == "interrupted"
     assert len(history.loss) >= 4
@@ -156,6 +157,14 @@ def test_numbers_that_blow_up_end_it() -> None:
     history = run(model(learning_rate=1e38), batches())
     assert history.stopped == "non-finite"
     assert verdict_of(history)[0] == "does_not_learn"
+
+
+def test_the_validation_error_is_that_of_other_items_in_inference_mode() -> None:
+    made, other = model(dense(), learning_rate=1e-9), batches(2)[1:]
+    history = run(made, batches(1), max_steps=2, validation=tuple(other))
+    own = made.evaluate(*other[0], verbose=0)
+    assert history.validation_error == pytest.approx(own, rel=1e-4)
+    assert history.validation_error != pytest.approx(history.inference_error[-1], rel=1e-3)
 
 
 def test_progress_is_told_after_every_step() -> None:

@@ -41,8 +41,8 @@ def test_a_memorised_set_is_learnt_and_the_reason_has_the_numbers() -> None:
     ("history", "expected"),
     [
         (stuck(), "does_not_learn"),
-        (stuck(gradients_exactly_zero=True, stopped="no gradient"), "does_not_learn"),
-        (overfit([0.5], gradients_exactly_zero=True, stopped="no gradient"), "does_not_learn"),
+        (stuck(no_gradient=True, stopped="no gradient"), "does_not_learn"),
+        (overfit([0.5], no_gradient=True, stopped="no gradient"), "does_not_learn"),
         (overfit([0.5, np.nan], stopped="non-finite"), "does_not_learn"),
         (stuck(stopped="interrupted"), "inconclusive"),
         (stuck(items=64), "inconclusive"),  # 60 steps of 8 are 7 passes over 64 samples
@@ -109,7 +109,7 @@ def test_learning_once_counts_although_it_jumps_back() -> None:
 def test_should_stop_only_where_the_verdict_is_clear() -> None:
     assert should_stop(overfit())
     assert not should_stop(stuck(stopped="steps"))
-    assert should_stop(stuck(gradients_exactly_zero=True))
+    assert should_stop(stuck(no_gradient=True))
     assert should_stop(overfit([0.5] * 10 + [np.nan], stopped="steps"))
     nothing_yet = overfit([0.5], checked=np.array([], int), training_error=np.array([]))
     assert not should_stop(nothing_yet)

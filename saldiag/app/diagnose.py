@@ -11,7 +11,7 @@ import numpy as np
 
 from saldiag.app.load import Data, Subject, load_data, load_subject
 from saldiag.app.options import Options, prepare_environment
-from saldiag.app.session import Session, conduct, one_line
+from saldiag.app.session import Session, conduct
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
@@ -74,7 +74,7 @@ class Examination:
                     origins=self.subject.origins,
                 )
             except CannotMeasure as error:
-                raise SaldiagError(f"the model cannot be called: {one_line(error)}") from error
+                raise SaldiagError(error.reason) from error
         self.session.add(seen.wiring, seen.flow, seen.dtypes, seen.activations)
         for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
             if kind.key in seen.missing:
@@ -240,6 +240,7 @@ def _memorise(examination: Examination) -> OverfitHistory:
             subset_items=data.subset_items,
             image_size=data.image_size,
             zero_gradients=zero_gradients(session),
+            validation=data.validation,
             callbacks=(watch,),
             progress=progress,
         )

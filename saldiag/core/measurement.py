@@ -399,7 +399,8 @@ class OverfitHistory(Measurement):
     ``inference_error``. ``recalibrated_error`` is the inference error at the end after BatchNorm's
     moving statistics were re-estimated on a copy from the same items (nan if not done).
     ``prediction_variation`` is the sample variation of the inference predictions at the end.
-    ``stopped`` is why it ended: ``memorised``, ``no gradient``, ``budget``, ``steps``,
+    ``no_gradient``: no trainable variable gets a gradient, but for rounding. ``validation_error``
+    is the inference error at the end on items that were not memorised. ``stopped`` is why it ended: ``memorised``, ``no gradient``, ``budget``, ``steps``,
     ``interrupted``, ``non-finite``.
     """
 
@@ -418,10 +419,11 @@ class OverfitHistory(Measurement):
     baseline_constant: float
     baseline_independent: float
     prediction_variation: float
-    gradients_exactly_zero: bool
+    no_gradient: bool
     stopped: str
     budget_seconds: float
     max_steps: int
+    validation_error: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ averages in the other (Ioffe & Szegedy, ICML 2015), so a tool that looks at one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,12 @@ class ModeErrors:
         self.model = model
         self.batches = batches
         self._forward = {training: self._function(training) for training in (True, False)}
+
+    def on(self, batches: Sequence[Batch]) -> ModeErrors:
+        """The same on other batches, without tracing again where shapes agree."""
+        other = copy(self)
+        other.batches = batches
+        return other
 
     def _function(self, training: bool) -> Any:
         model = self.model

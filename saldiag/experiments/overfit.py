@@ -39,7 +39,9 @@ def _silent(step: int, loss: float, seconds_left: float) -> None:
 class OverfitPlan:
     """How long to try. ``check_every`` steps both modes are measured.
 
-    ``subset_items`` is the size of the subset that the memorised items were taken from.
+    ``subset_items`` is the size of the subset that the memorised items were taken from,
+    ``validation`` holds batches of others. ``budget_seconds`` count from the end of the first step,
+    which traces the graph.
     """
 
     baselines: Baselines
@@ -49,6 +51,7 @@ class OverfitPlan:
     subset_items: int = 0
     image_size: int | None = None
     zero_gradients: bool = False
+    validation: tuple[Batch, ...] = ()
     callbacks: tuple[Any, ...] = ()
     progress: Progress = _silent
 
@@ -76,7 +79,7 @@ class OverfitTest:
 
     def run(self) -> OverfitHistory:
         """Train until the verdict is clear; Ctrl-C ends it with ``stopped="interrupted"``."""
-        self._deadline = time.monotonic() + self.plan.budget_seconds
+        self._deadline = math.inf
         try:
             self.check()
             self._train()
@@ -117,9 +120,11 @@ class OverfitTest:
 
     def _finish(self) -> OverfitHistory:
         predictions = self.errors.predict(training=False)
+        validation = self.errors.on(self.plan.validation) if self.plan.validation else None
         return self.history(
             recalibrated_error=recalibrated_error(self.errors),
             prediction_variation=sample_variation(predictions),
+            validation_error=validation.error(training=False) if validation else math.nan,
         )
 
     def check(self) -> None:
@@ -132,6 +137,9 @@ class OverfitTest:
         """Take note of a step; whether to stop."""
         self.record.loss.append(loss)
         step = len(self.record.loss)
+        if step == 1:
+            # The first step traces the graph, however long that takes; the budget is for training.
+            self._deadline = time.monotonic() + self.plan.budget_seconds
         left = self._deadline - time.monotonic()
         self.plan.progress(step, loss, left)
         if self.plan.zero_gradients:
@@ -155,6 +163,7 @@ class OverfitTest:
         self,
         recalibrated_error: float = math.nan,
         prediction_variation: float = math.nan,
+        validation_error: float = math.nan,
     ) -> OverfitHistory:
         """The test as far as it has come."""
         record, plan = self.record, self.plan
@@ -174,10 +183,11 @@ class OverfitTest:
             baseline_constant=plan.baselines.constant,
             baseline_independent=plan.baselines.independent,
             prediction_variation=prediction_variation,
-            gradients_exactly_zero=plan.zero_gradients or record.stopped == "no gradient",
+            no_gradient=plan.zero_gradients or record.stopped == "no gradient",
             stopped=record.stopped,
             budget_seconds=plan.budget_seconds,
             max_steps=plan.max_steps,
+            validation_error=validation_error,
         )
 
 

@@ -49,7 +49,7 @@ def verdict_of(
         return "does_not_learn", f"loss or predictions turned non-finite after {_steps(history)}"
     if _memorised(history, _lowest(history), limits):
         return "learns", _compared(history, "falls to")
-    if history.gradients_exactly_zero:
+    if history.no_gradient:
         return "does_not_learn", "every gradient is exactly zero, or nothing is trainable"
     doubt = _doubt(history, limits)
     if doubt:
@@ -63,7 +63,7 @@ def should_stop(history: OverfitHistory, limits: Mapping[str, float] = LIMITS) -
     Only three things are: the samples are memorised, every gradient is exactly zero, or numbers
     are no longer finite. A loss that stands still may yet fall.
     """
-    if history.gradients_exactly_zero or _blew_up(history):
+    if history.no_gradient or _blew_up(history):
         return True
     return bool(len(history.checked)) and _memorised(
         history, float(history.training_error[-1]), limits

@@ -290,7 +290,7 @@ def overfit(errors: Any = None, **fields: Any) -> OverfitHistory:
         "baseline_constant": 0.3,
         "baseline_independent": 0.25,
         "prediction_variation": 0.5,
-        "gradients_exactly_zero": False,
+        "no_gradient": False,
         "stopped": "memorised",
         "budget_seconds": 180.0,
         "max_steps": 400,

@@ -51,7 +51,7 @@ def broken() -> Measurements:
         overfit(
             [0.7] * 4, checked=[0, 3], training_error=_array(0.7, 0.7),
             inference_error=_array(0.7, 0.7), recalibrated_error=0.7, prediction_variation=0.0,
-            gradients_exactly_zero=True, stopped="no gradient",
+            no_gradient=True, stopped="no gradient",
         ),
         WarningLog((
             RecordedWarning(

@@ -14,7 +14,7 @@ def broken() -> Measurements:
             normalization=(),
             trainable_parameters=0,
         ),
-        overfit([0.5], gradients_exactly_zero=True, stopped="no gradient"),
+        overfit([0.5], no_gradient=True, stopped="no gradient"),
     )
 
 

@@ -74,5 +74,5 @@ class CannotMemorise(Rule):
                 "steps": len(history.loss),
                 "stopped": history.stopped,
             },
-            confidence=1.0 if history.gradients_exactly_zero else 0.9,
+            confidence=1.0 if history.no_gradient else 0.9,
         )
