@@ -28,7 +28,7 @@ def main() -> int:
     import keras
     import tensorflow as tf
     from rich.console import Console
-    from test_train_loop import small_data, small_recipe, tiny_model
+    from train_toys import small_data, small_recipe, tiny_model
 
     from saldiag.core.errors import SaldiagError
     from saldiag.core.run import Run
