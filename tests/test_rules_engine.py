@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 from faults import sd101_single_channel_softmax as softmax
@@ -210,6 +211,30 @@ def test_the_nearest_to_the_root_explains() -> None:
     found = explained([finding("C"), finding("B"), finding("A")], explains, None)
     assert [f.explained_by for f in found] == ["A", "A", None]
     assert explains_how_many(found[2], found) == 2
+
+
+def test_of_two_causes_the_one_that_nothing_explains_is_named() -> None:
+    explains = {"A": {"C": "anywhere"}, "B": {"A": "anywhere", "C": "anywhere"}}
+    found = explained([finding("A"), finding("B"), finding("C")], explains, None)
+    assert [f.explained_by for f in found] == ["B", None, "B"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (finding("B"), finding("A", severity="warning")),
+        (finding("B"), finding("A", confidence=0.9)),
+        (finding("A", "a"), finding("A", "b")),
+    ],
+    ids=["graver", "surer", "earlier"],
+)
+def test_what_makes_a_root(one: Finding, other: Finding) -> None:
+    assert engine._ranked([other, one])[0] is one
+
+
+def test_of_equals_the_one_that_explains_more_is_the_root() -> None:
+    effect = replace(finding("C"), explained_by="B")
+    assert engine._ranked([finding("A"), finding("B"), effect])[0].rule == "B"
 
 
 CODES = "ABCDEF"

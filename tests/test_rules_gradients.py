@@ -55,6 +55,16 @@ def test_a_cut_up_to_rounding(into: float) -> None:
     assert no_gradient(dying(into, rest), wiring())
 
 
+def test_what_lies_behind_a_cut_is_not_a_cut_of_its_own() -> None:
+    """Two softmaxes: the first gets nothing but the second's rounding, and rounds that again."""
+    rest: dict[str, float | None] = dict.fromkeys(VARIABLES, 1e-17)
+    rows = rows_with(flow().rows, "head", output_gradient=2e-10, input_gradient=2e-17)
+    rows = rows_with(rows, "output", output_gradient=4e-3, input_gradient=2e-10)
+    finding = one("SD201", flow(rest, rows=rows), gradients(dict.fromkeys(VARIABLES, 1e-17)))
+    assert finding.layers == ("output",)
+    assert len(finding.evidence["starving_layers"]) == 3
+
+
 def test_zero_weights_that_the_next_step_lifts_are_no_cut() -> None:
     assert found("SD201", dying(0.0, HEAD_FED), NO_HISTORY) == []
     assert not no_gradient(dying(0.0, HEAD_FED), wiring())
@@ -153,6 +163,11 @@ def chain(*norms: float) -> tuple[Measurement, ...]:
 def test_one_small_layer_is_no_trend() -> None:
     assert found("SD202", *chain(1e-9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)) == []
     assert found("SD202", *chain(0.1, 0.1, 1e-9, 0.1, 0.1, 0.1, 0.1, 0.1)) == []
+
+
+def test_zeros_are_a_cut_and_no_trend() -> None:
+    falling = [10.0**-k for k in range(9, -1, -1)]
+    assert one("SD202", *chain(0.0, *falling)).evidence["layers"] == 10
 
 
 def test_a_model_that_learns_is_not_blamed_for_its_profile() -> None:

@@ -57,6 +57,16 @@ def test_mann_kendall_against_the_exact_test() -> None:
     assert trend.falling_probability(np.ones(30)) == 1.0
 
 
+def test_mann_kendall_by_hand() -> None:
+    """Ten values with S = -25 of 45; then a tie of three, which takes 3 (3-1) (6+5) off."""
+    y = np.array([9.0, 8, 7, 6, 5, 0, 1, 2, 3, 4])
+    assert 45 * trend.kendall_tau(y) == pytest.approx(-25)
+    assert trend.falling_probability(y) == pytest.approx(stats.norm.cdf(-24 / np.sqrt(125)))
+    tied = np.array([9.0, 8, 7, 6, 6, 6, 3, 2, 1, 0])
+    variance = (10 * 9 * 25 - 3 * 2 * 11) / 18
+    assert trend.falling_probability(tied) == pytest.approx(stats.norm.cdf(-41 / np.sqrt(variance)))
+
+
 def test_mann_kendall_keeps_its_level_on_noise() -> None:
     draws = np.random.default_rng(0).normal(size=(2000, 20))
     alarms = np.mean([trend.falling_probability(y) < 0.05 for y in draws])

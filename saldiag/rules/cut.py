@@ -8,7 +8,7 @@ gives 0.99999994 on a CPU (a vectorised reciprocal), and lets 6e-8 of the gradie
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,23 +44,33 @@ def cuts(
     ``history`` does not starve.
     """
     feeds = _Feeds(flow, wiring)
-    dying = [row for row in flow.rows if _dies(row, flow, limits)]
-    fed = _fed(feeds, dying, flow, limits)
+    dying = {row.path: row for row in flow.rows if _dies(row, flow, limits)}
+    reached = feeds.upstream(feeds.outputs, frozenset(dying))
+    ends = {p for p, row in dying.items() if not _feeds_itself(row, flow, limits)}
+    fed = feeds.layers(reached - ends)
     trainable = tuple(dict.fromkeys(variable.layer for variable in flow.variables))
     starving = [
         layer
         for layer in trainable
         if not _among(layer, fed) and not _fed_later(layer, flow, history, limits)
     ]
-    found = []
-    for row in dying:
-        before = feeds.layers(feeds.upstream([row.path]))
-        here = tuple(layer for layer in starving if _among(layer, before))
-        if here:
-            after = feeds.layers(feeds.downstream(row.path))
-            around = (a for a in trainable if _among(a, fed) and not _among(a, after))
-            found.append(Cut(row, here, tuple(a for a in around if a not in starving)))
-    return found
+    # What lies behind another cut gets nothing but that one's rounding: no cut of its own.
+    first = [row for path, row in dying.items() if path in reached]
+    found = [_cut(row, feeds, trainable, starving, fed) for row in first]
+    return [cut for cut in found if cut.starving]
+
+
+def _cut(
+    row: FlowRow, feeds: _Feeds, trainable: Sequence[str], starving: Sequence[str], fed: set[str]
+) -> Cut:
+    before = feeds.layers(feeds.upstream([row.path]))
+    after = feeds.layers(feeds.downstream(row.path))
+    around = (layer for layer in trainable if _among(layer, fed) and layer not in starving)
+    return Cut(
+        row,
+        starving=tuple(layer for layer in starving if _among(layer, before)),
+        around=tuple(layer for layer in around if not _among(layer, after)),
+    )
 
 
 def no_gradient(flow: GradientFlow, wiring: Wiring | None = None) -> bool:
@@ -140,16 +150,6 @@ def _dies(row: FlowRow, flow: GradientFlow, limits: Mapping[str, float]) -> bool
 def _feeds_itself(row: FlowRow, flow: GradientFlow, limits: Mapping[str, float]) -> bool:
     """Whether the layer's own weights get a gradient, and so its next step lifts the zero."""
     return _own(flow)[row.layer] > limits["lifted"] * (row.output_gradient or 0.0)
-
-
-def _fed(
-    feeds: _Feeds, dying: list[FlowRow], flow: GradientFlow, limits: Mapping[str, float]
-) -> set[str]:
-    """Layers that some path from the loss reaches."""
-    stop = frozenset(row.path for row in dying)
-    reached = feeds.upstream(feeds.outputs, stop)
-    ends = {row.path for row in dying if not _feeds_itself(row, flow, limits)}
-    return feeds.layers(reached - ends)
 
 
 def _among(layer: str, others: Iterable[str]) -> bool:

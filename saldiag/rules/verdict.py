@@ -50,7 +50,7 @@ def verdict_of(
     if _memorised(history, _lowest(history), limits):
         return "learns", _compared(history, "falls to")
     if history.no_gradient:
-        return "does_not_learn", "every gradient is exactly zero, or nothing is trainable"
+        return "does_not_learn", "nothing trainable gets a gradient"
     doubt = _doubt(history, limits)
     if doubt:
         return "inconclusive", doubt
@@ -60,8 +60,8 @@ def verdict_of(
 def should_stop(history: OverfitHistory, limits: Mapping[str, float] = LIMITS) -> bool:
     """Whether the verdict is clear while the test still runs.
 
-    Only three things are: the samples are memorised, every gradient is exactly zero, or numbers
-    are no longer finite. A loss that stands still may yet fall.
+    Only three things are: the samples are memorised, no variable gets a gradient, or numbers are
+    no longer finite. A loss that stands still may yet fall.
     """
     if history.no_gradient or _blew_up(history):
         return True

@@ -17,7 +17,7 @@ class CannotMemorise(Rule):
     """The model cannot learn even a handful of samples by heart.
 
     ## What it does
-    Reports a verdict of *does not learn*: every gradient is exactly 0, numbers turned non-finite,
+    Reports a verdict of *does not learn*: no variable gets a gradient, numbers turned non-finite,
     or the whole overfit test went by with a training-mode error no better than that of the best
     prediction that ignores the input, and no longer falling. Other findings usually say why; this
     one stands alone where none does.
