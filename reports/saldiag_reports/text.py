@@ -120,26 +120,23 @@ def _root(root: Finding, verdict: Verdict) -> RenderableType:
 
 
 def _findings(findings: list[Finding]) -> RenderableType:
-    table = RichTable.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for finding in findings[:MAX_FINDINGS]:
-        table.add_row(
-            Text(finding.severity, style=SEVERITY_STYLES[finding.severity]),
-            Text(f"{plain(finding.rule)} {shorten(finding.name, 28)}"),
-            _said(finding),
-        )
+        severity = Text(finding.severity, style=SEVERITY_STYLES[finding.severity])
+        grid.add_row(severity, _said(finding))
     more = len(findings) - MAX_FINDINGS
     note = [Text(f"… and {count(more, 'finding')} more in the report")] if more > 0 else []
-    return Group(Text("Also found", style="dim"), table, *note)
+    return Group(Text("Also found", style="dim"), grid, *note)
 
 
 def _said(finding: Finding) -> Text:
     """An explained finding needs no more than its reason; another one its message."""
+    name = f"{plain(finding.rule)} {shorten(finding.name, 40)}"
     if finding.explained_by:
-        return Text(f"explained by {plain(finding.explained_by)}", style="dim")
-    return Text(cut(finding.message, 240))
+        return Text.assemble(name, (f" explained by {plain(finding.explained_by)}", "dim"))
+    return Text(f"{name}\n{cut(finding.message, 300)}")
 
 
 def _summary(diagnosis: Diagnosis) -> str:

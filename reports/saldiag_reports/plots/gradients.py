@@ -11,12 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from saldiag.core.measurement import GradientHistory, Measurements
 from saldiag_reports import network
 from saldiag_reports.plots import svg
-from saldiag_reports.plots.scales import limits, positive, power
+from saldiag_reports.plots.scales import limits, positive, tick
 from saldiag_reports.wording import count, number
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +23,9 @@ MAX_COLUMNS = 120
 """More steps than these are thinned evenly; the first and the last stay."""
 
 FEW_ROWS = 15
+
+LEAST_DECADES = 3.0
+"""Of the colour scale: small differences between layers are no contrast."""
 
 ZERO, ABSENT, BROKEN = "#d1364b", "#b4b9c0", "#f2b632"
 SPECIAL = {"exactly 0": ZERO, "no gradient": ABSENT, "not finite": BROKEN}
@@ -65,15 +67,13 @@ def _mesh(figure: Figure, axes: Axes, norms: Array) -> None:
     """
     kind = _kinds(norms)
     if positive(norms).size:
-        low, high = limits(norms)
+        low, high = limits(norms, LEAST_DECADES)
         sns.heatmap(
             np.clip(norms, low, high), mask=kind > 0, ax=axes, cmap="mako", rasterized=True,
             norm=LogNorm(low, high), cbar=False, xticklabels=False, yticklabels=False,
         )  # fmt: skip
         bar = figure.colorbar(axes.collections[0], ax=axes, pad=0.015, aspect=34, fraction=0.03)
-        bar.ax.yaxis.set_major_locator(LogLocator(numticks=8))
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(power))
-        bar.ax.yaxis.set_minor_locator(NullLocator())
+        tick(bar.ax, low, high)
         bar.ax.set_title("|g|", fontsize=8, color=svg.MUTED)
         bar.outline.set_visible(False)
         for part in bar.ax.collections:

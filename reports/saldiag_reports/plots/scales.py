@@ -47,6 +47,11 @@ def log_y(axes: Axes, low: float, high: float) -> None:
     """Make y a log axis from ``low`` to ``high``, with a tick per decade, or finer in two or so."""
     axes.set_yscale("log", nonpositive="mask")
     axes.set_ylim(low, high)
+    tick(axes, low, high)
+
+
+def tick(axes: Axes, low: float, high: float) -> None:
+    """Ticks and labels of a y axis that is a log axis from ``low`` to ``high``."""
     fine = np.log10(high) - np.log10(low) < 2.5
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if fine else (1,), numticks=10))
     axes.yaxis.set_major_formatter(FuncFormatter(power))
