@@ -69,6 +69,12 @@ def test_numbers_that_json_lacks_travel_as_text() -> None:
     assert restore(Inner, {"name": "Infinity", "value": "Infinity"}) == Inner("Infinity", math.inf)
 
 
+def test_text_that_utf8_cannot_hold_is_escaped(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "caf\udce9 é"})
+    assert read_json(tmp_path / "a.json") == {"name": "caf\udce9 é"}
+    assert dumps("é") == '"é"'
+
+
 def test_an_unknown_field_is_named() -> None:
     with pytest.raises(ValueError, match="Inner has no field 'extra'"):
         restore(Inner, {"name": "a", "value": 1.0, "extra": 2})

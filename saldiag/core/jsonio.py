@@ -56,8 +56,17 @@ def _number(value: float) -> float | str:
 
 
 def dumps(value: Any, indent: int | None = 2) -> str:
-    """Strict JSON text of ``value``; keys keep their order: the same value, the same text."""
-    return json.dumps(jsonable(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    """Strict JSON text of ``value``; keys keep their order: the same value, the same text.
+
+    Text that UTF-8 cannot hold (a file name with undecodable bytes) is escaped.
+    """
+    plain = jsonable(value)
+    text = json.dumps(plain, indent=indent, allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(plain, indent=indent, allow_nan=False)
+    return text
 
 
 def restore(kind: Any, value: Any) -> Any:
