@@ -56,11 +56,11 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         server.asked.append(dict(self.headers))
         start = self._start()
-        body = server.content[start:]
+        skipped = bool(start) and server.wrong_range
+        body = server.content[start + skipped :]
         self.send_response(server.status or (206 if start else 200))
         if start:
-            first = start + server.wrong_range
-            span = f"bytes {first}-{len(server.content) - 1}/{len(server.content)}"
+            span = f"bytes {start + skipped}-{len(server.content) - 1}/{len(server.content)}"
             self.send_header("Content-Range", span)
         for name, value in (("ETag", server.etag), ("Last-Modified", server.modified)):
             if value:

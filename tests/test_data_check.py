@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from rich.console import Console
 
 from saldiag.core.errors import DataError
 from saldiag.core.jsonio import dumps
+from saldiag.quicksal import check_data, decode
 from saldiag.quicksal.check_data import KINDS, DataReport, check, to_table
 from saldiag.quicksal.msra10k import open_dataset
 from saldiag.quicksal.sample import write_sample
+from saldiag.quicksal.storage import Item
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data"
 ORIENTATION = 0x0112
@@ -214,16 +217,27 @@ def test_progress_counts_all_pairs(folder: Path) -> None:
     assert seen == [(done, 12) for done in range(13)]
 
 
-def test_ctrl_c_ends_at_once_and_leaves_no_thread(folder: Path) -> None:
-    before = threading.active_count()
+def test_ctrl_c_ends_at_once_and_leaves_no_thread(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, looked = threading.active_count(), []
+    real = check_data._look
+
+    def slow(item: Item) -> object:
+        looked.append(item)
+        time.sleep(0.05)
+        return real(item)
 
     def interrupt(done: int, total: int | None) -> None:
-        if done == 2:
+        if done == 1:
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(check_data, "_look", slow)
+    monkeypatch.setattr(decode.os, "cpu_count", lambda: 2)
     with pytest.raises(KeyboardInterrupt):
         check(folder, progress=interrupt)
     assert threading.active_count() == before
+    assert len(looked) <= 6  # of 12: what had begun ends, nothing else begins
 
 
 def test_no_data_set_is_an_error(tmp_path: Path) -> None:

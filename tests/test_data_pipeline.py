@@ -309,7 +309,7 @@ def test_damage_that_only_decoding_finds_is_named_too(pipeline: Any, tmp_path: P
 
 
 def test_a_picture_that_would_exhaust_memory_is_refused(
-    pipeline: Any, tmp_path: Path, tf: Any
+    pipeline: Any, tmp_path: Path, tf: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_sample(tmp_path / "set", count=1, size=(33, 40))
     header = struct.pack(">II5B", 60000, 60000, 8, 0, 0, 0, 0)
@@ -319,8 +319,10 @@ def test_a_picture_that_would_exhaust_memory_is_refused(
     path.write_bytes(huge)
     with pytest.raises(DataError, match=r"sample-0000\.png"):
         pipeline.load_arrays(open_dataset(tmp_path / "set").items, 32)
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        pipeline._mask(huge, 32)
+    monkeypatch.setattr(pipeline, "LARGEST_PICTURE", 33 * 33 - 1)
+    for decode, suffix in ((pipeline._mask, "png"), (pipeline._image, "jpg")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="to be true"):
+            decode((content if suffix == "png" else path.with_suffix(".jpg").read_bytes()), 32)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/data is missing")

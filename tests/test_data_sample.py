@@ -100,6 +100,17 @@ def test_no_threshold_of_brightness_does_well(pairs: tuple[Array, Array]) -> Non
     assert max(brighter + darker) < 0.5
 
 
+def test_objects_differ_from_their_ground_in_colour(written: Path) -> None:
+    dataset = open_dataset(written)
+    for number, item in enumerate(dataset.items):
+        if number % GREY_EVERY == GREY_EVERY - 1:
+            continue
+        image, mask = dataset.read(item)
+        shares = image / (image.sum(axis=2, keepdims=True) + 1.0)
+        difference = shares[mask == 1].mean(axis=0) - shares[mask == 0].mean(axis=0)
+        assert np.linalg.norm(difference) > 0.1  # with the ground's hue, half are below 0.08
+
+
 def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match="is not empty: choose a new or empty directory"):

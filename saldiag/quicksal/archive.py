@@ -236,9 +236,8 @@ def _save(
                 done += len(chunk)
                 progress(done, length)
         except requests.RequestException as error:
+            # Less than Content-Length among it: urllib3 2 raises IncompleteRead.
             raise _BrokenOffError(type(error).__name__) from error
-    if length is not None and done != length:
-        raise _BrokenOffError(f"{length} bytes were promised")
 
 
 def _description(part: Path) -> Path:
