@@ -134,6 +134,21 @@ def test_what_is_there_is_verified_and_not_fetched_again(server: Server, tmp_pat
     assert path.read_bytes().endswith(b"x")  # the user's file is not ours to remove
 
 
+@pytest.mark.parametrize(
+    ("destination", "path"),
+    [
+        ("new", f"new/{NAME}"),
+        ("a.b/c", f"a.b/c/{NAME}"),
+        ("x.ZIP", "x.ZIP"),
+        ("folder.zip", f"folder.zip/{NAME}"),
+    ],
+)
+def test_where_the_file_goes(server: Server, tmp_path: Path, destination: str, path: str) -> None:
+    (tmp_path / "folder.zip").mkdir()
+    assert _fetch(tmp_path / destination, server) == tmp_path / path
+    assert (tmp_path / path).is_file()
+
+
 def test_a_file_put_there_by_hand_is_checked_and_recorded(
     server: Server, tmp_path: Path, content: bytes
 ) -> None:

@@ -63,7 +63,8 @@ def fetch(
     ``NAME.sha256`` and compared from then on.
 
     Args:
-        destination: file, or a directory to put ``MSRA10K_Imgs_GT.zip`` into.
+        destination: a file (``….zip``, or one that is there), or a directory, which need not be
+            there yet, to put ``MSRA10K_Imgs_GT.zip`` into.
         url: where from.
         sha256: what the file must hash to; default: what was recorded, if anything.
         progress: called with bytes done and bytes in all (None: unknown).
@@ -74,7 +75,7 @@ def fetch(
         DataError: offline, an error of the server, disk full, or another file than expected;
             what was there before is kept.
     """
-    target = destination / NAME if destination.is_dir() else destination
+    target = _target(destination)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
@@ -89,6 +90,11 @@ def fetch(
             "make room or choose another place, then run the command again"
         ) from error
     return target
+
+
+def _target(destination: Path) -> Path:
+    is_file = destination.is_file() or destination.suffix.lower() == ".zip"
+    return destination if is_file and not destination.is_dir() else destination / NAME
 
 
 def _accept(part: Path, target: Path, sha256: str | None, pairs: int | None) -> None:
