@@ -9,5 +9,5 @@ Advance: TypeAlias = Callable[[int, int | None], None]
 """``advance(done, total)``; ``total`` is None where it is not known."""
 
 
-def silent(done: int, total: int | None) -> None:  # noqa: ARG001 - an Advance
+def silent(done: int, total: int | None) -> None:
     """Show nothing."""
