@@ -44,15 +44,20 @@ def cuts(
     ``history`` does not starve.
     """
     feeds = _Feeds(flow, wiring)
-    dying = {row.path: row for row in flow.rows if _dies(row, flow, limits)}
+    own = _own(flow)
+    dying = {row.path: row for row in flow.rows if _dies(row, own, limits)}
     reached = feeds.upstream(feeds.outputs, frozenset(dying))
-    ends = {p for p, row in dying.items() if not _feeds_itself(row, flow, limits)}
-    fed = feeds.layers(reached - ends)
+    ends = {path for path, row in dying.items() if not _feeds_itself(row, own, limits)}
+    fed = _Places(feeds.layers(reached - ends))
     trainable = tuple(dict.fromkeys(variable.layer for variable in flow.variables))
+    signal = max((row.output_gradient or 0.0 for row in flow.rows), default=0.0)
+    later = _most(history)
+    # A layer starves if no recorded step gave it far more than the rounding that the flow saw.
     starving = [
         layer
         for layer in trainable
-        if not _among(layer, fed) and not _fed_later(layer, flow, history, limits)
+        if layer not in fed
+        and later.get(layer, 0.0) <= max(1000 * own[layer], limits["rounding"] * signal)
     ]
     # What lies behind another cut gets nothing but that one's rounding: no cut of its own.
     first = [row for path, row in dying.items() if path in reached]
@@ -61,15 +66,19 @@ def cuts(
 
 
 def _cut(
-    row: FlowRow, feeds: _Feeds, trainable: Sequence[str], starving: Sequence[str], fed: set[str]
+    row: FlowRow, feeds: _Feeds, trainable: Sequence[str], starving: Sequence[str], fed: _Places
 ) -> Cut:
-    before = feeds.layers(feeds.upstream([row.path]))
-    after = feeds.layers(feeds.downstream(row.path))
-    around = (layer for layer in trainable if _among(layer, fed) and layer not in starving)
+    before = _Places(feeds.layers(feeds.upstream([row.path])))
+    after = _Places(feeds.layers(feeds.downstream(row.path)))
+    starves = frozenset(starving)
     return Cut(
         row,
-        starving=tuple(layer for layer in starving if _among(layer, before)),
-        around=tuple(layer for layer in around if not _among(layer, after)),
+        starving=tuple(layer for layer in starving if layer in before),
+        around=tuple(
+            layer
+            for layer in trainable
+            if layer in fed and layer not in starves and layer not in after
+        ),
     )
 
 
@@ -136,7 +145,7 @@ def _own(flow: GradientFlow) -> dict[str, float]:
     return found
 
 
-def _dies(row: FlowRow, flow: GradientFlow, limits: Mapping[str, float]) -> bool:
+def _dies(row: FlowRow, own: Mapping[str, float], limits: Mapping[str, float]) -> bool:
     out, into = row.output_gradient, row.input_gradient
     if not row.leaf or not row.differentiable_input or row.skipped or not out:
         return False
@@ -144,31 +153,36 @@ def _dies(row: FlowRow, flow: GradientFlow, limits: Mapping[str, float]) -> bool
         return False
     if into is None:
         return True
-    return into <= limits["rounding"] * out and not _feeds_itself(row, flow, limits)
+    return into <= limits["rounding"] * out and not _feeds_itself(row, own, limits)
 
 
-def _feeds_itself(row: FlowRow, flow: GradientFlow, limits: Mapping[str, float]) -> bool:
+def _feeds_itself(row: FlowRow, own: Mapping[str, float], limits: Mapping[str, float]) -> bool:
     """Whether the layer's own weights get a gradient, and so its next step lifts the zero."""
-    return _own(flow)[row.layer] > limits["lifted"] * (row.output_gradient or 0.0)
+    return own.get(row.layer, 0.0) > limits["lifted"] * (row.output_gradient or 0.0)
 
 
-def _among(layer: str, others: Iterable[str]) -> bool:
-    return any(_same_place(layer, other) for other in others)
+class _Places:
+    """Layers, with those that hold them and those inside them (a cell inside its LSTM)."""
+
+    def __init__(self, layers: Iterable[str]) -> None:
+        self._layers = frozenset(layers)
+        self._holders = frozenset(path for layer in self._layers for path in _upward(layer))
+
+    def __contains__(self, layer: str) -> bool:
+        return layer in self._holders or any(path in self._layers for path in _upward(layer))
 
 
-def _same_place(one: str, other: str) -> bool:
-    """Whether two layers are the same, or one holds the other (a cell inside its LSTM)."""
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+def _upward(layer: str) -> list[str]:
+    """The layer's path and those of all layers around it but the model."""
+    parts = layer.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
-def _fed_later(
-    layer: str, flow: GradientFlow, history: GradientHistory | None, limits: Mapping[str, float]
-) -> bool:
-    """Whether a recorded step gave it far more than the rounding that the flow saw."""
-    if history is None:
-        return False
-    columns = [i for i, variable in enumerate(history.variables) if variable.layer == layer]
-    norms = np.nan_to_num(history.norm[:, columns], nan=0.0)
-    most = float(norms.max(initial=0.0))
-    signal = max((row.output_gradient or 0.0 for row in flow.rows), default=0.0)
-    return most > 1000 * _own(flow)[layer] and most > limits["rounding"] * signal
+def _most(history: GradientHistory | None) -> dict[str, float]:
+    """The largest gradient that each layer's variables had at any recorded step."""
+    most: dict[str, float] = defaultdict(float)
+    if history is not None and len(history.steps):
+        highest = np.nan_to_num(history.norm, nan=0.0).max(axis=0)
+        for variable, norm in zip(history.variables, highest, strict=True):
+            most[variable.layer] = max(most[variable.layer], float(norm))
+    return most

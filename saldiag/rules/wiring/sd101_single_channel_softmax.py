@@ -57,7 +57,8 @@ class SingleChannelSoftmax(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
-        calls = [call for call in wiring.calls if _is_constant(call, _attention(wiring))]
+        attention = _attention(wiring)
+        calls = [call for call in wiring.calls if _is_constant(call, attention)]
         if not calls:
             return
         layers = tuple(dict.fromkeys(call.layer for call in calls))
@@ -79,9 +80,9 @@ def _attention(wiring: Wiring) -> tuple[str, ...]:
 
 
 def _is_constant(call: LayerCall, attention: Sequence[str]) -> bool:
-    inside = any(call.layer == layer or call.layer.startswith(f"{layer}/") for layer in attention)
-    softmax = call.leaf and call.activation in ("softmax", "log_softmax")
-    return softmax and not inside and axis_size(call) == 1
+    if not call.leaf or call.activation not in ("softmax", "log_softmax") or axis_size(call) != 1:
+        return False
+    return not any(call.layer == name or call.layer.startswith(f"{name}/") for name in attention)
 
 
 def _flow(flow: GradientFlow | None, calls: Sequence[LayerCall]) -> tuple[dict[str, float], str]:
