@@ -129,7 +129,7 @@ class Examination:
         self.session.add(self.recorder.log())
 
 
-def zero_gradients(session: Session) -> bool:
+def no_gradient_at_all(session: Session) -> bool:
     """Whether no trainable variable gets a gradient, but for rounding: no step changes anything."""
     from saldiag.rules.cut import no_gradient
 
@@ -239,7 +239,7 @@ def _memorise(examination: Examination) -> OverfitHistory:
             max_steps=options.max_steps,
             subset_items=data.subset_items,
             image_size=data.image_size,
-            zero_gradients=zero_gradients(session),
+            no_gradient=no_gradient_at_all(session),
             validation=data.validation,
             callbacks=(watch,),
             progress=progress,
@@ -247,7 +247,10 @@ def _memorise(examination: Examination) -> OverfitHistory:
         test = OverfitTest(examination.errors, plan)
         history = test.run()
     session.add(history)
-    examination.collect(watch)
+    if len(history.loss):
+        examination.collect(watch)
+    else:
+        session.missing(GradientHistory, "no step was taken: nothing trainable gets a gradient")
     if history.stopped != "interrupted":
         session.attempt(Predictions, lambda: _pictures(test, data))
     return history

@@ -24,9 +24,6 @@ from saldiag.experiments.recalibrate import recalibrated_error
 from saldiag.rules.verdict import should_stop
 from saldiag_probes.graphs import graph_as_built
 
-PROOF_STEPS = 3
-"""Steps taken where every gradient is exactly zero already, to show that nothing moves."""
-
 Progress = Callable[[int, float, float], None]
 """Called after each step with the step's number, its loss and the seconds left."""
 
@@ -41,7 +38,8 @@ class OverfitPlan:
 
     ``subset_items`` is the size of the subset that the memorised items were taken from,
     ``validation`` holds batches of others. ``budget_seconds`` count from the end of the first step,
-    which traces the graph.
+    which traces the graph. ``no_gradient``: it is known already that no trainable variable gets a
+    gradient, so that no step could change anything, and none is taken.
     """
 
     baselines: Baselines
@@ -50,7 +48,7 @@ class OverfitPlan:
     check_every: int = 10
     subset_items: int = 0
     image_size: int | None = None
-    zero_gradients: bool = False
+    no_gradient: bool = False
     validation: tuple[Batch, ...] = ()
     callbacks: tuple[Any, ...] = ()
     progress: Progress = _silent
@@ -91,20 +89,18 @@ class OverfitTest:
             return self.history()
 
     def _train(self) -> None:
-        steps = PROOF_STEPS if self.plan.zero_gradients else self.plan.max_steps
-        if self.plan.zero_gradients or not self.model.trainable_variables:
+        if self.plan.no_gradient or not self.model.trainable_variables:
             self.record.stopped = "no gradient"
-        if not self.model.trainable_variables:
             return
         try:
-            self._fit(steps)
+            self._fit()
         except ValueError as error:
             # What Keras' optimizers raise where every gradient is None.
             if "No gradients provided" not in str(error):
                 raise
             self.record.stopped = "no gradient"
 
-    def _fit(self, steps: int) -> None:
+    def _fit(self) -> None:
         # Left to the traced step, its variables stay unborn where that step cannot be traced.
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
@@ -112,7 +108,7 @@ class OverfitTest:
             self.model.fit(
                 repeated(self.errors.batches),
                 epochs=1,
-                steps_per_epoch=steps,
+                steps_per_epoch=self.plan.max_steps,
                 shuffle=False,
                 verbose=0,
                 callbacks=[*self.plan.callbacks, _Judge(self)],
@@ -142,8 +138,6 @@ class OverfitTest:
             self._deadline = time.monotonic() + self.plan.budget_seconds
         left = self._deadline - time.monotonic()
         self.plan.progress(step, loss, left)
-        if self.plan.zero_gradients:
-            return False
         if self._due(step, loss):
             self.check()
         if not math.isfinite(loss):
@@ -183,7 +177,7 @@ class OverfitTest:
             baseline_constant=plan.baselines.constant,
             baseline_independent=plan.baselines.independent,
             prediction_variation=prediction_variation,
-            no_gradient=plan.zero_gradients or record.stopped == "no gradient",
+            no_gradient=plan.no_gradient or record.stopped == "no gradient",
             stopped=record.stopped,
             budget_seconds=plan.budget_seconds,
             max_steps=plan.max_steps,
