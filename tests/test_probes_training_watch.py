@@ -63,6 +63,28 @@ def test_every_step_under_fit(kwargs: Any) -> None:
     assert "compute_loss" not in vars(model)
 
 
+def test_the_step_is_traced_once_more() -> None:
+    """tf.function traces again what makes variables: the probe's are made before."""
+    import keras
+
+    from saldiag_probes.watch import Watch
+
+    class Counted(keras.Sequential):
+        traces = 0
+
+        def train_step(self, data: Any) -> Any:
+            self.traces += 1
+            return super().train_step(data)
+
+    model = Counted([keras.Input((6,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    model.fit(*batch(), verbose=0)  # Keras' own variables are made, which costs a trace too
+    before, watch = model.traces, Watch("full", every(2))
+    fit(model, watch, epochs=1)
+    assert model.traces == before + 1
+    assert histories(watch)[0].steps.size == 4
+
+
 def test_evaluation_does_not_pass_for_a_step() -> None:
     from saldiag_probes.watch import Watch
 

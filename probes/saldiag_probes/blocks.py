@@ -86,7 +86,9 @@ def pack(tensors: Sequence[Any]) -> Block:
     """
     dtype = dtype_for(tensors)
     flat_shape = tf.constant([-1])
-    dense = [tf.reshape(_present(tensor), flat_shape) for tensor in tensors]
+    present = [_present(tensor) for tensor in tensors]
+    # Most variables are vectors already, and every operation less is a shorter trace.
+    dense = [t if t.shape.rank == 1 else tf.reshape(t, flat_shape) for t in present]
     parts = _padded(dense, dtype)
     matrix = tf.reshape(tf.concat(parts, 0), [-1, ROW])
     return Block(matrix, _owner(dense), _sizes(tensors))

@@ -81,6 +81,9 @@ class GradientNorms:
         self._known: _Known | None = None
         self._open = True
         self.failed: str | None = None
+        if self._optimizer.built:
+            # Not while the step is traced: tf.function traces a second time what makes variables.
+            self._know(self._optimizer._trainable_variables)
         self._hook = ApplyHook(self._optimizer, self._guarded_before, self._guarded_after)
         trace_again(model)
 
@@ -126,6 +129,12 @@ class GradientNorms:
             self._detach()
             trace_again(self._model)
 
+    def _know(self, variables: Sequence[Any]) -> _Known:
+        if self._known is None:
+            raw = [_raw(variable) for variable in variables]
+            self._known = _Known.of(self._model, raw, self._schedules, self._capacity)
+        return self._known
+
     def _detach(self) -> None:
         self._open = False
         self._hook.remove()
@@ -156,12 +165,10 @@ class GradientNorms:
 
     def _before(self, grads: Sequence[Any], trainable_variables: Any) -> _Ticket:
         optimizer = self._optimizer
-        built = [_raw(variable) for variable in optimizer._trainable_variables]
         given = trainable_variables
-        raw = built if given is None else [_raw(variable) for variable in given]
-        if self._known is None:
-            self._known = _Known.of(self._model, built or raw, self._schedules, self._capacity)
-        known = self._known
+        given = optimizer._trainable_variables if given is None else list(given)
+        known = self._know(optimizer._trainable_variables or given)
+        raw = [_raw(variable) for variable in given]
         places = known.places_of(raw)
         gradients = [_aligned(g, variable) for g, variable in zip(grads, raw, strict=True)]
         scale = tf.cast(_loss_scale(optimizer), tf.float64)
