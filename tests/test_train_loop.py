@@ -25,6 +25,7 @@ from saldiag.core.run import Run
 pytestmark = pytest.mark.tensorflow
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_leaves_everything_in_its_directory(tmp_path):
     import keras
 
@@ -126,6 +127,7 @@ def test_a_probe_that_fails_is_told_and_training_goes_on(tmp_path, monkeypatch):
     assert "a bug in the probe" in measured.reason(GradientHistory)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
     images, masks = pictures(8)
 

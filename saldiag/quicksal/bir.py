@@ -63,7 +63,7 @@ class BottleneckInvertedResidual(CompositeLayer):
             self.residual = keras.layers.Add(name="add", dtype=dtype)
 
     def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights of all convolutions and BatchNorms."""
+        """Build all layers inside."""
         batch, height, width, _ = input_shape
         wide = (batch, height, width, self.in_filters * (self.expansion or 1))
         if self.expansion is not None:
@@ -74,6 +74,8 @@ class BottleneckInvertedResidual(CompositeLayer):
         self.depthwise_norm.build(narrow)
         self.project.build(narrow)
         self.project_norm.build(self.project.compute_output_shape(narrow))
+        if self.residual is not None:
+            self.residual.build([input_shape, input_shape])
 
     def call(self, inputs: Any) -> Any:
         """Apply the block."""

@@ -66,7 +66,7 @@ class InceptionBlock(CompositeLayer):
         self.upsample_norm = keras.layers.BatchNormalization(name="upsample_BN", dtype=dtype)
 
     def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights of all convolutions and BatchNorms."""
+        """Build all layers inside."""
         channels = self.in_filters * self.expansion
         wide = (*input_shape[:3], channels)
         joined = (*input_shape[:3], channels * (1 + len(self.branches)))
@@ -74,6 +74,7 @@ class InceptionBlock(CompositeLayer):
         self.expand_norm.build(wide)
         for layer in (*self.branches, *self.branch_norms):
             layer.build(wide)
+        self.concatenate.build([wide] * (1 + len(self.branches)))
         self.project.build(joined)
         narrow = self.project.compute_output_shape(joined)
         self.project_norm.build(narrow)
