@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -490,7 +491,7 @@ def test_a_variable_from_elsewhere_detaches_the_probe() -> None:
     assert "came after the optimizer was built" in (probe.failed or "")
 
 
-def test_what_cannot_be_watched_is_said() -> None:
+def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
     from saldiag.core.errors import ModelError
     from saldiag_probes.gradients import GradientNorms
 
@@ -499,6 +500,10 @@ def test_what_cannot_be_watched_is_said() -> None:
         GradientNorms(model)
     model.compile("sgd", "mse", jit_compile=True)
     with pytest.raises(ModelError, match="jit_compile=False"):
+        GradientNorms(model)
+    model = compiled()
+    monkeypatch.setattr(model, "_distribute_strategy", SimpleNamespace(num_replicas_in_sync=2))
+    with pytest.raises(ModelError, match="several replicas"):
         GradientNorms(model)
 
 

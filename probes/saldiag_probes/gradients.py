@@ -297,7 +297,8 @@ def _optimizer_of(model: Any, optimizer: Any) -> Any:
         raise ModelError(
             f"{model.name}: gradients cannot be watched under XLA: compile with jit_compile=False"
         )
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    strategy = getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1:
         raise ModelError(
             f"{model.name}: gradients cannot be watched on several replicas: train on one device"
         )
