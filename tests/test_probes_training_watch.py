@@ -94,6 +94,32 @@ def test_evaluation_does_not_pass_for_a_step() -> None:
     np.testing.assert_allclose(history.loss.reshape(2, 4).mean(axis=1), training, rtol=1e-5)
 
 
+def test_a_loss_of_evaluation_is_not_taken_for_one_of_training() -> None:
+    import keras
+    import tensorflow as tf
+
+    from saldiag_probes.watch import Watch
+
+    class OwnStep(keras.Sequential):
+        """Does not go through compute_loss, so the loss of its steps is unknown."""
+
+        def train_step(self, data: Any) -> Any:
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply(gradients, self.trainable_variables)
+            return {"loss": loss}
+
+    model = OwnStep([keras.Input((6,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    watch = Watch("full")
+    fit(model, watch, validation_data=batch())
+    history, _ = histories(watch)
+    assert history.steps.size == 8
+    assert np.isnan(history.loss).all()
+
+
 def test_presets_and_schedules() -> None:
     from saldiag_probes.watch import Watch
 
