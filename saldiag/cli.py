@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from saldiag import __version__
-from saldiag.app.options import FORMATS, PRECISIONS, Options
+from saldiag.app.options import FORMATS, PRECISIONS, Options, note_invocation
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import SEVERITIES
 from saldiag.core.schedule import PRESETS
@@ -325,6 +325,7 @@ def data_sample(directory: Path, count: int, seed: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    note_invocation(sys.argv[1:] if arguments is None else arguments)
     try:
         result = cli.main(args=arguments, prog_name="saldiag", standalone_mode=False)
     except BrokenPipeError:

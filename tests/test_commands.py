@@ -193,7 +193,12 @@ def test_ctrl_c_half_way_keeps_what_was_measured(sample: Path, tmp_path: Path) -
         sys.executable, "-m", "saldiag.cli", "overfit", "--learning-rate", "1e-9",
         "--data", str(sample), "--out", str(out), *SMALL,
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 400
     while not (out / "measurements" / "loss_check.json").exists():
         assert process.poll() is None, process.communicate()

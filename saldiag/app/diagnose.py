@@ -192,6 +192,7 @@ def _gradients(examination: Examination) -> Verdict:
 def _few_steps(examination: Examination) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
     from saldiag.experiments.overfit import repeated
+    from saldiag_probes.graphs import graph_as_built
     from saldiag_probes.watch import Watch
 
     steps = examination.options.steps
@@ -199,7 +200,7 @@ def _few_steps(examination: Examination) -> GradientHistory | None:
     if not examination.model.trainable_variables:
         examination.session.missing(GradientHistory, "the model has no trainable variables")
         return None
-    with examination.session.phase(f"taking {steps} training steps"):
+    with examination.session.phase(f"taking {steps} training steps"), graph_as_built():
         batches = repeated(examination.data.batches)
         examination.model.fit(
             batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[watch]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,19 @@ SMALL = (96, 8)
 """Image size and batch for a machine without a GPU: a verdict on two cores takes two minutes."""
 FULL = (224, 32)
 """Image size and batch of the recipe."""
+
+
+_invocation: list[str] = []
+
+
+def note_invocation(arguments: Sequence[str]) -> None:
+    """Remember what the command line was called with, for ``run.json``."""
+    _invocation[:] = arguments
+
+
+def invocation(command: str) -> tuple[str, ...]:
+    """The whole command; just its name where it was not called from the command line."""
+    return ("saldiag", *(_invocation or [command]))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from saldiag import __version__
+from saldiag.app.options import invocation
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Severity
@@ -51,7 +51,7 @@ class Session:
         self.measured = Measurements()
         self.timings: dict[str, float] = {}
         self.info = RunInfo(
-            command=("saldiag", *sys.argv[1:]) if sys.argv[1:] else ("saldiag", command),
+            command=invocation(command),
             versions=versions(),
             seed=seed,
             config=config,
