@@ -157,7 +157,7 @@ TRAIN = ("--epochs", "2", "--subset", "0.3", "--step-size", "4", *SMALL)
 def test_train_and_resume(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     code = run("train", "--data", str(sample), "--out", str(out), *TRAIN)
-    # At 32x32 BatchNorm normalises over a handful of values; what rules say of that is not the matter.
+    # At 32x32 BatchNorm has a handful of values; what rules say of that is not the matter here.
     assert code in (0, 1), capsys.readouterr().err
     everything_is_there(out)
     assert (out / "checkpoints" / "best.keras").is_file()
