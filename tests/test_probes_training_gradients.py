@@ -531,6 +531,49 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
     assert found == [0, 3, 6, 9, 12, 15, 18]
 
 
+def test_a_schedule_that_skips_nothing_at_first_is_asked_again(monkeypatch: Any) -> None:
+    import tensorflow as tf
+
+    from saldiag_probes import ring
+
+    monkeypatch.setattr(ring, "WINDOW", 8)
+    rows = ring.Ring(1, capacity=100, schedule=lambda step: step < 12)
+    assert rows.scheduled() is True
+
+    @tf.function
+    def step() -> None:
+        rows.write(tf.constant([1.0], tf.float64))
+        rows.advance()
+
+    found: list[int] = []
+    for _ in range(20):
+        step()
+        found += rows.drain()[0].tolist()
+    assert found == list(range(12))
+
+
+def test_a_function_of_the_users_measures_nothing_after_close() -> None:
+    import tensorflow as tf
+
+    from saldiag_probes.gradients import GradientNorms
+
+    model = compiled()
+    model.optimizer.build(model.trainable_variables)
+    variables = model.trainable_variables
+
+    @tf.function
+    def step() -> None:
+        model.optimizer.apply([tf.ones_like(v) for v in variables], variables)
+
+    for schedule in (every(1), every(2)):
+        with GradientNorms(model, schedule=schedule) as probe:
+            step()
+        step()
+        step()
+        assert probe.collect().steps.tolist() == [0]
+        step = tf.function(step.python_function)
+
+
 def test_eager_steps_plan_ahead_by_themselves(monkeypatch: Any) -> None:
     import tensorflow as tf
 

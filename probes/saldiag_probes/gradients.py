@@ -23,7 +23,7 @@ from saldiag_probes.histograms import BINS, gradient_histograms, rows_to_histogr
 from saldiag_probes.hooking import ApplyHook, trace_again
 from saldiag_probes.loss_tap import LossTap
 from saldiag_probes.names import variable_paths
-from saldiag_probes.ring import Ring
+from saldiag_probes.ring import Ring, when
 from saldiag_probes.step_rows import COLUMNS, Part, after_step, before_step
 
 HISTOGRAM_CAPACITY = 8
@@ -186,7 +186,7 @@ class GradientNorms:
             rows.write(tf.concat([[ticket.loss, ticket.scale], tf.reshape(values, [-1])], 0))
             return tf.constant(True)
 
-        tf.cond(ticket.measured, write, lambda: tf.constant(False))
+        when(ticket.measured, write, lambda: tf.constant(False))
         rows.advance()
 
 
@@ -260,7 +260,7 @@ class _Known:
             ring.write(tf.concat([[scale], tf.reshape(values, [-1])], 0))
             return tf.constant(True)
 
-        tf.cond(ring.scheduled(), write, lambda: tf.constant(False))
+        when(ring.scheduled(), write, lambda: tf.constant(False))
         ring.advance()
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from saldiag.core.schedule import Schedule, never
 WINDOW = 1 << 16
 """Steps that are planned ahead. The graph cannot call a Python schedule, so it looks the answer up
 in a table; the table moves on when Python next has its turn, well before it ends."""
+
+
+def when(condition: Any, do: Callable[[], Any], leave: Callable[[], Any]) -> Any:
+    """``tf.cond``, without the branch where ``condition`` is plainly True.
+
+    A branch repeats all its inputs on both sides; for hundreds of variables that is memory.
+    """
+    return do() if condition is True else tf.cond(condition, do, leave)
 
 
 class Ring:
@@ -34,24 +43,38 @@ class Ring:
             self._step = _variable(0, tf.int64)
             self._written = _variable(0, tf.int64)
             self._plan_start = _variable(0, tf.int64)
-            self._plan = _variable(self._planned(0), tf.bool)
+            plan = self._planned(0)
+            self._plan = _variable(plan, tf.bool)
             self._steps = _variable(np.zeros(capacity, np.int64), tf.int64)
             self._rows = _variable(np.zeros((capacity, width)), tf.float64)
+        self._always = bool(plan.all())
 
     def scheduled(self) -> Any:
-        """Whether the step that is being taken is to be measured: a bool tensor."""
+        """Whether the step that is being taken is to be measured: a bool tensor, or True.
+
+        True stands for a schedule that leaves out no step of its first window; ``write`` asks
+        again.
+        """
+        return True if self._always else self._is_planned()
+
+    def write(self, row: Any) -> None:
+        """Write a row (``width``) for the step that is being taken, if that is scheduled."""
+
+        def put() -> Any:
+            slot = tf.math.floormod(self._written, self.capacity)
+            self._rows[slot].assign(tf.reshape(row, [self.width]))
+            self._steps[slot].assign(self._step)
+            self._written.assign_add(1)
+            return tf.constant(True)
+
+        when(self._is_planned() if self._always else True, put, lambda: tf.constant(False))
+
+    def _is_planned(self) -> Any:
         if tf.executing_eagerly():
             self.plan_ahead()
         index = self._step - self._plan_start
         inside = tf.logical_and(index >= 0, index < WINDOW)
         return tf.logical_and(inside, self._plan[tf.clip_by_value(index, 0, WINDOW - 1)])
-
-    def write(self, row: Any) -> None:
-        """Write a row (``width``) for the step that is being taken."""
-        slot = tf.math.floormod(self._written, self.capacity)
-        self._rows[slot].assign(tf.reshape(row, [self.width]))
-        self._steps[slot].assign(self._step)
-        self._written.assign_add(1)
 
     def advance(self) -> None:
         """The step has been taken."""

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag_probes import blocks
+from saldiag_probes.ring import when
 
 COLUMNS = (*blocks.GRADIENT_COLUMNS, "update_ratio", "weight_norm")
 """What is known of each variable after a step."""
@@ -28,7 +29,7 @@ class Part:
 
 
 def before_step(measured: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Part]:
-    """Take the gradients' statistics and keep the weights, if ``measured`` (a bool tensor).
+    """Take the gradients' statistics and keep the weights, if ``measured`` (bool tensor or True).
 
     ``variables`` are ``tf.Variable``; a gradient may be None or IndexedSlices.
     """
@@ -56,7 +57,7 @@ def _part(measured: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> 
         nothing = tf.zeros([len(variables), len(blocks.GRADIENT_COLUMNS)], tf.float64)
         return nothing, tf.zeros([0, blocks.ROW], blocks.dtype_for(variables))
 
-    return Part(variables, *tf.cond(measured, take, leave))
+    return Part(variables, *when(measured, take, leave))
 
 
 def _statistics(gradients: Sequence[Any]) -> Any:
