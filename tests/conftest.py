@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,3 +28,19 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data (../shared/data) is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def keras() -> Any:
+    """Keras, imported by the tests that need it and not while they are collected."""
+    import keras
+
+    return keras
+
+
+@pytest.fixture
+def half(keras: Any) -> Iterator[None]:
+    """The mixed_float16 policy for the time of a test."""
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    yield
+    keras.mixed_precision.set_global_policy("float32")

@@ -11,13 +11,6 @@ pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(5)
 
 
-@pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
 def dense(keras, loss, units=1, activation=None, inputs=4):
     model = keras.Sequential(
         [keras.Input((inputs,)), keras.layers.Dense(units, activation=activation)]

@@ -10,24 +10,10 @@ RNG = np.random.default_rng(7)
 
 
 @pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
-@pytest.fixture(scope="module")
 def measure():
     from saldiag_probes.flow import measure_gradient_flow
 
     return measure_gradient_flow
-
-
-@pytest.fixture
-def half(keras):
-    keras.mixed_precision.set_global_policy("mixed_float16")
-    yield
-    keras.mixed_precision.set_global_policy("float32")
 
 
 def by_path(rows):

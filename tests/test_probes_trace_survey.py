@@ -10,24 +10,10 @@ RNG = np.random.default_rng(11)
 
 
 @pytest.fixture(scope="module")
-def keras():
-    import keras
-
-    return keras
-
-
-@pytest.fixture(scope="module")
 def survey():
     from saldiag_probes.survey import survey
 
     return survey
-
-
-@pytest.fixture
-def half(keras):
-    keras.mixed_precision.set_global_policy("mixed_float16")
-    yield
-    keras.mixed_precision.set_global_policy("float32")
 
 
 def by_path(rows):

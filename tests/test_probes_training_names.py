@@ -9,13 +9,6 @@ import pytest
 pytestmark = pytest.mark.tensorflow
 
 
-@pytest.fixture(scope="module")
-def keras() -> Any:
-    import keras
-
-    return keras
-
-
 def nested(keras: Any) -> Any:
     shared = keras.layers.Dense(3, name="shared")
 

@@ -9,6 +9,7 @@ that Keras left on them is kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -57,22 +58,32 @@ def measure_loss_check(model: Any, batch: Any, y_pred: Any = None) -> LossCheck:
 
 def _both(model: Any, data: Batch, *, training: bool, given: Any) -> tuple[float, float, float]:
     """Reported loss, recomputed loss less regularisation, and regularisation."""
+    function = tf.function(losses_in(model, training), autograph=False, jit_compile=False)
+    _, *losses = function(data.x, data.y, data.sample_weight, given)
+    reported, recomputed, extra = (float(loss) for loss in losses)
+    return reported, recomputed, extra
 
-    def losses(x: Any, y: Any, sample_weight: Any, stand_in: Any) -> tuple[Any, Any, Any]:
+
+def losses_in(model: Any, training: bool) -> Callable[..., tuple[Any, Any, Any, Any]]:
+    """A function of ``(x, y, sample_weight, stand_in=None)`` to be traced.
+
+    It returns the predictions, the loss as Keras reports it, the loss of the plain predictions (or
+    of ``stand_in``) less regularisation, and the regularisation.
+    """
+    keywords = {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
+
+    def losses(x: Any, y: Any, sample_weight: Any, stand_in: Any = None) -> tuple[Any, ...]:
         def loss(predictions: Any) -> Any:
             return model._compute_loss(
                 x=x, y=y, y_pred=predictions, sample_weight=sample_weight, training=training
             )
 
-        takes_training = getattr(model, "_call_has_training_arg", True)
-        y_pred = model(x, training=training) if takes_training else model(x)
+        y_pred = model(x, **keywords)
         extra = penalty(model)
         bare = keras.tree.map_structure(plain, y_pred if stand_in is None else stand_in)
-        return loss(y_pred), loss(bare) - extra, extra
+        return y_pred, loss(y_pred), loss(bare) - extra, extra
 
-    function = tf.function(losses, autograph=False, jit_compile=False)
-    reported, recomputed, extra = function(data.x, data.y, data.sample_weight, given)
-    return float(reported), float(recomputed), float(extra)
+    return losses
 
 
 def plain(tensor: Any) -> Any:

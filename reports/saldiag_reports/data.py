@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from saldiag.core.diagnosis import Diagnosis
@@ -26,8 +26,7 @@ class ReportData:
             RunError: there is no run at ``path``, or one of its files cannot be read.
         """
         run = Run.open(path)
-        info = run.read_info()
-        return cls(run.read_diagnosis(), run.read_measurements(), replace(info))
+        return cls(run.read_diagnosis(), run.read_measurements(), run.read_info())
 
     @property
     def command(self) -> str:

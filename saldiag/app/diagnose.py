@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saldiag.app.follow import follow_batch
 from saldiag.app.load import Data, Subject, load_data, load_subject
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
 from saldiag.core.diagnosis import Verdict
-from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
-    Activations,
     Baselines,
     DataFacts,
-    DtypeTrace,
     GradientFlow,
     GradientHistory,
     LossCheck,
@@ -32,7 +30,6 @@ from saldiag.core.schedule import every, logarithmic
 if TYPE_CHECKING:
     from saldiag.experiments.modes import ModeErrors
     from saldiag.experiments.overfit import OverfitTest
-    from saldiag.subject.warning_log import WarningRecorder
 
 PICTURES = 4
 """Predictions shown in the report."""
@@ -41,16 +38,14 @@ PICTURES = 4
 class Examination:
     """A session with its subject: what the commands have in common."""
 
-    def __init__(self, session: Session, options: Options, recorder: WarningRecorder) -> None:
+    def __init__(self, session: Session, options: Options) -> None:
         self.session = session
         self.options = options
-        self.recorder = recorder
         with session.phase("reading data"):
             self.data: Data = load_data(options)
         with session.phase("building the model"):
             self.subject: Subject = load_subject(options, self.data.image_size)
-        for line in self.subject.notes:
-            session.note(line)
+        session.notes(self.subject.notes)
 
     @property
     def model(self) -> Any:
@@ -59,26 +54,8 @@ class Examination:
 
     def survey(self, *, flow: bool = True, activations: bool = True) -> None:
         """One trace of one batch in training mode: wiring, gradient flow, dtypes, activations."""
-        from saldiag_probes.calls import CannotMeasure
-        from saldiag_probes.survey import survey
-
-        with self.session.phase("following one batch through the model"):
-            try:
-                seen = survey(
-                    self.model,
-                    self.data.batches[0],
-                    training=True,
-                    flow=flow,
-                    activations=activations,
-                    sources=self.subject.sources,
-                    origins=self.subject.origins,
-                )
-            except CannotMeasure as error:
-                raise SaldiagError(error.reason) from error
-        self.session.add(seen.wiring, seen.flow, seen.dtypes, seen.activations)
-        for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
-            if kind.key in seen.missing:
-                self.session.missing(kind, seen.missing[kind.key])
+        batch = self.data.batches[0]
+        follow_batch(self.session, self.subject, batch, flow=flow, activations=activations)
 
     @cached_property
     def errors(self) -> ModeErrors:
@@ -124,10 +101,6 @@ class Examination:
         self.session.add(*watch.measurements())
         return self.session.measured.get(GradientHistory)
 
-    def log_warnings(self) -> None:
-        """Keep the warnings recorded so far."""
-        self.session.add(self.recorder.log())
-
 
 def no_gradient_at_all(session: Session) -> bool:
     """Whether no trainable variable gets a gradient, but for rounding: no step changes anything."""
@@ -168,7 +141,7 @@ def _run(command: str, options: Options, work: Callable[[Examination], Verdict])
         output_format=options.output_format,
         fail_on=options.fail_on,
     )
-    return conduct(session, lambda recorder: work(Examination(session, options, recorder)))
+    return conduct(session, lambda: work(Examination(session, options)))
 
 
 def _dtypes(examination: Examination) -> Verdict:
@@ -214,7 +187,6 @@ def _overfit(examination: Examination) -> Verdict:
     examination.survey()
     examination.look_at_data()
     history = _memorise(examination)
-    examination.log_warnings()
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
     examination.trainable(examination.session.measured.get(GradientHistory))

@@ -133,7 +133,15 @@ def _construct(name: ModelName, image_size: int, weights: Any, seed: int) -> Any
 
 
 def load_subject(options: Options, image_size: int) -> Subject:
+    """Seed, set the dtype policy, and build the subject; see ``build_subject``."""
+    set_policy(options)
+    return build_subject(options, image_size, options.learning_rate)
+
+
+def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subject:
     """Build and compile the model, noting the source line of every layer.
+
+    ``learning_rate`` is a number or a Keras schedule.
 
     Raises:
         SaldiagError: see ``build_model``; or no such loss.
@@ -142,7 +150,6 @@ def load_subject(options: Options, image_size: int) -> Subject:
     from saldiag.quicksal.training import compile_model
     from saldiag.subject.sources import recording_sources
 
-    set_policy(options)
     with recording_sources() as lines:
         try:
             model, notes = build_model(options, image_size)
@@ -151,5 +158,5 @@ def load_subject(options: Options, image_size: int) -> Subject:
                 f"not enough memory to build the model at {image_size}x{image_size}:"
                 " try a smaller --image-size"
             ) from error
-    compile_model(model, loss=options.loss, learning_rate=options.learning_rate)
+    compile_model(model, loss=options.loss, learning_rate=learning_rate)
     return Subject(model, lines.by_id(), origins(model), notes)

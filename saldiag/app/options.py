@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from saldiag.core.finding import Severity
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "mixed_float16", "mixed_bfloat16")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FORMATS = ("text", "json")
 
 SMALL = (96, 8)

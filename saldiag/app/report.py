@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from saldiag.core.finding import Severity
-from saldiag.core.run import Run
 
 
 def report_again(path: Path, output_format: str, fail_on: Severity) -> int:
@@ -20,15 +19,13 @@ def report_again(path: Path, output_format: str, fail_on: Severity) -> int:
     from saldiag_reports.reporter import write_reports
     from saldiag_reports.text import print_text
 
-    run = Run.open(path)
-    diagnosis = run.read_diagnosis()
-    data = ReportData(diagnosis=diagnosis, measured=run.read_measurements(), info=run.read_info())
-    write_reports(data, run.path)
+    data = ReportData.of_run(path)
+    write_reports(data, path)
     if output_format == "json":
         sys.stdout.write(render_json(data))
     else:
-        print_text(data, run.path)
-    return 1 if diagnosis.failed(fail_on) else 0
+        print_text(data, path)
+    return 1 if data.diagnosis.failed(fail_on) else 0
 
 
 def explain_rule(rule: str, output_format: str) -> int:

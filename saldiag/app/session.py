@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -20,9 +20,6 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Severity
 from saldiag.core.measurement import Measurement, Measurements
 from saldiag.core.run import Run, RunInfo, Status, utc_now
-
-if TYPE_CHECKING:
-    from saldiag.subject.warning_log import WarningRecorder
 
 FINISHED, FOUND, FAILED = 0, 1, 2
 """Exit codes: nothing to complain of, findings, could not run."""
@@ -64,6 +61,11 @@ class Session:
         """Tell the user one line, and keep it in ``run.json``."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.info = replace(self.info, notes=(*self.info.notes, line))
+
+    def notes(self, lines: Iterable[str]) -> None:
+        """Tell the user several lines."""
+        for line in lines:
+            self.note(line)
 
     def write_info(self, status: Status) -> None:
         """Write ``run.json``."""
@@ -162,15 +164,19 @@ def guarded(session: Session) -> Iterator[None]:
         raise
 
 
-def conduct(session: Session, work: Callable[[WarningRecorder], Verdict]) -> int:
+def conduct(session: Session, work: Callable[[], Verdict]) -> int:
     """Do a command's work with the framework's warnings recorded; returns the exit code."""
     from saldiag.subject.warning_log import recording_warnings
 
     try:
         with guarded(session):
             with recording_warnings() as recorder:
-                verdict = work(recorder)
-                session.add(recorder.log())
+                try:
+                    verdict = work()
+                except KeyboardInterrupt:
+                    session.add(recorder.log())
+                    raise
+            session.add(recorder.log())
             return session.finish(verdict)
     except KeyboardInterrupt:
         return session.interrupted()

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saldiag.app.load import build_model
+from saldiag.app.follow import follow_batch
+from saldiag.app.load import build_subject
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.finding import Severity
-from saldiag.core.measurement import Activations, DtypeTrace, GradientFlow, Wiring
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
@@ -53,7 +53,7 @@ def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
         fail_on=options.fail_on,
         resume=options.resume,
     )
-    return conduct(session, lambda _: _train(session, options, recipe))
+    return conduct(session, lambda: _train(session, options, recipe))
 
 
 def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
@@ -90,21 +90,11 @@ def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Seque
 
 def _model(session: Session, options: TrainOptions, recipe: Recipe, batch: Any) -> Any:
     """Build the model, and look at it before the first step."""
-    from saldiag.quicksal.model import origins
-    from saldiag.quicksal.training import compile_model
-    from saldiag.subject.sources import recording_sources
-    from saldiag_probes.survey import survey
-
-    named = Options(model=options.model, weights=options.weights, seed=recipe.seed)
-    with session.phase("building the model"), recording_sources() as lines:
-        model, notes = build_model(named, recipe.image_size)
-    for line in notes:
-        session.note(line)
-    compile_model(model, loss=recipe.loss, learning_rate=recipe.schedule())
-    with session.phase("following one batch through the model"):
-        seen = survey(model, batch, sources=lines.by_id(), origins=origins(model))
-    session.add(seen.wiring, seen.flow, seen.dtypes, seen.activations)
-    for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
-        if kind.key in seen.missing:
-            session.missing(kind, seen.missing[kind.key])
-    return model
+    named = Options(
+        model=options.model, weights=options.weights, loss=recipe.loss, seed=recipe.seed
+    )
+    with session.phase("building the model"):
+        subject = build_subject(named, recipe.image_size, recipe.schedule())
+    session.notes(subject.notes)
+    follow_batch(session, subject, batch)
+    return subject.model

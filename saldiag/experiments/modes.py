@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.loss_check import penalty, plain
+from saldiag_probes.loss_check import losses_in
 from saldiag_probes.loss_facts import loss_name
 from saldiag_probes.undisturbed import undisturbed
 
@@ -58,20 +58,7 @@ class ModeErrors:
         return other
 
     def _function(self, training: bool) -> Any:
-        model = self.model
-        keywords = {"training": training} if model._call_has_training_arg else {}
-
-        def losses(x: Any, y: Any, weight: Any) -> tuple[Any, ...]:
-            def loss(predictions: Any) -> Any:
-                return model._compute_loss(
-                    x=x, y=y, y_pred=predictions, sample_weight=weight, training=training
-                )
-
-            y_pred = model(x, **keywords)
-            extra = penalty(model)
-            bare = keras.tree.map_structure(plain, y_pred)
-            return y_pred, loss(y_pred), loss(bare) - extra, extra
-
+        losses = losses_in(self.model, training)
         return tf.function(losses, autograph=False, jit_compile=False, reduce_retracing=True)
 
     def outcomes(self, training: bool) -> list[Outcome]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -40,15 +40,7 @@ Kind = Literal[
     "mask full",
     "duplicate across splits",
 ]
-KINDS: tuple[Kind, ...] = (
-    "unpaired",
-    "unreadable",
-    "mask size",
-    "mask not binary",
-    "mask empty",
-    "mask full",
-    "duplicate across splits",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
