@@ -88,18 +88,25 @@ model_options = _options(
         help="Encoder weights: auto, imagenet, random, or a .weights.h5, .keras or .npz file.",
     ),
     click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default="float32",
-        show_default=True,
-        help="Dtype policy.",
-    ),
-    click.option(
         "--loss", default="mae", show_default=True, metavar="NAME", help="mae, scaled-mae, bce, …"
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="Seeds split, weights, order."
     ),
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Dtype policy.",
+)
+recipe_precision_option = click.option(
+    "--precision",
+    type=click.Choice(("auto", *PRECISIONS)),
+    default="auto",
+    show_default=True,
+    help="Dtype policy; auto is mixed_float16 on a GPU, float32 on a CPU.",
 )
 data_options = _options(
     click.option(
@@ -128,7 +135,9 @@ rate_option = click.option(
     help="Adam's.",
 )
 output_options = _options(out_option, format_option, fail_option, debug_option)
-look_options = _options(model_options, data_options, subset_option, rate_option, output_options)
+look_options = _options(
+    model_options, precision_option, data_options, subset_option, rate_option, output_options
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -220,6 +229,7 @@ def explain(rule: str, output_format: str) -> int:
 
 @cli.command()
 @model_options
+@recipe_precision_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),

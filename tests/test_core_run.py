@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,16 @@ def test_a_damaged_measurement_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:40])
     with pytest.raises(RunError, match=r"flow\.json: cannot be read"):
         run.read_measurements()
+
+
+def test_damaged_arrays_are_named_and_leave_no_file_open(tmp_path: Path) -> None:
+    run = Run.create("overfit", tmp_path / "run")
+    run.write_info(INFO)
+    run.write_measurement(FLOW)
+    (run.measurements_path / "flow.npz").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(RunError, match=r"flow\.json: cannot be read"):
+        run.read_measurements()
+    gc.collect()  # an open file would warn now, and warnings are errors
 
 
 def test_a_newer_measurement_replaces_the_older_and_its_reason() -> None:

@@ -18,7 +18,7 @@ from train_toys import (
     values,
 )
 
-from saldiag.core.errors import SaldiagError
+from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.measurement import GradientHistory, Histograms, TrainingHistory
 from saldiag.core.run import Run
 
@@ -196,6 +196,25 @@ def test_too_little_memory_is_one_line(tmp_path):
     with pytest.raises(SaldiagError, match="not enough memory for batches of 4 at 32x32"):
         train(tmp_path / "run", factory=hungry_model)
     assert Run.open(tmp_path / "run").read_info().status == "failed"
+
+
+def test_a_picture_damaged_after_it_was_verified_is_named(tmp_path, monkeypatch):
+    from saldiag.quicksal import pipeline
+    from saldiag.quicksal.msra10k import open_dataset
+    from saldiag.quicksal.sample import write_sample
+    from saldiag.quicksal.training import training_data
+
+    monkeypatch.setattr(pipeline, "_fits", lambda *_: False)  # decode anew in every epoch
+    write_sample(tmp_path / "set", count=6, size=(40, 40))
+    items = open_dataset(tmp_path / "set").items
+    recipe = small_recipe(epochs=1)
+    data = training_data(items, items, recipe)
+    mask = tmp_path / "set" / "Imgs" / "sample-0003.png"
+    mask.write_bytes(mask.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"sample-0003\.png: damaged"):
+        replace(data, train=lambda _: data.validation).first_batch()
+    with pytest.raises(DataError, match=r"sample-0003\.png: damaged"):
+        train(tmp_path / "run", recipe, data=data)
 
 
 @pytest.mark.slow

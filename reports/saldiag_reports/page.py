@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,8 @@ def _learning(_: ReportData, history: OverfitHistory) -> Section:
         "best constant": number(history.baseline_constant),
         "variation of predictions": number(history.prediction_variation),
     }
+    if math.isfinite(history.validation_error):
+        facts["on items not memorised"] = number(history.validation_error)
     return Section(
         "learning", "Learning", lead, (plots.plot_overfit(history, "plot-learning"),), facts=facts
     )

@@ -63,7 +63,7 @@ def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     with session.phase("reading data"):
         data = training_data(*_items(options, recipe), recipe)
     outcome = run_training(
-        lambda: _model(session, options, recipe, next(iter(data.train(0)))),
+        lambda: _model(session, options, recipe, data.first_batch()),
         data,
         recipe,
         session.run,

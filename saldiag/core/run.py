@@ -129,7 +129,8 @@ class Run:
             value.pop("schema_version", None)
             arrays = path.with_suffix(".npz")
             if arrays.is_file():
-                with np.load(arrays, allow_pickle=False) as loaded:
+                # numpy leaves a file open that it opened itself and that is no whole archive
+                with arrays.open("rb") as stream, np.load(stream, allow_pickle=False) as loaded:
                     value.update({name: loaded[name] for name in loaded.files})
             result = restore(kind, value)
         except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:

@@ -218,6 +218,8 @@ class _Training:
                 f" {self.recipe.image_size}x{self.recipe.image_size}:"
                 " try a smaller --batch-size or --image-size"
             ) from error
+        if isinstance(error, tf.errors.OpError) and (damage := self.data.damage()):
+            raise damage from error
         raise error
 
     def _fit(self, callbacks: list[Any]) -> None:

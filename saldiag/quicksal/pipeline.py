@@ -153,15 +153,17 @@ def _decode_all(items: Sequence[Item], image_size: int) -> tuple[Array, Array]:
             images[here], masks[here] = image, mask
             at = here.stop
     except tf.errors.OpError as error:
-        raise culprit(items) from error
+        raise damage(items) or DataError(
+            "a file changed while it was read: run the command again"
+        ) from error
     return images, masks
 
 
-def culprit(items: Sequence[Item]) -> DataError:
-    """The error that names the file on which decoding failed, found by decoding one by one.
+def damage(items: Sequence[Item]) -> DataError | None:
+    """The error that names the first file that cannot be decoded; None if all can.
 
     For whoever meets a ``tf.errors.OpError`` while training: a picture may be damaged in its
-    middle, or change after it was verified.
+    middle, which verifying does not see, or change after it was verified.
     """
     for item in items:
         for ref, decode in ((item.image, _image), (item.mask, _mask)):
@@ -171,7 +173,7 @@ def culprit(items: Sequence[Item]) -> DataError:
                 return error
             except tf.errors.OpError:
                 return DataError(f"{ref}: damaged picture, or larger than {LARGEST_PICTURE} pixels")
-    return DataError("a file changed while it was read: run the command again")
+    return None
 
 
 def _contents(items: Sequence[Item]) -> Callable[[Tensor], tf.data.Dataset]:

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.errors import SaldiagError
+from saldiag.core.errors import DataError, SaldiagError
 from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
 from saldiag.quicksal.losses import loss_by_name
-from saldiag.quicksal.pipeline import make_dataset
+from saldiag.quicksal.pipeline import damage, make_dataset
 from saldiag.quicksal.saliency import BETA2
 from saldiag.quicksal.storage import Item
 
@@ -135,12 +135,25 @@ class TrainingData:
     ``train`` is called with the number of the epoch to begin with and gives batches from there on
     without end, ``steps`` of them an epoch. Its order must depend on the epoch's number alone: a
     dataset that reshuffles itself begins with the first order again after a resume.
-    ``validation`` ends, and comes in the same order each time.
+    ``validation`` ends, and comes in the same order each time. ``damage`` looks for the file that
+    cannot be read when reading fails while training.
     """
 
     train: Callable[[int], Any]
     steps: int
     validation: Any
+    damage: Callable[[], DataError | None] = lambda: None
+
+    def first_batch(self) -> Any:
+        """The first batch of the first epoch.
+
+        Raises:
+            DataError: a file of it is damaged.
+        """
+        try:
+            return next(iter(self.train(0)))
+        except tf.errors.OpError as error:
+            raise self.damage() or error from error
 
 
 def training_data(
@@ -162,4 +175,5 @@ def training_data(
         train=batches,
         steps=math.ceil(len(train) / recipe.batch_size),
         validation=make_dataset(validation, recipe.image_size, recipe.batch_size),
+        damage=lambda: damage([*train, *validation]),
     )
