@@ -4,140 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from saldiag import __version__
-from saldiag.app.options import FORMATS, PRECISIONS, Options, note_invocation
+from saldiag.app.options import Options, note_invocation
+from saldiag.app.settings import RuleChoice
 from saldiag.core.errors import SaldiagError
-from saldiag.core.finding import SEVERITIES
 from saldiag.core.schedule import PRESETS
+from saldiag.flags import (
+    POSITIVE,
+    Finite,
+    debug_option,
+    fail_option,
+    format_option,
+    look_options,
+    model_options,
+    output_options,
+    recipe_precision_option,
+    rule_options,
+)
 
-F = TypeVar("F", bound=Callable[..., Any])
 FAILED = 2
 
 
-def _debug(_: click.Context, __: click.Parameter, value: bool) -> None:
-    if value:
-        os.environ["SALDIAG_DEBUG"] = "1"
+def _choice(rules: dict[str, Any]) -> RuleChoice:
+    return RuleChoice.of(rules["select"], rules["ignore"], rules["config"])
 
 
-def _options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    def apply(function: F) -> F:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return apply
+def _taken(options: dict[str, Any]) -> RuleChoice:
+    """What the options say of rules, taken out of them."""
+    return _choice({name: options.pop(name) for name in ("select", "ignore", "config")})
 
 
-class _Finite(click.FloatRange):
-    """A number in a range; nan and infinity are in none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
-_POSITIVE = click.IntRange(min=1)
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks of errors."
-)
-out_option = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Run directory; the default is saldiag-runs/TIME-COMMAND-N.",
-)
-format_option = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
-fail_option = click.option(
-    "--fail-on",
-    type=click.Choice(SEVERITIES),
-    default="error",
-    show_default=True,
-    help="Exit with 1 if a finding is at least this grave.",
-)
-model_options = _options(
-    click.option(
-        "--model",
-        default="quicksal",
-        show_default=True,
-        metavar="NAME",
-        help="quicksal, or quicksal-as-reported[:FAULT,FAULT].",
-    ),
-    click.option(
-        "--weights",
-        default="auto",
-        show_default=True,
-        metavar="WHICH",
-        help="Encoder weights: auto, imagenet, random, or a .weights.h5, .keras or .npz file.",
-    ),
-    click.option(
-        "--loss", default="mae", show_default=True, metavar="NAME", help="mae, scaled-mae, bce, …"
-    ),
-    click.option(
-        "--seed", type=int, default=0, show_default=True, help="Seeds split, weights, order."
-    ),
-)
-precision_option = click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="float32",
-    show_default=True,
-    help="Dtype policy.",
-)
-recipe_precision_option = click.option(
-    "--precision",
-    type=click.Choice(("auto", *PRECISIONS)),
-    default="auto",
-    show_default=True,
-    help="Dtype policy; auto is mixed_float16 on a GPU, float32 on a CPU.",
-)
-data_options = _options(
-    click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        metavar="PATH",
-        help="Folder or zip in MSRA10K's layout; the default is the built-in sample.",
-    ),
-    click.option(
-        "--image-size", type=_POSITIVE, help="Side in pixels, divisible by 32; by hardware."
-    ),
-    click.option("--batch-size", type=_POSITIVE, help="Samples in a batch; by hardware."),
-)
-subset_option = click.option(
-    "--subset",
-    type=_Finite(0.0, 1.0, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Fraction of the training and of the validation split.",
-)
-rate_option = click.option(
-    "--learning-rate",
-    type=_Finite(min=0.0),
-    default=1e-3,
-    show_default=True,
-    help="Adam's.",
-)
-output_options = _options(out_option, format_option, fail_option, debug_option)
-look_options = _options(
-    model_options, precision_option, data_options, subset_option, rate_option, output_options
-)
+def _asked(options: dict[str, Any]) -> Options:
+    return Options(rules=_taken(options), **options)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -153,12 +59,12 @@ def cli() -> None:
 @cli.command()
 @look_options
 @click.option(
-    "--budget", type=_Finite(min=1.0), default=180.0, show_default=True,
+    "--budget", type=Finite(min=1.0), default=180.0, show_default=True,
     help="Seconds to train at the most.",
 )  # fmt: skip
 @click.option(
     "--max-steps",
-    type=_POSITIVE,
+    type=POSITIVE,
     default=400,
     show_default=True,
     help="Training steps at the most.",
@@ -171,19 +77,19 @@ def overfit(**options: Any) -> int:
     """Can the model memorise a few samples? The first thing to ask."""
     from saldiag.app import diagnose
 
-    return diagnose.overfit(Options(**options))
+    return diagnose.overfit(_asked(options))
 
 
 @cli.command()
 @look_options
 @click.option(
-    "--steps", type=_POSITIVE, default=5, show_default=True, help="Training steps to measure."
+    "--steps", type=POSITIVE, default=5, show_default=True, help="Training steps to measure."
 )
 def gradients(**options: Any) -> int:
     """Where does the gradient go, and does it move the weights?"""
     from saldiag.app import diagnose
 
-    return diagnose.gradients(Options(**options))
+    return diagnose.gradients(_asked(options))
 
 
 @cli.command()
@@ -192,7 +98,7 @@ def dtypes(**options: Any) -> int:
     """Which dtypes does a forward pass really use? Found by tracing."""
     from saldiag.app import diagnose
 
-    return diagnose.dtypes(Options(**options))
+    return diagnose.dtypes(_asked(options))
 
 
 @cli.command()
@@ -201,19 +107,26 @@ def trainable(**options: Any) -> int:
     """Which variables are declared trainable, and which really train?"""
     from saldiag.app import diagnose
 
-    return diagnose.trainable(Options(**options))
+    return diagnose.trainable(_asked(options))
 
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--rules", "again", is_flag=True,
+    help="Let the rules judge anew, as --select, --ignore and the settings now say.",
+)  # fmt: skip
+@rule_options
 @format_option
 @fail_option
 @debug_option
-def report(run: Path, output_format: str, fail_on: Any) -> int:
+def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: Any) -> int:
     """Draw the report of RUN again; needs no TensorFlow."""
     from saldiag.app.report import report_again
 
-    return report_again(run, output_format, fail_on)
+    if any(rules.values()) and not again:
+        raise click.UsageError("--select, --ignore and --config need --rules")
+    return report_again(run, output_format, fail_on, _choice(rules) if again else None)
 
 
 @cli.command()
@@ -228,6 +141,18 @@ def explain(rule: str, output_format: str) -> int:
 
 
 @cli.command()
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@rule_options
+@format_option
+@debug_option
+def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
+    """List the rules; WORDs narrow it (sd2, gradients, softmax, error)."""
+    from saldiag.app.rules import list_rules
+
+    return list_rules(words, output_format, _choice(rules))
+
+
+@cli.command()
 @model_options
 @recipe_precision_option
 @click.option(
@@ -237,38 +162,36 @@ def explain(rule: str, output_format: str) -> int:
     help="Folder or zip in MSRA10K's layout; the default is the built-in sample.",
 )
 @click.option(
-    "--subset", type=_Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
+    "--subset", type=Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
     help="Fraction of the training and of the validation split.",
 )  # fmt: skip
-@click.option("--epochs", type=_POSITIVE, default=50, show_default=True, help="Epochs at the most.")
+@click.option("--epochs", type=POSITIVE, default=50, show_default=True, help="Epochs at the most.")
+@click.option("--image-size", type=POSITIVE, default=224, show_default=True, help="Side in pixels.")
 @click.option(
-    "--image-size", type=_POSITIVE, default=224, show_default=True, help="Side in pixels."
+    "--batch-size", type=POSITIVE, default=32, show_default=True, help="Samples in a batch."
 )
 @click.option(
-    "--batch-size", type=_POSITIVE, default=32, show_default=True, help="Samples in a batch."
-)
-@click.option(
-    "--base-learning-rate", type=_Finite(0.0, min_open=True), default=1e-4, show_default=True,
+    "--base-learning-rate", type=Finite(0.0, min_open=True), default=1e-4, show_default=True,
     help="Lower end of the cycle.",
 )  # fmt: skip
 @click.option(
-    "--max-learning-rate", type=_Finite(0.0, min_open=True), default=1e-3, show_default=True,
+    "--max-learning-rate", type=Finite(0.0, min_open=True), default=1e-3, show_default=True,
     help="Upper end of the cycle.",
 )  # fmt: skip
 @click.option(
-    "--step-size", type=_POSITIVE, default=2000, show_default=True, help="Steps in half a cycle."
+    "--step-size", type=POSITIVE, default=2000, show_default=True, help="Steps in half a cycle."
 )
 @click.option(
     "--learning-rate",
-    type=_Finite(0.0, min_open=True),
+    type=Finite(0.0, min_open=True),
     help="A constant rate instead of the cycle.",
 )
 @click.option(
-    "--patience", type=_POSITIVE, default=10, show_default=True,
+    "--patience", type=POSITIVE, default=10, show_default=True,
     help="Epochs without a lower val_loss before the training stops.",
 )  # fmt: skip
 @click.option(
-    "--beta2", type=_Finite(0.0, min_open=True), default=0.3, show_default=True,
+    "--beta2", type=Finite(0.0, min_open=True), default=0.3, show_default=True,
     help="Squared beta of the F-beta metrics.",
 )  # fmt: skip
 @click.option(
@@ -276,6 +199,7 @@ def explain(rule: str, output_format: str) -> int:
     help="How often to measure gradients.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the training in --out.")
+@rule_options
 @output_options
 def train(**options: Any) -> int:
     """Train by the recipe of the case, with probes on."""
@@ -284,9 +208,10 @@ def train(**options: Any) -> int:
     names = {field.name for field in dataclasses.fields(training.TrainOptions)}
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to go on with")
+    choice = _taken(options)
     given = {name: value for name, value in options.items() if name in names}
     numbers = {name: value for name, value in options.items() if name not in names}
-    return training.train(training.TrainOptions(**given), numbers)
+    return training.train(training.TrainOptions(**given, rules=choice), numbers)
 
 
 @cli.group()
@@ -323,7 +248,7 @@ def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:
 
 @data.command("sample")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--count", type=_POSITIVE, default=120, show_default=True, help="Pairs to draw.")
+@click.option("--count", type=POSITIVE, default=120, show_default=True, help="Pairs to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Other pictures.")
 @debug_option
 def data_sample(directory: Path, count: int, seed: int) -> int:

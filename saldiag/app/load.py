@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saldiag.app.options import Options, memorised_items, sizes
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Origin, Source
+
+if TYPE_CHECKING:
+    from saldiag.quicksal.storage import Item
 
 BUILT_IN = ("quicksal", "quicksal-as-reported")
 
@@ -41,16 +44,20 @@ def parse_model(spec: str) -> ModelName:
 
 
 @dataclass(frozen=True)
-class Data:
-    """The items a command works on, and their batches as numpy arrays."""
+class Batches:
+    """Batches (x, y) to look at, and the names of their samples where those are wanted."""
 
-    name: str
     batches: tuple[tuple[Any, Any], ...]
-    validation: tuple[tuple[Any, Any], ...]
-    names: tuple[str, ...]
-    subset_items: int
-    image_size: int
-    batch_size: int
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Data(Batches):
+    """The items to memorise, and what they were taken from; a batch of others to validate with."""
+
+    validation: tuple[tuple[Any, Any], ...] = ()
+    subset_items: int = 0
+    image_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,25 +84,32 @@ def load_data(options: Options) -> Data:
     chosen = subset(splits.train, options.subset, at_least=batch_size, seed=options.seed)
     held_out = subset(splits.val, options.subset, at_least=batch_size, seed=options.seed)
     memorised = chosen[: memorised_items(options, batch_size, len(chosen))]
+    shown = read_items(memorised, image_size, batch_size)
     return Data(
-        name=dataset.name,
-        batches=_batches(memorised, image_size, batch_size),
-        validation=_batches(held_out[:batch_size], image_size, batch_size),
-        names=tuple(item.stem for item in memorised),
+        shown.batches,
+        shown.names,
+        validation=read_items(held_out[:batch_size], image_size, batch_size).batches,
         subset_items=len(chosen),
         image_size=image_size,
-        batch_size=batch_size,
     )
 
 
-def _batches(items: Sequence[Any], image_size: int, batch_size: int) -> tuple[tuple[Any, Any], ...]:
+def read_items(items: Sequence[Item], image_size: int, batch_size: int) -> Batches:
+    """Read items, in order, as numpy arrays.
+
+    Raises:
+        DataError: an item is missing or damaged.
+    """
     from saldiag.quicksal.pipeline import load_arrays
 
     if not items:
-        return ()
+        return Batches(())
     images, masks = load_arrays(items, image_size)
     starts = range(0, len(items), batch_size)
-    return tuple((images[i : i + batch_size], masks[i : i + batch_size]) for i in starts)
+    return Batches(
+        tuple((images[i : i + batch_size], masks[i : i + batch_size]) for i in starts),
+        tuple(item.stem for item in items),
+    )
 
 
 def set_policy(options: Options) -> None:

@@ -6,10 +6,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from saldiag.app.settings import RuleChoice
 from saldiag.core.finding import Severity
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -60,10 +61,12 @@ class Options:
     budget: float = 180.0
     max_steps: int = 400
     items: int | None = None
+    rules: RuleChoice = field(default_factory=RuleChoice)
 
     def config(self) -> dict[str, Any]:
-        """The options as ``run.json`` records them."""
-        return {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
+        """The options as ``run.json`` records them; what holds of the rules is the session's."""
+        values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
+        return {key: value for key, value in values.items() if key != "rules"}
 
 
 def prepare_environment() -> None:

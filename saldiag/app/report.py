@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from saldiag.app.settings import RuleChoice, rule_settings, with_rules
+from saldiag.core.config import RuleSettings
 from saldiag.core.finding import Severity
+from saldiag.core.measurement import OverfitHistory
+from saldiag.core.run import Run
 
 
-def report_again(path: Path, output_format: str, fail_on: Severity) -> int:
+def report_again(
+    path: Path, output_format: str, fail_on: Severity, rules: RuleChoice | None = None
+) -> int:
     """``saldiag report RUN``: draw a run again from what it measured and judged.
+
+    With ``rules`` the rules judge anew, by these settings, and ``diagnosis.json`` is replaced.
 
     Raises:
         RunError: there is no run there, or it cannot be read or written.
+        ConfigError: the settings are not valid.
     """
     from saldiag_reports.data import ReportData
     from saldiag_reports.json_report import render_json
     from saldiag_reports.reporter import write_reports
     from saldiag_reports.text import print_text
 
+    if rules is not None:
+        judge_again(Run.open(path), rule_settings(rules))
     data = ReportData.of_run(path)
     write_reports(data, path)
     if output_format == "json":
@@ -26,6 +38,31 @@ def report_again(path: Path, output_format: str, fail_on: Severity) -> int:
     else:
         print_text(data, path)
     return 1 if data.diagnosis.failed(fail_on) else 0
+
+
+def judge_again(run: Run, settings: RuleSettings) -> None:
+    """Judge what a run measured by these settings, and write what comes of it.
+
+    The verdict stays; a run that was killed before it had one gets it from its overfit test.
+
+    Raises:
+        RunError: a file of the run cannot be read or written.
+    """
+    from saldiag.rules.engine import diagnose
+    from saldiag.rules.verdict import verdict_of
+
+    measured, info = run.read_measurements(), run.read_info()
+    before = run.read_diagnosis() if run.diagnosis_path.exists() else None
+    diagnosis = diagnose(
+        measured,
+        verdict=before.verdict if before else verdict_of(measured.get(OverfitHistory))[0],
+        select=settings.select,
+        ignore=settings.ignore,
+        limits=settings.thresholds,
+        timings=before.timings if before else None,
+    )
+    run.write_diagnosis(diagnosis)
+    run.write_info(replace(info, config=with_rules(info.config, settings)))
 
 
 def explain_rule(rule: str, output_format: str) -> int:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from saldiag import __version__
 from saldiag.app.options import invocation
+from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Severity
@@ -40,7 +41,9 @@ class Session:
         output_format: str = "text",
         fail_on: Severity = "error",
         resume: bool = False,
+        rules: RuleChoice | None = None,
     ) -> None:
+        self.settings = rule_settings(rules or RuleChoice())
         self.output_format = output_format
         self.fail_on: Severity = fail_on
         self.console = Console(stderr=True)
@@ -51,7 +54,7 @@ class Session:
             command=invocation(command),
             versions=versions(),
             seed=seed,
-            config=config,
+            config=with_rules(config, self.settings),
             started=utc_now(),
         )
         self._began = time.monotonic()
@@ -118,7 +121,14 @@ class Session:
         from saldiag.rules.engine import diagnose
 
         timings = {**self.timings, "total": round(time.monotonic() - self._began, 3)}
-        return diagnose(self.measured, verdict=verdict, timings=timings)
+        return diagnose(
+            self.measured,
+            verdict=verdict,
+            select=self.settings.select,
+            ignore=self.settings.ignore,
+            limits=self.settings.thresholds,
+            timings=timings,
+        )
 
     def interrupted(self) -> int:
         """Write the run as far as it came; returns the exit code."""

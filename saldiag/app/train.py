@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saldiag.app.follow import follow_batch
-from saldiag.app.load import build_subject
+from saldiag.app.examination import PICTURES, Examination
+from saldiag.app.load import Batches, build_subject, read_items
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
+from saldiag.app.settings import RuleChoice
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.finding import Severity
+from saldiag.core.measurement import GradientHistory
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
@@ -32,6 +34,7 @@ class TrainOptions:
     resume: bool = False
     output_format: str = "text"
     fail_on: Severity = "error"
+    rules: RuleChoice = field(default_factory=RuleChoice)
 
 
 def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
@@ -52,6 +55,7 @@ def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
         output_format=options.output_format,
         fail_on=options.fail_on,
         resume=options.resume,
+        rules=options.rules,
     )
     return conduct(session, lambda: _train(session, options, recipe))
 
@@ -61,21 +65,26 @@ def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     from saldiag.quicksal.training import training_data
 
     with session.phase("reading data"):
-        data = training_data(*_items(options, recipe), recipe)
+        training, validation = _items(options, recipe)
+        data = training_data(training, validation, recipe)
+    looks: list[Examination] = []
+
+    def model() -> Any:
+        looks.append(_examined(session, options, recipe, data.first_batch()))
+        return looks[0].model
+
     outcome = run_training(
-        lambda: _model(session, options, recipe, data.first_batch()),
-        data,
-        recipe,
-        session.run,
-        probes=options.probes,
-        resume=options.resume,
-        console=session.console,
-    )
+        model, data, recipe, session.run,
+        probes=options.probes, resume=options.resume, console=session.console,
+    )  # fmt: skip
     session.measured = session.run.read_measurements().with_(*session.measured)
     session.add(outcome.history)
     session.note(outcome.message)
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
+    looks[0].trainable(session.measured.get(GradientHistory))
+    shown = read_items(validation[:PICTURES], recipe.image_size, recipe.batch_size)
+    Examination(session, looks[0].subject, shown).pictures()
     return "does_not_learn" if outcome.stopped == "non-finite" else "not_tested"
 
 
@@ -88,13 +97,15 @@ def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Seque
     return training, subset(splits.val, options.subset, at_least=size, seed=seed)
 
 
-def _model(session: Session, options: TrainOptions, recipe: Recipe, batch: Any) -> Any:
-    """Build the model, and look at it before the first step."""
+def _examined(session: Session, options: TrainOptions, recipe: Recipe, batch: Any) -> Examination:
+    """Build the model, and look at it and at a batch before the first step."""
     named = Options(
         model=options.model, weights=options.weights, loss=recipe.loss, seed=recipe.seed
     )
     with session.phase("building the model"):
         subject = build_subject(named, recipe.image_size, recipe.schedule())
     session.notes(subject.notes)
-    follow_batch(session, subject, batch)
-    return subject.model
+    examination = Examination(session, subject, Batches((batch,)))
+    examination.survey()
+    examination.look_at_data()
+    return examination

@@ -23,5 +23,9 @@ class WeightsError(SaldiagError):
     """A weights file is missing, damaged or belongs to another model."""
 
 
+class ConfigError(SaldiagError):
+    """A settings file cannot be read, or holds what is no setting."""
+
+
 class ModelError(SaldiagError):
     """A model cannot be found, built or called."""

@@ -80,6 +80,11 @@ class Run:
         return cls(path)
 
     @property
+    def diagnosis_path(self) -> Path:
+        """Where the diagnosis is, once there is one."""
+        return self.path / "diagnosis.json"
+
+    @property
     def measurements_path(self) -> Path:
         """Where measurements lie."""
         return self.path / "measurements"
@@ -140,11 +145,11 @@ class Run:
 
     def write_diagnosis(self, diagnosis: Diagnosis) -> None:
         """Write ``diagnosis.json``."""
-        self._write(self.path / "diagnosis.json", diagnosis)
+        self._write(self.diagnosis_path, diagnosis)
 
     def read_diagnosis(self) -> Diagnosis:
         """Read ``diagnosis.json``."""
-        diagnosis = self._read(self.path / "diagnosis.json", Diagnosis)
+        diagnosis = self._read(self.diagnosis_path, Diagnosis)
         assert isinstance(diagnosis, Diagnosis)
         return diagnosis
 

@@ -35,6 +35,7 @@ from saldiag.quicksal.training import (
     dtype_policy,
     epoch_seed,
 )
+from saldiag.rules.text import counted
 
 Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]
 
@@ -197,15 +198,18 @@ class _Training:
         done = len(self.progress.logs)
         if done < self.recipe.epochs:
             return "early stopping", (
-                f"stopped after {done} epochs: none of the last {self.recipe.patience} had a"
-                " lower val_loss"
+                f"stopped after {counted(done, 'epoch')}:"
+                f" none of the last {self.recipe.patience} had a lower val_loss"
             )
-        return "epochs", f"trained {done} epochs"
+        return "epochs", f"trained {counted(done, 'epoch')}"
 
     def _ended_by(self, error: BaseException) -> tuple[Stopped, str]:
         done = len(self.progress.logs)
         if isinstance(error, KeyboardInterrupt):
-            return "interrupted", f"interrupted after {done} whole epochs: --resume goes on"
+            return (
+                "interrupted",
+                f"interrupted after {counted(done, 'whole epoch')}: --resume goes on",
+            )
         if isinstance(error, _NonFiniteLossError):
             loss, step = error.args
             return "non-finite", (

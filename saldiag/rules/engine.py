@@ -9,9 +9,9 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import SEVERITIES, Finding, Skipped
 from saldiag.core.measurement import Measurements, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.core.suggest import suggestion
 from saldiag.rules.causes import explained, explains_how_many
 from saldiag.rules.registry import all_rules, chosen_rules, rule_by_name
-from saldiag.rules.suggest import suggestion
 
 Limits = Mapping[str, Mapping[str, float]]
 
@@ -38,10 +38,12 @@ def diagnose(
     Raises:
         SaldiagError: ``select``, ``ignore`` or ``limits`` names what does not exist.
     """
-    rules = _chosen(select, ignore)
-    outcomes = [_run(rule, measured, own) for rule, own in _with_limits(rules, limits or {})]
+    limited = rules_with_limits(select, ignore, limits)
+    outcomes = [_run(rule, measured, own) for rule, own in limited]
     findings = [finding for found, _ in outcomes for finding in found]
-    findings = _ranked(explained(findings, _explains(rules), measured.get(Wiring)))
+    findings = _ranked(
+        explained(findings, _explains(rule for rule, _ in limited), measured.get(Wiring))
+    )
     return Diagnosis(
         subject=_subject(measured.get(Wiring)),
         verdict=verdict,
@@ -58,16 +60,23 @@ def _chosen(select: Sequence[str] | None, ignore: Sequence[str]) -> list[type[Ru
     return [rule for rule in all_rules() if rule in wanted and rule not in unwanted]
 
 
-def _with_limits(
-    rules: Iterable[type[Rule]], limits: Limits
+def rules_with_limits(
+    select: Sequence[str] | None = None, ignore: Sequence[str] = (), limits: Limits | None = None
 ) -> list[tuple[type[Rule], Thresholds]]:
-    changed = {rule_by_name(name): values for name, values in limits.items()}
+    """The rules that are chosen, by code, each with the thresholds that hold for it.
+
+    Raises:
+        SaldiagError: ``select``, ``ignore`` or ``limits`` names what does not exist.
+    """
+    changed = {rule_by_name(name): values for name, values in (limits or {}).items()}
     for rule, values in changed.items():
         unknown = sorted(set(values) - set(rule.thresholds))
         if unknown:
             hint = suggestion(unknown[0], list(rule.thresholds))
             raise SaldiagError(f"{rule.code} has no threshold {unknown[0]!r}: {hint}")
-    return [(rule, {**rule.thresholds, **changed.get(rule, {})}) for rule in rules]
+    return [
+        (rule, {**rule.thresholds, **changed.get(rule, {})}) for rule in _chosen(select, ignore)
+    ]
 
 
 def _run(

@@ -12,7 +12,7 @@ from types import ModuleType
 import saldiag.rules
 from saldiag.core.errors import SaldiagError
 from saldiag.core.rule import Rule
-from saldiag.rules.suggest import suggestion
+from saldiag.core.suggest import suggestion
 
 _MODULE = re.compile(r"sd\d{3}_\w+")
 

@@ -1,0 +1,131 @@
+"""What commands do with one subject: follow a batch, look at data and loss, compare flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saldiag.app.load import Batches, Subject
+from saldiag.app.session import Session
+from saldiag.core.errors import SaldiagError
+from saldiag.core.measurement import (
+    Activations,
+    DataFacts,
+    DtypeTrace,
+    GradientFlow,
+    GradientHistory,
+    LossCheck,
+    Predictions,
+    TrainableStatus,
+    Wiring,
+)
+
+if TYPE_CHECKING:
+    from saldiag.experiments.modes import ModeErrors
+
+PICTURES = 4
+"""Predictions shown in the report."""
+
+
+@dataclass
+class Examination:
+    """A session, and the subject and data that it is about; ``data`` has at least one batch."""
+
+    session: Session
+    subject: Subject
+    data: Batches
+
+    @property
+    def model(self) -> Any:
+        """The compiled model."""
+        return self.subject.model
+
+    def survey(self, *, flow: bool = True, activations: bool = True) -> None:
+        """One trace of one batch in training mode: wiring, dtypes; gradient flow, activations.
+
+        Raises:
+            SaldiagError: the model cannot be called on the first batch.
+        """
+        from saldiag_probes.calls import CannotMeasure
+        from saldiag_probes.survey import survey
+
+        with self.session.phase("following one batch through the model"):
+            try:
+                seen = survey(
+                    self.model,
+                    self.data.batches[0],
+                    flow=flow,
+                    activations=activations,
+                    sources=self.subject.sources,
+                    origins=self.subject.origins,
+                )
+            except CannotMeasure as error:
+                raise SaldiagError(error.reason) from error
+        self.session.add(seen.wiring, seen.flow, seen.dtypes, seen.activations)
+        for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
+            if kind.key in seen.missing:
+                self.session.missing(kind, seen.missing[kind.key])
+
+    @cached_property
+    def errors(self) -> ModeErrors:
+        """Predictions and losses of the batches, in either mode."""
+        from saldiag.experiments.modes import ModeErrors
+
+        return ModeErrors(self.model, self.data.batches)
+
+    def look_at_data(self) -> None:
+        """Facts of inputs, targets and predictions; baselines; the loss recomputed."""
+        with self.session.phase("looking at data and loss"):
+            self.session.attempt(DataFacts, self._data_facts)
+            self.session.attempt(LossCheck, self._loss_check)
+
+    def _data_facts(self) -> DataFacts:
+        from saldiag.quicksal.pipeline import INPUT_RANGE
+        from saldiag_probes.data import measure_data
+
+        predictions = iter(self.errors.predict(training=False))
+        batches = self.data.batches
+        return measure_data(
+            self.model,
+            batches,
+            predictions=lambda _: next(predictions),
+            expected_range=INPUT_RANGE,
+            max_batches=len(batches),
+        )
+
+    def _loss_check(self) -> LossCheck:
+        return self.errors.loss_check()
+
+    def trainable(self, history: GradientHistory | None) -> None:
+        """Declared and real trainability, from training steps if there were any."""
+        from saldiag_probes.trainable import measure_trainable
+
+        with self.session.phase("comparing flags with facts"):
+            self.session.attempt(
+                TrainableStatus,
+                lambda: measure_trainable(self.model, self.data.batches[0], history),
+            )
+
+    def pictures(self) -> None:
+        """The first few samples, with what the model says of them in inference mode."""
+        self.session.attempt(Predictions, self._pictures)
+
+    def _pictures(self) -> Predictions:
+        images, masks = (np.asarray(part[:PICTURES]) for part in self.data.batches[0])
+        predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
+        return Predictions(
+            names=self.data.names[:PICTURES],
+            images=(images + 1.0) / 2.0,
+            targets=masks,
+            predictions=predicted[:PICTURES],
+        )
+
+    def collect(self, watch: Any) -> GradientHistory | None:
+        """Take over what the training hook measured."""
+        if watch.failed:
+            self.session.missing(GradientHistory, watch.failed)
+        self.session.add(*watch.measurements())
+        return self.session.measured.get(GradientHistory)

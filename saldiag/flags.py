@@ -1,0 +1,155 @@
+"""Options that several commands share. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from saldiag.app.options import FORMATS, PRECISIONS
+from saldiag.core.finding import SEVERITIES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _debug(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["SALDIAG_DEBUG"] = "1"
+
+
+def options_of(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, shown in that order."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+class Finite(click.FloatRange):
+    """A number in a range; nan and infinity are in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a usage error."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+POSITIVE = click.IntRange(min=1)
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks of errors."
+)
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run directory; the default is saldiag-runs/TIME-COMMAND-N.",
+)
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
+fail_option = click.option(
+    "--fail-on",
+    type=click.Choice(SEVERITIES),
+    default="error",
+    show_default=True,
+    help="Exit with 1 if a finding is at least this grave.",
+)
+model_options = options_of(
+    click.option(
+        "--model",
+        default="quicksal",
+        show_default=True,
+        metavar="NAME",
+        help="quicksal, or quicksal-as-reported[:FAULT,FAULT].",
+    ),
+    click.option(
+        "--weights",
+        default="auto",
+        show_default=True,
+        metavar="WHICH",
+        help="Encoder weights: auto, imagenet, random, or a .weights.h5, .keras or .npz file.",
+    ),
+    click.option(
+        "--loss", default="mae", show_default=True, metavar="NAME", help="mae, scaled-mae, bce, …"
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seeds split, weights, order."
+    ),
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Dtype policy.",
+)
+recipe_precision_option = click.option(
+    "--precision",
+    type=click.Choice(("auto", *PRECISIONS)),
+    default="auto",
+    show_default=True,
+    help="Dtype policy; auto is mixed_float16 on a GPU, float32 on a CPU.",
+)
+data_options = options_of(
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Folder or zip in MSRA10K's layout; the default is the built-in sample.",
+    ),
+    click.option(
+        "--image-size", type=POSITIVE, help="Side in pixels, divisible by 32; by hardware."
+    ),
+    click.option("--batch-size", type=POSITIVE, help="Samples in a batch; by hardware."),
+)
+subset_option = click.option(
+    "--subset",
+    type=Finite(0.0, 1.0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Fraction of the training and of the validation split.",
+)
+rate_option = click.option(
+    "--learning-rate",
+    type=Finite(min=0.0),
+    default=1e-3,
+    show_default=True,
+    help="Adam's.",
+)
+rule_options = options_of(
+    click.option(
+        "--select", multiple=True, metavar="RULES",
+        help="Rules that judge, by code, start of a code or name; separated by commas.",
+    ),
+    click.option(
+        "--ignore", multiple=True, metavar="RULES", help="Rules that do not; likewise."
+    ),
+    click.option(
+        "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        help="Settings; the default is the nearest saldiag.toml or pyproject.toml.",
+    ),
+)  # fmt: skip
+output_options = options_of(out_option, format_option, fail_option, debug_option)
+look_options = options_of(
+    model_options,
+    precision_option,
+    data_options,
+    subset_option,
+    rate_option,
+    rule_options,
+    output_options,
+)
