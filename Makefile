@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint fast slow install clean
+.PHONY: demo test check lint fast slow matrix install clean
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -41,3 +41,6 @@ test: lint
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+
+matrix: install
+	cd tests && ../$(BIN)/python -m matrix --jobs 2

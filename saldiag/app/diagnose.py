@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,30 +11,19 @@ from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.measurement import (
-    Baselines,
-    DataFacts,
-    GradientFlow,
     GradientHistory,
     OverfitHistory,
-    Wiring,
 )
-from saldiag.core.schedule import every, logarithmic
+from saldiag.core.schedule import every
 
 
 @dataclass
 class Asked(Examination):
     """An examination of the items to memorise, and what was asked for."""
 
+    session: Session
     data: Data
     options: Options
-
-
-def no_gradient_at_all(session: Session) -> bool:
-    """Whether no trainable variable gets a gradient, but for rounding: no step changes anything."""
-    from saldiag.rules.cut import no_gradient
-
-    flow = session.measured.get(GradientFlow)
-    return flow is not None and no_gradient(flow, session.measured.get(Wiring))
 
 
 def overfit(options: Options) -> int:
@@ -134,37 +122,17 @@ def _overfit(examination: Asked) -> Verdict:
 def _memorise(examination: Asked) -> OverfitHistory:
     """Run the overfit test with the training hook on, showing loss and time left."""
     from saldiag.app.progress import overfit_progress
-    from saldiag.experiments.overfit import OverfitPlan, OverfitTest
-    from saldiag_probes.watch import Watch
 
-    session, data, options = examination.session, examination.data, examination.options
-    facts = session.measured.get(DataFacts)
-    watch = Watch(schedule=every(1), histograms=logarithmic(2))
-    with (
-        session.phase("memorising", own_display=True),
-        overfit_progress(session.console, options) as progress,
-    ):
-        plan = OverfitPlan(
-            baselines=(facts.baselines if facts else None) or NO_BASELINES,
+    session, options, data = examination.session, examination.options, examination.data
+    with overfit_progress(session.console, options.budget) as progress:
+        history = examination.memorise(
             budget_seconds=options.budget,
             max_steps=options.max_steps,
             subset_items=data.subset_items,
             image_size=data.image_size,
-            no_gradient=no_gradient_at_all(session),
             validation=data.validation,
-            callbacks=(watch,),
             progress=progress,
         )
-        history = OverfitTest(examination.errors, plan).run()
-    session.add(history)
-    if len(history.loss):
-        examination.collect(watch)
-    else:
-        session.missing(GradientHistory, "no step was taken: nothing trainable gets a gradient")
     if history.stopped != "interrupted":
         examination.pictures()
     return history
-
-
-NO_BASELINES = Baselines("loss", math.nan, math.nan, math.nan, "none")
-"""Stands in where the loss cannot be evaluated on plain predictions."""

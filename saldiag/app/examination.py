@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saldiag.app.collector import Collector
 from saldiag.app.load import Batches, Subject
-from saldiag.app.session import Session
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
     Activations,
+    Baselines,
     DataFacts,
     DtypeTrace,
     GradientFlow,
     GradientHistory,
     LossCheck,
+    OverfitHistory,
     Predictions,
     TrainableStatus,
     Wiring,
 )
+from saldiag.core.schedule import every, logarithmic
 
 if TYPE_CHECKING:
     from saldiag.experiments.modes import ModeErrors
+
+NO_BASELINES = Baselines("loss", math.nan, math.nan, math.nan, "none")
+"""Stands in where the loss cannot be evaluated on plain predictions."""
 
 PICTURES = 4
 """Predictions shown in the report."""
@@ -34,7 +41,7 @@ PICTURES = 4
 class Examination:
     """A session, and the subject and data that it is about; ``data`` has at least one batch."""
 
-    session: Session
+    session: Collector
     subject: Subject
     data: Batches
 
@@ -83,7 +90,6 @@ class Examination:
             self.session.attempt(LossCheck, self._loss_check)
 
     def _data_facts(self) -> DataFacts:
-        from saldiag.quicksal.pipeline import INPUT_RANGE
         from saldiag_probes.data import measure_data
 
         predictions = iter(self.errors.predict(training=False))
@@ -92,7 +98,7 @@ class Examination:
             self.model,
             batches,
             predictions=lambda _: next(predictions),
-            expected_range=INPUT_RANGE,
+            expected_range=self.subject.expected_range,
             max_batches=len(batches),
         )
 
@@ -108,6 +114,41 @@ class Examination:
                 TrainableStatus,
                 lambda: measure_trainable(self.model, self.data.batches[0], history),
             )
+
+    def memorise(self, **plan: Any) -> OverfitHistory:
+        """Run the overfit test on the batches, with the training hook on.
+
+        ``plan`` are fields of ``OverfitPlan``; what was measured before fills in the rest.
+        """
+        from saldiag.experiments.overfit import OverfitPlan, OverfitTest
+        from saldiag_probes.watch import Watch
+
+        facts = self.session.measured.get(DataFacts)
+        watch = Watch(schedule=every(1), histograms=logarithmic(2))
+        with self.session.phase("memorising", own_display=True):
+            planned = OverfitPlan(
+                baselines=(facts.baselines if facts else None) or NO_BASELINES,
+                no_gradient=self._no_gradient_at_all(),
+                callbacks=(watch,),
+                **plan,
+            )
+            history = OverfitTest(self.errors, planned).run()
+        self.session.add(history)
+        if len(history.loss):
+            self.collect(watch)
+        else:
+            self.session.missing(
+                GradientHistory, "no step was taken: nothing trainable gets a gradient"
+            )
+        return history
+
+    def _no_gradient_at_all(self) -> bool:
+        """Whether no trainable variable gets a gradient, but for rounding."""
+        from saldiag.rules.cut import no_gradient
+
+        measured = self.session.measured
+        flow = measured.get(GradientFlow)
+        return flow is not None and no_gradient(flow, measured.get(Wiring))
 
     def pictures(self) -> None:
         """The first few samples, with what the model says of them in inference mode."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.options import Options, memorised_items, sizes
@@ -62,12 +62,17 @@ class Data(Batches):
 
 @dataclass(frozen=True)
 class Subject:
-    """A compiled model with what is known of it."""
+    """A compiled model with what is known of it.
+
+    ``sources`` by ``id(layer)``; ``expected_range`` is what a pretrained encoder expects of its
+    input; ``notes`` are lines for the user.
+    """
 
     model: Any
-    sources: dict[int, Source]
-    origins: tuple[Origin, ...]
-    notes: tuple[str, ...]
+    sources: dict[int, Source] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
+    notes: tuple[str, ...] = ()
+    expected_range: tuple[float, float] | None = None
 
 
 def load_data(options: Options) -> Data:
@@ -161,6 +166,7 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
         SaldiagError: see ``build_model``; or no such loss.
     """
     from saldiag.quicksal.model import origins
+    from saldiag.quicksal.pipeline import INPUT_RANGE
     from saldiag.quicksal.training import compile_model
     from saldiag.subject.sources import recording_sources
 
@@ -173,4 +179,4 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
                 " try a smaller --image-size"
             ) from error
     compile_model(model, loss=options.loss, learning_rate=learning_rate)
-    return Subject(model, lines.by_id(), origins(model), notes)
+    return Subject(model, lines.by_id(), origins(model), notes, INPUT_RANGE)

@@ -8,26 +8,27 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from saldiag.app.options import Options
-
 
 @contextmanager
 def overfit_progress(
-    console: Console, options: Options
+    console: Console, budget: float
 ) -> Iterator[Callable[[int, float, float], None]]:
-    """Show step, loss and time left of the overfit test; yields the function to call."""
+    """Show step, loss and time left of the overfit test; yields the function to call.
+
+    ``budget`` is in seconds.
+    """
     columns = (
         TextColumn("memorising"),
         BarColumn(bar_width=24),
         TextColumn("step {task.fields[step]}  loss {task.fields[loss]}  {task.fields[left]} left"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=options.budget, step=0, loss="-", left="")
+        task = bar.add_task("", total=budget, step=0, loss="-", left="")
 
         def update(step: int, loss: float, seconds_left: float) -> None:
             bar.update(
                 task,
-                completed=options.budget - max(seconds_left, 0.0),
+                completed=budget - max(seconds_left, 0.0),
                 step=step,
                 loss=f"{loss:.4g}",
                 left=clock(seconds_left),

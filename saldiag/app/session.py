@@ -14,12 +14,13 @@ from typing import Any
 from rich.console import Console
 
 from saldiag import __version__
+from saldiag.app.collector import Collector
 from saldiag.app.options import invocation
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Severity
-from saldiag.core.measurement import Measurement, Measurements
+from saldiag.core.measurement import Measurement
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 
 FINISHED, FOUND, FAILED = 0, 1, 2
@@ -28,7 +29,7 @@ FINISHED, FOUND, FAILED = 0, 1, 2
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorboard")
 
 
-class Session:
+class Session(Collector):
     """Collects what a command measures and writes it as it comes."""
 
     def __init__(
@@ -43,13 +44,12 @@ class Session:
         resume: bool = False,
         rules: RuleChoice | None = None,
     ) -> None:
+        super().__init__()
         self.settings = rule_settings(rules or RuleChoice())
         self.output_format = output_format
         self.fail_on: Severity = fail_on
         self.console = Console(stderr=True)
         self.run = Run.create(command, out, resume=resume)
-        self.measured = Measurements()
-        self.timings: dict[str, float] = {}
         self.info = RunInfo(
             command=invocation(command),
             versions=versions(),
@@ -78,33 +78,18 @@ class Session:
     @contextmanager
     def phase(self, name: str, *, own_display: bool = False) -> Iterator[None]:
         """Time a phase and show its name while it lasts (unless it has a display of its own)."""
-        begun = time.monotonic()
-        try:
-            with nullcontext() if own_display else self.console.status(f"{name} …"):
-                yield
-        finally:
-            self.timings[name] = round(time.monotonic() - begun, 3)
+        with (
+            super().phase(name),
+            nullcontext() if own_display else self.console.status(f"{name} …"),
+        ):
+            yield
 
     def add(self, *measurements: Measurement | None) -> None:
         """Keep measurements and write them to the run at once."""
+        super().add(*measurements)
         for measurement in measurements:
             if measurement is not None:
-                self.measured = self.measured.with_(measurement)
                 self.run.write_measurement(measurement)
-
-    def missing(self, kind: type[Measurement], reason: str) -> None:
-        """Note why a measurement is not there."""
-        if self.measured.get(kind) is None:
-            self.measured = self.measured.without(kind, reason)
-
-    def attempt(self, kind: type[Measurement], measure: Callable[[], Measurement | None]) -> None:
-        """Measure; a probe that fails leaves its reason and never ends the command."""
-        try:
-            self.add(measure())
-        except SaldiagError:
-            raise
-        except Exception as error:  # a broken probe must not cost the diagnosis
-            self.missing(kind, one_line(error))
 
     def finish(self, verdict: Verdict) -> int:
         """Judge, write, render and print; returns the exit code."""
@@ -142,12 +127,6 @@ class Session:
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
         return FAILED
-
-
-def one_line(error: BaseException) -> str:
-    """An error as one line: its type where it has no text."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,51 @@
+"""The diagnosis of one compiled model on given batches, in memory: no run directory, no screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from saldiag.app.collector import Collector
+from saldiag.app.examination import Examination
+from saldiag.app.load import Batches, Subject
+from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
+
+
+def examine_model(
+    subject: Subject,
+    batches: Sequence[tuple[Any, ...]],
+    *,
+    budget_seconds: float = 60.0,
+    max_steps: int = 200,
+) -> Measurements:
+    """Follow one batch, look at data and loss, memorise the batches, compare flags with facts.
+
+    Args:
+        subject: a compiled Keras model of any kind, with what is known of it. It is trained.
+        batches: what it memorises: (x, y) or (x, y, sample_weight) each.
+        budget_seconds: for the overfit test, from the end of its first step.
+        max_steps: training steps at the most; 0 takes none.
+
+    Raises:
+        SaldiagError: the model cannot be called on the first batch.
+    """
+    collector = Collector()
+    examination = Examination(collector, subject, Batches(tuple(batches)))
+    examination.survey()
+    examination.look_at_data()
+    if max_steps:
+        collector.attempt(
+            OverfitHistory,
+            lambda: examination.memorise(budget_seconds=budget_seconds, max_steps=max_steps),
+        )
+    examination.trainable(collector.measured.get(GradientHistory))
+    return collector.measured
+
+
+def judge(measured: Measurements) -> Diagnosis:
+    """What the rules make of it, each with its own thresholds."""
+    from saldiag.rules.engine import diagnose
+    from saldiag.rules.verdict import verdict_of
+
+    return diagnose(measured, verdict=verdict_of(measured.get(OverfitHistory))[0])

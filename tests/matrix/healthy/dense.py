@@ -1,0 +1,26 @@
+"""Networks of dense layers."""
+
+from matrix.program import FORMS, Program, chain, classes, compiled, curve, layers, numbers
+
+
+def _binary(form: str):
+    def program(seed: int) -> Program:
+        parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
+        return Program(compiled(chain(form, (8,), parts), "binary_crossentropy"), [numbers(seed)])
+
+    program.__name__ = f"binary_{form}"
+    return program
+
+
+def three_classes(seed: int) -> Program:
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
+    model = compiled(chain("sequential", (8,), parts), "sparse_categorical_crossentropy")
+    return Program(model, [classes(seed)])
+
+
+def regression(seed: int) -> Program:
+    parts = [layers.Dense(64, activation="relu"), layers.Dense(1)]
+    return Program(compiled(chain("functional", (6,), parts), "mse"), [curve(seed)])
+
+
+PROGRAMS = (*(_binary(form) for form in FORMS), three_classes, regression)
