@@ -58,7 +58,8 @@ class TestFacts:
         from saldiag_probes.data import measure_data
 
         a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b", dtype="int32")
-        model = keras.Model({"a": a, "b": b}, keras.layers.Dense(1)(a))
+        both = keras.layers.Concatenate()([a, keras.ops.cast(b, "float32")])
+        model = keras.Model({"a": a, "b": b}, keras.layers.Dense(1)(both))
         seen = []
 
         def batches():

@@ -78,9 +78,8 @@ def sample(directory: Path, count: int, seed: int) -> int:
 def _progress(name: str, *columns: ProgressColumn) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on stderr; yields a function of what is done and what there is in all."""
     console = Console(stderr=True)
-    with Progress(
-        TextColumn(name), BarColumn(24), *columns, console=console, transient=True
-    ) as bar:
+    shown = [TextColumn(name), BarColumn(24), *columns]
+    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
 
         def advance(done: int, total: int | None) -> None:

@@ -22,7 +22,9 @@ def overfit_progress(
         BarColumn(bar_width=24),
         TextColumn("step {task.fields[step]}  loss {task.fields[loss]}  {task.fields[left]} left"),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("", total=budget, step=0, loss="-", left="")
 
         def update(step: int, loss: float, seconds_left: float) -> None:
