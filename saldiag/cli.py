@@ -19,6 +19,7 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.schedule import PRESETS
 from saldiag.flags import (
     POSITIVE,
+    SEED,
     Finite,
     debug_option,
     fail_option,
@@ -221,7 +222,7 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("path", type=click.Path(path_type=Path), required=False, metavar="[DIR|ZIP]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the split.")
 @format_option
 @debug_option
 def data_check(path: Path | None, seed: int, output_format: str) -> int:
@@ -249,7 +250,7 @@ def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:
 @data.command("sample")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--count", type=POSITIVE, default=120, show_default=True, help="Pairs to draw.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Other pictures.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Other pictures.")
 @debug_option
 def data_sample(directory: Path, count: int, seed: int) -> int:
     """Write the built-in sample to DIRECTORY."""
@@ -270,7 +271,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("SALDIAG_DEBUG") and not isinstance(error, click.ClickException):
             raise
-        _say(_explain(error))
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            sys.stderr.write(f"{error.format_message()}\n")
+        else:
+            _say(_explain(error))
         return FAILED
     return result if isinstance(result, int) else 0
 

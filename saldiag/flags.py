@@ -43,6 +43,7 @@ class Finite(click.FloatRange):
         return number
 
 
+SEED = click.IntRange(0, 2**32 - 1)
 POSITIVE = click.IntRange(min=1)
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks of errors."
@@ -84,10 +85,14 @@ model_options = options_of(
         help="Encoder weights: auto, imagenet, random, or a .weights.h5, .keras or .npz file.",
     ),
     click.option(
-        "--loss", default="mae", show_default=True, metavar="NAME", help="mae, scaled-mae, bce, …"
+        "--loss",
+        default="mae",
+        show_default=True,
+        metavar="NAME",
+        help="mae, scaled-mae, bce, dice, …",
     ),
     click.option(
-        "--seed", type=int, default=0, show_default=True, help="Seeds split, weights, order."
+        "--seed", type=SEED, default=0, show_default=True, help="Seeds split, weights, order."
     ),
 )
 precision_option = click.option(

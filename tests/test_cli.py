@@ -57,6 +57,11 @@ def test_help_imports_no_tensorflow() -> None:
         (["report"], "Missing argument 'RUN'"),
         (["report", "no/such/run"], "no/such/run: no such run directory"),
         (["explain", "SD999"], "SD999"),
+        (["overfit", "--seed", "-5"], "-5"),
+        (["data", "check", "--seed", "4294967296"], "4294967296"),
+        (["overfit", "--data", "no/such/data"], "no/such/data: no such folder or zip"),
+        (["train", "--model", "quicksall"], "did you mean quicksal?"),
+        (["train", "--resume", "--out", "no/such/run"], "no/such/run: no such run directory"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(
@@ -68,6 +73,16 @@ def test_bad_usage_is_one_line_and_exit_2(
     assert captured.err.startswith("saldiag: ")
     assert said in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"]])
+def test_without_a_command_the_help_is_shown_as_it_is(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: saldiag")
+    assert said.count("\n") > 5
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,26 @@ def test_trainable_finds_the_flag_that_its_parent_contradicts(
     assert "bir_1" in capsys.readouterr().out
 
 
+def test_steps_that_can_change_nothing_are_a_verdict(sample: Path, tmp_path: Path) -> None:
+    model = "quicksal-as-reported:softmax_head"
+    out = tmp_path / "run"
+    code = run(
+        "gradients", "--steps", "2", "--model", model, "--data", str(sample), "--out", str(out),
+        *SMALL,
+    )  # fmt: skip
+    found = diagnosis(out)
+    assert (code, found["verdict"]) == (1, "does_not_learn")
+    assert found["root_cause"]["rule"] == "SD101"
+    assert found["subject"]["model"] == model, "which faults were on"
+
+
+def test_a_command_that_fails_leaves_no_run_behind(sample: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    wrong = ("overfit", "--data", str(sample), "--out", str(out), *SMALL, "--weights", "typo")
+    assert run(*wrong) == 2
+    assert not out.exists()
+
+
 TRAIN = ("--epochs", "2", "--subset", "0.3", "--step-size", "4", *SMALL)
 
 

@@ -67,7 +67,49 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     run.write_info(INFO)
     with pytest.raises(RunError, match="holds a run already"):
         Run.create("overfit", tmp_path / "run")
-    assert Run.create("train", tmp_path / "run", resume=True).read_info() == INFO
+    assert (tmp_path / "run" / "run.json").is_file()
+
+
+def test_only_a_run_of_the_same_command_is_gone_on_with(tmp_path: Path) -> None:
+    run = Run.create("overfit", tmp_path / "run")
+    run.write_info(INFO)
+    assert Run.create("overfit", run.path, resume=True).read_info() == INFO
+    with pytest.raises(RunError, match="run of saldiag overfit, not of saldiag train"):
+        Run.create("train", run.path, resume=True)
+    with pytest.raises(RunError, match="no such run directory"):
+        Run.create("train", tmp_path / "typo", resume=True)
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("saldiag", "train", "--epochs", "1"), "train"),
+        (("saldiag", "--debug", "overfit"), "overfit"),
+        (("train",), "train"),
+        (("saldiag",), ""),
+        ((), ""),
+    ],
+)
+def test_the_name_of_the_command_that_made_a_run(command: tuple[str, ...], name: str) -> None:
+    assert RunInfo(command, {}, 0, {}).made_by() == name
+
+
+def test_only_a_run_that_holds_nothing_is_discarded(tmp_path: Path) -> None:
+    run = Run.create("overfit", tmp_path / "run")
+    run.write_info(INFO)
+    run.write_measurement(FLOW)
+    run.discard()
+    assert run.read_measurements().get(GradientFlow) is not None
+    other = Run.create("overfit", tmp_path / "other")
+    other.write_info(INFO)
+    (other.path / "mine.txt").write_text("kept")
+    other.discard()
+    assert [path.name for path in other.path.iterdir()] == ["mine.txt"]
+    empty = Run.create("overfit", tmp_path / "empty")
+    empty.write_info(INFO)
+    empty.discard()
+    assert not empty.path.exists()
 
 
 def test_default_directories_do_not_collide(
@@ -113,7 +155,7 @@ def test_damaged_arrays_are_named_and_leave_no_file_open(tmp_path: Path) -> None
     run.write_info(INFO)
     run.write_measurement(FLOW)
     (run.measurements_path / "flow.npz").write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(RunError, match=r"flow\.json: cannot be read"):
+    with pytest.raises(RunError, match=r"flow\.npz: cannot be read"):
         run.read_measurements()
     gc.collect()  # an open file would warn now, and warnings are errors
 

@@ -132,7 +132,7 @@ def test_missing_layer_is_named(tmp_path):
 
 def test_another_network_is_told_by_its_first_layer(tmp_path):
     text = refused(keras3(tmp_path / "resnet.weights.h5", {"conv1_pad": [np.zeros(2)]}))
-    assert "Conv1 is missing (another model? it begins with conv1_pad)" in text
+    assert "Conv1 is missing (another model? it begins with 'conv1_pad')" in text
 
 
 def test_keras2_file(tmp_path):

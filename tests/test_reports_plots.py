@@ -76,7 +76,7 @@ def test_the_flow_picture_marks_the_layers_where_the_signal_was_judged_to_die(br
     flow = broken.need(GradientFlow)
     markup = plots.plot_flow(flow, {"softmax_output"})
     assert "dies in softmax_output" in texts(markup)
-    assert "Gradient reaches the output of 1 of 152 layer calls." in markup
+    assert "|dL/d output| is not exactly zero in 1 of 152 layer calls." in markup
     assert "The signal dies in softmax_output." in markup
     unjudged = plots.plot_flow(flow)
     assert not any(text.startswith("dies in") for text in texts(unjudged))

@@ -77,6 +77,8 @@ def test_each_command_shows_its_table():
     assert "Policy mixed_float16; output float32" in render_text(under("dtypes", data))
     trainable = render_text(under("trainable", data))
     assert "346,584 of 524,856 parameters are trainable (66.0%)." in trainable
+    headings = next(line for line in trainable.splitlines() if line.startswith("variables"))
+    assert headings.split()[1:] == ["n", "declared", "in", "model", "gradient", "changed"]
     assert "|g| first" not in render_text(data)
     for command in ("gradients", "dtypes", "trainable"):  # nothing measured, nothing shown
         assert render_text(under(command, gallery.bare())) == render_text(gallery.bare())

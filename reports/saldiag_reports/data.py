@@ -31,4 +31,4 @@ class ReportData:
     @property
     def command(self) -> str:
         """The name of the command that made the run (``overfit``); empty if untold."""
-        return next((word for word in self.info.command[1:] if not word.startswith("-")), "")
+        return self.info.made_by()

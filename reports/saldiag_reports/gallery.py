@@ -283,11 +283,11 @@ def screenshot(page: Path, picture: Path, size: tuple[int, int] = (1100, 860)) -
 
 
 def main(arguments: list[str]) -> None:
-    """Write the samples again; with ``--screenshot`` also the picture of the README."""
+    """Write the samples again, and with ``--screenshot PAGE`` the README's picture of it."""
     for path in write():
         sys.stdout.write(f"{path}\n")
     if "--screenshot" in arguments:
-        screenshot(DIRECTORY / "broken.html", DIRECTORY / "report.png")
+        screenshot(Path(arguments[-1]), DIRECTORY / "report.png")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def missing(data: ReportData) -> dict[str, str]:
 
 def _learning(_: ReportData, history: OverfitHistory) -> Section:
     lead = (
-        f"{count(history.items, 'item')} memorised for {count(len(history.steps), 'step')}; "
+        f"{count(history.items, 'item')} to memorise, {count(len(history.steps), 'step')}; "
         f"stopped: {history.stopped}. Errors are {history.metric}, recomputed from the predictions."
     )
     facts = {
@@ -101,7 +101,9 @@ def _training(_: ReportData, history: TrainingHistory) -> Section:
 def _predictions(_: ReportData, measured: Predictions) -> Section:
     shown = samples(measured)
     more = len(measured.names) - MAX_SAMPLES
-    lead = "Image, mask and prediction" + (f"; {more:,} more not shown." if more > 0 else ".")
+    lead = "Image, mask and prediction in inference mode" + (
+        f"; {more:,} more not shown." if more > 0 else "."
+    )
     return Section("predictions", "Predictions", lead, samples=tuple(shown))
 
 

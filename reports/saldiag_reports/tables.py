@@ -307,14 +307,38 @@ def dtypes_by_kind(trace: DtypeTrace) -> Table:
 
 
 def trainable_by_flags(status: TrainableStatus) -> Table:
-    """Consecutive variables that agree in flags and facts in one row."""
-    each = trainable(status)
-    columns = (each.columns[0], Column("variables"), *each.columns[2:9])
+    """Consecutive variables that agree in flags and facts in one row; contradictions first.
+
+    What is no weight by its nature (moving statistics) is left out: it is never trainable.
+    """
+    columns = (
+        Column("variables", "name"),
+        Column("n"),
+        Column("declared", "text"),
+        Column("in model", "flag"),
+        Column("gradient", "flag"),
+        Column("changed", "flag"),
+    )
     joined = []
-    for key, group in groupby(each.rows, key=lambda row: row[2:9]):
+    weights = [r for r in status.rows if r.variable_flag or not (r.layer_flag and r.parents_flag)]
+    for key, group in groupby(weights, key=_flags):
         held = list(group)
-        joined.append((_span(held[0][0], held[-1][0]), len(held), *key))
+        joined.append((_span(held[0].path, held[-1].path), len(held), *key))
+    joined.sort(key=lambda row: not _contradicts(*row[2:]))
     return _table("Variables by what is so of them", columns, joined)
+
+
+def _flags(row: TrainableRow) -> tuple[str, bool, bool | None, bool | None]:
+    named = {"layer": row.layer_flag, "parents": row.parents_flag, "variable": row.variable_flag}
+    frozen = [name for name, flag in named.items() if not flag]
+    return (
+        f"not by {frozen[0]}" if frozen else "yes", row.in_model, row.has_gradient, row.changed,
+    )  # fmt: skip
+
+
+def _contradicts(declared: str, in_model: bool, *facts: bool | None) -> bool:
+    """Whether what is declared and what is so differ; what is not known contradicts nothing."""
+    return any(fact is not None and fact != (declared == "yes") for fact in (in_model, *facts))
 
 
 def _span(first: str, last: str) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from saldiag.core.diagnosis import Diagnosis, Verdict
+from saldiag.core.diagnosis import Verdict
 from saldiag.core.finding import Finding, Severity
 from saldiag.core.measurement import DtypeTrace, GradientHistory, TrainableStatus
 from saldiag_reports import leads, tables
@@ -102,7 +102,7 @@ def _blocks(data: ReportData) -> Iterator[RenderableType]:
     for table in _command_tables(data):
         yield table
         yield ""
-    yield Text(_summary(diagnosis), style="dim")
+    yield Text(_summary(data), style="dim")
 
 
 def _root(root: Finding, verdict: Verdict) -> RenderableType:
@@ -139,10 +139,14 @@ def _said(finding: Finding) -> Text:
     return Text(f"{name}\n{cut(finding.message, 300)}")
 
 
-def _summary(diagnosis: Diagnosis) -> str:
-    told = [count(len(diagnosis.findings), "finding") if diagnosis.findings else "nothing found"]
+def _summary(data: ReportData) -> str:
+    diagnosis = data.diagnosis
+    told: list[str] = [data.info.status] if data.info.status in ("interrupted", "failed") else []
+    told += [count(len(diagnosis.findings), "finding") if diagnosis.findings else "nothing found"]
     if diagnosis.skipped:
-        told.append(f"{count(len(diagnosis.skipped), 'rule')} could not judge")
+        told.append(
+            f"{count(len(diagnosis.skipped), 'rule')} could not judge (the report says why)"
+        )
     if "total" in diagnosis.timings:
         told.append(f"{number(diagnosis.timings['total'])} s")
     return " · ".join(told)
@@ -194,14 +198,12 @@ def screen_table(table: Table, most: int = MAX_ROWS) -> RenderableType:
     made = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for index, column in enumerate(table.columns):
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        # The name gives way where a screen is narrow; the facts stay.
-        made.add_column(
-            column.title, justify=justify, no_wrap=True, overflow="ellipsis",
-            ratio=None if index else 1,
-        )  # fmt: skip
+        # Where a screen is narrow rich shrinks the columns that may wrap: the name gives way (its
+        # cells are cut, not wrapped), the facts stay.
+        made.add_column(column.title, justify=justify, no_wrap=index > 0, overflow="ellipsis")
     for row in table.rows[:most]:
         cells = [column.text(value) for column, value in zip(table.columns, row, strict=True)]
-        made.add_row(*(Text(plain(cell)) for cell in cells))
+        made.add_row(*(Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
     more = len(table.rows) - most
     note = [Text(f"… and {count(more, 'row')} more in the report")] if more > 0 else []
     return Group(made, *note)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from saldiag.app.examination import Examination
-from saldiag.app.load import Data, Subject, load_data, load_subject
+from saldiag.app.load import Data, Subject, check_inputs, load_data, load_subject
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
 from saldiag.core.diagnosis import Verdict
@@ -48,6 +48,7 @@ def trainable(options: Options) -> int:
 
 def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> int:
     """Open a session, load the subject, work, judge, render."""
+    check_inputs(options.model, options.data)
     prepare_environment()
     session = Session(
         command,
@@ -85,7 +86,7 @@ def _gradients(examination: Asked) -> Verdict:
     examination.survey()
     examination.look_at_data()
     examination.trainable(_few_steps(examination))
-    return "not_tested"
+    return "does_not_learn" if examination.no_gradient() else "not_tested"
 
 
 def _few_steps(examination: Asked) -> GradientHistory | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,10 @@ class Examination:
                 )
             except CannotMeasure as error:
                 raise SaldiagError(error.reason) from error
-        self.session.add(seen.wiring, seen.flow, seen.dtypes, seen.activations)
+        wiring = seen.wiring
+        if wiring is not None and self.subject.name is not None:
+            wiring = replace(wiring, model=self.subject.name)
+        self.session.add(wiring, seen.flow, seen.dtypes, seen.activations)
         for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
             if kind.key in seen.missing:
                 self.session.missing(kind, seen.missing[kind.key])
@@ -128,7 +131,7 @@ class Examination:
         with self.session.phase("memorising", own_display=True):
             planned = OverfitPlan(
                 baselines=(facts.baselines if facts else None) or NO_BASELINES,
-                no_gradient=self._no_gradient_at_all(),
+                no_gradient=self.no_gradient(),
                 callbacks=(watch,),
                 **plan,
             )
@@ -142,8 +145,8 @@ class Examination:
             )
         return history
 
-    def _no_gradient_at_all(self) -> bool:
-        """Whether no trainable variable gets a gradient, but for rounding."""
+    def no_gradient(self) -> bool:
+        """Whether no trainable variable gets a gradient, but for rounding, as the survey saw it."""
         from saldiag.rules.cut import no_gradient
 
         measured = self.session.measured

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.options import Options, memorised_items, sizes
@@ -43,6 +44,20 @@ def parse_model(spec: str) -> ModelName:
     return ModelName(name, tuple(fault.strip() for fault in listed.split(",") if fault.strip()))
 
 
+def check_inputs(model: str, data: Path | None) -> None:
+    """Refuse a wrong model's name and data that cannot be opened, before TensorFlow is imported.
+
+    Raises:
+        ModelError: no such model.
+        DataError: the data set is missing, empty or damaged.
+    """
+    from saldiag.quicksal.msra10k import open_dataset
+
+    parse_model(model)
+    if data is not None:
+        open_dataset(data)
+
+
 @dataclass(frozen=True)
 class Batches:
     """Batches (x, y) to look at, and the names of their samples where those are wanted."""
@@ -64,8 +79,9 @@ class Data(Batches):
 class Subject:
     """A compiled model with what is known of it.
 
-    ``sources`` by ``id(layer)``; ``expected_range`` is what a pretrained encoder expects of its
-    input; ``notes`` are lines for the user.
+    ``name`` is what the user calls it, the model's own name where that is None. ``sources`` are by
+    ``id(layer)``; ``expected_range`` is what a pretrained encoder expects of its input; ``notes``
+    are lines for the user.
     """
 
     model: Any
@@ -73,6 +89,7 @@ class Subject:
     origins: tuple[Origin, ...] = ()
     notes: tuple[str, ...] = ()
     expected_range: tuple[float, float] | None = None
+    name: str | None = None
 
 
 def load_data(options: Options) -> Data:
@@ -179,4 +196,4 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
                 " try a smaller --image-size"
             ) from error
     compile_model(model, loss=options.loss, learning_rate=learning_rate)
-    return Subject(model, lines.by_id(), origins(model), notes, INPUT_RANGE)
+    return Subject(model, lines.by_id(), origins(model), notes, INPUT_RANGE, options.model)

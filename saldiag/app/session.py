@@ -50,6 +50,7 @@ class Session(Collector):
         self.fail_on: Severity = fail_on
         self.console = Console(stderr=True)
         self.run = Run.create(command, out, resume=resume)
+        self._before = self.run.read_info() if resume else None
         self.info = RunInfo(
             command=invocation(command),
             versions=versions(),
@@ -115,6 +116,14 @@ class Session(Collector):
             timings=timings,
         )
 
+    def failed(self) -> None:
+        """Mark the run as failed; take away one that holds nothing, leave one that was there."""
+        if self._before is not None:
+            self.run.write_info(self._before)
+            return
+        self.write_info("failed")
+        self.run.discard()
+
     def interrupted(self) -> int:
         """Write the run as far as it came; returns the exit code."""
         from saldiag.app.render import write_outcome
@@ -149,7 +158,7 @@ def guarded(session: Session) -> Iterator[None]:
         raise
     except BaseException:
         with suppress(SaldiagError):
-            session.write_info("failed")
+            session.failed()
         raise
 
 

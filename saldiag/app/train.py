@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.examination import PICTURES, Examination
-from saldiag.app.load import Batches, build_subject, read_items
+from saldiag.app.load import Batches, build_subject, check_inputs, read_items
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
 from saldiag.app.settings import RuleChoice
@@ -43,6 +43,7 @@ def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
     Raises:
         SaldiagError: bad numbers, data, weights or run directory.
     """
+    check_inputs(options.model, options.data)
     prepare_environment()
     from saldiag.quicksal.training import Recipe
 
@@ -85,7 +86,8 @@ def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     looks[0].trainable(session.measured.get(GradientHistory))
     shown = read_items(validation[:PICTURES], recipe.image_size, recipe.batch_size)
     Examination(session, looks[0].subject, shown).pictures()
-    return "does_not_learn" if outcome.stopped == "non-finite" else "not_tested"
+    stuck = outcome.stopped == "non-finite" or looks[0].no_gradient()
+    return "does_not_learn" if stuck else "not_tested"
 
 
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item]]:

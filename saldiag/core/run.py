@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,8 @@ from saldiag.core.measurement import TYPES, Measurement, Measurements, arrays_of
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 DEFAULT_ROOT = "saldiag-runs"
+RESUMABLE = "train"
+"""The command whose runs can be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class RunInfo:
     notes: tuple[str, ...] = ()
     missing: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    def made_by(self) -> str:
+        """The name of the command (``overfit``); empty if untold."""
+        words = self.command[1:] if self.command[:1] == ("saldiag",) else self.command
+        return next((word for word in words if not word.startswith("-")), "")
 
 
 class Run:
@@ -55,16 +63,36 @@ class Run:
             resume: allow ``out`` to hold a run already.
 
         Raises:
-            RunError: ``out`` holds a run, is a file, or cannot be written.
+            RunError: ``out`` holds a run, is a file, or cannot be written; with ``resume``, it
+                holds no run of ``command``.
         """
         if out is None:
             return cls(_fresh_directory(Path(DEFAULT_ROOT), command))
-        if (out / "run.json").exists() and not resume:
-            raise RunError(
-                f"{out} holds a run already: choose another --out, or --resume to go on with it"
-            )
+        if resume:
+            return cls._of(command, out)
+        if (out / "run.json").exists():
+            way_out = ", or --resume to go on with it" if command == RESUMABLE else ""
+            raise RunError(f"{out} holds a run already: choose another --out{way_out}")
         _make(out)
         return cls(out)
+
+    @classmethod
+    def _of(cls, command: str, path: Path) -> Run:
+        """The run at ``path``, if it is one of ``command``."""
+        run = cls.open(path)
+        made_by = run.read_info().made_by()
+        if made_by != command:
+            raise RunError(f"{path} is a run of saldiag {made_by}, not of saldiag {command}")
+        return run
+
+    def discard(self) -> None:
+        """Take away a run in which nothing was measured yet, and its directory if it is empty."""
+        if any(self.measurements_path.glob("*")):
+            return
+        (self.path / "run.json").unlink(missing_ok=True)
+        for folder in (self.measurements_path, self.path):
+            with suppress(OSError):  # something else is in it, or it is not there
+                folder.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -138,7 +166,9 @@ class Run:
                 with arrays.open("rb") as stream, np.load(stream, allow_pickle=False) as loaded:
                     value.update({name: loaded[name] for name in loaded.files})
             result = restore(kind, value)
-        except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        except zipfile.BadZipFile as error:
+            raise RunError(f"{path.with_suffix('.npz')}: cannot be read ({error})") from error
+        except (OSError, ValueError, AttributeError) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
         assert isinstance(result, Measurement)
         return result

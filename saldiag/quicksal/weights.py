@@ -113,9 +113,9 @@ def check_shapes(layers: Layers, wanted: Shapes, where: str) -> None:
     """
     for name, shapes in wanted.items():
         if name not in layers:
-            raise WeightsError(
-                f"{where}: {name} is missing (another model? it begins with {next(iter(layers))})"
-            )
+            first = next(iter(layers), None)
+            found = f"it begins with {first!r}" if first else "it holds no layer"
+            raise WeightsError(f"{where}: {name} is missing (another model? {found})")
         there = [array.shape for array in layers[name]]
         if there != list(shapes):
             raise WeightsError(

@@ -31,7 +31,9 @@ def _own_folders() -> tuple[str, ...]:
 
 @cache
 def _library_folders() -> tuple[str, ...]:
-    return (sysconfig.get_path("stdlib") + os.sep, sysconfig.get_path("platstdlib") + os.sep)
+    # "scripts": what starts saldiag is a file there, and nobody's program.
+    paths = ("stdlib", "platstdlib", "scripts")
+    return tuple(sysconfig.get_path(path) + os.sep for path in paths)
 
 
 def _folders(package: str) -> list[str]:

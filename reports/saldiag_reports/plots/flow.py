@@ -150,7 +150,7 @@ def _name_places(strip: Axes, paths: list[str]) -> None:
 
 def _described(rows: list[FlowRow], marked: list[int]) -> str:
     reached = sum(bool(row.output_gradient) for row in rows)
-    text = f"Gradient reaches the output of {reached} of {count(len(rows), 'layer call')}. "
+    text = f"|dL/d output| is not exactly zero in {reached} of {count(len(rows), 'layer call')}. "
     if marked:
         names = naming([shorten(rows[i].path, 60) for i in reversed(marked)], MAX_CUTS)
         text += f"The signal dies in {names}. "

@@ -83,7 +83,7 @@ class ConstantOutput(Rule):
             f"{listed(layers) if layers else f'output {index}'}: the same output for every sample; "
             f"variation {number(variation)} (threshold {number(limits['variation'])}), while the "
             f"targets differ. Look at {label(layers[0]) if layers else 'the head'}{at(source)}",
-            "saldiag gradients  # which activations stop varying, and where the gradient dies",
+            "saldiag gradients …  # same options; shows which activations stop varying",
             layers=layers,
             evidence={"variation": variation, "threshold": limits["variation"], "trained": trained},
             source=source,

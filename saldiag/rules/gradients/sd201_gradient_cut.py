@@ -72,7 +72,7 @@ class GradientCut(Rule):
             f"|dL/d(input)| {_passed(cut, threshold)}; "
             f"{counted(len(cut.starving), 'trainable layer')} up to it get none "
             f"({listed(cut.starving)}). Make it differentiable{at(source)}",
-            f"saldiag gradients  # |dL/dx| before and after {label(row.layer)}",
+            f"saldiag gradients …  # same options; |dL/dx| before and after {label(row.layer)}",
             layers=(row.layer,),
             evidence={
                 "output_gradient": gradient,
@@ -113,7 +113,7 @@ class GradientCut(Rule):
             f"{counted(len(starving), 'trainable layer')} get a gradient of exactly 0, or none, in "
             f"all {counted(len(history.steps), 'recorded step')} (threshold 0): "
             f"{listed(starving)}. Look for where it dies{at(source)}",
-            "saldiag gradients",
+            "saldiag gradients …  # same options",
             layers=starving,
             evidence={
                 "steps": len(history.steps), "starving_layers": starving, "threshold": 0.0,

@@ -63,7 +63,7 @@ class NonFiniteGradients(Rule):
             f"{listed(layers)}: gradients are NaN or infinite in {number(share * steps)} of "
             f"{counted(steps, 'step')} (threshold {number(limit * steps)}). "
             f"Look for the first layer with such an output{at(source)}",
-            f"saldiag gradients  # {label(layers[-1])} is the nearest to the loss",
+            f"saldiag gradients …  # same options; {label(layers[-1])} is the nearest to the loss",
             layers=layers,
             evidence={"share_of_steps": share, "threshold": limit, "steps": steps},
             source=source,

@@ -66,7 +66,7 @@ class CannotMemorise(Rule):
         yield self.finding(
             f"{counted(history.items, 'sample')} cannot be memorised: {reason} "
             f"(error {number(error)}, threshold {number(threshold)}). Look where the gradient goes",
-            "saldiag gradients",
+            "saldiag gradients …  # same options",
             evidence={
                 "error": error,
                 "baseline": history.baseline_independent,

@@ -104,11 +104,18 @@ def _why(measured: Measurements, history: OverfitHistory, lags: bool) -> str:
             f"; {number(again)} with BatchNorm's statistics estimated anew, so it is not they "
             "that lag. Compare the modes layer by layer"
         )
+    best = history.baseline_independent
+    rest = (
+        ""
+        if not math.isfinite(best) or again < best
+        else f" (no better than the best fixed prediction, {number(best)}: so few samples give "
+        "poor statistics)"
+    )
     momentum = _momentum(measured)
     steps, left = len(history.loss), momentum ** len(history.loss)
     needed = math.ceil(math.log(0.01) / math.log(momentum)) if 0 < momentum < 1 else 1
     return (
-        f"; {number(again)} with BatchNorm's statistics estimated anew. After "
+        f"; {number(again)} with BatchNorm's statistics estimated anew{rest}. After "
         f"{counted(steps, 'step')} at momentum {number(momentum)} they hold {number(left)} of "
         f"their start values, and need {needed} steps to hold 0.01. Train longer, or lower momentum"
     )

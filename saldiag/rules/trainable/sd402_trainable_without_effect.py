@@ -88,7 +88,7 @@ _ADVICE = {
 _FIXES = {
     _NOT_LISTED: "parent.trainable = True  # then trainable = False for each layer to stay frozen",
     _NOT_IN_OPTIMIZER: "model.compile(optimizer, loss)  # after trainable was changed",
-    _NO_GRADIENT: "saldiag gradients  # shows up to where the gradient comes",
+    _NO_GRADIENT: "saldiag gradients …  # same options; shows up to where the gradient comes",
 }
 
 
