@@ -23,6 +23,7 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
         "loss": loss_name(model, loss),
         "loss_config": loss_config(model, loss),
         "optimizer": type(inner).__name__ if inner is not None else "none",
+        "optimizer_config": _optimizer_config(inner),
         "learning_rate": _learning_rate(inner),
         "loss_scaled": loss_scaled(model),
     }
@@ -41,6 +42,13 @@ def _learning_rate(optimizer: Any) -> float:
     if optimizer is None:
         return float("nan")
     return float(keras.ops.convert_to_tensor(optimizer.learning_rate).numpy())
+
+
+def _optimizer_config(optimizer: Any) -> dict[str, Any]:
+    try:
+        return plain(optimizer.get_config()) if optimizer is not None else {}
+    except Exception:  # a custom optimizer's own code
+        return {}
 
 
 def compiled_losses(model: Any, loss: Any = None) -> list[Any]:

@@ -87,6 +87,7 @@ class Wiring(Measurement):
 
     ``outputs`` are the call paths of the leaf calls that made the model's outputs.
     ``precision`` is the policy's name; ``loss_scaled`` says whether the optimizer scales the loss.
+    ``optimizer_config`` is the plain part of the optimizer's configuration (``clipnorm``, …).
     """
 
     key: ClassVar[str] = "wiring"
@@ -102,6 +103,7 @@ class Wiring(Measurement):
     parameters: int
     trainable_parameters: int
     origins: tuple[Origin, ...] = ()
+    optimizer_config: dict[str, Any] = field(default_factory=dict)
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
