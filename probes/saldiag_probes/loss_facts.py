@@ -24,7 +24,7 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
         "loss_config": loss_config(model, loss),
         "optimizer": type(inner).__name__ if inner is not None else "none",
         "optimizer_config": _optimizer_config(inner),
-        "learning_rate": _learning_rate(inner),
+        "learning_rate": learning_rate(inner),
         "loss_scaled": loss_scaled(model),
     }
 
@@ -37,7 +37,7 @@ def loss_scaled(model: Any) -> bool:
     )
 
 
-def _learning_rate(optimizer: Any) -> float:
+def learning_rate(optimizer: Any) -> float:
     """The present value; a schedule is evaluated at the optimizer's step."""
     if optimizer is None:
         return float("nan")
