@@ -167,6 +167,17 @@ def test_the_validation_error_is_that_of_other_items_in_inference_mode() -> None
     assert history.validation_error != pytest.approx(history.inference_error[-1], rel=1e-3)
 
 
+def test_a_warm_up_longer_than_the_test_is_seen() -> None:
+    import keras
+
+    schedules = keras.optimizers.schedules
+    rising = schedules.CosineDecay(0.0, 9000, warmup_target=1e-6, warmup_steps=1000)
+    made = model(dense())
+    made.compile(keras.optimizers.SGD(rising), loss="mse", jit_compile=False)
+    assert run(made, batches(), max_steps=40).rate_growth == pytest.approx(2.0)
+    assert run(model(), batches(), max_steps=40).rate_growth == pytest.approx(1.0)
+
+
 def test_progress_is_told_after_every_step() -> None:
     told: list[tuple[int, float]] = []
     history = run(

@@ -73,6 +73,14 @@ def test_a_model_that_comes_to_the_mean_and_stays_does_not_learn() -> None:
     assert verdict(ran(mean)) == "does_not_learn"
 
 
+def test_a_warm_up_longer_than_the_test_proves_nothing() -> None:
+    stood = stuck(0.25, rate_growth=1.98)
+    assert verdict(stood) == "inconclusive"
+    assert "1.98 times since half of them: its warm-up is longer" in verdict_of(stood)[1]
+    assert verdict(stuck(0.25, rate_growth=1.0)) == "does_not_learn"
+    assert verdict(stuck(0.25, rate_growth=1.98, no_gradient=True)) == "does_not_learn"
+
+
 def test_half_way_is_open() -> None:
     assert verdict(ran(np.where(STEPS < 100, 0.5, 0.12))) == "inconclusive"
 

@@ -23,7 +23,8 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
         "loss": loss_name(model, loss),
         "loss_config": loss_config(model, loss),
         "optimizer": type(inner).__name__ if inner is not None else "none",
-        "learning_rate": _learning_rate(inner),
+        "optimizer_config": _optimizer_config(inner),
+        "learning_rate": learning_rate(inner),
         "loss_scaled": loss_scaled(model),
     }
 
@@ -36,11 +37,18 @@ def loss_scaled(model: Any) -> bool:
     )
 
 
-def _learning_rate(optimizer: Any) -> float:
+def learning_rate(optimizer: Any) -> float:
     """The present value; a schedule is evaluated at the optimizer's step."""
     if optimizer is None:
         return float("nan")
     return float(keras.ops.convert_to_tensor(optimizer.learning_rate).numpy())
+
+
+def _optimizer_config(optimizer: Any) -> dict[str, Any]:
+    try:
+        return plain(optimizer.get_config()) if optimizer is not None else {}
+    except Exception:  # a custom optimizer's own code
+        return {}
 
 
 def compiled_losses(model: Any, loss: Any = None) -> list[Any]:

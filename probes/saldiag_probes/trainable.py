@@ -147,12 +147,13 @@ def _one_step(model: Any, data: Any) -> _Step:
     ready = data is not None and getattr(model, "compiled", False) and optimizers_of(model)
     if not ready:
         return _Step({}, {}, _in_optimizer(model))
+    known = _in_optimizer(model)
     with undisturbed(model), _watch_optimizers() as seen:
         before = {id(v): _bytes(v) for v in model.weights}
         try:
             changed = _step_until_taken(model, data, before)
-        except Exception:  # the user's own train_step; then it is not known
-            return _Step({}, {}, None)
+        except Exception:  # the user's own train_step, or an optimizer built for other variables
+            return _Step({}, {}, known)
         listed = _in_optimizer(model)
     gradients: dict[int, bool | None] = {id(v): seen.get(id(v), False) for v in model.weights}
     return _Step(gradients, changed, listed)

@@ -87,6 +87,7 @@ class Wiring(Measurement):
 
     ``outputs`` are the call paths of the leaf calls that made the model's outputs.
     ``precision`` is the policy's name; ``loss_scaled`` says whether the optimizer scales the loss.
+    ``optimizer_config`` is the plain part of the optimizer's configuration (``clipnorm``, …).
     """
 
     key: ClassVar[str] = "wiring"
@@ -102,6 +103,7 @@ class Wiring(Measurement):
     parameters: int
     trainable_parameters: int
     origins: tuple[Origin, ...] = ()
+    optimizer_config: dict[str, Any] = field(default_factory=dict)
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
@@ -400,8 +402,9 @@ class OverfitHistory(Measurement):
     moving statistics were re-estimated on a copy from the same items (nan if not done).
     ``prediction_variation`` is the sample variation of the inference predictions at the end.
     ``no_gradient``: no trainable variable gets a gradient, but for rounding. ``validation_error``
-    is the inference error at the end on items that were not memorised. ``stopped`` is why it
-    ended: ``memorised``, ``no gradient``, ``budget``, ``steps``, ``interrupted``, ``non-finite``.
+    is the inference error at the end on items that were not memorised. ``rate_growth`` is the
+    learning rate at the end over that after half of the steps. ``stopped`` is why it ended:
+    ``memorised``, ``no gradient``, ``budget``, ``steps``, ``interrupted``, ``non-finite``.
     """
 
     key: ClassVar[str] = "overfit"
@@ -424,6 +427,7 @@ class OverfitHistory(Measurement):
     budget_seconds: float
     max_steps: int
     validation_error: float = float("nan")
+    rate_growth: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from saldiag.experiments.modes import Batch, ModeErrors, batch_size, sample_vari
 from saldiag.experiments.recalibrate import recalibrated_error
 from saldiag.rules.verdict import should_stop
 from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.loss_facts import learning_rate
 
 Progress = Callable[[int, float, float], None]
 """Called after each step with the step's number, its loss and the seconds left."""
@@ -62,6 +63,7 @@ class _Record:
     checked: list[int] = field(default_factory=list)
     training: list[float] = field(default_factory=list)
     inference: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
     stopped: str = "steps"
 
 
@@ -128,6 +130,8 @@ class OverfitTest:
         self.record.checked.append(len(self.record.loss))
         self.record.training.append(self.errors.error(training=True))
         self.record.inference.append(self.errors.error(training=False))
+        optimizer = self.model.optimizer
+        self.record.rates.append(learning_rate(getattr(optimizer, "inner_optimizer", optimizer)))
 
     def after_step(self, loss: float) -> bool:
         """Take note of a step; whether to stop."""
@@ -182,7 +186,14 @@ class OverfitTest:
             budget_seconds=plan.budget_seconds,
             max_steps=plan.max_steps,
             validation_error=validation_error,
+            rate_growth=_growth(record.rates),
         )
+
+
+def _growth(rates: Sequence[float]) -> float:
+    """The last rate over that in the middle; nan where there are too few, or it is not known."""
+    middle = rates[len(rates) // 2] if len(rates) > 2 else math.nan
+    return rates[-1] / middle if middle > 0 else math.nan
 
 
 class _Judge(keras.callbacks.Callback):

@@ -19,6 +19,7 @@ LIMITS: dict[str, float] = {
     "significance": 0.05,
     "min_steps": 30,
     "min_passes": 16,
+    "warm_up": 1.5,
 }
 """What the verdict rests on.
 
@@ -29,7 +30,9 @@ Networks, 2019). ``fall``: share of that baseline by which the error must fall i
 the test to count as falling; ``significance``: level of the Mann-Kendall test (Mann 1945; Kendall
 1975) of a falling loss over the same half. ``min_steps`` and ``min_passes``: steps, and passes over
 the memorised samples, before a model may be called unable: a falling loss must have had its chance
-to show (Mann-Kendall needs eight values in that half).
+to show (Mann-Kendall needs eight values in that half). ``warm_up``: growth of the learning rate
+over that half from which on it has not come to its own yet (Goyal et al., Accurate, Large Minibatch
+SGD, 2017, section 2.2: a linear warm-up, which doubles).
 """
 
 
@@ -107,6 +110,16 @@ def _doubt(history: OverfitHistory, limits: Mapping[str, float]) -> str:
         return (
             f"too few steps ({len(history.loss)}, {passes} passes; "
             f"needs {number(limits['min_steps'])} and {number(limits['min_passes'])})"
+        )
+    return _still_open(history, limits)
+
+
+def _still_open(history: OverfitHistory, limits: Mapping[str, float]) -> str:
+    """Why a test that ran to its end may yet have come to something; empty where not."""
+    if history.rate_growth > limits["warm_up"]:
+        return (
+            f"the learning rate still rises after {_steps(history)}, {number(history.rate_growth)} "
+            "times since half of them: its warm-up is longer than the test"
         )
     if _lowest(history) < limits["stuck"] * history.baseline_independent:
         return f"{_compared(history, 'falls only to')}: it learns in part, or slowly"

@@ -57,7 +57,10 @@ class InputNotNormalised(Rule):
     severity = "warning"
     requires = (DataFacts,)
     thresholds = {"scale": 20, "margin": 0.1, "fraction": 0.1}
-    explains = {"SD203": "anywhere", "SD301": "anywhere", "SD801": "anywhere"}
+    explains = {
+        "SD203": "anywhere", "SD301": "anywhere", "SD304": "anywhere", "SD701": "anywhere",
+        "SD705": "anywhere", "SD801": "anywhere",
+    }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts = measured.need(DataFacts)

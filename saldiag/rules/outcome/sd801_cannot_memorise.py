@@ -47,6 +47,8 @@ class CannotMemorise(Rule):
     - `significance` = 0.05: level of the test for a falling loss (Mann 1945; Kendall 1975).
     - `min_steps` = 30: steps before a model may be called unable.
     - `min_passes` = 16: passes over the samples before a model may be called unable.
+    - `warm_up` = 1.5: growth of the learning rate over the second half of the test from which on
+      its warm-up is longer than the test (Goyal et al., Accurate, Large Minibatch SGD, 2017).
     """
 
     code = "SD801"

@@ -54,6 +54,8 @@ class InferenceLagsTraining(Rule):
         history = measured.need(OverfitHistory)
         if not len(history.checked):
             raise CannotJudge("the overfit test ended before the two modes were measured")
+        if not history.baseline_independent > 0:
+            raise CannotJudge("no input-independent baseline above zero to compare the gap with")
         training, inference = float(history.training_error[-1]), float(history.inference_error[-1])
         gap = (inference - training) / history.baseline_independent
         if not (gap > limits["gap"] and inference > limits["ratio"] * training):

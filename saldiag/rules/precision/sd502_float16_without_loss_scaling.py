@@ -41,7 +41,10 @@ class Float16WithoutLossScaling(Rule):
     name = "float16-without-loss-scaling"
     severity = "warning"
     requires = (Wiring, DtypeTrace)
-    explains = {"SD201": "anywhere", "SD202": "anywhere", "SD204": "anywhere", "SD801": "anywhere"}
+    explains = {
+        "SD201": "anywhere", "SD202": "anywhere", "SD204": "anywhere", "SD206": "anywhere",
+        "SD801": "anywhere",
+    }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, trace = measured.need(Wiring), measured.need(DtypeTrace)

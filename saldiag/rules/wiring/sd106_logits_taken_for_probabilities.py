@@ -46,7 +46,8 @@ class LogitsTakenForProbabilities(Rule):
     requires = (Wiring, DataFacts)
     thresholds = {"margin": 0.001}
     explains = {
-        "SD103": "anywhere", "SD201": "anywhere", "SD204": "anywhere", "SD801": "anywhere",
+        "SD103": "anywhere", "SD201": "anywhere", "SD204": "anywhere", "SD705": "anywhere",
+        "SD801": "anywhere",
     }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

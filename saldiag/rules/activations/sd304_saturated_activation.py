@@ -1,0 +1,111 @@
+"""SD304: hidden units that sit at the limits of their activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import (
+    ActivationRow,
+    Activations,
+    Measurements,
+    OverfitHistory,
+    Wiring,
+)
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.network import Network
+from saldiag.rules.text import at, label, number, percent
+from saldiag.rules.verdict import verdict_of
+
+BOUNDED = frozenset({"hard_tanh", "sigmoid", "softsign", "tanh"})
+MIXING = frozenset({"Multiply", "Minimum", "Dot", "op"})
+
+
+class SaturatedActivation(Rule):
+    """Nearly all values of a hidden sigmoid or tanh layer are at the limits of its range.
+
+    ## What it does
+    Takes the share of a hidden layer's values within 1 % of the limits of its activation, in one
+    batch before training. Outputs, which are to be certain, and gates (recurrent layers, and what
+    a multiplication takes), which are to be open or shut, are left alone. So is a model that
+    learns all the same in the overfit test.
+
+    ## Why is this bad
+    At the limits the activation's derivative is next to 0: no gradient passes the layer, and the
+    layers before it stay as they are.
+
+    ## Example
+    ```python
+    wide = keras.initializers.RandomNormal(stddev=10.0)
+    x = keras.layers.Dense(64, activation="tanh", kernel_initializer=wide)(x)
+    ```
+
+    ## Use instead
+    ```python
+    x = keras.layers.Dense(64, activation="tanh", kernel_initializer="glorot_uniform")(x)
+    ```
+
+    ## Threshold
+    - `saturated` = 0.9: share of values within 1 % of the limits. Glorot & Bengio (Understanding
+      the difficulty of training deep feedforward neural networks, 2010, section 3 and figure 2)
+      show a top hidden layer that saturates, and learning that stands still until it leaves.
+    """
+
+    code = "SD304"
+    name = "saturated-activation"
+    severity = "warning"
+    requires = (Activations, Wiring)
+    thresholds = {"saturated": 0.9}
+    explains = {
+        "SD201": "anywhere", "SD202": "anywhere", "SD302": "anywhere", "SD402": "upstream",
+        "SD801": "anywhere",
+    }  # fmt: skip
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        network = Network(measured.need(Wiring))
+        found = [
+            row
+            for row in measured.need(Activations).rows
+            if row.leaf
+            and row.activation in BOUNDED
+            and row.saturated_share >= limits["saturated"]
+            and _is_hidden(network, row)
+        ]
+        if not found or verdict_of(measured.get(OverfitHistory))[0] == "learns":
+            return
+        first = found[0]
+        source = source_of(measured, first.layer)
+        more = f", and in {len(found) - 1} more" if len(found) > 1 else ""
+        yield self.finding(
+            f"{label(first.layer)}: {percent(first.saturated_share)} of its {first.activation} "
+            f"values are at the limits (threshold {percent(limits['saturated'])}){more}; mean "
+            f"{number(first.mean)}. Use a smaller initializer and zero biases{at(source)}",
+            'kernel_initializer="glorot_uniform", bias_initializer="zeros"',
+            layers=tuple(dict.fromkeys(row.layer for row in found)),
+            evidence={
+                "saturated_share": first.saturated_share,
+                "threshold": limits["saturated"],
+                "mean": first.mean,
+                "std": first.std,
+                "layers": len(found),
+            },
+            source=source,
+            confidence=0.9,
+        )
+
+
+def _is_hidden(network: Network, row: ActivationRow) -> bool:
+    """Whether a dense layer or convolution follows, and nothing that a gate would go into."""
+    call = network.leaves.get(row.path)
+    if call is None or row.path in network.outputs or "recurrent_activation" in call.config:
+        return False
+    seen, waiting = set(), [row.path]
+    while waiting:
+        for path in network.consumers(waiting.pop()):
+            follower = network.leaves[path]
+            if follower.kind in MIXING:
+                return False
+            if path not in seen and not follower.parameters:
+                waiting.append(path)
+            seen.add(path)
+    return any(network.leaves[path].parameters for path in seen)

@@ -1,0 +1,1 @@
+"""SD7xx: learning rate, normalisation by batches, and where the loss starts."""

@@ -1,0 +1,151 @@
+"""SD701: steps so large that each throws the weights away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import (
+    GradientFlow,
+    GradientHistory,
+    Measurements,
+    OverfitHistory,
+    Wiring,
+)
+from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules.gradients._depth import depth_trend
+from saldiag.rules.gradients.sd203_exploding_gradients import ExplodingGradients
+from saldiag.rules.text import label, number
+from saldiag.rules.updates import step_ratios
+from saldiag.rules.verdict import verdict_of
+
+
+class LearningRateTooHigh(Rule):
+    """The optimizer's steps are as large as the weights, and the loss jumps and does not come down.
+
+    ## What it does
+    Takes |Δw| / |w| of the first recorded steps, in the median over the matrices of weights, and
+    the losses of all steps. Speaks up only where the steps are large, the loss jumped above its
+    start (or is no longer finite) and ends no lower than it began, and the overfit test does not
+    show that the model learns. Gradients that explode through the layers before the first step are
+    left to exploding-gradients.
+
+    ## Why is this bad
+    The gradient is true for a small step only. A large one lands anywhere: units die, outputs
+    saturate, or the loss grows until it is NaN.
+
+    ## Example
+    ```python
+    optimizer = keras.optimizers.Adam(3.0)
+    ```
+
+    ## Use instead
+    ```python
+    optimizer = keras.optimizers.Adam(1e-3)
+    ```
+
+    ## Threshold
+    - `ratio` = 0.5: |Δw| / |w| of the largest of the first steps; about 1e-3 is healthy (Karpathy,
+      CS231n: Neural Networks Part 3, 2015, "Ratio of weights:updates"), and Adam's first step in a
+      wide layer reaches 0.2 at a rate of 0.01.
+    - `first` = 10: recorded steps that count as the first. Weights grow under steps that are too
+      large, and the ratio falls.
+    - `jump` = 1.5: highest loss over the loss of the first step.
+    - `end` = 0.9: loss of the last quarter over that of the first step, from which on nothing was
+      learnt (the rate at which the loss begins to rise is too high: Smith, Cyclical Learning Rates,
+      2017, section 3.3).
+    """
+
+    code = "SD701"
+    name = "learning-rate-too-high"
+    severity = "error"
+    requires = (GradientHistory,)
+    thresholds = {"ratio": 0.5, "first": 10, "jump": 1.5, "end": 0.9}
+    explains = {
+        "SD201": "anywhere", "SD203": "anywhere", "SD204": "anywhere", "SD301": "anywhere",
+        "SD302": "anywhere", "SD303": "anywhere", "SD402": "anywhere", "SD801": "anywhere",
+    }  # fmt: skip
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        history = measured.need(GradientHistory)
+        course = _course(measured, history)
+        ratios = step_ratios(history)[: int(limits["first"])]
+        ratios = ratios[np.isfinite(ratios)]
+        if not len(ratios):
+            raise CannotJudge("no step with a finite update was recorded")
+        ratio = float(ratios.max())
+        jumped = not course.finite or course.highest >= limits["jump"] * course.start
+        learnt = course.finite and course.end < limits["end"] * course.start
+        if ratio < limits["ratio"] or not jumped or learnt:
+            return
+        if verdict_of(measured.get(OverfitHistory))[0] == "learns" or _explodes_in_depth(measured):
+            return
+        yield self._too_high(measured, ratio, course, limits["ratio"])
+
+    def _too_high(
+        self, measured: Measurements, ratio: float, course: _Course, limit: float
+    ) -> Finding:
+        wiring = measured.get(Wiring)
+        rate = wiring.learning_rate if wiring is not None else math.nan
+        name = label(wiring.optimizer) if wiring is not None else "the optimizer"
+        rated = f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
+        lower = rate * 1e-3 / ratio if math.isfinite(rate) and rate > 0 else 1e-3
+        end = "turns NaN or infinite" if not course.finite else f"ends at {number(course.end)}"
+        return self.finding(
+            f"{name}{rated} moves the weights by {number(ratio)} of their size in one of the first "
+            f"steps (threshold {number(limit)}); the loss goes from {number(course.start)} up to "
+            f"{number(course.highest)} and {end}. Lower the learning rate",
+            f"optimizer.learning_rate = {number(lower)}",
+            evidence={
+                "update_ratio": ratio,
+                "threshold": limit,
+                "first_loss": course.start,
+                "highest_loss": course.highest,
+                "last_loss": course.end,
+                "learning_rate": rate,
+            },
+            confidence=0.95,
+        )
+
+
+def _explodes_in_depth(measured: Measurements) -> bool:
+    """Whether gradients explode through the layers before any step: no rate is to blame then."""
+    if measured.get(GradientFlow) is None:
+        return False
+    limits = ExplodingGradients.thresholds
+    try:
+        trend = depth_trend(measured, limits["min_layers"])
+    except CannotJudge:
+        return False
+    return -trend.decades >= limits["decades"] and -trend.tau >= limits["tau"]
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The loss from the first step on; ``highest`` among the finite ones."""
+
+    start: float
+    highest: float
+    end: float
+    finite: bool
+
+
+def _course(measured: Measurements, history: GradientHistory) -> _Course:
+    """Of the recorded steps, or of the overfit test where their losses are not known."""
+    loss, test = history.loss, measured.get(OverfitHistory)
+    if test is not None and len(test.loss):
+        loss = test.loss
+    if len(loss) < 2 or not math.isfinite(loss[0]):
+        raise CannotJudge("the loss of the first steps is not known, or not finite")
+    tail = loss[-max(1, len(loss) // 4) :]
+    finite = bool(np.isfinite(tail).all())
+    return _Course(
+        start=float(loss[0]),
+        highest=float(loss[np.isfinite(loss)].max()),
+        end=float(np.median(tail)),
+        finite=finite,
+    )

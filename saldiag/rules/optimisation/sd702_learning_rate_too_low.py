@@ -1,0 +1,96 @@
+"""SD702: steps so small that the weights stay what they were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules.text import counted, label, number
+from saldiag.rules.trend import first_and_last_quarter
+from saldiag.rules.updates import gradient_to_weight, step_ratios
+from saldiag.rules.verdict import verdict_of
+
+
+class LearningRateTooLow(Rule):
+    """The optimizer's steps do not move the weights, though their gradients are sizeable.
+
+    ## What it does
+    Takes |Δw| / |w| of the steps really taken, in the median over the matrices of weights. Speaks
+    up where every one of the last half of the steps is tiny while gradients are not small beside
+    the weights (small gradients have other causes), the rate does not rise (a warm-up), and the
+    overfit test does not show that the model learns.
+
+    ## Why is this bad
+    Training takes a thousand times as long as it has to, or does nothing at all: a rate that is
+    mistyped, or a schedule that has come to its end.
+
+    ## Example
+    ```python
+    optimizer = keras.optimizers.Adam(1e-9)
+    ```
+
+    ## Use instead
+    ```python
+    optimizer = keras.optimizers.Adam(1e-3)
+    ```
+
+    ## Threshold
+    - `ratio` = 1e-6: |Δw| / |w| in one step; about 1e-3 is healthy (Karpathy, CS231n: Neural
+      Networks Part 3, 2015, "Ratio of weights:updates"). A thousandth of that is allowed for.
+    - `gradient` = 1e-4: |g| / |w| of the matrix that has the most of it, from which on it is not
+      the gradient that is small.
+    - `min_steps` = 10: fewest recorded steps, so that the first ones of a warm-up do not count.
+    - `rise` = 1.5: growth of the ratio from the first to the last quarter of the steps that makes
+      it a warm-up.
+    """
+
+    code = "SD702"
+    name = "learning-rate-too-low"
+    severity = "error"
+    requires = (GradientHistory,)
+    thresholds = {"ratio": 1e-6, "gradient": 1e-4, "min_steps": 10, "rise": 1.5}
+    explains = {"SD801": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        history = measured.need(GradientHistory)
+        ratios = step_ratios(history)
+        ratios = ratios[np.isfinite(ratios)]
+        if len(ratios) < limits["min_steps"]:
+            raise CannotJudge(
+                f"{counted(len(ratios), 'step')} recorded, needs {limits['min_steps']:.0f}"
+            )
+        highest = float(ratios[len(ratios) // 2 :].max())
+        first, last = first_and_last_quarter(ratios)
+        if highest >= limits["ratio"] or last > limits["rise"] * first:
+            return
+        gradient = gradient_to_weight(history)
+        small = not gradient >= limits["gradient"]
+        if small or verdict_of(measured.get(OverfitHistory))[0] == "learns":
+            return
+        yield self._too_low(measured, highest, gradient, limits["ratio"])
+
+    def _too_low(
+        self, measured: Measurements, ratio: float, gradient: float, limit: float
+    ) -> Finding:
+        wiring = measured.get(Wiring)
+        rate = wiring.learning_rate if wiring is not None else math.nan
+        name = label(wiring.optimizer) if wiring is not None else "the optimizer"
+        rated = f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
+        return self.finding(
+            f"{name}{rated} moves the weights by at most {number(ratio)} of their size in a step "
+            f"(threshold {number(limit)}), though gradients are {number(gradient)} of it. "
+            "Raise the learning rate, or look at its schedule",
+            f"keras.optimizers.{name if name.isidentifier() else 'Adam'}(learning_rate=1e-3)",
+            evidence={
+                "update_ratio": ratio,
+                "threshold": limit,
+                "gradient_ratio": gradient,
+                "learning_rate": rate,
+            },
+            confidence=0.95,
+        )

@@ -1,0 +1,71 @@
+"""SD406: variables were set trainable after the optimizer was built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, TrainableStatus
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.text import at, counted, listed
+
+
+class UnfrozenAfterCompile(Rule):
+    """Some trainable variables are unknown to the optimizer, and no training step can be taken.
+
+    ## What it does
+    Compares the variables that the model lists as trainable with those that the optimizer was
+    built for. Speaks up only where a training step fails; variables that a training loop of the
+    user's own leaves out on purpose (a target network) are left alone.
+
+    ## Why is this bad
+    The optimizer keeps its moments for the variables of its first step. When others are unfrozen
+    later, the next ``fit`` ends with *Unknown variable*.
+
+    ## Example
+    ```python
+    base.trainable = False
+    model.compile("adam", "mse")
+    model.fit(images, labels)
+    base.trainable = True
+    model.fit(images, labels)
+    ```
+
+    ## Use instead
+    ```python
+    base.trainable = True
+    model.compile(keras.optimizers.Adam(1e-5), "mse")  # again
+    model.fit(images, labels)
+    ```
+
+    ## Threshold
+    None, it is exact (Keras' guide on transfer learning and fine-tuning, 2023: call ``compile``
+    again after changing ``trainable``).
+    """
+
+    code = "SD406"
+    name = "unfrozen-after-compile"
+    severity = "error"
+    requires = (TrainableStatus,)
+    explains = {"SD402": "same_layer", "SD404": "same_layer", "SD801": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        rows = [row for row in measured.need(TrainableStatus).rows if row.in_model]
+        unknown = [row for row in rows if row.in_optimizer is False and row.has_gradient is None]
+        if not unknown or not any(row.in_optimizer for row in rows):
+            return  # none is known: the optimizer is that of another model (SD407)
+        layers = tuple(dict.fromkeys(row.layer for row in unknown))
+        source = source_of(measured, layers[0])
+        yield self.finding(
+            f"{listed(layers)}: {counted(len(unknown), 'variable')} of {len(rows)} trainable ones "
+            "unknown to the optimizer, which was built before they were unfrozen; training steps "
+            f"fail. Compile again{at(source)}",
+            "model.compile(keras.optimizers.Adam(1e-5), loss)  # after trainable was changed",
+            layers=layers,
+            evidence={
+                "unknown": [row.path for row in unknown],
+                "parameters": sum(row.size for row in unknown),
+                "trainable_variables": len(rows),
+            },
+            source=source,
+        )

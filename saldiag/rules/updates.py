@@ -1,0 +1,41 @@
+"""How far one step moves the weights. Plain numbers of a ``GradientHistory``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from saldiag.core.measurement import GradientHistory
+
+Array = np.ndarray[Any, Any]
+
+
+def kernel_columns(history: GradientHistory) -> list[int]:
+    """The columns of the matrices of weights; of all variables where there is none.
+
+    Biases start at 0 and small scales near it: their ratio says nothing of the learning rate.
+    """
+    kernels = [i for i, v in enumerate(history.variables) if len(v.shape) > 1]
+    return kernels or list(range(len(history.variables)))
+
+
+def step_ratios(history: GradientHistory) -> Array:
+    """For each step |Δw| / |w|, the median over the matrices of weights; ``nan`` if unknown."""
+    return _row_medians(history.update_ratio[:, kernel_columns(history)])
+
+
+def gradient_to_weight(history: GradientHistory) -> float:
+    """|g| / |w| of the matrix that has the most of it, in the median over the steps."""
+    columns = kernel_columns(history)
+    weight = history.weight_norm[:, columns]
+    ratio = np.divide(
+        history.norm[:, columns], weight, out=np.full(weight.shape, np.nan), where=weight > 0
+    )
+    return max((m for m in _row_medians(ratio.T) if math.isfinite(m)), default=math.nan)
+
+
+def _row_medians(values: Array) -> Array:
+    kept = (row[np.isfinite(row)] for row in values)
+    return np.array([float(np.median(row)) if len(row) else math.nan for row in kept])

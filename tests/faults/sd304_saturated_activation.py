@@ -1,0 +1,28 @@
+"""A hidden tanh whose weights started ten times too wide."""
+
+from __future__ import annotations
+
+from faults.plain import activations, calls_with, healthy, overfit, rows_with, stuck, wiring
+from saldiag.core.measurement import Measurements, OverfitHistory
+
+
+def _tanh(saturated: float, test: OverfitHistory) -> Measurements:
+    calls = calls_with("encoder/relu", kind="Activation", activation="tanh")
+    rows = rows_with(
+        activations().rows,
+        "encoder/relu",
+        kind="Activation",
+        activation="tanh",
+        minimum=-1.0,
+        maximum=1.0,
+        saturated_share=saturated,
+    )
+    return healthy(wiring(*calls), activations(*rows), test)
+
+
+def broken() -> Measurements:
+    return _tanh(0.98, stuck())
+
+
+def fixed() -> Measurements:
+    return _tanh(0.05, overfit())

@@ -1,0 +1,18 @@
+"""Masks that are empty, all of them."""
+
+from __future__ import annotations
+
+from faults.plain import data, healthy, overfit, tensor
+from saldiag.core.measurement import Baselines, Measurements
+
+NOTHING = Baselines("mean_absolute_error", 0.0, 0.0, 0.0, "median")
+
+
+def broken() -> Measurements:
+    targets = (tensor("mask", 0.0, 0.0),)
+    test = overfit(stopped="steps", baseline_constant=0.0, baseline_independent=0.0)
+    return healthy(data(targets=targets, baselines=NOTHING), test)
+
+
+def fixed() -> Measurements:
+    return healthy(data(targets=(tensor("mask", 0.0, 1.0, distinct=2),)), overfit())

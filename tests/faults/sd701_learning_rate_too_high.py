@@ -1,0 +1,28 @@
+"""SGD with a learning rate of 10: the loss jumps, and stays above where it began."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from faults.plain import STEPS, VARIABLES, gradients, healthy, overfit, stuck, wiring
+from saldiag.core.measurement import Measurements
+
+JUMPING = np.concatenate([[0.5, 4.0, 9.0], np.full(STEPS - 3, 0.6)])
+
+
+def broken() -> Measurements:
+    ratios = np.full((STEPS, len(VARIABLES)), 2.0)
+    test = stuck(0.6)
+    return healthy(
+        gradients(update_ratio=ratios, loss=JUMPING),
+        wiring(optimizer="SGD", learning_rate=10.0),
+        stuck(0.6, loss=np.concatenate([JUMPING[:3], test.loss[3:]])),
+    )
+
+
+def fixed() -> Measurements:
+    """A large first step does no harm where the loss comes down."""
+    ratios = np.full((STEPS, len(VARIABLES)), 0.4)
+    return healthy(
+        gradients(update_ratio=ratios), wiring(optimizer="SGD", learning_rate=0.1), overfit()
+    )

@@ -1,0 +1,21 @@
+"""BatchNorm on 1x1 maps, one picture at a time."""
+
+from __future__ import annotations
+
+from faults.plain import activations, calls_with, dtypes, healthy, wiring
+from saldiag.core.measurement import Measurements
+
+POOLED = {"input_shapes": ((None, 1, 1, 16),), "output_shapes": ((None, 1, 1, 16),)}
+
+
+def _batch(size: int) -> Measurements:
+    calls = calls_with("encoder/norm", **POOLED)
+    return healthy(wiring(*calls), activations(batch_size=size), dtypes(batch_size=size))
+
+
+def broken() -> Measurements:
+    return _batch(1)
+
+
+def fixed() -> Measurements:
+    return _batch(16)
