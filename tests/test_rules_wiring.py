@@ -166,3 +166,44 @@ def test_one_finding_for_each_aspect_and_info_where_nothing_was_copied() -> None
 def test_two_by_two_is_two() -> None:
     same = Origin("c", "N", "s", True, {"strides": [2, 2]}, {"strides": 2})
     assert found("SD105", wiring(origins=(same,))) == []
+
+
+# SD111 and SD112
+
+
+def normalised(use_bias: bool = True, **fields: Any) -> Any:
+    config = {"use_bias": use_bias, "kernel_size": [3, 3]}
+    calls = calls_with("encoder/conv", config=config, **fields)
+    axis = {"axis": fields.get("axis", -1)}
+    return tuple(replace(c, config=axis) if c.path == "encoder/norm" else c for c in calls)
+
+
+def test_a_bias_counts_only_where_batchnorm_takes_it_away() -> None:
+    assert one("SD111", wiring(*normalised())).severity == "info"
+    also = call("skip", "Conv2D", "encoder/conv")
+    for calls in (
+        normalised(activation="relu"),
+        normalised(trainable=False),
+        (*normalised()[:3], also, *normalised()[3:]),
+    ):
+        assert found("SD111", wiring(*calls)) == []
+
+
+def dropped(rate: float, *inputs: str) -> LayerCall:
+    return call("drop", "Dropout", *inputs, config={"rate": rate})
+
+
+def test_dropout_on_the_output_is_seen_through_a_reshape_and_not_at_rate_0() -> None:
+    reshape = call("reshape", "Reshape", "drop")
+    finding = one("SD112", wiring(*CALLS, dropped(0.5, "output"), reshape))
+    assert (finding.severity, finding.layers) == ("error", ("drop",))
+    assert found("SD112", wiring(*CALLS, dropped(0.0, "output"))) == []
+
+
+def test_dropout_on_features_is_told_above_the_threshold_and_before_batchnorm() -> None:
+    def hidden(rate: float, after: str = "Conv2D") -> Any:
+        return wiring(dropped(rate, ""), call("next", after, "drop"), call("out", "Dense", "next"))
+
+    assert found("SD112", hidden(0.5)) == []
+    assert one("SD112", hidden(0.8)).severity == "info"
+    assert one("SD112", hidden(0.2, "BatchNormalization")).severity == "info"
