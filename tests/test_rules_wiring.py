@@ -207,3 +207,17 @@ def test_dropout_on_features_is_told_above_the_threshold_and_before_batchnorm() 
     assert found("SD112", hidden(0.5)) == []
     assert one("SD112", hidden(0.8)).severity == "info"
     assert one("SD112", hidden(0.2, "BatchNormalization")).severity == "info"
+
+
+# SD113
+
+
+def test_what_stands_behind_a_sigmoid_matters_under_a_cross_entropy_only() -> None:
+    relu = call("again", "ReLU", "output", activation="relu")
+    under = {"loss": "binary_crossentropy"}
+    assert one("SD113", wiring(*CALLS, relu, **under)).severity == "warning"
+    tanh = replace(relu, activation="tanh")
+    assert one("SD113", wiring(*CALLS, tanh, **under)).severity == "error"
+    assert found("SD113", wiring(*CALLS, tanh)) == []
+    dense = replace(tanh, kind="Dense", parameters=2)
+    assert found("SD113", wiring(*CALLS, dense, **under)) == []
