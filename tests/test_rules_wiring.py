@@ -23,6 +23,7 @@ from judging import found, head, one, skipped
 from saldiag.core.measurement import (
     LayerCall,
     Origin,
+    UncalledLayer,
 )  # fmt: skip
 
 # SD101
@@ -221,3 +222,71 @@ def test_what_stands_behind_a_sigmoid_matters_under_a_cross_entropy_only() -> No
     assert found("SD113", wiring(*CALLS, tanh)) == []
     dense = replace(tanh, kind="Dense", parameters=2)
     assert found("SD113", wiring(*CALLS, dense, **under)) == []
+
+
+# SD109 and SD110
+
+
+def stacked(*, between: str = "Flatten", operations: Any = (), **fields: Any) -> Any:
+    fields = {"output_shapes": ((None, 16),), "input_shapes": ((None, 8),), **fields}
+    return wiring(
+        call("first", "Dense", "", parameters=144, **fields),
+        call("between", between, "first"),
+        call("last", "Dense", "between", parameters=17, output_shapes=((None, 12),)),
+        operations=operations,
+    )
+
+
+def test_layers_without_an_activation_between_them_are_one_layer() -> None:
+    assert one("SD109", stacked()).layers == ("first", "last")
+    assert one("SD109", stacked(between="BatchNormalization")).severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        stacked(activation="tanh"),
+        stacked(between="MaxPooling2D"),
+        stacked(between="Custom"),
+        stacked(operations=("Sin",)),
+        stacked(output_shapes=((None, 4),)),
+        stacked(trainable=False),
+    ],
+    ids=["tanh", "maximum", "unknown layer", "sine", "narrow", "frozen"],
+)
+def test_what_is_not_surely_one_linear_layer_is_left_alone(well: Any) -> None:
+    assert found("SD109", well) == []
+
+
+def test_without_the_operations_a_network_is_not_called_linear() -> None:
+    assert "not listed" in skipped("SD109", wiring())
+
+
+UNCALLED = UncalledLayer("spare", ("Dense",), trainable=True, built=False, parameters=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({}, 1),
+        ({"kinds": ("Block", "Dense")}, 1),
+        ({"built": True, "parameters": 9}, 1),
+        ({"kinds": ("RandomFlip",)}, 0),
+        ({"built": True}, 0),
+        ({"trainable": False}, 0),
+        ({"path": "head"}, 0),
+    ],
+    ids=["unbuilt", "block", "built", "augmentation", "no weights", "frozen", "with a gradient"],
+)
+def test_a_layer_that_is_never_called(fields: dict[str, Any], count: int) -> None:
+    layers = (replace(UNCALLED, **fields),)
+    assert len(found("SD110", wiring(uncalled=layers))) == count
+    assert "own training step" in skipped("SD110", wiring(uncalled=layers, own_training=True))
+
+
+def test_a_layer_whose_output_nobody_uses() -> None:
+    spare = call("spare", "Dense", "encoder/relu", parameters=272)
+    calls = (*CALLS[:4], spare, *CALLS[4:])
+    norms = {"head/kernel": 0.1, "spare/kernel": None}
+    assert one("SD110", wiring(*calls), flow(norms)).layers == ("spare",)
+    assert found("SD110", wiring(*calls), flow({**norms, "spare/kernel": 0.0})) == []
