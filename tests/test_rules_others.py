@@ -18,6 +18,7 @@ from faults.plain import (
     healthy,
     overfit,
     rows_with,
+    stuck,
     tensor,
     trainable,
     trainable_row,
@@ -64,6 +65,19 @@ def test_a_constant_before_training_is_a_warning() -> None:
 
 def test_a_head_that_starts_at_zero_and_learns_is_not_constant() -> None:
     assert found("SD302", CONSTANT, overfit()) == []
+
+
+def test_a_model_that_learns_and_whose_batchnorm_lags_is_not_constant() -> None:
+    late = overfit(prediction_variation=0.0, inference_error=np.full(len(overfit().checked), 0.9))
+    assert found("SD302", CONSTANT, late) == []
+    stays = replace(late, recalibrated_error=0.9)
+    assert one("SD302", CONSTANT, stays).severity == "error"
+
+
+@pytest.mark.parametrize(("steps", "count"), [(8, 0), (400, 1)])
+def test_too_few_steps_for_batchnorm_tell_no_constant(steps: int, count: int) -> None:
+    short = stuck(prediction_variation=0.0, loss=np.full(steps, 0.5))
+    assert len(found("SD302", CONSTANT, short)) == count
 
 
 def test_equal_targets_or_inputs_excuse_a_constant() -> None:

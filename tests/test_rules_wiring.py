@@ -23,6 +23,7 @@ from judging import found, head, one, skipped
 from saldiag.core.measurement import (
     LayerCall,
     Origin,
+    UncalledLayer,
 )  # fmt: skip
 
 # SD101
@@ -166,3 +167,126 @@ def test_one_finding_for_each_aspect_and_info_where_nothing_was_copied() -> None
 def test_two_by_two_is_two() -> None:
     same = Origin("c", "N", "s", True, {"strides": [2, 2]}, {"strides": 2})
     assert found("SD105", wiring(origins=(same,))) == []
+
+
+# SD111 and SD112
+
+
+def normalised(use_bias: bool = True, **fields: Any) -> Any:
+    config = {"use_bias": use_bias, "kernel_size": [3, 3]}
+    calls = calls_with("encoder/conv", config=config, **fields)
+    axis = {"axis": fields.get("axis", -1)}
+    return tuple(replace(c, config=axis) if c.path == "encoder/norm" else c for c in calls)
+
+
+def test_a_bias_counts_only_where_batchnorm_takes_it_away() -> None:
+    assert one("SD111", wiring(*normalised())).severity == "info"
+    also = call("skip", "Conv2D", "encoder/conv")
+    for calls in (
+        normalised(activation="relu"),
+        normalised(trainable=False),
+        (*normalised()[:3], also, *normalised()[3:]),
+    ):
+        assert found("SD111", wiring(*calls)) == []
+
+
+def dropped(rate: float, *inputs: str) -> LayerCall:
+    return call("drop", "Dropout", *inputs, config={"rate": rate})
+
+
+def test_dropout_on_the_output_is_seen_through_a_reshape_and_not_at_rate_0() -> None:
+    reshape = call("reshape", "Reshape", "drop")
+    finding = one("SD112", wiring(*CALLS, dropped(0.5, "output"), reshape))
+    assert (finding.severity, finding.layers) == ("error", ("drop",))
+    assert found("SD112", wiring(*CALLS, dropped(0.0, "output"))) == []
+
+
+def test_dropout_on_features_is_told_above_the_threshold_and_before_batchnorm() -> None:
+    def hidden(rate: float, after: str = "Conv2D") -> Any:
+        return wiring(dropped(rate, ""), call("next", after, "drop"), call("out", "Dense", "next"))
+
+    assert found("SD112", hidden(0.5)) == []
+    assert one("SD112", hidden(0.8)).severity == "info"
+    assert one("SD112", hidden(0.2, "BatchNormalization")).severity == "info"
+
+
+# SD113
+
+
+def test_what_stands_behind_a_sigmoid_matters_under_a_cross_entropy_only() -> None:
+    relu = call("again", "ReLU", "output", activation="relu")
+    under = {"loss": "binary_crossentropy"}
+    assert one("SD113", wiring(*CALLS, relu, **under)).severity == "warning"
+    tanh = replace(relu, activation="tanh")
+    assert one("SD113", wiring(*CALLS, tanh, **under)).severity == "error"
+    assert found("SD113", wiring(*CALLS, tanh)) == []
+    dense = replace(tanh, kind="Dense", parameters=2)
+    assert found("SD113", wiring(*CALLS, dense, **under)) == []
+
+
+# SD109 and SD110
+
+
+def stacked(*, between: str = "Flatten", operations: Any = (), **fields: Any) -> Any:
+    fields = {"output_shapes": ((None, 16),), "input_shapes": ((None, 8),), **fields}
+    return wiring(
+        call("first", "Dense", "", parameters=144, **fields),
+        call("between", between, "first"),
+        call("last", "Dense", "between", parameters=17, output_shapes=((None, 12),)),
+        operations=operations,
+    )
+
+
+def test_layers_without_an_activation_between_them_are_one_layer() -> None:
+    assert one("SD109", stacked()).layers == ("first", "last")
+    assert one("SD109", stacked(between="BatchNormalization")).severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        stacked(activation="tanh"),
+        stacked(between="MaxPooling2D"),
+        stacked(between="Custom"),
+        stacked(operations=("Sin",)),
+        stacked(output_shapes=((None, 4),)),
+        stacked(trainable=False),
+    ],
+    ids=["tanh", "maximum", "unknown layer", "sine", "narrow", "frozen"],
+)
+def test_what_is_not_surely_one_linear_layer_is_left_alone(well: Any) -> None:
+    assert found("SD109", well) == []
+
+
+def test_without_the_operations_a_network_is_not_called_linear() -> None:
+    assert "not listed" in skipped("SD109", wiring())
+
+
+UNCALLED = UncalledLayer("spare", ("Dense",), trainable=True, built=False, parameters=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({}, 1),
+        ({"kinds": ("Block", "Dense")}, 1),
+        ({"built": True, "parameters": 9}, 1),
+        ({"kinds": ("RandomFlip",)}, 0),
+        ({"built": True}, 0),
+        ({"trainable": False}, 0),
+        ({"path": "head"}, 0),
+    ],
+    ids=["unbuilt", "block", "built", "augmentation", "no weights", "frozen", "with a gradient"],
+)
+def test_a_layer_that_is_never_called(fields: dict[str, Any], count: int) -> None:
+    layers = (replace(UNCALLED, **fields),)
+    assert len(found("SD110", wiring(uncalled=layers))) == count
+    assert "own training step" in skipped("SD110", wiring(uncalled=layers, own_training=True))
+
+
+def test_a_layer_whose_output_nobody_uses() -> None:
+    spare = call("spare", "Dense", "encoder/relu", parameters=272)
+    calls = (*CALLS[:4], spare, *CALLS[4:])
+    norms = {"head/kernel": 0.1, "spare/kernel": None}
+    assert one("SD110", wiring(*calls), flow(norms)).layers == ("spare",)
+    assert found("SD110", wiring(*calls), flow({**norms, "spare/kernel": 0.0})) == []

@@ -11,14 +11,15 @@ listed; if one of them makes the output of a layer that Keras does not know, it 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from saldiag.core.measurement import LayerCall, Origin, Source, Wiring
+from saldiag.core.measurement import LayerCall, Origin, Source, UncalledLayer, Wiring
 from saldiag_probes import layer_facts, loss_facts
 from saldiag_probes.calls import Call, Trace
+from saldiag_probes.names import layer_paths
 
 CUTS = frozenset(
     {
@@ -133,8 +134,65 @@ def describe(
         parameters=layer_facts.parameters(model),
         trainable_parameters=_count(model.trainable_weights),
         origins=tuple(origins),
+        operations=_operations(trace, flow),
+        uncalled=tuple(_uncalled(model, trace, sources or {})),
+        own_training=_trains_by_itself(model),
         **facts,
     )
+
+
+def _operations(trace: Trace, flow: Dataflow) -> tuple[str, ...]:
+    """Types of the operations between leaf calls that depend on the model's input."""
+    owners = trace.owners()
+    return tuple(
+        sorted({
+            op.type
+            for index, op in enumerate(trace.operations())
+            if not ((owner := owners[index]) is not None and owner.leaf)
+            and any(flow.of(tensor) for tensor in op.inputs)
+        })
+    )  # fmt: skip
+
+
+def _trains_by_itself(model: Any) -> bool:
+    own_step = type(model).train_step is not keras.Model.train_step
+    return own_step or loss_facts.overrides_compute_loss(model)
+
+
+def _uncalled(model: Any, trace: Trace, sources: Mapping[int, Source]) -> Iterator[UncalledLayer]:
+    """The outermost layers that no call used; what Keras' own layers hold is their business."""
+    called = {call.layer_path for call in trace.calls}
+    used = called | {above for path in called for above in _upward(path)}
+    paths = layer_paths(model)
+    layers = {paths[id(layer)]: layer for layer in model._flatten_layers() if id(layer) in paths}
+    for path, layer in layers.items():
+        above = [layers[parent] for parent in _upward(path) if parent in layers]
+        listed = path not in used and not isinstance(layer, keras.layers.InputLayer)
+        whole = all(paths[id(parent)] in used for parent in above)
+        if path and listed and whole and not any(_closed(parent) for parent in above):
+            yield _uncalled_layer(path, layer, sources.get(id(layer)))
+
+
+def _uncalled_layer(path: str, layer: Any, source: Source | None) -> UncalledLayer:
+    inside = list(layer._flatten_layers())
+    return UncalledLayer(
+        path=path,
+        kinds=tuple(dict.fromkeys(type(part).__name__ for part in inside)),
+        trainable=bool(layer.trainable),
+        built=all(part.built for part in inside),
+        parameters=_count(layer.trainable_weights),
+        source=source,
+    )
+
+
+def _upward(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _closed(layer: Any) -> bool:
+    """Whether a layer of Keras' own decides which of its parts it calls."""
+    return not isinstance(layer, keras.Model) and not _is_custom(layer)
 
 
 def _count(weights: Iterable[Any]) -> int:

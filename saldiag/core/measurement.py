@@ -82,12 +82,31 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class UncalledLayer:
+    """A layer that the model holds and its forward pass in training mode does not call.
+
+    Only the outermost of several is listed; ``kinds`` are its class and those of all inside it.
+    ``parameters`` are the trainable ones; 0 where it is not ``built``.
+    """
+
+    path: str
+    kinds: tuple[str, ...]
+    trainable: bool
+    built: bool
+    parameters: int
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
 class Wiring(Measurement):
     """The model as it is put together: what is called, in which order, and by what it is judged.
 
     ``outputs`` are the call paths of the leaf calls that made the model's outputs.
     ``precision`` is the policy's name; ``loss_scaled`` says whether the optimizer scales the loss.
     ``optimizer_config`` is the plain part of the optimizer's configuration (``clipnorm``, …).
+    ``operations`` are the types of all raw operations on what comes from the input, outside the
+    leaf calls; None where they were not listed. ``own_training`` says that the model computes its
+    loss, or takes its training step, by code of its own, which can call layers as well.
     """
 
     key: ClassVar[str] = "wiring"
@@ -104,6 +123,9 @@ class Wiring(Measurement):
     trainable_parameters: int
     origins: tuple[Origin, ...] = ()
     optimizer_config: dict[str, Any] = field(default_factory=dict)
+    operations: tuple[str, ...] | None = None
+    uncalled: tuple[UncalledLayer, ...] = ()
+    own_training: bool = False
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""

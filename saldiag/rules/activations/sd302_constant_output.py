@@ -12,11 +12,13 @@ from saldiag.core.measurement import (
     Measurements,
     OverfitHistory,
     TensorFacts,
+    TrainableStatus,
     Wiring,
 )
 from saldiag.core.rule import Rule, Thresholds, source_of
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label, listed, number
+from saldiag.rules.verdict import verdict_of
 
 
 class ConstantOutput(Rule):
@@ -27,6 +29,9 @@ class ConstantOutput(Rule):
     the first layer from which on all samples look alike. After the overfit test the predictions at
     its end count; without one, a constant is only a warning, since a head whose weights start at
     zero puts out a constant until its first step.
+    A constant in inference mode alone is left to SD802 where it is BatchNorm's moving statistics
+    that lag: the samples are memorised in training mode and the error is gone once the statistics
+    are estimated anew, or the steps were too few for them and the output varied in training mode.
 
     ## Why is this bad
     A constant cannot depend on the input: the best such model predicts the mean.
@@ -46,18 +51,25 @@ class ConstantOutput(Rule):
       float32 (2^-24; IEEE 754, 2019).
     - `target_variation` = 0.001: the same for the targets, which must differ for a constant to be
       wrong.
+    - `recalibrated` = 0.5: share of the inference-mode error below which the error with BatchNorm's
+      statistics estimated anew shows that these merely lag (Ioffe & Szegedy, Batch Normalization,
+      2015, algorithm 2, estimates them so).
+    - `held` = 0.5: share of their start values that the moving statistics still hold, momentum to
+      the power of the steps, above which they say nothing of the data.
     """
 
     code = "SD302"
     name = "constant-output"
     severity = "error"
     requires = (DataFacts,)
-    thresholds = {"variation": 1e-6, "target_variation": 0.001}
+    thresholds = {"variation": 1e-6, "target_variation": 0.001, "recalibrated": 0.5, "held": 0.5}
     explains = {"SD103": "anywhere", "SD801": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts, history = measured.need(DataFacts), measured.get(OverfitHistory)
         if not any(_varies(tensor, limits["variation"]) for tensor in facts.inputs):
+            return
+        if history is not None and _lags(measured, history, limits):
             return
         for index, (predicted, target) in enumerate(
             zip(facts.predictions, facts.targets, strict=False)
@@ -90,6 +102,29 @@ class ConstantOutput(Rule):
             severity="error" if trained else "warning",
             confidence=1.0 if trained else 0.7,
         )
+
+
+def _lags(measured: Measurements, history: OverfitHistory, limits: Thresholds) -> bool:
+    """Whether only BatchNorm's moving statistics are behind."""
+    if not len(history.loss) or not len(history.inference_error):
+        return False
+    if verdict_of(history)[0] == "learns":
+        return bool(
+            history.recalibrated_error < limits["recalibrated"] * history.inference_error[-1]
+        )
+    status = measured.get(TrainableStatus)
+    rows = status.normalization if status is not None else ()
+    momentum = max((row.momentum for row in rows if row.training_mode), default=0.0)
+    held = momentum ** len(history.loss)
+    return held > limits["held"] and _varies_in_training(measured, limits["variation"])
+
+
+def _varies_in_training(measured: Measurements, limit: float) -> bool:
+    activations, wiring = measured.get(Activations), measured.get(Wiring)
+    if activations is None or wiring is None or not activations.training:
+        return False
+    rows = [row for row in activations.rows if row.path in wiring.outputs]
+    return bool(rows) and all(row.sample_variation > limit for row in rows)
 
 
 def _spread(facts: TensorFacts) -> float:

@@ -1,0 +1,18 @@
+"""A refining block that the model holds and its call leaves out."""
+
+from __future__ import annotations
+
+from faults.plain import CALLS, call, healthy, wiring
+from saldiag.core.measurement import Measurements, Source, UncalledLayer
+
+REFINE = UncalledLayer("refine", ("Conv2D",), True, False, 0, Source("project/model.py", 14))
+CALLED = call("refine", "Conv2D", "encoder/relu", parameters=2320)
+
+
+def broken() -> Measurements:
+    return healthy(wiring(*CALLS, uncalled=(REFINE,)))
+
+
+def fixed() -> Measurements:
+    *encoder, head, output = CALLS
+    return healthy(wiring(*encoder, CALLED, head, output))
