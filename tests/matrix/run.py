@@ -16,6 +16,9 @@ from typing import Any
 TUNING, REPORTED = 0, 1
 """Seeds: thresholds are chosen on the first, results are told of the second."""
 
+RENEWED_AFTER = 30
+"""Cases that one process runs."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -137,8 +140,13 @@ def run(chosen: Sequence[Case], jobs: int = 2) -> list[Result]:
     """Run cases in worker processes; results in the order of the cases."""
     if jobs == 1:
         return [run_case(case) for case in chosen]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=25) as pool:
-        return list(pool.map(run_case, chosen))
+    # Processes are renewed now and then, for TensorFlow never gives memory back. The pool's own
+    # max_tasks_per_child can hang (CPython issue 115634).
+    results: list[Result] = []
+    for start in range(0, len(chosen), jobs * RENEWED_AFTER):
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+            results += pool.map(run_case, chosen[start : start + jobs * RENEWED_AFTER])
+    return results
 
 
 @dataclass(frozen=True)
