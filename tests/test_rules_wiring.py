@@ -379,3 +379,31 @@ def test_a_loss_that_ignores_whose_target_it_is() -> None:
     assert found("SD108", own, flat, replace(same, rolled=1.26)) == []
     constant = (tensor("output", 0.5, 0.5),)
     assert found("SD108", own, replace(flat, predictions=constant), same) == []
+
+
+# SD114
+
+
+def narrow(units: int = 1, classes: int = 3, *others: str, **fields: Any) -> Any:
+    fields = {"input_shapes": ((None, 16),), "output_shapes": ((None, units),), **fields}
+    return wiring(
+        call("side", "Dense", ""),
+        call("hidden", "Dense", "", **fields),
+        call("answer", "Dense", "hidden", *others, activation="softmax", axis=1,
+             output_shapes=((None, classes),)),
+        loss="categorical_crossentropy",
+    )  # fmt: skip
+
+
+def test_one_number_tells_two_classes_and_no_more() -> None:
+    assert one("SD114", narrow()).layers == ("hidden",)
+    wells = [
+        narrow(2),
+        narrow(1, 2),
+        narrow(1, 3, "side"),
+        narrow(input_shapes=((None, 1),)),
+        narrow(output_shapes=((None, None, 1),)),
+        replace(narrow(), loss="mae"),
+    ]
+    for well in wells:
+        assert found("SD114", well) == []
