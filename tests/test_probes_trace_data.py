@@ -253,6 +253,22 @@ class TestLossCheck:
         found = measure_loss_check(own, (RNG.random((8, 4)), np.ones((8, 1))))
         assert (found.reported, found.recomputed, found.regularization) == (4.0, 4.0, 0.0)
 
+    def test_whether_the_loss_minds_whose_target_it_gets(self, keras):
+        from saldiag_probes.loss_check import in_order_and_rolled
+
+        class Squares(keras.losses.Loss):
+            def call(self, y_true, y_pred):
+                return keras.ops.square(y_true - y_pred)
+
+        x, y = RNG.random((8, 4)).astype("float32"), RNG.random(8).astype("float32")
+        model = dense(keras, Squares(), 1)
+        predicted = model.predict(x, verbose=0)
+        first, second = in_order_and_rolled(model, (x, y), predicted)
+        assert first == pytest.approx(second, rel=1e-6)
+        assert np.isnan(in_order_and_rolled(model, (x, y[:, None]), predicted)).all()
+        first, second = in_order_and_rolled(dense(keras, "mse", 1), (x, y), predicted)
+        assert first != pytest.approx(second, rel=1e-3)
+
     def test_why_it_cannot_be_measured(self, keras):
         from saldiag_probes.calls import CannotMeasure
         from saldiag_probes.loss_check import measure_loss_check

@@ -52,6 +52,35 @@ class TestWiring:
         assert wiring.optimizer == "none"
         assert np.isnan(wiring.learning_rate)
 
+    @pytest.mark.filterwarnings("ignore:`build")
+    def test_what_is_never_called_is_listed_at_its_outermost(self, keras, survey):
+        layers = keras.layers
+
+        class Net(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.a = layers.Dense(4, name="a")
+                self.spare = layers.Dense(2, name="spare")
+                self.block = keras.Sequential([layers.Dense(2), layers.ReLU()], name="block")
+                self.reader = layers.Bidirectional(layers.LSTM(2), name="reader")
+
+            def call(self, x):
+                return keras.ops.sin(self.reader(self.a(x)))
+
+        class Own(Net):
+            def train_step(self, data):
+                return {}
+
+        wiring = survey(Net(), RNG.random((3, 5, 4)), flow=False, activations=False).wiring
+        assert [layer.path for layer in wiring.uncalled] == ["spare", "block"]
+        spare, block = wiring.uncalled
+        assert (spare.kinds, spare.built, spare.parameters) == (("Dense",), False, 0)
+        assert "Dense" in block.kinds
+        assert "Sin" in wiring.operations
+        assert not wiring.own_training
+        own = survey(Own(), RNG.random((3, 5, 4)), flow=False, activations=False).wiring
+        assert own.own_training
+
     @pytest.mark.filterwarnings("ignore:You are using a softmax")
     def test_a_call_says_what_it_does(self, keras, survey):
         layers = keras.layers

@@ -190,6 +190,14 @@ def test_a_bias_counts_only_where_batchnorm_takes_it_away() -> None:
         assert found("SD111", wiring(*calls)) == []
 
 
+def test_a_layer_norm_behind_a_bias_has_a_list_of_axes() -> None:
+    calls = (
+        replace(c, kind="LayerNormalization", config={"axis": [-1]}) if "norm" in c.path else c
+        for c in normalised()
+    )
+    assert found("SD111", wiring(*calls)) == []
+
+
 def dropped(rate: float, *inputs: str) -> LayerCall:
     return call("drop", "Dropout", *inputs, config={"rate": rate})
 
@@ -290,3 +298,112 @@ def test_a_layer_whose_output_nobody_uses() -> None:
     norms = {"head/kernel": 0.1, "spare/kernel": None}
     assert one("SD110", wiring(*calls), flow(norms)).layers == ("spare",)
     assert found("SD110", wiring(*calls), flow({**norms, "spare/kernel": 0.0})) == []
+
+
+# SD107 and SD108
+
+
+def binary(activation: str, told: bool = False) -> Any:
+    return head(activation, loss="binary_crossentropy", loss_config={"from_logits": told})
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        head("sigmoid", loss="categorical_crossentropy"),
+        head("sigmoid", loss="categorical_crossentropy", loss_config=TOLD),
+        binary("sigmoid", told=True),
+        binary("hard_sigmoid"),
+        binary("users_own"),
+        head("relu", loss="sparse_categorical_crossentropy", loss_config=TOLD),
+        head("relu", loss="mean_squared_error"),
+        head("tanh", loss="mean_squared_error"),
+        head("relu", loss="custom:dice"),
+    ],
+)
+def test_heads_that_a_loss_can_work_with(well: Any) -> None:
+    wide = replace(well.calls[-1], output_shapes=((None, 8, 8, 3),))
+    assert found("SD107", replace(well, calls=(*well.calls[:-1], wide))) == []
+
+
+def test_logits_must_not_be_confined() -> None:
+    assert "at 0 and above" in one("SD107", binary("relu", told=True)).message
+    assert "within [-1, 1]" in one("SD107", binary("tanh", told=True)).message
+
+
+@pytest.mark.parametrize(
+    ("loss", "mean", "severity"),
+    [
+        ("mean_squared_error", 0.25, None),
+        ("mean_squared_error", 0.5, "error"),
+        ("binary_crossentropy", 0.25, "warning"),
+        ("binary_crossentropy", 0.5, "error"),
+        ("custom:dice", 0.5, None),
+    ],
+)
+def test_softmax_wants_targets_that_sum_up_to_1(loss: str, mean: float, severity: Any) -> None:
+    last = call("output", "Dense", "encoder/relu", activation="softmax", axis=1,
+                output_shapes=((None, 4),))  # fmt: skip
+    labels = data(targets=(tensor("labels", 0.0, 1.0, shape=(None, 4), mean=mean),))
+    findings = found("SD107", wiring(*CALLS[:4], last, loss=loss), labels)
+    assert [finding.severity for finding in findings] == [severity] * bool(severity)
+
+
+@pytest.mark.parametrize(
+    ("target", "predicted", "count"),
+    [
+        ((None,), (None, 1), 0),
+        ((None, 1), (None,), 0),
+        ((None, 3), (None, 3, 1), 0),
+        ((None, None, 1), (None, 5, 3), 0),
+        ((None, 1), (None, 3), 1),
+        ((None, 3), (None, 1), 1),
+        ((None, 1), (None, 6, 1), 1),
+        ((None, 8, 8, 1), (None, 8, 8, 3), 1),
+    ],
+)
+def test_shapes_that_are_stretched(target: Any, predicted: Any, count: int) -> None:
+    facts = data(
+        targets=(tensor("y", 0.0, 1.0, shape=target),),
+        predictions=(tensor("output", 0.0, 1.0, shape=predicted),),
+    )
+    assert len(found("SD108", wiring(loss="mean_squared_error"), facts)) == count
+    assert found("SD108", wiring(loss="custom:pinball"), facts) == []
+
+
+def test_a_loss_that_ignores_whose_target_it_is() -> None:
+    flat = data(targets=(tensor("y", 0.0, 1.0, shape=(None,)),))
+    own = wiring(loss="custom:Squares")
+    same = loss_check(loss="custom:Squares", in_order=1.25, rolled=1.2500001)
+    assert "all with all" in one("SD108", own, flat, same).message
+    assert found("SD108", own, flat, replace(same, rolled=1.26)) == []
+    constant = (tensor("output", 0.5, 0.5),)
+    assert found("SD108", own, replace(flat, predictions=constant), same) == []
+
+
+# SD114
+
+
+def narrow(units: int = 1, classes: int = 3, *others: str, **fields: Any) -> Any:
+    fields = {"input_shapes": ((None, 16),), "output_shapes": ((None, units),), **fields}
+    return wiring(
+        call("side", "Dense", ""),
+        call("hidden", "Dense", "", **fields),
+        call("answer", "Dense", "hidden", *others, activation="softmax", axis=1,
+             output_shapes=((None, classes),)),
+        loss="categorical_crossentropy",
+    )  # fmt: skip
+
+
+def test_one_number_tells_two_classes_and_no_more() -> None:
+    assert one("SD114", narrow()).layers == ("hidden",)
+    wells = [
+        narrow(2),
+        narrow(1, 2),
+        narrow(1, 3, "side"),
+        narrow(input_shapes=((None, 1),)),
+        narrow(output_shapes=((None, None, 1),)),
+        replace(narrow(), loss="mae"),
+    ]
+    for well in wells:
+        assert found("SD114", well) == []

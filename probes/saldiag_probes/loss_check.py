@@ -86,6 +86,30 @@ def losses_in(model: Any, training: bool) -> Callable[..., tuple[Any, Any, Any, 
     return losses
 
 
+def in_order_and_rolled(model: Any, batch: Any, y_pred: Any) -> tuple[float, float]:
+    """The loss of plain predictions, and the same with each sample's target moved to the next.
+
+    Where the target's axes are set against the wrong ones of the predictions, (n,) against (n, 1),
+    each sample is compared with all targets, and the two are equal. Both are nan where targets and
+    predictions are several tensors or of the same rank, or where the loss cannot be computed.
+    """
+    data = as_batch(batch)
+    alone = isinstance(data.y, tf.Tensor) and not isinstance(y_pred, (dict, list, tuple))
+    if not alone or len(data.y.shape) == len(y_pred.shape):
+        return float("nan"), float("nan")
+    try:
+        with undisturbed(model), graph_as_built():
+            first, second = (
+                model._compute_loss(
+                    x=data.x, y=y, y_pred=tf.constant(y_pred), sample_weight=None, training=False
+                )
+                for y in (data.y, tf.roll(data.y, 1, axis=0))
+            )
+            return float(first), float(second)
+    except Exception:  # the user's own loss
+        return float("nan"), float("nan")
+
+
 def plain(tensor: Any) -> Any:
     """A tensor without what an activation left on it for the loss; its mask stays."""
     copy = tf.identity(tensor)

@@ -403,6 +403,9 @@ class LossCheck(Measurement):
 
     Keras takes logits that an activation left behind on its output, so a fault of the head can
     hide from the loss. ``regularization`` is subtracted from ``reported`` before comparing.
+    ``in_order`` is the loss of the plain predictions, unweighted, and ``rolled`` the same after
+    each sample was given its neighbour's target; nan where targets and predictions have the same
+    rank.
     """
 
     key: ClassVar[str] = "loss_check"
@@ -412,6 +415,8 @@ class LossCheck(Measurement):
     regularization: float
     reported_training: float
     recomputed_training: float
+    in_order: float = float("nan")
+    rolled: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.loss_check import losses_in
+from saldiag_probes.loss_check import in_order_and_rolled, losses_in
 from saldiag_probes.loss_facts import loss_name
 from saldiag_probes.undisturbed import undisturbed
 
@@ -88,6 +88,7 @@ class ModeErrors:
     def loss_check(self) -> LossCheck:
         """The reported loss of the first batch against the one recomputed from predictions."""
         inference, training = self.outcomes(training=False)[0], self.outcomes(training=True)[0]
+        order = in_order_and_rolled(self.model, self.batches[0], inference.predictions)
         return LossCheck(
             loss=loss_name(self.model),
             reported=inference.reported,
@@ -95,6 +96,8 @@ class ModeErrors:
             regularization=inference.penalty,
             reported_training=training.reported,
             recomputed_training=training.plain,
+            in_order=order[0],
+            rolled=order[1],
         )
 
 

@@ -82,5 +82,5 @@ def _is_cancelled(network: Network, call: LayerCall) -> bool:
 def _normalises(call: LayerCall, before: LayerCall) -> bool:
     """Whether it subtracts, while training, the mean of what ``before`` puts out, by channel."""
     rank = len(before.output_shapes[0]) if before.output_shapes else 0
-    last = call.config.get("axis") in {-1, rank - 1}
+    last = call.config.get("axis") in (-1, rank - 1)  # LayerNormalization has a list
     return call.kind == "BatchNormalization" and call.trainable and last and len(call.inputs) == 1

@@ -1,0 +1,175 @@
+"""SD108: targets of a shape or kind that the loss sets against the wrong predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import DataFacts, LossCheck, Measurements, TensorFacts, Wiring
+from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules.heads import RANGES, from_logits
+from saldiag.rules.network import Network
+from saldiag.rules.text import label, number
+
+BY_ELEMENT = frozenset({
+    "huber", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
+    "mean_squared_error", "mean_squared_logarithmic_error", "poisson",
+})  # fmt: skip
+"""Keras' losses that subtract predictions and targets, and so stretch the smaller of the two."""
+
+Shape = tuple[int | None, ...]
+
+
+class LabelsAgainstLoss(Rule):
+    """The loss compares predictions with targets that are not theirs.
+
+    ## What it does
+    Brings the shapes of target and prediction together as Keras 3's losses do (an axis of size 1 at
+    the end is dropped or added), and looks whether one of them is then stretched to fit the other.
+    For a loss of the user's own, which nobody brings together, it takes the loss with the targets
+    handed on to the next sample: a loss that stays the same to the last digit compares every sample
+    with all targets. Under a cross-entropy from logits the targets must lie within [0, 1] (with a
+    sigmoid or softmax that is SD602's). What Keras refuses by an error is left to Keras.
+
+    ## Why is this bad
+    Three outputs set against one class number learn to predict that number, three times; (n, 1)
+    against (n,) makes n x n differences, and the best prediction is the mean for every sample; a
+    cross-entropy with targets outside [0, 1] has no lowest value.
+
+    ## Example
+    ```python
+    model = keras.Sequential([keras.layers.Dense(3, activation="softmax")])
+    model.compile(loss="mse")  # for class numbers of shape (n, 1)
+    ```
+
+    ## Use instead
+    ```python
+    model = keras.Sequential([keras.layers.Dense(3, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy")
+    ```
+
+    ## Threshold
+    - `rounding` = 1e-5: difference of the losses with targets in order and handed on, as a share of
+      the larger, that is rounding: a sum of some hundred numbers in float32 (2^-24 each; IEEE 754,
+      2019).
+    - `variation` = 0.001: spread across samples that predictions and targets must have for that.
+    """
+
+    code = "SD108"
+    name = "labels-against-loss"
+    severity = "error"
+    requires = (Wiring, DataFacts)
+    thresholds = {"rounding": 1e-5, "variation": 0.001}
+    explains = {
+        "SD103": "anywhere", "SD204": "anywhere", "SD302": "anywhere", "SD602": "anywhere",
+        "SD801": "anywhere",
+    }  # fmt: skip
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        wiring, facts = measured.need(Wiring), measured.need(DataFacts)
+        if len(facts.targets) != len(facts.predictions):
+            raise CannotJudge(
+                f"{len(facts.predictions)} outputs and {len(facts.targets)} targets: "
+                "cannot be paired"
+            )
+        for target, predicted in zip(facts.targets, facts.predictions, strict=True):
+            if wiring.loss in BY_ELEMENT and _stretched(target.shape, predicted.shape):
+                yield self._stretched(wiring, target, predicted)
+            elif _outside(wiring, target):
+                yield self._outside(wiring, target)
+        if _ignores_order(measured, facts, limits):
+            yield self._ignores_order(measured, facts, limits)
+
+    def _stretched(self, wiring: Wiring, target: TensorFacts, predicted: TensorFacts) -> Finding:
+        sparse = (predicted.shape[-1] or 0) > 1 and target.shape[-1] == 1
+        classes = sparse and target.distinct <= (predicted.shape[-1] or 0)
+        return self.finding(
+            f"{label(wiring.loss)} of predictions {_shape(predicted)} and targets "
+            f"{_shape(target)} stretches the smaller to fit the larger (threshold: equal shapes). "
+            "Give both the same shape",
+            'loss="sparse_categorical_crossentropy"  # if the targets are class numbers'
+            if classes
+            else f"y = y.reshape(...)  # or a last layer that gives {_shape(target)}",
+            evidence={
+                "target": target.shape,
+                "prediction": predicted.shape,
+                "threshold": 0.0,
+            },
+        )
+
+    def _outside(self, wiring: Wiring, target: TensorFacts) -> Finding:
+        return self.finding(
+            f"{label(wiring.loss)} takes targets in [0, 1]; these run from "
+            f"{number(target.minimum)} to {number(target.maximum)} (threshold 0 … 1). "
+            "Turn them into 0 and 1, or use a loss for class numbers",
+            'loss="sparse_categorical_crossentropy"  # or y = (y > 0).astype("float32")',
+            evidence={
+                "minimum": target.minimum,
+                "maximum": target.maximum,
+                "threshold": 1.0,
+            },
+        )
+
+    def _ignores_order(
+        self, measured: Measurements, facts: DataFacts, limits: Thresholds
+    ) -> Finding:
+        check = measured.need(LossCheck)
+        return self.finding(
+            f"{label(check.loss)} is {number(check.in_order)} with each sample's own target, and "
+            f"the same with its neighbour's (threshold {number(limits['rounding'])} of it): "
+            f"predictions {_shape(facts.predictions[0])} and targets {_shape(facts.targets[0])} "
+            "are compared all with all. Give both the same shape",
+            "y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))  # in the loss",
+            evidence={
+                "in_order": check.in_order,
+                "rolled": check.rolled,
+                "threshold": limits["rounding"],
+            },
+            confidence=0.95,
+        )
+
+
+def _shape(facts: TensorFacts) -> str:
+    return f"({', '.join('n' if size is None else str(size) for size in facts.shape)})"
+
+
+def _stretched(target: Shape, predicted: Shape) -> bool:
+    """Whether one shape is stretched to fit the other, after what Keras' losses do."""
+    one, other = _together(list(target), list(predicted))
+    if len(one) != len(other) or None in (*one[1:], *other[1:]):
+        return False
+    return one[1:] != other[1:] and all(
+        a == b or 1 in (a, b) for a, b in zip(one[1:], other[1:], strict=True)
+    )
+
+
+def _together(one: list[int | None], other: list[int | None]) -> Sequence[list[int | None]]:
+    """Keras' ``squeeze_or_expand_to_same_rank``, on shapes."""
+    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
+    if len(longer) == len(shorter) + 1 and longer[-1] == 1:
+        if len(shorter) == 1:
+            shorter.append(1)
+        else:
+            del longer[-1]
+    return one, other
+
+
+def _outside(wiring: Wiring, target: TensorFacts) -> bool:
+    """Whether a cross-entropy from unbounded logits gets targets beyond 0 and 1."""
+    takes_shares = wiring.loss in {"binary_crossentropy", "categorical_crossentropy"}
+    bounded = any(head.activation in RANGES for head in Network(wiring).heads())
+    beyond = target.minimum < 0 or target.maximum > 1
+    return takes_shares and from_logits(wiring) and not bounded and beyond
+
+
+def _ignores_order(measured: Measurements, facts: DataFacts, limits: Thresholds) -> bool:
+    check = measured.get(LossCheck)
+    if check is None or not (math.isfinite(check.in_order) and math.isfinite(check.rolled)):
+        return False
+    both = (*facts.targets, *facts.predictions)
+    ranks = {len(facts_of.shape) for facts_of in both}
+    vary = all(facts_of.sample_variation > limits["variation"] for facts_of in both)
+    apart = abs(check.in_order - check.rolled)
+    larger = max(abs(check.in_order), abs(check.rolled))
+    return len(both) == 2 and len(ranks) == 2 and vary and apart <= limits["rounding"] * larger
