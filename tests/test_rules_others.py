@@ -70,7 +70,7 @@ def test_a_head_that_starts_at_zero_and_learns_is_not_constant() -> None:
 def test_a_model_that_learns_and_whose_batchnorm_lags_is_not_constant() -> None:
     late = overfit(prediction_variation=0.0, inference_error=np.full(len(overfit().checked), 0.9))
     assert found("SD302", CONSTANT, late) == []
-    stays = replace(late, recalibrated_error=0.9)
+    stays = replace(late, recalibrated_error=0.9, loss=np.full(400, 0.5))
     assert one("SD302", CONSTANT, stays).severity == "error"
 
 
