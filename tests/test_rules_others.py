@@ -260,6 +260,9 @@ def test_batchnorm_that_lags_is_told_with_the_steps_it_needs() -> None:
 
 def test_a_lag_that_statistics_do_not_explain_is_a_warning() -> None:
     assert one("SD802", lagging(recalibrated_error=0.15)).severity == "warning"
+    early = one("SD802", lagging(recalibrated_error=0.15, loss=np.full(8, 0.5)))
+    assert early.severity == "info"
+    assert "still hold 0.923 of their start values" in early.message
     unknown = one("SD802", lagging(recalibrated_error=float("nan")))
     assert (unknown.severity, unknown.confidence) == ("warning", 0.6)
 
