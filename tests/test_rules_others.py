@@ -70,7 +70,7 @@ def test_a_head_that_starts_at_zero_and_learns_is_not_constant() -> None:
 def test_a_model_that_learns_and_whose_batchnorm_lags_is_not_constant() -> None:
     late = overfit(prediction_variation=0.0, inference_error=np.full(len(overfit().checked), 0.9))
     assert found("SD302", CONSTANT, late) == []
-    stays = replace(late, recalibrated_error=0.9)
+    stays = replace(late, recalibrated_error=0.9, loss=np.full(400, 0.5))
     assert one("SD302", CONSTANT, stays).severity == "error"
 
 
@@ -260,6 +260,9 @@ def test_batchnorm_that_lags_is_told_with_the_steps_it_needs() -> None:
 
 def test_a_lag_that_statistics_do_not_explain_is_a_warning() -> None:
     assert one("SD802", lagging(recalibrated_error=0.15)).severity == "warning"
+    early = one("SD802", lagging(recalibrated_error=0.15, loss=np.full(8, 0.5)))
+    assert early.severity == "info"
+    assert "still hold 0.923 of their start values" in early.message
     unknown = one("SD802", lagging(recalibrated_error=float("nan")))
     assert (unknown.severity, unknown.confidence) == ("warning", 0.6)
 

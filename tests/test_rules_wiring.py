@@ -372,13 +372,21 @@ def test_shapes_that_are_stretched(target: Any, predicted: Any, count: int) -> N
 
 
 def test_a_loss_that_ignores_whose_target_it_is() -> None:
-    flat = data(targets=(tensor("y", 0.0, 1.0, shape=(None,)),))
+    column = (tensor("output", 0.2, 0.8, shape=(None, 1)),)
+    flat = data(targets=(tensor("y", 0.0, 1.0, shape=(None,)),), predictions=column)
     own = wiring(loss="custom:Squares")
     same = loss_check(loss="custom:Squares", in_order=1.25, rolled=1.2500001)
     assert "all with all" in one("SD108", own, flat, same).message
     assert found("SD108", own, flat, replace(same, rolled=1.26)) == []
-    constant = (tensor("output", 0.5, 0.5),)
-    assert found("SD108", own, replace(flat, predictions=constant), same) == []
+    assert found("SD108", wiring(loss="sparse_categorical_crossentropy"), flat, same) == []
+    for shape, low in (((None, 1), 0.799), ((None, 3), 0.2)):
+        others = (tensor("output", low, 0.8, shape=shape),)
+        assert found("SD108", own, replace(flat, predictions=others), same) == []
+
+
+def test_an_activation_behind_a_softmax_is_told_once() -> None:
+    tanh = call("again", "Activation", "output", activation="tanh")
+    assert found("SD107", wiring(*CALLS, tanh, loss="binary_crossentropy")) == []
 
 
 # SD114

@@ -108,10 +108,9 @@ def _lags(measured: Measurements, history: OverfitHistory, limits: Thresholds) -
     """Whether only BatchNorm's moving statistics are behind."""
     if not len(history.loss) or not len(history.inference_error):
         return False
-    if verdict_of(history)[0] == "learns":
-        return bool(
-            history.recalibrated_error < limits["recalibrated"] * history.inference_error[-1]
-        )
+    again = history.recalibrated_error < limits["recalibrated"] * history.inference_error[-1]
+    if again and verdict_of(history)[0] == "learns":
+        return True
     status = measured.get(TrainableStatus)
     rows = status.normalization if status is not None else ()
     momentum = max((row.momentum for row in rows if row.training_mode), default=0.0)

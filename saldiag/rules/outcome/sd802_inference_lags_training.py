@@ -21,7 +21,9 @@ class InferenceLagsTraining(Rule):
     Compares the error in both modes at the end of the overfit test. Where it is gone after
     BatchNorm's moving statistics are estimated anew, they merely lag behind, and it is told (info)
     with the number of steps that they need. Where it stays, the modes compute different things,
-    and it is a warning.
+    and it is a warning; in a run of so few steps that the statistics are still their start values
+    it is told (info) as well, since what they were estimated from (a few samples under dropout or
+    stochastic depth) is no better.
 
     ## Why is this bad
     ``val_loss`` is measured in inference mode: it stands still while the model learns, and early
@@ -42,13 +44,15 @@ class InferenceLagsTraining(Rule):
     - `gap` = 0.1: their difference, as a share of the best input-independent prediction's error.
     - `recalibrated` = 0.5: share of the gap that may remain after the moving statistics were
       estimated anew (Ioffe & Szegedy, Batch Normalization, 2015, algorithm 2, computes them so).
+    - `held` = 0.8: share of their start values, momentum to the power of the steps, from which on
+      the run is too short to tell.
     """
 
     code = "SD802"
     name = "inference-lags-training"
     severity = "warning"
     requires = (OverfitHistory,)
-    thresholds = {"ratio": 3, "gap": 0.1, "recalibrated": 0.5}
+    thresholds = {"ratio": 3, "gap": 0.1, "recalibrated": 0.5, "held": 0.8}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(OverfitHistory)
@@ -77,12 +81,13 @@ class InferenceLagsTraining(Rule):
         lags = math.isfinite(again) and again - training < limits["recalibrated"] * (
             inference - training
         )
+        early = math.isfinite(again) and _held(measured, history) > limits["held"]
         return self.finding(
             f"training-mode error {number(training)}, inference-mode error {number(inference)}: "
             f"apart by {number(gap)} of the baseline (threshold {number(limits['gap'])})"
-            f"{_why(measured, history, lags)}",
+            f"{_why(measured, history, lags, early)}",
             "keras.layers.BatchNormalization(momentum=0.9)"
-            if lags
+            if lags or early
             else "model(x, training=False)  # compare it with training=True, layer by layer",
             evidence={
                 "training_error": training,
@@ -92,15 +97,26 @@ class InferenceLagsTraining(Rule):
                 "threshold": limits["gap"],
                 "batchnorm_lags": lags,
             },
-            severity="info" if lags else "warning",
+            severity="info" if lags or early else "warning",
             confidence=1.0 if math.isfinite(again) else 0.6,
         )
 
 
-def _why(measured: Measurements, history: OverfitHistory, lags: bool) -> str:
+def _held(measured: Measurements, history: OverfitHistory) -> float:
+    """Share of their start values that the slowest moving statistics still hold."""
+    return float(_momentum(measured) ** len(history.loss))
+
+
+def _why(measured: Measurements, history: OverfitHistory, lags: bool, early: bool) -> str:
     again = history.recalibrated_error
     if not math.isfinite(again):
         return ". Compare the modes layer by layer"
+    if early and not lags:
+        return (
+            f"; {number(again)} with BatchNorm's statistics estimated anew, but after "
+            f"{counted(len(history.loss), 'step')} the moving ones still hold "
+            f"{number(_held(measured, history))} of their start values. Train longer"
+        )
     if not lags:
         return (
             f"; {number(again)} with BatchNorm's statistics estimated anew, so it is not they "
@@ -113,13 +129,13 @@ def _why(measured: Measurements, history: OverfitHistory, lags: bool) -> str:
         else f" (no better than the best fixed prediction, {number(best)}: so few samples give "
         "poor statistics)"
     )
-    momentum = _momentum(measured)
-    steps, left = len(history.loss), momentum ** len(history.loss)
+    momentum, left = _momentum(measured), _held(measured, history)
     needed = math.ceil(math.log(0.01) / math.log(momentum)) if 0 < momentum < 1 else 1
     return (
         f"; {number(again)} with BatchNorm's statistics estimated anew{rest}. After "
-        f"{counted(steps, 'step')} at momentum {number(momentum)} they hold {number(left)} of "
-        f"their start values, and need {needed} steps to hold 0.01. Train longer, or lower momentum"
+        f"{counted(len(history.loss), 'step')} at momentum {number(momentum)} they hold "
+        f"{number(left)} of their start values, and need {needed} steps to hold 0.01. "
+        "Train longer, or lower momentum"
     )
 
 

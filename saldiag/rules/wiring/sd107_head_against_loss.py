@@ -8,7 +8,13 @@ from itertools import zip_longest
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.heads import CROSS_ENTROPIES, axis_size, from_logits, takes_logits_behind
+from saldiag.rules.heads import (
+    CROSS_ENTROPIES,
+    SQUASHING,
+    axis_size,
+    from_logits,
+    takes_logits_behind,
+)
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label, number
 
@@ -33,7 +39,8 @@ class HeadAgainstLoss(Rule):
     (binary) or within [-1, 1]; a categorical cross-entropy over a single class; softmax where the
     targets of a sample do not sum up to 1, or under binary cross-entropy. What Keras 3 makes good
     (sigmoid under a categorical cross-entropy, ``from_logits=True`` on a sigmoid) is left alone, a
-    linear output is SD106's, softmax over one unit SD101's, targets out of the range SD602's.
+    linear output is SD106's, softmax over one unit SD101's, targets out of the range SD602's, an
+    activation behind a sigmoid or softmax SD113's.
 
     ## Why is this bad
     The cross-entropy of what is no probability is clipped, with a gradient of 0, or not finite; out
@@ -71,9 +78,13 @@ class HeadAgainstLoss(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.get(DataFacts)
-        heads = Network(wiring).heads()
+        network = Network(wiring)
+        heads = network.heads()
         targets = facts.targets if facts is not None and len(facts.targets) == len(heads) else ()
         for head, target in zip_longest(heads, targets):
+            before = network.before(head.path)
+            if before is not None and before.activation in SQUASHING and not head.parameters:
+                continue  # one of the two is too much: SD102, SD113
             if wiring.loss in CROSS_ENTROPIES and (found := _unfit(wiring, head)):
                 yield self._against(measured, head, *found, {"threshold": limits["sum_margin"]})
             elif target is not None and head.activation == "softmax":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from saldiag.core.finding import Finding
@@ -53,14 +52,15 @@ class LabelsAgainstLoss(Rule):
     - `rounding` = 1e-5: difference of the losses with targets in order and handed on, as a share of
       the larger, that is rounding: a sum of some hundred numbers in float32 (2^-24 each; IEEE 754,
       2019).
-    - `variation` = 0.001: spread across samples that predictions and targets must have for that.
+    - `variation` = 0.01: spread of the predictions, as a share of the targets', below which their
+      order makes too little difference to tell.
     """
 
     code = "SD108"
     name = "labels-against-loss"
     severity = "error"
     requires = (Wiring, DataFacts)
-    thresholds = {"rounding": 1e-5, "variation": 0.001}
+    thresholds = {"rounding": 1e-5, "variation": 0.01}
     explains = {
         "SD103": "anywhere", "SD204": "anywhere", "SD302": "anywhere", "SD602": "anywhere",
         "SD801": "anywhere",
@@ -164,12 +164,16 @@ def _outside(wiring: Wiring, target: TensorFacts) -> bool:
 
 
 def _ignores_order(measured: Measurements, facts: DataFacts, limits: Thresholds) -> bool:
-    check = measured.get(LossCheck)
-    if check is None or not (math.isfinite(check.in_order) and math.isfinite(check.rolled)):
+    """Whether a loss of the user's own does not mind whose target it gets.
+
+    Asked where the shapes differ by an axis of size 1 at the end; class numbers are none.
+    """
+    check, own = measured.get(LossCheck), measured.need(Wiring).loss.startswith("custom:")
+    if not own or check is None or len(facts.targets) != 1 or len(facts.predictions) != 1:
         return False
-    both = (*facts.targets, *facts.predictions)
-    ranks = {len(facts_of.shape) for facts_of in both}
-    vary = all(facts_of.sample_variation > limits["variation"] for facts_of in both)
-    apart = abs(check.in_order - check.rolled)
-    larger = max(abs(check.in_order), abs(check.rolled))
-    return len(both) == 2 and len(ranks) == 2 and vary and apart <= limits["rounding"] * larger
+    target, predicted = facts.targets[0], facts.predictions[0]
+    same = predicted.shape == (*target.shape, 1) or target.shape == (*predicted.shape, 1)
+    if not same or not predicted.std > limits["variation"] * target.std > 0:
+        return False
+    apart = abs(check.in_order - check.rolled)  # nan where it was not measured
+    return apart <= limits["rounding"] * max(abs(check.in_order), abs(check.rolled))
