@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from matrix.record import record
 from matrix.run import REPORTED, TUNING, as_json, cases, run, table, totals
 
 if __name__ == "__main__":
@@ -16,14 +15,11 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, choices=(TUNING, REPORTED), help="one half of it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="also write all results there")
-    parser.add_argument("--record", action="store_true", help="keep the reported half's totals")
     options = parser.parse_args()
     seeds = (TUNING, REPORTED) if options.seed is None else (options.seed,)
     results = run(cases(seeds, options.only), options.jobs)
     sys.stdout.write(table(results) + "\n")
     if options.json:
         options.json.write_text(as_json(results))
-    if options.record:
-        record([result for result in results if result.case.seed == REPORTED])
     sums = totals(results)
     sys.exit(bool(sums.failed or sums.with_error or sums.among < sums.faults))
