@@ -106,7 +106,6 @@ def run_case(case: Case) -> Result:
     keras.utils.set_random_seed(case.seed)
     try:
         with warnings.catch_warnings(), recording_warnings() as recorder:
-            warnings.simplefilter("ignore")
             with recording_sources() as lines:
                 program = _program(module, case)
             subject = Subject(program.model, lines.by_id(), expected_range=program.expected_range)
