@@ -1,4 +1,4 @@
-"""The diagnosis of one compiled model on given batches, in memory: no run directory, no screen."""
+"""The examination of one compiled model on given batches, in memory: no run, no screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from saldiag.app.collector import Collector
 from saldiag.app.examination import Examination
 from saldiag.app.load import Batches, Subject
-from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
 
 
@@ -41,11 +40,3 @@ def examine_model(
         )
     examination.trainable(collector.measured.get(GradientHistory))
     return collector.measured
-
-
-def judge(measured: Measurements) -> Diagnosis:
-    """What the rules make of it, each with its own thresholds."""
-    from saldiag.rules.engine import diagnose
-    from saldiag.rules.verdict import verdict_of
-
-    return diagnose(measured, verdict=verdict_of(measured.get(OverfitHistory))[0])

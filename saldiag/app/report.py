@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from saldiag.app.judging import judge
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.config import RuleSettings
 from saldiag.core.finding import Severity
-from saldiag.core.measurement import OverfitHistory
 from saldiag.core.run import Run
 
 
@@ -48,17 +48,12 @@ def judge_again(run: Run, settings: RuleSettings) -> None:
     Raises:
         RunError: a file of the run cannot be read or written.
     """
-    from saldiag.rules.engine import diagnose
-    from saldiag.rules.verdict import verdict_of
-
     measured, info = run.read_measurements(), run.read_info()
     before = run.read_diagnosis() if run.diagnosis_path.exists() else None
-    diagnosis = diagnose(
+    diagnosis = judge(
         measured,
-        verdict=before.verdict if before else verdict_of(measured.get(OverfitHistory))[0],
-        select=settings.select,
-        ignore=settings.ignore,
-        limits=settings.thresholds,
+        settings,
+        verdict=before.verdict if before else None,
         timings=before.timings if before else None,
     )
     run.write_diagnosis(diagnosis)

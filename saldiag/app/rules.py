@@ -11,11 +11,10 @@ from rich.text import Text
 
 from saldiag.app.settings import RuleChoice, rule_settings
 from saldiag.core.diagnosis import SCHEMA_VERSION
-from saldiag.core.finding import Severity
 from saldiag.core.jsonio import dumps
 from saldiag.rules.catalogue import Entry, catalogue, matching
-
-_STYLES: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "blue"}
+from saldiag.rules.text import counted
+from saldiag_reports.text import SEVERITY_STYLES
 
 
 def list_rules(words: Sequence[str], output_format: str, choice: RuleChoice) -> int:
@@ -47,7 +46,7 @@ def _table(entries: Sequence[Entry]) -> Table:
     for heading in ("Rule", "Severity", "What it finds"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "What it finds")
     for entry in entries:
-        style = _STYLES[entry.severity] if entry.on else "dim"
+        style = SEVERITY_STYLES[entry.severity] if entry.on else "dim"
         severity = Text(entry.severity if entry.on else "off", style=style)
         table.add_row(entry.code, severity, Text.assemble((entry.name, "bold"), f"\n{entry.title}"))
     return table
@@ -56,5 +55,4 @@ def _table(entries: Sequence[Entry]) -> Table:
 def _summary(entries: Sequence[Entry], file: str | None) -> str:
     on = sum(entry.on for entry in entries)
     by = f" by {file}" if file else ""
-    rules = "1 rule" if len(entries) == 1 else f"{len(entries)} rules"
-    return f"{rules}, {on} on{by}; saldiag explain SDnnn tells more of one"
+    return f"{counted(len(entries), 'rule')}, {on} on{by}; saldiag explain SDnnn tells more of one"

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from saldiag import __version__
 from saldiag.app.collector import Collector
+from saldiag.app.judging import judge
 from saldiag.app.options import invocation
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.diagnosis import Diagnosis, Verdict
@@ -104,17 +105,8 @@ class Session(Collector):
 
     def judge(self, verdict: Verdict) -> Diagnosis:
         """Run the rules over what was measured."""
-        from saldiag.rules.engine import diagnose
-
         timings = {**self.timings, "total": round(time.monotonic() - self._began, 3)}
-        return diagnose(
-            self.measured,
-            verdict=verdict,
-            select=self.settings.select,
-            ignore=self.settings.ignore,
-            limits=self.settings.thresholds,
-            timings=timings,
-        )
+        return judge(self.measured, self.settings, verdict=verdict, timings=timings)
 
     def failed(self) -> None:
         """Mark the run as failed; take away one that holds nothing, leave one that was there."""

@@ -51,8 +51,9 @@ def find_settings(folder: Path) -> RuleSettings:
     for place in (folder, *folder.parents):
         if (place / OWN_FILE).is_file():
             return read_settings(place / OWN_FILE)
-        if (place / SHARED_FILE).is_file() and _tool(_parsed(place / SHARED_FILE)) is not None:
-            return read_settings(place / SHARED_FILE)
+        shared = place / SHARED_FILE
+        if shared.is_file() and (values := _tool(_parsed(shared))) is not None:
+            return _settings(shared, values)
     return RuleSettings()
 
 
@@ -65,6 +66,10 @@ def read_settings(path: Path) -> RuleSettings:
     values = _parsed(path)
     if path.name == SHARED_FILE:
         values = _tool(values) or {}
+    return _settings(path, values)
+
+
+def _settings(path: Path, values: dict[str, Any]) -> RuleSettings:
     for key in values:
         if key not in KEYS:
             raise ConfigError(f"{path}: unknown key {key!r}: {suggestion(key, KEYS)}")

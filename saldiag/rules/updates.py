@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.core.measurement import GradientHistory
+from saldiag.core.measurement import GradientHistory, Measurements, Wiring
+from saldiag.rules.text import label, number
 
 Array = np.ndarray[Any, Any]
 
@@ -34,6 +35,17 @@ def gradient_to_weight(history: GradientHistory) -> float:
         history.norm[:, columns], weight, out=np.full(weight.shape, np.nan), where=weight > 0
     )
     return max((m for m in _row_medians(ratio.T) if math.isfinite(m)), default=math.nan)
+
+
+def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:
+    """The optimizer's name, its learning rate, and the words for the rate behind the name.
+
+    The rate is ``nan``, and the words are empty, where it is not known.
+    """
+    wiring = measured.get(Wiring)
+    rate = wiring.learning_rate if wiring is not None else math.nan
+    name = label(wiring.optimizer) if wiring is not None else "the optimizer"
+    return name, rate, f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
 
 
 def _row_medians(values: Array) -> Array:

@@ -92,8 +92,9 @@ def run_case(case: Case) -> Result:
     """Build the program, examine it and judge it; an error is a result as well."""
     import keras
 
+    from saldiag.app.judging import judge
     from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model, judge
+    from saldiag.app.model import examine_model
     from saldiag.subject.sources import recording_sources
     from saldiag.subject.warning_log import recording_warnings
 

@@ -14,13 +14,12 @@ from saldiag.core.measurement import (
     GradientHistory,
     Measurements,
     OverfitHistory,
-    Wiring,
 )
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.gradients._depth import depth_trend
 from saldiag.rules.gradients.sd203_exploding_gradients import ExplodingGradients
-from saldiag.rules.text import label, number
-from saldiag.rules.updates import step_ratios
+from saldiag.rules.text import number
+from saldiag.rules.updates import optimizer_and_rate, step_ratios
 from saldiag.rules.verdict import verdict_of
 
 
@@ -89,10 +88,7 @@ class LearningRateTooHigh(Rule):
     def _too_high(
         self, measured: Measurements, ratio: float, course: _Course, limit: float
     ) -> Finding:
-        wiring = measured.get(Wiring)
-        rate = wiring.learning_rate if wiring is not None else math.nan
-        name = label(wiring.optimizer) if wiring is not None else "the optimizer"
-        rated = f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
+        name, rate, rated = optimizer_and_rate(measured)
         lower = rate * 1e-3 / ratio if math.isfinite(rate) and rate > 0 else 1e-3
         end = "turns NaN or infinite" if not course.finite else f"ends at {number(course.end)}"
         return self.finding(

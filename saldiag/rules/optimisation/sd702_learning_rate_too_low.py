@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import counted, label, number
+from saldiag.rules.text import counted, number
 from saldiag.rules.trend import first_and_last_quarter
-from saldiag.rules.updates import gradient_to_weight, step_ratios
+from saldiag.rules.updates import gradient_to_weight, optimizer_and_rate, step_ratios
 from saldiag.rules.verdict import verdict_of
 
 
@@ -77,10 +76,7 @@ class LearningRateTooLow(Rule):
     def _too_low(
         self, measured: Measurements, ratio: float, gradient: float, limit: float
     ) -> Finding:
-        wiring = measured.get(Wiring)
-        rate = wiring.learning_rate if wiring is not None else math.nan
-        name = label(wiring.optimizer) if wiring is not None else "the optimizer"
-        rated = f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
+        name, rate, rated = optimizer_and_rate(measured)
         return self.finding(
             f"{name}{rated} moves the weights by at most {number(ratio)} of their size in a step "
             f"(threshold {number(limit)}), though gradients are {number(gradient)} of it. "
