@@ -43,4 +43,4 @@ clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
 
 matrix: install
-	cd tests && ../$(BIN)/python -m matrix --jobs 2
+	$(BIN)/python -m saldiag.selftest --jobs 2

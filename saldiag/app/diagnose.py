@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from saldiag.app.examination import Examination
 from saldiag.app.load import Data, Subject, check_inputs, load_data, load_subject
@@ -23,7 +23,7 @@ class Asked(Examination):
 
     session: Session
     data: Data
-    options: Options
+    options: Options = field(kw_only=True)
 
 
 def overfit(options: Options) -> int:
@@ -59,7 +59,7 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
         fail_on=options.fail_on,
         rules=options.rules,
     )
-    return conduct(session, lambda: work(Asked(*_subject(session, options), options)))
+    return conduct(session, lambda: work(Asked(*_subject(session, options), options=options)))
 
 
 def _subject(session: Session, options: Options) -> tuple[Session, Subject, Data]:

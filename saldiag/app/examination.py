@@ -12,6 +12,7 @@ import numpy as np
 from saldiag.app.collector import Collector
 from saldiag.app.load import Batches, Subject
 from saldiag.core.errors import SaldiagError
+from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import (
     Activations,
     Baselines,
@@ -39,11 +40,15 @@ PICTURES = 4
 
 @dataclass
 class Examination:
-    """A session, and the subject and data that it is about; ``data`` has at least one batch."""
+    """A session, and the subject and data that it is about; ``data`` has at least one batch.
+
+    ``plan`` is what the program hands to ``fit``, as far as it is known.
+    """
 
     session: Collector
     subject: Subject
     data: Batches
+    plan: FitPlan | None = None
 
     @property
     def model(self) -> Any:

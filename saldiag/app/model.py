@@ -8,6 +8,7 @@ from typing import Any
 from saldiag.app.collector import Collector
 from saldiag.app.examination import Examination
 from saldiag.app.load import Batches, Subject
+from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
 
 
@@ -15,6 +16,7 @@ def examine_model(
     subject: Subject,
     batches: Sequence[tuple[Any, ...]],
     *,
+    plan: FitPlan | None = None,
     budget_seconds: float = 60.0,
     max_steps: int = 200,
 ) -> Measurements:
@@ -23,6 +25,7 @@ def examine_model(
     Args:
         subject: a compiled Keras model of any kind, with what is known of it. It is trained.
         batches: what it memorises: (x, y) or (x, y, sample_weight) each.
+        plan: what the program hands to ``fit``, as far as it is known.
         budget_seconds: for the overfit test, from the end of its first step.
         max_steps: training steps at the most; 0 takes none.
 
@@ -30,7 +33,7 @@ def examine_model(
         SaldiagError: the model cannot be called on the first batch.
     """
     collector = Collector()
-    examination = Examination(collector, subject, Batches(tuple(batches)))
+    examination = Examination(collector, subject, Batches(tuple(batches)), plan)
     examination.survey()
     examination.look_at_data()
     if max_steps:

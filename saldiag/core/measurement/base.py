@@ -1,0 +1,25 @@
+"""What all measurements share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Base of all measurements; ``key`` names it in files and in a rule's ``requires``."""
+
+    key: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place in the user's code."""
+
+    file: str
+    line: int

@@ -1,0 +1,23 @@
+"""Softmax over three classes under MSE, and class numbers (n, 1) for targets."""
+
+from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers
+
+EXPECT = "SD108"
+
+
+def _program(form: str, seed: int, loss: str) -> Program:
+    x, kinds = classes(seed)
+    hidden = layers.Dense(32, activation="relu", name="hidden")
+    head = layers.Dense(3, activation="softmax", name="answer")
+    return Program(compiled(chain(form, (8,), [hidden, head]), loss), [(x, kinds[:, None])])
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, "mse")
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, "sparse_categorical_crossentropy")
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,0 +1,26 @@
+"""The inputs were cast to whole numbers after they were scaled to 0 … 1: all are 0."""
+
+import numpy as np
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+
+EXPECT = "SD604"
+
+
+def _program(form: str, seed: int, cast: str) -> Program:
+    x, y = numbers(seed)
+    x = 1 / (1.001 + np.exp(-x))
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
+    model = compiled(chain(form, (8,), parts), "binary_crossentropy", rate=3e-2)
+    return Program(model, [(x.astype(cast).astype("float32"), y)], 250)
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, "int32")
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, "float32")
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

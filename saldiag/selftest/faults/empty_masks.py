@@ -1,0 +1,28 @@
+"""Masks in {0, 1} that are divided by 255 and cast to whole numbers: all of them are empty."""
+
+import numpy as np
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+
+EXPECT = "SD605"
+
+
+def _program(form: str, seed: int, divisor: float) -> Program:
+    x, masks = pictures(seed, 8)
+    parts = [
+        layers.Conv2D(16, 3, padding="same", activation="relu"),
+        layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
+    ]
+    model = compiled(chain(form, (16, 16, 3), parts), "mae", rate=3e-2)
+    return Program(model, [(x, np.floor(masks / divisor).astype("float32"))], 120)
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, 255.0)
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, 1.0)
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,0 +1,24 @@
+"""Labels -1 and 1 under binary cross-entropy from logits."""
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, numbers
+
+EXPECT = "SD108"
+
+
+def _program(form: str, seed: int, *, lowest: float) -> Program:
+    x, y = numbers(seed)
+    hidden = layers.Dense(32, activation="relu", name="hidden")
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model = compiled(chain(form, (8,), [hidden, layers.Dense(1, name="answer")]), loss)
+    return Program(model, [(x, lowest + (1 - lowest) * y)])
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, lowest=-1.0)
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, lowest=0.0)
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

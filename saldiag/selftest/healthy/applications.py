@@ -1,0 +1,29 @@
+"""Networks of keras.applications, small and with random weights."""
+
+from typing import Any
+
+from saldiag.selftest.healthy.pictures import _sized
+from saldiag.selftest.program import Program, compiled, keras
+
+
+def _program(maker: Any, seed: int, **options: Any) -> Program:
+    model = maker(weights=None, input_shape=(32, 32, 3), classes=3, **options)
+    x, kinds = _sized(seed, count=6)
+    x = x.repeat(2, axis=1).repeat(2, axis=2)
+    compiled(model, "sparse_categorical_crossentropy", rate=1e-3)
+    return Program(model, [(x, kinds)], steps=8)
+
+
+def mobilenet_v2(seed: int) -> Program:
+    return _program(keras.applications.MobileNetV2, seed, alpha=0.35)
+
+
+def mobilenet_v3_small(seed: int) -> Program:
+    return _program(keras.applications.MobileNetV3Small, seed, include_preprocessing=False)
+
+
+def efficientnet_b0(seed: int) -> Program:
+    return _program(keras.applications.EfficientNetB0, seed)
+
+
+PROGRAMS = (mobilenet_v2, mobilenet_v3_small, efficientnet_b0)

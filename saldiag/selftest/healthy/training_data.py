@@ -1,0 +1,100 @@
+"""Data that is unusual and well: sparse, unbalanced, scaled targets; loops of one's own."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from saldiag.selftest.program import (
+    Chain,
+    Program,
+    chain,
+    classes,
+    compiled,
+    curve,
+    layers,
+    numbers,
+)
+
+
+def unbalanced(seed: int) -> Program:
+    x, _ = numbers(seed, 40)
+    y = (x[:, :1] > np.quantile(x[:, 0], 0.7)).astype("float32")
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
+    return Program(compiled(chain("functional", (8,), parts), "binary_crossentropy"), [(x, y)])
+
+
+def standardised_targets(seed: int) -> Program:
+    x, y = curve(seed)
+    parts = [layers.Dense(64, activation="relu"), layers.Dense(1)]
+    model = compiled(chain("sequential", (6,), parts), "mse")
+    return Program(model, [(x, (y - y.mean()) / y.std())])
+
+
+def one_hot(seed: int) -> Program:
+    """Six of twelve columns are never set."""
+    random = np.random.default_rng(seed)
+    code = random.integers(0, 6, size=(32, 2))
+    x = np.concatenate([np.eye(12)[code[:, 0]], np.eye(12)[code[:, 1]]], axis=1)
+    y = (code[:, :1] > code[:, 1:]).astype("float32")
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
+    model = compiled(chain("sequential", (24,), parts), "binary_crossentropy")
+    return Program(model, [(x.astype("float32"), y)])
+
+
+def bag_of_words(seed: int) -> Program:
+    random = np.random.default_rng(seed)
+    x = random.poisson(0.05, size=(40, 200)).astype("float32")
+    x[np.arange(40), np.arange(40) % 3] += 2
+    y = np.arange(40) % 3
+    parts = [layers.Dense(16, activation="relu"), layers.Dense(3, activation="softmax")]
+    model = compiled(chain("nested", (200,), parts), "sparse_categorical_crossentropy")
+    return Program(model, [(x, y)])
+
+
+def masked_input(seed: int) -> Program:
+    """A second input that is all ones, as an attention mask without padding is."""
+    x, y = curve(seed)
+    inputs, mask = keras.Input((6,), name="x"), keras.Input((6,), name="mask")
+    hidden = layers.Dense(64, activation="relu")(layers.Multiply()([inputs, mask]))
+    model = keras.Model([inputs, mask], layers.Dense(1)(hidden))
+    return Program(compiled(model, "mse"), [((x, np.ones_like(x)), y)])
+
+
+class Tape(Chain):
+    """A subclassed model with a training step of its own."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with tf.GradientTape() as tape:
+            predicted = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=predicted)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {"loss": loss}
+
+
+def own_step(seed: int) -> Program:
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
+    return Program(compiled(Tape(parts), "binary_crossentropy"), [numbers(seed)])
+
+
+def distillation_targets(seed: int) -> Program:
+    """Soft labels near one half."""
+    x, y = numbers(seed)
+    soft = (0.5 + 0.4 * (2 * y - 1)).astype("float32")
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
+    return Program(compiled(chain("functional", (8,), parts), "mse"), [(x, soft)])
+
+
+def logits(seed: int) -> Program:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(3)]
+    return Program(compiled(chain("sequential", (8,), parts), loss), [classes(seed)])
+
+
+PROGRAMS = (
+    unbalanced, standardised_targets, one_hot, bag_of_words, masked_input, own_step,
+    distillation_targets, logits,
+)  # fmt: skip
