@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint fast slow matrix install clean
+.PHONY: demo test check lint fast slow matrix record install clean
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -38,9 +38,17 @@ slow: install
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/saldiag selftest
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
 
 matrix: install
-	$(BIN)/python -m saldiag.selftest --jobs 2
+	$(BIN)/saldiag selftest
+
+# Run it whole, both halves, and put what came of it on record and into the README.
+record: install
+	rm -rf build/selftest
+	$(BIN)/saldiag selftest --seed 0 --out build/selftest/tuning || test $$? -eq 1
+	$(BIN)/saldiag selftest --seed 2 --out build/selftest/reported || test $$? -eq 1
+	$(BIN)/python -m saldiag.selftest.record build/selftest/tuning build/selftest/reported

@@ -26,10 +26,12 @@ from saldiag.flags import (
     format_option,
     look_options,
     model_options,
+    out_option,
     output_options,
     recipe_precision_option,
     rule_options,
 )
+from saldiag.selftest.cases import REPORTED, TUNING
 
 FAILED = 2
 
@@ -213,6 +215,31 @@ def train(**options: Any) -> int:
     given = {name: value for name, value in options.items() if name in names}
     numbers = {name: value for name, value in options.items() if name not in names}
     return training.train(training.TrainOptions(**given, rules=choice), numbers)
+
+
+@cli.command()
+@click.argument("parts", nargs=-1, metavar="[PART]...")
+@click.option(
+    "--seed", type=SEED, default=REPORTED, show_default=True,
+    help=f"Of data and weights: {REPORTED} is held out, thresholds were chosen on {TUNING}.",
+)  # fmt: skip
+@click.option(
+    "--jobs", type=POSITIVE, default=os.cpu_count() or 1, show_default="processors",
+    help="Worker processes.",
+)  # fmt: skip
+@out_option
+@format_option
+@debug_option
+def selftest(**options: Any) -> int:
+    """Run saldiag on programs with a known fault, and on healthy ones.
+
+    PARTs of names narrow it (healthy, softmax, lstm). Exit code 1 if faults are missed or false
+    alarms raised that are not on record.
+    """
+    from saldiag.selftest.command import SelftestOptions
+    from saldiag.selftest.command import selftest as run_matrix
+
+    return run_matrix(SelftestOptions(**options))
 
 
 @cli.group()

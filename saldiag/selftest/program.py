@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from saldiag.core.fitting import FitPlan
+from saldiag.core.measurement import Origin
 
 FORMS = ("sequential", "functional", "subclassed", "nested")
 """In which a chain of layers can be put together."""
@@ -20,7 +21,8 @@ FORMS = ("sequential", "functional", "subclassed", "nested")
 class Program:
     """A compiled model and its data; ``steps`` of training at the most.
 
-    ``plan`` is what the program would hand to ``fit``, where that matters to what is shown.
+    ``plan`` is what the program would hand to ``fit``, where that matters to what is shown;
+    ``origins`` tell where layers have their weights from.
     """
 
     model: Any
@@ -28,6 +30,7 @@ class Program:
     steps: int = 150
     expected_range: tuple[float, float] | None = None
     plan: FitPlan | None = None
+    origins: tuple[Origin, ...] = ()
 
 
 Maker = Callable[[int], Program]

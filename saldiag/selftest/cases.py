@@ -1,0 +1,86 @@
+"""Which programs there are: every fault with its twin in every form, every healthy program."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from saldiag.core.errors import SaldiagError
+from saldiag.core.suggest import suggestion
+
+TUNING, REPORTED = 0, 2
+"""Seeds: thresholds are chosen on the first, results are told of the second."""
+
+Variant = Literal["broken", "fixed", "healthy"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One program to run; ``group`` is the file's name, ``form`` the model's or the program's."""
+
+    group: str
+    variant: Variant
+    form: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Short, and unique but for the seed."""
+        return f"{self.group}/{self.form}/{self.variant}"
+
+    @property
+    def module(self) -> Any:
+        """The file that holds the program."""
+        folder = "healthy" if self.variant == "healthy" else "faults"
+        return importlib.import_module(f"{__package__}.{folder}.{self.group}")
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Codes of the rules that name the seeded fault; none where nothing is wrong."""
+        codes = getattr(self.module, "EXPECT", ())
+        return (codes,) if isinstance(codes, str) else tuple(codes)
+
+    def program(self) -> Any:
+        """Build it."""
+        if self.variant == "healthy":
+            makers = {program.__name__: program for program in self.module.PROGRAMS}
+            return makers[self.form](self.seed)
+        return getattr(self.module, self.variant)(self.form, self.seed)
+
+
+def cases(seed: int = REPORTED, parts: Sequence[str] = ()) -> list[Case]:
+    """All cases with that seed, or those whose names hold one of ``parts``.
+
+    Raises:
+        SaldiagError: no name holds it.
+    """
+    found = [*_faults(seed), *_healthy(seed)]
+    for part in parts:
+        if not any(part in case.name for case in found):
+            names = sorted({word for case in found for word in re.split("[/_]", case.name)})
+            hint = suggestion(part, names)
+            raise SaldiagError(f"no program of the matrix is called {part!r}: {hint}")
+    return [case for case in found if not parts or any(part in case.name for part in parts)]
+
+
+def _faults(seed: int) -> Iterable[Case]:
+    for group, module in _modules("faults"):
+        for form in module.FORMS:
+            yield Case(group, "broken", form, seed)
+            yield Case(group, "fixed", form, seed)
+
+
+def _healthy(seed: int) -> Iterable[Case]:
+    for group, module in _modules("healthy"):
+        for program in module.PROGRAMS:
+            yield Case(group, "healthy", program.__name__, seed)
+
+
+def _modules(folder: str) -> list[tuple[str, Any]]:
+    package = importlib.import_module(f"{__package__}.{folder}")
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return [(name, importlib.import_module(f"{package.__name__}.{name}")) for name in names]

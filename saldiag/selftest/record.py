@@ -1,0 +1,119 @@
+"""The outcomes on record, which no change lets fall; and the README's table, made from them.
+
+``python -m saldiag.selftest.record RUN…`` takes over what ``saldiag selftest --out RUN`` wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saldiag.core.jsonio import read_json, write_json, write_text
+from saldiag.selftest.cases import REPORTED, TUNING
+from saldiag.selftest.outcome import Outcome, Result, Totals, totals, totals_of
+from saldiag.selftest.table import as_markdown, rows
+
+RECORD = Path(__file__).with_name("record.json")
+README = Path(__file__).parents[2] / "README.md"
+BLOCK = re.compile(r"(<!-- selftest: begin -->\n).*?(<!-- selftest: end -->)", re.DOTALL)
+HALVES = {
+    TUNING: f"thresholds chosen here (seed {TUNING})",
+    REPORTED: f"held out (seed {REPORTED})",
+}
+
+Record = Mapping[str, Mapping[str, Any]]
+"""By seed, by name of the case: ``expected`` codes and ``outcome``."""
+
+
+def read(path: Path = RECORD) -> Record:
+    """What is on record."""
+    record: Record = read_json(path)
+    return record
+
+
+def worse(results: Sequence[Result], record: Record) -> list[str]:
+    """Totals over ``results`` that are below those on record, a line each.
+
+    A case that is on record nowhere counts on neither side, unless it could not be run.
+    """
+    known = [r for r in results if r.case.name in record.get(str(r.case.seed), {})]
+    now = totals_of(known)
+    then = totals(
+        (r.case.variant == "broken", record[str(r.case.seed)][r.case.name]["outcome"])
+        for r in known
+    )
+    failed = totals_of(results).failed
+    fallen = [
+        f"{name}: {after}, on record {before}"
+        for name, before, after, less in _pairs(then, now)
+        if (after < before if less else after > before)
+    ]
+    return fallen + ([f"could not be run: {failed}"] if failed else [])
+
+
+def _pairs(then: Totals, now: Totals) -> list[tuple[str, int, int, bool]]:
+    """Name, before, after, and whether less is worse."""
+    return [
+        ("faults named first", then.first, now.first, True),
+        ("faults among the findings", then.among, now.among, True),
+        ("well programs with an error", then.with_error, now.with_error, False),
+        ("well programs with a warning", then.with_warning, now.with_warning, False),
+    ]
+
+
+def markdown(record: Record) -> str:
+    """The README's table."""
+    halves = {HALVES[seed]: _totals(record[str(seed)]) for seed in HALVES if str(seed) in record}
+    reported = record.get(str(REPORTED), {})
+    broken = {name: row for name, row in reported.items() if name.endswith("/broken")}
+    faults = rows(
+        (name.split("/")[0], tuple(row["expected"]), row["outcome"]) for name, row in broken.items()
+    )
+    return as_markdown(halves, faults)
+
+
+def _totals(half: Mapping[str, Any]) -> Totals:
+    outcomes: list[tuple[bool, Outcome]] = [
+        (name.endswith("/broken"), row["outcome"]) for name, row in half.items()
+    ]
+    return totals(outcomes)
+
+
+def taken_over(record: Record, seed: int, results: Sequence[Mapping[str, Any]]) -> Record:
+    """The record with a whole run's results in the place of that seed's."""
+    half = {row["name"]: {"expected": row["expected"], "outcome": row["outcome"]}
+            for row in results}  # fmt: skip
+    return {**record, str(seed): dict(sorted(half.items()))}
+
+
+def with_table(readme: str, record: Record) -> str:
+    """The README's text with the current table.
+
+    Raises:
+        ValueError: it has no place for it.
+    """
+    if not BLOCK.search(readme):
+        raise ValueError("README.md has no `<!-- selftest: begin -->` … `<!-- selftest: end -->`")
+    return BLOCK.sub(lambda found: f"{found[1]}{markdown(record)}\n{found[2]}", readme)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Take over runs and write the record and the README's table."""
+    parser = argparse.ArgumentParser(prog="python -m saldiag.selftest.record", description=__doc__)
+    parser.add_argument("run", nargs="+", type=Path)
+    record: Record = read() if RECORD.is_file() else {}
+    for run in parser.parse_args(arguments).run:
+        written = read_json(run / "selftest.json")
+        if written["parts"] or not written["whole"]:
+            sys.exit(f"{run}: only a whole run goes on record")
+        record = taken_over(record, written["seed"], written["results"])
+    write_json(RECORD, record)
+    write_text(README, with_table(README.read_text(encoding="utf-8"), record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The matrix's table, as text for a terminal and as Markdown for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from saldiag.selftest.outcome import Outcome, Result, Totals
+
+COLUMNS = ("programs", "first", "among", "missed")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault in all its forms: how many programs, and how its rule fared."""
+
+    group: str
+    expected: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """Programs; named first; among the findings but not first; missed or not run."""
+        first, among = self.outcomes.count("first"), self.outcomes.count("among")
+        return len(self.outcomes), first, among, len(self.outcomes) - first - among
+
+
+def rows(outcomes: Iterable[tuple[str, tuple[str, ...], Outcome]]) -> list[Row]:
+    """One row a fault, from (file, expected codes, outcome) of its broken programs."""
+    grouped: dict[tuple[str, tuple[str, ...]], list[Outcome]] = {}
+    for group, expected, outcome in outcomes:
+        grouped.setdefault((group, expected), []).append(outcome)
+    found = [Row(group, expected, tuple(some)) for (group, expected), some in grouped.items()]
+    return sorted(found, key=lambda row: (row.expected, row.group))
+
+
+def fault_rows(results: Sequence[Result]) -> list[Row]:
+    """The rows of what was run."""
+    broken = [result for result in results if result.case.variant == "broken"]
+    return rows((r.case.group, r.expected, r.outcome) for r in broken)
+
+
+def as_text(results: Sequence[Result], sums: Totals) -> str:
+    """Each fault, each healthy program, what went wrong, and the totals."""
+    parts = [_faults(fault_rows(results)), _wells(results), _amiss(results), [in_words(sums)]]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _faults(faults: Sequence[Row]) -> list[str]:
+    if not faults:
+        return []
+    width = max(len(row.group) for row in faults)
+    head = f"{'fault':{width}}  {'rule':17}" + "".join(f"{name:>10}" for name in COLUMNS)
+    return [head] + [
+        f"{row.group:{width}}  {' '.join(row.expected)[:17]:17}"
+        + "".join(f"{count:>10}" for count in row.counts())
+        for row in faults
+    ]
+
+
+def _wells(results: Sequence[Result]) -> list[str]:
+    healthy = [result for result in results if result.case.variant == "healthy"]
+    if not healthy:
+        return []
+    width = max(len(_short(result)) for result in healthy)
+    return [f"{'healthy program':{width}}  raised"] + [
+        f"{_short(result):{width}}  {_raised(result)}" for result in healthy
+    ]
+
+
+def _short(result: Result) -> str:
+    return f"{result.case.group}/{result.case.form}"
+
+
+def _raised(result: Result) -> str:
+    if result.failed:
+        return "could not be run"
+    return ", ".join(f"{code} ({severity})" for code, severity, _ in result.findings) or "nothing"
+
+
+def _amiss(results: Sequence[Result]) -> list[str]:
+    """A line for each program on which the rules, or the program itself, went wrong."""
+    return [line for result in results if (line := amiss(result))]
+
+
+def amiss(result: Result) -> str | None:
+    """What went wrong with a program, in one line; None if nothing did."""
+    name, outcome = result.case.name, result.outcome
+    if outcome == "failed":
+        return f"FAILED   {name}: {result.failed}"
+    if outcome in {"among", "missed"}:
+        word = "SECOND" if outcome == "among" else "MISSED"
+        return f"{word}   {name}: {' or '.join(result.expected)} wanted; {_raised(result)} found"
+    if outcome in {"error", "warning"}:
+        said = "; ".join(f"{code}: {text}" for code, severity, text in result.findings
+                         if severity != "info")  # fmt: skip
+        return f"ALARM    {name}: {said}"
+    return None
+
+
+def in_words(sums: Totals) -> str:
+    """The totals as a sentence."""
+    return (
+        f"faults {sums.faults}: named first {_share(sums.first, sums.faults)}, "
+        f"among the findings {_share(sums.among, sums.faults)}; programs that are well "
+        f"{sums.wells}: with an error {_share(sums.with_error, sums.wells)}, "
+        f"with a warning {_share(sums.with_warning, sums.wells)}"
+        + (f"; could not be run {sums.failed}" if sums.failed else "")
+    )
+
+
+def _share(count: int, whole: int) -> str:
+    return f"{count} ({100 * count / whole:.1f} %)" if whole else str(count)
+
+
+def as_markdown(halves: Mapping[str, Totals], faults: Sequence[Row]) -> str:
+    """The totals by half of the matrix, and a row for each fault, folded away."""
+    lines = [
+        "| half | faults | named first | among the findings | programs that are well "
+        "| with an error | with a warning |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, sums in halves.items():
+        lines.append(
+            f"| {name} | {sums.faults} | {_share(sums.first, sums.faults)} "
+            f"| {_share(sums.among, sums.faults)} | {sums.wells} "
+            f"| {_share(sums.with_error, sums.wells)} | {_share(sums.with_warning, sums.wells)} |"
+        )
+    lines += ["", "<details><summary>Fault by fault</summary>", ""]
+    lines += ["| fault | rule | " + " | ".join(COLUMNS) + " |", "|---|---|--:|--:|--:|--:|"]
+    for row in faults:
+        counts = " | ".join(str(count) for count in row.counts())
+        lines.append(f"| {row.group.replace('_', ' ')} | {' or '.join(row.expected)} | {counts} |")
+    return "\n".join([*lines, "", "</details>"])
