@@ -104,6 +104,7 @@ def real(size: int) -> float:
     from saldiag_probes.survey import survey
 
     keras.backend.clear_session()
+    sys.setrecursionlimit(100_000)  # Keras follows a chain by recursion
     hidden = [keras.layers.Dense(4, activation="relu") for _ in range(size - 1)]
     model = keras.Sequential([keras.Input((4,)), *hidden, keras.layers.Dense(1)])
     model.compile("adam", "mse", jit_compile=False)
