@@ -25,6 +25,7 @@ from saldiag_probes import activations as activations_probe
 from saldiag_probes import dtypes as dtypes_probe
 from saldiag_probes import flow as flow_probe
 from saldiag_probes import wiring as wiring_probe
+from saldiag_probes.blocked import blocked_operations
 from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.undisturbed import undisturbed
@@ -116,6 +117,9 @@ class _Pass:
             self.model, self.trace, loss=self.given_loss, sources=sources, origins=origins
         )
         dtypes = dtypes_probe.describe(self.model, self.trace, self.loss)
+        if self.loss is not None:
+            blocked = blocked_operations(self.model, self.trace, self.loss)
+            wiring = replace(wiring, blocked=blocked)
         return Survey(wiring, dtypes, missing=self.missing)
 
     def completed(self, found: Survey, numbers: dict[str, Any], scale: float) -> Survey:

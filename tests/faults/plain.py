@@ -82,6 +82,7 @@ def wiring(*calls: LayerCall, **fields: Any) -> Wiring:
         "loss_scaled": False,
         "parameters": 641,
         "trainable_parameters": 609,
+        "blocked": (),
         **fields,
     }
     return Wiring(calls=calls, **fields)

@@ -32,6 +32,7 @@ from saldiag.core.measurement.environment import RecordedWarning, WarningLog
 from saldiag.core.measurement.network import (
     ActivationRow,
     Activations,
+    BlockedOperation,
     Cast,
     DtypeRow,
     DtypeTrace,
@@ -126,6 +127,7 @@ __all__ = [
     "Activations",
     "Array",
     "Baselines",
+    "BlockedOperation",
     "Cast",
     "DataFacts",
     "DtypeRow",

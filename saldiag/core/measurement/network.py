@@ -68,6 +68,23 @@ class UncalledLayer:
 
 
 @dataclass(frozen=True)
+class BlockedOperation:
+    """An operation without a gradient on the only way from the loss to trainable layers.
+
+    ``layer`` is the path of the layer whose call holds it (``""``: the model's own call, or the
+    loss); ``behind`` the layer that takes what it gives, ``""`` where that is the loss. ``before``
+    are the trainable layers that no gradient comes to; ``fed`` those before it that get one by
+    another way.
+    """
+
+    op: str
+    layer: str
+    behind: str
+    before: tuple[str, ...]
+    fed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Wiring(Measurement):
     """The model as it is put together: what is called, in which order, and by what it is judged.
 
@@ -77,6 +94,7 @@ class Wiring(Measurement):
     ``operations`` are the types of all raw operations on what comes from the input, outside the
     leaf calls; None where they were not listed. ``own_training`` says that the model computes its
     loss, or takes its training step, by code of its own, which can call layers as well.
+    ``blocked`` is None where there was no loss to look from.
     """
 
     key: ClassVar[str] = "wiring"
@@ -96,6 +114,7 @@ class Wiring(Measurement):
     operations: tuple[str, ...] | None = None
     uncalled: tuple[UncalledLayer, ...] = ()
     own_training: bool = False
+    blocked: tuple[BlockedOperation, ...] | None = None
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
