@@ -44,6 +44,11 @@ def blocked_operations(model: Any, trace: Trace, loss: Any) -> tuple[BlockedOper
     return tuple(found)
 
 
+def reached_from(loss: Any, trace: Trace) -> set[str] | None:
+    """The operations that a gradient of ``loss`` can come to; None if it is not in the graph."""
+    return _walk(loss, {})[0] if getattr(loss, "graph", None) is trace.graph else None
+
+
 def _described(
     op: Any, owner: Call | None, behind: str, layers: Iterable[str], fed: Iterable[str]
 ) -> BlockedOperation:

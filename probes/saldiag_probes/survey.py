@@ -29,6 +29,7 @@ from saldiag_probes.blocked import blocked_operations
 from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.untracked import untracked_weights
 
 NOT_ASKED = "not asked for"
 
@@ -118,8 +119,11 @@ class _Pass:
         )
         dtypes = dtypes_probe.describe(self.model, self.trace, self.loss)
         if self.loss is not None:
-            blocked = blocked_operations(self.model, self.trace, self.loss)
-            wiring = replace(wiring, blocked=blocked)
+            wiring = replace(
+                wiring,
+                blocked=blocked_operations(self.model, self.trace, self.loss),
+                untracked=untracked_weights(self.model, self.trace, self.loss, sources),
+            )
         return Survey(wiring, dtypes, missing=self.missing)
 
     def completed(self, found: Survey, numbers: dict[str, Any], scale: float) -> Survey:

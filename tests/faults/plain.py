@@ -83,6 +83,7 @@ def wiring(*calls: LayerCall, **fields: Any) -> Wiring:
         "parameters": 641,
         "trainable_parameters": 609,
         "blocked": (),
+        "untracked": (),
         **fields,
     }
     return Wiring(calls=calls, **fields)

@@ -41,6 +41,7 @@ from saldiag.core.measurement.network import (
     LayerCall,
     Origin,
     UncalledLayer,
+    UntrackedWeights,
     VariableGradient,
     Wiring,
 )
@@ -151,6 +152,7 @@ __all__ = [
     "TrainableStatus",
     "TrainingHistory",
     "UncalledLayer",
+    "UntrackedWeights",
     "VariableGradient",
     "VariableInfo",
     "WarningLog",

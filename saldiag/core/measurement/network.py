@@ -85,6 +85,21 @@ class BlockedOperation:
 
 
 @dataclass(frozen=True)
+class UntrackedWeights:
+    """Trainable weights that the loss depends on and that the model does not list.
+
+    ``of_layer``: those of a layer that Keras does not know of, called at ``layer``, of class
+    ``name``. Otherwise a ``tf.Variable`` that the layer at ``layer`` holds as attribute ``name``.
+    """
+
+    layer: str
+    name: str
+    of_layer: bool
+    parameters: int
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
 class Wiring(Measurement):
     """The model as it is put together: what is called, in which order, and by what it is judged.
 
@@ -94,7 +109,7 @@ class Wiring(Measurement):
     ``operations`` are the types of all raw operations on what comes from the input, outside the
     leaf calls; None where they were not listed. ``own_training`` says that the model computes its
     loss, or takes its training step, by code of its own, which can call layers as well.
-    ``blocked`` is None where there was no loss to look from.
+    ``blocked`` and ``untracked`` are None where there was no loss to look from.
     """
 
     key: ClassVar[str] = "wiring"
@@ -115,6 +130,7 @@ class Wiring(Measurement):
     uncalled: tuple[UncalledLayer, ...] = ()
     own_training: bool = False
     blocked: tuple[BlockedOperation, ...] | None = None
+    untracked: tuple[UntrackedWeights, ...] | None = None
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
