@@ -213,8 +213,25 @@ class Cast:
 
 
 @dataclass(frozen=True)
+class LostConstant:
+    """A constant beside a float16 value that is exactly 0, and what it was to keep from 0.
+
+    ``path`` is the call that holds it; ``added_by`` the operation that takes the constant
+    (``AddV2``, ``Maximum``), ``guards`` the one that gets the result (``Log``, ``RealDiv``, …).
+    """
+
+    path: str
+    layer: str
+    added_by: str
+    guards: str
+
+
+@dataclass(frozen=True)
 class DtypeTrace(Measurement):
-    """The dtypes of a forward pass, found by tracing; no step is run."""
+    """The dtypes of a forward pass, found by tracing; no step is run.
+
+    ``lost_constants`` are those in code of the user's own, the loss included.
+    """
 
     key: ClassVar[str] = "dtypes"
     policy: str
@@ -223,6 +240,7 @@ class DtypeTrace(Measurement):
     output_dtypes: tuple[str, ...]
     loss_dtype: str | None
     batch_size: int
+    lost_constants: tuple[LostConstant, ...] = ()
 
 
 @dataclass(frozen=True)

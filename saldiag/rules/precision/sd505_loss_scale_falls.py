@@ -70,8 +70,8 @@ class LossScaleFalls(Rule):
         yield self.finding(
             f"the loss scale falls from {number(float(scale[0]))} to {number(float(scale[-1]))} in "
             f"{counted(len(scale), 'step')}: {fallen} halvings (threshold "
-            f"{number(limits['halvings'])}), {late} of them in the second half; {percent(share)} of "
-            f"the steps were left out{where}. Find the gradient that no scale makes "
+            f"{number(limits['halvings'])}), {late} of them in the second half; {percent(share)} "
+            f"of the steps were left out{where}. Find the gradient that no scale makes "
             f"finite{at(source)}",
             "keras.ops.sqrt(x + 1e-6)  # and clip before log and division",
             layers=layers,
@@ -91,7 +91,5 @@ class LossScaleFalls(Rule):
 def _non_finite(history: GradientHistory) -> tuple[tuple[str, ...], float]:
     """The layers whose gradients were not finite, and the share of steps with such."""
     bad = np.nan_to_num(history.nonfinite_share, nan=0.0) > 0
-    pairs = zip(history.variables, bad.any(axis=0), strict=True)
-    return tuple(dict.fromkeys(v.layer for v, is_bad in pairs if is_bad)), float(
-        bad.any(axis=1).mean()
-    )
+    layers = (v.layer for i, v in enumerate(history.variables) if bad[:, i].any())
+    return tuple(dict.fromkeys(layers)), float(bad.any(axis=1).mean())
