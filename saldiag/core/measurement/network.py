@@ -15,6 +15,7 @@ class LayerCall:
     ``inputs`` are the call paths of the nearest *leaf* calls upstream (``""`` is the model's
     input); raw operations in between are looked through. Shapes have ``None`` for the batch.
     ``config`` is the layer's configuration as far as it is plain (numbers, text, flags).
+    ``repeats`` is the path of an earlier call of the same layer with the very same tensors.
     """
 
     path: str
@@ -31,6 +32,7 @@ class LayerCall:
     parameters: int = 0
     config: dict[str, Any] = field(default_factory=dict)
     source: Source | None = None
+    repeats: str | None = None
 
 
 @dataclass(frozen=True)
