@@ -15,6 +15,7 @@ from typing import Any
 from saldiag.core.measurement import Cast, DtypeRow, DtypeTrace
 from saldiag_probes import layer_facts
 from saldiag_probes.calls import Call, Trace
+from saldiag_probes.lost_constants import lost_constants
 from saldiag_probes.names import variable_paths
 
 
@@ -27,6 +28,7 @@ def describe(model: Any, trace: Trace, loss: Any = None) -> DtypeTrace:
         output_dtypes=tuple(tensor.dtype.name for tensor in trace.outputs),
         loss_dtype=loss.dtype.name if loss is not None else None,
         batch_size=trace.batch_size,
+        lost_constants=lost_constants(trace),
     )
 
 

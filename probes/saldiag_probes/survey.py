@@ -25,9 +25,11 @@ from saldiag_probes import activations as activations_probe
 from saldiag_probes import dtypes as dtypes_probe
 from saldiag_probes import flow as flow_probe
 from saldiag_probes import wiring as wiring_probe
+from saldiag_probes.blocked import blocked_operations
 from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.untracked import untracked_weights
 
 NOT_ASKED = "not asked for"
 
@@ -116,6 +118,12 @@ class _Pass:
             self.model, self.trace, loss=self.given_loss, sources=sources, origins=origins
         )
         dtypes = dtypes_probe.describe(self.model, self.trace, self.loss)
+        if self.loss is not None:
+            wiring = replace(
+                wiring,
+                blocked=blocked_operations(self.model, self.trace, self.loss),
+                untracked=untracked_weights(self.model, self.trace, self.loss, sources),
+            )
         return Survey(wiring, dtypes, missing=self.missing)
 
     def completed(self, found: Survey, numbers: dict[str, Any], scale: float) -> Survey:

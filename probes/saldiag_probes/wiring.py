@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -128,7 +129,7 @@ def describe(
     ends = (path for tensor in trace.outputs for path in flow.of(tensor))
     return Wiring(
         model=str(model.name),
-        calls=tuple(_layer_call(call, flow, sources or {}) for call in trace.calls),
+        calls=_layer_calls(trace, flow, sources or {}),
         outputs=tuple(dict.fromkeys(ends)),
         precision=str(model.dtype_policy.name),
         parameters=layer_facts.parameters(model),
@@ -197,6 +198,29 @@ def _closed(layer: Any) -> bool:
 
 def _count(weights: Iterable[Any]) -> int:
     return sum(int(weight.shape.num_elements()) for weight in weights)
+
+
+def _layer_calls(
+    trace: Trace, flow: Dataflow, sources: Mapping[int, Source]
+) -> tuple[LayerCall, ...]:
+    """The calls in order, each with the first one of its layer that got the same tensors."""
+    first: dict[tuple[Any, ...], str] = {}
+    found = []
+    for call in trace.calls:
+        described = _layer_call(call, flow, sources)
+        if call.layer is not None and call.skipped is None and call.upstream:
+            key = (id(call.layer), *(_origin(tensor) for tensor in call.upstream))
+            earlier = first.setdefault(key, call.path)
+            described = replace(described, repeats=earlier if earlier != call.path else None)
+        found.append(described)
+    return tuple(found)
+
+
+def _origin(tensor: Any) -> str:
+    """The name of the tensor that a chain of identities hands on."""
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return str(tensor.name)
 
 
 def _layer_call(call: Call, flow: Dataflow, sources: Mapping[int, Source]) -> LayerCall:

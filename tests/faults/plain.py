@@ -82,6 +82,8 @@ def wiring(*calls: LayerCall, **fields: Any) -> Wiring:
         "loss_scaled": False,
         "parameters": 641,
         "trainable_parameters": 609,
+        "blocked": (),
+        "untracked": (),
         **fields,
     }
     return Wiring(calls=calls, **fields)

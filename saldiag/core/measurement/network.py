@@ -15,6 +15,7 @@ class LayerCall:
     ``inputs`` are the call paths of the nearest *leaf* calls upstream (``""`` is the model's
     input); raw operations in between are looked through. Shapes have ``None`` for the batch.
     ``config`` is the layer's configuration as far as it is plain (numbers, text, flags).
+    ``repeats`` is the path of an earlier call of the same layer with the very same tensors.
     """
 
     path: str
@@ -31,6 +32,7 @@ class LayerCall:
     parameters: int = 0
     config: dict[str, Any] = field(default_factory=dict)
     source: Source | None = None
+    repeats: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,38 @@ class UncalledLayer:
 
 
 @dataclass(frozen=True)
+class BlockedOperation:
+    """An operation without a gradient on the only way from the loss to trainable layers.
+
+    ``layer`` is the path of the layer whose call holds it (``""``: the model's own call, or the
+    loss); ``behind`` the layer that takes what it gives, ``""`` where that is the loss. ``before``
+    are the trainable layers that no gradient comes to; ``fed`` those before it that get one by
+    another way.
+    """
+
+    op: str
+    layer: str
+    behind: str
+    before: tuple[str, ...]
+    fed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UntrackedWeights:
+    """Trainable weights that the loss depends on and that the model does not list.
+
+    ``of_layer``: those of a layer that Keras does not know of, called at ``layer``, of class
+    ``name``. Otherwise a ``tf.Variable`` that the layer at ``layer`` holds as attribute ``name``.
+    """
+
+    layer: str
+    name: str
+    of_layer: bool
+    parameters: int
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
 class Wiring(Measurement):
     """The model as it is put together: what is called, in which order, and by what it is judged.
 
@@ -77,6 +111,7 @@ class Wiring(Measurement):
     ``operations`` are the types of all raw operations on what comes from the input, outside the
     leaf calls; None where they were not listed. ``own_training`` says that the model computes its
     loss, or takes its training step, by code of its own, which can call layers as well.
+    ``blocked`` and ``untracked`` are None where there was no loss to look from.
     """
 
     key: ClassVar[str] = "wiring"
@@ -96,6 +131,8 @@ class Wiring(Measurement):
     operations: tuple[str, ...] | None = None
     uncalled: tuple[UncalledLayer, ...] = ()
     own_training: bool = False
+    blocked: tuple[BlockedOperation, ...] | None = None
+    untracked: tuple[UntrackedWeights, ...] | None = None
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
@@ -178,8 +215,25 @@ class Cast:
 
 
 @dataclass(frozen=True)
+class LostConstant:
+    """A constant beside a float16 value that is exactly 0, and what it was to keep from 0.
+
+    ``path`` is the call that holds it; ``added_by`` the operation that takes the constant
+    (``AddV2``, ``Maximum``), ``guards`` the one that gets the result (``Log``, ``RealDiv``, …).
+    """
+
+    path: str
+    layer: str
+    added_by: str
+    guards: str
+
+
+@dataclass(frozen=True)
 class DtypeTrace(Measurement):
-    """The dtypes of a forward pass, found by tracing; no step is run."""
+    """The dtypes of a forward pass, found by tracing; no step is run.
+
+    ``lost_constants`` are those in code of the user's own, the loss included.
+    """
 
     key: ClassVar[str] = "dtypes"
     policy: str
@@ -188,6 +242,7 @@ class DtypeTrace(Measurement):
     output_dtypes: tuple[str, ...]
     loss_dtype: str | None
     batch_size: int
+    lost_constants: tuple[LostConstant, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class NonFiniteActivations(Rule):
     name = "non-finite-activations"
     severity = "error"
     requires = (Activations,)
-    explains = {"SD204": "anywhere", "SD801": "anywhere"}
+    explains = {"SD204": "anywhere", "SD505": "anywhere", "SD801": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         rows = [row for row in measured.need(Activations).rows if row.leaf]

@@ -45,7 +45,7 @@ class NonFiniteGradients(Rule):
     severity = "error"
     requires = ()
     thresholds = {"scaled_share": 0.5}
-    explains = {"SD801": "anywhere"}
+    explains = {"SD505": "anywhere", "SD801": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history, flow = measured.get(GradientHistory), measured.get(GradientFlow)

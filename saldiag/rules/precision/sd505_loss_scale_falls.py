@@ -1,0 +1,95 @@
+"""SD505: the loss scale is halved on and on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import GradientHistory, Measurements, Wiring
+from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
+from saldiag.rules.text import at, counted, listed, number, percent
+
+
+class LossScaleFalls(Rule):
+    """Dynamic loss scaling halves its scale again and again, and never comes to rest.
+
+    ## What it does
+    Counts the recorded steps after which the loss scale was half of what it was before, in all and
+    in the second half of the steps. A scale that starts too high comes down within a few steps and
+    stays; one that falls in the second half too meets values that no scale makes finite.
+
+    ## Why is this bad
+    Each halving is a step that the optimizer leaves out, and Keras knows no lower end: soon the
+    scale is below 1, every gradient is 0 in float16, and the model stands still without a word.
+
+    ## Example
+    ```python
+    length = keras.ops.sqrt(keras.ops.sum(x * x, axis=-1))  # its gradient at x = 0 is NaN
+    ```
+
+    ## Use instead
+    ```python
+    length = keras.ops.sqrt(keras.ops.sum(x * x, axis=-1) + 1e-6)
+    ```
+
+    ## Threshold
+    - `halvings` = 8: of the scale, over all recorded steps, without a single doubling. From Keras'
+      32768 eight lead to 128; Micikevicius et al. (Mixed Precision Training, 2018, section 4) train
+      all their networks with scales between 8 and 32768.
+    - `late` = 2: of them in the second half of the steps (own measurement: at rest the scale is
+      halved once in some thousand steps, after it was doubled).
+    - `fewest` = 20: recorded steps, below which nothing is judged.
+    """
+
+    code = "SD505"
+    name = "loss-scale-falls"
+    severity = "error"
+    requires = (GradientHistory,)
+    thresholds = {"halvings": 8, "late": 2, "fewest": 20}
+    explains = {"SD201": "anywhere", "SD202": "anywhere", "SD206": "anywhere", "SD801": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        history, wiring = measured.need(GradientHistory), measured.get(Wiring)
+        if wiring is not None and not wiring.loss_scaled:
+            return
+        scale = history.loss_scale
+        if len(scale) < limits["fewest"]:
+            raise CannotJudge(
+                f"a trend needs {limits['fewest']:.0f} recorded steps, there are {len(scale)}"
+            )
+        ratio = scale[1:] / scale[:-1]
+        fallen = int(np.rint(np.log2(scale[0] / scale[-1]))) if scale[-1] > 0 else 0
+        late = int(np.sum(ratio[len(ratio) // 2 :] < 1))
+        if np.any(ratio > 1) or fallen < limits["halvings"] or late < limits["late"]:
+            return
+        layers, share = _non_finite(history)
+        source = source_of(measured, layers[0]) if layers else None
+        where = f"; {listed(layers)} got NaN or inf" if layers else ""
+        yield self.finding(
+            f"the loss scale falls from {number(float(scale[0]))} to {number(float(scale[-1]))} in "
+            f"{counted(len(scale), 'step')}: {fallen} halvings (threshold "
+            f"{number(limits['halvings'])}), {late} of them in the second half; {percent(share)} "
+            f"of the steps were left out{where}. Find the gradient that no scale makes "
+            f"finite{at(source)}",
+            "keras.ops.sqrt(x + 1e-6)  # and clip before log and division",
+            layers=layers,
+            evidence={
+                "halvings": fallen,
+                "late_halvings": late,
+                "first_scale": float(scale[0]),
+                "last_scale": float(scale[-1]),
+                "steps": len(scale),
+                "skipped_share": share,
+                "threshold": limits["halvings"],
+            },
+            source=source,
+        )
+
+
+def _non_finite(history: GradientHistory) -> tuple[tuple[str, ...], float]:
+    """The layers whose gradients were not finite, and the share of steps with such."""
+    bad = np.nan_to_num(history.nonfinite_share, nan=0.0) > 0
+    layers = (v.layer for i, v in enumerate(history.variables) if bad[:, i].any())
+    return tuple(dict.fromkeys(layers)), float(bad.any(axis=1).mean())

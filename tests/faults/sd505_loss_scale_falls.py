@@ -1,0 +1,31 @@
+"""Every fourth batch has a gradient that is NaN whatever the scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from faults.plain import CALLS, STEPS, VARIABLES, dtype_row, dtypes, gradients, healthy, wiring
+from saldiag.core.measurement import Measurements
+
+HALF = dtypes(
+    policy="mixed_float16",
+    rows=(
+        *(dtype_row(c.path, c.kind, "float16", c.parameters) for c in CALLS[1:-1]),
+        dtype_row("output", "Activation", "float32"),
+    ),
+)
+
+
+def _scaled(bad: np.ndarray) -> Measurements:
+    before = np.cumsum(bad) - bad
+    nonfinite = np.outer(bad, np.ones(len(VARIABLES))) * 0.5
+    history = gradients(loss_scale=2.0 ** (15 - before), nonfinite_share=nonfinite)
+    return healthy(wiring(precision="mixed_float16", loss_scaled=True), HALF, history)
+
+
+def broken() -> Measurements:
+    return _scaled((np.arange(STEPS) % 4 == 0).astype(float))
+
+
+def fixed() -> Measurements:
+    return _scaled((np.arange(STEPS) < 4).astype(float))
