@@ -24,7 +24,10 @@ from saldiag.core.measurement.base import Array, Measurement, Source
 from saldiag.core.measurement.data import (
     Baselines,
     DataFacts,
+    ItemFacts,
     LossCheck,
+    MaskGreys,
+    MaskPairing,
     Predictions,
     TensorFacts,
 )
@@ -59,6 +62,7 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in (
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
+            ItemFacts,
     )
 }  # fmt: skip
 
@@ -134,8 +138,11 @@ __all__ = [
     "GradientFlow",
     "GradientHistory",
     "Histograms",
+    "ItemFacts",
     "LayerCall",
     "LossCheck",
+    "MaskGreys",
+    "MaskPairing",
     "Measurement",
     "Measurements",
     "NormalizationRow",
