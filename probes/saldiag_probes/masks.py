@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
@@ -26,6 +27,8 @@ class Masks:
     outlines: list[Array] = field(default_factory=list)
     counts: list[tuple[int, int, int, int]] = field(default_factory=list)
     """By mask: values, and those that are grey, between, faint."""
+    known: set[bytes] = field(default_factory=set)
+    """Pictures seen: one that comes again would be another's best as much as its own."""
     fit: bool = True
 
     def add(self, inputs: list[Array], targets: list[Array]) -> None:
@@ -33,8 +36,13 @@ class Masks:
         self.fit = self.fit and _are_masks(inputs, targets)
         if not self.fit:
             return
-        room = MOST_MASKS - len(self.edges)
-        for picture, mask in zip(inputs[0][:room], targets[0][:room], strict=False):
+        for picture, mask in zip(inputs[0], targets[0], strict=False):
+            before = len(self.known)
+            if before == MOST_MASKS:
+                return
+            self.known.add(blake2b(picture.tobytes()).digest())
+            if len(self.known) == before:
+                continue
             values = mask[..., 0].astype(np.float64)
             self.counts.append(_greys(values))
             self.edges.append(_small(_strength(picture.astype(np.float64))))
