@@ -8,6 +8,7 @@ from saldiag_probes.data import measure_data
 from saldiag_probes.dtypes import measure_dtypes
 from saldiag_probes.flow import measure_gradient_flow
 from saldiag_probes.gradients import GradientNorms
+from saldiag_probes.items import measure_items
 from saldiag_probes.loss_check import measure_loss_check
 from saldiag_probes.survey import Survey, survey
 from saldiag_probes.trainable import measure_trainable
@@ -24,6 +25,7 @@ __all__ = [
     "measure_data",
     "measure_dtypes",
     "measure_gradient_flow",
+    "measure_items",
     "measure_loss_check",
     "measure_trainable",
     "measure_wiring",

@@ -10,6 +10,7 @@ from saldiag.app.load import Data, Subject, check_inputs, load_data, load_subjec
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
 from saldiag.core.diagnosis import Verdict
+from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import (
     GradientHistory,
     OverfitHistory,
@@ -59,16 +60,21 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
         fail_on=options.fail_on,
         rules=options.rules,
     )
-    return conduct(session, lambda: work(Asked(*_subject(session, options), options=options)))
+    return conduct(session, lambda: work(_asked(session, options)))
 
 
-def _subject(session: Session, options: Options) -> tuple[Session, Subject, Data]:
+def _asked(session: Session, options: Options) -> Asked:
+    subject, data = _subject(session, options)
+    return Asked(session, subject, data, FitPlan(validation=data.validation), options=options)
+
+
+def _subject(session: Session, options: Options) -> tuple[Subject, Data]:
     with session.phase("reading data"):
         data = load_data(options)
     with session.phase("building the model"):
         subject = load_subject(options, data.image_size)
     session.notes(subject.notes)
-    return session, subject, data
+    return subject, data
 
 
 def _dtypes(examination: Asked) -> Verdict:

@@ -20,6 +20,7 @@ from saldiag.core.measurement import (
     DtypeTrace,
     GradientFlow,
     GradientHistory,
+    ItemFacts,
     LossCheck,
     OverfitHistory,
     Predictions,
@@ -96,6 +97,13 @@ class Examination:
         with self.session.phase("looking at data and loss"):
             self.session.attempt(DataFacts, self._data_facts)
             self.session.attempt(LossCheck, self._loss_check)
+        with self.session.phase("looking at items"):
+            self.session.attempt(ItemFacts, self._item_facts)
+
+    def _item_facts(self) -> ItemFacts:
+        from saldiag_probes.items import measure_items
+
+        return measure_items(self.model, self.plan, self.data.batches)
 
     def _data_facts(self) -> DataFacts:
         from saldiag_probes.data import measure_data

@@ -21,8 +21,11 @@ from saldiag.core.measurement import (
     FlowRow,
     GradientFlow,
     GradientHistory,
+    ItemFacts,
     LayerCall,
     LossCheck,
+    MaskGreys,
+    MaskPairing,
     Measurement,
     Measurements,
     NormalizationRow,
@@ -259,6 +262,27 @@ def data(**fields: Any) -> DataFacts:
     return DataFacts(**fields)
 
 
+def items(**fields: Any) -> ItemFacts:
+    """Arrays of 400 pictures with masks that lie on them, and 100 others; shuffled by ``fit``."""
+    fields = {
+        "source": "arrays",
+        "read": 400,
+        "whole": True,
+        "batches": 50,
+        "endless": False,
+        "batch_size": 8,
+        "reordered": True,
+        "validation": 100,
+        "shared": 0,
+        "repeated": 0,
+        "values": 150.0,
+        "pairing": MaskPairing(256, 0.8, 0.01, 0.2),
+        "greys": MaskGreys(256, 0.0, float("nan"), float("nan")),
+        **fields,
+    }
+    return ItemFacts(**fields)
+
+
 def loss_check(**fields: Any) -> LossCheck:
     """Keras and the predictions agree but for rounding."""
     fields = {
@@ -311,7 +335,7 @@ def healthy(*others: Measurement) -> Measurements:
     """Everything measured, nothing wrong; ``others`` replace what they are of the type of."""
     return Measurements.of(
         wiring(), gradients(), flow(), dtypes(), trainable(), activations(), data(), loss_check(),
-        overfit(), WarningLog(warnings=()),
+        overfit(), WarningLog(warnings=()), items(),
     ).with_(*others)  # fmt: skip
 
 

@@ -24,7 +24,10 @@ from saldiag.core.measurement.base import Array, Measurement, Source
 from saldiag.core.measurement.data import (
     Baselines,
     DataFacts,
+    ItemFacts,
     LossCheck,
+    MaskGreys,
+    MaskPairing,
     Predictions,
     TensorFacts,
 )
@@ -62,6 +65,7 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in (
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
+            ItemFacts,
     )
 }  # fmt: skip
 
@@ -138,9 +142,12 @@ __all__ = [
     "GradientFlow",
     "GradientHistory",
     "Histograms",
+    "ItemFacts",
     "LayerCall",
     "LossCheck",
     "LostConstant",
+    "MaskGreys",
+    "MaskPairing",
     "Measurement",
     "Measurements",
     "NormalizationRow",

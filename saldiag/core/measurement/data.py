@@ -66,6 +66,12 @@ class LossCheck(Measurement):
     ``in_order`` is the loss of the plain predictions, unweighted, and ``rolled`` the same after
     each sample was given its neighbour's target; nan where targets and predictions have the same
     rank.
+
+    ``at_targets`` is the loss of predictions that are the targets, ``around_targets`` that of
+    predictions a little off them, on the side of the plain predictions and on the other one, and
+    ``against_targets`` that of the plain predictions themselves; ``against_others`` is the lowest
+    and the highest loss of the plain predictions where other targets stand in for the given ones.
+    All unweighted; nan, or empty, where targets and predictions are not of one shape.
     """
 
     key: ClassVar[str] = "loss_check"
@@ -77,6 +83,74 @@ class LossCheck(Measurement):
     recomputed_training: float
     in_order: float = float("nan")
     rolled: float = float("nan")
+    against_targets: float = float("nan")
+    at_targets: float = float("nan")
+    around_targets: tuple[float, ...] = ()
+    against_others: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class MaskPairing:
+    """Whether masks lie on the edges of their own pictures, or of other pictures of the set.
+
+    ``own`` is the share of masks whose best picture is their own, picture and mask each being the
+    other's best; ``other`` the share of those whose best is another one's; ``turned`` the share of
+    such pairs, own or not, after all masks were turned by half: what chance makes of masks like
+    these.
+    """
+
+    masks: int
+    own: float
+    other: float
+    turned: float
+
+
+@dataclass(frozen=True)
+class MaskGreys:
+    """Values strictly between 0 and 1 in targets that are 0 or 1 nearly everywhere.
+
+    ``share`` is that of all values; ``between`` the share of them with both a 0 and a 1 near by (in
+    the 5x5 values around), as interpolation leaves them; ``faint`` the share that lies within 0.06
+    of 0 or 1, as JPEG leaves them.
+    """
+
+    masks: int
+    share: float
+    between: float
+    faint: float
+
+
+@dataclass(frozen=True)
+class ItemFacts(Measurement):
+    """What a program hands to ``fit``, item by item, as far as it was read.
+
+    ``source`` is ``arrays``, ``dataset``, or ``batches`` where only some batches are known.
+    ``batches`` are those of one pass, ``batch_size`` the largest of them. ``shared`` counts the
+    validation items whose input and target stand among the ``read`` training items as well,
+    ``repeated`` the training items that equal an earlier one, and ``values`` is the number of
+    distinct values in the inputs of an item (median). ``changes`` counts the neighbours in
+    the order of training that are of different classes, ``expected_changes`` how many a random
+    order has on average. ``reordered`` says that ``fit`` draws an order of its own.
+    """
+
+    key: ClassVar[str] = "items"
+    source: str
+    read: int
+    whole: bool
+    batches: int | None = None
+    endless: bool | None = None
+    batch_size: int | None = None
+    steps_per_epoch: int | None = None
+    reordered: bool | None = None
+    validation: int = 0
+    shared: int | None = None
+    repeated: int | None = None
+    values: float = float("nan")
+    classes: int | None = None
+    changes: float = float("nan")
+    expected_changes: float = float("nan")
+    pairing: MaskPairing | None = None
+    greys: MaskGreys | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ class ConstantTarget(Rule):
     Counts the distinct values of each target over the measured samples. Judges classification (a
     cross-entropy, or an output with sigmoid or softmax) and, for other outputs, a constant that is
     not 0: a residual that is to become 0 has such targets by design. Losses of the user's own,
-    which need not look at the target, are left alone.
+    which need not look at the target, are left alone, and so is a frozen network that judges what
+    a trainable one makes: the generator of a GAN is told that all is genuine.
 
     ## Why is this bad
     There is nothing to learn but that number: the loss falls, and the model says the same of
@@ -57,6 +58,8 @@ class ConstantTarget(Rule):
             )
         if "custom:" in wiring.loss or wiring.loss == "none":
             raise CannotJudge(f"{label(wiring.loss)} need not look at the targets")
+        if _judges(Network(wiring)):
+            raise CannotJudge("the output is that of a frozen network which judges the one before")
         for target in facts.targets:
             constant = target.minimum == target.maximum and target.nan_share == 0
             if constant and (target.minimum != 0 or _classifies(wiring)):
@@ -79,3 +82,13 @@ def _classifies(wiring: Wiring) -> bool:
     heads = Network(wiring).heads()
     bounded = bool(heads) and all(RANGES.get(h.activation or "") == (0.0, 1.0) for h in heads)
     return bounded or set(wiring.loss.split("+")) <= CROSS_ENTROPIES
+
+
+def _judges(network: Network) -> bool:
+    """Whether the output is made by a frozen layer, and something trainable stands before it."""
+    made = [head for head in network.heads() if head.parameters]
+    before = network.upstream([head.path for head in made])
+    frozen = bool(made) and not any(head.trainable for head in made)
+    return frozen and any(
+        network.leaves[path].trainable and network.leaves[path].parameters for path in before
+    )

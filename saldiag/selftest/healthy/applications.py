@@ -6,10 +6,12 @@ from saldiag.selftest.healthy.pictures import _sized
 from saldiag.selftest.program import Program, compiled, keras
 
 
-def _program(maker: Any, seed: int, **options: Any) -> Program:
+def _program(maker: Any, seed: int, *, pixels: bool = False, **options: Any) -> Program:
+    """Pictures in [-1, 1], or 0 … 255 for a network that rescales them itself."""
     model = maker(weights=None, input_shape=(32, 32, 3), classes=3, **options)
     x, kinds = _sized(seed, count=6)
     x = x.repeat(2, axis=1).repeat(2, axis=2)
+    x = (x + 1) * 127.5 if pixels else x
     compiled(model, "sparse_categorical_crossentropy", rate=1e-3)
     return Program(model, [(x, kinds)], steps=8)
 
@@ -23,7 +25,7 @@ def mobilenet_v3_small(seed: int) -> Program:
 
 
 def efficientnet_b0(seed: int) -> Program:
-    return _program(keras.applications.EfficientNetB0, seed)
+    return _program(keras.applications.EfficientNetB0, seed, pixels=True)
 
 
 PROGRAMS = (mobilenet_v2, mobilenet_v3_small, efficientnet_b0)

@@ -94,7 +94,25 @@ def logits(seed: int) -> Program:
     return Program(compiled(chain("sequential", (8,), parts), loss), [classes(seed)])
 
 
+def combined_gan(seed: int) -> Program:
+    """A generator behind which a frozen discriminator is to say "genuine", always."""
+    random = np.random.default_rng(seed)
+    genuine = random.normal(1.0, 0.5, size=(64, 4)).astype("float32")
+    judge_parts = [layers.Dense(16, activation="relu"), layers.Dense(1, activation="sigmoid")]
+    judge = compiled(chain("sequential", (4,), judge_parts, "judge"), "binary_crossentropy")
+    fakes = random.normal(-1.0, 0.5, size=(64, 4)).astype("float32")
+    labels = np.repeat([[1.0], [0.0]], 64, axis=0)
+    judge.fit(np.concatenate([genuine, fakes]), labels, epochs=30, verbose=0)
+    judge.trainable = False
+    maker_parts = [layers.Dense(16, activation="relu"), layers.Dense(4)]
+    inputs = keras.Input((6,))
+    outputs = judge(chain("sequential", (6,), maker_parts, "maker")(inputs))
+    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy", rate=1e-3)
+    noise = random.normal(size=(32, 6)).astype("float32")
+    return Program(model, [(noise, np.ones((32, 1), "float32"))])
+
+
 PROGRAMS = (
     unbalanced, standardised_targets, one_hot, bag_of_words, masked_input, own_step,
-    distillation_targets, logits,
+    distillation_targets, logits, combined_gan,
 )  # fmt: skip

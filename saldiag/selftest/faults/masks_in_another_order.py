@@ -1,0 +1,29 @@
+"""Pictures and masks that were shuffled one without the other."""
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, np, pictures
+
+EXPECT = "SD607"
+
+
+def _program(form: str, seed: int, *, shuffled: bool) -> Program:
+    x, masks = pictures(seed, 64, side=24)
+    if shuffled:
+        masks = masks[np.random.default_rng(seed).permutation(64)]
+    parts = [
+        layers.Conv2D(16, 3, padding="same", activation="relu"),
+        layers.Conv2D(16, 3, padding="same", activation="relu"),
+        layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
+    ]
+    model = compiled(chain(form, (24, 24, 3), parts), "binary_crossentropy")
+    return Program(model, [(x, masks)], 120)
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, shuffled=True)
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, shuffled=False)
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

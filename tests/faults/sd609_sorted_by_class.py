@@ -1,0 +1,22 @@
+"""Two classes, one after the other, and no shuffle."""
+
+from __future__ import annotations
+
+from faults.plain import healthy, items, wiring
+from saldiag.core.measurement import Measurements
+
+
+def _ordered(changes: float) -> Measurements:
+    crossed = wiring(loss="binary_crossentropy")
+    facts = items(
+        source="dataset", reordered=False, classes=2, changes=changes, expected_changes=300.0
+    )
+    return healthy(crossed, facts)
+
+
+def broken() -> Measurements:
+    return _ordered(3.0)
+
+
+def fixed() -> Measurements:
+    return _ordered(295.0)

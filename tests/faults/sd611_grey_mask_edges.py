@@ -1,0 +1,14 @@
+"""Masks that were resized by interpolation."""
+
+from __future__ import annotations
+
+from faults.plain import healthy, items
+from saldiag.core.measurement import MaskGreys, Measurements
+
+
+def broken() -> Measurements:
+    return healthy(items(greys=MaskGreys(64, 0.024, 0.97, 0.24)))
+
+
+def fixed() -> Measurements:
+    return healthy(items(greys=MaskGreys(64, 0.0, float("nan"), float("nan"))))
