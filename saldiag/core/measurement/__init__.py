@@ -48,9 +48,11 @@ from saldiag.core.measurement.training import (
     Histograms,
     NormalizationRow,
     OverfitHistory,
+    PlannedCallback,
     TrainableRow,
     TrainableStatus,
     TrainingHistory,
+    TrainingPlan,
     VariableInfo,
 )
 
@@ -59,6 +61,7 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in (
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
+        TrainingPlan,
     )
 }  # fmt: skip
 
@@ -141,6 +144,7 @@ __all__ = [
     "NormalizationRow",
     "Origin",
     "OverfitHistory",
+    "PlannedCallback",
     "Predictions",
     "RecordedWarning",
     "Source",
@@ -148,6 +152,7 @@ __all__ = [
     "TrainableRow",
     "TrainableStatus",
     "TrainingHistory",
+    "TrainingPlan",
     "UncalledLayer",
     "VariableGradient",
     "VariableInfo",

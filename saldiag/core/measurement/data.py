@@ -66,6 +66,12 @@ class LossCheck(Measurement):
     ``in_order`` is the loss of the plain predictions, unweighted, and ``rolled`` the same after
     each sample was given its neighbour's target; nan where targets and predictions have the same
     rank.
+
+    ``at_targets`` is the loss of predictions that are the targets, ``around_targets`` that of
+    predictions a little off them, on the side of the plain predictions and on the other one, and
+    ``against_targets`` that of the plain predictions themselves; ``against_others`` is the lowest
+    and the highest loss of the plain predictions where other targets stand in for the given ones.
+    All unweighted; nan, or empty, where targets and predictions are not of one shape.
     """
 
     key: ClassVar[str] = "loss_check"
@@ -77,6 +83,10 @@ class LossCheck(Measurement):
     recomputed_training: float
     in_order: float = float("nan")
     rolled: float = float("nan")
+    against_targets: float = float("nan")
+    at_targets: float = float("nan")
+    around_targets: tuple[float, ...] = ()
+    against_others: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
