@@ -25,6 +25,7 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Predictions,
     TrainableStatus,
+    TrainingPlan,
     Wiring,
 )
 from saldiag.core.schedule import every, logarithmic
@@ -165,6 +166,19 @@ class Examination:
         measured = self.session.measured
         flow = measured.get(GradientFlow)
         return flow is not None and no_gradient(flow, measured.get(Wiring))
+
+    def look_ahead(self) -> None:
+        """The plan of the training in numbers, if there is one; best after the overfit test.
+
+        Only then are the compiled metrics built, which callbacks ask for what is better.
+        """
+        plan = self.plan
+        if plan is None:
+            self.session.missing(TrainingPlan, "what the program hands to fit is not known")
+            return
+        from saldiag_probes.plan import measure_plan
+
+        self.session.attempt(TrainingPlan, lambda: measure_plan(self.model, plan))
 
     def pictures(self) -> None:
         """The first few samples, with what the model says of them in inference mode."""

@@ -41,5 +41,6 @@ def examine_model(
             OverfitHistory,
             lambda: examination.memorise(budget_seconds=budget_seconds, max_steps=max_steps),
         )
+    examination.look_ahead()
     examination.trainable(collector.measured.get(GradientHistory))
     return collector.measured

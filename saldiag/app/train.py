@@ -14,6 +14,7 @@ from saldiag.app.session import Session, conduct
 from saldiag.app.settings import RuleChoice
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.finding import Severity
+from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import GradientHistory
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     looks: list[Examination] = []
 
     def model() -> Any:
-        looks.append(_examined(session, options, recipe, data.first_batch()))
+        plan = _plan(recipe, data.steps)
+        looks.append(_examined(session, options, recipe, data.first_batch(), plan))
         return looks[0].model
 
     outcome = run_training(
@@ -99,7 +101,21 @@ def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Seque
     return training, subset(splits.val, options.subset, at_least=size, seed=seed)
 
 
-def _examined(session: Session, options: TrainOptions, recipe: Recipe, batch: Any) -> Examination:
+def _plan(recipe: Recipe, steps: int) -> FitPlan:
+    """The recipe as arguments of ``fit``: its early stopping is Keras' own, done by the loop."""
+    import keras
+
+    return FitPlan(
+        epochs=recipe.epochs,
+        steps_per_epoch=steps,
+        batch_size=recipe.batch_size,
+        callbacks=(keras.callbacks.EarlyStopping("val_loss", patience=recipe.patience),),
+    )
+
+
+def _examined(
+    session: Session, options: TrainOptions, recipe: Recipe, batch: Any, plan: FitPlan
+) -> Examination:
     """Build the model, and look at it and at a batch before the first step."""
     named = Options(
         model=options.model, weights=options.weights, loss=recipe.loss, seed=recipe.seed
@@ -107,7 +123,8 @@ def _examined(session: Session, options: TrainOptions, recipe: Recipe, batch: An
     with session.phase("building the model"):
         subject = build_subject(named, recipe.image_size, recipe.schedule())
     session.notes(subject.notes)
-    examination = Examination(session, subject, Batches((batch,)))
+    examination = Examination(session, subject, Batches((batch,)), plan)
     examination.survey()
     examination.look_at_data()
+    examination.look_ahead()
     return examination

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.loss_answers import answers
 from saldiag_probes.loss_check import in_order_and_rolled, losses_in
 from saldiag_probes.loss_facts import loss_name
 from saldiag_probes.undisturbed import undisturbed
@@ -98,6 +99,7 @@ class ModeErrors:
             recomputed_training=training.plain,
             in_order=order[0],
             rolled=order[1],
+            **answers(self.model, self.batches[0], inference.predictions),
         )
 
 

@@ -64,6 +64,8 @@ class _Record:
     training: list[float] = field(default_factory=list)
     inference: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    logs: list[dict[str, float]] = field(default_factory=list)
+    moved_share: float = math.nan
     stopped: str = "steps"
 
 
@@ -106,6 +108,9 @@ class OverfitTest:
         # Left to the traced step, its variables stay unborn where that step cannot be traced.
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
+        variables = self.model.trainable_variables
+        # Reading shares the buffer until a step writes.
+        before = [variable.value.read_value() for variable in variables]
         with graph_as_built():
             self.model.fit(
                 repeated(self.errors.batches),
@@ -115,6 +120,10 @@ class OverfitTest:
                 verbose=0,
                 callbacks=[*self.plan.callbacks, _Judge(self)],
             )
+        moved = [
+            bool(tf.reduce_any(v.value != old)) for v, old in zip(variables, before, strict=True)
+        ]
+        self.record.moved_share = sum(moved) / len(moved)
 
     def _finish(self) -> OverfitHistory:
         predictions = self.errors.predict(training=False)
@@ -133,9 +142,11 @@ class OverfitTest:
         optimizer = self.model.optimizer
         self.record.rates.append(learning_rate(getattr(optimizer, "inner_optimizer", optimizer)))
 
-    def after_step(self, loss: float) -> bool:
-        """Take note of a step; whether to stop."""
+    def after_step(self, logs: dict[str, float]) -> bool:
+        """Take note of a step, from what ``fit`` reports of it; whether to stop."""
+        loss = float(logs.get("loss", math.nan))
         self.record.loss.append(loss)
+        self.record.logs.append(logs)
         step = len(self.record.loss)
         if step == 1:
             # The first step traces the graph, however long that takes; the budget is for training.
@@ -187,7 +198,20 @@ class OverfitTest:
             max_steps=plan.max_steps,
             validation_error=validation_error,
             rate_growth=_growth(record.rates),
+            moved_share=record.moved_share,
+            **_metrics(record.logs),
         )
+
+
+def _metrics(logs: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Names and values by step of what ``fit`` reported; only what it always did, as one number."""
+    names = [
+        name
+        for name in (logs[0] if logs else {})
+        if all(np.ndim(step.get(name, [])) == 0 for step in logs)
+    ]
+    values = np.array([[float(step[name]) for name in names] for step in logs])
+    return {"metric_names": tuple(names), "metric_values": values.reshape(len(logs), len(names))}
 
 
 def _growth(rates: Sequence[float]) -> float:
@@ -208,7 +232,7 @@ class _Judge(keras.callbacks.Callback):
         self.model.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        if self._test.after_step(float((logs or {}).get("loss", math.nan))):
+        if self._test.after_step(dict(logs or {})):
             self.model.stop_training = True
 
 

@@ -13,7 +13,7 @@ FEWEST = 8
 """Below this many values the normal approximation of Mann-Kendall is not good enough."""
 
 MOST = 300
-"""Above this many, evenly spaced values stand for all: the number of pairs grows with the square."""
+"""Of more values, evenly spaced ones stand for all: the number of pairs grows with the square."""
 
 
 def _thinned(values: Array) -> Array:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from saldiag.core.measurement import GradientHistory, Measurements, Wiring
+from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.rule import CannotJudge
 from saldiag.rules.text import label, number
 
 Array = np.ndarray[Any, Any]
@@ -46,6 +48,37 @@ def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:
     rate = wiring.learning_rate if wiring is not None else math.nan
     name = label(wiring.optimizer) if wiring is not None else "the optimizer"
     return name, rate, f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """The loss from the first step on; ``highest`` among the finite ones."""
+
+    start: float
+    highest: float
+    end: float
+    finite: bool
+
+
+def course_of(measured: Measurements, history: GradientHistory) -> Course:
+    """Of the overfit test, or of the recorded steps where there was none.
+
+    Raises:
+        CannotJudge: the first loss is not known, or not finite.
+    """
+    loss, test = history.loss, measured.get(OverfitHistory)
+    if test is not None and len(test.loss):
+        loss = test.loss
+    if len(loss) < 2 or not math.isfinite(loss[0]):
+        raise CannotJudge("the loss of the first steps is not known, or not finite")
+    tail = loss[-max(1, len(loss) // 4) :]
+    finite = bool(np.isfinite(tail).all())
+    return Course(
+        start=float(loss[0]),
+        highest=float(loss[np.isfinite(loss)].max()),
+        end=float(np.median(tail)),
+        finite=finite,
+    )
 
 
 def _row_medians(values: Array) -> Array:

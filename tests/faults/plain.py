@@ -30,10 +30,12 @@ from saldiag.core.measurement import (
     Measurements,
     NormalizationRow,
     OverfitHistory,
+    PlannedCallback,
     Source,
     TensorFacts,
     TrainableRow,
     TrainableStatus,
+    TrainingPlan,
     VariableGradient,
     VariableInfo,
     WarningLog,
@@ -331,11 +333,34 @@ def stuck(level: float = 0.5, **fields: Any) -> OverfitHistory:
     return overfit(level + noise, **{"stopped": "steps", **fields})
 
 
+def plan(*callbacks: PlannedCallback, **fields: Any) -> TrainingPlan:
+    """20 epochs of 100 steps at a rate that falls from 1e-3 to a tenth of it."""
+    fields = {
+        "epochs": 20,
+        "steps_per_epoch": 100,
+        "schedule": "CosineDecay",
+        "schedule_config": {"decay_steps": 2000, "alpha": 0.1},
+        "at": np.arange(20.0),
+        "rates": np.linspace(1e-3, 1e-4, 20),
+        "peak": 1e-3,
+        **fields,
+    }
+    return TrainingPlan(callbacks=callbacks, **fields)
+
+
+def stopping(monitor: str = "val_loss", **fields: Any) -> PlannedCallback:
+    """Early stopping on a quantity that is better the lower it is."""
+    config = {"monitor": monitor, "patience": 5, "mode": "auto", "start_from_epoch": 0}
+    known = {name: fields.pop(name) for name in list(fields) if name in config}
+    fields = {"direction": "min", "metric_direction": "min", **fields}
+    return PlannedCallback("EarlyStopping", {**config, **known}, **fields)
+
+
 def healthy(*others: Measurement) -> Measurements:
     """Everything measured, nothing wrong; ``others`` replace what they are of the type of."""
     return Measurements.of(
         wiring(), gradients(), flow(), dtypes(), trainable(), activations(), data(), loss_check(),
-        overfit(), WarningLog(warnings=()), items(),
+        overfit(), WarningLog(warnings=()), items(), plan(),
     ).with_(*others)  # fmt: skip
 
 

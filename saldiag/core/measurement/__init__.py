@@ -54,9 +54,11 @@ from saldiag.core.measurement.training import (
     Histograms,
     NormalizationRow,
     OverfitHistory,
+    PlannedCallback,
     TrainableRow,
     TrainableStatus,
     TrainingHistory,
+    TrainingPlan,
     VariableInfo,
 )
 
@@ -65,7 +67,7 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in (
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
-            ItemFacts,
+        ItemFacts, TrainingPlan,
     )
 }  # fmt: skip
 
@@ -153,6 +155,7 @@ __all__ = [
     "NormalizationRow",
     "Origin",
     "OverfitHistory",
+    "PlannedCallback",
     "Predictions",
     "RecordedWarning",
     "Source",
@@ -160,6 +163,7 @@ __all__ = [
     "TrainableRow",
     "TrainableStatus",
     "TrainingHistory",
+    "TrainingPlan",
     "UncalledLayer",
     "UntrackedWeights",
     "VariableGradient",

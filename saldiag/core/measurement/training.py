@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
 
 from saldiag.core.measurement.base import Array, Measurement
 
@@ -111,6 +113,9 @@ class OverfitHistory(Measurement):
     is the inference error at the end on items that were not memorised. ``rate_growth`` is the
     learning rate at the end over that after half of the steps. ``stopped`` is why it ended:
     ``memorised``, ``no gradient``, ``budget``, ``steps``, ``interrupted``, ``non-finite``.
+    ``metric_names`` (M) are what ``fit`` reports, and ``metric_values`` (T, M) what it reported of
+    each step's batch. ``moved_share`` is the share of the trainable variables that the test
+    changed; nan if no step was taken.
     """
 
     key: ClassVar[str] = "overfit"
@@ -134,6 +139,9 @@ class OverfitHistory(Measurement):
     max_steps: int
     validation_error: float = float("nan")
     rate_growth: float = float("nan")
+    metric_names: tuple[str, ...] = ()
+    metric_values: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    moved_share: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -159,3 +167,39 @@ class TrainingHistory(Measurement):
     names: tuple[str, ...]
     epochs: Array
     values: Array
+
+
+@dataclass(frozen=True)
+class PlannedCallback:
+    """A callback of ``fit``: its class and the plain part of what it holds.
+
+    ``direction`` is what Keras takes for better in the monitored quantity, ``min`` or ``max``;
+    ``unknown`` where Keras cannot tell and will refuse; empty where nothing is monitored or it
+    is not known yet. ``metric_direction`` is what that metric says of itself; empty if nothing.
+    """
+
+    kind: str
+    config: dict[str, Any] = field(default_factory=dict)
+    direction: str = ""
+    metric_direction: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingPlan(Measurement):
+    """What ``fit`` is to do: how long, at which learning rate, ended by what.
+
+    ``schedule`` is the class of the learning rate schedule or of the callback that sets the rate,
+    ``constant`` without one. ``rates`` (T) is the rate ``at`` (T, in epochs from 0) sampled places
+    of the planned training; both are empty where its length is not known. ``peak`` is the highest
+    rate that the schedule reaches, however long one trains; nan where it rises without end.
+    """
+
+    key: ClassVar[str] = "plan"
+    epochs: int | None
+    steps_per_epoch: int | None
+    schedule: str
+    schedule_config: dict[str, Any]
+    at: Array
+    rates: Array
+    peak: float
+    callbacks: tuple[PlannedCallback, ...] = ()

@@ -58,8 +58,8 @@ class InputNotNormalised(Rule):
     requires = (DataFacts,)
     thresholds = {"scale": 20, "margin": 0.1, "fraction": 0.1}
     explains = {
-        "SD203": "anywhere", "SD301": "anywhere", "SD304": "anywhere", "SD701": "anywhere",
-        "SD705": "anywhere", "SD801": "anywhere",
+        "SD203": "anywhere", "SD205": "anywhere", "SD301": "anywhere", "SD304": "anywhere",
+        "SD701": "anywhere", "SD705": "anywhere", "SD801": "anywhere",
     }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

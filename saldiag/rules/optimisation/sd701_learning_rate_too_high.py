@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.gradients._depth import depth_trend
 from saldiag.rules.gradients.sd203_exploding_gradients import ExplodingGradients
 from saldiag.rules.text import number
-from saldiag.rules.updates import optimizer_and_rate, step_ratios
+from saldiag.rules.updates import Course, course_of, optimizer_and_rate, step_ratios
 from saldiag.rules.verdict import verdict_of
 
 
@@ -71,7 +70,7 @@ class LearningRateTooHigh(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(GradientHistory)
-        course = _course(measured, history)
+        course = course_of(measured, history)
         ratios = step_ratios(history)[: int(limits["first"])]
         ratios = ratios[np.isfinite(ratios)]
         if not len(ratios):
@@ -86,7 +85,7 @@ class LearningRateTooHigh(Rule):
         yield self._too_high(measured, ratio, course, limits["ratio"])
 
     def _too_high(
-        self, measured: Measurements, ratio: float, course: _Course, limit: float
+        self, measured: Measurements, ratio: float, course: Course, limit: float
     ) -> Finding:
         name, rate, rated = optimizer_and_rate(measured)
         lower = rate * 1e-3 / ratio if math.isfinite(rate) and rate > 0 else 1e-3
@@ -118,30 +117,3 @@ def _explodes_in_depth(measured: Measurements) -> bool:
     except CannotJudge:
         return False
     return -trend.decades >= limits["decades"] and -trend.tau >= limits["tau"]
-
-
-@dataclass(frozen=True)
-class _Course:
-    """The loss from the first step on; ``highest`` among the finite ones."""
-
-    start: float
-    highest: float
-    end: float
-    finite: bool
-
-
-def _course(measured: Measurements, history: GradientHistory) -> _Course:
-    """Of the recorded steps, or of the overfit test where their losses are not known."""
-    loss, test = history.loss, measured.get(OverfitHistory)
-    if test is not None and len(test.loss):
-        loss = test.loss
-    if len(loss) < 2 or not math.isfinite(loss[0]):
-        raise CannotJudge("the loss of the first steps is not known, or not finite")
-    tail = loss[-max(1, len(loss) // 4) :]
-    finite = bool(np.isfinite(tail).all())
-    return _Course(
-        start=float(loss[0]),
-        highest=float(loss[np.isfinite(loss)].max()),
-        end=float(np.median(tail)),
-        finite=finite,
-    )
