@@ -33,7 +33,7 @@ FAULTS = {
     if module.name.startswith("sd")
 }
 every_fault = pytest.mark.parametrize("fault", FAULTS)
-PATHS = {"path", "layer", "inputs", "outputs", "layers"}
+PATHS = {"path", "layer", "inputs", "outputs", "layers", "before", "behind", "fed", "repeats"}
 """Fields that hold layer paths, where their text is made of layer names."""
 
 
