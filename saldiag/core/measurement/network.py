@@ -77,6 +77,7 @@ class Wiring(Measurement):
     ``operations`` are the types of all raw operations on what comes from the input, outside the
     leaf calls; None where they were not listed. ``own_training`` says that the model computes its
     loss, or takes its training step, by code of its own, which can call layers as well.
+    ``loss_weights`` are the factors given to ``compile``.
     """
 
     key: ClassVar[str] = "wiring"
@@ -96,6 +97,7 @@ class Wiring(Measurement):
     operations: tuple[str, ...] | None = None
     uncalled: tuple[UncalledLayer, ...] = ()
     own_training: bool = False
+    loss_weights: tuple[float, ...] = ()
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
