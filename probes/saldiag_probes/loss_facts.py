@@ -26,7 +26,15 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
         "optimizer_config": _optimizer_config(inner),
         "learning_rate": learning_rate(inner),
         "loss_scaled": loss_scaled(model),
+        "loss_weights": loss_weights(model),
     }
+
+
+def loss_weights(model: Any) -> tuple[float, ...]:
+    """The factors of ``compile(loss_weights=…)``, in the order given; none where none were."""
+    given = getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+    parts = [] if given is None else keras.tree.flatten(given)
+    return tuple(float(part) for part in parts if isinstance(part, (int, float)))
 
 
 def loss_scaled(model: Any) -> bool:

@@ -124,7 +124,7 @@ def _highest(rates: Array) -> float:
 def _peak(schedule: Any, planned: Array) -> float:
     """The highest rate that is ever reached; nan where it rises without end."""
     far = np.nan_to_num(_rates(schedule, _far()), nan=0.0, posinf=np.inf)
-    endless = int(far.argmax()) == len(far) - 1
+    endless = int(far.argmax()) == len(far) - 1 or not np.isfinite(far.max())
     return math.nan if endless else max(_highest(planned), float(far.max()))
 
 

@@ -84,7 +84,10 @@ def _lowest(history: OverfitHistory) -> float:
 
 
 def _memorised(history: OverfitHistory, error: float, limits: Mapping[str, float]) -> bool:
-    return error < limits["learnt"] * history.baseline_independent
+    # A share of a baseline at or below zero (a negated loss, a similarity) says nothing.
+    return (
+        history.baseline_independent > 0 and error < limits["learnt"] * history.baseline_independent
+    )
 
 
 def _steps(history: OverfitHistory) -> str:

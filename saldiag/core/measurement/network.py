@@ -112,6 +112,7 @@ class Wiring(Measurement):
     leaf calls; None where they were not listed. ``own_training`` says that the model computes its
     loss, or takes its training step, by code of its own, which can call layers as well.
     ``blocked`` and ``untracked`` are None where there was no loss to look from.
+    ``loss_weights`` are the factors given to ``compile``.
     """
 
     key: ClassVar[str] = "wiring"
@@ -133,6 +134,7 @@ class Wiring(Measurement):
     own_training: bool = False
     blocked: tuple[BlockedOperation, ...] | None = None
     untracked: tuple[UntrackedWeights, ...] | None = None
+    loss_weights: tuple[float, ...] = ()
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import (
+    Array,
     Measurements,
     OverfitHistory,
     PlannedCallback,
@@ -167,10 +168,15 @@ def _first_cycle(plan: TrainingPlan, swing: float) -> tuple[str, float]:
     rates, at = plan.rates, plan.at
     if len(rates) < 3 or not np.isfinite(rates).all() or plan.schedule == "constant":
         return "", 0.0
-    top = int(np.argmax(rates >= 0.98 * rates.max()))
-    falling = np.flatnonzero(np.diff(rates[top:]) > 0)
-    if len(falling):
-        bottom = top + int(falling[0])
-        if swing * rates[bottom] < min(rates[top], rates[bottom:].max()):
-            return "cycle", float(at[bottom])
+    # Peaks are sampled, and not all to the same height.
+    near = int(np.argmax(rates >= 0.9 * rates.max()))
+    top = near + _run(np.diff(rates[near:]) > 0)
+    bottom = top + _run(np.diff(rates[top:]) <= 0)
+    if swing * rates[bottom] < min(rates[top], rates[bottom:].max()):
+        return "cycle", float(at[bottom])
     return ("warm-up", float(at[top])) if rates[0] * swing < rates[top] else ("", 0.0)
+
+
+def _run(steps: Array) -> int:
+    """How many steps from the first on are true."""
+    return int(np.argmin(np.append(steps, False)))

@@ -1,0 +1,85 @@
+"""SD710: an accuracy that stays where it is while the model learns all there is to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, OverfitHistory
+from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules.text import counted, label, number
+from saldiag.rules.verdict import verdict_of
+
+
+class MetricThatCannotMove(Rule):
+    """The samples are memorised, and an accuracy has not moved from where it was.
+
+    ## What it does
+    Looks at the compiled metrics with *acc* in their name, step by step over the overfit test.
+    Speaks up where the test shows that the model learns and such a metric had the same value at
+    every step, below 1.
+
+    ## Why is this bad
+    It measures something else: accuracy counts predictions that equal the target, which numbers of
+    a regression and soft labels never do. Whoever watches it takes a model that learns for one that
+    does not, or stops it early.
+
+    ## Example
+    ```python
+    model.compile(loss="mse", metrics=["accuracy"])  # prices, temperatures
+    ```
+
+    ## Use instead
+    ```python
+    model.compile(loss="mse", metrics=["mae"])
+    ```
+
+    ## Threshold
+    - `steps` = 20: fewest steps that the metric has to have stood still.
+    - `below` = 0.999: value from which on it has nowhere to go. That memorised samples are
+      predicted right is what memorising means (Goodfellow, Bengio & Courville, Deep Learning,
+      2016, section 11.5).
+    """
+
+    code = "SD710"
+    name = "metric-that-cannot-move"
+    severity = "warning"
+    requires = (OverfitHistory,)
+    thresholds = {"steps": 20, "below": 0.999}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        history = measured.need(OverfitHistory)
+        columns = [i for i, name in enumerate(history.metric_names) if "acc" in name.lower()]
+        if not columns:
+            return
+        if len(history.metric_values) < limits["steps"]:
+            raise CannotJudge(
+                f"{counted(len(history.metric_values), 'step')} taken, needs {limits['steps']:.0f}"
+            )
+        if verdict_of(history)[0] != "learns":
+            return
+        for column in columns:
+            values = history.metric_values[:, column]
+            first = float(values[0])
+            if np.isfinite(values).all() and not np.ptp(values) and first < limits["below"]:
+                yield self._stands(history, column, first, limits["below"])
+
+    def _stands(self, history: OverfitHistory, column: int, value: float, limit: float) -> Finding:
+        name = label(history.metric_names[column])
+        start, end = (float(history.training_error[i]) for i in (0, -1))
+        return self.finding(
+            f"{name} is {number(value)} (threshold {number(limit)}) after each of "
+            f"{counted(len(history.loss), 'step')}, while the error falls from {number(start)} to "
+            f"{number(end)}: predictions and targets are never equal in its sense. Use a metric "
+            "for what is predicted",
+            'model.compile(loss="mse", metrics=["mae"])',
+            evidence={
+                "metric": history.metric_names[column],
+                "value": value,
+                "threshold": limit,
+                "steps": len(history.loss),
+            },
+            confidence=0.9,
+        )

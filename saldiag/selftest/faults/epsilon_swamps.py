@@ -1,0 +1,23 @@
+"""Adam with an epsilon of 100, beside gradients of a hundredth; a GRU."""
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, sentences
+
+EXPECT = "SD711"
+
+
+def _program(form: str, seed: int, epsilon: float) -> Program:
+    parts = [layers.Embedding(20, 8), layers.GRU(16), layers.Dense(1, activation="sigmoid")]
+    optimizer = keras.optimizers.Adam(1e-2, epsilon=epsilon)
+    model = compiled(chain(form, (10,), parts), "binary_crossentropy", optimizer=optimizer)
+    return Program(model, [sentences(seed)])
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, 100.0)
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, 1e-7)
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,0 +1,35 @@
+"""A loss of one's own that is minus the mean squared error."""
+
+from typing import Any
+
+import keras
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+
+EXPECT = "SD707"
+
+
+def negated(y_true: Any, y_pred: Any) -> Any:
+    """The wrong way up."""
+    return -keras.ops.mean(keras.ops.square(y_true - y_pred))
+
+
+def squared(y_true: Any, y_pred: Any) -> Any:
+    """The right way up."""
+    return keras.ops.mean(keras.ops.square(y_true - y_pred))
+
+
+def _program(form: str, seed: int, loss: Any) -> Program:
+    parts = [layers.Dense(64, activation="relu"), layers.Dense(1)]
+    return Program(compiled(chain(form, (6,), parts), loss), [curve(seed)])
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, negated)
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, squared)
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,0 +1,23 @@
+"""A training step of one's own that does not apply the gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from faults.plain import STEPS, healthy, overfit, wiring
+from saldiag.core.measurement import GradientHistory, Measurements
+
+
+def _trained(level: float, moved: float) -> Measurements:
+    own = wiring(own_training=True)
+    errors = 0.5 * np.exp(-level * np.arange(STEPS + 1))
+    test = overfit(errors, moved_share=moved, stopped="steps")
+    return healthy(own, test).without(GradientHistory, "no step was recorded")
+
+
+def broken() -> Measurements:
+    return _trained(0.0, 0.0)
+
+
+def fixed() -> Measurements:
+    return _trained(0.06, 1.0)

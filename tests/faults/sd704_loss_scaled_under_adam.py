@@ -1,0 +1,18 @@
+"""A loss weight of 1000 under Adam. It is not the root of anything: the model is stuck (SD801)
+for another reason, and the factor neither helps nor harms.
+"""
+
+from __future__ import annotations
+
+from faults.plain import healthy, overfit, stuck, wiring
+from saldiag.core.measurement import Measurements
+
+ROOT = False
+
+
+def broken() -> Measurements:
+    return healthy(wiring(loss_weights=(1000.0,)), stuck())
+
+
+def fixed() -> Measurements:
+    return healthy(wiring(loss_weights=(1.0,)), overfit())

@@ -1,0 +1,126 @@
+"""Rules of the training plan and of the loss at their edges: what must not alarm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from faults.plain import loss_check, overfit, plan, stopping, stuck, wiring
+from judging import found, one, skipped
+
+from saldiag.core.measurement import PlannedCallback
+
+AT = np.linspace(0, 50, 200)
+
+
+def _triangle(epochs_up: float) -> np.ndarray:
+    return 1e-4 + 9e-4 * (1 - np.abs(np.mod(AT / epochs_up, 2) - 1))
+
+
+def _cyclic(*callbacks: PlannedCallback, up: float = 8.0) -> Any:
+    rates = _triangle(up)
+    return plan(
+        *callbacks, schedule="TriangularCyclicalLearningRate", epochs=50, at=AT, rates=rates
+    )
+
+
+# SD706
+
+
+@pytest.mark.parametrize(
+    ("rates", "severity"),
+    [
+        (np.full(20, 1e-3), None),
+        (np.geomspace(1e-1, 1e-4, 20), None),
+        (np.append(np.full(8, 1.0), np.zeros(12)), "warning"),
+        (np.append(np.full(1, 1.0), np.zeros(19)), "error"),
+        (np.append(np.zeros(15), np.full(5, 1.0)), None),  # a long start at 0 ends
+        (np.zeros(20), "error"),
+    ],
+)
+def test_how_much_of_the_training_is_at_zero(rates: np.ndarray, severity: str | None) -> None:
+    peak = float(rates.max())
+    assert [f.severity for f in found("SD706", plan(rates=rates, peak=peak))] == (
+        [severity] if severity else []
+    )
+
+
+def test_a_warm_up_longer_than_the_training() -> None:
+    rising = np.linspace(0, 1e-5, 20)
+    assert "1 % of its peak" in one("SD706", plan(rates=rising, peak=1e-3)).message
+    assert found("SD706", plan(rates=rising, peak=float("nan"))) == []  # a range test
+
+
+def test_the_length_of_the_training_has_to_be_known() -> None:
+    assert "length" in skipped("SD706", plan(rates=np.zeros(0), at=np.zeros(0)))
+    assert found("SD706", plan(schedule="constant", rates=np.zeros(0))) == []
+
+
+# SD709
+
+
+def test_patience_within_a_cycle_is_a_note() -> None:
+    finding = one("SD709", _cyclic(stopping(patience=10)))
+    assert finding.severity == "info"
+    assert finding.evidence["cycle_epochs"] == pytest.approx(16, abs=0.5)
+    assert found("SD709", _cyclic(stopping(patience=17))) == []
+    assert found("SD709", _cyclic(stopping(patience=7, start_from_epoch=10))) == []
+    assert found("SD709", plan(stopping(patience=1))) == []  # a rate that only falls
+
+
+def test_a_quantity_that_fit_does_not_report() -> None:
+    test = overfit(metric_names=("loss", "accuracy"), metric_values=np.ones((60, 2)))
+    watching = stopping("val_f1", mode="max", direction="max", metric_direction="")
+    assert "does not report" in one("SD709", plan(watching), test).message
+    assert found("SD709", plan(watching, PlannedCallback("Score")), test) == []
+    assert found("SD709", plan(watching), test, wiring(own_training=True)) == []
+    assert found("SD709", plan(watching)) == []  # not known what it reports
+    named = stopping("val_accuracy", direction="max", metric_direction="max")
+    assert found("SD709", plan(named), test) == []
+
+
+def test_keras_cannot_tell_what_is_better() -> None:
+    unsure = stopping("val_score", direction="unknown", metric_direction="")
+    assert one("SD709", plan(unsure)).severity == "error"
+    unbuilt = stopping("val_score", direction="", metric_direction="")
+    assert found("SD709", plan(unbuilt)) == []
+
+
+# SD707, SD708
+
+
+@pytest.mark.parametrize(
+    "around",
+    [(0.2, 0.2), (-0.2, 0.2), (0.0, 0.0), ()],
+    ids=["convex", "linear", "flat", "not measured"],
+)
+def test_losses_with_the_right_sign(around: tuple[float, ...]) -> None:
+    check = loss_check(against_targets=-0.5, at_targets=0.0, around_targets=around)
+    assert found("SD707", check, stuck(-1.0)) == []
+
+
+def test_a_loss_of_keras_is_not_asked_for_its_targets() -> None:
+    check = loss_check(against_targets=0.4, against_others=(0.4, 0.4))
+    assert found("SD708", check) == []
+    own = {"loss": "custom:loss", "loss_config": {}}
+    assert "by itself" in skipped("SD708", check, wiring(**own, own_training=True))
+    assert "one shape" in skipped("SD708", loss_check(), wiring(**own))
+
+
+# SD710
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "alarm"),
+    [
+        ("accuracy", np.zeros(60), True),
+        ("head_binary_accuracy", np.full(60, 0.5), True),
+        ("accuracy", np.ones(60), False),
+        ("accuracy", np.append(np.zeros(59), 1.0), False),
+        ("mae", np.zeros(60), False),
+    ],
+)
+def test_what_cannot_move(name: str, values: np.ndarray, alarm: bool) -> None:
+    test = overfit(metric_names=(name,), metric_values=values[:, None])
+    assert len(found("SD710", test)) == alarm
