@@ -1,4 +1,4 @@
-"""What is handed to fit, item by item; whose edges masks lie on."""
+"""What is handed to fit, item by item; whose edges masks lie on; objects of another Keras."""
 
 from __future__ import annotations
 
@@ -138,3 +138,17 @@ def test_real_photographs_find_their_masks():
     targets = np.stack([np.asarray(mask) > 127 for mask in masks])[..., None].astype("float32")
     assert looked_at(pictures, targets).pairing().own > 0.7
     assert looked_at(pictures, np.roll(targets, 3, axis=0)).pairing().other > 0.7
+
+
+def test_objects_of_another_keras_are_told_by_their_module(keras):
+    from saldiag_probes.foreign import measure_foreign
+
+    older = type("Dense", (), {"__module__": "tf_keras.src.layers.core.dense"})
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)], name="m")
+    assert measure_foreign(model).objects == ()
+    model.layers[0].hidden = [older()]
+    (found,) = measure_foreign(model).objects
+    assert (found.kind, found.package, found.parameters) == ("Dense", "tf_keras", 0)
+    assert found.place.endswith("/hidden")
+    (callback,) = measure_foreign(keras.Sequential(), (older(),)).objects
+    assert (callback.place, callback.layer) == ("callbacks[0]", None)

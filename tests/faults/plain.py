@@ -19,6 +19,7 @@ from saldiag.core.measurement import (
     DtypeRow,
     DtypeTrace,
     FlowRow,
+    ForeignObjects,
     GradientFlow,
     GradientHistory,
     ItemFacts,
@@ -268,7 +269,7 @@ def items(**fields: Any) -> ItemFacts:
         "whole": True,
         "batches": 50,
         "endless": False,
-        "batch_size": 8,
+        "batch_size": None,
         "reordered": True,
         "validation": 100,
         "shared": 0,
@@ -334,6 +335,7 @@ def healthy(*others: Measurement) -> Measurements:
     return Measurements.of(
         wiring(), gradients(), flow(), dtypes(), trainable(), activations(), data(), loss_check(),
         overfit(), WarningLog(warnings=()), items(),
+        ForeignObjects(()),
     ).with_(*others)  # fmt: skip
 
 

@@ -31,7 +31,12 @@ from saldiag.core.measurement.data import (
     Predictions,
     TensorFacts,
 )
-from saldiag.core.measurement.environment import RecordedWarning, WarningLog
+from saldiag.core.measurement.environment import (
+    ForeignObject,
+    ForeignObjects,
+    RecordedWarning,
+    WarningLog,
+)
 from saldiag.core.measurement.network import (
     ActivationRow,
     Activations,
@@ -63,6 +68,7 @@ TYPES: dict[str, type[Measurement]] = {
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
             ItemFacts,
+        ForeignObjects,
     )
 }  # fmt: skip
 
@@ -135,6 +141,8 @@ __all__ = [
     "DtypeRow",
     "DtypeTrace",
     "FlowRow",
+    "ForeignObject",
+    "ForeignObjects",
     "GradientFlow",
     "GradientHistory",
     "Histograms",
