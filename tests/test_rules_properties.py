@@ -162,6 +162,9 @@ def scaled(measured: Measurements, factor: float) -> Measurements:
         }.items()
         if measured.get(kind) is not None
     ]  # fmt: skip
+    wiring = measured.get(Wiring)
+    if wiring is not None:
+        changed.append(replace(wiring, loss_weights=(factor,)))
     facts, flow = (
         measured.get(DataFacts),
         next((m for m in changed if isinstance(m, GradientFlow)), None),

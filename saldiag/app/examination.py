@@ -18,6 +18,7 @@ from saldiag.core.measurement import (
     Baselines,
     DataFacts,
     DtypeTrace,
+    ForeignObjects,
     GradientFlow,
     GradientHistory,
     ItemFacts,
@@ -100,11 +101,17 @@ class Examination:
             self.session.attempt(LossCheck, self._loss_check)
         with self.session.phase("looking at items"):
             self.session.attempt(ItemFacts, self._item_facts)
+            self.session.attempt(ForeignObjects, self._foreign_objects)
 
     def _item_facts(self) -> ItemFacts:
         from saldiag_probes.items import measure_items
 
         return measure_items(self.model, self.plan, self.data.batches)
+
+    def _foreign_objects(self) -> ForeignObjects:
+        from saldiag_probes.foreign import measure_foreign
+
+        return measure_foreign(self.model, self.plan.callbacks if self.plan else ())
 
     def _data_facts(self) -> DataFacts:
         from saldiag_probes.data import measure_data

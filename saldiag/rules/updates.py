@@ -14,6 +14,13 @@ from saldiag.rules.text import label, number
 
 Array = np.ndarray[Any, Any]
 
+INVARIANT = frozenset({"Adam", "Adamax", "AdamW", "Lion", "Nadam", "RMSprop"})
+"""Optimizers whose step does not change with the scale of the gradient, as long as it is large
+beside their epsilon (Kingma & Ba, Adam, 2015, section 2.1)."""
+
+EPSILON = 1e-7
+"""Keras' default."""
+
 
 def kernel_columns(history: GradientHistory) -> list[int]:
     """The columns of the matrices of weights; of all variables where there is none.
@@ -37,6 +44,17 @@ def gradient_to_weight(history: GradientHistory) -> float:
         history.norm[:, columns], weight, out=np.full(weight.shape, np.nan), where=weight > 0
     )
     return max((m for m in _row_medians(ratio.T) if math.isfinite(m)), default=math.nan)
+
+
+def gradient_in_epsilons(history: GradientHistory, wiring: Wiring) -> float:
+    """The largest gradient of a matrix, in the median over the steps, over the optimizer's epsilon.
+
+    ``nan`` where the step does depend on the scale of the gradient.
+    """
+    if wiring.optimizer not in INVARIANT:
+        return math.nan
+    largest = np.nan_to_num(history.maximum[:, kernel_columns(history)]).max(axis=1, initial=0.0)
+    return float(np.median(largest)) / float(wiring.optimizer_config.get("epsilon") or EPSILON)
 
 
 def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:

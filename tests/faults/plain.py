@@ -19,6 +19,7 @@ from saldiag.core.measurement import (
     DtypeRow,
     DtypeTrace,
     FlowRow,
+    ForeignObjects,
     GradientFlow,
     GradientHistory,
     ItemFacts,
@@ -272,7 +273,7 @@ def items(**fields: Any) -> ItemFacts:
         "whole": True,
         "batches": 50,
         "endless": False,
-        "batch_size": 8,
+        "batch_size": None,
         "reordered": True,
         "validation": 100,
         "shared": 0,
@@ -360,7 +361,7 @@ def healthy(*others: Measurement) -> Measurements:
     """Everything measured, nothing wrong; ``others`` replace what they are of the type of."""
     return Measurements.of(
         wiring(), gradients(), flow(), dtypes(), trainable(), activations(), data(), loss_check(),
-        overfit(), WarningLog(warnings=()), items(), plan(),
+        overfit(), WarningLog(warnings=()), items(), plan(), ForeignObjects(()),
     ).with_(*others)  # fmt: skip
 
 

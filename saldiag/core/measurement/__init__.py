@@ -31,7 +31,12 @@ from saldiag.core.measurement.data import (
     Predictions,
     TensorFacts,
 )
-from saldiag.core.measurement.environment import RecordedWarning, WarningLog
+from saldiag.core.measurement.environment import (
+    ForeignObject,
+    ForeignObjects,
+    RecordedWarning,
+    WarningLog,
+)
 from saldiag.core.measurement.network import (
     ActivationRow,
     Activations,
@@ -67,7 +72,7 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in (
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
-        ItemFacts, TrainingPlan,
+        ItemFacts, TrainingPlan, ForeignObjects,
     )
 }  # fmt: skip
 
@@ -141,6 +146,8 @@ __all__ = [
     "DtypeRow",
     "DtypeTrace",
     "FlowRow",
+    "ForeignObject",
+    "ForeignObjects",
     "GradientFlow",
     "GradientHistory",
     "Histograms",

@@ -28,3 +28,26 @@ class WarningLog(Measurement):
 
     key: ClassVar[str] = "warnings"
     warnings: tuple[RecordedWarning, ...]
+
+
+@dataclass(frozen=True)
+class ForeignObject:
+    """An object of another Keras than the model's; ``place`` is where the model holds it.
+
+    ``package`` is the one that its class comes from, ``parameters`` the numbers that it holds,
+    ``layer`` the path of the Keras 3 layer that it stands in, and None where it stands in none.
+    """
+
+    place: str
+    kind: str
+    package: str
+    parameters: int
+    layer: str | None = None
+
+
+@dataclass(frozen=True)
+class ForeignObjects(Measurement):
+    """Objects of the Keras before Keras 3 in a model of Keras 3."""
+
+    key: ClassVar[str] = "foreign"
+    objects: tuple[ForeignObject, ...]

@@ -7,11 +7,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
+from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import counted, number
 from saldiag.rules.trend import first_and_last_quarter
-from saldiag.rules.updates import gradient_to_weight, optimizer_and_rate, step_ratios
+from saldiag.rules.updates import (
+    gradient_in_epsilons,
+    gradient_to_weight,
+    optimizer_and_rate,
+    step_ratios,
+)
 from saldiag.rules.verdict import verdict_of
 
 
@@ -43,6 +48,8 @@ class LearningRateTooLow(Rule):
       Networks Part 3, 2015, "Ratio of weights:updates"). A thousandth of that is allowed for.
     - `gradient` = 1e-4: |g| / |w| of the matrix that has the most of it, from which on it is not
       the gradient that is small.
+    - `epsilons` = 100: largest gradient over the optimizer's epsilon, from which on Adam and its
+      like step by the rate alone, however small it is (Kingma & Ba, Adam, 2015, section 2.1).
     - `min_steps` = 10: fewest recorded steps, so that the first ones of a warm-up do not count.
     - `rise` = 1.5: growth of the ratio from the first to the last quarter of the steps that makes
       it a warm-up.
@@ -52,7 +59,7 @@ class LearningRateTooLow(Rule):
     name = "learning-rate-too-low"
     severity = "error"
     requires = (GradientHistory,)
-    thresholds = {"ratio": 1e-6, "gradient": 1e-4, "min_steps": 10, "rise": 1.5}
+    thresholds = {"ratio": 1e-6, "gradient": 1e-4, "epsilons": 100, "min_steps": 10, "rise": 1.5}
     explains = {"SD801": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
@@ -68,7 +75,7 @@ class LearningRateTooLow(Rule):
         if highest >= limits["ratio"] or last > limits["rise"] * first:
             return
         gradient = gradient_to_weight(history)
-        small = not gradient >= limits["gradient"]
+        small = not gradient >= limits["gradient"] and not _large(measured, history, limits)
         if small or verdict_of(measured.get(OverfitHistory))[0] == "learns":
             return
         yield self._too_low(measured, highest, gradient, limits["ratio"])
@@ -90,3 +97,9 @@ class LearningRateTooLow(Rule):
             },
             confidence=0.95,
         )
+
+
+def _large(measured: Measurements, history: GradientHistory, limits: Thresholds) -> bool:
+    """Whether the optimizer steps by its rate alone, so that the gradient's scale is no excuse."""
+    wiring = measured.get(Wiring)
+    return wiring is not None and gradient_in_epsilons(history, wiring) >= limits["epsilons"]

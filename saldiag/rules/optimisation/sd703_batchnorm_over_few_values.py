@@ -9,6 +9,7 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import (
     Activations,
     DtypeTrace,
+    ItemFacts,
     LayerCall,
     Measurements,
     TrainableStatus,
@@ -23,8 +24,9 @@ class BatchnormOverFewValues(Rule):
 
     ## What it does
     Counts the values that each channel's mean and variance are taken from: the samples in the
-    batch times the places of the map (1 for dense features). Layers in inference mode, and shapes
-    that are not fixed, are left alone. A single value is an error, a few are a warning.
+    batch (the one that ``fit`` takes, where that is known) times the places of the map (1 for dense
+    features). Layers in inference mode, and shapes that are not fixed, are left alone. A single
+    value is an error, a few are a warning.
 
     ## Why is this bad
     A single value is its own mean: the output is beta, whatever the input, and no gradient passes.
@@ -90,6 +92,10 @@ class BatchnormOverFewValues(Rule):
 
 
 def _batch_size(measured: Measurements) -> int:
+    """That of ``fit`` where it is known: what was looked at can be another batch."""
+    items = measured.get(ItemFacts)
+    if items is not None and items.source != "batches" and items.batch_size:
+        return items.batch_size
     activations, trace = measured.get(Activations), measured.get(DtypeTrace)
     size = activations.batch_size if activations is not None else 0
     size = size or (trace.batch_size if trace is not None else 0)

@@ -16,9 +16,9 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import label, number
+from saldiag.rules.updates import EPSILON, INVARIANT
 from saldiag.rules.verdict import verdict_of
 
-INVARIANT = frozenset({"Adam", "Adamax", "AdamW", "Lion", "Nadam", "RMSprop"})
 CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
@@ -86,4 +86,4 @@ def _matters(measured: Measurements, limits: Thresholds) -> bool:
     if check is None or check.regularization:
         return True
     largest = np.nan_to_num(measured.need(GradientHistory).maximum).max(initial=0.0)
-    return not largest >= limits["epsilons"] * float(config.get("epsilon") or 1e-7)
+    return not largest >= limits["epsilons"] * float(config.get("epsilon") or EPSILON)

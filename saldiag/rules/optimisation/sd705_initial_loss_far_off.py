@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import DataFacts, LossCheck, Measurements, Wiring
+from saldiag.core.measurement import DataFacts, LossCheck, Measurements, OverfitHistory, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.rules.heads import CROSS_ENTROPIES
 from saldiag.rules.network import Network
@@ -20,8 +20,9 @@ class InitialLossFarOff(Rule):
 
     ## What it does
     Compares the cross-entropy before any training with that of knowing nothing (all classes alike:
-    log of their number) and of the best constant, whichever is larger. Other losses have no start
-    that one could name, and are left alone.
+    log of their number) and of the best constant, whichever is larger. Where the overfit test
+    brings the loss down, the start is a note: a new head on features of any scale, such as a frozen
+    encoder's, starts wide and is soon right. Other losses have no start that one could name.
 
     ## Why is this bad
     The first steps do nothing but bring an output down that was wide by accident, and while it is
@@ -40,6 +41,8 @@ class InitialLossFarOff(Rule):
     ```
 
     ## Threshold
+    - `fallen` = 0.5: loss in the overfit test over that at the start, from which on down it is a
+      note. It is our own choice.
     - `times` = 10: loss at the start over that of a guess. It is to be log(classes) (Karpathy, A
       Recipe for Training Neural Networks, 2019, "verify loss @ init"); twice that is usual with
       glorot_uniform on inputs that are not quite normalised.
@@ -49,7 +52,7 @@ class InitialLossFarOff(Rule):
     name = "initial-loss-far-off"
     severity = "warning"
     requires = (Wiring, DataFacts, LossCheck)
-    thresholds = {"times": 10}
+    thresholds = {"fallen": 0.5, "times": 10}
     explains = {"SD801": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
@@ -60,7 +63,7 @@ class InitialLossFarOff(Rule):
             raise CannotJudge(facts.no_baselines or "the loss is a sum, not a mean")
         check = measured.need(LossCheck)
         start = check.reported_training - check.regularization
-        guess = max(math.log(_classes(facts)), facts.baselines.constant)
+        guess = max(_factor(wiring) * math.log(_classes(facts)), facts.baselines.constant)
         if not (math.isfinite(start) and start > limits["times"] * guess):
             return
         heads = Network(wiring).heads()
@@ -80,8 +83,21 @@ class InitialLossFarOff(Rule):
                 "threshold": limits["times"],
             },
             source=source,
+            severity="info" if _fallen(measured, start) <= limits["fallen"] else "warning",
             confidence=0.7,
         )
+
+
+def _fallen(measured: Measurements, start: float) -> float:
+    """The least loss of the overfit test over that at the start; 1 where there was no test."""
+    history = measured.get(OverfitHistory)
+    losses = [] if history is None else [x for x in history.loss.tolist() if math.isfinite(x)]
+    return min(losses, default=start) / start
+
+
+def _factor(wiring: Wiring) -> float:
+    """What ``loss_weights`` multiplies the loss by."""
+    return wiring.loss_weights[0] if len(wiring.loss_weights) == 1 else 1.0
 
 
 def _classes(facts: DataFacts) -> int:
