@@ -34,9 +34,9 @@ class WithFixedFeatures(keras.Model):
 
     def __init__(self) -> None:
         super().__init__(name="with_fixed_features")
-        random = layers.Dense(32, activation="tanh", trainable=False, name="random")
+        random: Any = layers.Dense(32, activation="tanh", trainable=False, name="random")
         random.build((None, 6))
-        self.features = lambda x: random(x)  # noqa: PLW0108 - out of Keras' sight
+        self.features: Any = lambda x: 1.0 * random(x)  # out of Keras' sight
         self.hidden = layers.Dense(32, activation="tanh", name="hidden")
         self.last = layers.Dense(1, name="last")
 
