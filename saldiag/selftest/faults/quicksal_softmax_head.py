@@ -1,0 +1,32 @@
+"""QUICKSAL as reported: a softmax over the one channel of its map, and another after it."""
+
+from collections.abc import Collection
+from typing import Any
+
+from saldiag.selftest.program import Program, compiled, pictures
+
+EXPECT = "SD101"
+FORMS = ("alone", "whole_case")
+SIDE = 64
+
+
+def program(seed: int, faults: Collection[str], **options: Any) -> Program:
+    """The model of the case with these faults, at a small size and a random start."""
+    from saldiag.quicksal.as_reported import quicksal_as_reported
+
+    options.setdefault("weights", "random")
+    model = quicksal_as_reported(faults, SIDE, seed=seed, **options)
+    return Program(compiled(model, "mae", rate=1e-3), [pictures(seed, 4, SIDE)], 12)
+
+
+def broken(form: str, seed: int) -> Program:
+    from saldiag.quicksal.as_reported import FAULTS
+
+    return program(seed, FAULTS if form == "whole_case" else {"softmax_head"})
+
+
+def fixed(form: str, seed: int) -> Program:
+    return program(seed, ())
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,0 +1,68 @@
+"""Layers that are used more than once, or kept out of training, and are meant to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from saldiag.selftest.program import Program, compiled, curve, keras, layers, np, numbers
+
+
+def halves_of_one_input(seed: int) -> Program:
+    """One encoder reads both halves of each sample."""
+    inputs = keras.Input((8,))
+    encoder = layers.Dense(32, activation="tanh", name="encoder")
+    both = layers.Concatenate()([encoder(inputs[:, :4]), encoder(inputs[:, 4:])])
+    x = layers.Dense(32, activation="tanh")(both)
+    outputs = layers.Dense(1, activation="sigmoid")(x)
+    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
+    return Program(model, [numbers(seed)])
+
+
+def state_with_input_at_each_turn(seed: int) -> Program:
+    """One cell, four turns, and the input comes in at each."""
+    inputs = keras.Input((6,))
+    cell = layers.Dense(32, activation="tanh", name="cell")
+    state = keras.ops.zeros_like(keras.ops.tile(inputs[:, :1], (1, 32)))
+    for _ in range(4):
+        state = cell(layers.Concatenate()([inputs, state]))
+    model = keras.Model(inputs, layers.Dense(1)(state))
+    return Program(compiled(model, "mse"), [curve(seed)])
+
+
+class WithFixedFeatures(keras.Model):
+    """Beside its own layers it reads frozen random features, which it keeps to itself."""
+
+    def __init__(self) -> None:
+        super().__init__(name="with_fixed_features")
+        random: Any = layers.Dense(32, activation="tanh", trainable=False, name="random")
+        random.build((None, 6))
+        self.features: Any = lambda x: 1.0 * random(x)  # out of Keras' sight
+        self.hidden = layers.Dense(32, activation="tanh", name="hidden")
+        self.last = layers.Dense(1, name="last")
+
+    def call(self, inputs: Any) -> Any:
+        both = keras.ops.concatenate([inputs, self.features(inputs)], axis=-1)
+        return self.last(self.hidden(both))
+
+
+def frozen_features_in_closure(seed: int) -> Program:
+    return Program(compiled(WithFixedFeatures(), "mse"), [curve(seed)])
+
+
+def guarded_logarithm_in_half(seed: int) -> Program:
+    """Under mixed_float16 with an epsilon that float16 keeps, and Keras' own normalisation."""
+    keras.config.set_dtype_policy("mixed_float16")
+    inputs = keras.Input((8,))
+    x = layers.Dense(32)(inputs)
+    x = layers.LayerNormalization(epsilon=1e-12)(x)
+    x = keras.ops.log(keras.ops.square(x) + 0.01)
+    outputs = layers.Dense(1, activation="sigmoid", dtype="float32")(x)
+    x, y = numbers(seed)
+    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
+    return Program(model, [(x.astype(np.float32), y)])
+
+
+PROGRAMS = (
+    halves_of_one_input, state_with_input_at_each_turn, frozen_features_in_closure,
+    guarded_logarithm_in_half,
+)  # fmt: skip
