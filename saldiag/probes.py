@@ -9,6 +9,7 @@ from saldiag_probes.dtypes import measure_dtypes
 from saldiag_probes.flow import measure_gradient_flow
 from saldiag_probes.gradients import GradientNorms
 from saldiag_probes.loss_check import measure_loss_check
+from saldiag_probes.plan import measure_plan
 from saldiag_probes.survey import Survey, survey
 from saldiag_probes.trainable import measure_trainable
 from saldiag_probes.undisturbed import undisturbed
@@ -25,6 +26,7 @@ __all__ = [
     "measure_dtypes",
     "measure_gradient_flow",
     "measure_loss_check",
+    "measure_plan",
     "measure_trainable",
     "measure_wiring",
     "survey",
