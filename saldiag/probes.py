@@ -10,6 +10,7 @@ from saldiag_probes.flow import measure_gradient_flow
 from saldiag_probes.gradients import GradientNorms
 from saldiag_probes.items import measure_items
 from saldiag_probes.loss_check import measure_loss_check
+from saldiag_probes.plan import measure_plan
 from saldiag_probes.survey import Survey, survey
 from saldiag_probes.trainable import measure_trainable
 from saldiag_probes.undisturbed import undisturbed
@@ -27,6 +28,7 @@ __all__ = [
     "measure_gradient_flow",
     "measure_items",
     "measure_loss_check",
+    "measure_plan",
     "measure_trainable",
     "measure_wiring",
     "survey",
