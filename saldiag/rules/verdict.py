@@ -50,7 +50,7 @@ def verdict_of(
         return "not_tested", "the overfit test was not run"
     if _blew_up(history):
         return "does_not_learn", f"loss or predictions turned non-finite after {_steps(history)}"
-    if _memorised(history, _lowest(history), limits):
+    if _memorised(history, lowest_error(history), limits):
         return "learns", _compared(history, "falls to")
     if history.no_gradient:
         return "does_not_learn", "nothing trainable gets a gradient"
@@ -78,7 +78,8 @@ def _blew_up(history: OverfitHistory) -> bool:
     return history.stopped == "non-finite" or bool(len(errors) and not math.isfinite(errors[-1]))
 
 
-def _lowest(history: OverfitHistory) -> float:
+def lowest_error(history: OverfitHistory) -> float:
+    """The lowest training-mode error of the test; infinite where there is none."""
     finite = history.training_error[np.isfinite(history.training_error)]
     return float(finite.min()) if len(finite) else math.inf
 
@@ -97,7 +98,7 @@ def _steps(history: OverfitHistory) -> str:
 
 def _compared(history: OverfitHistory, verb: str) -> str:
     return (
-        f"training-mode error {verb} {number(_lowest(history))} within {_steps(history)}; "
+        f"training-mode error {verb} {number(lowest_error(history))} within {_steps(history)}; "
         f"the best prediction that ignores the input gets {number(history.baseline_independent)}"
     )
 
@@ -124,9 +125,9 @@ def _still_open(history: OverfitHistory, limits: Mapping[str, float]) -> str:
             f"the learning rate still rises after {_steps(history)}, {number(history.rate_growth)} "
             "times since half of them: its warm-up is longer than the test"
         )
-    if _lowest(history) < limits["stuck"] * history.baseline_independent:
+    if lowest_error(history) < limits["stuck"] * history.baseline_independent:
         return f"{_compared(history, 'falls only to')}: it learns in part, or slowly"
-    if _still_falls(history, limits):
+    if still_falls(history, limits):
         return f"{_compared(history, 'has come to')} and still falls: give it more steps"
     return ""
 
@@ -135,7 +136,7 @@ def _period(history: OverfitHistory) -> int:
     return max(1, math.ceil(history.items / max(1, history.batch_size)))
 
 
-def _still_falls(history: OverfitHistory, limits: Mapping[str, float]) -> bool:
+def still_falls(history: OverfitHistory, limits: Mapping[str, float]) -> bool:
     """Whether the second half falls, for sure and by an amount that matters.
 
     The amount is taken from the errors, which are measured on all samples: a loss may fall while
