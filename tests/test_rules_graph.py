@@ -1,4 +1,4 @@
-"""Rules on what the graph shows (SD115, SD116, SD408, SD505, SD507), at their edges."""
+"""Rules on what the graph and the steps show (SD115, SD116, SD301, SD408, SD505, SD507)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from faults import sd115_operation_without_gradient as cut_off
 from faults import sd505_loss_scale_falls as falling
-from faults.plain import CALLS, STEPS, call, dtype_row, dtypes, gradients, wiring
+from faults.plain import (
+    CALLS,
+    STEPS,
+    VARIABLES,
+    activations,
+    call,
+    dtype_row,
+    dtypes,
+    gradients,
+    rows_with,
+    wiring,
+)  # fmt: skip
 from judging import found, one, skipped
 
 from saldiag.core.measurement import BlockedOperation, UntrackedWeights, Wiring
@@ -111,3 +122,11 @@ def test_an_epsilon_that_float16_rounds_to_0_matters_where_weights_are_float16()
     assert one("SD507", tiny, dtypes(rows=(half,))).severity == "error"
     enough = wiring(optimizer_config={"epsilon": 1e-7})
     assert found("SD507", enough, dtypes(rows=(half,))) == []
+
+
+def test_a_dead_layer_tells_whether_a_gradient_still_comes_to_it() -> None:
+    dead = rows_with(activations().rows, "encoder/relu", dead_share=1.0)
+    history = gradients(zero_share=np.ones((STEPS, len(VARIABLES))))
+    finding = one("SD301", activations(*dead), history)
+    assert "at the last step 100 % of its weights got no gradient" in finding.message
+    assert one("SD301", activations(*dead)).evidence["without_gradient_at_end"] == 0.0

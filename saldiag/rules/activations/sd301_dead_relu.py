@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import ActivationRow, Activations, Measurements
+from saldiag.core.measurement import (
+    ActivationRow,
+    Activations,
+    GradientHistory,
+    Measurements,
+    Wiring,
+)
 from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
+from saldiag.rules.network import Network
 from saldiag.rules.text import at, counted, label, percent
 
 RELUS = frozenset({"relu", "relu6"})
@@ -18,6 +27,8 @@ class DeadRelu(Rule):
     ## What it does
     Takes the share of a ReLU layer's units (channels) that are zero everywhere in the batch. A
     layer with no living unit is an error: no gradient passes it. A few living ones are a warning.
+    Where steps were recorded, the share of its weights that got no gradient at the last tells
+    whether anything can bring the units back.
 
     ## Why is this bad
     A ReLU that is negative for every input has a gradient of exactly 0, and so it stays. A large
@@ -63,16 +74,35 @@ class DeadRelu(Rule):
                 yield self._dead(measured, row, limits["dead_share"])
 
     def _dead(self, measured: Measurements, row: ActivationRow, limit: float) -> Finding:
-        source = source_of(measured, row.layer)
+        source, still = source_of(measured, row.layer), _without_gradient(measured, row)
+        after = ""
+        if still is not None:
+            after = f"; at the last step {percent(still)} of its weights got no gradient"
         return self.finding(
             f"{label(row.layer)}: {percent(row.dead_share)} of its {row.activation} units are 0 "
-            f"for every sample (threshold {percent(limit)}). "
+            f"for every sample (threshold {percent(limit)}){after}. "
             f"Use he_normal with zero biases, or a smaller learning rate{at(source)}",
             'kernel_initializer="he_normal", bias_initializer="zeros"',
             layers=(row.layer,),
             evidence={
                 "dead_share": row.dead_share, "zero_share": row.zero_share, "threshold": limit,
+                "without_gradient_at_end": still,
             },
             source=source,
             severity="error" if row.dead_share == 1.0 else "warning",
         )  # fmt: skip
+
+
+def _without_gradient(measured: Measurements, row: ActivationRow) -> float | None:
+    """The share of the weights before the ReLU that got a gradient of 0 at the last step."""
+    history, wiring = measured.get(GradientHistory), measured.get(Wiring)
+    if history is None or not len(history.steps):
+        return None
+    before = Network(wiring).before(row.path) if wiring is not None else None
+    for layer in (row.layer, before.layer if before is not None else ""):
+        columns = [i for i, v in enumerate(history.variables) if v.layer == layer]
+        if columns:
+            sizes = [float(np.prod(history.variables[i].shape)) for i in columns]
+            shares = np.nan_to_num(history.zero_share[-1, columns], nan=1.0)
+            return float(np.average(shares, weights=sizes))
+    return None
