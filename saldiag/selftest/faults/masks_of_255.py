@@ -1,0 +1,26 @@
+"""Masks in 0 and 255 under a sigmoid."""
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+
+EXPECT = "SD602"
+
+
+def _program(form: str, seed: int, scale: float) -> Program:
+    x, masks = pictures(seed)
+    parts = [
+        layers.Conv2D(16, 3, padding="same", activation="relu"),
+        layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
+    ]
+    model = compiled(chain(form, (16, 16, 3), parts), "mse")
+    return Program(model, [(x, masks * scale)])
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, 255.0)
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, 1.0)
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,0 +1,24 @@
+"""Sequences of raw measurements in the hundreds, for a GRU."""
+
+from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+
+EXPECT = "SD601"
+
+
+def _program(form: str, seed: int, scale: float) -> Program:
+    x, y = numbers(seed, 32, 24)
+    x = x.reshape(-1, 6, 4) * scale
+    parts = [layers.GRU(24), layers.Dense(1, activation="sigmoid")]
+    model = compiled(chain(form, (6, 4), parts), "binary_crossentropy")
+    return Program(model, [(x, y)], 200)
+
+
+def broken(form: str, seed: int) -> Program:
+    return _program(form, seed, 300.0)
+
+
+def fixed(form: str, seed: int) -> Program:
+    return _program(form, seed, 1.0)
+
+
+__all__ = ["EXPECT", "FORMS", "broken", "fixed"]
