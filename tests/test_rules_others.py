@@ -32,6 +32,7 @@ from saldiag.core.measurement import (
     NormalizationRow,
     OverfitHistory,
     RecordedWarning,
+    Source,
     TrainableStatus,
     WarningLog,
 )  # fmt: skip
@@ -282,6 +283,14 @@ def test_hostile_warnings_stay_on_one_line() -> None:
     message = one("SD901", log).message
     assert message.isprintable()
     assert len(message) < 400
+
+
+def test_a_filter_that_hid_nothing_yet_is_noted() -> None:
+    here = Source("project/quiet.py", 3)
+    noted = one("SD901", WarningLog((), (here,)))
+    assert (noted.severity, noted.source) == ("info", here)
+    hidden = RecordedWarning("UserWarning", "softmax", "f.py", 1, True, silenced_by=here)
+    assert one("SD901", WarningLog((hidden,), (here,))).severity == "warning"
 
 
 def test_statistics_are_asked_for_trainable_only() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import logging
 import warnings
 from pathlib import Path
@@ -45,6 +46,22 @@ def test_records_what_a_filter_hides_and_who_hid_it(framework: ModuleType) -> No
     assert warning.silenced_by is not None
     assert warning.silenced_by.file.endswith("test_subject_warning_log.py")
     assert warning.file.endswith("test_subject_warning_log.py")
+
+
+def test_a_filter_that_hides_all_advice_is_noted_while_it_stands() -> None:
+    with warnings.catch_warnings(), recording_warnings() as recorder:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", message="only this")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module="numpy")
+    assert recorder.log().filters == ()
+    with warnings.catch_warnings(), recording_warnings() as recorder:
+        warnings.filterwarnings("ignore", category=UserWarning, module="keras")
+        line = inspect.currentframe().f_lineno - 1
+    (noted,) = recorder.log().filters
+    assert noted.file.endswith("test_subject_warning_log.py")
+    assert noted.line == line
 
 
 def test_a_warning_that_is_shown_is_not_called_silenced(framework: ModuleType) -> None:

@@ -30,10 +30,21 @@ class WarningRecorder:
     def __init__(self) -> None:
         self._seen: dict[_Key, RecordedWarning] = {}
         self._filters: list[tuple[Any, Source | None]] = []
+        self._silencing: list[Source] = []
 
     def log(self) -> WarningLog:
         """What was recorded so far, in the order of first appearance."""
-        return WarningLog(warnings=tuple(self._seen.values()))
+        return WarningLog(tuple(self._seen.values()), tuple(dict.fromkeys(self._silencing)))
+
+    def end(self) -> None:
+        """Look which filters are left: one that stood for a few lines is no habit."""
+        self._silencing = [
+            by
+            for rule, by in self._filters
+            if by is not None
+            and _silences_advice(rule)
+            and any(f is rule for f in warnings.filters)
+        ]
 
     def note_filter(self) -> None:
         """Remember who installed the filter that now stands first."""
@@ -67,6 +78,14 @@ class WarningRecorder:
     def _installer(self, rule: Any) -> Source | None:
         found = (source for known, source in reversed(self._filters) if known is rule)
         return next(found, None)
+
+
+def _silences_advice(rule: Any) -> bool:
+    """Whether a filter hides every UserWarning that Keras gives."""
+    action, text, kind, module, line = rule
+    named = module is None or _matches(module, "keras.src.ops.nn")
+    whole = text is None and issubclass(UserWarning, kind) and line == 0
+    return bool(action == "ignore" and whole and named)
 
 
 def _first_match(message: str, category: type[Warning], frame: FrameType | None) -> Any:
@@ -112,7 +131,10 @@ def recording_warnings() -> Iterator[WarningRecorder]:
             logger = logging.getLogger(name)
             for method in ("warning", "log"):
                 stack.enter_context(_replaced(logger, method, _logged(recorder, logger, method)))
-        yield recorder
+        try:
+            yield recorder
+        finally:
+            recorder.end()
 
 
 def _warn(recorder: WarningRecorder, original: Callable[..., None]) -> Callable[..., None]:

@@ -24,10 +24,15 @@ class RecordedWarning:
 
 @dataclass(frozen=True)
 class WarningLog(Measurement):
-    """What Keras and TensorFlow said, whatever the program's warning filters were."""
+    """What Keras and TensorFlow said, whatever the program's warning filters were.
+
+    ``filters`` are the places where the program silenced all UserWarnings of the framework, which
+    is the kind that Keras' advice is.
+    """
 
     key: ClassVar[str] = "warnings"
     warnings: tuple[RecordedWarning, ...]
+    filters: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)

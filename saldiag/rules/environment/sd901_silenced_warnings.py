@@ -23,7 +23,8 @@ class SilencedWarnings(Rule):
     ## What it does
     Quotes every warning of the framework that the program's own filters hid, and names the line
     that installed the filter, where that is known. What Python hides by itself (deprecations) is
-    left alone, and so are warnings that were shown.
+    left alone, and so are warnings that were shown. A filter that would hide all of Keras' advice,
+    and has hidden none yet, is noted.
 
     ## Why is this bad
     Keras warns of a softmax over one channel, of gradients that do not exist and of inputs that do
@@ -51,11 +52,25 @@ class SilencedWarnings(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         by_filter: dict[Source | None, list[RecordedWarning]] = defaultdict(list)
-        for warning in measured.need(WarningLog).warnings:
+        log = measured.need(WarningLog)
+        for warning in log.warnings:
             if warning.silenced and warning.category not in HIDDEN_BY_PYTHON:
                 by_filter[warning.silenced_by].append(warning)
         for source, hidden in by_filter.items():
             yield self._silenced(source, hidden)
+        for source in log.filters:
+            if source not in by_filter:
+                yield self._installed(source)
+
+    def _installed(self, source: Source) -> Finding:
+        return self.finding(
+            "the program silences all UserWarnings of Keras; none was hidden so far. "
+            f"Silence single messages{at(source)}",
+            'warnings.filterwarnings("ignore", message="the one that is known and harmless")',
+            evidence={"warnings": []},
+            source=source,
+            severity="info",
+        )
 
     def _silenced(self, source: Source | None, hidden: Sequence[RecordedWarning]) -> Finding:
         messages = list(dict.fromkeys(warning.message for warning in hidden))

@@ -1,0 +1,91 @@
+"""Each fault of the case alone is found by its rule, and all together by the head's first."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saldiag.core.diagnosis import Diagnosis
+
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
+SIZE = 64
+
+EXPECTED = {
+    "softmax_head": "SD101",
+    "identical_branches": "SD104",
+    "late_strides": "SD105",
+    "random_expand": "SD403",
+    "shadowed_trainable": "SD404",
+    "relu_for_relu6": "SD105",
+    "float32_islands": "SD503",
+    "silenced_warnings": "SD901",
+}
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> Any:
+    """Made-up weights of a whole encoder, none of which is at its start value."""
+    from saldiag.quicksal.mobilenet_v2 import UNITS
+    from saldiag.quicksal.weights import EncoderWeights
+
+    rng = np.random.default_rng(5)
+    layers = {}
+    for unit in UNITS:
+        fan = np.prod(unit.kernel[:2]) * (1 if "depthwise" in unit.conv else unit.kernel[2])
+        layers[unit.conv] = [rng.normal(0, np.sqrt(2 / fan), unit.kernel).astype(np.float32)]
+        ones = [rng.uniform(0.5, 1.5, unit.channels).astype(np.float32) for _ in range(4)]
+        layers[unit.norm] = [ones[0], ones[1] - 1, ones[2] - 1, ones[3]]
+    return EncoderWeights("file", layers)
+
+
+def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32") -> Diagnosis:
+    """What is said of the case with these faults, from one batch and no training step."""
+    import keras
+
+    from saldiag.app.judging import judge
+    from saldiag.app.load import Subject
+    from saldiag.app.model import examine_model
+    from saldiag.quicksal.as_reported import quicksal_as_reported
+    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.training import compile_model
+    from saldiag.selftest.program import pictures
+    from saldiag.subject.sources import recording_sources
+    from saldiag.subject.warning_log import recording_warnings
+
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(precision)
+    try:
+        with warnings.catch_warnings(), recording_warnings() as recorder:
+            warnings.filterwarnings("ignore", "You are using a softmax over axis", UserWarning)
+            with recording_sources() as lines:
+                model = quicksal_as_reported(faults, SIZE, weights=weights, seed=0)
+            compile_model(model, loss="mae", learning_rate=1e-3)
+            subject = Subject(model, lines.by_id(), origins(model), expected_range=(-1.0, 1.0))
+            measured = examine_model(subject, [pictures(0, 4, SIZE)], max_steps=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    return judge(measured.with_(recorder.log()))
+
+
+@pytest.mark.parametrize("fault", EXPECTED)
+def test_each_switch_alone_is_the_root_cause(fault: str, pretrained: Any) -> None:
+    half = "mixed_float16" if fault == "float32_islands" else "float32"
+    diagnosis = diagnosed((fault,), pretrained, half)
+    told = [(f.rule, f.severity) for f in diagnosis.findings]
+    assert diagnosis.root_cause is not None
+    assert diagnosis.root_cause.rule == EXPECTED[fault], told
+    assert diagnosis.root_cause.source is not None
+
+
+def test_without_faults_nothing_is_said(pretrained: Any) -> None:
+    assert [f.message for f in diagnosed((), pretrained).findings if f.severity != "info"] == []
+
+
+def test_all_together_the_head_comes_first(pretrained: Any) -> None:
+    diagnosis = diagnosed(tuple(EXPECTED), pretrained, "mixed_float16")
+    assert diagnosis.root_cause is not None
+    assert diagnosis.root_cause.rule == "SD101"
+    assert {f.rule for f in diagnosis.findings} >= set(EXPECTED.values())
