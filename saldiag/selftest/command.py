@@ -133,14 +133,26 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
+TOLD_EVERY = 50
+"""Programs between two lines of progress where there is no terminal."""
+
+
 @contextmanager
 def _progress(count: int) -> Iterator[Callable[[Result], None]]:
-    """A bar on a terminal, nothing elsewhere; yields what to call with each result."""
+    """A bar on a terminal, a line now and then elsewhere; yields what to call with each result."""
     console = Console(stderr=True)
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.description}", markup=False))  # fmt: skip
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("", total=count)
-        yield lambda result: bar.update(task, advance=1, description=result.case.name)
+        done = 0
+
+        def seen(result: Result) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, advance=1, description=result.case.name)
+            if not shown and done % TOLD_EVERY == 0:
+                console.print(f"{done} of {count} programs", highlight=False)
+
+        yield seen
