@@ -11,12 +11,12 @@ SIDE = 64
 
 
 def program(seed: int, faults: Collection[str], **options: Any) -> Program:
-    """The model of the case with these faults, at a small size and a random start."""
+    """The model of the case with these faults, at a small size and a random start, before a step."""
     from saldiag.quicksal.as_reported import quicksal_as_reported
 
     options.setdefault("weights", "random")
     model = quicksal_as_reported(faults, SIDE, seed=seed, **options)
-    return Program(compiled(model, "mae", rate=1e-3), [pictures(seed, 4, SIDE)], 12)
+    return Program(compiled(model, "mae", rate=1e-3), [pictures(seed, 4, SIDE)], 0)
 
 
 def broken(form: str, seed: int) -> Program:
