@@ -11,7 +11,7 @@ SIDE = 64
 
 
 def program(seed: int, faults: Collection[str], **options: Any) -> Program:
-    """The model of the case with these faults, at a small size and a random start, before a step."""
+    """The model of the case with these faults, small, at a random start, before a step."""
     from saldiag.quicksal.as_reported import quicksal_as_reported
 
     options.setdefault("weights", "random")
