@@ -80,6 +80,17 @@ def test_a_quantity_that_fit_does_not_report() -> None:
     assert found("SD709", plan(named), test) == []
 
 
+@pytest.mark.parametrize(("best_only", "alarms"), [(True, 1), (False, 0)])
+def test_a_checkpoint_of_every_epoch_compares_nothing(best_only: bool, alarms: int) -> None:
+    config = {"monitor": "val_loss", "mode": "max", "save_best_only": best_only}
+    keeping = PlannedCallback("ModelCheckpoint", config, direction="max", metric_direction="min")
+    assert len(found("SD709", plan(keeping))) == alarms
+    test = overfit(metric_names=("loss", "accuracy"), metric_values=np.ones((60, 2)))
+    config = {**config, "monitor": "val_f1"}
+    absent = PlannedCallback("ModelCheckpoint", config, direction="max", metric_direction="")
+    assert len(found("SD709", plan(absent), test)) == alarms
+
+
 def test_keras_cannot_tell_what_is_better() -> None:
     unsure = stopping("val_score", direction="unknown", metric_direction="")
     assert one("SD709", plan(unsure)).severity == "error"
