@@ -119,6 +119,22 @@ def test_a_loss_of_keras_is_not_asked_for_its_targets() -> None:
     assert "one shape" in skipped("SD708", loss_check(), wiring(**own))
 
 
+@pytest.mark.parametrize(
+    ("at", "around", "alarms"),
+    [
+        (0.1, (0.2, 0.0), 0),  # the mean of the predictions: they are the loss
+        (0.1, (0.1, 0.1), 1),
+        (0.1, (0.2, 0.3), 1),
+        (float("nan"), (), 1),
+    ],
+)
+def test_a_loss_that_is_its_prediction(at: float, around: tuple[float, ...], alarms: int) -> None:
+    check = loss_check(
+        against_targets=0.5, against_others=(0.5, 0.5), at_targets=at, around_targets=around
+    )
+    assert len(found("SD708", check, wiring(loss="custom:loss", loss_config={}))) == alarms
+
+
 # SD710
 
 
