@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults.plain import loss_check, overfit, plan, stopping, stuck, wiring
+from faults.plain import (
+    activations,
+    calls_with,
+    items,
+    loss_check,
+    overfit,
+    plan,
+    stopping,
+    stuck,
+    wiring,
+)
 from judging import found, one, skipped
 
 from saldiag.core.measurement import PlannedCallback
@@ -151,3 +161,16 @@ def test_a_loss_that_is_its_prediction(at: float, around: tuple[float, ...], ala
 def test_what_cannot_move(name: str, values: np.ndarray, alarm: bool) -> None:
     test = overfit(metric_names=(name,), metric_values=values[:, None])
     assert len(found("SD710", test)) == alarm
+
+
+# SD703
+
+
+@pytest.mark.parametrize(("planned", "alarms"), [(16, 0), (2, 1), (None, 1)])
+def test_the_batch_of_fit_counts_more_than_the_one_looked_at(
+    planned: int | None, alarms: int
+) -> None:
+    shapes = dict.fromkeys(("input_shapes", "output_shapes"), ((None, 1, 1, 16),))
+    crossed = wiring(*calls_with("encoder/norm", **shapes))
+    looked_at = (activations(batch_size=2), items(source="batches", batch_size=planned))
+    assert len(found("SD703", crossed, *looked_at)) == alarms
