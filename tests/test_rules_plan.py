@@ -174,3 +174,26 @@ def test_the_batch_of_fit_counts_more_than_the_one_looked_at(
     crossed = wiring(*calls_with("encoder/norm", **shapes))
     looked_at = (activations(batch_size=2), items(source="batches", batch_size=planned))
     assert len(found("SD703", crossed, *looked_at)) == alarms
+
+
+# SD711
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "config", "level", "alarms"),
+    [
+        ("SGD", {"momentum": 0.999}, 0.5, 1),
+        ("Adam", {"beta_1": 0.999}, 0.5, 1),
+        ("SGD", {"momentum": 0.99}, 0.5, 0),
+        ("SGD", {}, 0.5, 0),
+        ("SGD", {"momentum": 0.999}, None, 0),  # it learns all the same
+    ],
+)
+def test_a_momentum_that_keeps_hundreds_of_steps(
+    optimizer: str, config: dict[str, float], level: float | None, alarms: int
+) -> None:
+    test = overfit() if level is None else stuck(level)
+    settings = wiring(optimizer=optimizer, optimizer_config=config)
+    swamped = found("SD711", settings, test)
+    assert [f.evidence["setting"] for f in swamped] == ["momentum"] * alarms
+    assert all("momentum 0.999 adds up" in f.message for f in swamped)
