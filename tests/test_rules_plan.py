@@ -197,3 +197,15 @@ def test_a_momentum_that_keeps_hundreds_of_steps(
     swamped = found("SD711", settings, test)
     assert [f.evidence["setting"] for f in swamped] == ["momentum"] * alarms
     assert all("momentum 0.999 adds up" in f.message for f in swamped)
+
+
+# SD609
+
+
+@pytest.mark.parametrize(("mixture", "alarms"), [(0.0, 1), (0.3, 1), (1.03, 0), (np.nan, 1)])
+def test_classes_sorted_within_batches_alone(mixture: float, alarms: int) -> None:
+    facts = items(
+        source="dataset", reordered=False, classes=2, changes=24.0, expected_changes=200.0,
+        mixture=mixture, batch_size=32,
+    )  # fmt: skip
+    assert len(found("SD609", facts, wiring(loss="binary_crossentropy"))) == alarms

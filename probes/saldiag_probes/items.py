@@ -222,4 +222,19 @@ def _order(parts: list[Array]) -> dict[str, Any]:
         "classes": len(sizes),
         "changes": float((labels[1:] != labels[:-1]).sum()),
         "expected_changes": float(count - (sizes.astype(float) ** 2).sum() / count),
+        "mixture": _mixture(parts, _differing(labels)),
     }
+
+
+def _mixture(parts: list[Array], among_all: float) -> float:
+    """How mixed the classes of a batch are, beside those of all items; nan where none are."""
+    shares = [_differing(part) for part in parts if len(part) > 1]
+    return float(np.median(shares)) / among_all if shares and among_all > 0 else float("nan")
+
+
+def _differing(labels: Array) -> float:
+    """The share of pairs of items that are of different classes."""
+    count = len(labels)
+    _, sizes = np.unique(labels, return_counts=True)
+    same = (sizes * (sizes - 1.0)).sum() / (count * (count - 1.0)) if count > 1 else 1.0
+    return float(1.0 - same)
