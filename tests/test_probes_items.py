@@ -165,3 +165,22 @@ def test_batches_of_both_classes_are_mixed_however_sorted(measure):
     assert facts.mixture > 1.0
     single = measure(tf.data.Dataset.from_tensor_slices((x, y)).batch(1))
     assert np.isnan(single.mixture)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_generator_behind_a_dataset_is_not_touched(measure, inside):
+    import tensorflow as tf
+
+    from saldiag_probes.calls import CannotMeasure
+
+    generator = iter(range(8))
+
+    def read(_=None):
+        return tf.data.Dataset.from_generator(
+            lambda: generator, output_signature=tf.TensorSpec((), tf.int64)
+        )
+
+    dataset = tf.data.Dataset.range(2).interleave(read) if inside else read().repeat().prefetch(1)
+    with pytest.raises(CannotMeasure, match="generator"):
+        measure(dataset.map(lambda v: (v, v)).batch(4))
+    assert len(list(generator)) == 8
