@@ -56,6 +56,7 @@ def test_changes_of_class_in_the_order_of_reading(measure):
     dataset = tf.data.Dataset.from_tensor_slices((x[order], y[order])).batch(8)
     facts = measure(dataset)
     assert (facts.classes, facts.changes, facts.expected_changes) == (2, 1.0, 20.0)
+    assert facts.mixture == 0.0
     assert measure((x, np.eye(2)[y])).changes == 39.0
     assert measure((x, x)).classes is None
 
@@ -152,3 +153,34 @@ def test_objects_of_another_keras_are_told_by_their_module(keras):
     assert found.place.endswith("/hidden")
     (callback,) = measure_foreign(keras.Sequential(), (older(),)).objects
     assert (callback.place, callback.layer) == ("callbacks[0]", None)
+
+
+def test_batches_of_both_classes_are_mixed_however_sorted(measure):
+    import tensorflow as tf
+
+    x, y = items()
+    order = np.arange(40).reshape(5, 4, 2).transpose(0, 2, 1).ravel()  # four of each in a batch
+    facts = measure(tf.data.Dataset.from_tensor_slices((x[order], y[order])).batch(8))
+    assert facts.changes == 9.0
+    assert facts.mixture > 1.0
+    single = measure(tf.data.Dataset.from_tensor_slices((x, y)).batch(1))
+    assert np.isnan(single.mixture)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_generator_behind_a_dataset_is_not_touched(measure, inside):
+    import tensorflow as tf
+
+    from saldiag_probes.calls import CannotMeasure
+
+    generator = iter(range(8))
+
+    def read(_=None):
+        return tf.data.Dataset.from_generator(
+            lambda: generator, output_signature=tf.TensorSpec((), tf.int64)
+        )
+
+    dataset = tf.data.Dataset.range(2).interleave(read) if inside else read().repeat().prefetch(1)
+    with pytest.raises(CannotMeasure, match="generator"):
+        measure(dataset.map(lambda v: (v, v)).batch(4))
+    assert len(list(generator)) == 8

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults.plain import loss_check, overfit, plan, stopping, stuck, wiring
+from faults.plain import (
+    activations,
+    calls_with,
+    items,
+    loss_check,
+    overfit,
+    plan,
+    stopping,
+    stuck,
+    wiring,
+)
 from judging import found, one, skipped
 
 from saldiag.core.measurement import PlannedCallback
@@ -80,6 +90,17 @@ def test_a_quantity_that_fit_does_not_report() -> None:
     assert found("SD709", plan(named), test) == []
 
 
+@pytest.mark.parametrize(("best_only", "alarms"), [(True, 1), (False, 0)])
+def test_a_checkpoint_of_every_epoch_compares_nothing(best_only: bool, alarms: int) -> None:
+    config = {"monitor": "val_loss", "mode": "max", "save_best_only": best_only}
+    keeping = PlannedCallback("ModelCheckpoint", config, direction="max", metric_direction="min")
+    assert len(found("SD709", plan(keeping))) == alarms
+    test = overfit(metric_names=("loss", "accuracy"), metric_values=np.ones((60, 2)))
+    config = {**config, "monitor": "val_f1"}
+    absent = PlannedCallback("ModelCheckpoint", config, direction="max", metric_direction="")
+    assert len(found("SD709", plan(absent), test)) == alarms
+
+
 def test_keras_cannot_tell_what_is_better() -> None:
     unsure = stopping("val_score", direction="unknown", metric_direction="")
     assert one("SD709", plan(unsure)).severity == "error"
@@ -108,6 +129,22 @@ def test_a_loss_of_keras_is_not_asked_for_its_targets() -> None:
     assert "one shape" in skipped("SD708", loss_check(), wiring(**own))
 
 
+@pytest.mark.parametrize(
+    ("at", "around", "alarms"),
+    [
+        (0.1, (0.2, 0.0), 0),  # the mean of the predictions: they are the loss
+        (0.1, (0.1, 0.1), 1),
+        (0.1, (0.2, 0.3), 1),
+        (float("nan"), (), 1),
+    ],
+)
+def test_a_loss_that_is_its_prediction(at: float, around: tuple[float, ...], alarms: int) -> None:
+    check = loss_check(
+        against_targets=0.5, against_others=(0.5, 0.5), at_targets=at, around_targets=around
+    )
+    assert len(found("SD708", check, wiring(loss="custom:loss", loss_config={}))) == alarms
+
+
 # SD710
 
 
@@ -124,3 +161,51 @@ def test_a_loss_of_keras_is_not_asked_for_its_targets() -> None:
 def test_what_cannot_move(name: str, values: np.ndarray, alarm: bool) -> None:
     test = overfit(metric_names=(name,), metric_values=values[:, None])
     assert len(found("SD710", test)) == alarm
+
+
+# SD703
+
+
+@pytest.mark.parametrize(("planned", "alarms"), [(16, 0), (2, 1), (None, 1)])
+def test_the_batch_of_fit_counts_more_than_the_one_looked_at(
+    planned: int | None, alarms: int
+) -> None:
+    shapes = dict.fromkeys(("input_shapes", "output_shapes"), ((None, 1, 1, 16),))
+    crossed = wiring(*calls_with("encoder/norm", **shapes))
+    looked_at = (activations(batch_size=2), items(source="batches", batch_size=planned))
+    assert len(found("SD703", crossed, *looked_at)) == alarms
+
+
+# SD711
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "config", "level", "alarms"),
+    [
+        ("SGD", {"momentum": 0.999}, 0.5, 1),
+        ("Adam", {"beta_1": 0.999}, 0.5, 1),
+        ("SGD", {"momentum": 0.99}, 0.5, 0),
+        ("SGD", {}, 0.5, 0),
+        ("SGD", {"momentum": 0.999}, None, 0),  # it learns all the same
+    ],
+)
+def test_a_momentum_that_keeps_hundreds_of_steps(
+    optimizer: str, config: dict[str, float], level: float | None, alarms: int
+) -> None:
+    test = overfit() if level is None else stuck(level)
+    settings = wiring(optimizer=optimizer, optimizer_config=config)
+    swamped = found("SD711", settings, test)
+    assert [f.evidence["setting"] for f in swamped] == ["momentum"] * alarms
+    assert all("momentum 0.999 adds up" in f.message for f in swamped)
+
+
+# SD609
+
+
+@pytest.mark.parametrize(("mixture", "alarms"), [(0.0, 1), (0.3, 1), (1.03, 0), (np.nan, 1)])
+def test_classes_sorted_within_batches_alone(mixture: float, alarms: int) -> None:
+    facts = items(
+        source="dataset", reordered=False, classes=2, changes=24.0, expected_changes=200.0,
+        mixture=mixture, batch_size=32,
+    )  # fmt: skip
+    assert len(found("SD609", facts, wiring(loss="binary_crossentropy"))) == alarms

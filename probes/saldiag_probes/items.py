@@ -1,7 +1,8 @@
 """What is handed to ``fit``, item by item: order, repetition, overlap with validation, its end.
 
-Only a part is read, and only what can be read twice: arrays, a ``tf.data.Dataset``, a
-``PyDataset``. Items are compared by a hash of their bytes.
+Only a part is read, and only what can be read twice: arrays, a ``tf.data.Dataset`` but from a
+generator, a ``PyDataset``. Items are compared by a hash of their bytes. A data set that shuffles
+draws another order each time that it is read, so that ``fit`` gets the one after.
 """
 
 from __future__ import annotations
@@ -131,9 +132,21 @@ def _source(plan: FitPlan, batches: Iterable[Any]) -> _Source:
 
 
 def _dataset(data: Any) -> _Source:
+    if _from_generator(data):
+        raise CannotMeasure("the data set reads a generator, which may not give its items twice")
     size = int(data.cardinality())
     endless = None if size == tf.data.UNKNOWN_CARDINALITY else size == tf.data.INFINITE_CARDINALITY
     return _Source("dataset", data, size if size >= 0 else None, endless, reordered=False)
+
+
+def _from_generator(data: Any) -> bool:
+    """Whether ``Dataset.from_generator`` stands anywhere in the data set's pipeline."""
+    for wrapper in data._functions():
+        graph = wrapper.function.graph.as_graph_def()
+        parts = (graph.node, *(function.node_def for function in graph.library.function))
+        if any(node.op == "GeneratorDataset" for nodes in parts for node in nodes):
+            return True
+    return any(_from_generator(source) for source in data._inputs())
 
 
 def _py_dataset(data: Any) -> _Source:
@@ -222,4 +235,19 @@ def _order(parts: list[Array]) -> dict[str, Any]:
         "classes": len(sizes),
         "changes": float((labels[1:] != labels[:-1]).sum()),
         "expected_changes": float(count - (sizes.astype(float) ** 2).sum() / count),
+        "mixture": _mixture(parts, _differing(labels)),
     }
+
+
+def _mixture(parts: list[Array], among_all: float) -> float:
+    """How mixed the classes of a batch are, beside those of all items; nan where none are."""
+    shares = [_differing(part) for part in parts if len(part) > 1]
+    return float(np.median(shares)) / among_all if shares and among_all > 0 else float("nan")
+
+
+def _differing(labels: Array) -> float:
+    """The share of pairs of items that are of different classes."""
+    count = len(labels)
+    _, sizes = np.unique(labels, return_counts=True)
+    same = (sizes * (sizes - 1.0)).sum() / (count * (count - 1.0)) if count > 1 else 1.0
+    return float(1.0 - same)

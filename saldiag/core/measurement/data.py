@@ -130,7 +130,8 @@ class ItemFacts(Measurement):
     ``repeated`` the training items that equal an earlier one, and ``values`` is the number of
     distinct values in the inputs of an item (median). ``changes`` counts the neighbours in
     the order of training that are of different classes, ``expected_changes`` how many a random
-    order has on average. ``reordered`` says that ``fit`` draws an order of its own.
+    order has on average; ``mixture`` is the share of pairs of different classes within a batch
+    (median) over that among all items. ``reordered`` says that ``fit`` draws an order of its own.
     """
 
     key: ClassVar[str] = "items"
@@ -149,6 +150,7 @@ class ItemFacts(Measurement):
     classes: int | None = None
     changes: float = float("nan")
     expected_changes: float = float("nan")
+    mixture: float = float("nan")
     pairing: MaskPairing | None = None
     greys: MaskGreys | None = None
 

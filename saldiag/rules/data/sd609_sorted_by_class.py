@@ -18,8 +18,9 @@ class SortedByClass(Rule):
     Counts, in the order of training, how often an item is of another class than the one before,
     against what a random order has on average. It judges classifiers with a cross-entropy over
     several batches. Arrays are in order where ``fit`` gets ``shuffle=False``; a ``tf.data.Dataset``
-    is read, so that a shuffle in it counts for what it does. Stateful recurrent networks, for
-    which the order is part of the data, are left alone.
+    is read, so that a shuffle in it counts for what it does. Batches that are put together of
+    several classes, sorted within, are left alone, and so are stateful recurrent networks, for
+    which the order is part of the data.
 
     ## Why is this bad
     Batches hold one class each: the network learns to say it of everything, and unlearns it with
@@ -41,13 +42,15 @@ class SortedByClass(Rule):
       should rarely belong to the same class (LeCun, Bottou, Orr & Müller, Efficient BackProp,
       1998, section 4.2).
     - `changes` = 16: fewest changes that a random order must have for the share to be sure.
+    - `mixed` = 0.5: share of pairs of different classes within a batch, over that among all items,
+      from which on the order within batches is all that is sorted. It is our own choice.
     """
 
     code = "SD609"
     name = "sorted-by-class"
     severity = "warning"
     requires = (Wiring, ItemFacts)
-    thresholds = {"share": 0.2, "changes": 16}
+    thresholds = {"share": 0.2, "changes": 16, "mixed": 0.5}
     explains = {"SD605": "anywhere", "SD606": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
@@ -60,7 +63,7 @@ class SortedByClass(Rule):
         if facts.classes < 2 or facts.read < 2 * size or facts.expected_changes < limits["changes"]:
             return
         share = facts.changes / facts.expected_changes
-        if share >= limits["share"]:
+        if share >= limits["share"] or facts.mixture >= limits["mixed"]:
             return
         yield self.finding(
             f"the class changes {number(facts.changes)} times in the order of "
@@ -73,7 +76,8 @@ class SortedByClass(Rule):
             else "model.fit(x, y, shuffle=True)",
             evidence={
                 "share": share, "changes": facts.changes, "expected": facts.expected_changes,
-                "classes": facts.classes, "read": facts.read, "threshold": limits["share"],
+                "classes": facts.classes, "read": facts.read, "mixture": facts.mixture,
+                "threshold": limits["share"],
             },
         )  # fmt: skip
 

@@ -94,7 +94,7 @@ class BatchnormOverFewValues(Rule):
 def _batch_size(measured: Measurements) -> int:
     """That of ``fit`` where it is known: what was looked at can be another batch."""
     items = measured.get(ItemFacts)
-    if items is not None and items.source != "batches" and items.batch_size:
+    if items is not None and items.batch_size:
         return items.batch_size
     activations, trace = measured.get(Activations), measured.get(DtypeTrace)
     size = activations.batch_size if activations is not None else 0

@@ -19,7 +19,8 @@ class LossWithoutTargets(Rule):
     neighbour's, and against the targets turned upside down within their range. Speaks up where all
     are equal. Only a loss function of the user's own is asked, and only where targets and
     predictions are of one shape and the targets are not all the same: a triplet loss, or a loss
-    that the model computes by itself, has no use for targets.
+    that the model computes by itself, has no use for targets. Nor has one that is the mean of the
+    output, where the output is the loss.
 
     ## Why is this bad
     The model learns something, and it has nothing to do with the targets.
@@ -65,6 +66,8 @@ class LossWithoutTargets(Rule):
         change /= max(abs(given), 1e-30)
         if change > limits["change"]:
             return
+        if _is_linear(check):
+            raise CannotJudge("the loss hands on its prediction: the model can hold the real loss")
         yield self.finding(
             f"{label(wiring.loss)} is {number(given)} against the targets, against those of other "
             f"samples, and against targets turned upside down: it changes by {number(change)} "
@@ -73,3 +76,12 @@ class LossWithoutTargets(Rule):
             evidence={"loss": given, "change": change, "threshold": limits["change"]},
             confidence=0.95,
         )
+
+
+def _is_linear(check: LossCheck) -> bool:
+    """Whether the loss rises as evenly as its predictions, as ``lambda y_true, y_pred: y_pred``."""
+    if len(check.around_targets) < 2 or not math.isfinite(check.at_targets):
+        return False
+    toward, away = (value - check.at_targets for value in check.around_targets)
+    rounding = 1e-6 * abs(check.at_targets)
+    return abs(toward + away) <= rounding + 1e-3 * abs(toward) and abs(toward) > 10 * rounding

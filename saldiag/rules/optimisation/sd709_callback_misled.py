@@ -38,8 +38,9 @@ class CallbackMisled(Rule):
     ## What it does
     Compares what these callbacks monitor with what ``fit`` reports, and what they take for better
     with what the metric says of itself. A quantity that is watched the wrong way round, or is not
-    there, is a fault; callbacks of one's own excuse a missing one, since they can report it. A
-    patience shorter than the first cycle (or warm-up) of the learning rate is a note.
+    there, is a fault; callbacks of one's own excuse a missing one, since they can report it, and a
+    ModelCheckpoint that keeps every epoch compares nothing. A patience shorter than the first
+    cycle (or warm-up) of the learning rate is a note.
 
     ## Why is this bad
     Early stopping on a loss that is to rise ends each training after ``patience`` epochs, and keeps
@@ -74,9 +75,11 @@ class CallbackMisled(Rule):
         for callback in plan.callbacks:
             if callback.kind not in WATCHING:
                 continue
-            found = self._unknown(callback) or self._wrong_way(callback)
-            found = found or self._missing(callback, _reported(measured, plan))
-            found = found or self._impatient(callback, plan, limits)
+            found = self._unknown(callback)
+            if callback.config.get("save_best_only", True):
+                found = found or self._wrong_way(callback)
+                found = found or self._missing(callback, _reported(measured, plan))
+                found = found or self._impatient(callback, plan, limits)
             if found is not None:
                 yield found
 

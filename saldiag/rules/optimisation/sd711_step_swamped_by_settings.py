@@ -177,6 +177,6 @@ def _momentum(measured: Measurements, test: OverfitHistory, limits: Thresholds) 
     return _Swamp(
         "momentum", float(momentum), "momentum",
         f"momentum {number(float(momentum))} adds up the last "
-        f"{number(1 / max(1e-6, 1 - float(momentum)))} steps, and the loss swings",
+        f"{number(1 / max(1e-6, 1 - float(momentum)))} steps, and the loss does not come down",
         "keras.optimizers.SGD(learning_rate=0.01, momentum=0.9)",
     )  # fmt: skip

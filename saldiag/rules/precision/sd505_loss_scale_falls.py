@@ -38,8 +38,8 @@ class LossScaleFalls(Rule):
     - `halvings` = 8: of the scale, over all recorded steps, without a single doubling. From Keras'
       32768 eight lead to 128; Micikevicius et al. (Mixed Precision Training, 2018, section 4) train
       all their networks with scales between 8 and 32768.
-    - `late` = 2: of them in the second half of the steps (own measurement: at rest the scale is
-      halved once in some thousand steps, after it was doubled).
+    - `late` = 2: of them in the second half of the steps. It is our own choice: a scale at rest is
+      halved only after it was doubled, which Keras does after 2000 finite steps.
     - `fewest` = 20: recorded steps, below which nothing is judged.
     """
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from saldiag.selftest.program import (
     Chain,
+    FitPlan,
     Program,
     chain,
     classes,
@@ -112,7 +113,31 @@ def combined_gan(seed: int) -> Program:
     return Program(model, [(noise, np.ones((32, 1), "float32"))])
 
 
+class Balanced(keras.utils.PyDataset):
+    """Batches of eight items of each class, one class after the other."""
+
+    def __init__(self, x: Any, y: Any, kinds: int) -> None:
+        super().__init__()
+        self.x, self.y = x, y
+        self.places = [np.flatnonzero(y == kind) for kind in range(kinds)]
+
+    @property
+    def num_batches(self) -> int:
+        return min(len(places) for places in self.places) // 8
+
+    def __getitem__(self, index: int) -> Any:
+        rows = np.concatenate([places[8 * index : 8 * index + 8] for places in self.places])
+        return self.x[rows], self.y[rows]
+
+
+def balanced_batches(seed: int) -> Program:
+    x, y = classes(seed, 480)
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
+    model = compiled(chain("functional", (8,), parts), "sparse_categorical_crossentropy")
+    return Program(model, [(x[:48], y[:48])], plan=FitPlan(data=Balanced(x, y, 3), epochs=5))
+
+
 PROGRAMS = (
     unbalanced, standardised_targets, one_hot, bag_of_words, masked_input, own_step,
-    distillation_targets, logits, combined_gan,
+    distillation_targets, logits, combined_gan, balanced_batches,
 )  # fmt: skip
