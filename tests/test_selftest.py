@@ -111,13 +111,13 @@ def test_the_readme_shows_the_table_of_the_record() -> None:
 
 
 @pytest.mark.tensorflow
-def test_every_case_is_on_record_in_both_halves_and_there_are_enough() -> None:
+def test_every_case_is_on_record_and_there_are_enough() -> None:
     names = [case.name for case in cases(TUNING)]
     assert len(set(names)) == len(names)
     assert [case.name for case in cases(REPORTED)] == names
     record = read()
-    for seed in (TUNING, REPORTED):
-        assert sorted(record[str(seed)]) == sorted(names), "run make record"
+    for half in (str(REPORTED), *record):
+        assert sorted(record[half]) == sorted(names), "run make record"
     broken = [name.removesuffix("/broken") for name in names if name.endswith("/broken")]
     fixed = [name.removesuffix("/fixed") for name in names if name.endswith("/fixed")]
     assert broken == fixed
