@@ -204,6 +204,16 @@ def test_pictures_of_0_to_255_are_told_unless_something_normalises_them_first() 
     )
 
 
+def test_a_model_that_scales_its_input_by_itself_is_left_alone() -> None:
+    picture = data(inputs=(tensor("image", 0.0, 255.0, shape=(None, 8, 8, 3)),))
+    assert found("SD601", wiring(CONV, on_input=("RealDiv",)), picture) == []
+    assert len(found("SD601", wiring(CONV, on_input=("Identity",)), picture)) == 1
+    scaling = wiring(call("scale", "Lambda", ""), replace(CONV, inputs=("scale",)))
+    small, large = (activations(activation_row("scale", mean=mean)) for mean in (0.5, 128.0))
+    assert found("SD601", scaling, picture, small) == []
+    assert len(found("SD601", scaling, picture, large)) == 1
+
+
 def test_bytes_are_pixels_and_other_integers_are_codes() -> None:
     assert len(raw(CONV, dtype="uint8")) == 1
     assert raw(CONV, dtype="int32") == []

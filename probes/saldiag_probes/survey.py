@@ -25,6 +25,7 @@ from saldiag_probes import activations as activations_probe
 from saldiag_probes import dtypes as dtypes_probe
 from saldiag_probes import flow as flow_probe
 from saldiag_probes import wiring as wiring_probe
+from saldiag_probes import wrapped as wrapped_probe
 from saldiag_probes.blocked import blocked_operations
 from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
 from saldiag_probes.graphs import graph_as_built
@@ -72,6 +73,7 @@ class _Pass:
         self.flow: flow_probe.FlowPlan | None = None
         self.activations: activations_probe.ActivationPlan | None = None
         self.trace: Trace
+        self.wrapped: wrapped_probe.WrappedPlan
         self._step = tf.function(self._build, autograph=False, jit_compile=False)
         arguments = (batch.x, batch.y, batch.sample_weight)
         self._step.get_concrete_function(*arguments, tf.TensorSpec([], tf.float32))
@@ -80,7 +82,8 @@ class _Pass:
         batch = Batch(x, y, sample_weight)
         self.trace = forward(self.model, x, training=self.training, batch_size=self.batch.size)
         wiring_probe.add_operations(self.trace)
-        fetches: dict[str, Any] = {}
+        self.wrapped = wrapped_probe.plan(self.trace)
+        fetches: dict[str, Any] = {"wrapped": self.wrapped.fetch}
         try:
             self.loss = flow_probe.loss_of(
                 self.model, self.trace, batch, self.given_loss, training=self.training
@@ -146,7 +149,10 @@ class _Pass:
                 training=self.training,
                 batch_size=self.batch.size,
             )
-        return replace(found, flow=flow, activations=activations, loss=loss)
+        dtypes = replace(
+            found.dtypes, wrapped=wrapped_probe.describe(self.wrapped, numbers["wrapped"])
+        )
+        return replace(found, dtypes=dtypes, flow=flow, activations=activations, loss=loss)
 
 
 def survey(

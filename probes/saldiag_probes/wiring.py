@@ -45,10 +45,11 @@ class Dataflow:
         self._sources: dict[str, tuple[str, ...]] = {}
         model_inputs = {tensor.op.name for tensor in trace.inputs}
         for op in trace.operations():
-            found = ("",) if op.name in model_inputs else self._union(op.inputs)
+            found = ("",) if op.name in model_inputs else self.union(op.inputs)
             self._sources[op.name] = found
 
-    def _union(self, tensors: Iterable[Any]) -> tuple[str, ...]:
+    def union(self, tensors: Iterable[Any]) -> tuple[str, ...]:
+        """The leaf calls that any of these tensors comes from."""
         parts = [part for tensor in tensors if (part := self.of(tensor))]
         if len(parts) <= 1:
             return parts[0] if parts else ()
@@ -136,21 +137,28 @@ def describe(
         trainable_parameters=_count(model.trainable_weights),
         origins=tuple(origins),
         operations=_operations(trace, flow),
+        on_input=_operations(trace, flow, sources_are=("",)),
         uncalled=tuple(_uncalled(model, trace, sources or {})),
         own_training=_trains_by_itself(model),
         **facts,
     )
 
 
-def _operations(trace: Trace, flow: Dataflow) -> tuple[str, ...]:
-    """Types of the operations between leaf calls that depend on the model's input."""
+def _operations(
+    trace: Trace, flow: Dataflow, *, sources_are: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
+    """Types of the operations between leaf calls that depend on the model's input.
+
+    With ``sources_are`` only those to which these leaf calls come, and no others.
+    """
     owners = trace.owners()
     return tuple(
         sorted({
             op.type
             for index, op in enumerate(trace.operations())
             if not ((owner := owners[index]) is not None and owner.leaf)
-            and any(flow.of(tensor) for tensor in op.inputs)
+            and (found := flow.union(op.inputs))
+            and sources_are in (None, found)
         })
     )  # fmt: skip
 

@@ -162,6 +162,7 @@ def dtypes(**fields: Any) -> DtypeTrace:
         "output_dtypes": ("float32",),
         "loss_dtype": "float32",
         "batch_size": 8,
+        "wrapped": (),
         **fields,
     }
     return DtypeTrace(**fields)

@@ -53,6 +53,7 @@ from saldiag.core.measurement.network import (
     UntrackedWeights,
     VariableGradient,
     Wiring,
+    WrappedIntegers,
 )
 from saldiag.core.measurement.training import (
     GradientHistory,
@@ -177,5 +178,6 @@ __all__ = [
     "VariableInfo",
     "WarningLog",
     "Wiring",
+    "WrappedIntegers",
     "arrays_of",
 ]

@@ -109,7 +109,8 @@ class Wiring(Measurement):
     ``precision`` is the policy's name; ``loss_scaled`` says whether the optimizer scales the loss.
     ``optimizer_config`` is the plain part of the optimizer's configuration (``clipnorm``, …).
     ``operations`` are the types of all raw operations on what comes from the input, outside the
-    leaf calls; None where they were not listed. ``own_training`` says that the model computes its
+    leaf calls; None where they were not listed. ``on_input`` are those of them that nothing but the
+    input comes to. ``own_training`` says that the model computes its
     loss, or takes its training step, by code of its own, which can call layers as well.
     ``blocked`` and ``untracked`` are None where there was no loss to look from.
     ``loss_weights`` are the factors given to ``compile``.
@@ -135,6 +136,7 @@ class Wiring(Measurement):
     blocked: tuple[BlockedOperation, ...] | None = None
     untracked: tuple[UntrackedWeights, ...] | None = None
     loss_weights: tuple[float, ...] = ()
+    on_input: tuple[str, ...] | None = None
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
@@ -231,10 +233,26 @@ class LostConstant:
 
 
 @dataclass(frozen=True)
+class WrappedIntegers:
+    """An operation on what comes from the input whose results do not fit into its integer dtype.
+
+    ``path`` is the call that holds it (``""``: the model's own); ``op`` is an arithmetic operation,
+    or ``Cast`` from floats. ``share`` is that of its results which left the range, in one batch.
+    """
+
+    path: str
+    layer: str
+    op: str
+    dtype: str
+    share: float
+
+
+@dataclass(frozen=True)
 class DtypeTrace(Measurement):
     """The dtypes of a forward pass, found by tracing; no step is run.
 
-    ``lost_constants`` are those in code of the user's own, the loss included.
+    ``lost_constants`` are those in code of the user's own, the loss included. ``wrapped`` are the
+    operations on integers of 8 or 16 bits that leave their range; None where no batch was run.
     """
 
     key: ClassVar[str] = "dtypes"
@@ -245,6 +263,7 @@ class DtypeTrace(Measurement):
     loss_dtype: str | None
     batch_size: int
     lost_constants: tuple[LostConstant, ...] = ()
+    wrapped: tuple[WrappedIntegers, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
+from saldiag.core.measurement import (
+    Activations,
+    DataFacts,
+    LayerCall,
+    Measurements,
+    TensorFacts,
+    Wiring,
+)
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.network import Network
 from saldiag.rules.text import label, number
@@ -18,6 +25,11 @@ NORMALISING = frozenset({
 })  # fmt: skip
 """First layers after which the input's scale does not matter, or is not a scale."""
 
+ARITHMETIC = frozenset({
+    "Add", "AddV2", "Div", "DivNoNan", "Log", "Log1p", "Mul", "RealDiv", "Sqrt", "Sub",
+})  # fmt: skip
+"""Operations before the first layer, after which its scale is not that of the input."""
+
 
 class InputNotNormalised(Rule):
     """Inputs reach the first layer at another scale than it can work with.
@@ -26,8 +38,8 @@ class InputNotNormalised(Rule):
     Where the pretrained encoder's range is known, compares the input's range with it: values
     outside, or all within a fraction of it. Otherwise looks for values of a size that no
     initializer is made for (such as pictures in 0 … 255). Integer codes for an embedding, inputs
-    that a Rescaling or normalisation layer takes first, and a first convolution that BatchNorm
-    follows are left alone.
+    that a Rescaling or normalisation layer takes first, or arithmetic between layers, or a layer
+    without weights that scales them, and a first convolution that BatchNorm follows are left alone.
 
     ## Why is this bad
     Initializers assume inputs of about unit variance. With 0 … 255 the first layer's gradients are
@@ -67,7 +79,7 @@ class InputNotNormalised(Rule):
         if facts.expected_range is not None:
             for tensor in facts.inputs[:1]:
                 yield from self._against(tensor, facts.expected_range, limits)
-        elif not _is_normalised_first(measured.get(Wiring)):
+        elif not _is_normalised_first(measured, limits["scale"]):
             for tensor in facts.inputs:
                 yield from self._in_general(tensor, limits)
 
@@ -134,12 +146,23 @@ def _is_code(tensor: TensorFacts) -> bool:
     return whole and not pixels
 
 
-def _is_normalised_first(wiring: Wiring | None) -> bool:
+def _is_normalised_first(measured: Measurements, scale: float) -> bool:
+    wiring = measured.get(Wiring)
     if wiring is None:
         return False
-    network = Network(wiring)
+    if not ARITHMETIC.isdisjoint(wiring.on_input or ()):
+        return True
+    network, scaled = Network(wiring), _scaled(measured.get(Activations), scale)
     first = [call for call in network.leaves.values() if "" in call.inputs]
-    return bool(first) and all(_heals(network, call) for call in first)
+    return bool(first) and all(
+        _heals(network, call) or (call.path in scaled and not call.parameters) for call in first
+    )
+
+
+def _scaled(activations: Activations | None, scale: float) -> set[str]:
+    """Calls that put out values of a size that layers can work with."""
+    rows = activations.rows if activations is not None else ()
+    return {row.path for row in rows if max(abs(row.mean), row.std) <= scale}
 
 
 def _heals(network: Network, call: LayerCall) -> bool:

@@ -1,0 +1,82 @@
+"""Integers of 8 or 16 bits that leave their range: in uint8, 100 - 128 is 228.
+
+Each such operation on what comes from the input is computed a second time in a type that holds the
+result, in the same pass over the same batch, and the two are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.measurement import WrappedIntegers
+from saldiag_probes.calls import Call, Trace
+from saldiag_probes.wiring import Dataflow
+
+SMALL = frozenset({"int8", "int16", "uint8", "uint16"})
+WIDE: dict[str, Callable[..., Any]] = {
+    "Add": tf.add,
+    "AddV2": tf.add,
+    "Mul": tf.multiply,
+    "Neg": tf.negative,
+    "Square": tf.square,
+    "Sub": tf.subtract,
+}
+"""How to compute an operation again; the type of the wide result is int64."""
+
+
+@dataclass(eq=False)
+class WrappedPlan:
+    """The comparisons in the graph; ``fetch`` holds the share that wraps, one an operation."""
+
+    places: Sequence[tuple[Any, Call | None]]
+    fetch: Any
+
+
+def plan(trace: Trace) -> WrappedPlan:
+    """Add the comparisons to the graph of the trace."""
+    depends, owners = Dataflow(trace), trace.owners()
+    found = [
+        (op, owners[index])
+        for index, op in enumerate(trace.operations())
+        if _is_small(op) and any(depends.of(tensor) for tensor in op.inputs)
+    ]
+    shares = [_share(op) for op, _ in found]
+    return WrappedPlan(found, tf.stack(shares) if shares else tf.zeros([0]))
+
+
+def _is_small(op: Any) -> bool:
+    if not op.outputs or op.outputs[0].dtype.name not in SMALL:
+        return False
+    return op.type in WIDE or (op.type == "Cast" and op.inputs[0].dtype.is_floating)
+
+
+def _share(op: Any) -> Any:
+    """The share of an operation's results that are not what they are in a wide type."""
+    made = op.outputs[0]
+    if op.type == "Cast":  # what is cut off behind the point is not asked
+        value = tf.cast(op.inputs[0], tf.float64)
+        wraps = (value <= made.dtype.min - 1) | (value >= made.dtype.max + 1)
+    else:
+        wide = WIDE[op.type](*(tf.cast(tensor, tf.int64) for tensor in op.inputs))
+        wraps = tf.cast(made, tf.int64) != wide
+    return tf.reduce_mean(tf.cast(wraps, tf.float32))
+
+
+def describe(planned: WrappedPlan, shares: Any) -> tuple[WrappedIntegers, ...]:
+    """What the comparisons found, in the order of execution; operations that fit are left out."""
+    return tuple(
+        WrappedIntegers(
+            path=owner.path if owner is not None else "",
+            layer=owner.layer_path if owner is not None else "",
+            op=str(op.type),
+            dtype=op.outputs[0].dtype.name,
+            share=float(share),
+        )
+        for (op, owner), share in zip(planned.places, np.asarray(shares), strict=True)
+        if share > 0
+    )

@@ -1,0 +1,85 @@
+"""SD506: integers of few bits leave their range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import DtypeTrace, Measurements, WrappedIntegers
+from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
+from saldiag.rules.text import at, label, percent
+
+CALLED = {
+    "Add": "a sum", "AddV2": "a sum", "Cast": "a cast from floats", "Mul": "a product",
+    "Neg": "a negation", "Square": "a square", "Sub": "a difference",
+}  # fmt: skip
+RANGES = {"int8": "-128 to 127", "int16": "-32768 to 32767", "uint8": "0 to 255",
+          "uint16": "0 to 65535"}  # fmt: skip
+
+
+class IntegerArithmeticWraps(Rule):
+    """Arithmetic on integers of 8 or 16 bits leaves their range and starts again at its other end.
+
+    ## What it does
+    Computes each sum, difference and product of such integers that comes from the input a second
+    time in wide integers, on the batch at hand, and compares. Casts of floats that do not fit are
+    reported as well. Integers of 32 and 64 bits, which hashes let overflow on purpose, are left
+    alone, and so are integers that only go in: Keras makes floats of them in its layers.
+
+    ## Why is this bad
+    ``x - 128`` of bytes is 255 where it was to be -1: dark and bright change places, and small
+    differences become the largest there are. TensorFlow says nothing.
+
+    ## Example
+    ```python
+    inputs = keras.Input((32, 32, 3), dtype="uint8")
+    x = (inputs - 128) / 128
+    ```
+
+    ## Use instead
+    ```python
+    inputs = keras.Input((32, 32, 3), dtype="uint8")
+    x = (keras.ops.cast(inputs, "float32") - 128) / 128
+    ```
+
+    ## Threshold
+    - `wrapped` = 0.001: share of results that left the range (own choice, for a stray one; that
+      unsigned integers start again at 0 is C's arithmetic, ISO/IEC 9899, 1999, section 6.2.5).
+    """
+
+    code = "SD506"
+    name = "integer-arithmetic-wraps"
+    severity = "warning"
+    requires = (DtypeTrace,)
+    thresholds = {"wrapped": 0.001}
+    explains = {
+        "SD601": "anywhere", "SD801": "anywhere", "SD802": "anywhere", "SD803": "anywhere",
+    }  # fmt: skip
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        wrapped = measured.need(DtypeTrace).wrapped
+        if wrapped is None:
+            raise CannotJudge("no batch was run through the model")
+        told: set[str] = set()
+        for found in wrapped:
+            if found.share > limits["wrapped"] and found.layer not in told:
+                told.add(found.layer)
+                yield self._wraps(measured, found, limits["wrapped"])
+
+    def _wraps(self, measured: Measurements, found: WrappedIntegers, threshold: float) -> Finding:
+        source = source_of(measured, found.layer) if found.layer else None
+        return self.finding(
+            f"{label(found.layer)}: {CALLED.get(found.op, found.op)} in {found.dtype} leaves its "
+            f"range ({RANGES.get(found.dtype, 'few bits')}) in {percent(found.share)} of its "
+            f"results (threshold {percent(threshold)}), and goes on from the other end. Cast to "
+            f"float32 before{at(source)}",
+            'x = keras.ops.cast(x, "float32")  # before the arithmetic',
+            layers=(found.layer,) if found.layer else (),
+            evidence={
+                "operation": found.op,
+                "dtype": found.dtype,
+                "share": found.share,
+                "threshold": threshold,
+            },
+            source=source,
+        )

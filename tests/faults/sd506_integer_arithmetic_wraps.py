@@ -1,0 +1,14 @@
+"""Bytes are centred by a difference of bytes: half of them start again at 255."""
+
+from __future__ import annotations
+
+from faults.plain import dtypes, healthy
+from saldiag.core.measurement import Measurements, WrappedIntegers
+
+
+def broken() -> Measurements:
+    return healthy(dtypes(wrapped=(WrappedIntegers("", "", "Sub", "uint8", 0.48),)))
+
+
+def fixed() -> Measurements:
+    return healthy(dtypes(wrapped=()))
