@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from faults import sd115_operation_without_gradient as cut_off
 from faults import sd505_loss_scale_falls as falling
 from faults.plain import (
@@ -74,6 +75,14 @@ def test_results_of_one_layer_are_equal_only_without_dropout() -> None:
     assert len(found("SD116", _twins())) == 1
     assert found("SD116", _twins("GRU", config={"dropout": 0.1})) == []
     assert found("SD116", _twins("Dropout")) == []
+
+
+@pytest.mark.parametrize(("kind", "alarms"), [("MaxPooling2D", 1), ("WordDrop", 0)])
+def test_a_layer_of_ones_own_can_tell_results_apart(kind: str, alarms: int) -> None:
+    between = (call("between", kind, "branch"), call("between#2", kind, "branch#2"))
+    between = tuple(replace(layer, layer="between") for layer in between)
+    calls = (*_twins().calls[:6], *between, call("both", "Concatenate", "between", "between#2"))
+    assert len(found("SD116", wiring(*calls))) == alarms
 
 
 def test_equal_results_that_go_different_ways_are_left_alone() -> None:

@@ -62,6 +62,26 @@ def guarded_logarithm_in_half(seed: int) -> Program:
     return Program(model, [(x.astype(np.float32), y)])
 
 
+class WordDrop(layers.Layer):
+    """Leaves out some of the numbers, others each time."""
+
+    def __init__(self) -> None:
+        super().__init__(name="word_drop")
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return keras.random.dropout(inputs, 0.1, seed=self.seeds) if training else inputs
+
+
+def twins_by_chance(seed: int) -> Program:
+    """One encoder reads each sample twice, and leaves out something else each time."""
+    inputs = keras.Input((8,))
+    encoder, drop = layers.Dense(32, activation="tanh", name="encoder"), WordDrop()
+    both = layers.Concatenate()([drop(encoder(inputs)), drop(encoder(inputs))])
+    outputs = layers.Dense(1, activation="sigmoid")(layers.Dense(32, activation="tanh")(both))
+    return Program(compiled(keras.Model(inputs, outputs), "binary_crossentropy"), [numbers(seed)])
+
+
 class Perceptual(keras.Model):
     """It rebuilds its input, and compares the two by features of a network that stays as it is."""
 
@@ -86,5 +106,5 @@ def features_in_the_loss(seed: int) -> Program:
 
 PROGRAMS = (
     halves_of_one_input, state_with_input_at_each_turn, frozen_features_in_closure,
-    features_in_the_loss, guarded_logarithm_in_half,
+    twins_by_chance, features_in_the_loss, guarded_logarithm_in_half,
 )  # fmt: skip
