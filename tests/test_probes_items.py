@@ -184,3 +184,9 @@ def test_a_generator_behind_a_dataset_is_not_touched(measure, inside):
     with pytest.raises(CannotMeasure, match="generator"):
         measure(dataset.map(lambda v: (v, v)).batch(4))
     assert len(list(generator)) == 8
+
+
+def test_the_values_of_a_large_item_are_counted_in_a_part_of_it(measure):
+    x = np.arange(3 * 90_000).reshape(3, 300, 300)
+    assert measure((x, np.arange(3))).values == 4091  # every 22nd
+    assert measure((x[:, :8, :8], np.arange(3))).values == 64
