@@ -162,10 +162,14 @@ def _py_dataset(data: Any) -> _Source:
 def _arrays(data: Any, plan: FitPlan) -> _Source:
     """Arrays (x,), (x, y) or (x, y, sample_weight), cut into batches; or x alone."""
     parts = data if isinstance(data, tuple) else (data,)
-    arrays = [np.asarray(leaf) for leaf in keras.tree.flatten(parts) if leaf is not None]
-    if not arrays or any(not a.ndim for a in arrays) or len({len(a) for a in arrays}) != 1:
+    leaves = [leaf for leaf in keras.tree.flatten(parts) if leaf is not None]
+    # Arrays can be files: only their shape is looked at. Sparse matrices are none.
+    shapes: list[tuple[int, ...]] = [
+        tuple(np.shape(leaf)) if hasattr(leaf, "__array__") else () for leaf in leaves
+    ]
+    if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) != 1:
         raise CannotMeasure("the data are neither arrays of one length nor a data set")
-    count, size = len(arrays[0]), plan.batch_size or KERAS_BATCH
+    count, size = int(shapes[0][0]), plan.batch_size or KERAS_BATCH
     return _Source(
         "arrays",
         (_cut(parts, start, start + size) for start in range(0, count, size)),
