@@ -18,6 +18,7 @@ from faults.plain import (
     dtype_row,
     dtypes,
     gradients,
+    overfit,
     rows_with,
     wiring,
 )  # fmt: skip
@@ -139,3 +140,18 @@ def test_a_dead_layer_tells_whether_a_gradient_still_comes_to_it() -> None:
     finding = one("SD301", activations(*dead), history)
     assert "at the last step 100 % of its weights got no gradient" in finding.message
     assert one("SD301", activations(*dead)).evidence["without_gradient_at_end"] == 0.0
+
+
+# SD409
+
+
+@pytest.mark.parametrize(
+    ("scaled", "bad", "alarms"), [(True, 0.0, 1), (True, 1.0, 0), (False, 1.0, 1)]
+)
+def test_steps_that_loss_scaling_leaves_out_are_no_step(
+    scaled: bool, bad: float, alarms: int
+) -> None:
+    steps = gradients()
+    steps = replace(steps, nonfinite_share=np.full_like(steps.nonfinite_share, bad))
+    test = overfit(moved_share=0.0, stopped="steps")
+    assert len(found("SD409", wiring(loss_scaled=scaled), steps, test)) == alarms
