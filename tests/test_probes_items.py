@@ -184,3 +184,39 @@ def test_a_generator_behind_a_dataset_is_not_touched(measure, inside):
     with pytest.raises(CannotMeasure, match="generator"):
         measure(dataset.map(lambda v: (v, v)).batch(4))
     assert len(list(generator)) == 8
+
+
+def test_the_values_of_a_large_item_are_counted_in_a_part_of_it(measure):
+    x = np.arange(3 * 90_000).reshape(3, 300, 300)
+    assert measure((x, np.arange(3))).values == 4091  # every 22nd
+    assert measure((x[:, :8, :8], np.arange(3))).values == 64
+
+
+class Stored:
+    """An array in a file, of which only slices may be read."""
+
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape
+
+    def __array__(self, *_, **__):
+        raise AssertionError("all of it was read")
+
+    def __getitem__(self, part):
+        return self.array[part]
+
+
+def test_arrays_in_files_are_read_by_slices(measure):
+    x, y = items()
+    facts = measure((Stored(x), y), batch_size=8)
+    assert (facts.source, facts.read, facts.batches) == ("arrays", 40, 5)
+
+
+def test_what_is_no_array_is_not_read(measure):
+    from scipy.sparse import csr_matrix
+
+    from saldiag_probes.calls import CannotMeasure
+
+    x, y = items()
+    for data in ((csr_matrix(x), y), (x, y[:-1]), (object(),), (x, 1.0), ()):
+        with pytest.raises(CannotMeasure, match="neither arrays"):
+            measure(data)

@@ -9,6 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
 
 from saldiag.core.fitting import FitPlan  # noqa: E402
 
@@ -38,6 +39,16 @@ def test_a_cycle_and_a_rate_that_rises_without_end() -> None:
     assert _measured(cycle, epochs=1, steps_per_epoch=10).peak == pytest.approx(1e-3, rel=0.1)
     rising = keras.optimizers.schedules.ExponentialDecay(1e-6, 100, 1.5)
     assert np.isnan(_measured(rising, epochs=1, steps_per_epoch=10).peak)
+
+
+def test_a_schedule_of_ones_own_gets_steps_of_the_optimizers_dtype() -> None:
+    class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step: Any) -> Any:
+            first = tf.minimum(step, tf.constant(10, "int64"))
+            return 0.01 * keras.ops.cast(first, "float32")
+
+    found = _measured(WarmUp(), epochs=2, steps_per_epoch=10)
+    assert found.rates[-1] == pytest.approx(0.1)
 
 
 def test_a_scheduler_is_asked_epoch_by_epoch() -> None:

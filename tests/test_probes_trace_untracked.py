@@ -55,6 +55,24 @@ def test_frozen_layers_and_detached_ones_are_not() -> None:
     assert _untracked(lambda d: lambda x: keras.ops.stop_gradient(d(x)) + x[:, :1]) == ()
 
 
+def test_a_network_that_only_the_loss_reads_is_not() -> None:
+    import keras
+
+    from saldiag_probes.survey import survey
+
+    features = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+
+    class Measured(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            self.add_loss(keras.ops.mean(keras.ops.square(features(inputs))))
+            return inputs
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), Measured()])
+    model.compile("sgd", "mse", jit_compile=False)
+    batch = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
+    assert survey(model, batch, activations=False).wiring.untracked == ()
+
+
 def test_variables_of_tensorflow_are_found_in_attributes() -> None:
     import keras
     import tensorflow as tf

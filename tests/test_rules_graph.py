@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from faults import sd115_operation_without_gradient as cut_off
 from faults import sd505_loss_scale_falls as falling
 from faults.plain import (
@@ -17,6 +18,7 @@ from faults.plain import (
     dtype_row,
     dtypes,
     gradients,
+    overfit,
     rows_with,
     wiring,
 )  # fmt: skip
@@ -76,6 +78,14 @@ def test_results_of_one_layer_are_equal_only_without_dropout() -> None:
     assert found("SD116", _twins("Dropout")) == []
 
 
+@pytest.mark.parametrize(("kind", "alarms"), [("MaxPooling2D", 1), ("WordDrop", 0)])
+def test_a_layer_of_ones_own_can_tell_results_apart(kind: str, alarms: int) -> None:
+    between = (call("between", kind, "branch"), call("between#2", kind, "branch#2"))
+    between = tuple(replace(layer, layer="between") for layer in between)
+    calls = (*_twins().calls[:6], *between, call("both", "Concatenate", "between", "between#2"))
+    assert len(found("SD116", wiring(*calls))) == alarms
+
+
 def test_equal_results_that_go_different_ways_are_left_alone() -> None:
     heads = (call("one", "Dense", "branch", parameters=9), call("two", "Dense", "branch#2"))
     calls = (*_twins().calls[:6], *heads, call("both", "Concatenate", "one", "two"))
@@ -130,3 +140,18 @@ def test_a_dead_layer_tells_whether_a_gradient_still_comes_to_it() -> None:
     finding = one("SD301", activations(*dead), history)
     assert "at the last step 100 % of its weights got no gradient" in finding.message
     assert one("SD301", activations(*dead)).evidence["without_gradient_at_end"] == 0.0
+
+
+# SD409
+
+
+@pytest.mark.parametrize(
+    ("scaled", "bad", "alarms"), [(True, 0.0, 1), (True, 1.0, 0), (False, 1.0, 1)]
+)
+def test_steps_that_loss_scaling_leaves_out_are_no_step(
+    scaled: bool, bad: float, alarms: int
+) -> None:
+    steps = gradients()
+    steps = replace(steps, nonfinite_share=np.full_like(steps.nonfinite_share, bad))
+    test = overfit(moved_share=0.0, stopped="steps")
+    assert len(found("SD409", wiring(loss_scaled=scaled), steps, test)) == alarms

@@ -28,6 +28,8 @@ MOST_ITEMS = 20_000
 MOST_SECONDS = 3.0
 MOST_VALUES = 64
 """Items whose values are counted."""
+MOST_NUMBERS = 4096
+"""Numbers of an item among which distinct values are counted."""
 KERAS_BATCH = 32
 """What ``fit`` takes where nothing is said."""
 
@@ -66,7 +68,8 @@ class _Seen:
         self.comparable = self.comparable and all(a.ndim and a.dtype != object for a in x)
         self.hashes += [_hash(arrays, index) for index in range(count)]
         if len(self.values) < MOST_VALUES and self.comparable:
-            self.values += [sum(len(np.unique(a[i])) for a in x) for i in range(count)]
+            some = min(count, MOST_VALUES)
+            self.values += [sum(_distinct(a[i]) for a in x) for i in range(some)]
         labels = _labels(y)
         if labels is None:
             self.labels = None
@@ -159,10 +162,14 @@ def _py_dataset(data: Any) -> _Source:
 def _arrays(data: Any, plan: FitPlan) -> _Source:
     """Arrays (x,), (x, y) or (x, y, sample_weight), cut into batches; or x alone."""
     parts = data if isinstance(data, tuple) else (data,)
-    arrays = [np.asarray(leaf) for leaf in keras.tree.flatten(parts) if leaf is not None]
-    if not arrays or any(not a.ndim for a in arrays) or len({len(a) for a in arrays}) != 1:
+    leaves = [leaf for leaf in keras.tree.flatten(parts) if leaf is not None]
+    # Arrays can be files: only their shape is looked at. Sparse matrices are none.
+    shapes: list[tuple[int, ...]] = [
+        tuple(np.shape(leaf)) if hasattr(leaf, "__array__") else () for leaf in leaves
+    ]
+    if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) != 1:
         raise CannotMeasure("the data are neither arrays of one length nor a data set")
-    count, size = len(arrays[0]), plan.batch_size or KERAS_BATCH
+    count, size = int(shapes[0][0]), plan.batch_size or KERAS_BATCH
     return _Source(
         "arrays",
         (_cut(parts, start, start + size) for start in range(0, count, size)),
@@ -202,6 +209,12 @@ def _flat(structure: Any) -> list[Array]:
     if any(isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)) for leaf in leaves):
         raise CannotMeasure("ragged and sparse tensors are not compared")
     return [np.asarray(leaf) for leaf in leaves]
+
+
+def _distinct(item: Array) -> int:
+    """Distinct values among evenly spaced numbers: to sort all of a large picture takes long."""
+    numbers = np.ravel(item)
+    return len(np.unique(numbers[:: max(1, -(-numbers.size // MOST_NUMBERS))]))
 
 
 def _hash(arrays: list[Array], index: int) -> bytes:

@@ -103,7 +103,8 @@ def _by_step(schedule: Any, epochs: int | None, per_epoch: int | None) -> tuple[
 
 
 def _rates(schedule: Any, steps: Array) -> Array:
-    values = [schedule(keras.ops.convert_to_tensor(int(step), "int32")) for step in steps]
+    """Steps are int64, as an optimizer counts them: schedules of one's own can depend on it."""
+    values = [schedule(keras.ops.convert_to_tensor(int(step), "int64")) for step in steps]
     return np.array([float(keras.ops.convert_to_numpy(value)) for value in values])
 
 

@@ -2,7 +2,8 @@
 
 Keras finds layers in attributes, lists, tuples, dictionaries and sets of a layer; not in objects of
 the user's own, a ``deque``, the closure of a function, or a ``Lambda``. It lists no ``tf.Variable``
-at all. Only weights count that the loss depends on in a way that a gradient can take.
+at all. Only weights count that loss and output depend on in a way that a gradient can take: what
+the loss alone is measured by, such as the features of another network, is not meant to learn.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def untracked_weights(
     reached = reached_from(loss, trace)
     if reached is None:
         return None
+    shown = set[str]().union(*(reached_from(output, trace) or () for output in trace.outputs))
+    reached &= shown
     own = {_handle(variable) for variable in model.variables}
     found = {id(outer) for outer, inner in trace.graph.captures if inner.op.name in reached}
     in_use = found - own

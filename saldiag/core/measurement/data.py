@@ -128,10 +128,11 @@ class ItemFacts(Measurement):
     ``batches`` are those of one pass, ``batch_size`` the largest of them. ``shared`` counts the
     validation items whose input and target stand among the ``read`` training items as well,
     ``repeated`` the training items that equal an earlier one, and ``values`` is the number of
-    distinct values in the inputs of an item (median). ``changes`` counts the neighbours in
-    the order of training that are of different classes, ``expected_changes`` how many a random
-    order has on average; ``mixture`` is the share of pairs of different classes within a batch
-    (median) over that among all items. ``reordered`` says that ``fit`` draws an order of its own.
+    distinct values in the inputs of an item (median, among 4,096 numbers of each). ``changes``
+    counts the neighbours in the order of training that are of different classes,
+    ``expected_changes`` how many a random order has on average; ``mixture`` is the share of pairs
+    of different classes within a batch (median) over that among all items. ``reordered`` says that
+    ``fit`` draws an order of its own.
     """
 
     key: ClassVar[str] = "items"

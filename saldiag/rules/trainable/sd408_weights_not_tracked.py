@@ -18,7 +18,8 @@ class WeightsNotTracked(Rule):
     Reported are layers that are called and that Keras does not find, since they are kept in an
     object of another class, in the closure of a function or of a ``Lambda``, or in a ``deque``, and
     ``tf.Variable`` attributes. Weights flagged as not trainable, weights that no gradient could
-    come to, and models with a training step of their own are left alone.
+    come to, those of the loss alone (a perceptual loss, a teacher), and models with a training
+    step of their own are left alone.
 
     ## Why is this bad
     ``fit`` trains what the model lists, and ``save`` writes it. These weights keep their random

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import GradientFlow, Measurements, OverfitHistory, Wiring
+from saldiag.core.measurement import (
+    GradientFlow,
+    GradientHistory,
+    Measurements,
+    OverfitHistory,
+    Wiring,
+)
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import counted, number
 
@@ -15,7 +24,8 @@ class WeightsUnchanged(Rule):
 
     ## What it does
     Compares the trainable variables before and after the overfit test, bit by bit. Speaks up where
-    steps were taken, the loss has a gradient, the learning rate is above 0, and none has changed.
+    steps were taken, the loss has a finite gradient, the learning rate is above 0, and none has
+    changed. Steps that loss scaling leaves out are another rule's (saldiag explain SD505).
 
     ## Why is this bad
     A training step of one's own computes the gradients and forgets to apply them, applies them to
@@ -56,13 +66,16 @@ class WeightsUnchanged(Rule):
         history, wiring = measured.need(OverfitHistory), measured.need(Wiring)
         if not history.moved_share >= 0:
             raise CannotJudge("no training step was taken, or weights were not compared")
-        gradients = [v.norm for v in measured.need(GradientFlow).variables if v.norm]
+        norms = [v.norm for v in measured.need(GradientFlow).variables if v.norm]
+        gradients = [norm for norm in norms if math.isfinite(norm)]
         taken = len(history.loss)
         if history.moved_share > 0 or taken < limits["steps"] or not wiring.learning_rate > 0:
             return
         accumulated = wiring.optimizer_config.get("gradient_accumulation_steps") or 1
         if not gradients or history.no_gradient or accumulated > taken:
             return
+        if wiring.loss_scaled and _left_out(measured.get(GradientHistory)):
+            raise CannotJudge("loss scaling leaves out steps whose gradients are not finite")
         own = "train_step applies no gradients to them" if wiring.own_training else "all put back"
         yield self.finding(
             f"after {counted(taken, 'training step')} (threshold {number(limits['steps'])}) none "
@@ -76,3 +89,10 @@ class WeightsUnchanged(Rule):
                 "variables_with_gradient": len(gradients),
             },
         )
+
+
+def _left_out(history: GradientHistory | None) -> bool:
+    """Whether gradients were not finite at any recorded step, or none was recorded."""
+    if history is None:
+        return True
+    return bool((np.nan_to_num(history.nonfinite_share, nan=0.0) > 0).any())

@@ -17,6 +17,15 @@ WEIGHTED = frozenset({
     "DepthwiseConv2D", "EinsumDense", "Embedding", "GRU", "LSTM", "MultiHeadAttention",
     "SeparableConv2D", "SimpleRNN",
 })  # fmt: skip
+OF_SPACE = ("AveragePooling", "Cropping", "GlobalAveragePooling", "GlobalMaxPooling", "MaxPooling",
+            "UpSampling", "ZeroPadding")  # fmt: skip
+DETERMINED = WEIGHTED | {
+    "Activation", "BatchNormalization", "ELU", "Flatten", "GroupNormalization",
+    "LayerNormalization", "LeakyReLU", "Normalization", "PReLU", "Permute", "RMSNormalization",
+    "ReLU", "Rescaling", "Reshape", "Softmax", "UnitNormalization",
+    *(f"{name}{rank}D" for name in OF_SPACE for rank in (1, 2, 3)),
+}  # fmt: skip
+"""Layers that give the same for the same; one of the user's own can draw random numbers."""
 RANDOM = ("Dropout", "Noise", "Random")
 
 
@@ -26,10 +35,11 @@ class SharedLayerForTwins(Rule):
     ## What it does
     Finds two calls of one layer with the very same tensors whose results meet again, in a sum, a
     concatenation or any other call: they are equal, number by number. Equal layers in between are
-    followed as long as they are shared too, and as long as no dropout tells the two apart. As a
-    note, it also names a layer that is called over and over on its own result, with nothing else
-    coming in: that is one layer several times, and not a deep network. Twins with different inputs
-    (siamese networks) and recurrences that read an input at each step are left alone.
+    followed as long as they are shared too, and as long as no dropout, nor a layer of the user's
+    own, can tell the two apart. As a note, it also names a layer that is called over and over on
+    its own result, with nothing else coming in: that is one layer several times, and not a deep
+    network. Twins with different inputs (siamese networks) and recurrences that read an input at
+    each step are left alone.
 
     ## Why is this bad
     Two branches that share everything give the same features twice; a loop over one layer has the
@@ -127,7 +137,8 @@ def _meeting(network: Network, first: str, second: str) -> str:
         one, other = network.leaves[first], network.leaves[second]
         alike = one.layer == other.layer or (one.kind == other.kind and not one.parameters)
         alone = len(one.inputs) == 1 and len(other.inputs) == 1
-        if not alike or not alone or _is_random(one) or one.config != other.config:
+        same = one.kind in DETERMINED and one.config == other.config and not _is_random(one)
+        if not alike or not alone or not same:
             return ""
     return ""
 

@@ -62,7 +62,49 @@ def guarded_logarithm_in_half(seed: int) -> Program:
     return Program(model, [(x.astype(np.float32), y)])
 
 
+class WordDrop(layers.Layer):
+    """Leaves out some of the numbers, others each time."""
+
+    def __init__(self) -> None:
+        super().__init__(name="word_drop")
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return keras.random.dropout(inputs, 0.1, seed=self.seeds) if training else inputs
+
+
+def twins_by_chance(seed: int) -> Program:
+    """One encoder reads each sample twice, and leaves out something else each time."""
+    inputs = keras.Input((8,))
+    encoder, drop = layers.Dense(32, activation="tanh", name="encoder"), WordDrop()
+    both = layers.Concatenate()([drop(encoder(inputs)), drop(encoder(inputs))])
+    outputs = layers.Dense(1, activation="sigmoid")(layers.Dense(32, activation="tanh")(both))
+    return Program(compiled(keras.Model(inputs, outputs), "binary_crossentropy"), [numbers(seed)])
+
+
+class Perceptual(keras.Model):
+    """It rebuilds its input, and compares the two by features of a network that stays as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(name="perceptual")
+        other = keras.Sequential([keras.Input((6,)), layers.Dense(32, activation="tanh")])
+        self.features: Any = lambda x: 1.0 * other(x)  # out of Keras' sight
+        self.hidden = layers.Dense(32, activation="tanh", name="hidden")
+        self.outcome = layers.Dense(6, name="outcome")
+
+    def call(self, inputs: Any) -> Any:
+        rebuilt = self.outcome(self.hidden(inputs))
+        difference = self.features(inputs) - self.features(rebuilt)
+        self.add_loss(keras.ops.mean(keras.ops.square(difference)))
+        return rebuilt
+
+
+def features_in_the_loss(seed: int) -> Program:
+    x, _ = curve(seed)
+    return Program(compiled(Perceptual(), "mse"), [(x, x)])
+
+
 PROGRAMS = (
     halves_of_one_input, state_with_input_at_each_turn, frozen_features_in_closure,
-    guarded_logarithm_in_half,
+    twins_by_chance, features_in_the_loss, guarded_logarithm_in_half,
 )  # fmt: skip
