@@ -17,7 +17,8 @@ class Length(layers.Layer):
     def call(self, inputs: Any) -> Any:
         ops = keras.ops
         square = ops.sum(inputs * inputs, axis=-1, keepdims=True)
-        return ops.concatenate([inputs, ops.sqrt(square + self.least)], axis=-1)
+        square = square + self.least if self.least else square
+        return ops.concatenate([inputs, ops.sqrt(square)], axis=-1)
 
 
 def _program(form: str, seed: int, least: float) -> Program:
