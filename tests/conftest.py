@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -44,3 +45,19 @@ def half(keras: Any) -> Iterator[None]:
     keras.mixed_precision.set_global_policy("mixed_float16")
     yield
     keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def pretrained() -> Any:
+    """Made-up weights of a whole encoder, none of which is at its start value."""
+    from saldiag.quicksal.mobilenet_v2 import UNITS
+    from saldiag.quicksal.weights import EncoderWeights
+
+    rng = np.random.default_rng(5)
+    layers = {}
+    for unit in UNITS:
+        fan = np.prod(unit.kernel[:2]) * (1 if "depthwise" in unit.conv else unit.kernel[2])
+        layers[unit.conv] = [rng.normal(0, np.sqrt(2 / fan), unit.kernel).astype(np.float32)]
+        ones = [rng.uniform(0.5, 1.5, unit.channels).astype(np.float32) for _ in range(4)]
+        layers[unit.norm] = [ones[0], ones[1] - 1, ones[2] - 1, ones[3]]
+    return EncoderWeights("file", layers)

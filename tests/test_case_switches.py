@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 import pytest
 
 from saldiag.core.diagnosis import Diagnosis
@@ -23,22 +22,6 @@ EXPECTED = {
     "float32_islands": "SD503",
     "silenced_warnings": "SD901",
 }
-
-
-@pytest.fixture(scope="module")
-def pretrained() -> Any:
-    """Made-up weights of a whole encoder, none of which is at its start value."""
-    from saldiag.quicksal.mobilenet_v2 import UNITS
-    from saldiag.quicksal.weights import EncoderWeights
-
-    rng = np.random.default_rng(5)
-    layers = {}
-    for unit in UNITS:
-        fan = np.prod(unit.kernel[:2]) * (1 if "depthwise" in unit.conv else unit.kernel[2])
-        layers[unit.conv] = [rng.normal(0, np.sqrt(2 / fan), unit.kernel).astype(np.float32)]
-        ones = [rng.uniform(0.5, 1.5, unit.channels).astype(np.float32) for _ in range(4)]
-        layers[unit.norm] = [ones[0], ones[1] - 1, ones[2] - 1, ones[3]]
-    return EncoderWeights("file", layers)
 
 
 def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32") -> Diagnosis:

@@ -29,21 +29,6 @@ def own_filters():
 
 
 @pytest.fixture(scope="module")
-def pretrained():
-    """Made-up weights of a whole encoder, none of which is at its start value."""
-    from saldiag.quicksal.weights import EncoderWeights
-
-    rng = np.random.default_rng(5)
-    layers = {}
-    for unit in UNITS:
-        fan = np.prod(unit.kernel[:2]) * (1 if "depthwise" in unit.conv else unit.kernel[2])
-        layers[unit.conv] = [rng.normal(0, np.sqrt(2 / fan), unit.kernel).astype(np.float32)]
-        ones = [rng.uniform(0.5, 1.5, unit.channels).astype(np.float32) for _ in range(4)]
-        layers[unit.norm] = [ones[0], ones[1] - 1, ones[2] - 1, ones[3]]
-    return EncoderWeights("file", layers)
-
-
-@pytest.fixture(scope="module")
 def looked_at(pretrained):
     """Models with those weights, for tests that only look: sound, without faults, with faults."""
     return plain(pretrained), reported(weights=pretrained), reported(*OTHERS, weights=pretrained)
