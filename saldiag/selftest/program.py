@@ -120,6 +120,17 @@ def pictures(seed: int, count: int = 16, side: int = 16) -> tuple[Any, Any]:
     return np.clip(x + 0.8 * mask, -1, 1).astype("float32"), mask.astype("float32")
 
 
+def sized(seed: int, count: int = 24) -> tuple[Any, Any]:
+    """Pictures (count, 16, 16, 3), and which of three sizes their square has, integers (count,)."""
+    random = np.random.default_rng(seed)
+    x = random.uniform(-1, -0.2, size=(count, 16, 16, 3))
+    kinds = np.arange(count) % 3
+    for index, kind in enumerate(kinds):
+        row, column = random.integers(0, 8, 2)
+        x[index, row : row + 2 + 3 * kind, column : column + 2 + 3 * kind] += 1
+    return x.astype("float32"), kinds.astype("int64")
+
+
 def sentences(seed: int, count: int = 32, length: int = 10, words: int = 20) -> tuple[Any, Any]:
     """Token numbers (count, length) and whether the first word comes from the first half."""
     random = np.random.default_rng(seed)
@@ -142,4 +153,5 @@ __all__ = [
     "numbers",
     "pictures",
     "sentences",
+    "sized",
 ]

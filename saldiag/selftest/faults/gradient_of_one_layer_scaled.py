@@ -2,71 +2,36 @@
 
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-from saldiag.selftest.healthy.pictures import _sized
-from saldiag.selftest.program import Chain, Program, compiled, layers
+from saldiag.selftest.loops import FORMS, Change, stepping
+from saldiag.selftest.program import Program, compiled, keras, layers, sized
 
 EXPECT = "SD205"
-FORMS = ("functional", "subclassed")
 
 
-class _Scaling:
-    """Scales the gradient of the second layer's kernel."""
-
-    factor = 1.0
-
-    def train_step(self: Any, data: Any) -> Any:
-        x, y = data
-        with tf.GradientTape() as tape:
-            loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
-        variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        gradients[2] = self.factor * gradients[2]
-        self.optimizer.apply(gradients, variables)
-        return {"loss": loss}
-
-
-class ScalingModel(_Scaling, keras.Model):
-    """Given inputs and outputs."""
-
-
-class ScalingChain(_Scaling, Chain):
-    """Calls its layers one after the other."""
-
-
-def _parts() -> list[Any]:
-    return [
+def _program(form: str, seed: int, change: Change | None = None) -> Program:
+    parts = [
         layers.Conv2D(16, 3, activation="relu"),
         layers.Conv2D(32, 3, strides=2, activation="relu"),
         layers.Flatten(),
         layers.Dense(16, activation="relu"),
         layers.Dense(3, activation="softmax"),
     ]
-
-
-def _functional() -> Any:
-    inputs = outputs = keras.Input((16, 16, 3))
-    for part in _parts():
-        outputs = part(outputs)
-    return ScalingModel(inputs, outputs, name="functional")
-
-
-def _program(form: str, seed: int, factor: float) -> Program:
-    model = _functional() if form == "functional" else ScalingChain(_parts(), name="chain")
-    model.factor = factor
+    model = stepping(form, keras.Input((16, 16, 3)), parts, change)
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
     compiled(model, "sparse_categorical_crossentropy", optimizer=optimizer)
-    return Program(model, [_sized(seed)], 200)
+    return Program(model, [sized(seed)], 200)
+
+
+def _scaled(gradients: list[Any]) -> list[Any]:
+    return [*gradients[:2], 1e4 * gradients[2], *gradients[3:]]
 
 
 def broken(form: str, seed: int) -> Program:
-    return _program(form, seed, 1e4)
+    return _program(form, seed, _scaled)
 
 
 def fixed(form: str, seed: int) -> Program:
-    return _program(form, seed, 1.0)
+    return _program(form, seed)
 
 
 __all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,7 +1,6 @@
 """A penalty on the weights of convolutions of 10 times their square."""
 
-from saldiag.selftest.healthy.pictures import _sized
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers
+from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, sized
 
 EXPECT = "SD711"
 
@@ -18,7 +17,7 @@ def _program(form: str, seed: int, factor: float) -> Program:
     ]
     model = chain(form, (16, 16, 3), parts)
     compiled(model, "sparse_categorical_crossentropy", rate=3e-3)
-    return Program(model, [_sized(seed)])
+    return Program(model, [sized(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,8 +2,7 @@
 
 import keras
 
-from saldiag.selftest.healthy.pictures import _sized
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, layers
+from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, layers, sized
 
 EXPECT = "SD706"
 
@@ -15,7 +14,7 @@ def _program(form: str, seed: int, factor: float) -> Program:
         layers.Flatten(),
         layers.Dense(3, activation="softmax"),
     ]
-    x, kinds = _sized(seed)
+    x, kinds = sized(seed)
     model = compiled(chain(form, (16, 16, 3), parts), "sparse_categorical_crossentropy", rate=3e-3)
     scheduler = keras.callbacks.LearningRateScheduler(lambda _, rate: factor * rate)
     plan = FitPlan(data=(x, kinds), epochs=30, batch_size=8, callbacks=(scheduler,))

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from saldiag.selftest.healthy.pictures import _sized
-from saldiag.selftest.program import Program, compiled, keras
+from saldiag.selftest.program import Program, compiled, keras, sized
 
 
 def _program(maker: Any, seed: int, *, pixels: bool = False, **options: Any) -> Program:
     """Pictures in [-1, 1], or 0 … 255 for a network that rescales them itself."""
     model = maker(weights=None, input_shape=(32, 32, 3), classes=3, **options)
-    x, kinds = _sized(seed, count=6)
+    x, kinds = sized(seed, count=6)
     x = x.repeat(2, axis=1).repeat(2, axis=2)
     x = (x + 1) * 127.5 if pixels else x
     compiled(model, "sparse_categorical_crossentropy", rate=1e-3)

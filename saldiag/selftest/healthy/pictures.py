@@ -2,18 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, np, pictures
-
-
-def _sized(seed: int, count: int = 24) -> tuple[Any, Any]:
-    """Pictures, and which of three sizes their square has, as integers (count,)."""
-    random = np.random.default_rng(seed)
-    x = random.uniform(-1, -0.2, size=(count, 16, 16, 3))
-    kinds = np.arange(count) % 3
-    for index, kind in enumerate(kinds):
-        row, column = random.integers(0, 8, 2)
-        x[index, row : row + 2 + 3 * kind, column : column + 2 + 3 * kind] += 1
-    return x.astype("float32"), kinds.astype("int64")
+from saldiag.selftest.program import Program, compiled, keras, layers, pictures, sized
 
 
 def _ended(x: Any, seed: int, units: int = 3) -> Any:
@@ -31,7 +20,7 @@ def conv_classifier(seed: int) -> Program:
         layers.Dense(3, activation="softmax"),
     ]
     model = compiled(keras.Sequential(parts), "sparse_categorical_crossentropy", rate=3e-3)
-    return Program(model, [_sized(seed)])
+    return Program(model, [sized(seed)])
 
 
 def unet(seed: int) -> Program:
@@ -104,7 +93,7 @@ def depthwise_separable(seed: int) -> Program:
         x = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.8)(x))
     x = layers.SeparableConv2D(32, 3, activation="relu")(x)
     model = compiled(keras.Model(inputs, _ended(x, seed)), "sparse_categorical_crossentropy")
-    return Program(model, [_sized(seed)], steps=100)
+    return Program(model, [sized(seed)], steps=100)
 
 
 def transfer(seed: int) -> Program:
@@ -118,7 +107,7 @@ def transfer(seed: int) -> Program:
         ],
         name="backbone",
     )
-    x, kinds = _sized(seed)
+    x, kinds = sized(seed)
     teacher = compiled(
         keras.Sequential([backbone, layers.Dense(3, activation="softmax")]),
         "sparse_categorical_crossentropy",
