@@ -43,6 +43,7 @@ def test_a_memorised_set_is_learnt_and_the_reason_has_the_numbers() -> None:
         (stuck(), "does_not_learn"),
         (stuck(no_gradient=True, stopped="no gradient"), "does_not_learn"),
         (overfit([0.5], no_gradient=True, stopped="no gradient"), "does_not_learn"),
+        (overfit([0.0], no_gradient=True, baseline_independent=float("nan")), "inconclusive"),
         (overfit([0.5, np.nan], stopped="non-finite"), "does_not_learn"),
         (stuck(stopped="interrupted"), "inconclusive"),
         (stuck(items=64), "inconclusive"),  # 60 steps of 8 are 7 passes over 64 samples

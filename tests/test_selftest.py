@@ -18,7 +18,7 @@ import pytest
 from saldiag.core.errors import SaldiagError
 from saldiag.selftest.cases import REPORTED, TUNING, Case, Variant, cases
 from saldiag.selftest.outcome import Result, Totals, totals_of
-from saldiag.selftest.record import README, read, taken_over, with_table, worse
+from saldiag.selftest.record import README, read, taken_over, with_table, worse, worse_cases
 from saldiag.selftest.run import run, run_case
 from saldiag.selftest.table import as_text, fault_rows
 
@@ -89,6 +89,16 @@ def test_better_elsewhere_makes_up_and_what_is_on_no_record_counts_only_if_it_fa
     assert worse(mended, RECORD) == []
     assert worse(RESULTS, RECORD) == ["could not be run: 1"]
     assert worse(RESULTS[:-1], {}) == []
+
+
+def test_cases_that_are_worse_than_on_record_are_told_one_by_one() -> None:
+    lost, alarm = (
+        replace(RESULTS[0], root="SD3"),
+        replace(RESULTS[3], findings=(("S", "error", ""),)),
+    )
+    better = replace(RESULTS[1], root="SD1")
+    results = [lost, better, RESULTS[2], alarm, *RESULTS[4:]]
+    assert worse_cases(results, RECORD) == [lost, alarm]
 
 
 def test_a_run_taken_over_replaces_its_half_and_no_other() -> None:

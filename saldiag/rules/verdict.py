@@ -53,7 +53,7 @@ def verdict_of(
     if _memorised(history, lowest_error(history), limits):
         return "learns", _compared(history, "falls to")
     if history.no_gradient:
-        return "does_not_learn", "nothing trainable gets a gradient"
+        return _without_gradient(history)
     doubt = _doubt(history, limits)
     if doubt:
         return "inconclusive", doubt
@@ -76,6 +76,13 @@ def should_stop(history: OverfitHistory, limits: Mapping[str, float] = LIMITS) -
 def _blew_up(history: OverfitHistory) -> bool:
     errors = history.training_error
     return history.stopped == "non-finite" or bool(len(errors) and not math.isfinite(errors[-1]))
+
+
+def _without_gradient(history: OverfitHistory) -> tuple[Verdict, str]:
+    """A loss that is 0 from the start, as a hinge can be, has no gradient and needs none."""
+    if len(history.training_error) and float(history.training_error[0]) == 0.0:
+        return "inconclusive", "the loss is 0 before any step: these samples ask for no change"
+    return "does_not_learn", "nothing trainable gets a gradient"
 
 
 def lowest_error(history: OverfitHistory) -> float:

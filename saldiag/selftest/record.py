@@ -55,6 +55,21 @@ def worse(results: Sequence[Result], record: Record) -> list[str]:
     return fallen + ([f"could not be run: {failed}"] if failed else [])
 
 
+BEST_TO_WORST: tuple[Outcome, ...] = (
+    "first", "clear", "info", "among", "warning", "missed", "error", "failed",
+)  # fmt: skip
+
+
+def worse_cases(results: Sequence[Result], record: Record) -> list[Result]:
+    """Results that are worse than on record of the same case."""
+    return [
+        result
+        for result in results
+        if (row := record.get(str(result.case.seed), {}).get(result.case.name))
+        and BEST_TO_WORST.index(result.outcome) > BEST_TO_WORST.index(row["outcome"])
+    ]
+
+
 def _pairs(then: Totals, now: Totals) -> list[tuple[str, int, int, bool]]:
     """Name, before, after, and whether less is worse."""
     return [
