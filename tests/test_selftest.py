@@ -64,11 +64,11 @@ def test_goals_are_met_by_perfect_results_only_within_their_shares() -> None:
     perfect = Totals(faults=100, first=95, among=99, wells=100, with_warning=5)
     assert perfect.as_good_as_the_goals
     for spoilt in (
-        {"first": 94},
-        {"among": 98},
-        {"with_warning": 6},
-        {"with_error": 1},
-        {"failed": 1},
+        replace(perfect, first=94),
+        replace(perfect, among=98),
+        replace(perfect, with_warning=6),
+        replace(perfect, with_error=1),
+        replace(perfect, failed=1),
     ):
         assert not spoilt.as_good_as_the_goals
 
