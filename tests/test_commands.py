@@ -213,8 +213,8 @@ def test_report_draws_a_run_again_without_tensorflow(sample: Path, tmp_path: Pat
     assert (out / "report.html").read_text() == before
 
 
-def test_ctrl_c_half_way_keeps_what_was_measured(sample: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
+def interrupted(sample: Path, out: Path) -> tuple[int, str]:
+    """Ctrl-C in the middle of the overfit test: exit code and stderr."""
     command = [
         sys.executable, "-m", "saldiag.cli", "overfit", "--learning-rate", "1e-9",
         "--data", str(sample), "--out", str(out), *SMALL,
@@ -233,7 +233,16 @@ def test_ctrl_c_half_way_keeps_what_was_measured(sample: Path, tmp_path: Path) -
     time.sleep(5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 2, errors
+    return process.returncode, errors
+
+
+def test_ctrl_c_half_way_keeps_what_was_measured(sample: Path, tmp_path: Path) -> None:
+    for attempt in range(3):
+        out = tmp_path / f"run{attempt}"
+        code, errors = interrupted(sample, out)
+        if "Exception ignored in" not in errors:  # Python loses one that falls into a destructor
+            break
+    assert code == 2, errors
     assert "interrupted" in errors
     assert "Traceback" not in errors
     everything_is_there(out, "interrupted")
