@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.fitting import FitPlan
+from saldiag.core.fitting import KERAS_BATCH, FitPlan
 from saldiag.core.measurement import Array, ItemFacts
 from saldiag_probes.calls import CannotMeasure, as_batch
 from saldiag_probes.masks import Masks
@@ -30,8 +30,6 @@ MOST_VALUES = 64
 """Items whose values are counted."""
 MOST_NUMBERS = 4096
 """Numbers of an item among which distinct values are counted."""
-KERAS_BATCH = 32
-"""What ``fit`` takes where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -242,13 +240,12 @@ def _labels(targets: list[Array]) -> Array | None:
 def _order(parts: list[Array]) -> dict[str, Any]:
     """How often the class changes from item to item, and how often it would by chance."""
     labels = np.concatenate(parts)
-    count = len(labels)
-    _, sizes = np.unique(labels, return_counts=True)
+    differing = _differing(labels)
     return {
-        "classes": len(sizes),
+        "classes": len(np.unique(labels)),
         "changes": float((labels[1:] != labels[:-1]).sum()),
-        "expected_changes": float(count - (sizes.astype(float) ** 2).sum() / count),
-        "mixture": _mixture(parts, _differing(labels)),
+        "expected_changes": (len(labels) - 1) * differing,
+        "mixture": _mixture(parts, differing),
     }
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.fitting import FitPlan
+from saldiag.core.fitting import KERAS_BATCH, FitPlan
 from saldiag.core.measurement import Array, PlannedCallback, TrainingPlan
 from saldiag_probes.layer_facts import plain
 from saldiag_probes.loss_facts import learning_rate
@@ -74,7 +74,7 @@ def steps_per_epoch(plan: FitPlan) -> int | None:
     first = next((part for part in keras.tree.flatten(data) if hasattr(part, "shape")), None)
     if first is None or not len(first.shape):
         return None
-    return math.ceil(int(first.shape[0]) / (plan.batch_size or 32))
+    return math.ceil(int(first.shape[0]) / (plan.batch_size or KERAS_BATCH))
 
 
 def _setter(callbacks: Sequence[Any]) -> Any:

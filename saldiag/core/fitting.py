@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+KERAS_BATCH = 32
+"""Items in a batch that ``fit`` cuts arrays into where nothing is said."""
+
 
 @dataclass(frozen=True)
 class FitPlan:
