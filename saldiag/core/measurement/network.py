@@ -274,8 +274,8 @@ class ActivationRow:
     ``nonfinite_share`` are shares of elements; ``dead_share`` is the share of units (last axis)
     that are zero for every sample and place; ``sample_variation`` is the standard deviation across
     the samples, averaged over elements, divided by the overall standard deviation: 0 means the
-    same output for every input. Of a large output all but ``minimum``, ``maximum`` and
-    ``nonfinite_share`` are those of evenly spaced places of every sample and unit.
+    same output for every input. Of a large output all but ``nonfinite_share`` are those of evenly
+    spaced places of every sample and unit.
     """
 
     path: str
