@@ -25,6 +25,7 @@ from saldiag.core.measurement import (
     LossCheck,
     OverfitHistory,
     Predictions,
+    RangeTest,
     TrainableStatus,
     TrainingPlan,
     Wiring,
@@ -145,6 +146,8 @@ class Examination:
         ``plan`` are fields of ``OverfitPlan``; what was measured before fills in the rest.
         """
         from saldiag.experiments.overfit import OverfitPlan, OverfitTest
+        from saldiag.experiments.range_test import range_test
+        from saldiag.rules.verdict import learns_slowly
         from saldiag_probes.watch import Watch
 
         facts = self.session.measured.get(DataFacts)
@@ -164,6 +167,10 @@ class Examination:
             self.session.missing(
                 GradientHistory, "no step was taken: nothing trainable gets a gradient"
             )
+        if learns_slowly(history):
+            with self.session.phase("raising the learning rate"):
+                left = history.budget_seconds / 2
+                self.session.attempt(RangeTest, lambda: range_test(self.errors, left))
         return history
 
     def no_gradient(self) -> bool:

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.measurement import (
+    GradientHistory,
+    Measurements,
+    OverfitHistory,
+    RangeTest,
+    Wiring,
+)
 from saldiag.core.rule import CannotJudge
 from saldiag.rules.text import label, number
 
@@ -66,6 +72,25 @@ def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:
     rate = wiring.learning_rate if wiring is not None else math.nan
     name = label(wiring.optimizer) if wiring is not None else "the optimizer"
     return name, rate, f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
+
+
+def fastest_rate(test: RangeTest | None) -> float:
+    """The power of ten at which the loss fell fastest in a range test; ``nan`` if it never did.
+
+    That is where the logarithm of the loss has the steepest slope over the logarithm of the rate
+    before its lowest point, in the mean over three neighbours.
+    """
+    if test is None or len(test.loss) < 4 or not np.isfinite(test.loss[:-1]).all():
+        return math.nan
+    lowest = int(np.nanargmin(test.loss))
+    if test.loss[lowest] <= 0 or lowest < 1:
+        return math.nan
+    falls = -np.diff(np.log(test.loss[: lowest + 1]))
+    smooth = np.convolve(np.pad(falls, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+    steepest = int(np.argmax(smooth))
+    if smooth[steepest] <= 0:
+        return math.nan
+    return float(10.0 ** math.floor(math.log10(test.rates[steepest + 1]) + 1e-9))
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,14 @@ def verdict_of(
     return "does_not_learn", f"{_compared(history, 'stays at')} and does not fall any more"
 
 
+def learns_slowly(history: OverfitHistory, limits: Mapping[str, float] = LIMITS) -> bool:
+    """Whether the test ran to its end, proves nothing, and the error still falls."""
+    open_end = history.stopped in {"budget", "steps"} and history.baseline_independent > 0
+    if not open_end or verdict_of(history, limits)[0] != "inconclusive":
+        return False
+    return still_falls(history, limits)
+
+
 def should_stop(history: OverfitHistory, limits: Mapping[str, float] = LIMITS) -> bool:
     """Whether the verdict is clear while the test still runs.
 

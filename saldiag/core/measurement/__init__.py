@@ -61,6 +61,7 @@ from saldiag.core.measurement.training import (
     NormalizationRow,
     OverfitHistory,
     PlannedCallback,
+    RangeTest,
     TrainableRow,
     TrainableStatus,
     TrainingHistory,
@@ -73,7 +74,7 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in (
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
-        ItemFacts, TrainingPlan, ForeignObjects,
+        ItemFacts, TrainingPlan, ForeignObjects, RangeTest,
     )
 }  # fmt: skip
 
@@ -165,6 +166,7 @@ __all__ = [
     "OverfitHistory",
     "PlannedCallback",
     "Predictions",
+    "RangeTest",
     "RecordedWarning",
     "Source",
     "TensorFacts",

@@ -145,6 +145,19 @@ class OverfitHistory(Measurement):
 
 
 @dataclass(frozen=True)
+class RangeTest(Measurement):
+    """The learning rate raised from pass to pass over the memorised items.
+
+    ``rates`` (T) rise evenly in the logarithm; ``loss`` (T) is the mean loss of the steps of the
+    pass at each. It ends early where the loss leaves for good, or is not finite.
+    """
+
+    key: ClassVar[str] = "range"
+    rates: Array
+    loss: Array
+
+
+@dataclass(frozen=True)
 class Histograms(Measurement):
     """Histograms of weights, gradients and activations at some steps.
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
+from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, RangeTest
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number, percent
-from saldiag.rules.updates import optimizer_and_rate, step_ratios
-from saldiag.rules.verdict import LIMITS, lowest_error, still_falls, verdict_of
+from saldiag.rules.updates import fastest_rate, optimizer_and_rate, step_ratios
+from saldiag.rules.verdict import LIMITS, learns_slowly, lowest_error
 
 USUAL = 1e-3
 """|Δw| / |w| of a healthy step (Karpathy, CS231n: Neural Networks Part 3, 2015)."""
@@ -24,7 +24,9 @@ class LearnsSlowly(Rule):
     ## What it does
     Takes an overfit test that proves nothing, for its error falls to the end, and looks at how far
     a step moves the weights. Small steps are the learning rate's doing, and the finding says by
-    how much it can be raised; otherwise it says how many steps it takes at this pace.
+    how much it can be raised: to the decade in which the loss fell fastest in a short range test
+    (Smith, Cyclical Learning Rates, 2017), which is run where a test ends like this, or by the
+    size of the step. Otherwise it says how many steps it takes at this pace.
 
     ## Why is this bad
     A loss that falls straight and slowly looks like a plateau on a plot of a few epochs, and is
@@ -56,25 +58,30 @@ class LearnsSlowly(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(OverfitHistory)
         own = {**LIMITS, "learnt": limits["learnt"]}
-        open_end = history.stopped in {"budget", "steps"} and history.baseline_independent > 0
-        if not open_end or verdict_of(history, own)[0] != "inconclusive":
-            return
-        if not still_falls(history, own):
+        if not learns_slowly(history, own):
             return
         share = lowest_error(history) / history.baseline_independent
         ratio = _step(measured.get(GradientHistory))
-        slow = ratio < limits["ratio"]
+        better = _better_rate(measured)
+        slow = ratio < limits["ratio"] or math.isfinite(better)
         yield self.finding(
             f"after {counted(len(history.loss), 'step')} the error is {percent(share)} of that of "
             f"the best prediction that ignores the input (threshold {percent(limits['learnt'])}), "
-            "and still falls. " + (_raise(measured, ratio) if slow else _wait(history, own)),
-            _fix(measured, ratio) if slow else "saldiag overfit --max-steps 4000",
+            "and still falls. "
+            + (_raise(measured, ratio, better) if slow else _wait(history, own)),
+            _fix(measured, ratio, better) if slow else "saldiag overfit --max-steps 4000",
             evidence={
                 "share": share, "threshold": limits["learnt"], "update_ratio": ratio,
-                "steps": len(history.loss),
+                "steps": len(history.loss), "fastest_rate": better,
             },
             confidence=0.8,
         )  # fmt: skip
+
+
+def _better_rate(measured: Measurements) -> float:
+    """Where a range test found the loss to fall fastest, if that is ten times the present rate."""
+    better, (_, rate, _) = fastest_rate(measured.get(RangeTest)), optimizer_and_rate(measured)
+    return better if better >= 10.0 * rate * (1 - 1e-6) else math.nan
 
 
 def _step(history: GradientHistory | None) -> float:
@@ -89,17 +96,23 @@ def _decade(ratio: float) -> float:
     return float(10 ** max(1, math.floor(math.log10(USUAL / ratio)))) if ratio > 0 else 1000.0
 
 
-def _raise(measured: Measurements, ratio: float) -> str:
+def _raise(measured: Measurements, ratio: float, better: float) -> str:
     name, _, rated = optimizer_and_rate(measured)
-    return (
+    moves = (
         f"{name}{rated} moves the weights by {number(ratio)} of their size in a step, where "
-        f"{number(USUAL)} is usual: raise the learning rate by {number(_decade(ratio))}"
+        f"{number(USUAL)} is usual: "
     )
+    if math.isfinite(better):
+        return (
+            f"{moves}in a range test the loss fell fastest at a learning rate of {number(better)}"
+        )
+    return f"{moves}raise the learning rate by {number(_decade(ratio))}"
 
 
-def _fix(measured: Measurements, ratio: float) -> str:
+def _fix(measured: Measurements, ratio: float, better: float) -> str:
     name, rate, _ = optimizer_and_rate(measured)
     raised = rate * _decade(ratio) if math.isfinite(rate) else USUAL
+    raised = better if math.isfinite(better) else raised
     optimizer = name if name.isidentifier() else "Adam"
     return f"keras.optimizers.{optimizer}(learning_rate={number(raised)})"
 
