@@ -112,6 +112,7 @@ def test_frozen_before_it_was_built_is_meant() -> None:
     ("fields", "words"),
     [
         ({"has_gradient": False}, "without a gradient"),
+        ({"has_gradient": False, "watched": False}, "trainable and freeze it afterwards"),
         ({"in_optimizer": False}, "unknown to the optimizer"),
         ({"has_gradient": None, "in_optimizer": None, "changed": None}, None),
         ({"changed": False}, None),
