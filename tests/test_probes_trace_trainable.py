@@ -60,6 +60,7 @@ def test_a_layer_set_trainable_inside_a_frozen_block(keras, measure):
     assert (norm.path, norm.trainable, norm.training_mode) == ("block/norm", False, False)
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_a_layer_that_was_built_while_it_was_frozen_is_not_watched(keras, measure):
     class Own(keras.Model):
         def __init__(self, trainable):

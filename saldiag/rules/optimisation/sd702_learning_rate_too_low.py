@@ -108,8 +108,8 @@ class LearningRateTooLow(Rule):
 
 def _finite(history: GradientHistory) -> Array:
     """Which steps had finite gradients; loss scaling leaves the others out, at any rate."""
-    kept: Array = ~(np.nan_to_num(history.nonfinite_share) > 0).any(axis=1)
-    return kept
+    bad: Array = np.nan_to_num(history.nonfinite_share).max(axis=1, initial=0.0)
+    return bad <= 0
 
 
 def _highest(ratios: Array) -> float:
