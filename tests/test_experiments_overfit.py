@@ -60,6 +60,29 @@ def test_a_healthy_model_memorises_and_the_test_stops_there() -> None:
     assert math.isnan(history.recalibrated_error), "there is no BatchNorm to re-estimate"
 
 
+def test_batches_of_inputs_alone_have_no_targets() -> None:
+    import keras
+
+    class Rebuilding(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = keras.layers.Dense(16, activation="tanh")
+            self.outcome = keras.layers.Dense(4)
+
+        def call(self, inputs: Any) -> Any:
+            rebuilt = self.outcome(self.hidden(inputs))
+            self.add_loss(keras.ops.mean(keras.ops.square(rebuilt - inputs)))
+            return rebuilt
+
+    made = Rebuilding()
+    made.compile("adam")
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    made(x)
+    history = run(made, [(x,)], max_steps=12, baselines=Baselines("", *[math.nan] * 3, "mean"))
+    assert len(history.loss) == 12
+    assert history.loss[-1] < history.loss[0]
+
+
 def test_each_loss_is_its_own_steps_not_a_running_mean() -> None:
     data = batches(2)
     made = model(learning_rate=1e-9)

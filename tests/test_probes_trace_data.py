@@ -54,6 +54,17 @@ class TestFacts:
         assert found.shape == (None, None)
         assert np.isnan(found.sample_variation)
 
+    @pytest.mark.parametrize(
+        ("rows", "single"),
+        [([[0, -2.5, 0], [1.5, 0, 0], [0, 0, 0]], True), ([[1, 1, 0]], False), ([[1], [0]], False)],
+    )
+    def test_one_value_among_zeros(self, rows, single):
+        from saldiag_probes.data import _Facts
+
+        facts = _Facts("y")
+        facts.add(np.array(rows, "float32"))
+        assert facts.result().single == single
+
     def test_everything_is_named_and_only_the_first_batches_are_looked_at(self, keras):
         from saldiag_probes.data import measure_data
 

@@ -47,6 +47,14 @@ def test_a_zero_that_guards_nothing() -> None:
     assert _lost(lambda x: ops.sqrt(ops.maximum(x, 0.0))) == ()
 
 
+def test_a_zero_that_was_one_from_the_start_is_no_epsilon() -> None:
+    from keras import ops
+
+    assert _lost(lambda x: ops.log(sum([x]))) == ()
+    assert _lost(lambda x: x / sum([ops.abs(x), ops.exp(x)])) == ()
+    assert len(_lost(lambda x: ops.log(1e-8 + sum([x])))) == 1
+
+
 def test_layers_of_keras_are_left_alone() -> None:
     import keras
 

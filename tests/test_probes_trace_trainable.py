@@ -60,6 +60,29 @@ def test_a_layer_set_trainable_inside_a_frozen_block(keras, measure):
     assert (norm.path, norm.trainable, norm.training_mode) == ("block/norm", False, False)
 
 
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_a_layer_that_was_built_while_it_was_frozen_is_not_watched(keras, measure):
+    class Own(keras.Model):
+        def __init__(self, trainable):
+            super().__init__()
+            self.hidden = keras.layers.Dense(4, trainable=trainable)
+            self.out = keras.layers.Dense(1)
+
+        def call(self, inputs):
+            return self.out(self.hidden(inputs))
+
+    for trainable in (False, True):
+        model = Own(trainable)
+        model(BATCH[0])
+        model.hidden.trainable = True
+        model.compile("adam", "mse")
+        row, _, other, _ = measure(model, BATCH).rows
+        assert (row.role, other.role) == ("kernel", "kernel")
+        assert (row.in_model, row.layer_flag, row.variable_flag) == (True, True, True)
+        assert (row.watched, row.has_gradient) == (trainable, trainable)
+        assert other.watched
+
+
 def test_the_step_is_taken_back(keras, measure):
     model, _ = net(keras)
     before = [v.numpy().tobytes() for v in model.variables]

@@ -208,3 +208,16 @@ def test_overflow_at_most_steps_counts_under_loss_scaling_too() -> None:
     share = np.ones((STEPS, len(VARIABLES)))
     history = gradients(nonfinite_share=share, loss_scale=np.full(STEPS, 2.0))
     assert one("SD204", history).evidence["threshold"] == 0.5
+
+
+# SD205
+
+
+@pytest.mark.parametrize(("highest", "alarm"), [(5.0, 1), (0.6, 0)])
+def test_a_loss_that_exploded_and_came_down_in_part_counts(highest: float, alarm: int) -> None:
+    kernels = ("encoder/conv/kernel", "encoder/more/kernel", "head/kernel")
+    ratio = np.full((STEPS, len(kernels)), 1e-3)
+    ratio[:, 0] = 3.0
+    loss = np.concatenate([[0.5, highest], np.full(STEPS - 2, 0.3)])
+    steps = gradients(dict.fromkeys(kernels, 0.1), update_ratio=ratio)
+    assert len(found("SD205", steps, stuck(loss=loss))) == alarm

@@ -16,6 +16,7 @@ from faults.plain import (
     dtype_row,
     dtypes,
     healthy,
+    loss_check,
     overfit,
     rows_with,
     stuck,
@@ -111,6 +112,7 @@ def test_frozen_before_it_was_built_is_meant() -> None:
     ("fields", "words"),
     [
         ({"has_gradient": False}, "without a gradient"),
+        ({"has_gradient": False, "watched": False}, "trainable and freeze it afterwards"),
         ({"in_optimizer": False}, "unknown to the optimizer"),
         ({"has_gradient": None, "in_optimizer": None, "changed": None}, None),
         ({"changed": False}, None),
@@ -251,6 +253,17 @@ def test_class_numbers_and_hinges_are_no_values() -> None:
     facts = data(targets=(tensor("y", -1, 1),))
     assert found("SD602", head("sigmoid", loss="hinge"), facts) == []
     assert "cannot be paired" in skipped("SD602", data(targets=()))
+
+
+@pytest.mark.parametrize(
+    ("distinct", "single", "alarm"), [(33, True, 0), (2, True, 1), (33, False, 1)]
+)
+def test_advantages_of_actions_are_weights(distinct: int, single: bool, alarm: int) -> None:
+    facts = data(targets=(tensor("y", -2, 3, distinct=distinct, single=single),))
+    policy = head("softmax", loss="categorical_crossentropy")
+    assert len(found("SD602", policy, facts)) == alarm
+    negative = loss_check(at_targets=0.0, against_targets=-0.05, around_targets=(-0.1, -0.1))
+    assert len(found("SD707", policy, facts, negative, stuck(-1.0))) == alarm
 
 
 # SD802, SD901

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from faults.plain import (
+    STEPS,
+    VARIABLES,
     activations,
     calls_with,
+    gradients,
     items,
     loss_check,
     overfit,
@@ -19,7 +22,7 @@ from faults.plain import (
 )
 from judging import found, one, skipped
 
-from saldiag.core.measurement import PlannedCallback
+from saldiag.core.measurement import GradientHistory, PlannedCallback
 
 AT = np.linspace(0, 50, 200)
 
@@ -161,6 +164,48 @@ def test_a_loss_that_is_its_prediction(at: float, around: tuple[float, ...], ala
 def test_what_cannot_move(name: str, values: np.ndarray, alarm: bool) -> None:
     test = overfit(metric_names=(name,), metric_values=values[:, None])
     assert len(found("SD710", test)) == alarm
+
+
+@pytest.mark.parametrize(("steps", "value", "alarm"), [(12, 0.0, 1), (12, 0.5, 0), (5, 0.0, 0)])
+def test_few_steps_tell_of_an_accuracy_at_zero(steps: int, value: float, alarm: int) -> None:
+    test = overfit(
+        0.5 * 0.7 ** np.arange(steps + 1),
+        checked=np.array([0, steps]),
+        training_error=np.array([0.5, 0.01]),
+        inference_error=np.array([0.5, 0.01]),
+        metric_names=("accuracy",),
+        metric_values=np.full((steps, 1), value),
+    )
+    assert len(found("SD710", test)) == alarm
+
+
+# SD702
+
+
+def _still(**fields: Any) -> GradientHistory:
+    fields = {"update_ratio": np.zeros((STEPS, len(VARIABLES))), **fields}
+    return gradients(**fields, loss=np.full(STEPS, 0.5))
+
+
+@pytest.mark.parametrize(("finite", "words"), [(0, "0 steps with finite"), (5, "5 steps with")])
+def test_steps_that_loss_scaling_left_out_are_no_low_rate(finite: int, words: str) -> None:
+    bad = np.where(np.arange(STEPS) < STEPS - finite, 0.5, 0.0)
+    history = _still(nonfinite_share=np.outer(bad, np.ones(len(VARIABLES))))
+    scaled = wiring(precision="mixed_float16", loss_scaled=True)
+    assert words in skipped("SD702", history, scaled, stuck())
+    assert found("SD702", _still(), scaled, stuck())
+
+
+def test_matrices_without_a_gradient_do_not_stand_still_by_the_rate() -> None:
+    """A saturated layer starves what lies before it; what lies behind moves all the same."""
+    kernels = ("encoder/conv/kernel", "encoder/more/kernel", "head/kernel")
+    starved = dict(zip(kernels, (1e-14, 1e-14, 0.1), strict=True))
+    ratio = np.zeros((STEPS, len(kernels)))
+    fed = dict.fromkeys(kernels, 0.1)
+    assert found("SD702", gradients(starved, update_ratio=ratio), stuck())
+    assert found("SD702", gradients(fed, update_ratio=ratio), stuck())
+    ratio[:, 2] = 1e-3
+    assert found("SD702", gradients(starved, update_ratio=ratio), stuck()) == []
 
 
 # SD703

@@ -9,6 +9,7 @@ import pytest
 from faults import sd104_identical_branches as branches
 from faults.plain import (
     CALLS,
+    FROZEN,
     call,
     calls_with,
     data,
@@ -16,6 +17,8 @@ from faults.plain import (
     flow_row,
     loss_check,
     tensor,
+    trainable,
+    trainable_row,
     wiring,
 )  # fmt: skip
 from judging import found, head, one, skipped
@@ -298,6 +301,23 @@ def test_a_layer_whose_output_nobody_uses() -> None:
     norms = {"head/kernel": 0.1, "spare/kernel": None}
     assert one("SD110", wiring(*calls), flow(norms)).layers == ("spare",)
     assert found("SD110", wiring(*calls), flow({**norms, "spare/kernel": 0.0})) == []
+
+
+def test_a_target_network_that_only_a_loss_reads_is_in_use() -> None:
+    target = call("target", "Dense", "", parameters=272)
+    over = call("over", "Dense", "target", parameters=272)
+    read = wiring(*CALLS[:4], target, over, *CALLS[4:], in_losses=("over", "encoder/relu"))
+    norms = {"head/kernel": 0.1, "over/kernel": None, "target/kernel": None}
+    assert found("SD110", read, flow(norms)) == []
+    assert found("SD110", replace(read, in_losses=()), flow(norms)) != []
+    row = trainable_row("over/kernel", has_gradient=False)
+    starved = trainable(row, trainable_row("head/kernel"))
+    note = one("SD402", read, starved)
+    assert (note.severity, "Freeze a target network" in note.message) == ("info", True)
+    assert one("SD402", replace(read, in_losses=()), starved).severity == "warning"
+    frozen = trainable(trainable_row("target/kernel", **{**FROZEN, "start_distance": 0.5}))
+    assert found("SD403", read, frozen) == []
+    assert found("SD403", replace(read, in_losses=()), frozen) != []
 
 
 # SD107 and SD108

@@ -20,7 +20,7 @@ from saldiag.selftest.cases import REPORTED, TUNING, Case, Variant, cases
 from saldiag.selftest.outcome import Result, Totals, totals_of
 from saldiag.selftest.record import README, read, taken_over, with_table, worse, worse_cases
 from saldiag.selftest.run import run, run_case
-from saldiag.selftest.table import as_text, fault_rows
+from saldiag.selftest.table import as_markdown, as_text, fault_rows, goals_in_words
 
 
 def result(
@@ -57,12 +57,19 @@ def test_the_table_names_each_fault_each_healthy_program_and_what_went_wrong() -
     assert "a_fault/two could not be run" in lines
     words = [line.split()[0] for line in lines if line[:6].isupper() and ":" in line]
     assert words == ["SECOND", "MISSED", "ALARM", "ALARM", "FAILED"]
-    assert "named first 1 (33.3 %)" in lines[-1]
+    assert "named first 1 (33.3 %)" in lines[-2]
+    assert lines[-1] == (
+        "goals not met: named first 95 %, among the findings 99 %, no error, "
+        "warnings 5 %; not all programs could be run"
+    )
 
 
 def test_goals_are_met_by_perfect_results_only_within_their_shares() -> None:
     perfect = Totals(faults=100, first=95, among=99, wells=100, with_warning=5)
     assert perfect.as_good_as_the_goals
+    assert goals_in_words(perfect).startswith("all goals met: named first 95 %, ")
+    assert goals_in_words(replace(perfect, first=94)).endswith("; not met: named first 95 %")
+    assert "Held out: all goals met" in as_markdown({"Held out": perfect}, [])
     for spoilt in (
         replace(perfect, first=94),
         replace(perfect, among=98),

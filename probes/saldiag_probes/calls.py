@@ -25,6 +25,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 from saldiag_probes.names import layer_paths
 from saldiag_probes.undisturbed import undisturbed
@@ -104,6 +105,10 @@ class Trace:
     batch_size: int
     function: Any = None
     """Keeps the graph alive, where nobody else does."""
+    added: tuple[Any, ...] = ()
+    """The tensors that the layers gave to ``add_loss``."""
+    zeros: frozenset[str] = frozenset()
+    """The names of constants that were 0 already when they were handed to TensorFlow."""
 
     @property
     def outputs(self) -> list[Any]:
@@ -162,6 +167,7 @@ class Recorder:
         self._paths: Mapping[int, str] = layer_paths(model)
         self._uses: Counter[str] = Counter()
         self._stack: list[Call] = []
+        self.zeros: set[str] = set()
         self._makers: dict[str, str] = {}
         self._inside_model = False
 
@@ -279,9 +285,36 @@ def recording(recorder: Recorder) -> Iterator[None]:
         outer = getattr(_ACTIVE, "recorder", None)
         base.__call__, _ACTIVE.recorder = traced, recorder
         try:
-            yield
+            with _noting_zeros():
+                yield
         finally:
             base.__call__, _ACTIVE.recorder = original, outer
+
+
+@contextmanager
+def _noting_zeros() -> Iterator[None]:
+    """Note which constants are 0 before they are rounded, such as the one that ``sum`` starts at.
+
+    There is no public way: the graph holds a constant only in its own dtype.
+    """
+    original = getattr(ops, "_create_graph_constant", None)
+    if original is None:
+        yield
+        return
+
+    @functools.wraps(original)
+    def noted(value: Any, *args: Any, **kwargs: Any) -> Any:
+        tensor = original(value, *args, **kwargs)
+        recorder = getattr(_ACTIVE, "recorder", None)
+        if recorder is not None and isinstance(value, (int, float, np.number)) and value == 0:
+            recorder.zeros.add(tensor.op.name)
+        return tensor
+
+    ops._create_graph_constant = noted
+    try:
+        yield
+    finally:
+        ops._create_graph_constant = original
 
 
 @dataclass(frozen=True)
@@ -366,7 +399,16 @@ def forward(model: Any, x: Any, *, training: bool, batch_size: int) -> Trace:
     except Exception as error:
         raise CannotMeasure(f"the model cannot be called: {explain(error)}") from error
     inputs = flat_tensors(x)
-    return Trace(graph, recorder.calls, inputs, y_pred, graph.num_operations(), batch_size)
+    return Trace(
+        graph,
+        recorder.calls,
+        inputs,
+        y_pred,
+        graph.num_operations(),
+        batch_size,
+        added=tuple(flat_tensors([layer._losses for layer in model._flatten_layers()])),
+        zeros=frozenset(recorder.zeros),
+    )
 
 
 def trace(model: Any, data: Any, *, training: bool) -> Trace:

@@ -36,6 +36,7 @@ class _Facts:
         self.distinct: set[float] = set()
         self.per_element: tuple[Array, Array] | None = None
         self.comparable = True
+        self.single = True
 
     def add(self, tensor: Any) -> None:
         values, self.dtype = _numbers(tensor)
@@ -45,6 +46,8 @@ class _Facts:
         self.elements += values.size
         self._add_range(values[~nan])
         self._add_samples(values)
+        several = values.ndim > 1 and values.shape[-1] > 1
+        self.single &= several and bool((np.count_nonzero(values, axis=-1) <= 1).all())
 
     def _add_range(self, values: Array) -> None:
         if not values.size:
@@ -83,6 +86,7 @@ class _Facts:
             nan_share=self.nans / self.elements if self.elements else float("nan"),
             sample_variation=self._variation(std),
             distinct=min(len(self.distinct), DISTINCT_LIMIT),
+            single=self.single,
         )
 
     def _variation(self, std: float) -> float:

@@ -2,12 +2,12 @@
 
 ``log(x + 1e-8)`` under float16 is ``log(x + 0)``: the constant is converted to float16 when the
 graph is made, and stands in it as 0. Nobody adds a 0 on purpose, least of all before a logarithm or
-in a denominator.
+in a denominator; but Python's ``sum`` starts at one, and what was 0 before is no epsilon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import keras
@@ -36,18 +36,20 @@ def _found(trace: Trace) -> Iterator[LostConstant]:
         owner = owners[index]
         if op.type not in GUARDED or _is_keras(owner):
             continue
-        by = _kept_by(op.inputs[GUARDED[op.type]])
+        by = _kept_by(op.inputs[GUARDED[op.type]], trace.zeros)
         if by in ADDING or (by == "Maximum" and op.type != "Sqrt"):
             path, layer = (owner.path, owner.layer_path) if owner is not None else ("", "")
             yield LostConstant(path, layer, by, op.type)
 
 
-def _kept_by(tensor: Any) -> str:
+def _kept_by(tensor: Any, zeros: Set[str]) -> str:
     """The addition or maximum with 0 that made a tensor, or an empty text."""
     op = tensor.op
     while op.type in PASSED and op.inputs:
         op = op.inputs[0].op
-    zero = op.type in {*ADDING, "Maximum"} and any(_is_lost(source) for source in op.inputs)
+    zero = op.type in {*ADDING, "Maximum"} and any(
+        _is_lost(source) and source.op.name not in zeros for source in op.inputs
+    )
     return str(op.type) if zero else ""
 
 

@@ -106,6 +106,7 @@ def _row(
         has_gradient=step.has_gradient.get(key),
         changed=step.changed.get(key),
         start_distance=start_distance(layer, variable),
+        watched=bool(getattr(variable.value, "trainable", True)),
     )
 
 

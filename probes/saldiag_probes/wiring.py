@@ -140,6 +140,7 @@ def describe(
         on_input=_operations(trace, flow, sources_are=("",)),
         uncalled=tuple(_uncalled(model, trace, sources or {})),
         own_training=_trains_by_itself(model),
+        in_losses=tuple(dict.fromkeys(p for tensor in trace.added for p in flow.of(tensor) if p)),
         **facts,
     )
 

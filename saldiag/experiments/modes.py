@@ -23,7 +23,7 @@ from saldiag_probes.loss_facts import loss_name
 from saldiag_probes.undisturbed import undisturbed
 
 Batch = tuple[Any, ...]
-"""``(x, y)`` or ``(x, y, sample_weight)``; each may be nested."""
+"""``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``; each may be nested."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class ModeErrors:
 
 
 def _three(batch: Batch) -> tuple[Any, Any, Any]:
-    x, y, *rest = batch
-    return x, y, rest[0] if rest else None
+    three: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(batch)
+    return three
 
 
 def batch_size(batch: Batch) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saldiag.core.measurement import LayerCall, Wiring
+from saldiag.core.measurement import LayerCall, TensorFacts, Wiring
 from saldiag.rules.network import Network
 
 SQUASHING = frozenset({"sigmoid", "softmax"})
@@ -26,6 +26,15 @@ RANGES: dict[str, tuple[float, float]] = {
 def from_logits(wiring: Wiring) -> bool:
     """Whether the loss is told that it gets logits."""
     return bool(wiring.loss_config.get("from_logits", False))
+
+
+def weighs_classes(wiring: Wiring, target: TensorFacts) -> bool:
+    """Whether the targets are weights of one class each: an action, times what it was worth.
+
+    That is how policy gradients are taken by a cross-entropy (Williams, Simple statistical
+    gradient-following algorithms, 1992). Labels on a wrong scale have the same value in each place.
+    """
+    return wiring.loss == "categorical_crossentropy" and target.single and target.distinct > 2
 
 
 def takes_logits_behind(wiring: Wiring) -> bool:

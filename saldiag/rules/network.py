@@ -26,6 +26,7 @@ class Network:
     def __init__(self, wiring: Wiring) -> None:
         self.leaves = {call.path: call for call in wiring.calls if call.leaf}
         self.outputs = tuple(path for path in wiring.outputs if path in self.leaves)
+        self.in_losses = tuple(path for path in wiring.in_losses if path in self.leaves)
         self._consumers: dict[str, list[str]] = defaultdict(list)
         for call in self.leaves.values():
             for source in dict.fromkeys(call.inputs):
@@ -59,6 +60,14 @@ class Network:
             seen |= fresh
             queue.extend(fresh)
         return seen
+
+    def only_in_losses(self) -> set[str]:
+        """The layers that a loss of ``add_loss`` is made from, and no output: a teacher, a target.
+
+        Such a network may follow another one by ``assign``, or stay what it is.
+        """
+        shown = {self.leaves[path].layer for path in self.upstream(self.outputs)}
+        return {self.leaves[path].layer for path in self.upstream(self.in_losses)} - shown
 
     def before(self, path: str) -> LayerCall | None:
         """The one call that feeds ``path``, looking through shape-only calls; else ``None``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,30 +38,35 @@ def kernel_columns(history: GradientHistory) -> list[int]:
     return kernels or list(range(len(history.variables)))
 
 
-def step_ratios(history: GradientHistory) -> Array:
-    """For each step |Δw| / |w|, the median over the matrices of weights; ``nan`` if unknown."""
-    return _row_medians(history.update_ratio[:, kernel_columns(history)])
+def step_ratios(history: GradientHistory, columns: Sequence[int] | None = None) -> Array:
+    """For each step |Δw| / |w|, the median over the matrices of weights; ``nan`` if unknown.
+
+    ``columns``: those of the history that count, if not all matrices do.
+    """
+    chosen = kernel_columns(history) if columns is None else list(columns)
+    return _row_medians(history.update_ratio[:, chosen])
 
 
-def gradient_to_weight(history: GradientHistory) -> float:
-    """|g| / |w| of the matrix that has the most of it, in the median over the steps."""
+def gradients_to_weights(history: GradientHistory) -> Array:
+    """|g| / |w| of each matrix of weights, in the median over the steps; ``nan`` if unknown."""
     columns = kernel_columns(history)
     weight = history.weight_norm[:, columns]
     ratio = np.divide(
         history.norm[:, columns], weight, out=np.full(weight.shape, np.nan), where=weight > 0
     )
-    return max((m for m in _row_medians(ratio.T) if math.isfinite(m)), default=math.nan)
+    return _row_medians(ratio.T)
 
 
-def gradient_in_epsilons(history: GradientHistory, wiring: Wiring) -> float:
-    """The largest gradient of a matrix, in the median over the steps, over the optimizer's epsilon.
+def gradients_in_epsilons(history: GradientHistory, wiring: Wiring) -> Array:
+    """The largest gradient of each matrix, in the median over the steps, over the epsilon.
 
     ``nan`` where the step does depend on the scale of the gradient.
     """
-    if wiring.optimizer not in INVARIANT:
-        return math.nan
-    largest = np.nan_to_num(history.maximum[:, kernel_columns(history)]).max(axis=1, initial=0.0)
-    return float(np.median(largest)) / float(wiring.optimizer_config.get("epsilon") or EPSILON)
+    columns = kernel_columns(history)
+    if wiring.optimizer not in INVARIANT or not len(history.maximum):
+        return np.full(len(columns), math.nan)
+    medians: Array = np.median(np.nan_to_num(history.maximum[:, columns]), axis=0)
+    return medians / float(wiring.optimizer_config.get("epsilon") or EPSILON)
 
 
 def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:

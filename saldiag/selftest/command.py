@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -94,7 +95,7 @@ class Told:
         """Added up."""
         return totals_of(self.results)
 
-    @property
+    @cached_property
     def fallen(self) -> list[str]:
         """What is worse than on record."""
         return worse(self.results, self.record)

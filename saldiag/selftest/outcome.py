@@ -59,15 +59,26 @@ class Totals:
     failed: int = 0
 
     @property
+    def goals(self) -> dict[str, bool]:
+        """What saldiag promises, in words, and whether it holds."""
+        shares = {
+            f"named first {_percent(FIRST_GOAL)}": (self.first, FIRST_GOAL * self.faults),
+            f"among the findings {_percent(AMONG_GOAL)}": (self.among, AMONG_GOAL * self.faults),
+        }
+        return {
+            **{name: count >= wanted for name, (count, wanted) in shares.items()},
+            "no error": not self.with_error,
+            f"warnings {_percent(WARNING_GOAL)}": self.with_warning <= WARNING_GOAL * self.wells,
+        }
+
+    @property
     def as_good_as_the_goals(self) -> bool:
-        """Whether the shares that saldiag promises hold."""
-        return (
-            not self.failed
-            and not self.with_error
-            and self.first >= FIRST_GOAL * self.faults
-            and self.among >= AMONG_GOAL * self.faults
-            and self.with_warning <= WARNING_GOAL * self.wells
-        )
+        """Whether all of them hold, and every program could be run."""
+        return not self.failed and all(self.goals.values())
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def totals(outcomes: Iterable[tuple[bool, Outcome]]) -> Totals:

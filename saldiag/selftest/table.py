@@ -41,7 +41,8 @@ def fault_rows(results: Sequence[Result]) -> list[Row]:
 
 def as_text(results: Sequence[Result], sums: Totals) -> str:
     """Each fault, each healthy program, what went wrong, and the totals."""
-    parts = [_faults(fault_rows(results)), _wells(results), _amiss(results), [in_words(sums)]]
+    summed = [in_words(sums), goals_in_words(sums)]
+    parts = [_faults(fault_rows(results)), _wells(results), _amiss(results), summed]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -108,6 +109,17 @@ def in_words(sums: Totals) -> str:
     )
 
 
+def goals_in_words(sums: Totals) -> str:
+    """Which goals are met, and which are not."""
+    met = [name for name, holds in sums.goals.items() if holds]
+    missed = [name for name, holds in sums.goals.items() if not holds]
+    parts = [f"met: {', '.join(met)}"] if met else []
+    parts += [f"not met: {', '.join(missed)}"] if missed else []
+    all_run = "" if not sums.failed else "; not all programs could be run"
+    begin = "all goals" if sums.as_good_as_the_goals else "goals"
+    return f"{begin} {'; '.join(parts)}{all_run}"
+
+
 def _share(count: int, whole: int) -> str:
     return f"{count} ({100 * count / whole:.1f} %)" if whole else str(count)
 
@@ -125,6 +137,7 @@ def as_markdown(halves: Mapping[str, Totals], faults: Sequence[Row]) -> str:
             f"| {_share(sums.among, sums.faults)} | {sums.wells} "
             f"| {_share(sums.with_error, sums.wells)} | {_share(sums.with_warning, sums.wells)} |"
         )
+    lines += ["", *(f"{name}: {goals_in_words(sums)}." for name, sums in halves.items())]
     lines += ["", "<details><summary>Fault by fault</summary>", ""]
     lines += ["| fault | rule | " + " | ".join(COLUMNS) + " |", "|---|---|--:|--:|--:|--:|"]
     for row in faults:

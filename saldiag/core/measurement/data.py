@@ -23,6 +23,8 @@ class TensorFacts:
     sample_variation: float
     distinct: int
     """Distinct values seen, counted up to 1,000."""
+    single: bool = False
+    """Of several values along the last axis never more than one is other than 0."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ class Wiring(Measurement):
     input comes to. ``own_training`` says that the model computes its
     loss, or takes its training step, by code of its own, which can call layers as well.
     ``blocked`` and ``untracked`` are None where there was no loss to look from.
-    ``loss_weights`` are the factors given to ``compile``.
+    ``loss_weights`` are the factors given to ``compile``. ``in_losses`` are the call paths of the
+    leaf calls that what was given to ``add_loss`` is made from.
     """
 
     key: ClassVar[str] = "wiring"
@@ -137,6 +138,7 @@ class Wiring(Measurement):
     untracked: tuple[UntrackedWeights, ...] | None = None
     loss_weights: tuple[float, ...] = ()
     on_input: tuple[str, ...] | None = None
+    in_losses: tuple[str, ...] = ()
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""

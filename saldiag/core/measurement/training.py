@@ -57,6 +57,7 @@ class TrainableRow:
     name (``kernel``, ``gamma``, ``moving_mean`` …). ``start_distance`` is the Kolmogorov-Smirnov
     distance between the values and the distribution of the layer's own initializer, times the
     square root of their number (critical value 1.63 at 1 %, Massey 1951); ``nan`` if untold.
+    ``watched`` says whether TensorFlow's own variable behind it is one that a tape watches.
     """
 
     path: str
@@ -73,6 +74,7 @@ class TrainableRow:
     has_gradient: bool | None
     changed: bool | None
     start_distance: float = float("nan")
+    watched: bool = True
 
 
 @dataclass(frozen=True)

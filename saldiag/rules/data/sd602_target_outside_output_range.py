@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.heads import RANGES
+from saldiag.rules.heads import RANGES, weighs_classes
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label, number
 
@@ -19,7 +19,8 @@ class TargetOutsideOutputRange(Rule):
     ## What it does
     Compares the range of each target with that of the activation which makes the output (sigmoid
     and softmax 0 … 1, tanh -1 … 1, relu from 0 on). Class numbers (sparse losses) and hinge losses,
-    which turn the target themselves, are left alone.
+    which turn the target themselves, are left alone. So are one-hot targets that a policy gradient
+    has multiplied by returns or advantages, under categorical cross-entropy.
 
     ## Why is this bad
     The error cannot come down to 0, and the output is driven to its limit, where its derivative is
@@ -61,7 +62,7 @@ class TargetOutsideOutputRange(Rule):
             low, high = RANGES.get(head.activation or "", (-math.inf, math.inf))
             width = high - low if math.isfinite(high - low) else 1.0
             outside = max(low - target.minimum, target.maximum - high) / width
-            if outside > limits["margin"]:
+            if outside > limits["margin"] and not weighs_classes(wiring, target):
                 yield self._outside(measured, head, target, outside, limits["margin"])
 
     def _outside(

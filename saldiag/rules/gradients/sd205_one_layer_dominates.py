@@ -20,10 +20,10 @@ class OneLayerDominates(Rule):
     ## What it does
     Takes |Δw| / |w| of the first recorded steps for each matrix of weights. Speaks up where, in
     the first step with a large one, it is as large as the weights themselves and many times that
-    of every other matrix, the loss does not come down, and the overfit test does not show that the
-    model learns. Matrices that start at or near 0 are left out (their first ratio says nothing),
-    and so are models with fewer than three; steps that are too large everywhere are left to
-    learning-rate-too-high.
+    of every other matrix, the loss does not come down (or only in part, after it rose to many times
+    its start), and the overfit test does not show that the model learns. Matrices that start at or
+    near 0 are left out (their first ratio says nothing), and so are models with fewer than three;
+    steps that are too large everywhere are left to learning-rate-too-high.
 
     ## Why is this bad
     No learning rate suits both: one that is right for the rest destroys this layer, one that is
@@ -52,6 +52,9 @@ class OneLayerDominates(Rule):
       matrix starts near 0.
     - `end` = 0.9: loss of the last quarter over that of the first step, from which on nothing was
       learnt.
+    - `rise` = 5: highest loss over that of the first step, from which on the step has thrown away
+      what the model was, even if some of it is learnt again. It is our own choice, well above the
+      1.5 of learning-rate-too-high.
     """
 
     code = "SD205"
@@ -60,6 +63,7 @@ class OneLayerDominates(Rule):
     requires = (GradientHistory,)
     thresholds = {
         "times": 100, "ratio": 0.5, "first": 10, "matrices": 3, "start": 0.01, "end": 0.9,
+        "rise": 5,
     }  # fmt: skip
     explains = {
         "SD201": "anywhere", "SD202": "anywhere", "SD203": "anywhere", "SD204": "anywhere",
@@ -78,20 +82,34 @@ class OneLayerDominates(Rule):
         largest, second = float(ratios[order[-1]]), float(ratios[order[-2]])
         if not 0 < limits["times"] * second <= largest or second >= limits["ratio"]:
             return
-        if _learns(measured, history, limits["end"]):
+        if verdict_of(measured.get(OverfitHistory))[0] == "learns":
+            return
+        course = course_of(measured, history)
+        falls = course.finite and course.end < limits["end"] * course.start
+        if falls and course.highest < limits["rise"] * course.start:
             return
         layer = history.variables[columns[order[-1]]].layer
-        yield self._dominates(measured, layer, (largest, second), limits["times"])
+        came = (
+            f"rises from {number(course.start)} to {number(course.highest)} before it comes down"
+            if falls
+            else "does not come down"
+        )
+        yield self._dominates(measured, layer, (largest, second), came, limits["times"])
 
     def _dominates(
-        self, measured: Measurements, layer: str, ratios: tuple[float, float], limit: float
+        self,
+        measured: Measurements,
+        layer: str,
+        ratios: tuple[float, float],
+        came: str,
+        limit: float,
     ) -> Finding:
         largest, second = ratios
         source = source_of(measured, layer)
         return self.finding(
             f"{label(layer)}: one of the first steps moves its weights by {number(largest)} of "
             f"their size, {number(largest / second)} times as far as those of any other layer "
-            f"(threshold {number(limit)}), and the loss does not come down. Find the factor on "
+            f"(threshold {number(limit)}), and the loss {came}. Find the factor on "
             f"its gradient, input or output{at(source)}",
             "global_clipnorm=1.0  # in the optimizer, until the factor is found",
             layers=(layer,),
@@ -122,10 +140,3 @@ def _first_large(ratios: Array, ratio: float) -> Array:
     large = np.flatnonzero(ratios.max(axis=1) >= ratio)
     step: Array = ratios[large[0]] if len(large) else np.zeros(ratios.shape[1])
     return step
-
-
-def _learns(measured: Measurements, history: GradientHistory, end: float) -> bool:
-    if verdict_of(measured.get(OverfitHistory))[0] == "learns":
-        return True
-    course = course_of(measured, history)
-    return course.finite and course.end < end * course.start

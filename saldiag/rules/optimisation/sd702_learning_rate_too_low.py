@@ -7,13 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import counted, number
 from saldiag.rules.trend import first_and_last_quarter
 from saldiag.rules.updates import (
-    gradient_in_epsilons,
-    gradient_to_weight,
+    gradients_in_epsilons,
+    gradients_to_weights,
+    kernel_columns,
     optimizer_and_rate,
     step_ratios,
 )
@@ -25,9 +26,10 @@ class LearningRateTooLow(Rule):
 
     ## What it does
     Takes |Δw| / |w| of the steps really taken, in the median over the matrices of weights. Speaks
-    up where every one of the last half of the steps is tiny while gradients are not small beside
-    the weights (small gradients have other causes), the rate does not rise (a warm-up), and the
-    overfit test does not show that the model learns.
+    up where every one of the last half of the steps is tiny, also over those matrices alone whose
+    gradients are not small beside the weights (small gradients have other causes), the rate does
+    not rise (a warm-up), and the overfit test does not show that the model learns. Steps with a
+    gradient that is not finite, which loss scaling leaves out, do not count.
 
     ## Why is this bad
     Training takes a thousand times as long as it has to, or does nothing at all: a rate that is
@@ -64,20 +66,25 @@ class LearningRateTooLow(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(GradientHistory)
-        ratios = step_ratios(history)
+        kept = _finite(history)
+        ratios = step_ratios(history)[kept]
         ratios = ratios[np.isfinite(ratios)]
         if len(ratios) < limits["min_steps"]:
             raise CannotJudge(
-                f"{counted(len(ratios), 'step')} recorded, needs {limits['min_steps']:.0f}"
+                f"{counted(len(ratios), 'step')} with finite gradients recorded, needs "
+                f"{limits['min_steps']:.0f}"
             )
-        highest = float(ratios[len(ratios) // 2 :].max())
+        highest = _highest(ratios)
         first, last = first_and_last_quarter(ratios)
         if highest >= limits["ratio"] or last > limits["rise"] * first:
             return
-        gradient = gradient_to_weight(history)
-        small = not gradient >= limits["gradient"] and not _large(measured, history, limits)
-        if small or verdict_of(measured.get(OverfitHistory))[0] == "learns":
+        sizeable = _sizeable(measured, history, limits)
+        if not sizeable or _highest(step_ratios(history, sizeable)[kept]) >= limits["ratio"]:
             return
+        if verdict_of(measured.get(OverfitHistory))[0] == "learns":
+            return
+        gradients = gradients_to_weights(history)
+        gradient = float(np.nan_to_num(gradients, posinf=0.0).max(initial=0.0))
         yield self._too_low(measured, highest, gradient, limits["ratio"])
 
     def _too_low(
@@ -99,7 +106,22 @@ class LearningRateTooLow(Rule):
         )
 
 
-def _large(measured: Measurements, history: GradientHistory, limits: Thresholds) -> bool:
-    """Whether the optimizer steps by its rate alone, so that the gradient's scale is no excuse."""
+def _finite(history: GradientHistory) -> Array:
+    """Which steps had finite gradients; loss scaling leaves the others out, at any rate."""
+    bad: Array = np.nan_to_num(history.nonfinite_share).max(axis=1, initial=0.0)
+    return bad <= 0
+
+
+def _highest(ratios: Array) -> float:
+    """The highest ratio of the last half of the steps."""
+    late = ratios[len(ratios) // 2 :]
+    return float(late[np.isfinite(late)].max(initial=0.0))
+
+
+def _sizeable(measured: Measurements, history: GradientHistory, limits: Thresholds) -> list[int]:
+    """The matrices whose gradients are no excuse: large, or taken by a step of the rate alone."""
+    large = gradients_to_weights(history) >= limits["gradient"]
     wiring = measured.get(Wiring)
-    return wiring is not None and gradient_in_epsilons(history, wiring) >= limits["epsilons"]
+    if wiring is not None:
+        large |= gradients_in_epsilons(history, wiring) >= limits["epsilons"]
+    return [i for i, is_large in zip(kernel_columns(history), large, strict=True) if is_large]

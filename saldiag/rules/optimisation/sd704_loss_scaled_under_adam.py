@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import (
     GradientHistory,
@@ -16,7 +14,7 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import label, number
-from saldiag.rules.updates import EPSILON, INVARIANT
+from saldiag.rules.updates import INVARIANT, gradients_in_epsilons
 from saldiag.rules.verdict import verdict_of
 
 CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -48,7 +46,7 @@ class LossScaledUnderAdam(Rule):
     ## Threshold
     - `factor` = 10: from which on, or from its inverse down, it is far from 1; Adam's step does not
       change under any (Kingma & Ba, Adam, 2015, section 2.1).
-    - `epsilons` = 1000: largest gradient over the optimizer's epsilon.
+    - `epsilons` = 1000: largest gradient over the optimizer's epsilon, in the median over steps.
     """
 
     code = "SD704"
@@ -85,5 +83,5 @@ def _matters(measured: Measurements, limits: Thresholds) -> bool:
         return True
     if check is None or check.regularization:
         return True
-    largest = np.nan_to_num(measured.need(GradientHistory).maximum).max(initial=0.0)
-    return not largest >= limits["epsilons"] * float(config.get("epsilon") or EPSILON)
+    sizes = gradients_in_epsilons(measured.need(GradientHistory), wiring)
+    return not sizes.max(initial=0.0) >= limits["epsilons"]

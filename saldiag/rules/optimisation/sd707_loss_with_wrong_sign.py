@@ -9,6 +9,7 @@ import numpy as np
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import (
+    DataFacts,
     GradientHistory,
     LossCheck,
     Measurements,
@@ -16,6 +17,7 @@ from saldiag.core.measurement import (
     Wiring,
 )
 from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules.heads import weighs_classes
 from saldiag.rules.text import label, number
 from saldiag.rules.trend import kendall_tau
 from saldiag.rules.updates import step_ratios
@@ -69,7 +71,7 @@ class LossWithWrongSign(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         check, history = measured.need(LossCheck), measured.need(OverfitHistory)
-        drop = _drop(check)
+        drop = -1.0 if _turned_by_targets(measured) else _drop(check)
         end = float(history.loss[-1]) if len(history.loss) else math.nan
         if drop >= limits["drop"] and end < 0:
             yield self._negated(check, end, drop, limits["drop"])
@@ -108,6 +110,14 @@ class LossWithWrongSign(Rule):
             },
             confidence=0.9,
         )
+
+
+def _turned_by_targets(measured: Measurements) -> bool:
+    """Whether targets are weights with a sign of their own, as the advantages of actions are."""
+    wiring, facts = measured.get(Wiring), measured.get(DataFacts)
+    if wiring is None or facts is None:
+        return False
+    return any(weighs_classes(wiring, target) for target in facts.targets)
 
 
 def _drop(check: LossCheck) -> float:

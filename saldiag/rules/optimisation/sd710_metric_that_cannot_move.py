@@ -38,6 +38,9 @@ class MetricThatCannotMove(Rule):
 
     ## Threshold
     - `steps` = 20: fewest steps that the metric has to have stood still.
+    - `steps_at_zero` = 8: the same where it stood at 0. Of memorised samples some are predicted
+      right, and a metric of which none is cannot count them; a model that learns fast has no more
+      steps than these.
     - `below` = 0.999: value from which on it has nowhere to go. That memorised samples are
       predicted right is what memorising means (Goodfellow, Bengio & Courville, Deep Learning,
       2016, section 11.5).
@@ -47,17 +50,20 @@ class MetricThatCannotMove(Rule):
     name = "metric-that-cannot-move"
     severity = "warning"
     requires = (OverfitHistory,)
-    thresholds = {"steps": 20, "below": 0.999}
+    thresholds = {"steps": 20, "steps_at_zero": 8, "below": 0.999}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(OverfitHistory)
         columns = [i for i, name in enumerate(history.metric_names) if "acc" in name.lower()]
         if not columns:
             return
-        if len(history.metric_values) < limits["steps"]:
-            raise CannotJudge(
-                f"{counted(len(history.metric_values), 'step')} taken, needs {limits['steps']:.0f}"
-            )
+        taken = len(history.metric_values)
+        at_zero = [i for i in columns if not history.metric_values[:, i].any()]
+        if taken < limits["steps"]:
+            columns = at_zero
+        needed = limits["steps_at_zero" if at_zero else "steps"]
+        if taken < needed:
+            raise CannotJudge(f"{counted(taken, 'step')} taken, needs {needed:.0f}")
         if verdict_of(history)[0] != "learns":
             return
         for column in columns:

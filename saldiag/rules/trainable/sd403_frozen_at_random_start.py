@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import Measurements, TrainableRow, TrainableStatus
+from saldiag.core.measurement import Measurements, TrainableRow, TrainableStatus, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.network import Network
 from saldiag.rules.text import at, counted, listed, number
 
 
@@ -15,7 +16,8 @@ class FrozenAtRandomStart(Rule):
 
     ## What it does
     Compares the values of every frozen kernel with the distribution that the layer's initializer
-    draws from. Where they cannot be told apart, the layer was frozen without having learnt.
+    draws from. Where they cannot be told apart, the layer was frozen without having learnt. Layers
+    that only a loss of ``add_loss`` reads are left alone: a target network follows another one.
     BatchNorms at their start values in the same block make it the surer.
 
     ## Why is this bad
@@ -50,7 +52,10 @@ class FrozenAtRandomStart(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         status = measured.need(TrainableStatus)
-        frozen = [row for row in status.rows if _is_kernel(row) and not row.in_model]
+        wiring = measured.get(Wiring)
+        apart = Network(wiring).only_in_losses() if wiring is not None else set[str]()
+        kernels = [row for row in status.rows if _is_kernel(row) and row.layer not in apart]
+        frozen = [row for row in kernels if not row.in_model]
         random = [
             row
             for row in frozen

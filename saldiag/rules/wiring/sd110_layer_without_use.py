@@ -32,7 +32,8 @@ class LayerWithoutUse(Rule):
     pass in training mode does not call, and such that are called while no output is made from what
     they give and no gradient reaches them. Frozen layers, what Keras' own layers keep inside, and
     models with a training step or a loss of their own, which can call layers elsewhere, are left
-    alone; so are layers that get a gradient in any way.
+    alone; so are layers that get a gradient in any way, and such as a loss of ``add_loss`` is made
+    from (a target network behind ``stop_gradient``).
 
     ## Why is this bad
     The layer was meant to do something, and does nothing: a block that is left out by a slip of a
@@ -131,7 +132,8 @@ def _unused(measured: Measurements, fed: set[str]) -> tuple[str, ...]:
     network = Network(wiring)
     if len(network.outputs) < len(wiring.outputs):
         return ()  # an output that is made by something unknown
-    used = {network.leaves[path].layer for path in network.upstream(network.outputs)}
+    read = network.upstream([*network.outputs, *network.in_losses])
+    used = {network.leaves[path].layer for path in read}
     starving = {variable.layer for variable in flow.variables} - fed
     calls = (call for call in wiring.calls if call.leaf and call.parameters)
     return tuple(

@@ -1,4 +1,4 @@
-"""A training step of one's own that multiplies the gradient of one layer's kernel by 10,000."""
+"""A training step of one's own that multiplies the gradient of one layer's kernel by 100,000."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _program(form: str, seed: int, change: Change | None = None) -> Program:
 
 
 def _scaled(gradients: list[Any]) -> list[Any]:
-    return [*gradients[:2], 1e4 * gradients[2], *gradients[3:]]
+    return [*gradients[:2], 1e5 * gradients[2], *gradients[3:]]
 
 
 def broken(form: str, seed: int) -> Program:

@@ -104,7 +104,34 @@ def features_in_the_loss(seed: int) -> Program:
     return Program(compiled(Perceptual(), "mse"), [(x, x)])
 
 
+class Taught(keras.Model):
+    """Beside its task it is to agree with a slow copy of itself, behind ``stop_gradient``."""
+
+    def __init__(self) -> None:
+        super().__init__(name="taught")
+        self.student, self.teacher = (
+            keras.Sequential(
+                [keras.Input((6,)), layers.Dense(32, activation="tanh"), layers.Dense(8)], name=name
+            )
+            for name in ("student", "teacher")
+        )
+        self.teacher.set_weights(self.student.get_weights())
+        self.teacher.trainable = False
+        self.over_teacher = layers.Dense(8, name="over_teacher")
+        self.outcome = layers.Dense(1, name="outcome")
+
+    def call(self, inputs: Any) -> Any:
+        features = self.student(inputs)
+        target = keras.ops.stop_gradient(self.over_teacher(self.teacher(inputs)))
+        self.add_loss(0.01 * keras.ops.mean(keras.ops.square(features - target)))
+        return self.outcome(features)
+
+
+def target_network_in_the_loss(seed: int) -> Program:
+    return Program(compiled(Taught(), "mse"), [curve(seed)])
+
+
 PROGRAMS = (
     halves_of_one_input, state_with_input_at_each_turn, frozen_features_in_closure,
-    twins_by_chance, features_in_the_loss, guarded_logarithm_in_half,
+    twins_by_chance, features_in_the_loss, guarded_logarithm_in_half, target_network_in_the_loss,
 )  # fmt: skip

@@ -137,7 +137,19 @@ def balanced_batches(seed: int) -> Program:
     return Program(model, [(x[:48], y[:48])], plan=FitPlan(data=Balanced(x, y, 3), epochs=5))
 
 
+def policy_gradient(seed: int) -> Program:
+    """REINFORCE: the targets are the actions taken, times what each was worth beside the others."""
+    random = np.random.default_rng(seed)
+    states, actions = random.normal(size=(48, 8)), random.integers(0, 3, 48)
+    returns = np.where((states[:, 0] > 0) == (actions == 0), 1.0, 0.0) + random.normal(size=48)
+    advantages = (returns - returns.mean()) / returns.std()
+    targets = advantages[:, None] * np.eye(3)[actions]
+    parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
+    model = compiled(chain("functional", (8,), parts), "categorical_crossentropy")
+    return Program(model, [(states.astype("float32"), targets.astype("float32"))])
+
+
 PROGRAMS = (
     unbalanced, standardised_targets, one_hot, bag_of_words, masked_input, own_step,
-    distillation_targets, logits, combined_gan, balanced_batches,
+    distillation_targets, logits, combined_gan, balanced_batches, policy_gradient,
 )  # fmt: skip
