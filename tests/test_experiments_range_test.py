@@ -27,6 +27,12 @@ class TestFastestRate:
     def test_is_the_decade_of_the_steepest_fall(self, fastest):
         assert fastest_rate(curve(fastest)) in (pytest.approx(fastest), pytest.approx(fastest / 10))
 
+    def test_a_lucky_jump_after_the_loss_has_left_does_not_count(self):
+        test = curve(1e-3)
+        loss = test.loss.copy()
+        loss[-1] = loss.min() / 10
+        assert fastest_rate(RangeTest(RATES, loss)) == fastest_rate(test)
+
     @pytest.mark.parametrize(
         "loss",
         [np.ones(25), np.linspace(1, 2, 25), np.zeros(25), np.full(25, math.nan), -np.ones(25)],
@@ -58,6 +64,7 @@ class TestRangeTest:
         from saldiag.experiments.modes import ModeErrors
 
         rng = np.random.default_rng(0)
+        keras.utils.set_random_seed(0)
         model = keras.Sequential(
             [keras.Input((6,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)]
         )

@@ -78,3 +78,9 @@ def test_what_a_callback_takes_for_better(monitor: str, mode: str, direction: st
     assert found.direction == direction
     assert found.config["patience"] == 0
     assert stopping.monitor_op is None
+
+
+@pytest.mark.parametrize(("given", "validated"), [(None, None), ((), False), (((1, 2),), True)])
+def test_validation_given_not_given_not_known(given: Any, validated: bool | None) -> None:
+    assert _measured(0.1, validation=given).validated is validated
+    assert _measured(0.1).validated is None

@@ -289,3 +289,20 @@ class TestLossCheck:
             measure_loss_check(keras.Sequential([keras.layers.Dense(1)]), (x, x))
         with pytest.raises(CannotMeasure, match="the loss cannot be computed"):
             measure_loss_check(dense(keras, "mse", 3), (x, np.ones((4, 7))))
+
+
+def test_columns_of_a_table_that_never_change(keras):
+    from saldiag_probes.data import measure_data
+
+    def constant(x):
+        model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(1)])
+        batches = [(x[:4], np.zeros((4, 1))), (x[4:], np.zeros((4, 1)))]
+        return measure_data(model, batches).inputs[0].constant
+
+    table = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
+    assert constant(table) == ()
+    table[:, 1], table[:4, 2], table[4:, 2] = 0.0, 1.0, 2.0
+    table[:, 3] = np.nan
+    assert constant(table) == (1,)
+    assert constant(np.ones((8, 2), "int64")) is None
+    assert constant(np.zeros((8, 4, 3), "float32")) is None

@@ -69,3 +69,30 @@ def test_operations_on_nothing_but_the_input() -> None:
     wiring = _survey(later, floats).wiring
     assert "RealDiv" in wiring.operations
     assert "RealDiv" not in wiring.on_input
+
+
+@pytest.mark.parametrize(
+    ("function", "op"),
+    [
+        (lambda x: x // 255, "FloorDiv"),
+        (lambda x: _keras().ops.cast(_keras().ops.cast(x, "float32") / 300.0, "int32"), "Cast"),
+    ],
+)
+def test_whole_numbers_that_keep_nothing(function: Any, op: str) -> None:
+    batch = np.arange(16, dtype="uint8").reshape(2, 8)
+    (found,) = _survey(function, batch).dtypes.wrapped
+    assert (found.op, found.flat, found.share) == (op, True, 1.0)
+
+
+def test_whole_numbers_that_keep_something_or_had_nothing() -> None:
+    batch = np.arange(16, dtype="uint8").reshape(2, 8)
+    assert _survey(lambda x: x // 15, batch).dtypes.wrapped == ()
+    assert _survey(lambda x: x // 15, np.full_like(batch, 3)).dtypes.wrapped == ()
+    assert _survey(lambda x: x[:, :1] // 255, batch).dtypes.wrapped == (), "too few to tell"
+    assert _survey(lambda x: _keras().ops.cast(x, "float32") / 255, batch).dtypes.wrapped == ()
+
+
+def _keras() -> Any:
+    import keras
+
+    return keras

@@ -36,6 +36,7 @@ from saldiag.core.measurement import (
     Source,
     TrainableStatus,
     WarningLog,
+    WrappedIntegers,
 )  # fmt: skip
 
 # SD301, SD302
@@ -287,6 +288,8 @@ def test_a_lag_that_statistics_do_not_explain_is_a_warning() -> None:
     early = one("SD802", lagging(recalibrated_error=0.15, loss=np.full(8, 0.5)))
     assert early.severity == "info"
     assert "still hold 0.923 of their start values" in early.message
+    poor = one("SD802", lagging(recalibrated_error=0.5))
+    assert poor.severity == "info", "worse than what it is to replace"
     unknown = one("SD802", lagging(recalibrated_error=float("nan")))
     assert (unknown.severity, unknown.confidence) == ("warning", 0.6)
 
@@ -320,3 +323,24 @@ def test_statistics_are_asked_for_trainable_only() -> None:
     measured = healthy().without(TrainableStatus, "no step was taken")
     (entry,) = run(measured, "SD402").skipped
     assert entry.reason == "no step was taken"
+
+
+# SD613
+
+
+def test_tables_that_are_constant_as_a_whole_or_small_name_no_columns() -> None:
+    table = tensor("table", 0.0, 1.0, shape=(None, 3), constant=(0, 2))
+    assert one("SD613", data(inputs=(table,), samples=16)).severity == "info"
+    assert "needs 16" in skipped("SD613", data(inputs=(table,), samples=15))
+    whole = replace(table, constant=(0, 1, 2))
+    assert found("SD613", data(inputs=(whole,), samples=16)) == []
+
+
+# SD506
+
+
+def test_whole_numbers_that_keep_nothing_are_named_as_such() -> None:
+    flat = WrappedIntegers("scale", "scale", "FloorDiv", "uint8", 1.0, flat=True)
+    finding = one("SD506", dtypes(wrapped=(flat,)))
+    assert "nothing is left" in finding.message
+    assert finding.layers == ("scale",)

@@ -254,3 +254,15 @@ def test_classes_sorted_within_batches_alone(mixture: float, alarms: int) -> Non
         mixture=mixture, batch_size=32,
     )  # fmt: skip
     assert len(found("SD609", facts, wiring(loss="binary_crossentropy"))) == alarms
+
+
+@pytest.mark.parametrize(("validated", "alarms"), [(None, 0), (True, 0), (False, 1)])
+def test_validation_that_fit_is_given_is_not_given_or_is_not_known(
+    validated: bool | None, alarms: int
+) -> None:
+    found_ = found("SD709", plan(stopping(), validated=validated))
+    assert len(found_) == alarms
+    assert all("no validation data" in finding.message for finding in found_)
+    assert found("SD709", plan(stopping("loss"), validated=validated)) == []
+    own = plan(stopping(), PlannedCallback("Score"), validated=validated)
+    assert found("SD709", own) == [], "it can report a val_loss"

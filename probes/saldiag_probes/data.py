@@ -20,6 +20,8 @@ from saldiag_probes.calls import Batch, CannotMeasure, as_batch, build, explain
 from saldiag_probes.undisturbed import undisturbed
 
 DISTINCT_LIMIT = 1000
+MOST_COLUMNS = 1000
+"""Columns of a table that are looked at one by one."""
 
 
 class _Facts:
@@ -37,6 +39,7 @@ class _Facts:
         self.per_element: tuple[Array, Array] | None = None
         self.comparable = True
         self.single = True
+        self.columns: tuple[Array, Array] | None = None
 
     def add(self, tensor: Any) -> None:
         values, self.dtype = _numbers(tensor)
@@ -48,6 +51,8 @@ class _Facts:
         self._add_samples(values)
         several = values.ndim > 1 and values.shape[-1] > 1
         self.single &= several and bool((np.count_nonzero(values, axis=-1) <= 1).all())
+        if values.ndim == 2 and len(values) and 1 < values.shape[1] <= MOST_COLUMNS:
+            self._add_columns(values)
 
     def _add_range(self, values: Array) -> None:
         if not values.size:
@@ -70,6 +75,20 @@ class _Facts:
             total, squares = total + self.per_element[0], squares + self.per_element[1]
         self.per_element = (total, squares)
 
+    def _add_columns(self, values: Array) -> None:
+        low, high = values.min(axis=0), values.max(axis=0)
+        if self.columns is None:
+            self.columns = (low, high)
+        elif self.columns[0].shape == low.shape:
+            self.columns = (np.minimum(self.columns[0], low), np.maximum(self.columns[1], high))
+
+    def _constant(self) -> tuple[int, ...] | None:
+        """Columns of one number; a nan is none, and equals nothing."""
+        floating = self.dtype.startswith(("float", "bfloat"))
+        if self.columns is None or not self.comparable or not floating:
+            return None
+        return tuple(np.flatnonzero(self.columns[0] == self.columns[1]).tolist())
+
     def result(self) -> TensorFacts:
         mean = self.total / self.finite if self.finite else float("nan")
         variance = self.squares / self.finite - mean**2 if self.finite else float("nan")
@@ -87,6 +106,7 @@ class _Facts:
             sample_variation=self._variation(std),
             distinct=min(len(self.distinct), DISTINCT_LIMIT),
             single=self.single,
+            constant=self._constant(),
         )
 
     def _variation(self, std: float) -> float:

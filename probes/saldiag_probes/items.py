@@ -94,7 +94,7 @@ def measure_items(
     source = _source(plan, batches)
     with undisturbed(model):
         seen = _read(source.read, MOST_ITEMS, seconds)
-        validation = _read(plan.validation, MOST_ITEMS, float("inf"))
+        validation = _read(plan.validation or (), MOST_ITEMS, float("inf"))
     if not seen.hashes:
         raise CannotMeasure("there is no item to look at")
     known = set(seen.hashes)

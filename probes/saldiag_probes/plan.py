@@ -58,6 +58,7 @@ def measure_plan(model: Any, plan: FitPlan) -> TrainingPlan:
         rates=rates,
         peak=peak,
         callbacks=tuple(_planned(model, callback) for callback in plan.callbacks),
+        validated=None if plan.validation is None else len(plan.validation) > 0,
     )
 
 

@@ -30,6 +30,7 @@ from saldiag_probes.blocked import blocked_operations
 from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.unjudged import ignored_outputs, unused_inputs
 from saldiag_probes.untracked import untracked_weights
 
 NOT_ASKED = "not asked for"
@@ -126,6 +127,8 @@ class _Pass:
                 wiring,
                 blocked=blocked_operations(self.model, self.trace, self.loss),
                 untracked=untracked_weights(self.model, self.trace, self.loss, sources),
+                ignored=ignored_outputs(self.model, self.trace, self.loss),
+                unused=unused_inputs(self.model, self.trace, self.loss),
             )
         return Survey(wiring, dtypes, missing=self.missing)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 from saldiag.core.measurement import LayerCall, Origin, Source, UncalledLayer, Wiring
 from saldiag_probes import layer_facts, loss_facts
@@ -141,6 +142,7 @@ def describe(
         uncalled=tuple(_uncalled(model, trace, sources or {})),
         own_training=_trains_by_itself(model),
         in_losses=tuple(dict.fromkeys(p for tensor in trace.added for p in flow.of(tensor) if p)),
+        declared=isinstance(model, Functional),
         **facts,
     )
 

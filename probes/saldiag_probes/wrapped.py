@@ -1,5 +1,6 @@
 """Integers of 8 or 16 bits that leave their range: in uint8, 100 - 128 is 228.
 
+And those that keep nothing: 100 // 255 is 0, and so is 0.4 as an integer.
 Each such operation on what comes from the input is computed a second time in a type that holds the
 result, in the same pass over the same batch, and the two are compared.
 """
@@ -27,13 +28,20 @@ WIDE: dict[str, Callable[..., Any]] = {
     "Sub": tf.subtract,
 }
 """How to compute an operation again; the type of the wide result is int64."""
+WHOLE = frozenset({"Div", "FloorDiv", "TruncateDiv"})
+"""Divisions that cut off what is behind the point; ``Div`` does so for integers."""
+FEWEST = 8
+"""Results from which on it tells something that they are all the same."""
 
 
 @dataclass(eq=False)
 class WrappedPlan:
-    """The comparisons in the graph; ``fetch`` holds the share that wraps, one an operation."""
+    """The comparisons in the graph; ``fetch`` holds the share that wraps, one an operation.
 
-    places: Sequence[tuple[Any, Call | None]]
+    Of a place that is ``flat``, the last of the three, it is 1 where all results are one number.
+    """
+
+    places: Sequence[tuple[Any, Call | None, bool]]
     fetch: Any
 
 
@@ -41,11 +49,12 @@ def plan(trace: Trace) -> WrappedPlan:
     """Add the comparisons to the graph of the trace."""
     depends, owners = Dataflow(trace), trace.owners()
     found = [
-        (op, owners[index])
+        (op, owners[index], flat)
         for index, op in enumerate(trace.operations())
-        if _is_small(op) and any(depends.of(tensor) for tensor in op.inputs)
+        for flat, applies in ((False, _is_small), (True, _cuts_off))
+        if applies(op) and any(depends.of(tensor) for tensor in op.inputs)
     ]
-    shares = [_share(op) for op, _ in found]
+    shares = [_flat(op) if flat else _share(op) for op, _, flat in found]
     return WrappedPlan(found, tf.stack(shares) if shares else tf.zeros([0]))
 
 
@@ -53,6 +62,28 @@ def _is_small(op: Any) -> bool:
     if not op.outputs or op.outputs[0].dtype.name not in SMALL:
         return False
     return op.type in WIDE or (op.type == "Cast" and op.inputs[0].dtype.is_floating)
+
+
+def _cuts_off(op: Any) -> bool:
+    """Whether the operation makes whole numbers of what is none, at the first of its inputs."""
+    if not op.outputs or not (op.type == "Cast" or op.type in WHOLE):
+        return False
+    before, after = op.inputs[0].dtype, op.outputs[0].dtype
+    if op.type == "Cast":
+        return bool(before.is_floating and after.is_integer)
+    return bool(after.is_integer or (after.is_floating and op.type == "FloorDiv"))
+
+
+def _flat(op: Any) -> Any:
+    """1 where all results are one number and what went in was not."""
+    enough = tf.size(op.outputs[0]) >= FEWEST
+    return tf.cast(enough & _same(op.outputs[0]) & ~_same(op.inputs[0]), tf.float32)
+
+
+def _same(tensor: Any) -> Any:
+    """Whether all values are one; so are none at all."""
+    values = tf.reshape(tensor, [-1])
+    return tf.reduce_all(values[1:] == values[:-1])
 
 
 def _share(op: Any) -> Any:
@@ -76,7 +107,8 @@ def describe(planned: WrappedPlan, shares: Any) -> tuple[WrappedIntegers, ...]:
             op=str(op.type),
             dtype=op.outputs[0].dtype.name,
             share=float(share),
+            flat=flat,
         )
-        for (op, owner), share in zip(planned.places, np.asarray(shares), strict=True)
+        for (op, owner, flat), share in zip(planned.places, np.asarray(shares), strict=True)
         if share > 0
     )

@@ -32,6 +32,12 @@ class Cut:
     around: tuple[str, ...] = ()
 
 
+def without_any_gradient(history: GradientHistory, steps: int = 3) -> bool:
+    """Whether in at least ``steps`` recorded steps no variable got any gradient, exactly."""
+    norms = np.nan_to_num(history.norm, nan=0.0)
+    return len(norms) >= steps and not norms.any()
+
+
 def cuts(
     flow: GradientFlow,
     wiring: Wiring | None = None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary, Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import SEVERITIES, Finding, Skipped
-from saldiag.core.measurement import Measurements, Wiring
+from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.suggest import suggestion
 from saldiag.rules.causes import explained, explains_how_many
@@ -40,7 +41,7 @@ def diagnose(
     """
     limited = rules_with_limits(select, ignore, limits)
     outcomes = [_run(rule, measured, own) for rule, own in limited]
-    findings = [finding for found, _ in outcomes for finding in found]
+    findings = placed([finding for found, _ in outcomes for finding in found], measured)
     findings = _ranked(
         explained(findings, _explains(rule for rule, _ in limited), measured.get(Wiring))
     )
@@ -92,6 +93,25 @@ def _run(
     except Exception as error:  # a rule that breaks is neither a pass nor a crash
         text = " ".join(str(error).split())
         return [], Skipped(rule.code, f"error in rule: {type(error).__name__}: {text}")
+
+
+def placed(findings: Iterable[Finding], measured: Measurements) -> list[Finding]:
+    """The findings, those without a place of their own at the line that is to be changed.
+
+    What is wrong with the data is at the line that trains, what is wrong with loss, optimizer and
+    precision at the line that compiles.
+    """
+    program = measured.get(ProgramPlaces)
+    if program is None:
+        return list(findings)
+    compiled, trained = program.compiled or program.trained, program.trained
+    places = {"6": trained, "8": trained, "9": None}
+    return [
+        finding
+        if finding.source is not None
+        else replace(finding, source=places.get(finding.rule[2], compiled))
+        for finding in findings
+    ]
 
 
 def _explains(rules: Iterable[type[Rule]]) -> dict[str, dict[str, str]]:

@@ -80,18 +80,28 @@ def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:
     return name, rate, f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
 
 
+ROSE = 1.25
+"""Our own choice: more than the noise of dropout on the same items, less than a jump."""
+
+
 def fastest_rate(test: RangeTest | None) -> float:
     """The power of ten at which the loss fell fastest in a range test; ``nan`` if it never did.
 
     That is where the logarithm of the loss has the steepest slope over the logarithm of the rate
-    before its lowest point, in the mean over three neighbours.
+    before its lowest point, in the mean over three neighbours. Once the loss, as the median of
+    three neighbours, has risen to ``ROSE`` times its lowest so far the rate is too high, and what
+    the loss jumps to from there on is not counted.
     """
     if test is None or len(test.loss) < 4 or not np.isfinite(test.loss[:-1]).all():
         return math.nan
-    lowest = int(np.nanargmin(test.loss))
-    if test.loss[lowest] <= 0 or lowest < 1:
+    padded = np.pad(test.loss, 1, mode="edge")
+    steady = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
+    risen = np.flatnonzero(~(steady <= ROSE * np.minimum.accumulate(steady)))
+    loss = test.loss[: risen[0]] if len(risen) else test.loss
+    lowest = int(np.nanargmin(loss)) if len(loss) else 0
+    if lowest < 1 or loss[lowest] <= 0:
         return math.nan
-    falls = -np.diff(np.log(test.loss[: lowest + 1]))
+    falls = -np.diff(np.log(loss[: lowest + 1]))
     smooth = np.convolve(np.pad(falls, 1, mode="edge"), np.ones(3) / 3, mode="valid")
     steepest = int(np.argmax(smooth))
     if smooth[steepest] <= 0:

@@ -32,6 +32,7 @@ from saldiag.core.measurement import (
     NormalizationRow,
     OverfitHistory,
     PlannedCallback,
+    Seeds,
     Source,
     TensorFacts,
     TrainableRow,
@@ -90,6 +91,8 @@ def wiring(*calls: LayerCall, **fields: Any) -> Wiring:
         "trainable_parameters": 609,
         "blocked": (),
         "untracked": (),
+        "ignored": (),
+        "unused": (),
         **fields,
     }
     return Wiring(calls=calls, **fields)
@@ -363,6 +366,7 @@ def healthy(*others: Measurement) -> Measurements:
     return Measurements.of(
         wiring(), gradients(), flow(), dtypes(), trainable(), activations(), data(), loss_check(),
         overfit(), WarningLog(warnings=()), items(), plan(), ForeignObjects(()),
+        Seeds(keras=True, tensorflow=True, deterministic=False),
     ).with_(*others)  # fmt: skip
 
 

@@ -34,7 +34,9 @@ from saldiag.core.measurement.data import (
 from saldiag.core.measurement.environment import (
     ForeignObject,
     ForeignObjects,
+    ProgramPlaces,
     RecordedWarning,
+    Seeds,
     WarningLog,
 )
 from saldiag.core.measurement.network import (
@@ -46,6 +48,7 @@ from saldiag.core.measurement.network import (
     DtypeTrace,
     FlowRow,
     GradientFlow,
+    IgnoredOutput,
     LayerCall,
     LostConstant,
     Origin,
@@ -74,7 +77,7 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in (
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
-        ItemFacts, TrainingPlan, ForeignObjects, RangeTest,
+        ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
     )
 }  # fmt: skip
 
@@ -153,6 +156,7 @@ __all__ = [
     "GradientFlow",
     "GradientHistory",
     "Histograms",
+    "IgnoredOutput",
     "ItemFacts",
     "LayerCall",
     "LossCheck",
@@ -166,8 +170,10 @@ __all__ = [
     "OverfitHistory",
     "PlannedCallback",
     "Predictions",
+    "ProgramPlaces",
     "RangeTest",
     "RecordedWarning",
+    "Seeds",
     "Source",
     "TensorFacts",
     "TrainableRow",

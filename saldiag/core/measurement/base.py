@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +19,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Source:
-    """A place in the user's code."""
+    """A place in the user's code; ``text`` is what stands there, as far as it is known."""
 
     file: str
     line: int
+    text: str = field(default="", compare=False)

@@ -25,6 +25,9 @@ class TensorFacts:
     """Distinct values seen, counted up to 1,000."""
     single: bool = False
     """Of several values along the last axis never more than one is other than 0."""
+    constant: tuple[int, ...] | None = None
+    """Columns of a float table (samples, up to 1,000 columns) that are one number in all samples;
+    None of any other tensor."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Of the environment: the warnings of the frameworks."""
+"""Of the environment: the warnings of the frameworks, other packages' objects, seeds."""
 
 from __future__ import annotations
 
@@ -56,3 +56,27 @@ class ForeignObjects(Measurement):
 
     key: ClassVar[str] = "foreign"
     objects: tuple[ForeignObject, ...]
+
+
+@dataclass(frozen=True)
+class Seeds(Measurement):
+    """Which global seeds are set where the program is examined.
+
+    ``keras`` tells of ``keras.utils.set_random_seed``, ``tensorflow`` of ``tf.random.set_seed``,
+    which the first one calls as well; ``deterministic`` of ``enable_op_determinism``. Whether the
+    generators of Python and numpy were seeded by hand cannot be seen from their state.
+    """
+
+    key: ClassVar[str] = "seeds"
+    keras: bool
+    tensorflow: bool
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class ProgramPlaces(Measurement):
+    """Where the user's program compiles the model, and where it trains it, as far as known."""
+
+    key: ClassVar[str] = "program"
+    compiled: Source | None = None
+    trained: Source | None = None

@@ -102,6 +102,19 @@ class UntrackedWeights:
 
 
 @dataclass(frozen=True)
+class IgnoredOutput:
+    """An output of several that the loss does not depend on, or depends on by a weight of 0.
+
+    ``outputs`` are the paths of the leaf calls that made it; ``weight`` is 0.0 or, without a loss,
+    None.
+    """
+
+    name: str
+    outputs: tuple[str, ...]
+    weight: float | None = None
+
+
+@dataclass(frozen=True)
 class Wiring(Measurement):
     """The model as it is put together: what is called, in which order, and by what it is judged.
 
@@ -114,7 +127,10 @@ class Wiring(Measurement):
     loss, or takes its training step, by code of its own, which can call layers as well.
     ``blocked`` and ``untracked`` are None where there was no loss to look from.
     ``loss_weights`` are the factors given to ``compile``. ``in_losses`` are the call paths of the
-    leaf calls that what was given to ``add_loss`` is made from.
+    leaf calls that what was given to ``add_loss`` is made from. ``ignored`` are the outputs
+    without a part in the loss, ``unused`` the names of the inputs that neither an output nor the
+    loss depends on; both are None where there was no loss to look from. ``declared`` says that the
+    model was made of its inputs and outputs, so that it has those inputs by intent.
     """
 
     key: ClassVar[str] = "wiring"
@@ -139,6 +155,9 @@ class Wiring(Measurement):
     loss_weights: tuple[float, ...] = ()
     on_input: tuple[str, ...] | None = None
     in_losses: tuple[str, ...] = ()
+    ignored: tuple[IgnoredOutput, ...] | None = None
+    unused: tuple[str, ...] | None = None
+    declared: bool = False
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
@@ -240,6 +259,8 @@ class WrappedIntegers:
 
     ``path`` is the call that holds it (``""``: the model's own); ``op`` is an arithmetic operation,
     or ``Cast`` from floats. ``share`` is that of its results which left the range, in one batch.
+    ``flat``: a cast from floats, or a division of whole numbers, all of whose results in that batch
+    are one number while what went in differs; ``share`` is 1 then, and the dtype any.
     """
 
     path: str
@@ -247,6 +268,7 @@ class WrappedIntegers:
     op: str
     dtype: str
     share: float
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -254,7 +276,8 @@ class DtypeTrace(Measurement):
     """The dtypes of a forward pass, found by tracing; no step is run.
 
     ``lost_constants`` are those in code of the user's own, the loss included. ``wrapped`` are the
-    operations on integers of 8 or 16 bits that leave their range; None where no batch was run.
+    operations on integers of 8 or 16 bits that leave their range, or on any integers that leave one
+    number; None where no batch was run.
     """
 
     key: ClassVar[str] = "dtypes"

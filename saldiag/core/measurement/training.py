@@ -207,6 +207,7 @@ class TrainingPlan(Measurement):
     ``constant`` without one. ``rates`` (T) is the rate ``at`` (T, in epochs from 0) sampled places
     of the planned training; both are empty where its length is not known. ``peak`` is the highest
     rate that the schedule reaches, however long one trains; nan where it rises without end.
+    ``validated`` says whether there are validation data; None where that is not known.
     """
 
     key: ClassVar[str] = "plan"
@@ -218,3 +219,4 @@ class TrainingPlan(Measurement):
     rates: Array
     peak: float
     callbacks: tuple[PlannedCallback, ...] = ()
+    validated: bool | None = None

@@ -38,7 +38,8 @@ class CallbackMisled(Rule):
     ## What it does
     Compares what these callbacks monitor with what ``fit`` reports, and what they take for better
     with what the metric says of itself. A quantity that is watched the wrong way round, or is not
-    there, is a fault; callbacks of one's own excuse a missing one, since they can report it, and a
+    there, is a fault, and so is a quantity of validation data where ``fit`` is known to get none;
+    callbacks of one's own excuse a missing one, since they can report it, and a
     ModelCheckpoint that keeps every epoch compares nothing. A patience shorter than the first
     cycle (or warm-up) of the learning rate is a note.
 
@@ -78,6 +79,7 @@ class CallbackMisled(Rule):
             found = self._unknown(callback)
             if callback.config.get("save_best_only", True):
                 found = found or self._wrong_way(callback)
+                found = found or self._unvalidated(callback, measured, plan)
                 found = found or self._missing(callback, _reported(measured, plan))
                 found = found or self._impatient(callback, plan, limits)
             if found is not None:
@@ -107,6 +109,21 @@ class CallbackMisled(Rule):
             f"{EFFECTS[callback.kind]}. Turn its mode round",
             f'keras.callbacks.{callback.kind}(monitor="{label(monitor)}", mode="{said}")',
             evidence={"monitor": monitor, "mode": taken, "better": said, "threshold": 0},
+        )
+
+    def _unvalidated(
+        self, callback: PlannedCallback, measured: Measurements, plan: TrainingPlan
+    ) -> Finding | None:
+        monitor = _monitor(callback)
+        if plan.validated is not False or not monitor.startswith("val_") or _adds(measured, plan):
+            return None
+        bare = label(monitor.removeprefix("val_"))
+        return self.finding(
+            f"{callback.kind} monitors {label(monitor)}, and fit is given no validation data "
+            f"(batches of them: 0, threshold 1), so that there is no such quantity. "
+            f"{callback.kind} does nothing so. Hold some items out, or monitor {bare}",
+            "model.fit(x, y, validation_split=0.2)",
+            evidence={"monitor": monitor, "validation": 0, "threshold": 1},
         )
 
     def _missing(self, callback: PlannedCallback, reported: tuple[str, ...]) -> Finding | None:
@@ -159,11 +176,15 @@ def _more(direction: str) -> str:
 
 def _reported(measured: Measurements, plan: TrainingPlan) -> tuple[str, ...]:
     """What ``fit`` reports; nothing where callbacks or a model of one's own can add to it."""
-    history, wiring = measured.get(OverfitHistory), measured.get(Wiring)
+    history = measured.get(OverfitHistory)
+    return () if history is None or _adds(measured, plan) else history.metric_names
+
+
+def _adds(measured: Measurements, plan: TrainingPlan) -> bool:
+    """Whether callbacks or a model of one's own can report what ``fit`` does not."""
+    wiring = measured.get(Wiring)
     own = wiring is None or wiring.own_training
-    if history is None or own or any(c.kind not in SILENT for c in plan.callbacks):
-        return ()
-    return history.metric_names
+    return own or any(callback.kind not in SILENT for callback in plan.callbacks)
 
 
 def _first_cycle(plan: TrainingPlan, swing: float) -> tuple[str, float]:

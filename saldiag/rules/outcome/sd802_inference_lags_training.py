@@ -23,7 +23,8 @@ class InferenceLagsTraining(Rule):
     with the number of steps that they need. Where it stays, the modes compute different things,
     and it is a warning; in a run of so few steps that the statistics are still their start values
     it is told (info) as well, since what they were estimated from (a few samples under dropout or
-    stochastic depth) is no better.
+    stochastic depth) is no better. The same holds where the statistics that were estimated anew
+    make the error worse by far: they are the poor ones then, and clear nobody.
 
     ## Why is this bad
     ``val_loss`` is measured in inference mode: it stands still while the model learns, and early
@@ -46,13 +47,15 @@ class InferenceLagsTraining(Rule):
       estimated anew (Ioffe & Szegedy, Batch Normalization, 2015, algorithm 2, computes them so).
     - `held` = 0.8: share of their start values, momentum to the power of the steps, from which on
       the run is too short to tell.
+    - `worse` = 1.5: error with the statistics estimated anew over the inference-mode error, from
+      which on the estimate is too poor to tell.
     """
 
     code = "SD802"
     name = "inference-lags-training"
     severity = "warning"
     requires = (OverfitHistory,)
-    thresholds = {"ratio": 3, "gap": 0.1, "recalibrated": 0.5, "held": 0.8}
+    thresholds = {"ratio": 3, "gap": 0.1, "recalibrated": 0.5, "held": 0.8, "worse": 1.5}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(OverfitHistory)
@@ -81,7 +84,9 @@ class InferenceLagsTraining(Rule):
         lags = math.isfinite(again) and again - training < limits["recalibrated"] * (
             inference - training
         )
-        early = math.isfinite(again) and _held(measured, history) > limits["held"]
+        short = _held(measured, history) > limits["held"]
+        poor = again > limits["worse"] * inference
+        early = math.isfinite(again) and (short or poor)
         return self.finding(
             f"training-mode error {number(training)}, inference-mode error {number(inference)}: "
             f"apart by {number(gap)} of the baseline (threshold {number(limits['gap'])})"
@@ -113,7 +118,8 @@ def _why(measured: Measurements, history: OverfitHistory, lags: bool, early: boo
         return ". Compare the modes layer by layer"
     if early and not lags:
         return (
-            f"; {number(again)} with BatchNorm's statistics estimated anew, but after "
+            f"; {number(again)} with BatchNorm's statistics estimated anew from "
+            f"{counted(history.items, 'item')}, which is no better. After "
             f"{counted(len(history.loss), 'step')} the moving ones still hold "
             f"{number(_held(measured, history))} of their start values. Train longer"
         )

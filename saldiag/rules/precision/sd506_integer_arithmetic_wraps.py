@@ -1,4 +1,4 @@
-"""SD506: integers of few bits leave their range."""
+"""SD506: integers of few bits leave their range, or whole numbers keep nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.rules.text import at, label, percent
 
 CALLED = {
+    "Div": "a division of whole numbers", "FloorDiv": "a division of whole numbers",
+    "TruncateDiv": "a division of whole numbers",
     "Add": "a sum", "AddV2": "a sum", "Cast": "a cast from floats", "Mul": "a product",
     "Neg": "a negation", "Square": "a square", "Sub": "a difference",
 }  # fmt: skip
@@ -24,7 +26,9 @@ class IntegerArithmeticWraps(Rule):
     Computes each sum, difference and product of such integers that comes from the input a second
     time in wide integers, on the batch at hand, and compares. Casts of floats that do not fit are
     reported as well. Integers of 32 and 64 bits, which hashes let overflow on purpose, are left
-    alone, and so are integers that only go in: Keras makes floats of them in its layers.
+    alone, and so are integers that only go in: Keras makes floats of them in its layers. Integers
+    of any size are reported where a cast from floats, or a division of whole numbers, makes one
+    number of all that differed, as ``x // 255`` makes 0 of pictures.
 
     ## Why is this bad
     ``x - 128`` of bytes is 255 where it was to be -1: dark and bright change places, and small
@@ -53,7 +57,9 @@ class IntegerArithmeticWraps(Rule):
     requires = (DtypeTrace,)
     thresholds = {"wrapped": 0.001}
     explains = {
-        "SD601": "anywhere", "SD801": "anywhere", "SD802": "anywhere", "SD803": "anywhere",
+        "SD115": "anywhere", "SD201": "anywhere", "SD202": "anywhere", "SD301": "anywhere",
+        "SD302": "anywhere", "SD402": "anywhere", "SD601": "anywhere",
+        "SD801": "anywhere", "SD802": "anywhere", "SD803": "anywhere",
     }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
@@ -64,7 +70,28 @@ class IntegerArithmeticWraps(Rule):
         for found in wrapped:
             if found.share > limits["wrapped"] and found.layer not in told:
                 told.add(found.layer)
-                yield self._wraps(measured, found, limits["wrapped"])
+                tell = self._keeps_nothing if found.flat else self._wraps
+                yield tell(measured, found, limits["wrapped"])
+
+    def _keeps_nothing(
+        self, measured: Measurements, found: WrappedIntegers, threshold: float
+    ) -> Finding:
+        source = source_of(measured, found.layer) if found.layer else None
+        return self.finding(
+            f"{label(found.layer)}: {CALLED.get(found.op, found.op)} to {found.dtype} makes one "
+            f"number of all values that went in ({percent(found.share)} of the results are the "
+            f"same, threshold {percent(threshold)} that lose their value): nothing is left of "
+            f"them. Divide floats, and keep them floats{at(source)}",
+            'x = keras.ops.cast(x, "float32") / 255.0',
+            layers=(found.layer,) if found.layer else (),
+            evidence={
+                "operation": found.op,
+                "dtype": found.dtype,
+                "share": found.share,
+                "threshold": threshold,
+            },
+            source=source,
+        )
 
     def _wraps(self, measured: Measurements, found: WrappedIntegers, threshold: float) -> Finding:
         source = source_of(measured, found.layer) if found.layer else None

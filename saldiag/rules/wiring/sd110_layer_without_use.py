@@ -64,7 +64,9 @@ class LayerWithoutUse(Rule):
     name = "layer-without-use"
     severity = "warning"
     requires = (Wiring,)
-    explains = {"SD402": "same_layer", "SD801": "anywhere", "SD901": "anywhere"}
+    explains = {
+        "SD119": "anywhere", "SD402": "same_layer", "SD801": "anywhere", "SD901": "anywhere",
+    }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)

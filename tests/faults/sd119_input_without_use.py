@@ -1,0 +1,14 @@
+"""A functional model with an input that leads to nothing."""
+
+from __future__ import annotations
+
+from faults.plain import CALLS, healthy, wiring
+from saldiag.core.measurement import Measurements
+
+
+def broken() -> Measurements:
+    return healthy(wiring(*CALLS, unused=("depth",), declared=True))
+
+
+def fixed() -> Measurements:
+    return healthy(wiring(*CALLS, declared=True))

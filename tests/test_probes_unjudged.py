@@ -1,0 +1,70 @@
+"""Outputs that the loss takes no notice of, and inputs that lead nowhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from judging import found, one
+
+pytestmark = pytest.mark.tensorflow
+keras = pytest.importorskip("keras")
+from faults.plain import CALLS, wiring  # noqa: E402
+
+from saldiag.core.measurement import IgnoredOutput  # noqa: E402
+
+X = np.zeros((4, 3), "float32")
+Y = np.zeros((4, 1), "float32")
+
+
+def surveyed(model, batch, **options):
+    from saldiag_probes.survey import survey
+
+    model.compile("sgd", jit_compile=False, **options)
+    return survey(model, batch).wiring
+
+
+def two_heads():
+    inputs = keras.Input((3,))
+    shared = keras.layers.Dense(4, name="shared")(inputs)
+    heads = [keras.layers.Dense(1, name=name)(shared) for name in ("one", "two")]
+    return keras.Model(inputs, heads)
+
+
+@pytest.mark.parametrize(
+    ("options", "weight"),
+    [
+        ({"loss": ["mse", None]}, None),
+        ({"loss": {"one": "mse", "two": None}}, None),
+        ({"loss": ["mse", "mse"], "loss_weights": [1.0, 0.0]}, 0.0),
+    ],
+)
+def test_an_output_without_a_part_in_the_loss(options, weight):
+    assert surveyed(two_heads(), (X, (Y, Y)), **options).ignored == (
+        IgnoredOutput("two", ("two",), weight),
+    )
+
+
+def test_an_output_that_another_is_made_of_has_a_part():
+    inputs = keras.Input((3,))
+    code = keras.layers.Dense(2, name="code")(inputs)
+    model = keras.Model(inputs, [code, keras.layers.Dense(1, name="end")(code)])
+    assert surveyed(model, (X, (X[:, :2], Y)), loss=[None, "mse"]).ignored == ()
+
+
+def test_an_input_that_nothing_is_made_of():
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    model = keras.Model([a, b], keras.layers.Dense(1)(a))
+    found = surveyed(model, ((X, X), Y), loss="mse")
+    assert (found.unused, found.declared) == (("b",), True)
+    model = keras.Model([a, b], keras.layers.Dense(1)(keras.layers.Add()([a, b])))
+    assert surveyed(model, ((X, X), Y), loss="mse").unused == ()
+
+
+def test_an_output_to_look_at_is_a_note():
+    shown = IgnoredOutput("maps", ("encoder/relu",))
+    assert one("SD118", wiring(*CALLS, ignored=(shown,))).severity == "info"
+
+
+def test_what_data_hold_beside_the_inputs_is_a_note():
+    assert one("SD119", wiring(*CALLS, unused=("input 1",))).severity == "info"
+    assert found("SD119", wiring(*CALLS, unused=("b",), own_training=True)) == []
