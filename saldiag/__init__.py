@@ -2,4 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saldiag.app.api import Diagnosis, Watch, diagnose, watch
+
 __version__ = "0.1.0"
+__all__ = ["Diagnosis", "Watch", "__version__", "diagnose", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs TensorFlow is imported when it is asked for: ``saldiag --help`` does without."""
+    if name in __all__:
+        from saldiag.app import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

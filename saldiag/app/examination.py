@@ -26,6 +26,7 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Predictions,
     RangeTest,
+    Seeds,
     TrainableStatus,
     TrainingPlan,
     Wiring,
@@ -103,6 +104,7 @@ class Examination:
         with self.session.phase("looking at items"):
             self.session.attempt(ItemFacts, self._item_facts)
             self.session.attempt(ForeignObjects, self._foreign_objects)
+            self.session.attempt(Seeds, self._seeds)
 
     def _item_facts(self) -> ItemFacts:
         from saldiag_probes.items import measure_items
@@ -113,6 +115,11 @@ class Examination:
         from saldiag_probes.foreign import measure_foreign
 
         return measure_foreign(self.model, self.plan.callbacks if self.plan else ())
+
+    def _seeds(self) -> Seeds:
+        from saldiag_probes.seeds import measure_seeds
+
+        return measure_seeds()
 
     def _data_facts(self) -> DataFacts:
         from saldiag_probes.data import measure_data

@@ -95,12 +95,23 @@ class Session(Collector):
 
     def finish(self, verdict: Verdict) -> int:
         """Judge, write, render and print; returns the exit code."""
-        from saldiag.app.render import print_outcome, write_outcome
+        from saldiag.app.render import print_outcomes
+
+        diagnosis = self.conclude(verdict)
+        print_outcomes([(self, diagnosis)])
+        return self.code(diagnosis)
+
+    def conclude(self, verdict: Verdict) -> Diagnosis:
+        """Judge, and write the run whole."""
+        from saldiag.app.render import write_outcome
 
         diagnosis = self.judge(verdict)
         write_outcome(self, diagnosis)
         self.write_info("finished")
-        print_outcome(self, diagnosis)
+        return diagnosis
+
+    def code(self, diagnosis: Diagnosis) -> int:
+        """The exit code."""
         return FOUND if diagnosis.failed(self.fail_on) else FINISHED
 
     def judge(self, verdict: Verdict) -> Diagnosis:

@@ -16,12 +16,13 @@ class FitPlan:
 
     ``data`` is what the program trains on as it handed it over (arrays, a ``tf.data.Dataset``, a
     generator, a ``PyDataset``) and is read with care: a dataset can be read again, a generator
-    cannot, and neither needs to end. ``validation`` holds batches, as the model gets them.
+    cannot, and neither needs to end. ``validation`` holds batches, as the model gets them; it is
+    empty where ``fit`` is given none, and None where it is not known whether it is.
     ``callbacks`` are Keras callbacks.
     """
 
     data: Any = None
-    validation: Sequence[tuple[Any, ...]] = ()
+    validation: Sequence[tuple[Any, ...]] | None = None
     epochs: int | None = None
     steps_per_epoch: int | None = None
     batch_size: int | None = None

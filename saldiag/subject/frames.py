@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import linecache
 import os
 import sys
 import sysconfig
@@ -13,6 +14,8 @@ from types import FrameType
 from saldiag.core.measurement import Source
 
 FRAMEWORKS = ("keras", "tensorflow")
+CONVERTED = "__autograph_generated_file"
+"""In the names of the files that AutoGraph writes the code to that it runs in the user's place."""
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -74,7 +77,23 @@ def source_of_frame(frame: FrameType | None) -> Source | None:
     """File and line of a frame; the file is relative to the working directory if it lies below."""
     if frame is None:
         return None
-    return Source(shown_path(frame.f_code.co_filename), frame.f_lineno)
+    if CONVERTED in frame.f_code.co_filename:
+        return _before_conversion(frame)
+    name, line = frame.f_code.co_filename, frame.f_lineno
+    return Source(shown_path(name), line, linecache.getline(name, line).strip())
+
+
+def _before_conversion(frame: FrameType) -> Source | None:
+    """The place that AutoGraph made a frame's code from; the one that called it if untold."""
+    from tensorflow.python.util import tf_stack  # it is loaded: the frame is running in it
+
+    for seen in reversed(tf_stack.extract_stack()):
+        if is_user(seen.filename) and CONVERTED not in seen.filename:
+            return Source(shown_path(seen.filename), seen.lineno, (seen.line or "").strip())
+    outer = frame.f_back
+    while outer is not None and CONVERTED in outer.f_code.co_filename:
+        outer = outer.f_back
+    return source_of_frame(user_frame(outer))
 
 
 def caller() -> Source | None:

@@ -23,6 +23,12 @@ class SourceLines:
         if source is not None:
             self._sources[layer] = source
 
+    def models(self) -> list[Any]:
+        """The models among them that are still alive, in the order in which they were made."""
+        import keras
+
+        return [layer for layer in list(self._sources) if isinstance(layer, keras.Model)]
+
     def by_id(self) -> dict[int, Source]:
         """Source by ``id(layer)`` of the layers that are still alive."""
         return {id(layer): source for layer, source in self._sources.items()}

@@ -1,0 +1,1 @@
+"""``saldiag run``: a user's own program, diagnosed while it runs."""

@@ -1,0 +1,41 @@
+"""What ``saldiag run`` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from saldiag.app.settings import RuleChoice
+from saldiag.core.finding import Severity
+
+MODELS = 8
+"""Models of one program that are looked at: a search over settings builds hundreds."""
+
+
+@dataclass(frozen=True)
+class ProgramOptions:
+    """Options of ``saldiag run``.
+
+    ``steps`` ends each training after so many; ``overfit`` adds the overfit test before it, of
+    ``max_steps`` steps and ``budget`` seconds at the most; ``stop_early`` ends the program once
+    the verdict is certain.
+    """
+
+    script: Path
+    arguments: tuple[str, ...] = ()
+    steps: int | None = None
+    overfit: bool = False
+    budget: float = 60.0
+    max_steps: int = 200
+    stop_early: bool = False
+    probes: str = "economy"
+    out: Path | None = None
+    output_format: str = "text"
+    fail_on: Severity = "error"
+    rules: RuleChoice = field(default_factory=RuleChoice)
+
+    def config(self) -> dict[str, Any]:
+        """The options as ``run.json`` records them."""
+        values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
+        return {key: value for key, value in values.items() if key != "rules"}

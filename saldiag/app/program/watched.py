@@ -1,0 +1,200 @@
+"""One model of a program: looked at before its first step, watched while it trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from saldiag.app.collector import one_line
+from saldiag.app.examination import Examination
+from saldiag.app.load import Batches, Subject
+from saldiag.app.program.options import ProgramOptions
+from saldiag.app.session import Session
+from saldiag.core.diagnosis import Diagnosis, Verdict
+from saldiag.core.fitting import FitPlan
+from saldiag.core.measurement import (
+    Activations,
+    DataFacts,
+    GradientFlow,
+    GradientHistory,
+    OverfitHistory,
+    ProgramPlaces,
+    Source,
+    TrainableStatus,
+    Wiring,
+)
+from saldiag.core.schedule import PRESETS, logarithmic
+from saldiag.rules.cut import without_any_gradient
+from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.watch import Watch
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks at a training that is to stop early."""
+
+NO_DATA = "the data that the program trains on could not be read: {reason}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where in the program the model is compiled, and where it is trained."""
+
+    compiled: Source | None = None
+    trained: Source | None = None
+
+
+class Watched:
+    """A model under observation. Whatever goes wrong in here becomes a reason, never an error."""
+
+    def __init__(
+        self, session: Session, subject: Subject, places: Places, options: ProgramOptions
+    ) -> None:
+        self.session, self.subject, self.options = session, subject, options
+        self.name = subject.name or subject.model.name
+        self.steps = 0
+        self.watch = Watch(PRESETS[options.probes](), logarithmic(2))
+        self._places = places
+        self._examination: Examination | None = None
+        self._finished = False
+        self._looked = time.monotonic()
+        session.add(ProgramPlaces(compiled=places.compiled, trained=places.trained))
+
+    @property
+    def model(self) -> Any:
+        """The user's model."""
+        return self.subject.model
+
+    def look(self, batches: tuple[tuple[Any, ...], ...], plan: FitPlan | None) -> None:
+        """All that can be told before the first step: wiring, gradients, labels, ranges, data."""
+        examination = Examination(self.session, self.subject, Batches(batches), plan)
+        self._examination = examination
+        self._guarded(
+            examination.survey, Wiring, GradientFlow, Activations, what="the model was not followed"
+        )
+        if getattr(self.model, "compiled", False):
+            self._guarded(examination.look_at_data, DataFacts, what="the data was not looked at")
+        else:
+            self.session.missing(DataFacts, "a custom loop has its own loss, which is not known")
+        self._write()
+
+    def memorise(self) -> None:
+        """The overfit test; the model, its optimizer and all random states are put back."""
+        examination = self._examination
+        if examination is None or not getattr(self.model, "compiled", False):
+            self.session.missing(OverfitHistory, "the test needs a compiled model and its data")
+            return
+
+        def test() -> None:
+            with undisturbed(self.model):
+                examination.memorise(
+                    budget_seconds=self.options.budget, max_steps=self.options.max_steps
+                )
+
+        try:
+            self._guarded(test, OverfitHistory, what="the overfit test failed")
+        finally:
+            self.model.stop_training = False
+            self.model.train_function = None
+        self._write()
+
+    def without_data(self, reason: str) -> None:
+        """The program's data could not be had; what needs none is said all the same."""
+        for kind in (Wiring, GradientFlow, Activations, DataFacts):
+            self.session.missing(kind, NO_DATA.format(reason=reason))
+
+    def hopeless(self) -> str:
+        """Why it is certain that this training comes to nothing; empty if it is not."""
+        if self._examination is not None and self._examination.no_gradient():
+            return "no trainable variable gets a gradient"
+        history = self._history()
+        if history is None:
+            return ""
+        if without_any_gradient(history):
+            return f"no variable got a gradient in {len(history.steps)} measured steps"
+        if len(history.loss) and np.isnan(history.loss[-3:]).all():
+            return "" if np.isnan(history.loss).all() else "the loss is not finite any more"
+        return ""
+
+    def due(self) -> bool:
+        """Whether it is time to look whether the training is hopeless."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return False
+        self._looked = now
+        return True
+
+    def trained(self) -> None:
+        """The training ended, for now: take over what was measured while the model is there."""
+        self.watch.close()
+        self._guarded(self._collect, GradientHistory, what="the training was not measured")
+        self._write()
+
+    def diagnosis(self) -> Diagnosis:
+        """What the rules say now."""
+        return self.session.judge(self.verdict())
+
+    def verdict(self) -> Verdict:
+        """Of the overfit test if there was one; otherwise only what is certain."""
+        from saldiag.rules.verdict import verdict_of
+
+        tested = self.session.measured.get(OverfitHistory)
+        if tested is not None:
+            return verdict_of(tested)[0]
+        return "does_not_learn" if self.hopeless() else "not_tested"
+
+    def _collect(self) -> None:
+        examination = self._examination
+        before = self.session.measured.get(GradientHistory)
+        if self.watch.failed and before is None:
+            self.session.missing(GradientHistory, self.watch.failed)
+        self.session.add(*self.watch.measurements())
+        if examination is not None and examination.data.batches:
+            examination.trainable(self._history())
+            examination.look_ahead()
+        elif self.session.measured.get(TrainableStatus) is None:
+            self.session.missing(TrainableStatus, "no batch is known to follow")
+
+    def _history(self) -> GradientHistory | None:
+        found = self.session.measured.get(GradientHistory)
+        if self.watch.failed is None:
+            with suppress(Exception):
+                new = [m for m in self.watch.measurements() if isinstance(m, GradientHistory)]
+                found = new[0] if new else found
+        return found
+
+    def _guarded(self, action: Callable[[], object], *kinds: Any, what: str) -> None:
+        try:
+            action()
+        except Exception as error:  # a probe must never break the user's training
+            for kind in kinds:
+                self.session.missing(kind, f"{what}: {one_line(error)}")
+
+    def _write(self) -> None:
+        """The diagnosis so far, should the program be killed."""
+        with suppress(Exception):
+            self.session.run.write_diagnosis(self.diagnosis())
+
+
+class Following(keras.callbacks.Callback):
+    """Rides along in ``fit``: counts steps, ends a training that is long enough or hopeless."""
+
+    def __init__(self, watched: Watched, steps: int | None, stop_early: bool) -> None:
+        super().__init__()
+        self._watched, self._left, self._stop_early = watched, steps, stop_early
+        self.stopped = ""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras'
+        """Count, and end ``fit`` where there were enough steps, or they lead nowhere."""
+        self._watched.steps += 1
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self.model.stop_training = True
+        if self._stop_early and self._watched.due() and (reason := self._watched.hopeless()):
+            self.stopped = reason
+            self.model.stop_training = True

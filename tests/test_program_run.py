@@ -1,0 +1,282 @@
+"""``saldiag run``: programs of all sorts run as they are, and are diagnosed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+
+import pytest
+
+from saldiag.app.program.options import ProgramOptions
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+
+FRAME = """
+import os, sys
+import numpy as np, keras, tensorflow as tf
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.standard_normal((64, 4)).astype("float32")
+y = (x.sum(axis=1, keepdims=True) > 0).astype("float32")
+def build(activation="sigmoid"):
+    return keras.Sequential([
+        keras.Input((4,)),
+        keras.layers.Dense(8, "relu"),
+        keras.layers.Dense(1, activation),
+    ])
+"""
+FAULTY = FRAME + 'model = build("softmax")\nmodel.compile("adam", "mse")\n'
+SOURCE = "keras.layers.Dense(1, activation),"
+LOOP = """
+optimizer = keras.optimizers.Adam()
+def step(x, y):
+    with tf.GradientTape() as tape:
+        loss = keras.ops.mean(keras.losses.mean_squared_error(y, model(x, training=True)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a program's text in this process; exit code, diagnosis and what was printed."""
+    from saldiag.app.program.run import run_program
+
+    monkeypatch.chdir(tmp_path)
+
+    def go(code: str, **options):
+        (tmp_path / "program.py").write_text(textwrap.dedent(code))
+        out = tmp_path / "run"
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # the program's warnings are its own
+            code = run_program(ProgramOptions(tmp_path / "program.py", out=out, **options))
+        monkeypatch.chdir(tmp_path)
+        found = out / "diagnosis.json"
+        diagnosis = json.loads(found.read_text()) if found.exists() else None
+        return code, diagnosis, capsys.readouterr()
+
+    return go
+
+
+def classes():
+    import keras
+    from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
+
+    seen = [keras.Model, keras.layers.Layer, keras.Sequential, keras.optimizers.Optimizer]
+    seen += [*keras.Model.__mro__, *keras.optimizers.Adam.__mro__]
+    seen += [keras.optimizers.LossScaleOptimizer, Function]
+    return [dict(vars(cls)) for cls in seen if cls is not object] + [warnings.warn]
+
+
+class TestWhatIsNamed:
+    def test_the_layer_and_its_line(self, run):
+        code, found, _ = run(FAULTY + "model.fit(x, y, verbose=0)")
+        assert code == 1
+        assert (found["root_cause"]["rule"], found["verdict"]) == ("SD101", "does_not_learn")
+        assert found["root_cause"]["source"]["text"] == SOURCE
+        assert found["root_cause"]["source"]["file"] == "program.py"
+
+    def test_the_line_that_compiles(self, run):
+        code, found, _ = run(
+            FRAME + 'model = build()\nmodel.compile(keras.optimizers.SGD(1e4),\n  loss="mse")\n'
+            "model.fit(x, y, epochs=5, verbose=0)"
+        )
+        assert code == 1
+        assert found["root_cause"]["rule"].startswith("SD7")
+        assert found["root_cause"]["source"]["text"].startswith("model.compile(")
+
+    def test_the_line_that_trains(self, run):
+        _, found, _ = run(
+            FRAME + 'x[0] = np.nan\nmodel = build()\nmodel.compile("adam", "mse")\n'
+            "model.fit(x, y, verbose=0)"
+        )
+        assert found["root_cause"]["rule"].startswith("SD6")
+        assert found["root_cause"]["source"]["text"] == "model.fit(x, y, verbose=0)"
+
+    @pytest.mark.parametrize("decorator", ["", "step = tf.function(step)\n"])
+    def test_in_a_loop_of_its_own(self, run, decorator):
+        code, found, _ = run(FAULTY + LOOP + decorator + "for _ in range(8):\n    step(x, y)\n")
+        assert code == 1
+        assert found["root_cause"]["rule"] == "SD101"
+        assert found["root_cause"]["source"]["text"] == SOURCE
+
+    def test_in_train_on_batch(self, run):
+        code, found, _ = run(FAULTY + "for _ in range(8):\n    model.train_on_batch(x, y)\n")
+        assert code == 1
+        assert found["root_cause"]["rule"] == "SD101"
+
+    def test_labels_that_keras_refuses_beside_the_traceback(self, run):
+        code, found, shown = run(
+            FRAME + 'model = build()\nmodel.compile("adam", "categorical_crossentropy")\n'
+            "model.fit(x, np.zeros((64, 3)), verbose=0)"
+        )
+        assert code == 1
+        assert "Traceback" in shown.err
+        assert found["findings"]
+
+    def test_several_models_apart(self, run, tmp_path):
+        code, _, shown = run(
+            FAULTY + 'good = build()\ngood.compile("adam", "mse")\n'
+            "good.fit(x, y, verbose=0)\nmodel.fit(x, y, verbose=0)"
+        )
+        assert code == 1
+        assert "2 models were trained" in shown.err
+        others = list((tmp_path / "run").glob("model-2-*/diagnosis.json"))
+        assert len(others) == 1
+        assert json.loads(others[0].read_text())["root_cause"]["rule"] == "SD101"
+
+
+class TestHealthy:
+    @pytest.mark.parametrize("overfit", [False, True])
+    def test_raises_nothing_and_trains_as_alone(self, run, overfit, tmp_path):
+        code = FRAME + (
+            "model = build()\n"
+            'model.compile(keras.optimizers.Adam(0.03), "binary_crossentropy")\n'
+            "model.fit(x, y, epochs=3, verbose=0)\n"
+            "np.save(os.environ['WEIGHTS'], model.layers[0].kernel)\n"
+        )
+        import numpy as np
+
+        os.environ["WEIGHTS"] = str(tmp_path / "with.npy")
+        result, found, _ = run(code, overfit=overfit)
+        assert result == 0
+        assert not [f for f in found["findings"] if f["severity"] != "info"]
+        assert found["verdict"] == ("learns" if overfit else "not_tested")
+        os.environ["WEIGHTS"] = str(tmp_path / "without.npy")
+        exec(compile(code, "program.py", "exec"), {})
+        assert np.array_equal(np.load(tmp_path / "with.npy"), np.load(tmp_path / "without.npy"))
+
+    def test_a_generator_loses_nothing(self, run):
+        code, _, shown = run(
+            FRAME + "seen = []\n"
+            "def batches():\n"
+            "    for i in range(6):\n"
+            "        seen.append(i)\n"
+            "        yield x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8]\n"
+            'model = build()\nmodel.compile("adam", "mse")\n'
+            "model.fit(batches(), verbose=0)\nprint(seen)"
+        )
+        assert code == 0
+        assert "[0, 1, 2, 3, 4, 5]" in shown.out
+
+
+class TestNothingIsLost:
+    @pytest.mark.parametrize(
+        "end",
+        [
+            "os.chdir('/')",
+            "sys.exit(3)",
+            "del model",
+            "raise RuntimeError('mine')",
+            "raise KeyboardInterrupt",
+            "os._exit = None",
+        ],
+    )
+    def test_however_the_program_ends(self, run, end):
+        code, found, _ = run(FAULTY + f"model.fit(x, y, verbose=0)\n{end}\n")
+        assert code == (2 if "Keyboard" in end else 1)
+        assert found["root_cause"]["rule"] == "SD101"
+
+    def test_where_everything_is_caught(self, run):
+        code, found, _ = run(
+            FAULTY + "try:\n    model.fit(x, y[:5], verbose=0)\nexcept BaseException:\n    pass\n"
+        )
+        assert found is not None
+        assert code in (0, 1)
+
+    def test_under_multiprocessing(self, tmp_path):
+        (tmp_path / "program.py").write_text(
+            "import multiprocessing\n"
+            "def square(i):\n    return i * i\n"
+            "if __name__ == '__main__':\n"
+            "    with multiprocessing.get_context('spawn').Pool(2) as pool:\n"
+            "        print(pool.map(square, [1, 2, 3]))\n"
+            + textwrap.indent(FAULTY + "model.fit(x, y, verbose=0)\n", "    ")
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "saldiag.cli", "run", "program.py"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stderr
+        assert "[1, 4, 9]" in done.stdout
+        assert "SD101" in done.stdout
+
+    def test_a_broken_probe_is_a_reason(self, run, monkeypatch):
+        import saldiag_probes.survey
+
+        def broken(*_, **__):
+            raise ZeroDivisionError("in the probe")
+
+        monkeypatch.setattr(saldiag_probes.survey, "survey", broken)
+        code, found, shown = run(FAULTY + "model.fit(x, y, verbose=0)\nprint('trained')")
+        assert "trained" in shown.out
+        assert code in (0, 1)
+        assert any("in the probe" in s["reason"] for s in found["skipped"])
+
+
+class TestStopping:
+    LONG = FRAME + (
+        "inputs = keras.Input((4,))\n"
+        "outputs = keras.layers.Dense(1)(keras.ops.stop_gradient(inputs) * 0.0)\n"
+        "model = keras.Model(inputs, outputs)\nmodel.layers[-1].bias.trainable = False\n"
+    )
+
+    @pytest.mark.parametrize(
+        "train",
+        [
+            'model.compile("adam", "mse")\nmodel.fit(x, y, epochs=10**6, verbose=0)',
+            LOOP + "while True:\n    step(x, y)",
+            LOOP + "step = tf.function(step)\nwhile True:\n    step(x, y)",
+            'model.compile("adam", "mse")\nwhile True:\n    model.train_on_batch(x, y)',
+        ],
+        ids=["fit", "loop", "function", "train_on_batch"],
+    )
+    def test_early_where_every_gradient_is_zero(self, run, train):
+        begun = time.monotonic()
+        code, found, shown = run(self.LONG + train, stop_early=True)
+        assert time.monotonic() - begun < 60
+        assert code == 1
+        assert found["verdict"] == "does_not_learn"
+        assert "was stopped" in shown.err
+
+    @pytest.mark.parametrize(
+        "train",
+        [
+            "model.fit(x, y, epochs=10**6, verbose=0)\nprint('after')",
+            "while True:\n    model.train_on_batch(x, y)",
+        ],
+    )
+    def test_after_so_many_steps(self, run, train):
+        code, _, shown = run(
+            FRAME + 'model = build()\nmodel.compile("adam", "mse")\n' + train, steps=5
+        )
+        assert code == 0
+        assert ("after" in shown.out) or ("--steps 5" in shown.err)
+
+
+@pytest.mark.parametrize("end", ["", "1 / 0\n", "sys.exit(1)\n"])
+def test_nothing_of_keras_stays_changed(run, end):
+    before = classes()
+    run(FAULTY + "model.fit(x, y, verbose=0)\n" + LOOP + "step(x, y)\n" + end)
+    assert classes() == before
+
+
+def test_json_alone_is_on_stdout(run):
+    code, found, shown = run(
+        FAULTY + "print('mine')\nmodel.fit(x, y, verbose=0)", output_format="json"
+    )
+    assert code == 1
+    assert json.loads(shown.out) == found
+    assert "mine" in shown.err
+
+
+def test_a_program_without_a_model_leaves_no_run(run, tmp_path):
+    code, found, shown = run("print('no model')")
+    assert (code, found) == (2, None)
+    assert "trained no Keras model" in shown.err
+    assert not (tmp_path / "run").exists()
