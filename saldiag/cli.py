@@ -21,6 +21,7 @@ from saldiag.flags import (
     POSITIVE,
     SEED,
     Finite,
+    check_format_option,
     debug_option,
     fail_option,
     format_option,
@@ -113,6 +114,37 @@ def trainable(**options: Any) -> int:
     return diagnose.trainable(_asked(options))
 
 
+@cli.command("run", context_settings={"allow_interspersed_args": False})
+@click.option("--steps", type=POSITIVE, help="End each training after so many steps.")
+@click.option("--overfit", is_flag=True, help="First see whether a few batches can be memorised.")
+@click.option(
+    "--budget", type=Finite(min=1.0), default=60.0, show_default=True,
+    help="Seconds for --overfit at the most.",
+)  # fmt: skip
+@click.option(
+    "--max-steps", type=POSITIVE, default=200, show_default=True,
+    help="Training steps for --overfit at the most.",
+)  # fmt: skip
+@click.option("--stop-early", is_flag=True, help="End the program once the verdict is certain.")
+@click.option(
+    "--probes", type=click.Choice(tuple(PRESETS)), default="economy", show_default=True,
+    help="How often to measure gradients.",
+)  # fmt: skip
+@rule_options
+@output_options
+@click.argument("script", type=click.Path(path_type=Path))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run_command(**options: Any) -> int:
+    """Run SCRIPT with its ARGUMENTS, and diagnose every Keras model that it trains.
+
+    Options of saldiag come before the script. The program runs unchanged.
+    """
+    from saldiag.app.program.options import ProgramOptions
+    from saldiag.app.program.run import run_program
+
+    return run_program(ProgramOptions(rules=_taken(options), **options))
+
+
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
@@ -120,7 +152,7 @@ def trainable(**options: Any) -> int:
     help="Let the rules judge anew, as --select, --ignore and the settings now say.",
 )  # fmt: skip
 @rule_options
-@format_option
+@check_format_option
 @fail_option
 @debug_option
 def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: Any) -> int:

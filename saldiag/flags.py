@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from saldiag.app.options import FORMATS, PRECISIONS
+from saldiag.app.options import CHECK_FORMATS, FORMATS, PRECISIONS
 from saldiag.core.finding import SEVERITIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,13 +54,22 @@ out_option = click.option(
     metavar="DIR",
     help="Run directory; the default is saldiag-runs/TIME-COMMAND-N.",
 )
-format_option = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="What to print.",
+
+
+def _format_option(formats: tuple[str, ...], told: str) -> Callable[[F], F]:
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(formats),
+        default="text",
+        show_default=True,
+        help=told,
+    )
+
+
+format_option = _format_option(FORMATS, "What to print.")
+check_format_option = _format_option(
+    CHECK_FORMATS, "What to print; the last three are for continuous integration."
 )
 fail_option = click.option(
     "--fail-on",
@@ -148,7 +157,7 @@ rule_options = options_of(
         help="Settings; the default is the nearest saldiag.toml or pyproject.toml.",
     ),
 )  # fmt: skip
-output_options = options_of(out_option, format_option, fail_option, debug_option)
+output_options = options_of(out_option, check_format_option, fail_option, debug_option)
 look_options = options_of(
     model_options,
     precision_option,

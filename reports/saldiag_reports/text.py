@@ -115,6 +115,8 @@ def _root(root: Finding, verdict: Verdict) -> RenderableType:
     grid.add_row("", Text(lines(root.message)))
     if root.source is not None:
         grid.add_row("Source", Text(plain(place(root.source))))
+        if root.source.text:
+            grid.add_row("", Text(cut(root.source.text, 200), style="italic"))
     grid.add_row("Fix", Text(lines(root.fix), style="bold"))
     return grid
 

@@ -16,6 +16,9 @@ from saldiag.core.finding import Severity
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FORMATS = ("text", "json")
+"""What every command prints."""
+CHECK_FORMATS = (*FORMATS, "junit", "sarif", "github")
+"""What a diagnosis is printed as: the last three are for continuous integration."""
 
 SMALL = (96, 8)
 """Image size and batch for a machine without a GPU: a verdict on two cores takes two minutes."""

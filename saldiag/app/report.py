@@ -24,19 +24,15 @@ def report_again(
         RunError: there is no run there, or it cannot be read or written.
         ConfigError: the settings are not valid.
     """
+    from saldiag.app.render import print_data
     from saldiag_reports.data import ReportData
-    from saldiag_reports.json_report import render_json
     from saldiag_reports.reporter import write_reports
-    from saldiag_reports.text import print_text
 
     if rules is not None:
         judge_again(Run.open(path), rule_settings(rules))
     data = ReportData.of_run(path)
     write_reports(data, path)
-    if output_format == "json":
-        sys.stdout.write(render_json(data))
-    else:
-        print_text(data, path)
+    print_data([(data, path)], output_format, fail_on)
     return 1 if data.diagnosis.failed(fail_on) else 0
 
 

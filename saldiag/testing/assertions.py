@@ -1,0 +1,193 @@
+"""Assertions about models. The model is left as it was, whatever comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saldiag.app.api import Diagnosis
+    from saldiag.core.finding import Finding, Severity
+
+MAX_TOLD = 5
+"""Findings of which a failure tells all; the others are counted."""
+
+GRADIENTS = ("SD2", "SD401", "SD402")
+"""Rules on gradients, by the start of their codes."""
+
+
+def assert_learns(
+    model: Any,
+    batch: Any,
+    *,
+    steps: int = 200,
+    budget: float = 60.0,
+    loss: Any = None,
+    optimizer: Any = None,
+    ignore: Sequence[str] = (),
+) -> None:
+    """The model can memorise one batch.
+
+    Args:
+        model: a Keras model, compiled unless ``loss`` is given.
+        batch: ``(x, y)`` or ``(x, y, sample_weight)``, all of it one batch.
+        steps: training steps at the most.
+        budget: seconds at the most.
+        loss: what to compile with where the model is not compiled, or in place of its own.
+        optimizer: likewise.
+        ignore: rules that are not to explain a failure.
+
+    Raises:
+        AssertionError: it cannot, or not within ``steps`` and ``budget``.
+        SaldiagError: model or data cannot be used.
+    """
+    __tracebackhide__ = True
+    from saldiag.app.api import diagnose
+
+    diagnosis = diagnose(
+        model, batch, loss=loss, optimizer=optimizer, steps=steps, budget=budget,
+        batch_size=_items(batch), batches=1, ignore=ignore,
+    )  # fmt: skip
+    if diagnosis.verdict == "learns":
+        return
+    limits = f" (at most {steps} steps and {budget:g} s)"
+    grave = [f for f in diagnosis.findings if f.severity != "info"]
+    raise AssertionError(_told(diagnosis, grave, limits))
+
+
+def assert_gradients_flow(
+    model: Any,
+    batch: Any,
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+    ignore: Sequence[str] = (),
+) -> None:
+    """Every trainable variable gets a gradient that is finite, and neither dies nor explodes.
+
+    Raises:
+        AssertionError: one does not; what cuts the gradient is told first.
+        SaldiagError: model or data cannot be used.
+    """
+    __tracebackhide__ = True
+    from saldiag.app.api import diagnose
+
+    diagnosis = diagnose(
+        model, batch, loss=loss, optimizer=optimizer, overfit=False,
+        batch_size=_items(batch), batches=1, ignore=ignore,
+    )  # fmt: skip
+    found = [f for f in diagnosis.findings if f.rule.startswith(GRADIENTS) and f.severity != "info"]
+    if found or diagnosis.verdict == "does_not_learn":
+        raise AssertionError(_told(diagnosis, _with_causes(found, diagnosis)))
+
+
+def assert_no_findings(
+    model: Any,
+    data: Any,
+    ignore: Sequence[str] = (),
+    severity: Severity = "warning",
+    *,
+    overfit: bool = True,
+    **more: Any,
+) -> None:
+    """Nothing at or above ``severity`` is found, and the model learns as far as was tested.
+
+    Args:
+        model: a Keras model.
+        data: whatever ``fit`` takes, as for ``saldiag.diagnose``.
+        ignore: rules that do not judge, by code, start of a code or name.
+        severity: ``error``, ``warning`` or ``info``.
+        overfit: whether to see if a few batches can be memorised.
+        more: other arguments of ``saldiag.diagnose``.
+
+    Raises:
+        AssertionError: there is a finding; each is told with its place and what to change.
+        SaldiagError: model or data cannot be used, or ``ignore`` names what does not exist.
+        ValueError: there is no such severity.
+    """
+    __tracebackhide__ = True
+    from saldiag.app.api import diagnose
+    from saldiag.core.finding import SEVERITIES, at_least
+
+    if severity not in SEVERITIES:
+        raise ValueError(f"severity is {severity!r}, not one of {', '.join(SEVERITIES)}")
+    diagnosis = diagnose(model, data, overfit=overfit, ignore=ignore, **more)
+    if diagnosis.failed(severity):
+        grave = [f for f in diagnosis.findings if at_least(f.severity, severity)]
+        raise AssertionError(_told(diagnosis, grave))
+
+
+def assert_trainable(
+    model: Any,
+    expected: Mapping[Any, bool] | Iterable[Any] | str | int,
+    batch: Any = None,
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+) -> None:
+    """What is expected to train is trainable, and with ``batch`` really trains.
+
+    Args:
+        model: a Keras model; one that is not built yet needs ``batch``.
+        expected: patterns (``"head"``, ``"encoder/*"``) of names or paths of layers or variables,
+            or layers themselves, all of which have to train; or a mapping of such to True or
+            False, of which the last that fits a variable counts (``{"*": False, "head": True}``);
+            or a number: that of the trainable parameters, as ``model.summary()`` has it. A layer
+            stands for all that is in it. Statistics, which no gradient trains, are left out.
+        batch: ``(x, y)`` or ``(x, y, sample_weight)``: one training step shows which variables
+            get a gradient and change. It is taken back.
+        loss: what to compile with where the model is not compiled, or in place of its own.
+        optimizer: likewise.
+
+    Raises:
+        AssertionError: something is trainable that should not be, or the other way round; an
+            expectation fits nothing; a variable gets no gradient or does not change.
+        SaldiagError: model or data cannot be used.
+    """
+    __tracebackhide__ = True
+    from saldiag.testing.training import status_of, wrong
+
+    status = status_of(model, batch, loss, optimizer)
+    problems = wrong(model, status, expected, stepped=batch is not None)
+    if problems:
+        shown = [f"- {problem}" for problem in problems[:20]]
+        more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
+        raise AssertionError("\n".join(["what trains is not what is expected:", *shown, *more]))
+
+
+def _items(batch: Any) -> int | None:
+    """How many items a batch of arrays has."""
+    import keras
+
+    parts = keras.tree.flatten(batch[0] if isinstance(batch, tuple) else batch)
+    shape = getattr(parts[0], "shape", None) if parts else None
+    return int(shape[0]) if shape else None
+
+
+def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding]:
+    """The findings, and those that explain them; in the order of the diagnosis."""
+    wanted, before = {f.rule for f in found}, 0
+    if diagnosis.root_cause is not None and not found:
+        wanted.add(diagnosis.root_cause.rule)
+    while len(wanted) > before:
+        before = len(wanted)
+        wanted |= {
+            f.explained_by for f in diagnosis.findings if f.rule in wanted and f.explained_by
+        }
+    return [f for f in diagnosis.findings if f.rule in wanted]
+
+
+def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
+    """What a failure says: the verdict, then each finding with its place and its fix."""
+    from saldiag_reports.checks import account
+    from saldiag_reports.wording import count, headline, plain
+
+    left = len(findings) - MAX_TOLD
+    return "\n\n".join(
+        [
+            plain(headline(diagnosis.outcome)) + more,
+            *(account(finding) for finding in findings[:MAX_TOLD]),
+            *([f"and {count(left, 'finding')} more"] if left > 0 else []),
+            *([] if findings else ["No rule found a reason."]),
+        ]
+    )

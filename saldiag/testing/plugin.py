@@ -1,0 +1,84 @@
+"""The pytest plugin: a fixture ``saldiag``, and a marker that sets what it leaves out.
+
+It is loaded in every project that has saldiag installed, so it imports nothing but pytest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+SETTINGS = ("ignore", "severity")
+MARKER = (
+    "saldiag(ignore=[...], severity='warning'): rules that do not judge in this test, and the "
+    "least severity that fails it"
+)
+
+
+class Checks:
+    """The assertions of ``saldiag.testing``, with the defaults that the test's markers set."""
+
+    def __init__(self, ignore: tuple[str, ...] = (), severity: str | None = None) -> None:
+        self.ignore = ignore
+        self.severity = severity
+
+    def assert_learns(self, model: Any, batch: Any, **more: Any) -> None:
+        """The model can memorise one batch."""
+        __tracebackhide__ = True
+        from saldiag.testing.assertions import assert_learns
+
+        assert_learns(model, batch, **self._with_ignored(more))
+
+    def assert_gradients_flow(self, model: Any, batch: Any, **more: Any) -> None:
+        """Every trainable variable gets a gradient that is finite."""
+        __tracebackhide__ = True
+        from saldiag.testing.assertions import assert_gradients_flow
+
+        assert_gradients_flow(model, batch, **self._with_ignored(more))
+
+    def assert_trainable(self, model: Any, expected: Any, batch: Any = None, **more: Any) -> None:
+        """What is expected to train is trainable, and with ``batch`` really trains."""
+        __tracebackhide__ = True
+        from saldiag.testing.assertions import assert_trainable
+
+        assert_trainable(model, expected, batch, **more)
+
+    def assert_no_findings(self, model: Any, data: Any, **more: Any) -> None:
+        """Nothing at or above the severity is found."""
+        __tracebackhide__ = True
+        from saldiag.testing.assertions import assert_no_findings
+
+        given = {} if self.severity is None else {"severity": self.severity}
+        assert_no_findings(model, data, **{**given, **self._with_ignored(more)})
+
+    def diagnose(self, model: Any, data: Any, **more: Any) -> Any:
+        """``saldiag.diagnose``, without the rules that the test ignores."""
+        from saldiag.app.api import diagnose
+
+        return diagnose(model, data, **self._with_ignored(more))
+
+    def _with_ignored(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        return {**more, "ignore": (*self.ignore, *more.get("ignore", ()))}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", MARKER)
+
+
+@pytest.fixture
+def saldiag(request: pytest.FixtureRequest) -> Checks:
+    """Assertions about Keras models; ``@pytest.mark.saldiag`` sets defaults."""
+    ignore: list[str] = []
+    severity: str | None = None
+    for mark in request.node.iter_markers("saldiag"):  # the nearest first
+        unknown = sorted(set(mark.kwargs) - set(SETTINGS))
+        if mark.args or unknown:
+            what = unknown[0] if unknown else repr(mark.args[0])
+            raise pytest.UsageError(f"@pytest.mark.saldiag takes ignore= and severity=, not {what}")
+        rules = mark.kwargs.get("ignore", ())
+        ignore += [rules] if isinstance(rules, str) else rules
+        severity = severity or mark.kwargs.get("severity")
+    return Checks(tuple(ignore), severity)

@@ -1,0 +1,172 @@
+"""Unit tests for models: what passes, what fails and with which words; the model stays as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from saldiag.core.errors import SaldiagError
+from saldiag.testing import (
+    assert_gradients_flow,
+    assert_learns,
+    assert_no_findings,
+    assert_trainable,
+)
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    # Keras says it of the fault that is seeded here.
+    pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning"),
+]
+
+FORMS = ("sequential", "functional", "subclassed")
+QUICK = {"steps": 120, "budget": 30.0}
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(16, 6)).astype("float32")
+    return x, (x[:, :1] > 0).astype("float32")
+
+
+def made(keras, form, last="sigmoid", frozen=False):
+    keras.utils.set_random_seed(1)
+    body = keras.layers.Dense(16, activation="relu", name="body", trainable=not frozen)
+    head = keras.layers.Dense(1, activation=last, name="head")
+    if form == "sequential":
+        model = keras.Sequential([keras.Input((6,)), body, head])
+    elif form == "functional":
+        inputs = keras.Input((6,))
+        model = keras.Model(inputs, head(body(inputs)))
+    else:
+
+        class Own(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = body, head
+
+            def call(self, inputs):
+                return self.head(self.body(inputs))
+
+        model = Own()
+        model(np.zeros((1, 6), "float32"))
+    # A cross-entropy would take the logits behind a softmax, and learn.
+    loss = "mse" if last == "softmax" else "binary_crossentropy"
+    model.compile(keras.optimizers.Adam(0.02), loss)
+    return model
+
+
+def state(model):
+    return [w.numpy().tobytes() for w in model.weights], int(model.optimizer.iterations), model.loss
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_that_is_well_passes_and_stays_as_it_is(form, keras, batch):
+    model = made(keras, form)
+    before = state(model)
+    assert_learns(model, batch, **QUICK)
+    assert_gradients_flow(model, batch)
+    assert_trainable(model, ["body", "head"], batch)
+    assert_no_findings(model, batch, severity="error", overfit=False)
+    assert state(model) == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_that_cannot_learn_fails_with_message_place_and_fix(form, keras, batch):
+    model = made(keras, form, last="softmax")
+    before = state(model)
+    checks = {
+        assert_learns: QUICK,
+        assert_gradients_flow: {},
+        assert_no_findings: {"overfit": False},
+    }
+    for check, more in checks.items():
+        with pytest.raises(AssertionError) as failure:
+            check(model, batch, **more)
+        said = str(failure.value)
+        assert "error SD101 single-channel-softmax: " in said
+        assert "softmax over an axis of size 1" in said
+        assert "Layers: head" in said
+        assert "\nFix: " in said
+    assert state(model) == before
+
+
+def test_a_rule_that_is_ignored_says_nothing(keras, batch):
+    model = made(keras, "sequential", last="softmax")
+    with pytest.raises(AssertionError) as failure:
+        assert_gradients_flow(model, batch, ignore=["SD101"])
+    assert "SD101 " not in str(failure.value)
+
+
+def test_no_findings_knows_severities_and_ignored_rules(keras, batch):
+    model = made(keras, "sequential")
+    with pytest.raises(ValueError, match="severity is 'fatal'"):
+        assert_no_findings(model, batch, severity="fatal")
+    with pytest.raises(SaldiagError, match="SD999"):
+        assert_no_findings(model, batch, ["SD999"], overfit=False)
+    assert_no_findings(model, batch, ["SD"], overfit=False)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_without_a_loss_is_given_one(form, keras, batch):
+    model = made(keras, form)
+    model.compiled = False
+    assert_gradients_flow(model, batch, loss="binary_crossentropy")
+    assert model.compiled is False
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_trainable_takes_names_patterns_layers_mappings_and_numbers(form, keras):
+    model = made(keras, form, frozen=True)
+    head = model.get_layer("head")
+    for expected in ("head", ["h*d"], [head], head, {"*": False, "head": True}, 17, ["head/bias"]):
+        assert_trainable(model, expected)
+    wrong = {
+        "body/kernel is not trainable: its layer is frozen": ["body"],
+        "head/kernel is trainable, and is expected not to be": {"*": False},
+        "'haed' fits no weight": ["haed"],
+        "17 parameters are trainable, not 18": 18,
+    }
+    for said, expected in wrong.items():
+        with pytest.raises(AssertionError, match=said):
+            assert_trainable(model, expected)
+
+
+def test_trainable_says_when_a_layer_around_is_frozen(keras):
+    inner = made(keras, "functional")
+    inner.name = "inner"
+    outer = keras.Sequential([keras.Input((6,)), inner])
+    assert_trainable(outer, ["inner"])
+    inner.trainable = False
+    inner.get_layer("head").trainable = True
+    assert_trainable(outer, {"inner/body": False})
+
+
+def test_what_is_trainable_and_gets_no_gradient_fails_with_a_batch(keras, batch):
+    class Detached(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.body = keras.layers.Dense(4, name="body")
+            self.head = keras.layers.Dense(1, activation="sigmoid", name="head")
+
+        def call(self, inputs):
+            return self.head(keras.ops.stop_gradient(self.body(inputs)))
+
+    model = Detached()
+    model(np.zeros((1, 6), "float32"))
+    model.compile("adam", "binary_crossentropy")
+    assert_trainable(model, ["body", "head"])
+    assert_trainable(model, ["head"], batch)
+    with pytest.raises(AssertionError, match="body/kernel is trainable, and gets no gradient"):
+        assert_trainable(model, ["body"], batch)
+    with pytest.raises(AssertionError, match="SD"):
+        assert_gradients_flow(model, batch)
+
+
+def test_a_model_that_is_not_built_needs_a_batch(keras, batch):
+    model = keras.Sequential([keras.layers.Dense(1, activation="sigmoid", name="head")])
+    model.compile("adam", "binary_crossentropy")
+    with pytest.raises(SaldiagError, match="not built"):
+        assert_trainable(model, ["head"])
+    assert_trainable(model, ["head"], batch)
