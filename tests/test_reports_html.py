@@ -133,7 +133,7 @@ def test_verdict_root_cause_and_source_line_are_one_sentence_at_the_top():
     (top,) = re.findall(r"<h1>(.*?)</h1>", page, re.DOTALL)
     assert " ".join(re.sub(r"<[^>]+>", "", top).split()) == (
         "quicksal-as-reported does not learn because of single-channel-softmax in softmax_output,"
-        " Convf2, saldiag/quicksal/as_reported.py:141"
+        " Convf2, saldiag/quicksal/as_reported.py:183"
     )
 
 

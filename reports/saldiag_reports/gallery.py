@@ -35,7 +35,11 @@ from saldiag_reports.data import ReportData
 
 DIRECTORY = Path(__file__).parents[1] / "gallery"
 VERSIONS = {"saldiag": "0.1.0", "python": "3.11.2", "tensorflow": "2.21.0", "keras": "3.15.0"}
-HEAD = Source(made.FILE, 141)
+HEAD = Source(
+    made.FILE,
+    183,
+    'return keras.layers.Activation("softmax", dtype="float32", name="softmax_output")(x)',
+)
 
 
 def broken() -> ReportData:
@@ -139,7 +143,7 @@ def _findings() -> tuple[Finding, ...]:
         Finding(
             "SD101", "single-channel-softmax", "error",
             "softmax_output: softmax over an axis of size 1 is the constant 1.0; |dL/dx| before it"
-            f" is 0 (after it 0.41). Use sigmoid: {made.FILE}:141",
+            f" is 0 (after it 0.41). Use sigmoid: {made.FILE}:{HEAD.line}",
             'Conv2DTranspose(1, 3, activation="sigmoid")  # and no softmax after it',
             ("softmax_output", "Convf2"),
             evidence={"axis_size": 1, "gradient_after": 0.41, "gradient_before": 0.0},
@@ -184,7 +188,7 @@ def _warnings() -> WarningLog:
     )
     where = Source(made.FILE, 21)
     return WarningLog(
-        (RecordedWarning("UserWarning", message, made.FILE, 141, True, 2, where),)
+        (RecordedWarning("UserWarning", message, made.FILE, HEAD.line, True, 2, where),)
     )  # fmt: skip
 
 
