@@ -43,7 +43,7 @@ def test_markers_set_the_defaults_of_the_fixture(project):
                 seen = {}
                 name = "assert_no_findings"
                 monkeypatch.setattr(assertions, name, lambda *a, **more: seen.update(more))
-                saldiag.assert_no_findings(1, 2, ignore=["SD3"])
+                saldiag.assert_no_findings(1, 2, ignore="SD3")
                 assert seen == {"ignore": ("SD101", "SD3"), "severity": "error"}
                 saldiag.assert_no_findings(1, 2, severity="info")
                 assert seen["severity"] == "info"

@@ -158,8 +158,8 @@ def diagnose(
     batch_size: int | None = None,
     batches: int = BATCHES,
     expected_range: tuple[float, float] | None = None,
-    select: Sequence[str] | None = None,
-    ignore: Sequence[str] = (),
+    select: str | Sequence[str] | None = None,
+    ignore: str | Sequence[str] = (),
 ) -> Diagnosis:
     """Tell why a Keras model does not learn. The model is left as it was, bit for bit.
 
@@ -212,13 +212,18 @@ def diagnose(
 def _diagnosed(
     collector: Collector,
     verdict: Verdict | None,
-    select: Sequence[str] | None,
-    ignore: Sequence[str],
+    select: str | Sequence[str] | None,
+    ignore: str | Sequence[str],
 ) -> Diagnosis:
-    chosen = None if select is None else tuple(select)
-    settings = RuleSettings(select=chosen, ignore=tuple(ignore))
+    chosen = None if select is None else listed(select)
+    settings = RuleSettings(select=chosen, ignore=listed(ignore))
     outcome = judge(collector.measured, settings, verdict=verdict, timings=collector.timings)
     return Diagnosis(outcome, collector.measured)
+
+
+def listed(rules: str | Sequence[str]) -> tuple[str, ...]:
+    """One rule alone is a list of one, not of its letters."""
+    return (rules,) if isinstance(rules, str) else tuple(rules)
 
 
 def _batches(
@@ -283,8 +288,8 @@ class Watch(probes.Watch):
         data: Any = None,
         schedule: str | Schedule = "economy",
         *,
-        select: Sequence[str] | None = None,
-        ignore: Sequence[str] = (),
+        select: str | Sequence[str] | None = None,
+        ignore: str | Sequence[str] = (),
     ) -> None:
         super().__init__(schedule)
         self._data, self._chosen = data, (select, ignore)
@@ -358,8 +363,8 @@ def watch(
     *,
     data: Any = None,
     schedule: str | Schedule = "economy",
-    select: Sequence[str] | None = None,
-    ignore: Sequence[str] = (),
+    select: str | Sequence[str] | None = None,
+    ignore: str | Sequence[str] = (),
 ) -> Iterator[Watch]:
     """Watch a training loop of one's own: whatever calls the optimizer's ``apply`` in the block.
 

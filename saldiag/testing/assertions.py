@@ -24,7 +24,7 @@ def assert_learns(
     budget: float = 60.0,
     loss: Any = None,
     optimizer: Any = None,
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
 ) -> None:
     """The model can memorise one batch.
 
@@ -61,7 +61,7 @@ def assert_gradients_flow(
     *,
     loss: Any = None,
     optimizer: Any = None,
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
 ) -> None:
     """Every trainable variable gets a gradient that is finite, and neither dies nor explodes.
 
@@ -84,7 +84,7 @@ def assert_gradients_flow(
 def assert_no_findings(
     model: Any,
     data: Any,
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     severity: Severity = "warning",
     *,
     overfit: bool = True,

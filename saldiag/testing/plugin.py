@@ -60,7 +60,11 @@ class Checks:
         return diagnose(model, data, **self._with_ignored(more))
 
     def _with_ignored(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        return {**more, "ignore": (*self.ignore, *more.get("ignore", ()))}
+        return {**more, "ignore": (*self.ignore, *_listed(more.get("ignore", ())))}
+
+
+def _listed(rules: Any) -> list[str]:
+    return [rules] if isinstance(rules, str) else list(rules)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,7 +82,6 @@ def saldiag(request: pytest.FixtureRequest) -> Checks:
         if mark.args or unknown:
             what = unknown[0] if unknown else repr(mark.args[0])
             raise pytest.UsageError(f"@pytest.mark.saldiag takes ignore= and severity=, not {what}")
-        rules = mark.kwargs.get("ignore", ())
-        ignore += [rules] if isinstance(rules, str) else rules
+        ignore += _listed(mark.kwargs.get("ignore", ()))
         severity = severity or mark.kwargs.get("severity")
     return Checks(tuple(ignore), severity)
