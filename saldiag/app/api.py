@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import tempfile
+import types
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from saldiag.core.run import Run, RunInfo, utc_now
 from saldiag.core.schedule import Schedule
 from saldiag.rules.cut import without_any_gradient
 from saldiag.subject.feeding import BATCHES, feed_of
+from saldiag.subject.under_fit import arguments_of_fit
 from saldiag_probes import watch as probes
 from saldiag_probes.undisturbed import undisturbed
 
@@ -241,6 +243,16 @@ def _batches(
     return feed.batches, FitPlan(data=feed.plan.data, batch_size=batch_size)
 
 
+def _of_fit(model: Any) -> tuple[tuple[tuple[Any, ...], ...], FitPlan]:
+    """The first batches of what ``fit``, which is running, was given."""
+    arguments = arguments_of_fit(model)
+    if arguments is None or isinstance(arguments.get("x"), types.GeneratorType):
+        raise DataError("what the model is trained on is not known: say Watch(data)")
+    with undisturbed(model) if model.built else contextlib.nullcontext():
+        feed = feed_of(arguments)
+    return feed.batches, feed.plan
+
+
 @contextlib.contextmanager
 def compiled_for(model: Any, loss: Any, optimizer: Any) -> Iterator[None]:
     """The model compiled with another loss or optimizer, as long as the block lasts."""
@@ -270,11 +282,13 @@ def _own_optimizer(model: Any) -> Any:
 class Watch(probes.Watch):
     """Measures a training under ``fit``: put it among the callbacks.
 
-    ``diagnosis()`` tells what was found, during the training and after it. With ``data`` (as
-    ``diagnose`` takes it) wiring, labels and ranges are looked at before the first step as well.
+    ``diagnosis()`` tells what was found, during the training and after it. Wiring, labels and
+    ranges are looked at before the first step, on the first batches of what ``fit`` was given.
 
     Args:
-        data: what the model is trained on; None looks at gradients and updates alone.
+        data: what to look at instead, as ``diagnose`` takes it. A loop of one's own, and a
+            generator, which can be read but once, cannot be looked into: without ``data``
+            gradients and updates are all that is measured there.
         schedule: at which steps to measure, or ``economy``, ``business``, ``full``.
         select: rules that judge; default: all.
         ignore: rules that do not.
@@ -311,6 +325,7 @@ class Watch(probes.Watch):
         self._collect_history()
         if self._examination is not None and self._examination.data.batches:
             self._quietly(lambda: self._examined().trainable(self._history()))
+            self._quietly(self._examined().look_ahead)
 
     def diagnosis(self) -> Diagnosis:
         """What the rules say of what was measured so far."""
@@ -324,18 +339,20 @@ class Watch(probes.Watch):
         )
 
     def _look(self, model: Any) -> None:
-        batches: tuple[tuple[Any, ...], ...] = ()
-        plan: FitPlan | None = None
-        if self._data is not None:
-            try:
-                batches, plan = _batches(self._data, None, BATCHES)
-            except DataError as error:
-                self._collector.missing(TrainableStatus, str(error))
+        batches, plan = self._given(model)
         self._examination = Examination(self._collector, Subject(model), Batches(batches), plan)
         if batches:
             self._quietly(self._examined().survey)
             if getattr(model, "compiled", False):
                 self._quietly(self._examined().look_at_data)
+
+    def _given(self, model: Any) -> tuple[tuple[tuple[Any, ...], ...], FitPlan | None]:
+        """The first batches of the data, and the plan; none where there is nothing to look into."""
+        try:
+            return _of_fit(model) if self._data is None else _batches(self._data, None, BATCHES)
+        except Exception as error:  # whatever the data raises: fit will tell
+            self._collector.missing(TrainableStatus, one_line(error))
+            return (), None
 
     def _examined(self) -> Examination:
         assert self._examination is not None

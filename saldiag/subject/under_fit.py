@@ -1,0 +1,40 @@
+"""What ``fit`` was called with, asked from inside of it: callbacks are not told."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from typing import Any
+
+ARGUMENTS = (
+    "x", "y", "sample_weight", "class_weight", "batch_size", "epochs", "initial_epoch",
+    "steps_per_epoch", "shuffle", "callbacks", "validation_data", "validation_batch_size",
+)  # fmt: skip
+
+
+def arguments_of_fit(model: Any) -> dict[str, Any] | None:
+    """The arguments of the call of ``model.fit`` that is running in this thread, or None.
+
+    They are as Keras goes on with them: what ``validation_split`` holds back is in
+    ``validation_data`` already. A generator among them must not be read: ``fit`` reads it too.
+    """
+    frame = inspect.currentframe()
+    try:
+        while frame is not None:
+            if _is_fit(frame, model):
+                values = frame.f_locals
+                return {name: values[name] for name in ARGUMENTS if name in values}
+            frame = frame.f_back
+        return None
+    finally:
+        del frame  # it would keep everything in it alive
+
+
+def _is_fit(frame: types.FrameType, model: Any) -> bool:
+    code = frame.f_code
+    return (
+        code.co_name == "fit"
+        and code.co_argcount > 1
+        and frame.f_locals.get(code.co_varnames[0]) is model
+        and "x" in frame.f_locals
+    )
