@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from saldiag.app.examination import Examination
-from saldiag.app.load import Data, Subject, check_inputs, load_data, load_subject
+from saldiag.app.load import Data, check_inputs, parse_model
 from saldiag.app.options import Options, prepare_environment
-from saldiag.app.session import Session, conduct
+from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import (
@@ -49,7 +49,7 @@ def trainable(options: Options) -> int:
 
 def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> int:
     """Open a session, load the subject, work, judge, render."""
-    check_inputs(options.model, options.data)
+    check_inputs(options)
     prepare_environment()
     session = Session(
         command,
@@ -60,21 +60,26 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
         fail_on=options.fail_on,
         rules=options.rules,
     )
-    return conduct(session, lambda: work(_asked(session, options)))
+
+    def whole() -> Verdict:
+        with own_stdout(options.output_format):
+            return work(_asked(session, options))
+
+    return conduct(session, whole)
 
 
 def _asked(session: Session, options: Options) -> Asked:
-    subject, data = _subject(session, options)
-    return Asked(session, subject, data, FitPlan(validation=data.validation), options=options)
+    from saldiag.app.subject import built_in_on, own_on
 
-
-def _subject(session: Session, options: Options) -> tuple[Subject, Data]:
-    with session.phase("reading data"):
-        data = load_data(options)
-    with session.phase("building the model"):
-        subject = load_subject(options, data.image_size)
+    name = parse_model(options.model)
+    if name.kind == "built-in":
+        subject, data = built_in_on(options, session)
+        plan = FitPlan(validation=data.validation)
+    else:
+        subject, data = own_on(options, name, session)
+        plan = FitPlan()  # what the program validates with is not known
     session.notes(subject.notes)
-    return subject, data
+    return Asked(session, subject, data, plan, options=options)
 
 
 def _dtypes(examination: Asked) -> Verdict:
@@ -140,6 +145,6 @@ def _memorise(examination: Asked) -> OverfitHistory:
             validation=data.validation,
             progress=progress,
         )
-    if history.stopped != "interrupted":
+    if history.stopped != "interrupted" and data.pixels is not None:
         examination.pictures()
     return history
