@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from saldiag.app.examination import Examination
@@ -10,21 +11,21 @@ from saldiag.app.load import Data, check_inputs, parse_model
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
+from saldiag.core.errors import SaldiagError
 from saldiag.core.fitting import FitPlan
-from saldiag.core.measurement import (
-    GradientHistory,
-    OverfitHistory,
-)
+from saldiag.core.measurement import GradientHistory, Measurement, OverfitHistory
+from saldiag.core.printable import printable
 from saldiag.core.schedule import every
 
 
 @dataclass
 class Asked(Examination):
-    """An examination of the items to memorise, and what was asked for."""
+    """An examination of the items to memorise, what was asked for, and whose the model is."""
 
     session: Session
     data: Data
     options: Options = field(kw_only=True)
+    own: bool = field(kw_only=True)
 
 
 def overfit(options: Options) -> int:
@@ -79,7 +80,8 @@ def _asked(session: Session, options: Options) -> Asked:
         subject, data = own_on(options, name, session)
         plan = FitPlan()  # what the program validates with is not known
     session.notes(subject.notes)
-    return Asked(session, subject, data, plan, options=options)
+    own = name.kind != "built-in"
+    return Asked(session, subject, data, plan, options=options, own=own)
 
 
 def _dtypes(examination: Asked) -> Verdict:
@@ -100,6 +102,29 @@ def _gradients(examination: Asked) -> Verdict:
     return "does_not_learn" if examination.no_gradient() else "not_tested"
 
 
+@contextmanager
+def _training(examination: Asked, kind: type[Measurement]) -> Iterator[None]:
+    """A training that raises is no fault of saldiag's where the model is the user's.
+
+    Raises:
+        SaldiagError: nothing that was measured before says why it raises.
+    """
+    from saldiag_probes.calls import explain
+
+    try:
+        yield
+    except SaldiagError:
+        raise
+    except Exception as error:
+        if not examination.own:
+            raise
+        told = printable(f"the model cannot be trained on these data: {explain(error)}")
+        if not examination.session.judge("not_tested").failed("error"):
+            raise SaldiagError(told) from error
+        examination.session.missing(kind, told)
+        examination.session.note(told)
+
+
 def _few_steps(examination: Asked) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
     from saldiag.experiments.overfit import repeated
@@ -113,9 +138,11 @@ def _few_steps(examination: Asked) -> GradientHistory | None:
         return None
     with examination.session.phase(f"taking {steps} training steps"), graph_as_built():
         batches = repeated(examination.data.batches)
-        examination.model.fit(
-            batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[watch]
-        )
+        with _training(examination, GradientHistory):
+            examination.model.fit(
+                batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0,
+                callbacks=[watch],
+            )  # fmt: skip
     return examination.collect(watch)
 
 
@@ -124,7 +151,11 @@ def _overfit(examination: Asked) -> Verdict:
 
     examination.survey()
     examination.look_at_data()
-    history = _memorise(examination)
+    history = None
+    with _training(examination, OverfitHistory):
+        history = _memorise(examination)
+    if history is None:
+        return "does_not_learn"  # it cannot even be trained, and a finding says why
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
     examination.trainable(examination.session.measured.get(GradientHistory))

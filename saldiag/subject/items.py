@@ -87,7 +87,8 @@ def of_value(value: Any, where: str) -> Items | Stream:
     if isinstance(value, (tf.data.Dataset, keras.utils.PyDataset)) or _is_iterator(value):
         return Stream(lambda: batches_of({"x": value, "shuffle": False}), _length(value))
     parts = value if isinstance(value, tuple) else (value,)
-    if not 1 <= len(parts) <= 3 or not all(_is_numbers(part) for part in parts):
+    fits = 1 <= len(parts) <= 3 and all(part is None or _is_numbers(part) for part in parts)
+    if not fits or parts[0] is None:
         raise DataError(
             f"{where}: returned {type(value).__name__}: expected (x, y) of arrays, a"
             " tf.data.Dataset, a PyDataset or a generator of batches"
@@ -113,4 +114,4 @@ def _length(value: Any) -> int | None:
 
 def _is_numbers(part: Any) -> bool:
     leaves = keras.tree.flatten(part)
-    return bool(leaves) and all(leaf is None or hasattr(leaf, "shape") for leaf in leaves)
+    return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)

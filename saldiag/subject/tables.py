@@ -116,7 +116,8 @@ def open_csv(path: Path, inputs: Sequence[str], target: str | None, takes: Takes
 
     Args:
         path: the file, with a line of names at its top.
-        inputs: names of the input columns; empty for all but the target.
+        inputs: names of the input columns; empty for those that the model names its inputs by, or
+            all but the target.
         target: name of the target's column.
         takes: what the model takes.
 
@@ -130,7 +131,9 @@ def open_csv(path: Path, inputs: Sequence[str], target: str | None, takes: Takes
         raise DataError(f"{where}: which column is the target? --target NAME; {_listed(columns)}")
     for name in (target, *inputs):
         refuse_unknown(name, columns, "--target" if name == target else "--inputs", where)
-    chosen = list(inputs) or [name for name in columns if name != target]
+    by_model = len(takes.names) > 1 and set(takes.names) <= set(columns)
+    others = takes.names if by_model else [name for name in columns if name != target]
+    chosen = inputs or others
     numbers = {name: _numbers(table[name], where) for name in chosen}
     y, notes = _column_as_target(table[target], takes, where)
     return of_arrays((_as_input(numbers, takes, where), y), where, notes)
