@@ -253,3 +253,18 @@ def test_targets_that_stop_the_training_are_a_finding_or_an_error(
         assert "fault in saldiag" not in said
         assert "the model cannot be trained on these data" in said
         assert code == (1 if out.exists() else 2)
+
+
+def test_a_data_set_sorted_by_class_is_heard_of(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "order.py").write_text(
+        "import numpy as np, tensorflow as tf\n"
+        "def sorted_batches():\n"
+        "    x = np.random.default_rng(0).normal(size=(300, 4)).astype('float32')\n"
+        "    y = np.repeat([0, 1, 2], 100)\n"
+        "    return tf.data.Dataset.from_tensor_slices((x, y)).batch(10)\n"
+    )
+    _, found = examined(
+        tmp_path / "run", "gradients", "--model", "net.py:flat", "--steps", "1",
+        "--data", f"{tmp_path}/order.py:sorted_batches",
+    )  # fmt: skip
+    assert "SD609" in {finding["rule"] for finding in found["findings"]}

@@ -225,6 +225,16 @@ def test_pictures_in_a_folder_of_compressed_parts(tmp_path: Path) -> None:
     assert any("pixels from 0 to 1" in note for note in items.notes)
 
 
+def test_masks_in_records(tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png").read_bytes()
+    mask = picture(tmp_path / "b.png", 255).read_bytes()
+    path = record(tmp_path / "a.tfrecord", example(image=[image], mask=[mask]))
+    _, y = tfrecord(path, takes((None, 6, 4, 3), (None, 3, 2, 1))).read([0])
+    assert (y.shape, y.min()) == ((1, 3, 2, 1), 1.0)
+    with pytest.raises(DataError, match=r"mask of example 1: class 255 in it"):
+        tfrecord(path, takes((None, 6, 4, 3), (None, 3, 2, 5)))
+
+
 @pytest.mark.parametrize(
     ("features", "names", "said"),
     [

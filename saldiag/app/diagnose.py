@@ -78,7 +78,7 @@ def _asked(session: Session, options: Options) -> Asked:
         plan = FitPlan(validation=data.validation)
     else:
         subject, data = own_on(options, name, session)
-        plan = FitPlan()  # what the program validates with is not known
+        plan = FitPlan(data=data.fed)  # what the program validates with is not known
     session.notes(subject.notes)
     own = name.kind != "built-in"
     return Asked(session, subject, data, plan, options=options, own=own)

@@ -99,6 +99,7 @@ def _chosen(options: Options, items: Items) -> Data:
         items.pixels,
         validation=in_batches(items, order[:held][:batch_size], batch_size),
         subset_items=len(subset),
+        fed=items.fed,
     )
 
 
@@ -117,7 +118,8 @@ def _first_batches(options: Options, stream: Stream, where: str) -> Data:
     if not kept:
         raise DataError(f"{where}: there is no batch in it")
     items = sum(_size(batch, where) for batch in kept)
-    return Data(kept, validation=tuple(itertools.islice(batches, 1)), subset_items=items)
+    held_out = tuple(itertools.islice(batches, 1))
+    return Data(kept, validation=held_out, subset_items=items, fed=stream.fed)
 
 
 def _until(batches: Iterator[Batch], wanted: int, where: str) -> Iterator[Batch]:
@@ -133,6 +135,6 @@ def _size(batch: Batch, where: str) -> int:
     import keras
 
     first: Any = keras.tree.flatten(batch[0])[0]
-    if not first.shape:
+    if not len(first.shape):  # a TensorShape is true whatever it holds
         raise DataError(f"{where}: its batches are single numbers: it has to give (x, y) of arrays")
     return int(first.shape[0])

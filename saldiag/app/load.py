@@ -63,11 +63,15 @@ class Batches:
 
 @dataclass(frozen=True)
 class Data(Batches):
-    """The items to memorise, and what they were taken from; a batch of others to validate with."""
+    """The items to memorise, and what they were taken from; a batch of others to validate with.
+
+    ``fed`` is what the program hands to ``fit``, where it is known and can be read again.
+    """
 
     validation: tuple[tuple[Any, ...], ...] = ()
     subset_items: int = 0
     image_size: int | None = None
+    fed: Any = None
 
 
 @dataclass(frozen=True)

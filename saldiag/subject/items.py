@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -20,7 +20,8 @@ class Items:
     """``count`` items; ``read`` gives those of some numbers as one batch, in that order.
 
     ``pixels`` is the range of the input's numbers where items are pictures with a mask each,
-    which a report can show. ``notes`` are lines for the user.
+    which a report can show. ``notes`` are lines for the user. ``fed`` is what the program hands to
+    ``fit``, where that is known.
     """
 
     count: int
@@ -28,6 +29,7 @@ class Items:
     names: Callable[[int], str] = str
     pixels: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    fed: Any = None
 
 
 def of_arrays(parts: Sequence[Any], where: str, notes: tuple[str, ...] = ()) -> Items:
@@ -68,10 +70,14 @@ def in_batches(items: Items, numbers: Sequence[int], size: int) -> tuple[Batch, 
 
 @dataclass(frozen=True)
 class Stream:
-    """Batches that come in an order of their own; ``count`` of them, None where it is not known."""
+    """Batches that come in an order of their own; ``count`` of them, None where it is not known.
+
+    ``fed`` is the data set, None where it can be read but once, or never ends.
+    """
 
     batches: Callable[[], Iterator[Batch]]
     count: int | None
+    fed: Any = None
 
 
 def of_value(value: Any, where: str) -> Items | Stream:
@@ -84,8 +90,11 @@ def of_value(value: Any, where: str) -> Items | Stream:
 
     from saldiag.subject.feeding import batches_of
 
-    if isinstance(value, (tf.data.Dataset, keras.utils.PyDataset)) or _is_iterator(value):
-        return Stream(lambda: batches_of({"x": value, "shuffle": False}), _length(value))
+    again = isinstance(value, (tf.data.Dataset, keras.utils.PyDataset))
+    if again or _is_iterator(value):
+        # How many steps of an endless one are an epoch is not known.
+        fed = value if again and not _is_endless(value) else None
+        return Stream(lambda: batches_of({"x": value, "shuffle": False}), _length(value), fed)
     parts = value if isinstance(value, tuple) else (value,)
     fits = 1 <= len(parts) <= 3 and all(part is None or _is_numbers(part) for part in parts)
     if not fits or parts[0] is None:
@@ -93,7 +102,8 @@ def of_value(value: Any, where: str) -> Items | Stream:
             f"{where}: returned {type(value).__name__}: expected (x, y) of arrays, a"
             " tf.data.Dataset, a PyDataset or a generator of batches"
         )
-    return of_arrays(parts, where)
+    arrays = tuple(keras.tree.map_structure(np.asarray, part) for part in parts if part is not None)
+    return replace(of_arrays(arrays, where), fed=arrays[:2])
 
 
 def _is_iterator(value: Any) -> bool:
@@ -110,6 +120,14 @@ def _length(value: Any) -> int | None:
         count = value.num_batches
         return None if count is None else int(count)
     return None
+
+
+def _is_endless(value: Any) -> bool:
+    import tensorflow as tf
+
+    if isinstance(value, tf.data.Dataset):
+        return bool(value.cardinality() == tf.data.INFINITE_CARDINALITY)
+    return bool(value.num_batches is None)
 
 
 def _is_numbers(part: Any) -> bool:

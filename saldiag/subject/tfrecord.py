@@ -16,6 +16,7 @@ from saldiag.core.folders import is_tfrecord
 from saldiag.core.printable import printable
 from saldiag.subject.fits import Takes
 from saldiag.subject.items import Items, of_arrays
+from saldiag.subject.mask_targets import as_targets
 from saldiag.subject.pictures import Frame
 from saldiag.subject.tables import TARGETS, refuse_unknown
 
@@ -40,8 +41,8 @@ def open_tfrecord(
     """The first ``count`` examples, or all, as items.
 
     Numbers of one length are arrays, in the shape of the model's input where they fill it; bytes
-    are pictures if they begin as a JPEG, PNG, GIF or BMP. Single numbers beside one another are
-    columns of one input.
+    are pictures, or masks as the target, if they begin as a JPEG, PNG, GIF or BMP. Single numbers
+    beside one another are columns of one input.
 
     Args:
         path: a file, or a folder of them.
@@ -63,10 +64,9 @@ def open_tfrecord(
     wanted = _target_of(known, target, where)
     names = _inputs_of(known, inputs, wanted, takes, where)
     columns = {
-        name: _column(name, [e.get(name, []) for e in examples], takes, where, frame)
-        for name in (*names, wanted)
+        name: _column(name, _values(name, examples, where), takes, where, frame) for name in names
     }
-    y = columns.pop(wanted)
+    y = _target(wanted, _values(wanted, examples, where), takes, where, frame)
     told = f"{where}: input {printable(', '.join(names))}, target {printable(wanted)}"
     pictures = any(isinstance(examples[0][name][0], bytes) for name in (*names, wanted))
     notes = (told, *(frame().notes if pictures else ()))
@@ -132,22 +132,43 @@ def _is_bookkeeping(name: str) -> bool:
     return name.rpartition("/")[2].lower() in _BOOKKEEPING
 
 
+def _values(name: str, examples: Sequence[Example], where: str) -> list[list[Any]]:
+    """The values of one feature, which are of one length in all examples."""
+    values = [example.get(name, []) for example in examples]
+    lengths = {len(value) for value in values}
+    if len(lengths) > 1 or lengths == {0}:
+        raise DataError(
+            f"{where}: feature {printable(name)}: of several lengths ({min(lengths)} to"
+            f" {max(lengths)}), or missing: {_OWN}"
+        )
+    return values
+
+
 def _column(
     name: str, values: list[list[Any]], takes: Takes, where: str, frame: Callable[[], Frame]
 ) -> Any:
     """One feature of all examples as one array, the examples along its first axis."""
-    told = f"{where}: feature {printable(name)}"
-    lengths = {len(value) for value in values}
-    if len(lengths) > 1 or lengths == {0}:
-        raise DataError(
-            f"{told}: of several lengths ({min(lengths)} to {max(lengths)}), or missing: {_OWN}"
-        )
     if isinstance(values[0][0], bytes):
-        return np.stack([_picture(value[0], told, frame()) for value in values])
+        told, seen = f"{where}: feature {printable(name)}", frame()
+        pictures = [_decoded(value[0], told, seen.channels) for value in values]
+        return np.stack([seen.scaled(tf.image.resize(each, seen.size)) for each in pictures])
     array = np.array(values)
     if array.dtype != np.int64:
         array = array.astype(np.float32)
     return _shaped(array, name, takes)
+
+
+def _target(
+    name: str, values: list[list[Any]], takes: Takes, where: str, frame: Callable[[], Frame]
+) -> Any:
+    if not isinstance(values[0][0], bytes):
+        array = np.array(values)
+        array = array if array.dtype == np.int64 else array.astype(np.float32)
+        return array[:, 0] if array.shape[1] == 1 else array
+    told, size = f"{where}: feature {printable(name)}", frame().mask_size
+    masks = [_decoded(value[0], told, 1) for value in values]
+    levels = [tf.image.resize(mask, size, "nearest").numpy()[..., 0] for mask in masks]
+    return as_targets(np.stack(levels), takes, lambda index: f"{told} of example {index + 1}")
 
 
 def _shaped(array: Any, name: str, takes: Takes) -> Any:
@@ -158,15 +179,14 @@ def _shaped(array: Any, name: str, takes: Takes) -> Any:
     return array[:, 0] if array.shape[1] == 1 else array
 
 
-def _picture(content: bytes, told: str, frame: Frame) -> Any:
+def _decoded(content: bytes, told: str, channels: int) -> Any:
     if not content.startswith(_PICTURES):
         raise DataError(
             f"{told}: bytes that are no JPEG, PNG, GIF or BMP; their type and shape are written"
             f" nowhere in the file: {_OWN}"
         )
     try:
-        picture = tf.io.decode_image(content, channels=frame.channels, expand_animations=False)
-        return frame.scaled(tf.image.resize(picture, frame.size))
+        return tf.io.decode_image(content, channels=channels, expand_animations=False)
     except tf.errors.OpError as error:
         raise DataError(f"{told}: damaged picture") from error
 
