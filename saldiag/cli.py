@@ -26,9 +26,9 @@ from saldiag.flags import (
     fail_option,
     format_option,
     look_options,
-    model_options,
     out_option,
     output_options,
+    recipe_options,
     recipe_precision_option,
     rule_options,
 )
@@ -188,14 +188,8 @@ def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
 
 
 @cli.command()
-@model_options
+@recipe_options
 @recipe_precision_option
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Folder or zip in MSRA10K's layout; the default is the built-in sample.",
-)
 @click.option(
     "--subset", type=Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
     help="Fraction of the training and of the validation split.",

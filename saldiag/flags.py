@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from saldiag.app.options import CHECK_FORMATS, FORMATS, PRECISIONS
+from saldiag.app.options import CHECK_FORMATS, FORMATS, PIXELS, PRECISIONS
 from saldiag.core.finding import SEVERITIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,6 +41,10 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
 SEED = click.IntRange(0, 2**32 - 1)
@@ -78,32 +82,59 @@ fail_option = click.option(
     show_default=True,
     help="Exit with 1 if a finding is at least this grave.",
 )
-model_options = options_of(
+seed_option = click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Seeds split, weights, order."
+)
+recipe_options = options_of(
     click.option(
-        "--model",
-        default="quicksal",
-        show_default=True,
-        metavar="NAME",
+        "--model", default="quicksal", show_default=True, metavar="NAME",
         help="quicksal, or quicksal-as-reported[:FAULT,FAULT].",
     ),
     click.option(
-        "--weights",
-        default="auto",
-        show_default=True,
-        metavar="WHICH",
+        "--weights", default="auto", show_default=True, metavar="WHICH",
         help="Encoder weights: auto, imagenet, random, or a .weights.h5, .keras or .npz file.",
     ),
     click.option(
-        "--loss",
-        default="mae",
-        show_default=True,
-        metavar="NAME",
+        "--loss", default="mae", show_default=True, metavar="NAME",
         help="mae, scaled-mae, bce, dice, …",
     ),
     click.option(
-        "--seed", type=SEED, default=0, show_default=True, help="Seeds split, weights, order."
+        "--data", metavar="PATH",
+        help="Pairs of image and mask: a folder, or a zip in MSRA10K's layout; the default is the"
+        " built-in sample.",
     ),
-)
+    seed_option,
+)  # fmt: skip
+model_options = options_of(
+    click.option(
+        "--model", default="quicksal", show_default=True, metavar="WHICH",
+        help="MODULE:FUNCTION or FILE.py:FUNCTION that returns a model; a .keras or .h5 file;"
+        " quicksal, or quicksal-as-reported[:FAULT,FAULT].",
+    ),
+    click.option(
+        "--weights", default="auto", show_default=True, metavar="WHICH",
+        help="A file of the model's weights; for quicksal's encoder auto, imagenet, random, or a"
+        " .weights.h5, .keras or .npz file.",
+    ),
+    click.option(
+        "--custom-objects", multiple=True, metavar="MODULE|FILE.py",
+        help="Where the classes and functions are that a .keras or .h5 file names.",
+    ),
+    click.option(
+        "--unsafe-load", is_flag=True,
+        help="Let Python code in a .keras or .h5 file run (Lambda layers): files you trust only.",
+    ),
+    click.option(
+        "--loss", metavar="NAME",
+        help="mse, bce, dice, … or FILE.py:FUNCTION; the default is the model's own, mae for"
+        " quicksal.",
+    ),
+    click.option(
+        "--optimizer", metavar="NAME",
+        help="adam, sgd, …; the default is the model's own, Adam where it has none.",
+    ),
+    seed_option,
+)  # fmt: skip
 precision_option = click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -120,16 +151,28 @@ recipe_precision_option = click.option(
 )
 data_options = options_of(
     click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        metavar="PATH",
-        help="Folder or zip in MSRA10K's layout; the default is the built-in sample.",
+        "--data", metavar="WHICH",
+        help="MODULE:FUNCTION or FILE.py:FUNCTION that returns what fit takes; .npz, .csv,"
+        " .tfrecord; a folder of pictures for each class, images/ beside masks/, or MSRA10K's"
+        " layout, zipped or not; the default is the built-in sample.",
     ),
     click.option(
-        "--image-size", type=POSITIVE, help="Side in pixels, divisible by 32; by hardware."
+        "--target", metavar="NAME", help="Column, array or feature that is to be predicted."
+    ),
+    click.option(
+        "--inputs", callback=_names, metavar="NAME,NAME",
+        help="Columns, arrays or features that are the input; the default is by their names.",
+    ),
+    click.option(
+        "--image-size", type=POSITIVE,
+        help="Side in pixels where the model takes any; by hardware.",
+    ),
+    click.option(
+        "--pixels", type=click.Choice(PIXELS), default="auto", show_default=True,
+        help="Range of pictures for a model of your own: 0…255, 0…1, -1…1.",
     ),
     click.option("--batch-size", type=POSITIVE, help="Samples in a batch; by hardware."),
-)
+)  # fmt: skip
 subset_option = click.option(
     "--subset",
     type=Finite(0.0, 1.0, min_open=True),
@@ -140,9 +183,7 @@ subset_option = click.option(
 rate_option = click.option(
     "--learning-rate",
     type=Finite(min=0.0),
-    default=1e-3,
-    show_default=True,
-    help="Adam's.",
+    help="The default is the optimizer's own, 1e-3 for quicksal.",
 )
 rule_options = options_of(
     click.option(

@@ -59,7 +59,7 @@ def test_help_imports_no_tensorflow() -> None:
         (["explain", "SD999"], "SD999"),
         (["overfit", "--seed", "-5"], "-5"),
         (["data", "check", "--seed", "4294967296"], "4294967296"),
-        (["overfit", "--data", "no/such/data"], "no/such/data: no such folder or zip"),
+        (["overfit", "--data", "no/such/data"], "no/such/data: no such file or folder"),
         (["train", "--model", "quicksall"], "did you mean quicksal?"),
         (["train", "--resume", "--out", "no/such/run"], "no/such/run: no such run directory"),
     ],

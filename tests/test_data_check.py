@@ -241,7 +241,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_thread(
 
 
 def test_no_data_set_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder or zip"):
+    with pytest.raises(DataError, match="no such file or folder"):
         check(tmp_path / "nowhere")
 
 

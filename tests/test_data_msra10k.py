@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saldiag.core.errors import DataError
+from saldiag.core.printable import printable
 from saldiag.quicksal.msra10k import Item, list_pairs, open_dataset, split, subset
 from saldiag.quicksal.sample import write_sample
-from saldiag.quicksal.storage import FileRef, MemberRef, printable
+from saldiag.quicksal.storage import FileRef, MemberRef
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -111,7 +112,7 @@ def _break(kind: str, folder: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("missing", "no such folder or zip"),
+        ("missing", "no such file or folder"),
         ("empty", "empty folder, expected Imgs/STEM.jpg"),
         ("no pairs", "no pairs there, expected Imgs/STEM.jpg"),
         ("two sets", "2 folders with pictures in it: name one of them"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from saldiag.app.collector import Collector, one_line
+from saldiag.app.compiling import optimizer_of
 from saldiag.app.examination import Examination
 from saldiag.app.judging import judge
 from saldiag.app.load import Batches, Subject
@@ -259,7 +260,7 @@ def compiled_for(model: Any, loss: Any, optimizer: Any) -> Iterator[None]:
     before = dict(vars(model))
     if loss is not None or optimizer is not None:
         model.compile(
-            optimizer=optimizer if optimizer is not None else _own_optimizer(model),
+            optimizer=optimizer if optimizer is not None else optimizer_of(model, None, None),
             loss=loss if loss is not None else model.loss,
             jit_compile=False,
         )
@@ -271,12 +272,6 @@ def compiled_for(model: Any, loss: Any, optimizer: Any) -> Iterator[None]:
             del now[name]
         now.update(before)
         model.train_function = model.test_function = model.predict_function = None
-
-
-def _own_optimizer(model: Any) -> Any:
-    """A fresh optimizer of the kind that the model has; Adam where it has none."""
-    own = getattr(model, "optimizer", None)
-    return "adam" if own is None else type(own).from_config(own.get_config())
 
 
 class Watch(probes.Watch):

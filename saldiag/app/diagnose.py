@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from saldiag.app.examination import Examination
-from saldiag.app.load import Data, Subject, check_inputs, load_data, load_subject
+from saldiag.app.load import Data, check_inputs, parse_model
 from saldiag.app.options import Options, prepare_environment
-from saldiag.app.session import Session, conduct
+from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
+from saldiag.core.errors import SaldiagError
 from saldiag.core.fitting import FitPlan
-from saldiag.core.measurement import (
-    GradientHistory,
-    OverfitHistory,
-)
+from saldiag.core.measurement import GradientHistory, Measurement, OverfitHistory
+from saldiag.core.printable import printable
 from saldiag.core.schedule import every
 
 
 @dataclass
 class Asked(Examination):
-    """An examination of the items to memorise, and what was asked for."""
+    """An examination of the items to memorise, what was asked for, and whose the model is."""
 
     session: Session
     data: Data
     options: Options = field(kw_only=True)
+    own: bool = field(kw_only=True)
 
 
 def overfit(options: Options) -> int:
@@ -49,7 +50,7 @@ def trainable(options: Options) -> int:
 
 def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> int:
     """Open a session, load the subject, work, judge, render."""
-    check_inputs(options.model, options.data)
+    check_inputs(options)
     prepare_environment()
     session = Session(
         command,
@@ -60,21 +61,27 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
         fail_on=options.fail_on,
         rules=options.rules,
     )
-    return conduct(session, lambda: work(_asked(session, options)))
+
+    def whole() -> Verdict:
+        with own_stdout(options.output_format):
+            return work(_asked(session, options))
+
+    return conduct(session, whole)
 
 
 def _asked(session: Session, options: Options) -> Asked:
-    subject, data = _subject(session, options)
-    return Asked(session, subject, data, FitPlan(validation=data.validation), options=options)
+    from saldiag.app.subject import built_in_on, own_on
 
-
-def _subject(session: Session, options: Options) -> tuple[Subject, Data]:
-    with session.phase("reading data"):
-        data = load_data(options)
-    with session.phase("building the model"):
-        subject = load_subject(options, data.image_size)
+    name = parse_model(options.model)
+    if name.kind == "built-in":
+        subject, data = built_in_on(options, session)
+        plan = FitPlan(validation=data.validation)
+    else:
+        subject, data = own_on(options, name, session)
+        plan = FitPlan(data=data.fed)  # what the program validates with is not known
     session.notes(subject.notes)
-    return subject, data
+    own = name.kind != "built-in"
+    return Asked(session, subject, data, plan, options=options, own=own)
 
 
 def _dtypes(examination: Asked) -> Verdict:
@@ -95,6 +102,29 @@ def _gradients(examination: Asked) -> Verdict:
     return "does_not_learn" if examination.no_gradient() else "not_tested"
 
 
+@contextmanager
+def _training(examination: Asked, kind: type[Measurement]) -> Iterator[None]:
+    """A training that raises is no fault of saldiag's where the model is the user's.
+
+    Raises:
+        SaldiagError: nothing that was measured before says why it raises.
+    """
+    from saldiag_probes.calls import explain
+
+    try:
+        yield
+    except SaldiagError:
+        raise
+    except Exception as error:
+        if not examination.own:
+            raise
+        told = printable(f"the model cannot be trained on these data: {explain(error)}")
+        if not examination.session.judge("not_tested").failed("error"):
+            raise SaldiagError(told) from error
+        examination.session.missing(kind, told)
+        examination.session.note(told)
+
+
 def _few_steps(examination: Asked) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
     from saldiag.experiments.overfit import repeated
@@ -108,9 +138,11 @@ def _few_steps(examination: Asked) -> GradientHistory | None:
         return None
     with examination.session.phase(f"taking {steps} training steps"), graph_as_built():
         batches = repeated(examination.data.batches)
-        examination.model.fit(
-            batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[watch]
-        )
+        with _training(examination, GradientHistory):
+            examination.model.fit(
+                batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0,
+                callbacks=[watch],
+            )  # fmt: skip
     return examination.collect(watch)
 
 
@@ -119,7 +151,11 @@ def _overfit(examination: Asked) -> Verdict:
 
     examination.survey()
     examination.look_at_data()
-    history = _memorise(examination)
+    history = None
+    with _training(examination, OverfitHistory):
+        history = _memorise(examination)
+    if history is None:
+        return "does_not_learn"  # it cannot even be trained, and a finding says why
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
     examination.trainable(examination.session.measured.get(GradientHistory))
@@ -140,6 +176,6 @@ def _memorise(examination: Asked) -> OverfitHistory:
             validation=data.validation,
             progress=progress,
         )
-    if history.stopped != "interrupted":
+    if history.stopped != "interrupted" and data.pixels is not None:
         examination.pictures()
     return history

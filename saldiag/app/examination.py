@@ -206,11 +206,12 @@ class Examination:
         self.session.attempt(Predictions, self._pictures)
 
     def _pictures(self) -> Predictions:
-        images, masks = (np.asarray(part[:PICTURES]) for part in self.data.batches[0])
+        low, high = self.data.pixels or (0.0, 1.0)
+        images, masks = (np.asarray(part[:PICTURES]) for part in self.data.batches[0][:2])
         predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
             names=self.data.names[:PICTURES],
-            images=(images + 1.0) / 2.0,
+            images=(images - low) / (high - low),
             targets=masks,
             predictions=predicted[:PICTURES],
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.options import Options, memorised_items, sizes
+from saldiag.app.unused import refuse_unused
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Origin, Source
+from saldiag.subject import named
+from saldiag.subject.named import ModelName
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
@@ -18,61 +20,58 @@ if TYPE_CHECKING:
 BUILT_IN = ("quicksal", "quicksal-as-reported")
 
 
-@dataclass(frozen=True)
-class ModelName:
-    """A parsed ``--model``: a built-in model and, for the case, the faults switched on."""
-
-    name: str
-    faults: tuple[str, ...] | None = None
-
-
 def parse_model(spec: str) -> ModelName:
-    """Read ``quicksal`` or ``quicksal-as-reported[:fault,fault]``.
+    """Read ``--model``, whose built-in names are ``quicksal`` and ``quicksal-as-reported``.
 
     Raises:
-        ModelError: no such model, or faults for a model that has none.
+        ModelError: no such model, file or folder, or faults for a model that has none.
     """
-    name, colon, listed = spec.partition(":")
-    if name not in BUILT_IN:
-        near = difflib.get_close_matches(name, BUILT_IN, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(BUILT_IN)}"
-        raise ModelError(f"--model {spec}: no such model ({hint})")
-    if not colon:
-        return ModelName(name)
-    if name != "quicksal-as-reported":
+    name = named.parse_model(spec, BUILT_IN)
+    if name.faults is not None and name.name != "quicksal-as-reported":
         raise ModelError(f"--model {spec}: only quicksal-as-reported takes faults after the colon")
-    return ModelName(name, tuple(fault.strip() for fault in listed.split(",") if fault.strip()))
+    return name
 
 
-def check_inputs(model: str, data: Path | None) -> None:
-    """Refuse a wrong model's name and data that cannot be opened, before TensorFlow is imported.
+def check_inputs(options: Options) -> None:
+    """Refuse what cannot be meant, before TensorFlow is imported.
 
     Raises:
         ModelError: no such model.
         DataError: the data set is missing, empty or damaged.
+        SaldiagError: an option that this model and these data leave without a use.
     """
     from saldiag.quicksal.msra10k import open_dataset
 
-    parse_model(model)
-    if data is not None:
-        open_dataset(data)
+    model, data = parse_model(options.model), named.parse_data(options.data)
+    refuse_unused(options, model, data)
+    if data.kind == "pairs" and data.path is not None:
+        open_dataset(data.path)
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches (x, y) to look at, and the names of their samples where those are wanted."""
+    """Batches (x, y) to look at, and the names of their samples where those are wanted.
 
-    batches: tuple[tuple[Any, Any], ...]
+    ``pixels`` is the range of the inputs' numbers where they are pictures in colour whose targets
+    are masks, which a report can show.
+    """
+
+    batches: tuple[tuple[Any, ...], ...]
     names: tuple[str, ...] = ()
+    pixels: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Data(Batches):
-    """The items to memorise, and what they were taken from; a batch of others to validate with."""
+    """The items to memorise, and what they were taken from; a batch of others to validate with.
 
-    validation: tuple[tuple[Any, Any], ...] = ()
+    ``fed`` is what the program hands to ``fit``, where it is known and can be read again.
+    """
+
+    validation: tuple[tuple[Any, ...], ...] = ()
     subset_items: int = 0
-    image_size: int = 0
+    image_size: int | None = None
+    fed: Any = None
 
 
 @dataclass(frozen=True)
@@ -93,14 +92,14 @@ class Subject:
 
 
 def load_data(options: Options) -> Data:
-    """Open the data set and read the memorised items.
+    """Open a data set of pairs and read the items that a built-in model memorises.
 
     Raises:
         DataError: the data set is missing, empty, damaged, or an item of it cannot be read.
     """
     from saldiag.quicksal.msra10k import open_dataset, subset
 
-    dataset = open_dataset(options.data)
+    dataset = open_dataset(Path(options.data) if options.data is not None else None)
     image_size, batch_size = sizes(options)
     splits = dataset.split(options.seed)
     chosen = subset(splits.train, options.subset, at_least=batch_size, seed=options.seed)
@@ -110,6 +109,7 @@ def load_data(options: Options) -> Data:
     return Data(
         shown.batches,
         shown.names,
+        shown.pixels,
         validation=read_items(held_out[:batch_size], image_size, batch_size).batches,
         subset_items=len(chosen),
         image_size=image_size,
@@ -122,7 +122,7 @@ def read_items(items: Sequence[Item], image_size: int, batch_size: int) -> Batch
     Raises:
         DataError: an item is missing or damaged.
     """
-    from saldiag.quicksal.pipeline import load_arrays
+    from saldiag.quicksal.pipeline import INPUT_RANGE, load_arrays
 
     if not items:
         return Batches(())
@@ -131,6 +131,7 @@ def read_items(items: Sequence[Item], image_size: int, batch_size: int) -> Batch
     return Batches(
         tuple((images[i : i + batch_size], masks[i : i + batch_size]) for i in starts),
         tuple(item.stem for item in items),
+        INPUT_RANGE,
     )
 
 
@@ -171,7 +172,8 @@ def _construct(name: ModelName, image_size: int, weights: Any, seed: int) -> Any
 def load_subject(options: Options, image_size: int) -> Subject:
     """Seed, set the dtype policy, and build the subject; see ``build_subject``."""
     set_policy(options)
-    return build_subject(options, image_size, options.learning_rate)
+    rate = 1e-3 if options.learning_rate is None else options.learning_rate
+    return build_subject(options, image_size, rate)
 
 
 def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subject:
@@ -182,9 +184,9 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
     Raises:
         SaldiagError: see ``build_model``; or no such loss.
     """
+    from saldiag.app.compiling import settle
     from saldiag.quicksal.model import origins
     from saldiag.quicksal.pipeline import INPUT_RANGE
-    from saldiag.quicksal.training import compile_model
     from saldiag.subject.sources import recording_sources
 
     with recording_sources() as lines:
@@ -195,5 +197,8 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
                 f"not enough memory to build the model at {image_size}x{image_size}:"
                 " try a smaller --image-size"
             ) from error
-    compile_model(model, loss=options.loss, learning_rate=learning_rate)
+    settle(
+        model, loss=options.loss or "mae", optimizer=options.optimizer,
+        learning_rate=learning_rate, where=options.model,
+    )  # fmt: skip
     return Subject(model, lines.by_id(), origins(model), notes, INPUT_RANGE, options.model)

@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 from saldiag.app.settings import RuleChoice
 from saldiag.core.finding import Severity
 
+Pixels = Literal["auto", "bytes", "unit", "signed"]
+PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FORMATS = ("text", "json")
@@ -45,17 +47,25 @@ class Options:
 
     ``image_size`` and ``batch_size`` are chosen by the hardware where they are ``None``;
     ``items`` likewise (how many samples the overfit test memorises, 0 meaning all of the subset).
+    ``loss``, ``optimizer`` and ``learning_rate`` are the model's own where they are ``None``; the
+    built-in models have MAE, Adam and 1e-3.
     """
 
     model: str = "quicksal"
-    data: Path | None = None
+    data: str | None = None
     subset: float = 0.1
     image_size: int | None = None
     batch_size: int | None = None
-    loss: str = "mae"
-    learning_rate: float = 1e-3
+    inputs: tuple[str, ...] = ()
+    target: str | None = None
+    pixels: Pixels = "auto"
+    loss: str | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
     precision: Precision = "float32"
     weights: str = "auto"
+    custom_objects: tuple[str, ...] = ()
+    unsafe_load: bool = False
     seed: int = 0
     out: Path | None = None
     output_format: str = "text"

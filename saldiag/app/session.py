@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+    suppress,
+)
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -139,6 +146,11 @@ class Session(Collector):
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
         return FAILED
+
+
+def own_stdout(output_format: str) -> AbstractContextManager[object]:
+    """In a format for programs stdout is the diagnosis alone: the user's code prints to stderr."""
+    return nullcontext() if output_format == "text" else redirect_stdout(sys.stderr)
 
 
 def versions() -> dict[str, str]:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.examination import PICTURES, Examination
-from saldiag.app.load import Batches, build_subject, check_inputs, read_items
+from saldiag.app.load import Batches, build_subject, check_inputs, parse_model, read_items
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct
 from saldiag.app.settings import RuleChoice
 from saldiag.core.diagnosis import Verdict
+from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Severity
 from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import GradientHistory
+from saldiag.subject.named import parse_data
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
@@ -28,7 +30,7 @@ class TrainOptions:
 
     model: str = "quicksal"
     weights: str = "auto"
-    data: Path | None = None
+    data: str | None = None
     subset: float = 1.0
     probes: str = "economy"
     out: Path | None = None
@@ -44,7 +46,7 @@ def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
     Raises:
         SaldiagError: bad numbers, data, weights or run directory.
     """
-    check_inputs(options.model, options.data)
+    _refuse_others(options)
     prepare_environment()
     from saldiag.quicksal.training import Recipe
 
@@ -60,6 +62,18 @@ def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
         rules=options.rules,
     )
     return conduct(session, lambda: _train(session, options, recipe))
+
+
+def _refuse_others(options: TrainOptions) -> None:
+    """The recipe is for the built-in models and pairs of image and mask."""
+    asked = Options(model=options.model, data=options.data)
+    check_inputs(asked)
+    if parse_model(asked.model).kind != "built-in" or parse_data(asked.data).kind != "pairs":
+        raise SaldiagError(
+            "saldiag train is the recipe of the case, for quicksal and pairs of image and mask:"
+            " `saldiag run SCRIPT` diagnoses a training of your own, `saldiag overfit` takes any"
+            " --model and --data"
+        )
 
 
 def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
@@ -95,7 +109,8 @@ def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item]]:
     from saldiag.quicksal.msra10k import open_dataset, subset
 
-    splits = open_dataset(options.data).split(recipe.seed)
+    where = Path(options.data) if options.data is not None else None
+    splits = open_dataset(where).split(recipe.seed)
     size, seed = recipe.batch_size, recipe.seed
     training = subset(splits.train, options.subset, at_least=size, seed=seed)
     return training, subset(splits.val, options.subset, at_least=size, seed=seed)

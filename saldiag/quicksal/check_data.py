@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from saldiag.core.errors import DataError
+from saldiag.core.printable import printable
 from saldiag.quicksal.decode import (
     THRESHOLD,
     in_threads,
@@ -26,7 +27,7 @@ from saldiag.quicksal.decode import (
 from saldiag.quicksal.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split
 from saldiag.quicksal.progress import Advance, silent
 from saldiag.quicksal.sample import cached_sample
-from saldiag.quicksal.storage import FileRef, Item, Ref, printable
+from saldiag.quicksal.storage import FileRef, Item, Ref
 
 SCHEMA_VERSION = 1
 Array = np.ndarray[Any, Any]

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from saldiag.core.errors import DataError
-from saldiag.quicksal.storage import Item, Ref, printable
+from saldiag.core.printable import printable
+from saldiag.quicksal.storage import Item, Ref
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")

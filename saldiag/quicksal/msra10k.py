@@ -1,25 +1,31 @@
 """Pairs of image and mask in MSRA10K's layout: a folder, or a zip that is never unpacked.
 
 MSRA10K (Cheng et al., TPAMI 2015) holds ``Imgs/STEM.jpg`` and ``Imgs/STEM.png``. The pairs may lie
-in ``Imgs/``, directly in the folder, or either of these one level down, as in the archive.
+in ``Imgs/``, directly in the folder, or either of these one level down, as in the archive. A folder
+may also have the images in ``images/`` and the masks in ``masks/``, as most other data sets do.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from saldiag.core.errors import DataError
+from saldiag.core.folders import two_folders
+from saldiag.core.printable import printable
 from saldiag.quicksal.decode import Array, read_pair
-from saldiag.quicksal.storage import FileRef, Item, MemberRef, Ref, printable, reason
+from saldiag.quicksal.storage import FileRef, Item, MemberRef, Ref, reason
 
 IMAGES = (".jpg", ".jpeg")
 MASKS = (".png",)
 FOLDER = "Imgs"
+_MASK_ENDING = re.compile(r"[-_.](mask|gt|label|labels|seg|segmentation)$", re.IGNORECASE)
+"""What many data sets add to the name of a mask, in a folder of masks."""
 SAMPLE_NAME = "built-in sample"
 VALIDATION_SHARE = TEST_SHARE = 0.1
 
@@ -109,9 +115,10 @@ def list_pairs(path: Path) -> Listing:
     where = printable(path)
     try:
         if path.is_dir():
-            return _paired(path, _folder_files(path))
+            apart = two_folders(path)
+            return _apart(path, *apart) if apart else _paired(path, _folder_files(path))
         if not path.exists():
-            raise DataError(f"{where}: no such folder or zip")
+            raise DataError(f"{where}: no such file or folder")
         return _paired(path, _zip_files(path))
     except OSError as error:
         raise DataError(f"{where}: cannot be read ({reason(error)})") from error
@@ -201,6 +208,12 @@ def _paired(path: Path, files: list[tuple[str, Ref]]) -> Listing:
             unpaired.append(Unpaired(_text(stem), ref, f"a second {kind} of the same name"))
         else:
             half[stem] = ref
+    return _matched(path, images, masks, unpaired)
+
+
+def _matched(
+    path: Path, images: dict[str, Ref], masks: dict[str, Ref], unpaired: list[Unpaired]
+) -> Listing:
     both = sorted(images.keys() & masks.keys())
     unpaired += [
         Unpaired(_text(s), images[s], "image without a mask") for s in images if s not in masks
@@ -211,6 +224,34 @@ def _paired(path: Path, files: list[tuple[str, Ref]]) -> Listing:
     unpaired.sort(key=lambda one: (one.stem, one.problem))
     items = tuple(Item(_text(stem), images[stem], masks[stem]) for stem in both)
     return Listing(printable(path.resolve().name or path), items, tuple(unpaired))
+
+
+def _apart(root: Path, image_folder: Path, mask_folder: Path) -> Listing:
+    """Pairs whose images lie in one folder and whose masks, JPEG or PNG both, in another."""
+    unpaired: list[Unpaired] = []
+    images, masks = (
+        _by_stem(folder, kind, unpaired)
+        for folder, kind in ((image_folder, "image"), (mask_folder, "mask"))
+    )
+    if not images and not masks:
+        raise DataError(
+            f"{printable(root)}: no JPEG or PNG in {printable(image_folder.name)}/ and"
+            f" {printable(mask_folder.name)}/"
+        )
+    return _matched(root, images, masks, unpaired)
+
+
+def _by_stem(folder: Path, kind: str, unpaired: list[Unpaired]) -> dict[str, Ref]:
+    found: dict[str, Ref] = {}
+    for name, ref in sorted(_scan(folder), key=lambda file: file[0]):
+        stem = os.path.splitext(name)[0]  # noqa: PTH122 - a name, not a path
+        if kind == "mask":
+            stem = _MASK_ENDING.sub("", stem)
+        if stem in found:
+            unpaired.append(Unpaired(_text(stem), ref, f"a second {kind} of the same name"))
+        else:
+            found[stem] = ref
+    return found
 
 
 def _text(stem: str) -> str:

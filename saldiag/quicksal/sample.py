@@ -17,9 +17,10 @@ import platformdirs
 from PIL import Image
 
 from saldiag.core.errors import DataError
+from saldiag.core.printable import printable
 from saldiag.quicksal.msra10k import FOLDER
 from saldiag.quicksal.sample_pictures import draw
-from saldiag.quicksal.storage import printable, reason
+from saldiag.quicksal.storage import reason
 
 COUNT = 120
 SIZE = (180, 320)

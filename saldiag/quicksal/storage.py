@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from saldiag.core.errors import DataError
+from saldiag.core.printable import printable
 
 LARGEST_FILE = 512 * 2**20
 """Bytes; a picture of more is refused: it is no photograph, and a zip may claim any size."""
@@ -132,19 +133,6 @@ class Item:
     stem: str
     image: Ref
     mask: Ref
-
-
-def printable(text: str | Path) -> str:
-    """``text`` on one line, safe for a terminal and for UTF-8.
-
-    Control characters, newlines, text-direction marks and undecodable bytes of file names come
-    out as backslash escapes; everything that prints is kept.
-    """
-    return "".join(c if c.isprintable() else _escape(c) for c in str(text))
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def reason(error: OSError) -> str:

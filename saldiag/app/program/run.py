@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from saldiag.app.options import prepare_environment
 from saldiag.app.program.options import ProgramOptions
 from saldiag.app.render import print_outcomes
-from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded
+from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.errors import SaldiagError
 from saldiag.subject.notebook import is_notebook, run_notebook
 from saldiag.subject.script import Ended, print_error, run_script
@@ -63,7 +62,7 @@ class _Program:
         from saldiag.subject.sources import recording_sources
         from saldiag.subject.warning_log import recording_warnings
 
-        with _own_stdout(self.options.output_format), recording_warnings() as recorder:
+        with own_stdout(self.options.output_format), recording_warnings() as recorder:
             with recording_sources() as lines:
                 observer = Observer(self.options, lines, self.open)
                 with hooked(observer):
@@ -129,11 +128,6 @@ class _Program:
             self._first.console.print(
                 f"saldiag: {line}", markup=False, highlight=False, soft_wrap=True
             )
-
-
-def _own_stdout(output_format: str) -> AbstractContextManager[object]:
-    """In a format for programs stdout is the diagnosis alone: the program prints to stderr."""
-    return nullcontext() if output_format == "text" else redirect_stdout(sys.stderr)
 
 
 def _told(ended: Ended, observer: Observer) -> list[str]:

@@ -1,0 +1,140 @@
+"""Any ``--data`` as the batches to look at: chosen from items, or the first of a stream."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from saldiag.app.load import Data
+from saldiag.app.options import Options, has_gpu, memorised_items, sizes
+from saldiag.core.errors import DataError
+from saldiag.quicksal.msra10k import VALIDATION_SHARE
+from saldiag.subject.code import made_by, theirs
+from saldiag.subject.fits import Takes
+from saldiag.subject.items import Batch, Items, Stream, in_batches, of_value
+from saldiag.subject.named import DataName
+from saldiag.subject.pictures import Frame, frame_for
+
+
+def read_data(options: Options, name: DataName, takes: Takes) -> tuple[Data, tuple[str, ...]]:
+    """The batches to look at, and lines for the user.
+
+    Raises:
+        DataError: the data cannot be read, or is not of the kind that the model takes.
+    """
+    opened = _opened(options, name, takes)
+    if isinstance(opened, Stream):
+        with theirs(str(name), DataError):
+            return _first_batches(options, opened, str(name)), ()
+    return _chosen(options, opened), opened.notes
+
+
+def _opened(options: Options, name: DataName, takes: Takes) -> Items | Stream:
+    if name.code is not None:
+        value = made_by(name.code, DataError)
+        with theirs(str(name), DataError):
+            return of_value(value, str(name))
+    if name.kind in ("pairs", "classes"):
+        return _pictures(options, name, takes)
+    return _records(options, name, takes)
+
+
+def _pictures(options: Options, name: DataName, takes: Takes) -> Items:
+    frame = _frame(options, takes)
+    if name.kind == "pairs":
+        from saldiag.app.pairs import open_pairs
+
+        return open_pairs(name.path, frame, takes)
+    from saldiag.subject.class_folder import open_classes
+
+    assert name.path is not None
+    return open_classes(name.path, frame, takes)
+
+
+def _records(options: Options, name: DataName, takes: Takes) -> Items:
+    assert name.path is not None
+    if name.kind == "npz":
+        from saldiag.subject.tables import open_npz
+
+        return open_npz(name.path, options.inputs, options.target, takes)
+    if name.kind == "csv":
+        from saldiag.subject.tables import open_csv
+
+        return open_csv(name.path, options.inputs, options.target, takes)
+    from saldiag.subject.tfrecord import open_tfrecord
+
+    # Twice as many as are memorised leave some to validate with.
+    count = None if options.items == 0 else 2 * _wanted(options)
+    return open_tfrecord(
+        name.path, options.inputs, options.target, takes,
+        count=count, frame=lambda: _frame(options, takes),
+    )  # fmt: skip
+
+
+def _frame(options: Options, takes: Takes) -> Frame:
+    return frame_for(takes, options.image_size, sizes(options)[0], options.pixels)
+
+
+def _wanted(options: Options) -> int:
+    """How many items to memorise where it is not known how many there are."""
+    batch_size = sizes(options)[1]
+    return options.items or batch_size * (16 if has_gpu() else 1)
+
+
+def _chosen(options: Options, items: Items) -> Data:
+    """A tenth held out to validate with; the items to memorise from the rest, by the seed."""
+    order = [int(i) for i in np.random.default_rng(options.seed).permutation(items.count)]
+    held = max(round(VALIDATION_SHARE * items.count), 1) if items.count > 1 else 0
+    batch_size = sizes(options)[1]
+    training = order[held:]
+    subset = training[: max(round(options.subset * len(training)), batch_size)]
+    memorised = subset[: memorised_items(options, batch_size, len(subset))]
+    return Data(
+        in_batches(items, memorised, batch_size),
+        tuple(items.names(number) for number in memorised),
+        items.pixels,
+        validation=in_batches(items, order[:held][:batch_size], batch_size),
+        subset_items=len(subset),
+        fed=items.fed,
+    )
+
+
+def _first_batches(options: Options, stream: Stream, where: str) -> Data:
+    """The first batches that hold as many items as wanted, and the next one to validate with."""
+    if options.batch_size is not None:
+        raise DataError(f"{where}: comes in batches of its own, which --batch-size cannot change")
+    batches = iter(stream.batches())
+    if options.items == 0:
+        if stream.count is None:
+            raise DataError(f"{where}: where it ends is not known: --items 0 cannot take all of it")
+        batches = itertools.islice(batches, max(math.ceil(options.subset * stream.count), 1))
+        kept = tuple(batches)
+    else:
+        kept = tuple(_until(batches, _wanted(options), where))
+    if not kept:
+        raise DataError(f"{where}: there is no batch in it")
+    items = sum(_size(batch, where) for batch in kept)
+    held_out = tuple(itertools.islice(batches, 1))
+    return Data(kept, validation=held_out, subset_items=items, fed=stream.fed)
+
+
+def _until(batches: Iterator[Batch], wanted: int, where: str) -> Iterator[Batch]:
+    while wanted > 0:
+        batch = next(batches, None)
+        if batch is None:
+            return
+        wanted -= max(_size(batch, where), 1)
+        yield batch
+
+
+def _size(batch: Batch, where: str) -> int:
+    import keras
+
+    first: Any = keras.tree.flatten(batch[0])[0]
+    if not len(first.shape):  # a TensorShape is true whatever it holds
+        raise DataError(f"{where}: its batches are single numbers: it has to give (x, y) of arrays")
+    return int(first.shape[0])

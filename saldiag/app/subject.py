@@ -1,0 +1,73 @@
+"""Model and data together: which of them is had first, and whether they fit."""
+
+from __future__ import annotations
+
+import keras
+
+from saldiag.app.collector import Collector
+from saldiag.app.feeds import read_data
+from saldiag.app.load import Data, Subject, load_data, load_subject, set_policy
+from saldiag.app.options import Options
+from saldiag.app.own import load_own, take_weights
+from saldiag.core.errors import DataError
+from saldiag.core.printable import printable
+from saldiag.subject.fits import Takes, check_fit
+from saldiag.subject.named import DataName, ModelName, parse_data
+
+BUILT_IN_TAKES = Takes((("image", (None, None, None, 3)),), output=(None, None, None, 1))
+"""What the built-in models take, at any size that is divisible by 32."""
+
+
+def built_in_on(options: Options, session: Collector) -> tuple[Subject, Data]:
+    """A built-in model, built for the size of the data.
+
+    Raises:
+        SaldiagError: the data cannot be read, or are no pictures with masks; see ``load_subject``.
+    """
+    name = parse_data(options.data)
+    with session.phase("reading data"):
+        data, size = _pairs(options) if name.kind == "pairs" else _as_pairs(options, name)
+    with session.phase("building the model"):
+        return load_subject(options, size), data
+
+
+def _pairs(options: Options) -> tuple[Data, int]:
+    data = load_data(options)
+    assert data.image_size is not None
+    return data, data.image_size
+
+
+def _as_pairs(options: Options, name: DataName) -> tuple[Data, int]:
+    """Data from elsewhere for a built-in model, and their side in pixels."""
+    data, _ = read_data(options, name, BUILT_IN_TAKES)
+    shapes = [tuple(leaf.shape) for leaf in keras.tree.flatten(data.batches[0])]
+    side = shapes[0][1] if len(shapes[0]) == 4 else 0
+    if [shape[1:] for shape in shapes] != [(side, side, 3), (side, side, 1)] or not side:
+        given = " and ".join(str(shape) for shape in shapes)
+        raise DataError(
+            f"{_told(name)} does not fit --model {options.model}: the data has the shapes {given},"
+            " the model takes (None, S, S, 3) with masks (None, S, S, 1)"
+        )
+    return data, side
+
+
+def own_on(options: Options, name: ModelName, session: Collector) -> tuple[Subject, Data]:
+    """A model of the user's, and data in the shape that it takes.
+
+    Raises:
+        SaldiagError: either cannot be had, or they do not fit.
+    """
+    found = parse_data(options.data)
+    with session.phase("building the model"):
+        set_policy(options)
+        own = load_own(options, name)
+    with session.phase("reading data"):
+        data, notes = read_data(options, found, own.takes)
+        x = data.batches[0][0]
+        check_fit(own.takes, x, f"--model {printable(options.model)}", _told(found))
+        take_weights(options, own.model, x)
+    return Subject(own.model, own.sources, notes=notes, name=options.model), data
+
+
+def _told(name: DataName) -> str:
+    return str(name) if name.code else f"--data {name}"
