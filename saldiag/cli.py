@@ -127,6 +127,10 @@ def trainable(**options: Any) -> int:
 )  # fmt: skip
 @click.option("--stop-early", is_flag=True, help="End the program once the verdict is certain.")
 @click.option(
+    "--compat", is_flag=True,
+    help="Bridge what Keras 3 and numpy 2 renamed, and tell what to write instead.",
+)  # fmt: skip
+@click.option(
     "--probes", type=click.Choice(tuple(PRESETS)), default="economy", show_default=True,
     help="How often to measure gradients.",
 )  # fmt: skip

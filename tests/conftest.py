@@ -61,3 +61,30 @@ def pretrained() -> Any:
         ones = [rng.uniform(0.5, 1.5, unit.channels).astype(np.float32) for _ in range(4)]
         layers[unit.norm] = [ones[0], ones[1] - 1, ones[2] - 1, ones[3]]
     return EncoderWeights("file", layers)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Any:
+    """``saldiag run`` in this process: a program's text to exit code, diagnosis and output."""
+    import json
+    import warnings
+
+    from saldiag.app.program.options import ProgramOptions
+    from saldiag.app.program.run import run_program
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(code: str, **options: Any) -> tuple[int, Any, Any]:
+        (tmp_path / "program.py").write_text(code)
+        out = tmp_path / "run"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the program's warnings are its own
+            result = run_program(ProgramOptions(tmp_path / "program.py", out=out, **options))
+        found = out / "diagnosis.json"
+        return (
+            result,
+            json.loads(found.read_text()) if found.exists() else None,
+            capsys.readouterr(),
+        )
+
+    return run

@@ -32,6 +32,8 @@ class Rule(ABC):
     requires: ClassVar[tuple[type[Measurement], ...]]
     thresholds: ClassVar[dict[str, float]] = {}
     explains: ClassVar[dict[str, Where]] = {}
+    comes_first: ClassVar[bool] = False
+    """Whether a finding of this rule is the root cause among those of its severity."""
 
     @abstractmethod
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

@@ -124,10 +124,12 @@ def _ranked(findings: Sequence[Finding]) -> list[Finding]:
     roots = [finding for finding in ordered if finding.explained_by is None]
     if not roots:
         return ordered
+    first = {rule.code for rule in all_rules() if rule.comes_first}
     root = min(
         roots,
         key=lambda f: (
             SEVERITIES.index(f.severity),
+            f.rule not in first,
             -f.confidence,
             -explains_how_many(f, findings),
             f.rule,

@@ -29,6 +29,11 @@ class SourceLines:
 
         return [layer for layer in list(self._sources) if isinstance(layer, keras.Model)]
 
+    def by_name(self) -> dict[str, Source]:
+        """Source by name of the layers that are still alive; of two of one name the later."""
+        named = [(getattr(layer, "name", None), at) for layer, at in list(self._sources.items())]
+        return {name: source for name, source in named if isinstance(name, str)}
+
     def by_id(self) -> dict[int, Source]:
         """Source by ``id(layer)`` of the layers that are still alive."""
         return {id(layer): source for layer, source in self._sources.items()}

@@ -19,7 +19,7 @@ class ProgramOptions:
 
     ``steps`` ends each training after so many; ``overfit`` adds the overfit test before it, of
     ``max_steps`` steps and ``budget`` seconds at the most; ``stop_early`` ends the program once
-    the verdict is certain.
+    the verdict is certain; ``compat`` lets a program use what Keras 2 and numpy 1 had.
     """
 
     script: Path
@@ -29,6 +29,7 @@ class ProgramOptions:
     budget: float = 60.0
     max_steps: int = 200
     stop_early: bool = False
+    compat: bool = False
     probes: str = "economy"
     out: Path | None = None
     output_format: str = "text"

@@ -9,17 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saldiag.app.judging import judge
 from saldiag.app.options import prepare_environment
 from saldiag.app.program.options import ProgramOptions
 from saldiag.app.render import print_outcomes
 from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
+from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import SaldiagError
+from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source
 from saldiag.subject.notebook import is_notebook, run_notebook
 from saldiag.subject.script import Ended, print_error, run_script
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
     from saldiag.app.program.watched import Watched
+    from saldiag.subject.compat.entries import Rename
 
 NO_MODEL = "the program trained no Keras model"
 
@@ -28,7 +32,8 @@ def run_program(options: ProgramOptions) -> int:
     """Run the program, diagnose what it trains, report; returns the exit code.
 
     The program's own exit code is told, and kept in ``run.json``: saldiag's is 1 if a model has
-    findings, 2 if there was no model, or the program failed and no finding says why.
+    findings or the program failed and a finding says why, 2 if it failed and none does, or there
+    was no model.
 
     Raises:
         SaldiagError: there is no such script, or no run directory can be made.
@@ -53,11 +58,12 @@ class _Program:
     def run(self) -> int:
         """Run the program and report; returns the exit code."""
         with guarded(self._first):
-            observer, ended = self._watched()
-        return self._report(observer, ended)
+            observer, ended, error = self._watched()
+        return self._report(observer, ended, error)
 
-    def _watched(self) -> tuple[Observer, Ended]:
+    def _watched(self) -> tuple[Observer, Ended, ProgramError]:
         from saldiag.app.program.observer import Observer
+        from saldiag.subject.crash import program_error
         from saldiag.subject.hooks import hooked
         from saldiag.subject.sources import recording_sources
         from saldiag.subject.warning_log import recording_warnings
@@ -65,13 +71,25 @@ class _Program:
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
             with recording_sources() as lines:
                 observer = Observer(self.options, lines, self.open)
-                with hooked(observer):
+                with hooked(observer), self._bridge():
                     ended = self._execute()
+                raised = ended.error if ended.how == "raised" else None
+                error = program_error(raised, lines, compat=self.options.compat)
             for watched in observer.watched:
                 with suppress(Exception):
                     watched.trained()
                 watched.session.add(recorder.log())
-        return observer, ended
+        return observer, ended, error
+
+    def _bridge(self) -> AbstractContextManager[object]:
+        """What older versions had, for a program that was written for them."""
+        from saldiag.subject.compat.bridge import bridged
+
+        return bridged(self._renamed) if self.options.compat else nullcontext()
+
+    def _renamed(self, entry: Rename, source: Source | None) -> None:
+        where = f"{source.file}:{source.line}: " if source else ""
+        self._first.note(f"{where}{entry.advice}")
 
     def _execute(self) -> Ended:
         script, arguments = self.options.script, self.options.arguments
@@ -100,28 +118,55 @@ class _Program:
             rules=self.options.rules,
         )
 
-    def _report(self, observer: Observer, ended: Ended) -> int:
+    def _report(self, observer: Observer, ended: Ended, error: ProgramError) -> int:
         if ended.error is not None and ended.how == "raised":
             print_error(ended.error)
         lines = _told(ended, observer)
         if not observer.watched:
-            self._first.failed()
-            self._tell([*lines, NO_MODEL])
-            return FAILED
+            lines.append(NO_MODEL)
+            if not self._explains(error):
+                self._first.failed()
+                self._tell(lines)
+                return FAILED
+            self._without_model()
         if len(observer.watched) > 1:
             lines.append(f"{len(observer.watched)} models were trained, each has its own run")
-        for session in self.sessions:
-            session.info = replace(session.info, notes=(*session.info.notes, *lines))
+        self._keep(error, lines)
         self._tell(lines)
-        outcomes = [
-            (watched.session, watched.session.conclude(watched.verdict()))
-            for watched in _gravest_first(observer.watched)
-        ]
+        outcomes = self._concluded(observer)
         print_outcomes(outcomes)
         codes = [session.code(diagnosis) for session, diagnosis in outcomes]
         if ended.how == "interrupted" or (ended.how == "raised" and FOUND not in codes):
             return FAILED
         return max(codes, default=FINISHED)
+
+    def _explains(self, error: ProgramError) -> bool:
+        """Whether a rule says what the error means."""
+        return bool(judge(Measurements.of(error), self._first.settings).findings)
+
+    def _without_model(self) -> None:
+        """The run tells of the error alone."""
+        self.sessions.append(self._first)
+        for kind in TYPES.values():
+            self._first.missing(kind, NO_MODEL)
+
+    def _keep(self, error: ProgramError, lines: Sequence[str]) -> None:
+        """How the program ended: the lines in every run, the error in that of the last model."""
+        *others, last = self.sessions
+        for session in others:
+            session.missing(ProgramError, "it is told with the model that was trained last")
+        last.add(error)
+        for session in self.sessions:
+            session.info = replace(session.info, notes=(*session.info.notes, *lines))
+
+    def _concluded(self, observer: Observer) -> list[tuple[Session, Diagnosis]]:
+        """What the rules say of each model, the gravest first."""
+        if not observer.watched:
+            return [(self._first, self._first.conclude("not_tested"))]
+        return [
+            (watched.session, watched.session.conclude(watched.verdict()))
+            for watched in _gravest_first(observer.watched)
+        ]
 
     def _tell(self, lines: Sequence[str]) -> None:
         for line in lines:

@@ -34,6 +34,7 @@ from saldiag.core.measurement.data import (
 from saldiag.core.measurement.environment import (
     ForeignObject,
     ForeignObjects,
+    ProgramError,
     ProgramPlaces,
     RecordedWarning,
     Seeds,
@@ -78,6 +79,7 @@ TYPES: dict[str, type[Measurement]] = {
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
         ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
+        ProgramError,
     )
 }  # fmt: skip
 
@@ -170,6 +172,7 @@ __all__ = [
     "OverfitHistory",
     "PlannedCallback",
     "Predictions",
+    "ProgramError",
     "ProgramPlaces",
     "RangeTest",
     "RecordedWarning",

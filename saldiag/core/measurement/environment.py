@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from saldiag.core.measurement.base import Measurement, Source
@@ -80,3 +80,22 @@ class ProgramPlaces(Measurement):
     key: ClassVar[str] = "program"
     compiled: Source | None = None
     trained: Source | None = None
+
+
+@dataclass(frozen=True)
+class ProgramError(Measurement):
+    """The error that ended the user's program; ``error``, its type, is empty where none did.
+
+    ``message`` is one line, ``source`` the innermost line of the user's own code, and ``layers``
+    tells where the layers were made that the message names. ``outdated`` says what of an older
+    version the error comes from, and ``bridged`` that ``saldiag run --compat`` would have bridged
+    it.
+    """
+
+    key: ClassVar[str] = "program_error"
+    error: str = ""
+    message: str = ""
+    source: Source | None = None
+    layers: dict[str, Source] = field(default_factory=dict)
+    outdated: str = ""
+    bridged: bool = False

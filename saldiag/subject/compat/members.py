@@ -1,0 +1,94 @@
+"""Methods and attributes that are gone, and methods that took, or gave, something else."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from saldiag.subject.compat import files, generators, logs, rates
+from saldiag.subject.compat.entries import Member, Tell, Wrapped
+
+
+def _shape(layer: Any, tensors: str) -> Any:
+    import keras
+
+    found = getattr(layer, tensors)
+    return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), found)
+
+
+def _input_shape(layer: Any) -> Any:
+    return _shape(layer, "input")
+
+
+def _output_shape(layer: Any) -> Any:
+    return _shape(layer, "output")
+
+
+def _functional(original: Any, _tell: Tell) -> Any:
+    """``Model(input=…, output=…)``: the keywords tell Keras which kind of model is made."""
+    make = original.__func__
+
+    @functools.wraps(make)
+    def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - it is that method
+        names = {"input": "inputs", "output": "outputs"}
+        return make(cls, *args, **{names.get(name, name): v for name, v in kwargs.items()})
+
+    return staticmethod(__new__)
+
+
+def _reset_states(layer: Any) -> None:
+    for one in layer._flatten_layers():
+        if hasattr(one, "reset_state") and getattr(one, "stateful", False):
+            one.reset_state()
+
+
+MEMBERS: tuple[Member, ...] = (
+    Member("keras.Model", "fit_generator", "model.fit(generator, …)", to=generators.fit_generator),
+    Member("keras.Model", "evaluate_generator", "model.evaluate(generator, …)",
+           to=generators.evaluate_generator),
+    Member("keras.Model", "predict_generator", "model.predict(generator, …)",
+           to=generators.predict_generator),
+    Member("keras.Model", "predict_classes",
+           "model.predict(x).argmax(axis=-1), or model.predict(x) > 0.5 of one output",
+           to=generators.predict_classes),
+    Member("keras.Model", "predict_proba", "model.predict(x)", to=generators.predict_proba),
+    Member("keras.Model", "reset_states", "reset_state() of each stateful layer",
+           to=_reset_states),
+    Member("keras.optimizers.Optimizer", "lr", "optimizer.learning_rate", to=rates.rate_of,
+           put=rates.set_rate, is_property=True),
+    Member("keras.layers.Layer", "input_shape", "layer.input.shape", to=_input_shape,
+           is_property=True),
+    Member("keras.layers.Layer", "output_shape", "layer.output.shape", to=_output_shape,
+           is_property=True),
+)  # fmt: skip
+
+WRAPPED: tuple[Wrapped, ...] = (
+    Wrapped("keras.callbacks.History", "history['acc']", "history['accuracy']",
+            inside="keras.callbacks.History.on_train_begin", around=logs.history,
+            error=r"^'(val_)?(\w+_)?acc'$"),
+    Wrapped("keras.callbacks", "logs['acc']", "logs['accuracy']",
+            inside="keras.src.utils.python_utils.pythonify_logs", around=logs.with_older_names,
+            error=r"^'(val_)?(\w+_)?acc'$"),
+    Wrapped("keras.callbacks", "monitor='val_acc'", "monitor='val_accuracy'",
+            inside="keras.Model.fit", around=logs.monitors,
+            error=r"callback received monitor=(val_)?(\w+_)?acc, but"),
+    Wrapped("keras.callbacks.ModelCheckpoint", "{val_acc} in a file's name", "{val_accuracy}",
+            inside="keras.callbacks.ModelCheckpoint._get_file_path", around=logs.file_path,
+            error=r"Failed to format this callback filepath: .*Reason: '(val_)?(\w+_)?acc'"),
+    Wrapped("keras.callbacks.ModelCheckpoint", "a checkpoint in .hdf5 (or with period=)",
+            "a name in .keras, with save_weights_only in .weights.h5",
+            inside="keras.callbacks.ModelCheckpoint.__init__", around=files.checkpoint,
+            error=r"filepath provided must end in|ModelCheckpoint.*unexpected.*'period'"),
+    Wrapped("keras.callbacks.ModelCheckpoint", "period= of ModelCheckpoint", "save_freq=",
+            inside="keras.callbacks.ModelCheckpoint.on_epoch_end", around=files.checkpoint_epoch),
+    Wrapped("keras.Model", "save_weights('….h5')", "save_weights('….weights.h5')",
+            inside="keras.Model.save_weights", around=files.save_weights,
+            error=r"filename must end in `.weights.h5`.*filepath=.*\.(h5|hdf5)\b"),
+    Wrapped("keras.models", "load_model('….h5')", "a file in .keras",
+            inside="keras.models.load_model", around=files.load_model,
+            error=r"Could not deserialize 'keras\.metrics\.(mse|mae|mape|msle)'"),
+    Wrapped("keras.Model", "Model(input=…, output=…)", "Model(inputs=…, outputs=…)",
+            inside="keras.Model.__new__", around=_functional),
+    Wrapped("keras.optimizers.Optimizer", "a rate that is set beside decay=", "a schedule",
+            inside="keras.optimizers.Optimizer.learning_rate", around=rates.settable),
+)  # fmt: skip
