@@ -26,6 +26,7 @@ from saldiag_probes import dtypes as dtypes_probe
 from saldiag_probes import flow as flow_probe
 from saldiag_probes import wiring as wiring_probe
 from saldiag_probes import wrapped as wrapped_probe
+from saldiag_probes.backward import backward
 from saldiag_probes.blocked import blocked_operations
 from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
 from saldiag_probes.graphs import graph_as_built
@@ -122,13 +123,14 @@ class _Pass:
             self.model, self.trace, loss=self.given_loss, sources=sources, origins=origins
         )
         dtypes = dtypes_probe.describe(self.model, self.trace, self.loss)
-        if self.loss is not None:
+        back = backward(self.trace, self.loss)
+        if back is not None:
             wiring = replace(
                 wiring,
-                blocked=blocked_operations(self.model, self.trace, self.loss),
-                untracked=untracked_weights(self.model, self.trace, self.loss, sources),
-                ignored=ignored_outputs(self.model, self.trace, self.loss),
-                unused=unused_inputs(self.model, self.trace, self.loss),
+                blocked=blocked_operations(self.model, back),
+                untracked=untracked_weights(self.model, back, sources),
+                ignored=ignored_outputs(self.model, back),
+                unused=unused_inputs(self.model, back),
             )
         return Survey(wiring, dtypes, missing=self.missing)
 

@@ -6,22 +6,20 @@ Told by the graph, in which the loss is what Keras made of ``compile``: an outpu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from saldiag.core.measurement import IgnoredOutput
+from saldiag_probes.backward import Backward
 from saldiag_probes.calls import Trace, flat_tensors
 from saldiag_probes.wiring import Dataflow
 
 
-def ignored_outputs(model: Any, trace: Trace, loss: Any) -> tuple[IgnoredOutput, ...] | None:
-    """Outputs of several that have no part in the loss; None if that is not in the graph."""
-    if getattr(loss, "graph", None) is not trace.graph:
-        return None
-    outputs = trace.outputs
+def ignored_outputs(model: Any, back: Backward) -> tuple[IgnoredOutput, ...]:
+    """Outputs of several that have no part in the loss."""
+    trace, outputs = back.trace, back.trace.outputs
     if len(outputs) < 2:
         return ()
-    needed, flow = _needed([loss]), Dataflow(trace)
+    needed, flow = back.needed, Dataflow(trace)
     weightless = _weighted_by_nothing(model, trace)
     names = list(getattr(model, "output_names", None) or ())
     if len(names) != len(outputs):
@@ -33,31 +31,17 @@ def ignored_outputs(model: Any, trace: Trace, loss: Any) -> tuple[IgnoredOutput,
     )
 
 
-def unused_inputs(model: Any, trace: Trace, loss: Any) -> tuple[str, ...] | None:
-    """Inputs that nothing is made of; None if the loss is not in the graph, which can use them."""
-    if getattr(loss, "graph", None) is not trace.graph:
-        return None
-    needed = _needed([loss, *trace.outputs])
+def unused_inputs(model: Any, back: Backward) -> tuple[str, ...]:
+    """Inputs that neither an output nor the loss is made of."""
+    trace = back.trace
     names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
     if len(names) != len(trace.inputs):
         names = [f"input {index}" for index in range(len(trace.inputs))]
     return tuple(
         str(name)
         for name, tensor in zip(names, trace.inputs, strict=True)
-        if tensor.op.name not in needed
+        if tensor.op.name not in back.needed_or_shown
     )
-
-
-def _needed(tensors: Iterable[Any]) -> set[str]:
-    """Names of the operations that any of these tensors is made of."""
-    seen: set[str] = set()
-    waiting = [tensor.op for tensor in tensors]
-    while waiting:
-        op = waiting.pop()
-        if op.name not in seen:
-            seen.add(op.name)
-            waiting += [tensor.op for tensor in op.inputs]
-    return seen
 
 
 def _weighted_by_nothing(model: Any, trace: Trace) -> set[str]:
