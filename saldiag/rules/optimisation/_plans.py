@@ -35,7 +35,7 @@ def reported(measured: Measurements, plan: TrainingPlan) -> tuple[str, ...]:
 def adds(measured: Measurements, plan: TrainingPlan) -> bool:
     """Whether callbacks or a model of one's own can report what ``fit`` does not."""
     wiring = measured.get(Wiring)
-    own = wiring is None or wiring.own_training
+    own = wiring is None or wiring.own_training or plan.own_report
     return own or any(callback.kind not in SILENT for callback in plan.callbacks)
 
 
