@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from judging import found, one
@@ -58,6 +60,47 @@ def test_an_input_that_nothing_is_made_of():
     assert (found.unused, found.declared) == (("b",), True)
     model = keras.Model([a, b], keras.layers.Dense(1)(keras.layers.Add()([a, b])))
     assert surveyed(model, ((X, X), Y), loss="mse").unused == ()
+
+
+def test_an_input_that_is_taken_for_its_shape_is_a_note():
+    class Lengths(keras.layers.Layer):
+        def call(self, x, like):
+            return x + keras.ops.cast(keras.ops.arange(like.shape[1]), x.dtype)
+
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    x = Lengths()(keras.layers.Dense(3)(a), b)
+    measured = surveyed(keras.Model([a, b], keras.layers.Dense(1)(x)), ((X, X), Y), loss="mse")
+    assert (measured.unused, measured.handed) == (("b",), ("b",))
+    taken, left = wiring(*CALLS, unused=("b",), handed=("b",)), wiring(*CALLS, unused=("b",))
+    severities = [one("SD119", replace(w, declared=True)).severity for w in (taken, left)]
+    assert severities == ["info", "warning"]
+
+
+def test_an_output_with_softmax_is_judged_by_its_logits():
+    inputs = keras.Input((3,))
+    kind = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
+    model = keras.Model(inputs, {"kind": kind, "sure": keras.ops.max(kind, axis=-1)})
+    found = surveyed(
+        model, (X, {"kind": Y[:, 0]}), loss={"kind": "sparse_categorical_crossentropy"}
+    )
+    assert [output.name for output in found.ignored] == ["max"]
+    assert found.ignored[0].outputs == ()
+    assert (found.judged, found.unjudged) == (("kind",), (1,))
+
+
+def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
+    from saldiag.rules.network import Network
+
+    inputs = keras.Input((3,))
+    state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)
+    answer = keras.layers.Dense(1, activation="sigmoid", name="answer")(state)
+    model = keras.Model(inputs, [answer, state])
+    found = surveyed(model, (X, (Y, X[:, :2])), loss=["binary_crossentropy", None])
+    assert found.unjudged == (1,)
+    assert [head.layer for head in Network(found).heads()] == ["answer"]
+    model = keras.Model(inputs, [answer, state])
+    found = surveyed(model, (X, (Y, X[:, :2])), loss="mse")
+    assert (found.unjudged, len(Network(found).heads())) == ((), 2)
 
 
 def test_an_output_to_look_at_is_a_note():

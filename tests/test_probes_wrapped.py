@@ -92,6 +92,17 @@ def test_whole_numbers_that_keep_something_or_had_nothing() -> None:
     assert _survey(lambda x: _keras().ops.cast(x, "float32") / 255, batch).dtypes.wrapped == ()
 
 
+def test_whole_numbers_that_keep_nothing_of_what_is_used_in_another_way() -> None:
+    batch = np.arange(16, dtype="int32").reshape(2, 8)
+    ops = _keras().ops
+
+    def day_and_minute(x: Any) -> Any:
+        return ops.cast(ops.concatenate([x // 1440, x % 1440], -1), "float32")
+
+    assert _survey(day_and_minute, batch).dtypes.wrapped == ()
+    assert len(_survey(lambda x: ops.cast(x // 1440, "float32"), batch).dtypes.wrapped) == 1
+
+
 def _keras() -> Any:
     import keras
 

@@ -188,6 +188,8 @@ def test_upstream_and_downstream_follow_the_wiring() -> None:
     after = finding("B", "join")
     _, first, second = explained([cause, before, after], {"A": {"B": "downstream"}}, branches)
     assert (first.explained_by, second.explained_by) == (None, "A")
+    on_path = explained([cause, before, after, beside], {"A": {"B": "same_path"}}, branches)
+    assert [effect.explained_by for effect in on_path[1:]] == ["A", "A", None]
 
 
 def test_containers_stand_for_what_is_inside() -> None:

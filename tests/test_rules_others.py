@@ -343,4 +343,5 @@ def test_whole_numbers_that_keep_nothing_are_named_as_such() -> None:
     flat = WrappedIntegers("scale", "scale", "FloorDiv", "uint8", 1.0, flat=True)
     finding = one("SD506", dtypes(wrapped=(flat,)))
     assert "nothing is left" in finding.message
-    assert finding.layers == ("scale",)
+    assert (finding.layers, finding.severity) == (("scale",), "warning")
+    assert one("SD506", dtypes(wrapped=(flat,)), overfit()).severity == "info"  # it learns

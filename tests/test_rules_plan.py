@@ -88,6 +88,7 @@ def test_a_quantity_that_fit_does_not_report() -> None:
     assert "does not report" in one("SD709", plan(watching), test).message
     assert found("SD709", plan(watching, PlannedCallback("Score")), test) == []
     assert found("SD709", plan(watching), test, wiring(own_training=True)) == []
+    assert found("SD709", plan(watching, own_report=True), test) == []
     assert found("SD709", plan(watching)) == []  # not known what it reports
     named = stopping("val_accuracy", direction="max", metric_direction="max")
     assert found("SD709", plan(named), test) == []
@@ -159,6 +160,9 @@ def test_a_loss_that_is_its_prediction(at: float, around: tuple[float, ...], ala
         ("accuracy", np.ones(60), False),
         ("accuracy", np.append(np.zeros(59), 1.0), False),
         ("mae", np.zeros(60), False),
+        ("top1acc", np.zeros(60), True),
+        ("macro_f1", np.zeros(60), False),
+        ("jaccard", np.full(60, 0.5), False),
     ],
 )
 def test_what_cannot_move(name: str, values: np.ndarray, alarm: bool) -> None:

@@ -33,7 +33,18 @@ FAULTS = {
     if module.name.startswith("sd")
 }
 every_fault = pytest.mark.parametrize("fault", FAULTS)
-PATHS = {"path", "layer", "inputs", "outputs", "layers", "before", "behind", "fed", "repeats"}
+PATHS = {
+    "path",
+    "layer",
+    "inputs",
+    "outputs",
+    "judged",
+    "layers",
+    "before",
+    "behind",
+    "fed",
+    "repeats",
+}
 """Fields that hold layer paths, where their text is made of layer names."""
 
 

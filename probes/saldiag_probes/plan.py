@@ -21,6 +21,8 @@ SAMPLES = 200
 """Places of the training at which the learning rate is taken."""
 FARTHEST = 10_000_000
 """Steps up to which the highest rate is looked for."""
+REPORTING = ("compute_metrics", "evaluate", "get_metrics_result", "test_step")
+"""Methods that decide what ``fit`` reports of validation data."""
 KEPT = (
     "baseline", "factor", "min_delta", "min_lr", "mode", "monitor", "patience",
     "restore_best_weights", "save_best_only", "start_from_epoch",
@@ -59,6 +61,9 @@ def measure_plan(model: Any, plan: FitPlan) -> TrainingPlan:
         peak=peak,
         callbacks=tuple(_planned(model, callback) for callback in plan.callbacks),
         validated=None if plan.validation is None else len(plan.validation) > 0,
+        own_report=any(
+            getattr(type(model), name, None) is not getattr(keras.Model, name) for name in REPORTING
+        ),
     )
 
 

@@ -26,11 +26,21 @@ from saldiag_probes import dtypes as dtypes_probe
 from saldiag_probes import flow as flow_probe
 from saldiag_probes import wiring as wiring_probe
 from saldiag_probes import wrapped as wrapped_probe
+from saldiag_probes.backward import backward
 from saldiag_probes.blocked import blocked_operations
-from saldiag_probes.calls import Batch, CannotMeasure, Trace, as_batch, build, explain, forward
+from saldiag_probes.calls import (
+    Batch,
+    CannotMeasure,
+    Trace,
+    as_batch,
+    build,
+    explain,
+    flat_tensors,
+    forward,
+)
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.undisturbed import undisturbed
-from saldiag_probes.unjudged import ignored_outputs, unused_inputs
+from saldiag_probes.unjudged import ignored_outputs, judged_outputs, unused_inputs
 from saldiag_probes.untracked import untracked_weights
 
 NOT_ASKED = "not asked for"
@@ -122,13 +132,19 @@ class _Pass:
             self.model, self.trace, loss=self.given_loss, sources=sources, origins=origins
         )
         dtypes = dtypes_probe.describe(self.model, self.trace, self.loss)
-        if self.loss is not None:
+        back = backward(self.trace, self.loss)
+        if back is not None:
+            unused, handed = unused_inputs(self.model, back)
+            judged, unjudged = judged_outputs(self.model, self.trace)
             wiring = replace(
                 wiring,
-                blocked=blocked_operations(self.model, self.trace, self.loss),
-                untracked=untracked_weights(self.model, self.trace, self.loss, sources),
-                ignored=ignored_outputs(self.model, self.trace, self.loss),
-                unused=unused_inputs(self.model, self.trace, self.loss),
+                blocked=blocked_operations(self.model, back),
+                untracked=untracked_weights(self.model, back, sources),
+                ignored=ignored_outputs(self.model, back),
+                unused=unused,
+                handed=handed,
+                judged=judged if self.given_loss is None else None,
+                unjudged=unjudged if self.given_loss is None else (),
             )
         return Survey(wiring, dtypes, missing=self.missing)
 
@@ -152,9 +168,9 @@ class _Pass:
                 training=self.training,
                 batch_size=self.batch.size,
             )
-        dtypes = replace(
-            found.dtypes, wrapped=wrapped_probe.describe(self.wrapped, numbers["wrapped"])
-        )
+        ends = [*self.trace.outputs, *([] if self.loss is None else flat_tensors(self.loss))]
+        wrapped = wrapped_probe.describe(self.wrapped, numbers["wrapped"], ends)
+        dtypes = replace(found.dtypes, wrapped=wrapped)
         return replace(found, dtypes=dtypes, flow=flow, activations=activations, loss=loss)
 
 

@@ -6,58 +6,82 @@ Told by the graph, in which the loss is what Keras made of ``compile``: an outpu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
+import keras
+from keras.src.models.functional import Functional
+
 from saldiag.core.measurement import IgnoredOutput
+from saldiag_probes.backward import Backward
 from saldiag_probes.calls import Trace, flat_tensors
-from saldiag_probes.wiring import Dataflow
+from saldiag_probes.wiring import Dataflow, origin
 
 
-def ignored_outputs(model: Any, trace: Trace, loss: Any) -> tuple[IgnoredOutput, ...] | None:
-    """Outputs of several that have no part in the loss; None if that is not in the graph."""
-    if getattr(loss, "graph", None) is not trace.graph:
-        return None
-    outputs = trace.outputs
+def ignored_outputs(model: Any, back: Backward) -> tuple[IgnoredOutput, ...]:
+    """Outputs of several that have no part in the loss."""
+    trace, outputs = back.trace, back.trace.outputs
     if len(outputs) < 2:
         return ()
-    needed, flow = _needed([loss]), Dataflow(trace)
+    needed, flow = back.needed, Dataflow(trace)
     weightless = _weighted_by_nothing(model, trace)
     names = list(getattr(model, "output_names", None) or ())
     if len(names) != len(outputs):
         names = [f"output {index}" for index in range(len(outputs))]
+    ignored = [not _is_needed(t, needed) or t.op.name in weightless for t in outputs]
+    judged = flow.union(t for t, is_ignored in zip(outputs, ignored, strict=True) if not is_ignored)
     return tuple(
-        IgnoredOutput(str(name), flow.of(tensor), 0.0 if tensor.op.name in needed else None)
-        for name, tensor in zip(names, outputs, strict=True)
-        if tensor.op.name not in needed or tensor.op.name in weightless
+        IgnoredOutput(
+            name=str(name),
+            outputs=tuple(path for path in flow.of(tensor) if path not in judged),
+            weight=0.0 if tensor.op.name in needed else None,
+        )
+        for name, tensor, is_ignored in zip(names, outputs, ignored, strict=True)
+        if is_ignored
     )
 
 
-def unused_inputs(model: Any, trace: Trace, loss: Any) -> tuple[str, ...] | None:
-    """Inputs that nothing is made of; None if the loss is not in the graph, which can use them."""
-    if getattr(loss, "graph", None) is not trace.graph:
-        return None
-    needed = _needed([loss, *trace.outputs])
+def _is_needed(output: Any, needed: set[str]) -> bool:
+    """Whether the loss is made of an output, or of the logits behind it that Keras takes."""
+    logits = getattr(output, "_keras_logits", None)
+    return output.op.name in needed or (logits is not None and logits.op.name in needed)
+
+
+def judged_outputs(model: Any, trace: Trace) -> tuple[tuple[str, ...] | None, tuple[int, ...]]:
+    """The leaf calls of the outputs with a loss of their own, and the places of the others.
+
+    None and nothing where Keras has not sorted the losses: in a training step of the user's own.
+    """
+    parts = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None)
+    if not parts:
+        return None, ()
+    theirs = {id(t) for part in parts for t in flat_tensors(_at(trace.y_pred, part.path, model))}
+    flow = Dataflow(trace)
+    paths = flow.union(tensor for tensor in trace.outputs if id(tensor) in theirs)
+    others = (place for place, tensor in enumerate(trace.outputs) if id(tensor) not in theirs)
+    return paths, tuple(others)
+
+
+def unused_inputs(model: Any, back: Backward) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Inputs that neither an output nor the loss is made of; those of them that a layer is given.
+
+    A layer can take an input for its shape alone, which is none of the graph's business.
+    """
+    trace = back.trace
     names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
     if len(names) != len(trace.inputs):
         names = [f"input {index}" for index in range(len(trace.inputs))]
-    return tuple(
-        str(name)
+    given = {origin(t) for call in trace.calls if _has_code(call.layer) for t in call.upstream}
+    unused = {
+        str(name): tensor.name in given
         for name, tensor in zip(names, trace.inputs, strict=True)
-        if tensor.op.name not in needed
-    )
+        if tensor.op.name not in back.needed_or_shown
+    }
+    return tuple(unused), tuple(name for name, is_given in unused.items() if is_given)
 
 
-def _needed(tensors: Iterable[Any]) -> set[str]:
-    """Names of the operations that any of these tensors is made of."""
-    seen: set[str] = set()
-    waiting = [tensor.op for tensor in tensors]
-    while waiting:
-        op = waiting.pop()
-        if op.name not in seen:
-            seen.add(op.name)
-            waiting += [tensor.op for tensor in op.inputs]
-    return seen
+def _has_code(layer: Any) -> bool:
+    """Whether it is more than a graph of other layers, which hands on what it gets."""
+    return layer is not None and not isinstance(layer, (Functional, keras.Sequential))
 
 
 def _weighted_by_nothing(model: Any, trace: Trace) -> set[str]:

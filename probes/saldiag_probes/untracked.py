@@ -14,23 +14,19 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.measurement import Source, UntrackedWeights
-from saldiag_probes.blocked import reached_from
+from saldiag_probes.backward import Backward
 from saldiag_probes.calls import Call, Trace
 from saldiag_probes.names import layer_paths
 
 
 def untracked_weights(
-    model: Any, trace: Trace, loss: Any, sources: Mapping[int, Source] | None = None
-) -> tuple[UntrackedWeights, ...] | None:
-    """The weights in the traced graph that are none of the model's; None if the loss is not in it.
+    model: Any, back: Backward, sources: Mapping[int, Source] | None = None
+) -> tuple[UntrackedWeights, ...]:
+    """The weights in the traced graph that are none of the model's.
 
     ``sources`` gives a layer's line of code by ``id(layer)``.
     """
-    reached = reached_from(loss, trace)
-    if reached is None:
-        return None
-    shown = set[str]().union(*(reached_from(output, trace) or () for output in trace.outputs))
-    reached &= shown
+    trace, reached = back.trace, back.reached & back.shown
     own = {_handle(variable) for variable in model.variables}
     found = {id(outer) for outer, inner in trace.graph.captures if inner.op.name in reached}
     in_use = found - own

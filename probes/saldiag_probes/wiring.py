@@ -220,14 +220,14 @@ def _layer_calls(
     for call in trace.calls:
         described = _layer_call(call, flow, sources)
         if call.layer is not None and call.skipped is None and call.upstream:
-            key = (id(call.layer), *(_origin(tensor) for tensor in call.upstream))
+            key = (id(call.layer), *(origin(tensor) for tensor in call.upstream))
             earlier = first.setdefault(key, call.path)
             described = replace(described, repeats=earlier if earlier != call.path else None)
         found.append(described)
     return tuple(found)
 
 
-def _origin(tensor: Any) -> str:
+def origin(tensor: Any) -> str:
     """The name of the tensor that a chain of identities hands on."""
     while tensor.op.type == "Identity":
         tensor = tensor.op.inputs[0]

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import WrappedIntegers
+from saldiag_probes.backward import OF_SHAPE, made_of
 from saldiag_probes.calls import Call, Trace
 from saldiag_probes.wiring import Dataflow
 
@@ -30,6 +31,7 @@ WIDE: dict[str, Callable[..., Any]] = {
 """How to compute an operation again; the type of the wide result is int64."""
 WHOLE = frozenset({"Div", "FloorDiv", "TruncateDiv"})
 """Divisions that cut off what is behind the point; ``Div`` does so for integers."""
+HANDED_ON = frozenset({"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze"})
 FEWEST = 8
 """Results from which on it tells something that they are all the same."""
 
@@ -98,8 +100,12 @@ def _share(op: Any) -> Any:
     return tf.reduce_mean(tf.cast(wraps, tf.float32))
 
 
-def describe(planned: WrappedPlan, shares: Any) -> tuple[WrappedIntegers, ...]:
-    """What the comparisons found, in the order of execution; operations that fit are left out."""
+def describe(planned: WrappedPlan, shares: Any, ends: Sequence[Any]) -> tuple[WrappedIntegers, ...]:
+    """What the comparisons found, in the order of execution; operations that fit are left out.
+
+    So are those that keep nothing of what the ``ends`` (outputs and loss) are made of in another
+    way as well, or not at all.
+    """
     return tuple(
         WrappedIntegers(
             path=owner.path if owner is not None else "",
@@ -110,5 +116,15 @@ def describe(planned: WrappedPlan, shares: Any) -> tuple[WrappedIntegers, ...]:
             flat=flat,
         )
         for (op, owner, flat), share in zip(planned.places, np.asarray(shares), strict=True)
-        if share > 0
+        if share > 0 and not (flat and not _only_way(op, ends))
+    )
+
+
+def _only_way(op: Any, ends: Sequence[Any]) -> bool:
+    """Whether ``ends`` are made of what goes into the operation, and by it alone."""
+    origin = op.inputs[0].op
+    while origin.type in HANDED_ON and origin.inputs:
+        origin = origin.inputs[0].op
+    return op.name in made_of(ends, past=OF_SHAPE) and origin.name not in made_of(
+        ends, past=OF_SHAPE, but=op
     )

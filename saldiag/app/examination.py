@@ -27,6 +27,7 @@ from saldiag.core.measurement import (
     Predictions,
     RangeTest,
     Seeds,
+    TensorFacts,
     TrainableStatus,
     TrainingPlan,
     Wiring,
@@ -126,13 +127,14 @@ class Examination:
 
         predictions = iter(self.errors.predict(training=False))
         batches = self.data.batches
-        return measure_data(
+        facts = measure_data(
             self.model,
             batches,
             predictions=lambda _: next(predictions),
             expected_range=self.subject.expected_range,
             max_batches=len(batches),
         )
+        return _judged_by_the_loss(facts, self.session.measured.get(Wiring))
 
     def _loss_check(self) -> LossCheck:
         return self.errors.loss_check()
@@ -222,3 +224,19 @@ class Examination:
             self.session.missing(GradientHistory, watch.failed)
         self.session.add(*watch.measurements())
         return self.session.measured.get(GradientHistory)
+
+
+def _judged_by_the_loss(facts: DataFacts, wiring: Wiring | None) -> DataFacts:
+    """The facts without targets and predictions of outputs that have no loss.
+
+    A target can stand there for nothing but its place.
+    """
+    unjudged = wiring.unjudged if wiring is not None else ()
+    count = len(facts.predictions)
+
+    def judged(tensors: tuple[TensorFacts, ...]) -> tuple[TensorFacts, ...]:
+        if len(tensors) != count:
+            return tensors  # targets of those with a loss alone
+        return tuple(tensor for place, tensor in enumerate(tensors) if place not in unjudged)
+
+    return replace(facts, targets=judged(facts.targets), predictions=judged(facts.predictions))

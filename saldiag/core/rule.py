@@ -13,8 +13,11 @@ from typing import Any, ClassVar, Literal
 from saldiag.core.finding import Finding, Severity
 from saldiag.core.measurement import Measurement, Measurements, Source, Wiring
 
-Where = Literal["anywhere", "same_layer", "upstream", "downstream"]
-"""Where an explained finding stands, seen from the layer of the finding that explains it."""
+Where = Literal["anywhere", "same_layer", "same_path", "upstream", "downstream"]
+"""Where an explained finding stands, seen from the layer of the finding that explains it.
+
+``same_path``: up- or downstream.
+"""
 
 Thresholds = Mapping[str, float]
 

@@ -63,7 +63,11 @@ def _stands(
     theirs = [path for layer in effects for path in network.calls_of(layer)]
     if not ours or not theirs:
         return True
-    reach = network.upstream(ours) if where == "upstream" else network.downstream(ours)
+    reach: set[str] = set()
+    if where in {"upstream", "same_path"}:
+        reach |= network.upstream(ours)
+    if where in {"downstream", "same_path"}:
+        reach |= network.downstream(ours)
     return not reach.isdisjoint(theirs)
 
 

@@ -21,11 +21,16 @@ def is_shape_only(call: LayerCall) -> bool:
 
 
 class Network:
-    """Questions about a ``Wiring``'s dataflow; answers are leaf call paths in execution order."""
+    """Questions about a ``Wiring``'s dataflow; answers are leaf call paths in execution order.
+
+    ``judged`` are the ``outputs`` that have a loss, as far as that is known.
+    """
 
     def __init__(self, wiring: Wiring) -> None:
         self.leaves = {call.path: call for call in wiring.calls if call.leaf}
         self.outputs = tuple(path for path in wiring.outputs if path in self.leaves)
+        judged = wiring.outputs if wiring.judged is None else wiring.judged
+        self.judged = tuple(path for path in judged if path in self.leaves)
         self.in_losses = tuple(path for path in wiring.in_losses if path in self.leaves)
         self._consumers: dict[str, list[str]] = defaultdict(list)
         for call in self.leaves.values():
@@ -81,9 +86,9 @@ class Network:
         return None
 
     def heads(self) -> list[LayerCall]:
-        """For each output the call that made its numbers, looking through shape-only calls."""
+        """For each output with a loss the call that made its numbers, past shape-only calls."""
         found = []
-        for path in self.outputs:
+        for path in self.judged:
             call: LayerCall | None = self.leaves[path]
             if call is not None and is_shape_only(call):
                 call = self.before(path)

@@ -105,8 +105,8 @@ class UntrackedWeights:
 class IgnoredOutput:
     """An output of several that the loss does not depend on, or depends on by a weight of 0.
 
-    ``outputs`` are the paths of the leaf calls that made it; ``weight`` is 0.0 or, without a loss,
-    None.
+    ``outputs`` are the paths of the leaf calls that made it and no output with a loss; ``weight``
+    is 0.0 or, without a loss, None.
     """
 
     name: str
@@ -130,7 +130,10 @@ class Wiring(Measurement):
     leaf calls that what was given to ``add_loss`` is made from. ``ignored`` are the outputs
     without a part in the loss, ``unused`` the names of the inputs that neither an output nor the
     loss depends on; both are None where there was no loss to look from. ``declared`` says that the
-    model was made of its inputs and outputs, so that it has those inputs by intent.
+    model was made of its inputs and outputs, so that it has those inputs by intent. ``handed`` are
+    those of ``unused`` that a layer is given all the same, perhaps for their shape. ``judged`` are
+    those of ``outputs`` that have a loss of their own, and ``unjudged`` the places, from 0, of the
+    model's outputs that have none; None and empty where that is not known.
     """
 
     key: ClassVar[str] = "wiring"
@@ -158,6 +161,9 @@ class Wiring(Measurement):
     ignored: tuple[IgnoredOutput, ...] | None = None
     unused: tuple[str, ...] | None = None
     declared: bool = False
+    handed: tuple[str, ...] = ()
+    judged: tuple[str, ...] | None = None
+    unjudged: tuple[int, ...] = ()
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""

@@ -208,6 +208,8 @@ class TrainingPlan(Measurement):
     of the planned training; both are empty where its length is not known. ``peak`` is the highest
     rate that the schedule reaches, however long one trains; nan where it rises without end.
     ``validated`` says whether there are validation data; None where that is not known.
+    ``own_report`` says that the model evaluates itself, or names what it reports, by code of its
+    own.
     """
 
     key: ClassVar[str] = "plan"
@@ -220,3 +222,4 @@ class TrainingPlan(Measurement):
     peak: float
     callbacks: tuple[PlannedCallback, ...] = ()
     validated: bool | None = None
+    own_report: bool = False

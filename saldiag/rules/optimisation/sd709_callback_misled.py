@@ -7,29 +7,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import (
-    Array,
-    Measurements,
-    OverfitHistory,
-    PlannedCallback,
-    TrainingPlan,
-    Wiring,
-)
+from saldiag.core.measurement import Measurements, PlannedCallback, TrainingPlan
 from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules.optimisation import _plans as plans
 from saldiag.rules.text import label, listed, number
 
-WATCHING = frozenset({"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"})
-SILENT = frozenset({
-    "BackupAndRestore", "CSVLogger", "EarlyStopping", "History", "LearningRateScheduler",
-    "ModelCheckpoint", "ProgbarLogger", "ReduceLROnPlateau", "TensorBoard", "TerminateOnNaN",
-})  # fmt: skip
-"""Callbacks that report no quantities of their own but the learning rate."""
-RATES = frozenset({"learning_rate", "lr"})
+MORE = {"max": "higher", "min": "lower"}
 EFFECTS = {
     "EarlyStopping": "it ends the training while that gets better",
     "ModelCheckpoint": "it keeps the worst model",
     "ReduceLROnPlateau": "it lowers the rate while that gets better",
 }
+WATCHING = frozenset({"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"})
 
 
 class CallbackMisled(Rule):
@@ -80,7 +69,7 @@ class CallbackMisled(Rule):
             if callback.config.get("save_best_only", True):
                 found = found or self._wrong_way(callback)
                 found = found or self._unvalidated(callback, measured, plan)
-                found = found or self._missing(callback, _reported(measured, plan))
+                found = found or self._missing(callback, plans.reported(measured, plan))
                 found = found or self._impatient(callback, plan, limits)
             if found is not None:
                 yield found
@@ -88,7 +77,7 @@ class CallbackMisled(Rule):
     def _unknown(self, callback: PlannedCallback) -> Finding | None:
         if callback.direction != "unknown":
             return None
-        monitor = _monitor(callback)
+        monitor = plans.monitored(callback)
         return self.finding(
             f"{callback.kind} monitors {label(monitor)}, and mode=auto cannot tell whether more of "
             "it is better (metrics that say so: 0, threshold 1): Keras ends fit with a ValueError "
@@ -102,10 +91,10 @@ class CallbackMisled(Rule):
         taken, said = callback.direction, callback.metric_direction
         if not taken or not said or taken == said:
             return None
-        monitor = _monitor(callback)
+        monitor = plans.monitored(callback)
         return self.finding(
-            f"{callback.kind} takes a {_more(taken)} {label(monitor)} for better, and a "
-            f"{_more(said)} one is (changes of mode: 1, threshold 0): "
+            f"{callback.kind} takes a {MORE[taken]} {label(monitor)} for better, and a "
+            f"{MORE[said]} one is (changes of mode: 1, threshold 0): "
             f"{EFFECTS[callback.kind]}. Turn its mode round",
             f'keras.callbacks.{callback.kind}(monitor="{label(monitor)}", mode="{said}")',
             evidence={"monitor": monitor, "mode": taken, "better": said, "threshold": 0},
@@ -114,8 +103,9 @@ class CallbackMisled(Rule):
     def _unvalidated(
         self, callback: PlannedCallback, measured: Measurements, plan: TrainingPlan
     ) -> Finding | None:
-        monitor = _monitor(callback)
-        if plan.validated is not False or not monitor.startswith("val_") or _adds(measured, plan):
+        monitor = plans.monitored(callback)
+        unfed = plan.validated is False and monitor.startswith("val_")
+        if not unfed or plans.adds(measured, plan):
             return None
         bare = label(monitor.removeprefix("val_"))
         return self.finding(
@@ -127,8 +117,8 @@ class CallbackMisled(Rule):
         )
 
     def _missing(self, callback: PlannedCallback, reported: tuple[str, ...]) -> Finding | None:
-        monitor = _monitor(callback)
-        if not reported or monitor in RATES or monitor.removeprefix("val_") in reported:
+        monitor = plans.monitored(callback)
+        if not reported or monitor in plans.RATES or monitor.removeprefix("val_") in reported:
             return None
         return self.finding(
             f"{callback.kind} monitors {label(monitor)}, which fit does not report (metrics of "
@@ -145,7 +135,7 @@ class CallbackMisled(Rule):
             return None
         config = callback.config
         patience = float(config.get("patience", 0)) + float(config.get("start_from_epoch", 0))
-        what, epochs = _first_cycle(plan, limits["swing"])
+        what, epochs = plans.first_cycle(plan, limits["swing"])
         if not epochs or patience >= limits["cycles"] * epochs:
             return None
         return self.finding(
@@ -156,51 +146,9 @@ class CallbackMisled(Rule):
             "one",
             f"keras.callbacks.EarlyStopping(patience={int(np.ceil(epochs))})",
             evidence={
-                "patience": patience,
-                "cycle_epochs": epochs,
-                "cycles": patience / epochs,
+                "patience": patience, "cycle_epochs": epochs, "cycles": patience / epochs,
                 "threshold": limits["cycles"],
             },
             severity="info",
             confidence=0.7,
-        )
-
-
-def _monitor(callback: PlannedCallback) -> str:
-    return str(callback.config.get("monitor", ""))
-
-
-def _more(direction: str) -> str:
-    return {"max": "higher", "min": "lower"}[direction]
-
-
-def _reported(measured: Measurements, plan: TrainingPlan) -> tuple[str, ...]:
-    """What ``fit`` reports; nothing where callbacks or a model of one's own can add to it."""
-    history = measured.get(OverfitHistory)
-    return () if history is None or _adds(measured, plan) else history.metric_names
-
-
-def _adds(measured: Measurements, plan: TrainingPlan) -> bool:
-    """Whether callbacks or a model of one's own can report what ``fit`` does not."""
-    wiring = measured.get(Wiring)
-    own = wiring is None or wiring.own_training
-    return own or any(callback.kind not in SILENT for callback in plan.callbacks)
-
-
-def _first_cycle(plan: TrainingPlan, swing: float) -> tuple[str, float]:
-    """``cycle`` or ``warm-up`` and its length in epochs; 0 where the rate does neither."""
-    rates, at = plan.rates, plan.at
-    if len(rates) < 3 or not np.isfinite(rates).all() or plan.schedule == "constant":
-        return "", 0.0
-    # Peaks are sampled, and not all to the same height.
-    near = int(np.argmax(rates >= 0.9 * rates.max()))
-    top = near + _run(np.diff(rates[near:]) > 0)
-    bottom = top + _run(np.diff(rates[top:]) <= 0)
-    if swing * rates[bottom] < min(rates[top], rates[bottom:].max()):
-        return "cycle", float(at[bottom])
-    return ("warm-up", float(at[top])) if rates[0] * swing < rates[top] else ("", 0.0)
-
-
-def _run(steps: Array) -> int:
-    """How many steps from the first on are true."""
-    return int(np.argmin(np.append(steps, False)))
+        )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,12 +13,16 @@ from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import counted, label, number
 from saldiag.rules.verdict import verdict_of
 
+ACCURACY = re.compile(r"accuracy|(?<![a-z])acc(?![a-z])", re.IGNORECASE)
+"""Not *acc* alone: macro_f1 and jaccard have it as well."""
+
 
 class MetricThatCannotMove(Rule):
     """The samples are memorised, and an accuracy has not moved from where it was.
 
     ## What it does
-    Looks at the compiled metrics with *acc* in their name, step by step over the overfit test.
+    Looks at the compiled metrics that are called *accuracy* or *acc*, also beside other words, step
+    by step over the overfit test.
     Speaks up where the test shows that the model learns and such a metric had the same value at
     every step, below 1.
 
@@ -54,7 +59,7 @@ class MetricThatCannotMove(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(OverfitHistory)
-        columns = [i for i, name in enumerate(history.metric_names) if "acc" in name.lower()]
+        columns = [i for i, name in enumerate(history.metric_names) if ACCURACY.search(name)]
         if not columns:
             return
         taken = len(history.metric_values)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import DtypeTrace, Measurements, WrappedIntegers
+from saldiag.core.measurement import DtypeTrace, Measurements, OverfitHistory, WrappedIntegers
 from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.rules.text import at, label, percent
+from saldiag.rules.verdict import verdict_of
 
 CALLED = {
     "Div": "a division of whole numbers", "FloorDiv": "a division of whole numbers",
@@ -28,7 +29,9 @@ class IntegerArithmeticWraps(Rule):
     reported as well. Integers of 32 and 64 bits, which hashes let overflow on purpose, are left
     alone, and so are integers that only go in: Keras makes floats of them in its layers. Integers
     of any size are reported where a cast from floats, or a division of whole numbers, makes one
-    number of all that differed, as ``x // 255`` makes 0 of pictures.
+    number of all that differed, as ``x // 255`` makes 0 of pictures, and nothing else is made of
+    them (as the minute of the day is where the day is the same); as a note where the model learns
+    all the same.
 
     ## Why is this bad
     ``x - 128`` of bytes is 255 where it was to be -1: dark and bright change places, and small
@@ -57,8 +60,8 @@ class IntegerArithmeticWraps(Rule):
     requires = (DtypeTrace,)
     thresholds = {"wrapped": 0.001}
     explains = {
-        "SD115": "anywhere", "SD201": "anywhere", "SD202": "anywhere", "SD301": "anywhere",
-        "SD302": "anywhere", "SD402": "anywhere", "SD601": "anywhere",
+        "SD115": "upstream", "SD201": "same_path", "SD202": "same_path", "SD301": "downstream",
+        "SD302": "downstream", "SD402": "same_path", "SD601": "anywhere",
         "SD801": "anywhere", "SD802": "anywhere", "SD803": "anywhere",
     }  # fmt: skip
 
@@ -77,6 +80,7 @@ class IntegerArithmeticWraps(Rule):
         self, measured: Measurements, found: WrappedIntegers, threshold: float
     ) -> Finding:
         source = source_of(measured, found.layer) if found.layer else None
+        learns = verdict_of(measured.get(OverfitHistory))[0] == "learns"
         return self.finding(
             f"{label(found.layer)}: {CALLED.get(found.op, found.op)} to {found.dtype} makes one "
             f"number of all values that went in ({percent(found.share)} of the results are the "
@@ -91,6 +95,7 @@ class IntegerArithmeticWraps(Rule):
                 "threshold": threshold,
             },
             source=source,
+            severity="info" if learns else "warning",
         )
 
     def _wraps(self, measured: Measurements, found: WrappedIntegers, threshold: float) -> Finding:

@@ -68,10 +68,8 @@ class LogitsTakenForProbabilities(Rule):
         limits: Thresholds,
     ) -> Finding:
         wiring = measured.need(Wiring)
-        leaves = Network(wiring).leaves
-        layers = [
-            leaves[path].layer for path in wiring.outputs[index : index + 1] if path in leaves
-        ]
+        network = Network(wiring)
+        layers = [network.leaves[path].layer for path in network.judged[index : index + 1]]
         source = source_of(measured, layers[0]) if layers else None
         return self.finding(
             f"{label(layers[0] if layers else predicted.name)}: {label(wiring.loss)} takes "

@@ -16,8 +16,9 @@ class InputWithoutUse(Rule):
     ## What it does
     Follows the traced graph back from the outputs and the loss, and names the inputs that it does
     not come to. In a functional model, which has the inputs that it was given, it is a warning; in
-    another one, which takes what the data hold (numbers of items, lengths), a note. Models with a
-    training step or a loss of their own are left alone.
+    another one, which takes what the data hold (numbers of items, lengths), a note, and so it is
+    where a layer is given the input: it can take its shape alone. Models with a training step or a
+    loss of their own are left alone.
 
     ## Why is this bad
     Keras builds such a model without a word, and leaves the layers behind that input out: what the
@@ -61,5 +62,7 @@ class InputWithoutUse(Rule):
             f"{listed(wiring.unused)}. Use what it gives, or leave it out",
             f"keras.layers.Concatenate()([…, {label(wiring.unused[0])}])  # and hand it on",
             evidence={"unused": list(wiring.unused)},
-            severity="warning" if wiring.declared else "info",
+            severity="warning"
+            if wiring.declared and set(wiring.unused) - set(wiring.handed)
+            else "info",
         )
