@@ -27,10 +27,16 @@ def ignored_outputs(model: Any, trace: Trace, loss: Any) -> tuple[IgnoredOutput,
     if len(names) != len(outputs):
         names = [f"output {index}" for index in range(len(outputs))]
     return tuple(
-        IgnoredOutput(str(name), flow.of(tensor), 0.0 if tensor.op.name in needed else None)
+        IgnoredOutput(str(name), flow.of(tensor), 0.0 if _is_read(tensor, needed) else None)
         for name, tensor in zip(names, outputs, strict=True)
-        if tensor.op.name not in needed or tensor.op.name in weightless
+        if not _is_read(tensor, needed) or tensor.op.name in weightless
     )
+
+
+def _is_read(output: Any, needed: set[str]) -> bool:
+    """Whether the loss is made of an output; Keras' cross-entropies read the logits behind it."""
+    read = (output, getattr(output, "_keras_logits", None))
+    return any(tensor is not None and tensor.op.name in needed for tensor in read)
 
 
 def unused_inputs(model: Any, trace: Trace, loss: Any) -> tuple[str, ...] | None:

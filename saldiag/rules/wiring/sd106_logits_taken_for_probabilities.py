@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.core.rule import Rule, Thresholds, compile_source
 from saldiag.rules.heads import CROSS_ENTROPIES, from_logits
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label, number
@@ -72,7 +72,7 @@ class LogitsTakenForProbabilities(Rule):
         layers = [
             leaves[path].layer for path in wiring.outputs[index : index + 1] if path in leaves
         ]
-        source = source_of(measured, layers[0]) if layers else None
+        source = compile_source(measured, layers[0] if layers else None)
         return self.finding(
             f"{label(layers[0] if layers else predicted.name)}: {label(wiring.loss)} takes "
             f"{number(predicted.minimum)} … {number(predicted.maximum)} for probabilities, "
