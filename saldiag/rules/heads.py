@@ -46,7 +46,7 @@ def takes_logits_behind(wiring: Wiring) -> bool:
     ends that.
     """
     network = Network(wiring)
-    last = [network.leaves[path] for path in network.outputs]
+    last = [network.leaves[path] for path in network.judged]
     return (
         wiring.loss in CROSS_ENTROPIES
         and bool(last)

@@ -26,6 +26,8 @@ class Network:
     def __init__(self, wiring: Wiring) -> None:
         self.leaves = {call.path: call for call in wiring.calls if call.leaf}
         self.outputs = tuple(path for path in wiring.outputs if path in self.leaves)
+        self.ignored = {path for output in wiring.ignored or () for path in output.outputs}
+        self.judged = tuple(path for path in self.outputs if path not in self.ignored)
         self.in_losses = tuple(path for path in wiring.in_losses if path in self.leaves)
         self._consumers: dict[str, list[str]] = defaultdict(list)
         for call in self.leaves.values():
@@ -82,8 +84,15 @@ class Network:
 
     def heads(self) -> list[LayerCall]:
         """For each output the call that made its numbers, looking through shape-only calls."""
+        return self._heads(self.outputs)
+
+    def judged_heads(self) -> list[LayerCall]:
+        """The heads of those outputs that the loss is made of."""
+        return self._heads(self.judged)
+
+    def _heads(self, outputs: Iterable[str]) -> list[LayerCall]:
         found = []
-        for path in self.outputs:
+        for path in outputs:
             call: LayerCall | None = self.leaves[path]
             if call is not None and is_shape_only(call):
                 call = self.before(path)

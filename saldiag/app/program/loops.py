@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from saldiag.core.fitting import KERAS_BATCH
 from saldiag.subject.frames import caller
 
 if TYPE_CHECKING:
@@ -144,11 +145,15 @@ def symbolic_inputs(model: Any) -> Any:
 
 
 def stand_in(inputs: Any) -> tuple[Any, ...] | None:
-    """A batch of zeros in the shape of a model's symbolic inputs; None where it is not known."""
+    """A batch of zeros in the shape of a model's symbolic inputs; None where it is not known.
+
+    A size that is not known is that of Keras' batches: a single sample has faults of its own.
+    """
     flat = tf.nest.flatten(inputs)
     if not all(hasattr(t, "shape") and tf.TensorShape(t.shape).rank is not None for t in flat):
         return None
-    zeros = [tf.zeros([1 if n is None else n for n in t.shape], t.dtype) for t in flat]
+    sizes = [[KERAS_BATCH if n is None else n for n in t.shape] for t in flat]
+    zeros = [tf.zeros(size, t.dtype) for size, t in zip(sizes, flat, strict=True)]
     return (tf.nest.pack_sequence_as(inputs, zeros),)
 
 

@@ -54,7 +54,10 @@ class LogitsTakenForProbabilities(Rule):
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
         if wiring.loss not in CROSS_ENTROPIES or from_logits(wiring):
             return
+        ignored = Network(wiring).ignored
         for index, predicted in enumerate(facts.predictions):
+            if ignored.intersection(wiring.outputs[index : index + 1]):
+                continue  # no loss takes it for anything
             outside = _outside(predicted)
             if outside > limits["margin"]:
                 yield self._logits(measured, index, predicted, outside, limits)
