@@ -61,7 +61,7 @@ mlpmixer_blocks = keras.Sequential(
     [MLPMixerLayer(16, embedding_dim, 0.2) for _ in range(num_blocks)]
 )
 model = build_classifier(mlpmixer_blocks)
-model.compile(
+model.compile(  # named
     # fault SD701: optimizer=keras.optimizers.SGD(learning_rate=300.0),
     optimizer=keras.optimizers.SGD(learning_rate=0.05),
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

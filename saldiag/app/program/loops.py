@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
     from saldiag.app.program.watched import Watched
 
+COMPUTED = "the step computes what it calls the model on"
+
 
 class Loops:
     """Finds out which model an optimizer trains, and on what."""
@@ -31,8 +33,9 @@ class Loops:
         observer = self._observer
         first = optimizer not in self._known
         if first:
-            with observer.at_work():
-                self._known[optimizer] = self._begin(optimizer, args, kwargs)
+            self._known[optimizer] = observer.prepared(
+                optimizer, lambda: self._begin(optimizer, args, kwargs)
+            )
         watched = self._known[optimizer]
         if watched is None:
             with observer.deaf():
@@ -89,8 +92,7 @@ class Loops:
         with tf.init_scope():
             batch = self._batch(model)
             if batch is None:
-                watched.follow(stand_in(self._inputs.get(model)))
-                watched.without_data("the step computes what it calls the model on")
+                watched.follow(stand_in(self._inputs.get(model)), COMPUTED)
             else:
                 watched.look((batch,), None)
             watched.watch.attach(model, optimizer)

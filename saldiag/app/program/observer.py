@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
@@ -16,7 +16,7 @@ import tensorflow as tf
 from saldiag.app.collector import one_line
 from saldiag.app.load import Subject
 from saldiag.app.program.learnt import Learnt
-from saldiag.app.program.loops import Loops, stand_in, symbolic_inputs
+from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
 from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.program.watched import Following, Places, Watched
 from saldiag.app.session import Session
@@ -26,6 +26,8 @@ from saldiag.subject.feeding import Feed, feed_of
 from saldiag.subject.frames import caller
 from saldiag.subject.script import ProgramStopped
 from saldiag.subject.sources import SourceLines
+
+T = TypeVar("T")
 
 
 class Observer:
@@ -73,8 +75,9 @@ class Observer:
         except TypeError:
             return original(model, *args, **kwargs)  # Keras says best what is wrong with it
         arguments.pop(next(iter(arguments)))
-        with self.at_work():
-            watched, arguments = self._before_fit(model, arguments, caller())
+        given = arguments
+        found = self.prepared(model, lambda: self._before_fit(model, given, caller()))
+        watched, arguments = found or (None, given)
         if watched is None:
             with self.deaf():
                 return original(model, **arguments)
@@ -100,8 +103,9 @@ class Observer:
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """The first call is looked at like ``fit``; the others are counted."""
-        with self.at_work():
-            watched = self._current.get(model) or self._before_batch(model, original, args, kwargs)
+        watched = self._current.get(model) or self.prepared(
+            model, lambda: self._before_batch(model, original, args, kwargs)
+        )
         if watched is None:
             with self.deaf():
                 return original(model, *args, **kwargs)
@@ -149,6 +153,16 @@ class Observer:
         """
         with self.deaf(), warnings.catch_warnings(record=True):
             yield
+
+    def prepared(self, owner: Any, prepare: Callable[[], T]) -> T | None:
+        """What is done before the first step of ``owner``; if it breaks, that trains unseen."""
+        try:
+            with self.at_work():
+                return prepare()
+        except Exception:  # it must never break the user's training
+            self.unseen += 1
+            self._current[owner] = None
+            return None
 
     def models(self) -> list[Any]:
         """The program's models that are alive."""
@@ -221,10 +235,9 @@ class Observer:
 
         A GAN has no call, only a training step; what that step calls its parts on is not known.
         """
-        model, reason = whole.model, "the step computes what it calls the model on"
+        model = whole.model
         if (inputs := symbolic_inputs(model)) is not None:
-            whole.follow(stand_in(inputs))
-            whole.without_data(reason)
+            whole.follow(stand_in(inputs), COMPUTED)
             return
         for part in (layer for layer in model.layers if isinstance(layer, keras.Model)):
             inputs = symbolic_inputs(part)
@@ -232,8 +245,7 @@ class Observer:
                 continue
             watched = self.begin(part, trained, self._compiled.get(model))
             if watched is not None:
-                watched.follow(stand_in(inputs))
-                watched.without_data(reason)
+                watched.follow(stand_in(inputs), COMPUTED)
 
     def _look(self, watched: Watched, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at model and data; what to hand to ``fit`` instead."""

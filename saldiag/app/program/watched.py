@@ -119,10 +119,22 @@ class Watched:
         for kind in (Wiring, GradientFlow, Activations, DataFacts):
             self.session.missing(kind, NO_DATA.format(reason=reason))
 
-    def follow(self, stand_in: tuple[Any, ...] | None) -> None:
-        """How the model is wired, by a batch that only has the right shape: no values are read."""
+    def follow(self, stand_in: tuple[Any, ...] | None, reason: str) -> None:
+        """How the model is wired, by a batch that has the right shape alone.
+
+        Its values tell nothing: ``reason`` is why there are no others.
+        """
+        told = dict(self.session.measured.missing)
+        without: tuple[Any, ...] = (GradientFlow, Activations, DataFacts)
         if stand_in is None:
-            return
+            without = (Wiring, *without)
+        else:
+            self._survey(stand_in)
+        for kind in without:
+            self.session.missing(kind, told.get(kind.key, NO_DATA.format(reason=reason)))
+        self._write()
+
+    def _survey(self, stand_in: tuple[Any, ...]) -> None:
         examination = Examination(self.session, self.subject, Batches((stand_in,)))
         self._examination = self._examination or examination
         self._guarded(
@@ -130,7 +142,6 @@ class Watched:
             Wiring,
             what="the model was not followed",
         )
-        self._write()
 
     def hopeless(self) -> str:
         """Why it is certain that this training comes to nothing; empty if it is not."""
