@@ -36,7 +36,20 @@ def test_a_loss_without_targets_answers_the_same() -> None:
 
 def test_equal_targets_and_other_shapes_are_not_asked() -> None:
     assert _answers("mse", np.ones_like(X), X)["against_others"] == ()
-    assert _answers("mse", X[:, 0], X) == {}
+    assert _answers("mse", X[:6, 0], X[:6].reshape(3, 2)) == {}
+
+
+def test_targets_without_the_axis_of_size_1_are_asked() -> None:
+    assert _answers("mse", X[:, 0], X + 1)["at_targets"] == 0
+    compared_all_with_all = _answers(_AllWithAll(), X[:, 0], X + 1)
+    assert compared_all_with_all["against_others"][1] > compared_all_with_all["against_targets"]
+
+
+class _AllWithAll(keras.losses.Loss):
+    """Targets turned upside down are the same to it, since theirs are symmetric."""
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return keras.ops.mean(keras.ops.square(y_true - y_pred))
 
 
 def test_the_overfit_test_keeps_metrics_and_whether_weights_moved() -> None:

@@ -54,6 +54,17 @@ class TestFacts:
         assert found.shape == (None, None)
         assert np.isnan(found.sample_variation)
 
+    def test_text_has_no_nan(self, keras):
+        import tensorflow as tf
+
+        from saldiag_probes.data import _Facts
+
+        facts = _Facts("x")
+        facts.add(tf.constant([["normal"], ["fixed"]]))
+        found = facts.result()
+        assert (found.dtype, found.nan_share) == ("string", 0.0)
+        assert np.isnan([found.minimum, found.mean]).all()
+
     @pytest.mark.parametrize(
         ("rows", "single"),
         [([[0, -2.5, 0], [1.5, 0, 0], [0, 0, 0]], True), ([[1, 1, 0]], False), ([[1], [0]], False)],

@@ -239,6 +239,21 @@ def test_a_fresh_variable_is_at_its_start_and_a_trained_one_is_not(keras, initia
     assert start_distance(layer, layer.kernel) > 1.63
 
 
+def test_what_is_known_to_have_learnt_is_not_at_its_start(keras, measure):
+    model, block = net(keras)
+    kernels = [block.layers[0].kernel]
+    rows = by_path(measure(model, learnt=_Those(kernels)).rows)
+    assert rows["block/a/kernel"].start_distance == float("inf")
+    assert rows["block/b/kernel"].start_distance < 1.63
+
+
+class _Those(list):
+    """Compared by identity, as variables are equal where their values are."""
+
+    def __contains__(self, variable):
+        return any(variable is one for one in self)
+
+
 def test_starts_without_a_distribution(keras):
     from saldiag_probes.start import start_distance
 

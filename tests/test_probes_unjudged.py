@@ -53,6 +53,19 @@ def test_an_output_that_another_is_made_of_has_a_part():
     assert surveyed(model, (X, (X[:, :2], Y)), loss=[None, "mse"]).ignored == ()
 
 
+def test_cross_entropies_that_read_the_logits_behind_an_output_read_it():
+    inputs = keras.Input((3,))
+    heads = [
+        keras.layers.Dense(2, "softmax", name="kind")(inputs),
+        keras.layers.Dense(1, "sigmoid", name="sure")(inputs),
+    ]
+    losses = ["categorical_crossentropy", "binary_crossentropy"]
+    model = keras.Model(inputs, heads)
+    assert surveyed(model, (X, (X[:, :2], Y)), loss=losses).ignored == ()
+    alone = surveyed(keras.Model(inputs, heads), (X, (X[:, :2], Y)), loss=[losses[0], None])
+    assert [output.name for output in alone.ignored] == ["sure"]
+
+
 def test_an_input_that_nothing_is_made_of():
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
     model = keras.Model([a, b], keras.layers.Dense(1)(a))

@@ -86,6 +86,8 @@ class TestBatches:
         assert np.array_equal(batch[0], X[:15])
         (held,) = as_arrays(found.plan.validation)
         assert np.array_equal(held[0], X[15:])
+        assert np.array_equal(found.plan.data[0], X[:15])
+        assert np.array_equal(found.plan.data[1], Y[:15])
 
 
 def test_of_a_generator_nothing_is_lost(feed):

@@ -69,7 +69,7 @@ def classes():
 
     seen = [keras.Model, keras.layers.Layer, keras.Sequential, keras.optimizers.Optimizer]
     seen += [*keras.Model.__mro__, *keras.optimizers.Adam.__mro__]
-    seen += [keras.optimizers.LossScaleOptimizer, Function]
+    seen += [*keras.Variable.__mro__, keras.optimizers.LossScaleOptimizer, Function]
     return [dict(vars(cls)) for cls in seen if cls is not object] + [warnings.warn]
 
 
@@ -182,6 +182,48 @@ class TestNothingIsLost:
         assert code == (2 if "Keyboard" in end else 1)
         assert found["root_cause"]["rule"] == "SD101"
 
+    def test_where_the_program_works_in_another_directory(self, run):
+        code, found, _ = run("import os\nos.chdir('/')\n" + FAULTY + "model.fit(x, y, verbose=0)")
+        assert code == 1
+        assert found["root_cause"]["source"]["text"] == SOURCE
+
+    def test_where_a_thread_trains(self, run):
+        train = (
+            "import threading\nt = threading.Thread(target=lambda: model.fit(x, y, verbose=0))\n"
+        )
+        code, found, _ = run(FAULTY + train + "t.start()\nt.join()\ndel model, t")
+        assert code == 1
+        assert found["root_cause"]["rule"] == "SD101"
+
+    def test_where_the_process_is_ended_at_once(self, tmp_path):
+        (tmp_path / "program.py").write_text(FAULTY + "model.fit(x, y, verbose=0)\nos._exit(5)\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "saldiag.cli", "run", "--out", "run", "program.py"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 5, done.stderr
+        found = json.loads((tmp_path / "run" / "diagnosis.json").read_text())
+        assert found["root_cause"]["rule"] == "SD101"
+
+    def test_where_no_run_can_be_made_for_a_second_model(self, run, monkeypatch):
+        from saldiag.app.program.run import _Program
+        from saldiag.core.errors import SaldiagError
+
+        opened = _Program.open
+
+        def full(self, name):
+            if self.sessions:
+                raise SaldiagError("the disk is full")
+            return opened(self, name)
+
+        monkeypatch.setattr(_Program, "open", full)
+        again = 'good = build()\ngood.compile("adam", "mse")\ngood.fit(x, y, verbose=0)\n'
+        code, found, shown = run(FAULTY + "model.fit(x, y, verbose=0)\n" + again + "print('all')")
+        assert "all" in shown.out
+        assert code == 1
+        assert found["root_cause"]["rule"] == "SD101"
+        assert "1 more trainings were not looked at" in shown.err
+
     def test_where_everything_is_caught(self, run):
         code, found, _ = run(
             FAULTY + "try:\n    model.fit(x, y[:5], verbose=0)\nexcept BaseException:\n    pass\n"
@@ -206,17 +248,42 @@ class TestNothingIsLost:
         assert "[1, 4, 9]" in done.stdout
         assert "SD101" in done.stdout
 
-    def test_a_broken_probe_is_a_reason(self, run, monkeypatch):
-        import saldiag_probes.survey
-
+    @pytest.mark.parametrize(
+        "probe",
+        [
+            "saldiag_probes.survey.survey",
+            "saldiag_probes.data.measure_data",
+            "saldiag_probes.trainable.measure_trainable",
+            "saldiag_probes.watch.Watch.measurements",
+        ],
+    )
+    def test_a_broken_probe_is_a_reason(self, run, monkeypatch, probe):
         def broken(*_, **__):
             raise ZeroDivisionError("in the probe")
 
-        monkeypatch.setattr(saldiag_probes.survey, "survey", broken)
+        monkeypatch.setattr(probe, broken)
         code, found, shown = run(FAULTY + "model.fit(x, y, verbose=0)\nprint('trained')")
         assert "trained" in shown.out
         assert code in (0, 1)
         assert any("in the probe" in s["reason"] for s in found["skipped"])
+
+    @pytest.mark.parametrize(
+        "train",
+        [
+            "model.fit(x, y, verbose=0)\n",
+            LOOP + "step(x, y)\nstep(x, y)\n",
+            "model.train_on_batch(x, y)\nmodel.train_on_batch(x, y)\n",
+        ],
+        ids=["fit", "loop", "train_on_batch"],
+    )
+    def test_where_saldiag_itself_breaks(self, run, monkeypatch, train):
+        from saldiag.app.program.observer import Observer
+
+        monkeypatch.setattr(Observer, "begin", lambda *_: 1 / 0)
+        code, found, shown = run(FAULTY + train + "print('trained')")
+        assert "trained" in shown.out
+        assert (code, found) == (2, None)
+        assert "1 more trainings were not looked at" in shown.err
 
 
 class TestStopping:

@@ -102,12 +102,18 @@ class _Facts:
             maximum=self.maximum if some else float("nan"),
             mean=mean,
             std=std,
-            nan_share=self.nans / self.elements if self.elements else float("nan"),
+            nan_share=self._nan_share(),
             sample_variation=self._variation(std),
             distinct=min(len(self.distinct), DISTINCT_LIMIT),
             single=self.single,
             constant=self._constant(),
         )
+
+    def _nan_share(self) -> float:
+        """Text has no numbers, and hence no NaN among them."""
+        if self.dtype == "string":
+            return 0.0
+        return self.nans / self.elements if self.elements else float("nan")
 
     def _variation(self, std: float) -> float:
         samples = sum(shape[0] for shape in self.shapes if shape)

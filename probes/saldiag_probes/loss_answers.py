@@ -31,7 +31,7 @@ def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
             )
         )
 
-    perfect = tf.cast(given, predicted.dtype)
+    perfect = tf.reshape(tf.cast(given, predicted.dtype), predicted.shape)
     away = OFF * (predicted - perfect)
     try:
         with undisturbed(model), graph_as_built():
@@ -47,20 +47,28 @@ def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
 
 
 def _pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Targets and predictions as tensors of one shape, or nothing."""
+    """Targets and predictions, which belong together one by one, or nothing.
+
+    Of predictions (n, 1) and targets (n) Keras makes one shape.
+    """
     alone = isinstance(y, tf.Tensor) and not isinstance(y_pred, (dict, list, tuple))
     if not alone or not (y.dtype.is_floating or y.dtype.is_integer):
         return None, None
     predicted = tf.constant(y_pred)
-    if not predicted.dtype.is_floating or y.shape != predicted.shape:
+    if not predicted.dtype.is_floating or not _one_by_one(list(y.shape), list(predicted.shape)):
         return None, None
     return y, predicted
 
 
+def _one_by_one(target: list[int], predicted: list[int]) -> bool:
+    return predicted in (target, [*target, 1], target[:-1] if target[-1:] == [1] else target)
+
+
 def _others(y: Any) -> Iterator[Any]:
-    """Targets that differ: each sample's neighbour's, and the range upside down."""
+    """Targets that differ: each sample's neighbour's, the range upside down, its lowest for all."""
     numbers = np.asarray(keras.ops.convert_to_numpy(y))
     if numbers.size == 0 or numbers.min() == numbers.max():
         return
     yield tf.roll(y, 1, axis=0)
     yield tf.constant(numbers.max() + numbers.min() - numbers, y.dtype)
+    yield tf.constant(np.full_like(numbers, numbers.min()), y.dtype)

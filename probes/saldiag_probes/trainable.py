@@ -8,7 +8,8 @@ is taken back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,10 @@ class _Step:
 
 
 def measure_trainable(
-    model: Any, batch: Any = None, history: GradientHistory | None = None
+    model: Any,
+    batch: Any = None,
+    history: GradientHistory | None = None,
+    learnt: Container[Any] = (),
 ) -> TrainableStatus:
     """For every weight: its flags, where it is listed, and whether it trains.
 
@@ -52,6 +56,7 @@ def measure_trainable(
         batch: ``(x, y)`` or ``(x, y, sample_weight)`` for one real ``train_step``, which is taken
             back; without it, and without ``history``, no step is taken.
         history: gradients of real steps, in place of that step.
+        learnt: variables that are known to be at their start no more, whatever their values.
 
     Raises:
         CannotMeasure: the model has no variables yet, and cannot be built without a batch.
@@ -68,7 +73,9 @@ def measure_trainable(
         step = _one_step(model, data)
     listed = {path: {id(v) for v in layer.trainable_weights} for path, layer in owners.items()}
     return TrainableStatus(
-        rows=tuple(_row(v, paths[id(v)], owners, listed, step) for v in model.weights),
+        rows=tuple(
+            _row(v, paths[id(v)], owners, listed, step, known=v in learnt) for v in model.weights
+        ),
         normalization=tuple(_normalization(model, data, owners, step)),
         parameters=layer_facts.parameters(model),
         trainable_parameters=sum(int(v.shape.num_elements()) for v in model.trainable_weights),
@@ -87,6 +94,8 @@ def _row(
     owners: dict[str, Any],
     listed: dict[str, set[int]],
     step: _Step,
+    *,
+    known: bool,
 ) -> TrainableRow:
     layer_path, variable_path = path
     layer, key = owners[layer_path], id(variable)
@@ -105,7 +114,7 @@ def _row(
         in_optimizer=None if step.in_optimizer is None else key in step.in_optimizer,
         has_gradient=step.has_gradient.get(key),
         changed=step.changed.get(key),
-        start_distance=start_distance(layer, variable),
+        start_distance=math.inf if known else start_distance(layer, variable),
         watched=bool(getattr(variable.value, "trainable", True)),
     )
 

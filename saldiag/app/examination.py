@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -139,14 +140,17 @@ class Examination:
     def _loss_check(self) -> LossCheck:
         return self.errors.loss_check()
 
-    def trainable(self, history: GradientHistory | None) -> None:
-        """Declared and real trainability, from training steps if there were any."""
+    def trainable(self, history: GradientHistory | None, learnt: Container[Any] = ()) -> None:
+        """Declared and real trainability, from training steps if there were any.
+
+        ``learnt``: variables that are known to be at their start no more.
+        """
         from saldiag_probes.trainable import measure_trainable
 
         with self.session.phase("comparing flags with facts"):
             self.session.attempt(
                 TrainableStatus,
-                lambda: measure_trainable(self.model, self.data.batches[0], history),
+                lambda: measure_trainable(self.model, self.data.batches[0], history, learnt),
             )
 
     def memorise(self, **plan: Any) -> OverfitHistory:

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from saldiag.core.finding import Finding, Severity
-from saldiag.core.measurement import Measurement, Measurements, Source, Wiring
+from saldiag.core.measurement import (
+    Measurement,
+    Measurements,
+    ProgramPlaces,
+    Source,
+    Wiring,
+)
 
 Where = Literal["anywhere", "same_layer", "same_path", "upstream", "downstream"]
 """Where an explained finding stands, seen from the layer of the finding that explains it.
@@ -81,3 +87,11 @@ def source_of(measured: Measurements, layer: str) -> Source | None:
     if wiring is None:
         return None
     return next((c.source for c in wiring.calls if c.layer == layer and c.source), None)
+
+
+def compile_source(measured: Measurements, layer: str | None) -> Source | None:
+    """Where the program compiles the model, for what is mended there; else where ``layer`` is."""
+    program = measured.get(ProgramPlaces)
+    if program is not None and program.compiled is not None:
+        return program.compiled
+    return source_of(measured, layer) if layer is not None else None

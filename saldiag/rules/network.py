@@ -31,6 +31,7 @@ class Network:
         self.outputs = tuple(path for path in wiring.outputs if path in self.leaves)
         judged = wiring.outputs if wiring.judged is None else wiring.judged
         self.judged = tuple(path for path in judged if path in self.leaves)
+        self.ignored = {path for output in wiring.ignored or () for path in output.outputs}
         self.in_losses = tuple(path for path in wiring.in_losses if path in self.leaves)
         self._consumers: dict[str, list[str]] = defaultdict(list)
         for call in self.leaves.values():
@@ -87,8 +88,15 @@ class Network:
 
     def heads(self) -> list[LayerCall]:
         """For each output with a loss the call that made its numbers, past shape-only calls."""
+        return self._heads(self.judged)
+
+    def judged_heads(self) -> list[LayerCall]:
+        """The heads of those outputs that the loss is really made of."""
+        return self._heads(path for path in self.judged if path not in self.ignored)
+
+    def _heads(self, outputs: Iterable[str]) -> list[LayerCall]:
         found = []
-        for path in self.judged:
+        for path in outputs:
             call: LayerCall | None = self.leaves[path]
             if call is not None and is_shape_only(call):
                 call = self.before(path)

@@ -119,10 +119,11 @@ def _plan(arguments: Mapping[str, Any]) -> FitPlan:
     callbacks = arguments.get("callbacks")
     listed = getattr(callbacks, "callbacks", callbacks) or ()
     listed = listed if isinstance(listed, (list, tuple)) else (listed,)
-    x, y = arguments.get("x"), arguments.get("y")
+    training, held = _split(arguments)
+    x, y = training["x"], training["y"]
     return FitPlan(
         data=x if y is None else (x, y),
-        validation=_validation(arguments),
+        validation=_validation(arguments, held),
         epochs=(arguments.get("epochs") or 1) - (arguments.get("initial_epoch") or 0),
         steps_per_epoch=arguments.get("steps_per_epoch"),
         batch_size=arguments.get("batch_size") or KERAS_BATCH,
@@ -131,9 +132,8 @@ def _plan(arguments: Mapping[str, Any]) -> FitPlan:
     )
 
 
-def _validation(arguments: Mapping[str, Any]) -> tuple[Batch, ...]:
+def _validation(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, ...]:
     """The first validation batch; none where there is none, or it can be read but once."""
-    _, data = _split(arguments)
     if data is None or isinstance(data, types.GeneratorType):
         return ()
     names = ("x", "y", "sample_weight")

@@ -39,6 +39,9 @@ class Listener(Protocol):
     def called(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """A model is called on ``inputs``, by the program or by another layer."""
 
+    def assigned(self, variable: Any) -> None:
+        """A Keras variable is given a value: weights are loaded, or copied."""
+
     def graph_called(self, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """A ``tf.function`` is called."""
 
@@ -57,6 +60,7 @@ def hooked(listener: Listener) -> Iterator[None]:
             (keras.Model, "__call__", _called(listener)),
             (keras.optimizers.Optimizer, "apply", _handed_on(listener.apply)),
             (keras.optimizers.LossScaleOptimizer, "apply", _handed_on(listener.apply)),
+            (keras.Variable, "assign", _assigned(listener)),
             (Function, "__call__", _graph_called(listener)),
         ):
             stack.enter_context(_replaced(listener, cls, name, around))
@@ -90,6 +94,17 @@ def _called(listener: Listener) -> Around:
             return listener.called(layer, lambda: original(layer, *args, **kwargs), inputs)
 
         return call
+
+    return around
+
+
+def _assigned(listener: Listener) -> Around:
+    def around(original: Method) -> Method:
+        def assign(variable: Any, value: Any) -> Any:
+            listener.assigned(variable)
+            return original(variable, value)
+
+        return assign
 
     return around
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from saldiag.core.fitting import KERAS_BATCH
 from saldiag.subject.frames import caller
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
     from saldiag.app.program.watched import Watched
+
+COMPUTED = "the step computes what it calls the model on"
 
 
 class Loops:
@@ -30,8 +33,9 @@ class Loops:
         observer = self._observer
         first = optimizer not in self._known
         if first:
-            with observer.at_work():
-                self._known[optimizer] = self._begin(optimizer, args, kwargs)
+            self._known[optimizer] = observer.prepared(
+                optimizer, lambda: self._begin(optimizer, args, kwargs)
+            )
         watched = self._known[optimizer]
         if watched is None:
             with observer.deaf():
@@ -81,13 +85,14 @@ class Loops:
         model = self._model_of(optimizer, args, kwargs)
         if model is None:
             return None
+        self._observer.learnt.note(_variables(optimizer, args, kwargs))
         watched = self._observer.begin(model, caller())
         if watched is None:
             return None
         with tf.init_scope():
             batch = self._batch(model)
             if batch is None:
-                watched.without_data("it is not known what the training step is called on")
+                watched.follow(stand_in(self._inputs.get(model)), COMPUTED)
             else:
                 watched.look((batch,), None)
             watched.watch.attach(model, optimizer)
@@ -95,9 +100,7 @@ class Loops:
 
     def _model_of(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         """The smallest model that has all the variables, or else the one that has most of them."""
-        given = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
-        variables = given if given is not None else getattr(optimizer, "_trainable_variables", ())
-        wanted = {_identity(variable) for variable in variables}
+        wanted = {_identity(variable) for variable in _variables(optimizer, args, kwargs)}
         models = [
             (m, {_identity(v) for v in m.trainable_variables}) for m in self._observer.models()
         ]
@@ -130,6 +133,36 @@ class Loops:
             return given[place]
         alike = [t for t in given if tensor.shape.is_compatible_with(t.shape)]
         return alike[0] if len(alike) == 1 else None
+
+
+def symbolic_inputs(model: Any) -> Any:
+    """A model's inputs as it takes them; None where it was built without any."""
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        return None
+    try:
+        return model.input
+    except AttributeError:  # a Sequential model that no other model calls
+        return inputs[0] if len(inputs) == 1 else inputs
+
+
+def stand_in(inputs: Any) -> tuple[Any, ...] | None:
+    """A batch of zeros in the shape of a model's symbolic inputs; None where it is not known.
+
+    A size that is not known is that of Keras' batches: a single sample has faults of its own.
+    """
+    flat = tf.nest.flatten(inputs)
+    if not all(hasattr(t, "shape") and tf.TensorShape(t.shape).rank is not None for t in flat):
+        return None
+    sizes = [[KERAS_BATCH if n is None else n for n in t.shape] for t in flat]
+    zeros = [tf.zeros(size, t.dtype) for size, t in zip(sizes, flat, strict=True)]
+    return (tf.nest.pack_sequence_as(inputs, zeros),)
+
+
+def _variables(optimizer: Any, args: Any, kwargs: Any) -> Any:
+    """The variables that a call of ``apply`` is about."""
+    given = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
+    return given if given is not None else getattr(optimizer, "_trainable_variables", ())
 
 
 def _tensors(arguments: Any) -> list[Any]:

@@ -7,22 +7,27 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
+import keras
 import tensorflow as tf
 
 from saldiag.app.collector import one_line
 from saldiag.app.load import Subject
-from saldiag.app.program.loops import Loops
+from saldiag.app.program.learnt import Learnt
+from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
 from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.program.watched import Following, Places, Watched
 from saldiag.app.session import Session
+from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import Source
 from saldiag.subject.feeding import Feed, feed_of
 from saldiag.subject.frames import caller
 from saldiag.subject.script import ProgramStopped
 from saldiag.subject.sources import SourceLines
+
+T = TypeVar("T")
 
 
 class Observer:
@@ -41,6 +46,7 @@ class Observer:
         self.watched: list[Watched] = []
         self.unseen = 0
         self.stopped = ""
+        self.learnt = Learnt()
         self._lines = lines
         self._open = open_session
         self._deaf = threading.local()
@@ -69,8 +75,9 @@ class Observer:
         except TypeError:
             return original(model, *args, **kwargs)  # Keras says best what is wrong with it
         arguments.pop(next(iter(arguments)))
-        with self.at_work():
-            watched, arguments = self._before_fit(model, arguments, caller())
+        given = arguments
+        found = self.prepared(model, lambda: self._before_fit(model, given, caller()))
+        watched, arguments = found or (None, given)
         if watched is None:
             with self.deaf():
                 return original(model, **arguments)
@@ -80,7 +87,12 @@ class Observer:
         try:
             with self.deaf():
                 result = original(model, **arguments)
+        except Exception:
+            with self.at_work():
+                watched.refused()
+            raise
         finally:
+            self.learnt.note(model.trainable_variables if watched.steps else ())
             with self.at_work():
                 watched.trained()
         if following.stopped:
@@ -91,8 +103,9 @@ class Observer:
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """The first call is looked at like ``fit``; the others are counted."""
-        with self.at_work():
-            watched = self._current.get(model) or self._before_batch(model, original, args, kwargs)
+        watched = self._current.get(model) or self.prepared(
+            model, lambda: self._before_batch(model, original, args, kwargs)
+        )
         if watched is None:
             with self.deaf():
                 return original(model, *args, **kwargs)
@@ -101,6 +114,8 @@ class Observer:
             result = original(model, *args, **kwargs)
             watched.watch.on_train_batch_end(watched.steps)
         watched.steps += 1
+        if watched.steps == 1:
+            self.learnt.note(model.trainable_variables)
         return result
 
     def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -110,6 +125,10 @@ class Observer:
     def called(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """A custom loop calls its model."""
         return self._loops.called(layer, call, inputs)
+
+    def assigned(self, variable: Any) -> None:
+        """Weights are loaded or copied."""
+        self.learnt.note((variable,))
 
     def graph_called(self, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """A ``tf.function`` of the program: perhaps its training step."""
@@ -135,22 +154,44 @@ class Observer:
         with self.deaf(), warnings.catch_warnings(record=True):
             yield
 
+    def prepared(self, owner: Any, prepare: Callable[[], T]) -> T | None:
+        """What is done before the first step of ``owner``; if it breaks, that trains unseen."""
+        try:
+            with self.at_work():
+                return prepare()
+        except Exception:  # it must never break the user's training
+            self.unseen += 1
+            self._current[owner] = None
+            return None
+
     def models(self) -> list[Any]:
         """The program's models that are alive."""
         return self._lines.models()
 
-    def begin(self, model: Any, trained: Source | None) -> Watched | None:
-        """A new subject; None where there have been enough, or no session can be had."""
-        if len(self.watched) >= MODELS:
+    def begin(
+        self, model: Any, trained: Source | None, compiled: Source | None = None
+    ) -> Watched | None:
+        """A new subject; None where there have been enough, or no session can be had.
+
+        ``compiled`` is where the model is compiled that it is part of.
+        """
+        session = self._session(str(model.name)) if len(self.watched) < MODELS else None
+        if session is None:
             self.unseen += 1
             self._current[model] = None
             return None
-        places = Places(self._compiled.get(model), trained)
+        places = Places(self._compiled.get(model) or compiled, trained)
         subject = Subject(model, self._lines.by_id(), name=str(model.name))
-        watched = Watched(self._open(subject.name or ""), subject, places, self.options)
+        watched = Watched(session, subject, places, self.options, self.learnt)
         self.watched.append(watched)
         self._current[model] = watched
         return watched
+
+    def _session(self, name: str) -> Session | None:
+        try:
+            return self._open(name)
+        except SaldiagError:  # there is no room for another run: the program goes on
+            return None
 
     def step_due(self, watched: Watched) -> None:
         """Before a step of a loop of the program's own: end it if there were enough."""
@@ -183,7 +224,28 @@ class Observer:
         watched = self.begin(model, trained)
         if watched is None:
             return None, arguments
-        return watched, {**arguments, **self._look(watched, arguments)}
+        instead = self._look(watched, arguments)
+        if not watched.followed:
+            with suppress(Exception):  # it is told already that the model was not followed
+                self._follow_parts(watched, trained)
+        return watched, {**arguments, **instead}
+
+    def _follow_parts(self, whole: Watched, trained: Source | None) -> None:
+        """How a model is wired that cannot be called on its data: as it stands, or part by part.
+
+        A GAN has no call, only a training step; what that step calls its parts on is not known.
+        """
+        model = whole.model
+        if (inputs := symbolic_inputs(model)) is not None:
+            whole.follow(stand_in(inputs), COMPUTED)
+            return
+        for part in (layer for layer in model.layers if isinstance(layer, keras.Model)):
+            inputs = symbolic_inputs(part)
+            if inputs is None or part in self._current:
+                continue
+            watched = self.begin(part, trained, self._compiled.get(model))
+            if watched is not None:
+                watched.follow(stand_in(inputs), COMPUTED)
 
     def _look(self, watched: Watched, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at model and data; what to hand to ``fit`` instead."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -52,15 +52,22 @@ class Watched:
     """A model under observation. Whatever goes wrong in here becomes a reason, never an error."""
 
     def __init__(
-        self, session: Session, subject: Subject, places: Places, options: ProgramOptions
+        self,
+        session: Session,
+        subject: Subject,
+        places: Places,
+        options: ProgramOptions,
+        learnt: Container[Any] = (),
     ) -> None:
         self.session, self.subject, self.options = session, subject, options
         self.name = subject.name or subject.model.name
         self.steps = 0
         self.watch = Watch(PRESETS[options.probes](), logarithmic(2))
         self._places = places
+        self._learnt = learnt
         self._examination: Examination | None = None
-        self._finished = False
+        self._collected: int | None = None
+        self._broken_off = False
         self._looked = time.monotonic()
         session.add(ProgramPlaces(compiled=places.compiled, trained=places.trained))
 
@@ -68,6 +75,11 @@ class Watched:
     def model(self) -> Any:
         """The user's model."""
         return self.subject.model
+
+    @property
+    def followed(self) -> bool:
+        """Whether a batch could be followed through the model."""
+        return self.session.measured.get(Wiring) is not None
 
     def look(self, batches: tuple[tuple[Any, ...], ...], plan: FitPlan | None) -> None:
         """All that can be told before the first step: wiring, gradients, labels, ranges, data."""
@@ -107,6 +119,30 @@ class Watched:
         for kind in (Wiring, GradientFlow, Activations, DataFacts):
             self.session.missing(kind, NO_DATA.format(reason=reason))
 
+    def follow(self, stand_in: tuple[Any, ...] | None, reason: str) -> None:
+        """How the model is wired, by a batch that has the right shape alone.
+
+        Its values tell nothing: ``reason`` is why there are no others.
+        """
+        told = dict(self.session.measured.missing)
+        without: tuple[Any, ...] = (GradientFlow, Activations, DataFacts)
+        if stand_in is None:
+            without = (Wiring, *without)
+        else:
+            self._survey(stand_in)
+        for kind in without:
+            self.session.missing(kind, told.get(kind.key, NO_DATA.format(reason=reason)))
+        self._write()
+
+    def _survey(self, stand_in: tuple[Any, ...]) -> None:
+        examination = Examination(self.session, self.subject, Batches((stand_in,)))
+        self._examination = self._examination or examination
+        self._guarded(
+            lambda: examination.survey(flow=False, activations=False),
+            Wiring,
+            what="the model was not followed",
+        )
+
     def hopeless(self) -> str:
         """Why it is certain that this training comes to nothing; empty if it is not."""
         if self._examination is not None and self._examination.no_gradient():
@@ -129,10 +165,26 @@ class Watched:
         return True
 
     def trained(self) -> None:
-        """The training ended, for now: take over what was measured while the model is there."""
+        """The training ended, for now: take over what was measured while the model is there.
+
+        Nothing is measured again where no step was taken since: the program may have changed the
+        model, and what holds now was not so while it trained.
+        """
         self.watch.close()
+        if self._collected == self.steps:
+            return
+        self._collected = self.steps
         self._guarded(self._collect, GradientHistory, what="the training was not measured")
         self._write()
+
+    def refused(self) -> None:
+        """The training ended in an error: ask for flags and optimizer anew, with a step.
+
+        The steps before it tell nothing of variables that were unfrozen since.
+        """
+        self._collected = None
+        self._broken_off = True
+        self.trained()
 
     def diagnosis(self) -> Diagnosis:
         """What the rules say now."""
@@ -154,7 +206,8 @@ class Watched:
             self.session.missing(GradientHistory, self.watch.failed)
         self.session.add(*self.watch.measurements())
         if examination is not None and examination.data.batches:
-            examination.trainable(self._history())
+            history = None if self._broken_off else self._history()
+            examination.trainable(history, self._learnt)
             examination.look_ahead()
         elif self.session.measured.get(TrainableStatus) is None:
             self.session.missing(TrainableStatus, "no batch is known to follow")

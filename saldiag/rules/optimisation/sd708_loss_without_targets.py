@@ -16,11 +16,11 @@ class LossWithoutTargets(Rule):
 
     ## What it does
     Computes the loss of the same predictions against the targets, against each sample's
-    neighbour's, and against the targets turned upside down within their range. Speaks up where all
-    are equal. Only a loss function of the user's own is asked, and only where targets and
-    predictions are of one shape and the targets are not all the same: a triplet loss, or a loss
-    that the model computes by itself, has no use for targets. Nor has one that is the mean of the
-    output, where the output is the loss.
+    neighbour's, against the targets turned upside down within their range, and against the lowest
+    of them for all. Speaks up where all are equal. Only a loss function of the user's own is asked,
+    and only where each target has its prediction and the targets are not all the same: a triplet
+    loss, or a loss that the model computes by itself, has no use for targets. Nor has one that is
+    the mean of the output, where the output is the loss.
 
     ## Why is this bad
     The model learns something, and it has nothing to do with the targets.
@@ -70,7 +70,7 @@ class LossWithoutTargets(Rule):
             raise CannotJudge("the loss hands on its prediction: the model can hold the real loss")
         yield self.finding(
             f"{label(wiring.loss)} is {number(given)} against the targets, against those of other "
-            f"samples, and against targets turned upside down: it changes by {number(change)} "
+            f"samples, turned upside down or all alike: it changes by {number(change)} "
             f"(threshold {number(limits['change'])}). Compare y_pred with y_true in it",
             "return keras.ops.mean(keras.ops.square(y_true - y_pred))",
             evidence={"loss": given, "change": change, "threshold": limits["change"]},

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, TrainableStatus
-from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.core.rule import Rule, Thresholds, compile_source
 from saldiag.rules.text import at, counted, listed
 
 
@@ -55,7 +55,7 @@ class UnfrozenAfterCompile(Rule):
         if not unknown or not any(row.in_optimizer for row in rows):
             return  # none is known: the optimizer is that of another model (SD407)
         layers = tuple(dict.fromkeys(row.layer for row in unknown))
-        source = source_of(measured, layers[0])
+        source = compile_source(measured, layers[0])
         yield self.finding(
             f"{listed(layers)}: {counted(len(unknown), 'variable')} of {len(rows)} trainable ones "
             "unknown to the optimizer, which was built before they were unfrozen; training steps "

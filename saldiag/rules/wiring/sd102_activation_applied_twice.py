@@ -52,11 +52,12 @@ class ActivationAppliedTwice(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
         network = Network(wiring)
+        judged = network.judged_heads()
         for head in network.heads():
             first = network.before(head.path)
             if first is not None and _twice(first, head):
                 yield self._by_layers(measured, first, head)
-            elif _twice_by_loss(wiring, head):
+            elif head in judged and _twice_by_loss(wiring, head):
                 yield self._by_loss(measured, wiring, head)
 
     def _by_layers(self, measured: Measurements, first: LayerCall, second: LayerCall) -> Finding:

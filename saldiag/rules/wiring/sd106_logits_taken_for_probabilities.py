@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.core.rule import Rule, Thresholds, compile_source
 from saldiag.rules.heads import CROSS_ENTROPIES, from_logits
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label, number
@@ -54,7 +54,10 @@ class LogitsTakenForProbabilities(Rule):
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
         if wiring.loss not in CROSS_ENTROPIES or from_logits(wiring):
             return
+        network = Network(wiring)
         for index, predicted in enumerate(facts.predictions):
+            if network.ignored.intersection(network.judged[index : index + 1]):
+                continue  # no loss takes it for anything
             outside = _outside(predicted)
             if outside > limits["margin"]:
                 yield self._logits(measured, index, predicted, outside, limits)
@@ -70,7 +73,7 @@ class LogitsTakenForProbabilities(Rule):
         wiring = measured.need(Wiring)
         network = Network(wiring)
         layers = [network.leaves[path].layer for path in network.judged[index : index + 1]]
-        source = source_of(measured, layers[0]) if layers else None
+        source = compile_source(measured, layers[0] if layers else None)
         return self.finding(
             f"{label(layers[0] if layers else predicted.name)}: {label(wiring.loss)} takes "
             f"{number(predicted.minimum)} … {number(predicted.maximum)} for probabilities, "

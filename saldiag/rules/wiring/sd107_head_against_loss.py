@@ -79,13 +79,14 @@ class HeadAgainstLoss(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.get(DataFacts)
         network = Network(wiring)
-        heads = network.heads()
+        heads, judged = network.heads(), network.judged_heads()
         targets = facts.targets if facts is not None and len(facts.targets) == len(heads) else ()
         for head, target in zip_longest(heads, targets):
             before = network.before(head.path)
             if before is not None and before.activation in SQUASHING and not head.parameters:
                 continue  # one of the two is too much: SD102, SD113
-            if wiring.loss in CROSS_ENTROPIES and (found := _unfit(wiring, head)):
+            known = wiring.loss in CROSS_ENTROPIES and head in judged
+            if known and (found := _unfit(wiring, head)):
                 yield self._against(measured, head, *found, {"threshold": limits["sum_margin"]})
             elif target is not None and head.activation == "softmax":
                 yield from self._softmax(measured, head, target, limits["sum_margin"])

@@ -175,5 +175,9 @@ def _ignores_order(measured: Measurements, facts: DataFacts, limits: Thresholds)
     same = predicted.shape == (*target.shape, 1) or target.shape == (*predicted.shape, 1)
     if not same or not predicted.std > limits["variation"] * target.std > 0:
         return False
+    given, near = check.against_targets, limits["rounding"]
+    others = [abs(value - given) <= near * abs(given) for value in check.against_others]
+    if others and all(others):
+        return False  # it does not mind the targets at all: SD708
     apart = abs(check.in_order - check.rolled)  # nan where it was not measured
-    return apart <= limits["rounding"] * max(abs(check.in_order), abs(check.rolled))
+    return apart <= near * max(abs(check.in_order), abs(check.rolled))
