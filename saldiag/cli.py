@@ -141,7 +141,9 @@ def trainable(**options: Any) -> int:
 def run_command(**options: Any) -> int:
     """Run SCRIPT with its ARGUMENTS, and diagnose every Keras model that it trains.
 
-    Options of saldiag come before the script. The program runs unchanged.
+    Options of saldiag come before the script. The program runs unchanged; --compat bridges names
+    of Keras 1 and 2 meanwhile. If it crashes, SD904 says what the error means, where that is
+    certain.
     """
     from saldiag.app.program.options import ProgramOptions
     from saldiag.app.program.run import run_program

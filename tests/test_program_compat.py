@@ -248,6 +248,33 @@ class TestKeywords:
         assert type(found["m"]).__name__ == "Functional"
         assert found["shape"] == ((None, 3), (None, 2), (None, 3))
 
+    def test_of_layers_that_are_made_for_one_batch_size(self):
+        found, told = bridging(
+            "import keras, numpy as np\nlayers = keras.layers\nmodel = keras.models.Sequential()\n"
+            "model.add(layers.LSTM(3, batch_input_shape=(2, 4, 5), stateful=True))\n"
+            "model.add(layers.Dense(1))\nmodel.predict(np.ones((2, 4, 5)), verbose=0)\n"
+            "before = np.abs(model.layers[0].states[0].numpy()).max()\nmodel.reset_states()\n"
+            "after = np.abs(model.layers[0].states[0].numpy()).max()\n"
+            "free = keras.Sequential([layers.Dense(1, batch_input_shape=(None, 3))])"
+        )
+        assert found["model"].input_shape == (2, 4, 5)
+        assert found["before"] > found["after"] == 0
+        assert found["free"].input_shape == (None, 3)
+        assert told == {"batch_input_shape= of a layer": 4, "keras.Model.reset_states": 8}
+
+    def test_layers_of_the_program_are_made_as_ever(self):
+        found, told = bridging(
+            "import keras\nclass Own(keras.layers.Layer):\n"
+            "    def call(self, x):\n        return x\n"
+            "class Named(keras.layers.Dense):\n    def __init__(self, size, **kwargs):\n"
+            "        super().__init__(output_dim=size, **kwargs)\n"
+            "name = Own(name='mine', input_shape=(3,)).name\n"
+            "config = Named(2, name='head').get_config()"
+        )
+        assert found["name"] == "mine"
+        assert (found["config"]["units"], found["config"]["name"]) == (2, "head")
+        assert told == {"output_dim= of keras.layers.Dense": 7}
+
     def test_of_functions(self):
         found, _ = bridging(
             "from keras.utils import to_categorical\nfrom tensorflow.keras import utils\n"
@@ -350,6 +377,10 @@ def error_of(code: str, tmp_path) -> BaseException:
         ("import keras; keras.optimizers.SGD().lr", "keras.optimizers.Optimizer.lr"),
         ("import keras; keras.layers.Dense(output_dim=3)", "output_dim= of keras.layers.Dense"),
         ("import keras; keras.layers.Dense(3, init='a')", "init= of keras.layers.Dense"),
+        (
+            "import keras; keras.layers.Dense(1, batch_input_shape=(1, 2))",
+            "batch_input_shape= of a layer",
+        ),
         ("import keras; keras.Model(input=1, output=2)", "input= of keras.Model"),
         (MODEL + "model.fit(x, y, nb_epoch=1)", "nb_epoch= of keras.Model.fit"),
         (MODEL + "model.fit_generator(batches())", "keras.Model.fit_generator"),

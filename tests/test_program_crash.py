@@ -201,6 +201,7 @@ def test_what_is_of_an_older_version_is_told_with_the_way_out(code, says, fix):
         ProgramError("ValueError", "mine"),
         ProgramError("KeyError", "'acc'"),
         ProgramError("RuntimeError", ""),
+        ProgramError("RuntimeError", "End of sequence"),
     ],
 )
 def test_another_error_is_not_judged(ended):
@@ -241,8 +242,16 @@ def test_hostile_names_and_long_messages_are_cut():
 
 
 def test_the_first_pattern_that_fits_counts():
-    assert meaning_of("StopIteration", "")[0].key == "data ended"
-    assert meaning_of("RuntimeError", "") is None
+    targets = "Received: target.shape=(None, {}), output.shape=(None, 3)"
+    rank = "Arguments `target` and `output` must have the same shape. "
+    assert meaning_of("ValueError", rank + targets.format(1))[0].key == "class numbers"
+    assert meaning_of("ValueError", rank + targets.format(2))[0].key == "target shape"
+
+
+def test_what_python_itself_ends_is_not_data():
+    findings, skipped = judged(crashed("next(x for x in [1] if x > 1)"))
+    assert findings == ()
+    assert "StopIteration" in skipped[0].reason
 
 
 @pytest.mark.slow

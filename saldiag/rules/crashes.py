@@ -225,7 +225,7 @@ _FEEDING = (
     ),
     Meaning(
         "data ended",
-        r"^(?:StopIteration)?$|End of sequence",
+        r"End of sequence",
         "the data has ended: next() was asked for more than there is",
         "dataset.repeat()  # or for batch in dataset:",
         kinds=("StopIteration", "OutOfRangeError"),

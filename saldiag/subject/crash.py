@@ -31,7 +31,9 @@ def program_error(
         return ProgramError()
     from saldiag.subject.compat.recognise import recognised
 
-    message = _plain(str(error))
+    # TensorFlow's iterators end with an error of their own behind Python's.
+    behind = error.__context__ if isinstance(error, StopIteration) else None
+    message = _plain(str(error) or str(behind or ""))
     frame = _user_frame(error)
     renamed = recognised(error, _statement(frame))
     return ProgramError(

@@ -17,6 +17,7 @@ from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_s
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source
+from saldiag.rules.text import place
 from saldiag.subject.notebook import is_notebook, run_notebook
 from saldiag.subject.script import Ended, print_error, run_script
 
@@ -88,7 +89,7 @@ class _Program:
         return bridged(self._renamed) if self.options.compat else nullcontext()
 
     def _renamed(self, entry: Rename, source: Source | None) -> None:
-        where = f"{source.file}:{source.line}: " if source else ""
+        where = f"{place(source)}: " if source else ""
         self._first.note(f"{where}{entry.advice}")
 
     def _execute(self) -> Ended:

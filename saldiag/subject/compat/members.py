@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from saldiag.subject.compat import files, generators, logs, rates
+from saldiag.subject.compat import files, generators, logs, rates, shapes
 from saldiag.subject.compat.entries import Member, Tell, Wrapped
 
 
@@ -89,6 +89,13 @@ WRAPPED: tuple[Wrapped, ...] = (
             error=r"Could not deserialize 'keras\.metrics\.(mse|mae|mape|msle)'"),
     Wrapped("keras.Model", "Model(input=…, output=…)", "Model(inputs=…, outputs=…)",
             inside="keras.Model.__new__", around=_functional),
+    Wrapped("keras.layers.Layer", "batch_input_shape= of a layer",
+            "keras.Input(batch_shape=…) before it",
+            inside="keras.layers.Layer.__init__", around=shapes.layer,
+            error=r"Unrecognized keyword arguments passed to \w+: {'batch_input_shape'"),
+    Wrapped("keras.Sequential", "batch_input_shape= of its first layer",
+            "keras.Input(batch_shape=…) before it", inside="keras.Sequential.add",
+            around=shapes.add),
     Wrapped("keras.optimizers.Optimizer", "a rate that is set beside decay=", "a schedule",
             inside="keras.optimizers.Optimizer.learning_rate", around=rates.settable),
 )  # fmt: skip
