@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import seeded
 
+from saldiag.core.finding import SEVERITIES
+
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 
@@ -12,10 +14,12 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 def test_the_fault_is_named_at_its_line(path, tmp_path):
     fault = seeded.with_fault(path)
     _, diagnoses, _ = seeded.run(path, fault.text, tmp_path)
-    named = [
-        (root["rule"], root["source"]["file"], root["source"]["line"])
-        for root in (found["root_cause"] for found in diagnoses)
-        if root is not None and root["source"] is not None
-    ]
+    firsts = [found["findings"][0] for found in diagnoses if found["findings"]]
+    gravest = min((SEVERITIES.index(f["severity"]) for f in firsts), default=0)
+    named = {
+        (f["rule"], f["source"] and f["source"]["file"], f["source"] and f["source"]["line"])
+        for f in firsts
+        if SEVERITIES.index(f["severity"]) == gravest
+    }
     file = path.name if fault.cell is None else f"{path.name}[{fault.cell}]"
-    assert (fault.rule, file, fault.line) in named
+    assert named == {(fault.rule, file, fault.line)}

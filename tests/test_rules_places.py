@@ -13,7 +13,12 @@ COMPILED = Source("train.py", 9, "model.compile(loss=loss)")
 
 
 @pytest.mark.parametrize(
-    "fault", ["sd106_logits_taken_for_probabilities", "sd406_unfrozen_after_compile"]
+    "fault",
+    [
+        "sd106_logits_taken_for_probabilities",
+        "sd118_output_without_loss",
+        "sd406_unfrozen_after_compile",
+    ],
 )
 @pytest.mark.parametrize("compiled", [COMPILED, None])
 def test_what_compile_is_told_is_changed_where_the_program_compiles(fault, compiled):

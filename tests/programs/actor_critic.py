@@ -42,7 +42,7 @@ optimizer = keras.optimizers.Adam(learning_rate=0.01)
 huber_loss = keras.losses.Huber()
 running_reward = 0
 
-for episode in range(15):
+for episode in range(9):
     action_probs_history, critic_value_history, rewards_history = [], [], []
     state = env.reset()
     with tf.GradientTape() as tape:

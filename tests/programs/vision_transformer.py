@@ -61,10 +61,10 @@ def create_vit_classifier():
     encoded_patches = PatchEncoder(num_patches, projection_dim)(patches)
     for _ in range(1):
         x1 = layers.LayerNormalization(epsilon=1e-6)(encoded_patches)
-        attention = layers.MultiHeadAttention(num_heads, key_dim=projection_dim, dropout=0.1)
+        attention = layers.MultiHeadAttention(num_heads, key_dim=projection_dim)
         x2 = layers.Add()([attention(x1, x1), encoded_patches])
         x3 = layers.LayerNormalization(epsilon=1e-6)(x2)
-        x3 = mlp(x3, hidden_units=[projection_dim * 2, projection_dim], dropout_rate=0.1)
+        x3 = mlp(x3, hidden_units=[projection_dim], dropout_rate=0.1)
         encoded_patches = layers.Add()([x3, x2])
     representation = layers.LayerNormalization(epsilon=1e-6)(encoded_patches)
     representation = layers.Flatten()(representation)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import GradientFlow, IgnoredOutput, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
+from saldiag.core.rule import CannotJudge, Rule, Thresholds, compile_source
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, counted, label, listed
 
@@ -64,7 +64,7 @@ class OutputWithoutLoss(Rule):
         self, measured: Measurements, output: IgnoredOutput, layers: tuple[str, ...]
     ) -> Finding:
         how = "has no loss" if output.weight is None else "has a loss of weight 0"
-        source = source_of(measured, layers[-1]) if layers else None
+        source = compile_source(measured, layers[-1] if layers else None)
         what = (
             f"{counted(len(layers), 'trainable layer')} that lead to it alone ({listed(layers)}) "
             "get no gradient and keep their start. Give it a loss, or freeze them"
