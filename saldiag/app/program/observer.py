@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from saldiag.app.collector import one_line
 from saldiag.app.load import Subject
+from saldiag.app.program.first_step import FirstCalls
 from saldiag.app.program.loops import Loops
 from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.program.watched import Following, Places, Watched
@@ -134,6 +135,11 @@ class Observer:
         """
         with self.deaf(), warnings.catch_warnings(record=True):
             yield
+
+    @property
+    def first_calls(self) -> FirstCalls:
+        """What is to be told of the tapes of custom loops."""
+        return self._loops.first_calls
 
     def models(self) -> list[Any]:
         """The program's models that are alive."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saldiag.app.options import prepare_environment
-from saldiag.app.program.options import ProgramOptions
+from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.render import print_outcomes
 from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded
 from saldiag.core.errors import SaldiagError
@@ -62,11 +62,12 @@ class _Program:
         from saldiag.subject.hooks import hooked
         from saldiag.subject.sources import recording_sources
         from saldiag.subject.warning_log import recording_warnings
+        from saldiag_probes.tapes import listening_to_tapes
 
         with _own_stdout(self.options.output_format), recording_warnings() as recorder:
             with recording_sources() as lines:
                 observer = Observer(self.options, lines, self.open)
-                with hooked(observer):
+                with hooked(observer), listening_to_tapes(observer.first_calls):
                     ended = self._execute()
             for watched in observer.watched:
                 with suppress(Exception):
@@ -146,7 +147,8 @@ def _told(ended: Ended, observer: Observer) -> list[str]:
         "stopped": [f"the program was stopped: {observer.stopped}"],
     }[ended.how]
     if observer.unseen:
-        lines.append(f"{observer.unseen} more trainings were not looked at")
+        more = "1 more model was" if observer.unseen == 1 else f"{observer.unseen} more models were"
+        lines.append(f"{more} not looked at: those after the first {MODELS} are only trained")
     return lines
 
 
