@@ -135,7 +135,9 @@ def test_all_models_of_a_program_are_in_one_document(name, tmp_path):
     assert "a program's own line" in result.stderr
     assert "a program's own line" not in result.stdout
     if name == "json":
-        assert json.loads(result.stdout)["subject"]["model"] == "ill"
+        found = json.loads(result.stdout)
+        assert [one["subject"]["model"] for one in found["models"]] == ["ill", "well"]
+        assert found["subject"]["model"] == "ill"
     elif name == "junit":
         assert [suite.get("name") for suite in ET.fromstring(result.stdout)] == ["ill", "well"]
     elif name == "sarif":

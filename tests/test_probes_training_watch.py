@@ -85,6 +85,83 @@ def test_the_step_is_traced_once_more() -> None:
     assert histories(watch)[0].steps.size == 4
 
 
+def counting() -> Any:
+    """A model that has never been trained, and counts how often its training step is traced."""
+    import keras
+
+    class Counting(keras.Sequential):
+        traces = 0
+
+        def train_step(self, data: Any) -> Any:
+            self.traces += 1
+            return super().train_step(data)
+
+    keras.utils.set_random_seed(1)
+    model = Counting([keras.Input((6,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    return model
+
+
+def test_a_watched_step_is_traced_as_often_as_any_other() -> None:
+    from saldiag_probes.watch import Watch
+
+    plain, watched, watch = counting(), counting(), Watch("full", every(2))
+    for _ in range(3):
+        plain.fit(*batch(), batch_size=8, verbose=0)
+        fit(watched, watch, epochs=1)
+        assert watched.traces == plain.traces
+    history, histograms = histories(watch)
+    assert history.steps.tolist() == list(range(12))
+    assert np.isfinite(history.loss).all()
+    assert histograms is not None
+    assert sorted(set(histograms.steps.tolist())) == [0, 2, 4, 6, 8, 10]
+    for mine, its in zip(watched.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_what_is_compiled_anew_is_traced_anew() -> None:
+    from saldiag_probes.watch import Watch
+
+    model, watch = counting(), Watch("full")
+    fit(model, watch, epochs=1)
+    traces = model.traces
+    model.compile(model.optimizer, "mae")
+    losses = fit(model, watch, epochs=1).history["loss"]
+    assert model.traces > traces
+    history, _ = histories(watch)
+    assert history.steps.tolist() == list(range(8))
+    np.testing.assert_allclose(history.loss[4:].mean(), losses[0], rtol=1e-5)
+
+
+def test_a_fit_in_between_is_not_measured() -> None:
+    from saldiag_probes.watch import Watch
+
+    model, watch = counting(), Watch("full")
+    fit(model, watch, epochs=1)
+    model.fit(*batch(), batch_size=8, verbose=0)
+    assert "apply" not in vars(model.optimizer)
+    fit(model, watch, epochs=1)
+    assert histories(watch)[0].steps.tolist() == list(range(8))
+
+
+def test_the_graph_is_asked_only_where_there_is_something_to_read(monkeypatch: Any) -> None:
+    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.watch import Watch
+
+    asked: list[int] = []
+    steps_taken = GradientNorms.steps_taken.fget
+
+    def ask(probe: Any) -> int:
+        asked.append(1)
+        return int(steps_taken(probe))
+
+    monkeypatch.setattr(GradientNorms, "steps_taken", property(ask))
+    watch = Watch("economy")
+    fit(compiled(), watch, epochs=25)
+    assert len(asked) < 10
+    assert histories(watch)[0].steps.tolist() == [0, 1, 2, 3, 4, 7, 10, 16, 26, 40, 64]
+
+
 def test_evaluation_does_not_pass_for_a_step() -> None:
     from saldiag_probes.watch import Watch
 
@@ -100,8 +177,10 @@ def test_a_loss_of_evaluation_is_not_taken_for_one_of_training() -> None:
 
     from saldiag_probes.watch import Watch
 
+    losses: list[float] = []
+
     class OwnStep(keras.Sequential):
-        """Does not go through compute_loss, so the loss of its steps is unknown."""
+        """Does not go through compute_loss; its tape knows the loss."""
 
         def train_step(self, data: Any) -> Any:
             x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -109,15 +188,16 @@ def test_a_loss_of_evaluation_is_not_taken_for_one_of_training() -> None:
                 loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
             gradients = tape.gradient(loss, self.trainable_variables)
             self.optimizer.apply(gradients, self.trainable_variables)
+            losses.append(float(loss))
             return {"loss": loss}
 
     model = OwnStep([keras.Input((6,)), keras.layers.Dense(2)])
     model.compile("sgd", "mse", run_eagerly=True)
     watch = Watch("full")
-    fit(model, watch, validation_data=batch())
+    fit(model, watch, validation_data=(batch()[0], batch()[1] + 100))
     history, _ = histories(watch)
     assert history.steps.size == 8
-    assert np.isnan(history.loss).all()
+    np.testing.assert_allclose(history.loss, losses, rtol=1e-6)
 
 
 def test_presets_and_schedules() -> None:

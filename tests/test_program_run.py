@@ -49,9 +49,9 @@ def run(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
 
-    def go(code: str, **options):
+    def go(code: str, name: str = "run", **options):
         (tmp_path / "program.py").write_text(textwrap.dedent(code))
-        out = tmp_path / "run"
+        out = tmp_path / name
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # the program's warnings are its own
             code = run_program(ProgramOptions(tmp_path / "program.py", out=out, **options))
@@ -65,11 +65,13 @@ def run(tmp_path, monkeypatch, capsys):
 
 def classes():
     import keras
+    import tensorflow as tf
     from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 
     seen = [keras.Model, keras.layers.Layer, keras.Sequential, keras.optimizers.Optimizer]
     seen += [*keras.Model.__mro__, *keras.optimizers.Adam.__mro__]
     seen += [*keras.Variable.__mro__, keras.optimizers.LossScaleOptimizer, Function]
+    seen += [tf.GradientTape]
     return [dict(vars(cls)) for cls in seen if cls is not object] + [warnings.warn]
 
 
@@ -105,6 +107,64 @@ class TestWhatIsNamed:
         assert found["root_cause"]["rule"] == "SD101"
         assert found["root_cause"]["source"]["text"] == SOURCE
 
+    def test_the_loss_and_the_gradient_by_the_predictions_of_a_loop(self, run, tmp_path):
+        """The gradients that follow from it are those that the loop itself gets."""
+        import numpy as np
+
+        from saldiag.core.measurement import GradientFlow, GradientHistory
+        from saldiag.core.run import Run
+
+        trained = []
+        for number, decorator in enumerate(("", "step = tf.function(step)\n")):
+            code = FRAME + "model = build()\n" + LOOP + decorator + "step(x, y)\nstep(x, y)\n"
+            save = f"np.save({str(tmp_path / 'w.npy')!r}, model.layers[0].kernel)\n"
+            result, found, _ = run(code + save, name=f"run-{number}")
+            assert (result, found["verdict"]) == (0, "not_tested")
+            measured = Run(tmp_path / f"run-{number}").read_measurements()
+            flow, history = measured.need(GradientFlow), measured.need(GradientHistory)
+            np.testing.assert_allclose([v.norm for v in flow.variables], history.norm[0], rtol=1e-4)
+            np.testing.assert_allclose(flow.loss, history.loss[0], rtol=1e-5)
+            assert history.loss[1] < history.loss[0]
+            assert "SD201" not in {s["rule"] for s in found["skipped"]}
+            trained.append((code + save, np.load(tmp_path / "w.npy")))
+        for alone, weights in trained:
+            exec(compile(alone, "program.py", "exec"), {})
+            assert np.array_equal(np.load(tmp_path / "w.npy"), weights)
+
+    def test_what_a_loop_cannot_tell_is_skipped(self, run):
+        _, found, _ = run(
+            FRAME
+            + "model = build()\n"
+            + LOOP.replace("model(x, ", "model(x[::-1]) * model(x, ")
+            + "step(x, y)\n"
+        )
+        reasons = {s["rule"]: s["reason"] for s in found["skipped"]}
+        assert "2 calls of the model" in reasons["SD118"]
+        assert "targets" in reasons["SD606"]
+
+    def test_networks_that_take_turns_are_not_told_that_their_loss_should_fall(self, run, tmp_path):
+        import numpy as np
+
+        from saldiag.core.measurement import GradientHistory
+        from saldiag.core.run import Run
+
+        second = LOOP.replace("model", "other").replace("def step", "def go")
+        second = second.replace("optimizer =", "second =").replace(
+            "optimizer.apply", "second.apply"
+        )
+        code, _, _ = run(
+            FRAME
+            + "model, other = build(), build()\n"
+            + LOOP
+            + second
+            + "for _ in range(3):\n    step(x, y)\n    go(x, y)\n"
+        )
+        assert code == 0
+        for folder in (tmp_path / "run", *(tmp_path / "run").glob("model-2-*")):
+            history = Run(folder).read_measurements().need(GradientHistory)
+            assert len(history.loss) == 3
+            assert np.isnan(history.loss).all()
+
     def test_in_train_on_batch(self, run):
         code, found, _ = run(FAULTY + "for _ in range(8):\n    model.train_on_batch(x, y)\n")
         assert code == 1
@@ -129,6 +189,27 @@ class TestWhatIsNamed:
         others = list((tmp_path / "run").glob("model-2-*/diagnosis.json"))
         assert len(others) == 1
         assert json.loads(others[0].read_text())["root_cause"]["rule"] == "SD101"
+
+    def test_models_beyond_the_first_few_are_trained_and_told_of(self, run, tmp_path, monkeypatch):
+        from saldiag.app.program import observer
+        from saldiag.app.program import run as module
+
+        monkeypatch.setattr(observer, "MODELS", 1)
+        monkeypatch.setattr(module, "MODELS", 1)
+        code, found, shown = run(
+            FAULTY + "model.fit(x, y, verbose=0)\n"
+            "for _ in range(2):\n"
+            '    more = build("softmax")\n    more.compile("sgd", "mse")\n'
+            "    for _ in range(2):\n        more.fit(x, y, verbose=0)\n"
+            "    print('steps', int(more.optimizer.iterations))\n"
+            "model, optimizer = build(), None\n" + LOOP + "step(x, y)\nstep(x, y)\n"
+        )
+        told = "3 more models were not looked at: those after the first 1 are only trained"
+        assert (code, found["root_cause"]["rule"]) == (1, "SD101")
+        assert shown.out.count("steps 4") == 2
+        assert told in shown.err
+        assert told in json.loads((tmp_path / "run" / "run.json").read_text())["notes"]
+        assert not list((tmp_path / "run").glob("model-*"))
 
 
 class TestHealthy:

@@ -51,6 +51,18 @@ def test_the_json_fits_its_schema(name):
     check("run", jsonable(data.info))
 
 
+def test_several_models_are_in_one_document():
+    ill, well = gallery.broken(), gallery.SAMPLES["learns"]()
+    value = strict(render_json(ill, well))
+    check("diagnosis", value)
+    models = value.pop("models")
+    assert models == [strict(render_json(ill)), strict(render_json(well))]
+    assert value == models[0]
+    for wrong in ([models[0]], [models[0], {"verdict": "learns"}]):
+        with pytest.raises(jsonschema.ValidationError):
+            check("diagnosis", {**value, "models": wrong})
+
+
 def test_the_keys_stand_in_the_order_of_the_contract():
     value = strict(render_json(gallery.broken()))
     assert list(value) == [

@@ -67,12 +67,7 @@ def _penalties(model: Any) -> list[Any]:
 
 def initial_scale(model: Any) -> float:
     """The factor that the optimizer puts on the loss at present; 1 without loss scaling."""
-    if not loss_facts.loss_scaled(model):
-        return 1.0
-    optimizer = model.optimizer
-    if optimizer.loss_scale_factor is not None:
-        return float(optimizer.loss_scale_factor)
-    return float(optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale)
+    return loss_facts.loss_scale(getattr(model, "optimizer", None))
 
 
 @dataclass(eq=False)

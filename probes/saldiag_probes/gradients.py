@@ -84,7 +84,7 @@ class GradientNorms:
         if self._optimizer.built:
             # Not while the step is traced: tf.function traces a second time what makes variables.
             self._know(self._optimizer._trainable_variables)
-        self._hook = ApplyHook(self._optimizer, self._guarded_before, self._guarded_after)
+        self._hook = self._hooked()
         trace_again(model)
 
     def __enter__(self) -> GradientNorms:
@@ -128,6 +128,15 @@ class GradientNorms:
         if self._open:
             self._detach()
             trace_again(self._model)
+
+    def reopen(self) -> None:
+        """Listen again after ``close``; whoever calls this also brings the traced step back."""
+        self._open, self._hook = True, self._hooked()
+        if self._known is not None:
+            self._known.resume()
+
+    def _hooked(self) -> ApplyHook:
+        return ApplyHook(self._optimizer, self._guarded_before, self._guarded_after)
 
     def _know(self, variables: Sequence[Any]) -> _Known:
         if self._known is None:
@@ -174,7 +183,7 @@ class GradientNorms:
         scale = tf.cast(_loss_scale(optimizer), tf.float64)
         known.write_histograms(gradients, places, scale)
         measured = known.rows.scheduled()
-        loss = None if self._loss is None else self._loss.loss()
+        loss = None if self._loss is None else self._loss.loss(raw, scale)
         loss = tf.constant(np.nan, tf.float64) if loss is None else tf.cast(loss, tf.float64)
         return _Ticket(known, measured, places, before_step(measured, gradients, raw), loss, scale)
 
@@ -264,9 +273,15 @@ class _Known:
         ring.advance()
 
     def stop(self) -> None:
-        for ring in (self.rows, self.histograms):
-            if ring is not None:
-                ring.stop()
+        for ring in self._rings():
+            ring.stop()
+
+    def resume(self) -> None:
+        for ring in self._rings():
+            ring.resume()
+
+    def _rings(self) -> list[Ring]:
+        return [ring for ring in (self.rows, self.histograms) if ring is not None]
 
 
 def _history(

@@ -17,16 +17,22 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
     ``loss`` stands in for the compiled one. Without either the loss is ``none``; without an
     optimizer its name is ``none`` and the learning rate nan.
     """
-    optimizer = getattr(model, "optimizer", None)
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
     return {
         "loss": loss_name(model, loss),
         "loss_config": loss_config(model, loss),
+        "loss_weights": loss_weights(model),
+        **optimizer_facts(getattr(model, "optimizer", None)),
+    }
+
+
+def optimizer_facts(optimizer: Any) -> dict[str, Any]:
+    """What of ``Wiring`` an optimizer tells."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return {
         "optimizer": type(inner).__name__ if inner is not None else "none",
         "optimizer_config": _optimizer_config(inner),
         "learning_rate": learning_rate(inner),
-        "loss_scaled": loss_scaled(model),
-        "loss_weights": loss_weights(model),
+        "loss_scaled": scales_loss(optimizer),
     }
 
 
@@ -38,11 +44,24 @@ def loss_weights(model: Any) -> tuple[float, ...]:
 
 
 def loss_scaled(model: Any) -> bool:
-    """Whether the optimizer scales the loss against underflow."""
-    optimizer = getattr(model, "optimizer", None)
+    """Whether the model's optimizer scales the loss against underflow."""
+    return scales_loss(getattr(model, "optimizer", None))
+
+
+def scales_loss(optimizer: Any) -> bool:
+    """Whether an optimizer scales the loss against underflow."""
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or (
         getattr(optimizer, "loss_scale_factor", None) is not None
     )
+
+
+def loss_scale(optimizer: Any) -> float:
+    """The factor that an optimizer puts on the loss at present; 1 without loss scaling."""
+    if not scales_loss(optimizer):
+        return 1.0
+    if optimizer.loss_scale_factor is not None:
+        return float(optimizer.loss_scale_factor)
+    return float(optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale)
 
 
 def learning_rate(optimizer: Any) -> float:

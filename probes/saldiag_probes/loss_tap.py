@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
+from saldiag_probes import tapes
+
 
 class LossTap:
-    """Listens to ``model.compute_loss`` on this one model until closed.
+    """Listens to ``model.compute_loss`` on this one model, and to gradient tapes, until closed.
 
-    ``fit`` goes through ``compute_loss``, and so does a custom ``train_step`` that calls it; the
-    loss of one that does not is unknown. The value is what ``compute_loss`` returned: with
-    regularisation, before an optimizer scales it.
+    ``fit`` goes through ``compute_loss``, and so does a custom ``train_step`` that calls it. The
+    value is what ``compute_loss`` returned: with regularisation, before an optimizer scales it.
+    Where nobody calls it, the loss is the target of the tape that was asked for the gradients.
+
+    Args:
+        model: the model.
+        tapes: whether to listen to tapes: of several optimizers, each has a loss of its own.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, tapes: bool = True) -> None:
         self._model = model
+        self._tapes = tapes
+        self._open = False
         self._loss: Any = None
-        self._before = vars(model).get("compute_loss")
-        self._hook = self._hooked(model.compute_loss)
-        # Not through Keras' __setattr__, which tracks what a model is made of.
-        object.__setattr__(model, "compute_loss", self._hook)
+        self.open()
 
-    def loss(self) -> Any:
-        """The loss computed last in the present graph (or eagerly), as a scalar, or ``None``."""
+    def open(self) -> None:
+        """Listen, or listen again after ``close``."""
+        self._before = vars(self._model).get("compute_loss")
+        self._hook = self._hooked(self._model.compute_loss)
+        # Not through Keras' __setattr__, which tracks what a model is made of.
+        object.__setattr__(self._model, "compute_loss", self._hook)
+        tapes.start_listening()
+        self._open = True
+
+    def loss(self, variables: Iterable[Any], scale: Any) -> Any:
+        """The loss of a step over ``variables``, as a scalar of the present graph, or ``None``.
+
+        ``scale`` is what the optimizer expects the target of a tape to be multiplied with.
+        """
         loss = self._loss
-        if not tf.is_tensor(loss) or loss.shape.rank != 0:
-            return None
-        if isinstance(loss, tf.__internal__.EagerTensor):
-            return loss if tf.executing_eagerly() else None
-        here = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        return loss if loss.graph is here else None
+        if tf.is_tensor(loss) and loss.shape.rank == 0 and tapes.is_here(loss):
+            return loss
+        asked = tapes.loss_of(map(tapes.identity, variables)) if self._tapes else None
+        return None if asked is None else asked / tf.cast(scale, asked.dtype)
 
     def close(self) -> None:
         """Stop listening."""
         self._loss = None
+        if self._open:
+            self._open = False
+            tapes.stop_listening()
         if vars(self._model).get("compute_loss") is not self._hook:
             return  # somebody else wrapped it since; our hook passes everything through
         if self._before is None:

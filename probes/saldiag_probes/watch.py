@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -61,6 +61,7 @@ class Watch(keras.callbacks.Callback):
         self._histograms = histograms
         self._on_measure = on_measure
         self._session: _Session | None = None
+        self._last: _Session | None = None
         self._histories: list[GradientHistory] = []
         self._taken: list[Histograms] = []
         self._steps = 0
@@ -79,14 +80,20 @@ class Watch(keras.callbacks.Callback):
         """Hook into ``optimizer``, or into all of the model's, from the next step on."""
         self.close()
         self.failed = None
+        optimizers = list(optimizers_of(model).values()) if optimizer is None else [optimizer]
+        last, self._last = self._last, None
+        if last is not None and last.fits(model, optimizers):
+            self._guarded(lambda: self._go_on(last))
+            return
         first, histograms = self._steps, self._histograms
 
         def open_session() -> None:
             self._session = _Session(
                 model,
-                optimizers_of(model).values() if optimizer is None else [optimizer],
+                optimizers,
                 schedule=lambda step: self._schedule(first + step),
                 histograms=never if histograms is never else lambda step: histograms(first + step),
+                at_once=self._on_measure is not None,
             )
 
         self._guarded(open_session)
@@ -98,6 +105,12 @@ class Watch(keras.callbacks.Callback):
         if session is not None:
             self._steps += session.steps
             session.close()
+            self._last = session
+
+    def _go_on(self, session: _Session) -> None:
+        session.reopen()
+        self._steps -= session.steps
+        self._session = session
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Hook into the model's optimizers."""
@@ -106,7 +119,7 @@ class Watch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as above
         """Read what was measured, if it is wanted now or before the graph runs out of room."""
         session = self._session
-        if session is None:
+        if session is None or not session.batch_ended():
             return
         self._guarded(session.look)
         if session.is_full or (session.pending and self._on_measure is not None):
@@ -166,9 +179,9 @@ def watch(
     """Watch a custom training loop: whatever calls the optimizer's ``apply`` in the block.
 
     A ``tf.function`` around the training step has to be called for the first time inside the
-    block. The loss is known where the loop calls ``model.compute_loss``; histograms are those of
-    gradients, and nothing but the last steps of a long loop is kept unless ``measurements`` is
-    called from time to time.
+    block. The loss is that of ``model.compute_loss`` where the loop calls it, or else the target of
+    ``tape.gradient``; histograms are those of gradients, and nothing but the last steps of a long
+    loop is kept unless ``measurements`` is called from time to time.
     """
     hook = Watch(schedule, histograms)
     hook.attach(model, optimizer)
@@ -182,21 +195,33 @@ class _Session:
     """The probes on one model, from attaching to leaving; its steps count from 0."""
 
     def __init__(
-        self, model: Any, optimizers: Iterable[Any], schedule: Schedule, histograms: Schedule
+        self,
+        model: Any,
+        optimizers: Iterable[Any],
+        *,
+        schedule: Schedule,
+        histograms: Schedule,
+        at_once: bool,
     ) -> None:
         self._model = model
+        self._optimizers = list(optimizers)
+        self._functions: tuple[Any, Any] = (None, None)
         self._schedule = schedule
         self._histograms = histograms
+        self._at_once = at_once
+        self._batches = 0
+        self._next_look = 1
+        self._steps_per_batch = 1
         self._capacity = max(CAPACITY, 2 * getattr(model, "steps_per_execution", 1))
         self._looked = 0
         self._collected = 0
         self.pending = 0
         self._pending_histograms = 0
         self._weights: list[Histograms] = []
-        self._tap = LossTap(model)
+        self._tap = LossTap(model, tapes=len(self._optimizers) < 2)
         self._probes: list[GradientNorms] = []
         try:
-            for optimizer in list(optimizers) or [None]:
+            for optimizer in self._optimizers or [None]:
                 self._probes.append(self._probe(optimizer))
         except BaseException:
             self.close()
@@ -231,6 +256,11 @@ class _Session:
             or self._looked - self._collected >= LONGEST_WAIT
         )
 
+    def batch_ended(self) -> bool:
+        """Count a batch; whether to ``look`` now: asking the graph costs more than a small step."""
+        self._batches += 1
+        return self._batches >= self._next_look
+
     def look(self) -> None:
         """See how far the steps are, and take the weights' histograms where they are due."""
         new = range(self._looked, self.steps)
@@ -240,6 +270,22 @@ class _Session:
         self._pending_histograms += due
         if due:
             self._weights.append(histograms_of(self._weight_arrays(), new.stop - 1))
+        self._plan_next_look(len(new))
+
+    def _plan_next_look(self, steps: int) -> None:
+        """Look when the next thing to read has happened, as fast as steps came at the fastest."""
+        self._steps_per_batch = max(self._steps_per_batch, -(-steps // self._batches))
+        self._batches = 0
+        self._next_look = -(-self._steps_to_wait() // self._steps_per_batch)
+
+    def _steps_to_wait(self) -> int:
+        """Steps up to the next that Python has work at."""
+        room = 1 if self._at_once else self._capacity // 2 - self.pending
+        for number, step in enumerate(range(self._looked, self._looked + LONGEST_WAIT), 1):
+            room -= self._schedule(step)
+            if room <= 0 or self._histograms(step):
+                return number
+        return LONGEST_WAIT
 
     def collect(self, first: int) -> tuple[GradientHistory, list[Histograms]]:
         """What is new, with ``first`` added to its steps."""
@@ -254,9 +300,31 @@ class _Session:
         )
 
     def close(self) -> None:
+        """Leave the model; its traced training step is kept for the next call of ``fit``."""
+        watched = getattr(self._model, "train_function", None)
         for probe in reversed(self._probes):
             probe.close()
         self._tap.close()
+        self._functions = watched, getattr(self._model, "train_function", None)
+
+    def fits(self, model: Any, optimizers: Sequence[Any]) -> bool:
+        """Whether to ``reopen``: Keras would not trace the step again either.
+
+        Whatever makes it do so (``compile`` above all) replaces the function that was left.
+        """
+        watched, left = self._functions
+        same = len(optimizers) == len(self._optimizers) and all(
+            one is other for one, other in zip(optimizers, self._optimizers, strict=True)
+        )
+        known = watched is not None and self.failed is None
+        return known and same and model is self._model and model.train_function is left
+
+    def reopen(self) -> None:
+        """Go on after ``close``, with the training step that is traced already."""
+        self._tap.open()
+        for probe in self._probes:
+            probe.reopen()
+        self._model.train_function = self._functions[0]
 
     def _weight_arrays(self) -> dict[str, Any]:
         paths = variable_paths(self._model)

@@ -6,15 +6,26 @@ import json
 from importlib.resources import files
 from typing import Any, Literal
 
+from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.finding import Finding
 from saldiag.core.jsonio import dumps
 from saldiag_reports.data import ReportData
 
 
-def render_json(data: ReportData) -> str:
-    """The diagnosis as strict JSON with a line end; the same run gives the same text."""
-    diagnosis = data.diagnosis
-    value = {
+def render_json(data: ReportData, *others: ReportData) -> str:
+    """The diagnosis as strict JSON with a line end; the same run gives the same text.
+
+    With ``others``, the models of the same program, ``models`` holds all, ``data`` first.
+    """
+    value = _diagnosis(data.diagnosis)
+    if others:
+        value["models"] = [_diagnosis(one.diagnosis) for one in (data, *others)]
+    # A lone surrogate (a file name that is no UTF-8) becomes the escape that JSON has for it.
+    return dumps(value).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {
         "schema_version": diagnosis.schema_version,
         "subject": diagnosis.subject,
         "verdict": diagnosis.verdict,
@@ -24,8 +35,6 @@ def render_json(data: ReportData) -> str:
         "hypotheses": diagnosis.hypotheses,
         "timings": diagnosis.timings,
     }
-    # A lone surrogate (a file name that is no UTF-8) becomes the escape that JSON has for it.
-    return dumps(value).encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -49,35 +49,52 @@ PICTURES = 4
 class Examination:
     """A session, and the subject and data that it is about; ``data`` has at least one batch.
 
-    ``plan`` is what the program hands to ``fit``, as far as it is known.
+    ``plan`` is what the program hands to ``fit``, as far as it is known; ``optimizer`` is that of
+    a custom loop, in place of the model's own.
     """
 
     session: Collector
     subject: Subject
     data: Batches
     plan: FitPlan | None = None
+    optimizer: Any = None
 
     @property
     def model(self) -> Any:
         """The compiled model."""
         return self.subject.model
 
-    def survey(self, *, flow: bool = True, activations: bool = True) -> None:
+    def survey(
+        self,
+        *,
+        flow: bool = True,
+        activations: bool = True,
+        batch: tuple[Any, ...] | None = None,
+        loss: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
         """One trace of one batch in training mode: wiring, dtypes; gradient flow, activations.
+
+        Args:
+            flow: whether to take gradients.
+            activations: whether to take statistics of the layers' outputs.
+            batch: in place of the first of ``data``.
+            loss: ``loss(y, y_pred)`` in place of the compiled loss.
 
         Raises:
             SaldiagError: the model cannot be called on the first batch.
         """
         from saldiag_probes.calls import CannotMeasure
+        from saldiag_probes.loss_facts import optimizer_facts
         from saldiag_probes.survey import survey
 
         with self.session.phase("following one batch through the model"):
             try:
                 seen = survey(
                     self.model,
-                    self.data.batches[0],
+                    batch or self.data.batches[0],
                     flow=flow,
                     activations=activations,
+                    loss=loss,
                     sources=self.subject.sources,
                     origins=self.subject.origins,
                 )
@@ -86,6 +103,8 @@ class Examination:
         wiring = seen.wiring
         if wiring is not None and self.subject.name is not None:
             wiring = replace(wiring, model=self.subject.name)
+        if wiring is not None and self.optimizer is not None:
+            wiring = replace(wiring, **optimizer_facts(self.optimizer))
         self.session.add(wiring, seen.flow, seen.dtypes, seen.activations)
         for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
             if kind.key in seen.missing:
@@ -105,6 +124,20 @@ class Examination:
             self.session.attempt(LossCheck, self._loss_check)
         with self.session.phase("looking at items"):
             self.session.attempt(ItemFacts, self._item_facts)
+            self.session.attempt(ForeignObjects, self._foreign_objects)
+            self.session.attempt(Seeds, self._seeds)
+
+    def look_at_inputs(self) -> None:
+        """Facts of inputs and predictions, where targets and loss are not known."""
+        from saldiag_probes.data import measure_data
+
+        with self.session.phase("looking at inputs"):
+            self.session.attempt(
+                DataFacts,
+                lambda: measure_data(
+                    self.model, self.data.batches, expected_range=self.subject.expected_range
+                ),
+            )
             self.session.attempt(ForeignObjects, self._foreign_objects)
             self.session.attempt(Seeds, self._seeds)
 

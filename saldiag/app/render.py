@@ -39,11 +39,11 @@ def print_outcomes(outcomes: Sequence[tuple[Session, Diagnosis]]) -> None:
 def print_data(
     runs: Sequence[tuple[ReportData, Path]], output_format: str, fail_on: Severity
 ) -> None:
-    """Print runs on stdout; JSON has room for the first alone, the other formats hold all."""
+    """Print runs on stdout, all in one document."""
     if output_format == "json":
         from saldiag_reports.json_report import render_json
 
-        sys.stdout.write(render_json(runs[0][0]))
+        sys.stdout.write(render_json(*(data for data, _ in runs)))
     elif output_format == "text":
         from saldiag_reports.text import print_text
 

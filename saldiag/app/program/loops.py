@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.core.fitting import KERAS_BATCH
 from saldiag.subject.frames import caller
+from saldiag_probes.loss_facts import loss_scale
+from saldiag_probes.tapes import identity
+from saldiag_probes.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
@@ -27,6 +32,10 @@ class Loops:
         self._inputs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._calls: list[list[Any]] = []
         self._depth = 0
+        self._settled: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._kept: weakref.WeakKeyDictionary[Watched, Kept] = weakref.WeakKeyDictionary()
+        self._last: Watched | None = None
+        self.first_calls = FirstCalls()
 
     def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Hook into the optimizer at its first step; hold back a step that is not wanted."""
@@ -41,6 +50,12 @@ class Loops:
             with observer.deaf():
                 return original(optimizer, *args, **kwargs)
         eager = tf.executing_eagerly()
+        self._in_turn(watched, first=first)
+        if eager and watched.seen:
+            self._over(watched)
+        elif watched.model not in self._settled:
+            with observer.at_work():
+                watched.attempt(lambda: self._first_step(watched, optimizer, args, kwargs))
         if eager:
             observer.step_due(watched)
         with observer.deaf():
@@ -55,13 +70,16 @@ class Loops:
 
     def called(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """Remember what the outermost model is called on."""
-        if self._depth == 0:
-            self._inputs[model] = inputs
         self._depth += 1
         try:
-            return call()
+            outputs = call()
         finally:
             self._depth -= 1
+        if self._depth == 0:
+            self._inputs[model] = inputs
+            if model not in self._settled:
+                self.first_calls.called(model, inputs, outputs)
+        return outputs
 
     def graph_called(self, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """Remember what the step is called on; count the steps that no Python code runs in."""
@@ -75,6 +93,8 @@ class Loops:
             result = call()
         finally:
             self._calls.pop()
+            if outermost:
+                self.settle()
         for watched in running:
             with observer.deaf():
                 watched.watch.on_train_batch_end(watched.steps)
@@ -90,37 +110,83 @@ class Loops:
         if watched is None:
             return None
         with tf.init_scope():
-            batch = self._batch(model)
-            if batch is None:
-                watched.follow(stand_in(self._inputs.get(model)), COMPUTED)
-            else:
-                watched.look((batch,), None)
             watched.watch.attach(model, optimizer)
         return watched
 
+    def settle(self) -> None:
+        """Look at models whose first step was taken inside of a ``tf.function``."""
+        for watched in [w for w in self._known.values() if w is not None and w.first_step]:
+            with self._observer.at_work():
+                watched.look_behind()
+            self._over(watched)
+
+    def _first_step(self, watched: Watched, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """Look at a model before its first step; in a graph, keep what is needed to look later."""
+        model = watched.model
+        variables = frozenset(map(identity, _variables(optimizer, args, kwargs)))
+        seen = self.first_calls.of(model, variables) or AsSeen(None, reason=UNTOLD)
+        watched.optimizer = optimizer
+        with tf.init_scope():
+            scale = loss_scale(optimizer)
+        if tf.executing_eagerly():
+            self._look(watched, seen.unscaled(scale))
+            return
+        # tf.function may trace a step twice before it executes one of the two.
+        wanted = (*seen.gradients, *([] if seen.loss is None else [seen.loss]))
+        kept = self._kept.get(watched) or Kept(wanted)
+        self._kept[watched] = kept
+        kept.keep(wanted)
+        with tf.init_scope():
+            inputs = self._values(
+                seen.inputs if seen.inputs is not None else self._inputs.get(model)
+            )
+            before = [(v, v.read_value()) for v in map(_raw, model.variables)]
+
+        def look() -> None:
+            told = replace(kept.told(seen), inputs=inputs)
+            with undisturbed(model):
+                for variable, value in before:
+                    variable.assign(value)
+                self._look(watched, told.unscaled(scale))
+
+        watched.first_step = look
+
+    def _look(self, watched: Watched, seen: AsSeen) -> None:
+        if seen.inputs is None:
+            watched.follow(stand_in(self._inputs.get(watched.model)), COMPUTED)
+        else:
+            watched.look_at_step(seen)
+
+    def _over(self, watched: Watched) -> None:
+        self._settled.add(watched.model)
+        self.first_calls.forget(watched.model)
+
+    def _in_turn(self, watched: Watched, *, first: bool) -> None:
+        """Networks that take turns train against each other, as far as anybody can tell."""
+        last, self._last = self._last, watched
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        together = graph is not None and last is not None and last.graph is graph
+        watched.graph = graph
+        if last is not None and last is not watched and (together or not first):
+            last.takes_turns = watched.takes_turns = True
+
     def _model_of(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         """The smallest model that has all the variables, or else the one that has most of them."""
-        wanted = {_identity(variable) for variable in _variables(optimizer, args, kwargs)}
+        wanted = {identity(variable) for variable in _variables(optimizer, args, kwargs)}
         models = [
-            (m, {_identity(v) for v in m.trainable_variables}) for m in self._observer.models()
+            (m, {identity(v) for v in m.trainable_variables}) for m in self._observer.models()
         ]
         able = [(m, has) for m, has in models if wanted & has]
         return max(
             able, key=lambda pair: (len(wanted & pair[1]), -len(pair[1])), default=(None, None)
         )[0]
 
-    def _batch(self, model: Any) -> tuple[Any, ...] | None:
-        """What the model was called on in this step, as values, and what looks like its targets."""
-        inputs = self._inputs.get(model)
-        if inputs is None:
+    def _values(self, inputs: Any) -> Any:
+        """What the model was called on in this step, as values; None if they are not known."""
+        values = [self._value(tensor) for tensor in tf.nest.flatten(inputs)]
+        if inputs is None or any(value is None for value in values):
             return None
-        flat = tf.nest.flatten(inputs)
-        if all(not tf.is_symbolic_tensor(t) for t in flat):
-            return (inputs,)
-        values = [self._value(tensor) for tensor in flat]
-        if any(value is None for value in values):
-            return None
-        return (tf.nest.pack_sequence_as(inputs, values),)
+        return tf.nest.pack_sequence_as(inputs, values)
 
     def _value(self, tensor: Any) -> Any:
         """The value of a placeholder of the step's graph: what the step was called with."""
@@ -170,5 +236,5 @@ def _tensors(arguments: Any) -> list[Any]:
     return [t for t in flat if tf.is_tensor(t) or type(t).__module__ == "numpy"]
 
 
-def _identity(variable: Any) -> int:
-    return id(getattr(variable, "_value", variable))  # Keras wraps TensorFlow's
+def _raw(variable: Any) -> Any:
+    return getattr(variable, "_value", variable)  # Keras wraps TensorFlow's

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from saldiag.app.collector import one_line
 from saldiag.app.load import Subject
+from saldiag.app.program.first_step import FirstCalls
 from saldiag.app.program.learnt import Learnt
 from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
 from saldiag.app.program.options import MODELS, ProgramOptions
@@ -163,6 +164,11 @@ class Observer:
             self.unseen += 1
             self._current[owner] = None
             return None
+
+    @property
+    def first_calls(self) -> FirstCalls:
+        """What is to be told of the tapes of custom loops."""
+        return self._loops.first_calls
 
     def models(self) -> list[Any]:
         """The program's models that are alive."""

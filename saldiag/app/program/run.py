@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from saldiag.app.judging import judge
 from saldiag.app.options import prepare_environment
-from saldiag.app.program.options import ProgramOptions
+from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.render import print_outcomes
 from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.diagnosis import Diagnosis
@@ -68,11 +68,13 @@ class _Program:
         from saldiag.subject.hooks import hooked
         from saldiag.subject.sources import recording_sources
         from saldiag.subject.warning_log import recording_warnings
+        from saldiag_probes.tapes import listening_to_tapes
 
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
             with recording_sources() as lines:
                 observer = Observer(self.options, lines, self.open)
-                with hooked(observer), self._bridge():
+                taped = listening_to_tapes(observer.first_calls)
+                with hooked(observer), taped, self._bridge():
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines, compat=self.options.compat)
@@ -186,7 +188,10 @@ def _told(ended: Ended, observer: Observer) -> list[str]:
         "stopped": [f"the program was stopped: {observer.stopped}"],
     }[ended.how]
     if observer.unseen:
-        lines.append(f"{observer.unseen} more trainings were not looked at")
+        more = "1 more model was" if observer.unseen == 1 else f"{observer.unseen} more models were"
+        full = len(observer.watched) >= MODELS
+        why = f": those after the first {MODELS} are only trained" if full else ""
+        lines.append(f"{more} not looked at{why}")
     return lines
 
 

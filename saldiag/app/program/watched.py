@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ import numpy as np
 from saldiag.app.collector import one_line
 from saldiag.app.examination import Examination
 from saldiag.app.load import Batches, Subject
+from saldiag.app.program.first_step import AsSeen
 from saldiag.app.program.options import ProgramOptions
 from saldiag.app.session import Session
 from saldiag.core.diagnosis import Diagnosis, Verdict
@@ -23,6 +24,9 @@ from saldiag.core.measurement import (
     DataFacts,
     GradientFlow,
     GradientHistory,
+    ItemFacts,
+    LossCheck,
+    Measurement,
     OverfitHistory,
     ProgramPlaces,
     Source,
@@ -36,6 +40,8 @@ from saldiag_probes.watch import Watch
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at a training that is to stop early."""
+
+NO_TARGETS = "the targets of a custom loop are not known"
 
 NO_DATA = "the data that the program trains on could not be read: {reason}"
 
@@ -69,6 +75,11 @@ class Watched:
         self._collected: int | None = None
         self._broken_off = False
         self._looked = time.monotonic()
+        self.optimizer: Any = None
+        self.seen = False
+        self.first_step: Callable[[], None] | None = None
+        self.takes_turns = False
+        self.graph: Any = None
         session.add(ProgramPlaces(compiled=places.compiled, trained=places.trained))
 
     @property
@@ -88,11 +99,40 @@ class Watched:
         self._guarded(
             examination.survey, Wiring, GradientFlow, Activations, what="the model was not followed"
         )
-        if getattr(self.model, "compiled", False):
-            self._guarded(examination.look_at_data, DataFacts, what="the data was not looked at")
-        else:
-            self.session.missing(DataFacts, "a custom loop has its own loss, which is not known")
+        self._guarded(examination.look_at_data, DataFacts, what="the data was not looked at")
         self._write()
+
+    def look_at_step(self, seen: AsSeen) -> None:
+        """All that the first step of a custom loop tells; what it trains towards is not known."""
+        inputs: tuple[Any, ...] = (seen.inputs,)
+        data = Batches((inputs,))
+        examination = Examination(self.session, self.subject, data, optimizer=self.optimizer)
+        self._examination = examination
+        loss = seen.loss_of_the_loop if seen.gradients else None
+        self._guarded(
+            lambda: examination.survey(batch=seen.batch(), loss=loss),
+            Wiring, GradientFlow, Activations, what="the model was not followed",
+        )  # fmt: skip
+        flow = self.session.measured.get(GradientFlow)
+        if flow is None and seen.reason:
+            self.session.missing(GradientFlow, seen.reason)
+        elif flow is not None:
+            self.session.add(replace(flow, loss=np.nan if seen.loss is None else seen.loss))
+        self._guarded(examination.look_at_inputs, DataFacts, what="the inputs were not looked at")
+        for kind in (LossCheck, ItemFacts):
+            self.session.missing(kind, NO_TARGETS)
+        self._write()
+
+    def look_behind(self) -> None:
+        """Look at the model as it was before a first step that no Python code ran in."""
+        look, self.first_step = self.first_step, None
+        if look is not None:
+            self.attempt(look)
+
+    def attempt(self, look: Callable[[], None]) -> None:
+        """Look at the model before its first step."""
+        self.seen = True
+        self._guarded(look, Wiring, GradientFlow, Activations, what="the model was not followed")
 
     def memorise(self) -> None:
         """The overfit test; the model, its optimizer and all random states are put back."""
@@ -170,6 +210,7 @@ class Watched:
         Nothing is measured again where no step was taken since: the program may have changed the
         model, and what holds now was not so while it trained.
         """
+        self.look_behind()  # if the first step was never seen to end
         self.watch.close()
         if self._collected == self.steps:
             return
@@ -204,7 +245,7 @@ class Watched:
         before = self.session.measured.get(GradientHistory)
         if self.watch.failed and before is None:
             self.session.missing(GradientHistory, self.watch.failed)
-        self.session.add(*self.watch.measurements())
+        self.session.add(*map(self._own, self.watch.measurements()))
         if examination is not None and examination.data.batches:
             history = None if self._broken_off else self._history()
             examination.trainable(history, self._learnt)
@@ -216,9 +257,15 @@ class Watched:
         found = self.session.measured.get(GradientHistory)
         if self.watch.failed is None:
             with suppress(Exception):
-                new = [m for m in self.watch.measurements() if isinstance(m, GradientHistory)]
-                found = new[0] if new else found
+                new = map(self._own, self.watch.measurements())
+                found = next((m for m in new if isinstance(m, GradientHistory)), found)
         return found
+
+    def _own(self, measured: Measurement) -> Measurement:
+        """Without the loss where it depends on what another network learns meanwhile."""
+        if self.takes_turns and isinstance(measured, GradientHistory):
+            return replace(measured, loss=np.full_like(measured.loss, np.nan))
+        return measured
 
     def _guarded(self, action: Callable[[], object], *kinds: Any, what: str) -> None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
-from saldiag.core.rule import Rule, Thresholds
+from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import label, number, percent
 
 
@@ -49,6 +49,8 @@ class ClassImbalance(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts = measured.need(DataFacts)
+        if not facts.targets:
+            raise CannotJudge("no targets were seen")
         if "sparse" in measured.need(Wiring).loss:
             return
         for target in facts.targets:
