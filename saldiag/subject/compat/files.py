@@ -69,6 +69,24 @@ def _renew_optimizer(model: Any, path: str) -> None:
     model.optimizer = fresh
 
 
+def configuration(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+    """A model or a layer in a file: Keras takes the size of the batch for one of the input's."""
+
+    @functools.wraps(original)
+    def from_config(config: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = config.get("config") if isinstance(config, dict) else None
+        if isinstance(inner, list):  # as Keras wrote a Sequential before 2.2.3
+            tell()
+            config = {**config, "config": {"name": "sequential", "layers": inner}}
+        elif inner and "batch_input_shape" in inner and config["class_name"] != "InputLayer":
+            tell()
+            shape = inner.pop("batch_input_shape")
+            config = {**config, "config": {**inner, "input_shape": shape[1:]}}
+        return original(config, *args, **kwargs)
+
+    return from_config
+
+
 def _short_names() -> dict[str, Any]:
     import keras
 

@@ -111,7 +111,9 @@ def _short(entry: Argument) -> str:
 def _wrapped(error: BaseException, statement: str) -> Wrapped | None:
     """What a method refuses today."""
     text = " ".join(str(error).split())
-    if isinstance(error, KeyError) and "[" not in statement:
-        return None  # not a look into a history
+    if isinstance(error, KeyError) and not re.search(
+        r"hist|logs|callback filepath", statement + text
+    ):
+        return None  # any dictionary can lack the key
     found = (entry for entry in WRAPPED if entry.error and re.search(entry.error, text))
     return next(found, None)
