@@ -31,6 +31,7 @@ class Network:
         self.outputs = tuple(path for path in wiring.outputs if path in self.leaves)
         judged = wiring.outputs if wiring.judged is None else wiring.judged
         self.judged = tuple(path for path in judged if path in self.leaves)
+        self.computed = frozenset(wiring.computed)
         self.in_losses = tuple(path for path in wiring.in_losses if path in self.leaves)
         self._consumers: dict[str, list[str]] = defaultdict(list)
         for call in self.leaves.values():
@@ -86,9 +87,14 @@ class Network:
         return None
 
     def heads(self) -> list[LayerCall]:
-        """For each output with a loss the call that made its numbers, past shape-only calls."""
+        """For each output with a loss the call that made its numbers, past shape-only calls.
+
+        There is none where operations between layers made them.
+        """
         found = []
         for path in self.judged:
+            if path in self.computed:
+                continue
             call: LayerCall | None = self.leaves[path]
             if call is not None and is_shape_only(call):
                 call = self.before(path)
