@@ -52,6 +52,18 @@ def test_a_way_round_it_leaves_nothing_to_name() -> None:
     assert _blocked(lambda x: ops.where(x > 0.0, x, 0.1 * x)) == ()
 
 
+def test_an_operation_further_on_has_no_part_in_it() -> None:
+    from keras import ops
+
+    def loss(y: Any, p: Any) -> Any:
+        return ops.where(p >= 0.0, ops.square(p - y), ops.abs(p - y))
+
+    (found,) = _blocked(ops.round, loss)
+    assert (found.op, found.before) == ("Round", ("before",))
+    (found,) = _blocked(lambda x: ops.round(ops.sign(x)), loss)
+    assert (found.op, found.behind, found.before) == ("Sign", "behind", ("before",))
+
+
 def test_a_layer_is_named_that_holds_it() -> None:
     import keras
 

@@ -254,6 +254,16 @@ class _Those(list):
         return any(variable is one for one in self)
 
 
+def test_the_projections_of_attention_have_fans_of_their_own(keras):
+    from saldiag_probes.start import start_distance
+
+    attention = keras.layers.MultiHeadAttention(4, 8)
+    attention.build((None, 5, 32), (None, 5, 32))
+    parts = [layer for layer in attention._flatten_layers() if hasattr(layer, "kernel")]
+    assert len(parts) == 4
+    assert max(start_distance(layer, layer.kernel) for layer in parts) < 1.63
+
+
 def test_starts_without_a_distribution(keras):
     from saldiag_probes.start import start_distance
 

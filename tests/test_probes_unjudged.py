@@ -116,6 +116,24 @@ def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
     assert (found.unjudged, len(Network(found).heads())) == ((), 2)
 
 
+def test_the_layer_before_operations_does_not_make_the_output():
+    from saldiag.rules.network import Network
+
+    inputs = keras.Input((3,))
+    state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for outputs, computed in (
+        (keras.ops.matmul(state, np.ones((2, 4), "float32")), ("state",)),
+        (keras.ops.clip(keras.ops.reshape(state, (-1, 2)), -0.9, 0.9), ()),
+        ([state, 2.0 * state], ()),
+    ):
+        model = keras.Model(inputs, outputs)
+        several = isinstance(outputs, list)
+        found = surveyed(model, (X, (Y, Y) if several else Y), loss="mse" if several else loss)
+        assert found.computed == computed
+        assert [head.layer for head in Network(found).heads()] == ([] if computed else ["state"])
+
+
 def test_an_output_to_look_at_is_a_note():
     shown = IgnoredOutput("maps", ("encoder/relu",))
     assert one("SD118", wiring(*CALLS, ignored=(shown,))).severity == "info"

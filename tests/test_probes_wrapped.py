@@ -99,7 +99,11 @@ def test_whole_numbers_that_keep_nothing_of_what_is_used_in_another_way() -> Non
     def day_and_minute(x: Any) -> Any:
         return ops.cast(ops.concatenate([x // 1440, x % 1440], -1), "float32")
 
+    def shifted(x: Any) -> Any:
+        return ops.cast(x, "float32") + ops.cast((x - 1) // 1440, "float32")
+
     assert _survey(day_and_minute, batch).dtypes.wrapped == ()
+    assert _survey(shifted, batch).dtypes.wrapped == ()
     assert len(_survey(lambda x: ops.cast(x // 1440, "float32"), batch).dtypes.wrapped) == 1
 
 

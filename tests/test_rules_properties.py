@@ -34,17 +34,9 @@ FAULTS = {
 }
 every_fault = pytest.mark.parametrize("fault", FAULTS)
 PATHS = {
-    "path",
-    "layer",
-    "inputs",
-    "outputs",
-    "judged",
-    "layers",
-    "before",
-    "behind",
-    "fed",
+    "path", "layer", "inputs", "outputs", "judged", "computed", "layers", "before", "behind", "fed",
     "repeats",
-}
+}  # fmt: skip
 """Fields that hold layer paths, where their text is made of layer names."""
 
 

@@ -44,6 +44,15 @@ class Backward:
         """The operations where the gradient ends, with the path of the layer behind each."""
         return self._gradient[1]
 
+    def before(self, op: Any, behind: str) -> tuple[set[str], dict[Any, str]]:
+        """``reached`` and ``ends`` of a gradient of what goes into an operation.
+
+        ``behind`` is the layer behind the operation.
+        """
+        owner = self.owners.get(op.name)
+        layer = owner.layer_path if owner is not None and owner.leaf else behind
+        return _gradient_of(op.inputs, self.owners, layer)
+
     @cached_property
     def shown(self) -> set[str]:
         """The operations that a gradient of the outputs can come to."""
@@ -95,12 +104,12 @@ def made_of(
 
 
 def _gradient_of(
-    tensors: Iterable[Any], owners: Mapping[str, Call]
+    tensors: Iterable[Any], owners: Mapping[str, Call], last: str = ""
 ) -> tuple[set[str], dict[Any, str]]:
     """Operations that a gradient can come to; those where it ends, with the layer behind each."""
     reached: set[str] = set()
     ends: dict[Any, str] = {}
-    pending: list[tuple[Any, str]] = [(tensor, "") for tensor in tensors]
+    pending: list[tuple[Any, str]] = [(tensor, last) for tensor in tensors]
     while pending:
         tensor, behind = pending.pop()
         op = tensor.op

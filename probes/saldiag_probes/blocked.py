@@ -8,7 +8,7 @@ differentiable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 from saldiag.core.measurement import BlockedOperation
@@ -21,14 +21,37 @@ def blocked_operations(model: Any, back: Backward) -> tuple[BlockedOperation, ..
     """The operations of the traced graph that cut trainable variables off from the loss."""
     variables = _placeholders(model, back.trace)
     starving = {name: layer for name, layer in variables.items() if name not in back.reached}
+    if not starving:
+        return ()
     found = []
-    for op, behind in back.ends.items():
-        before = made_of(op.inputs, past=OF_SHAPE)
-        layers = [layer for name, layer in starving.items() if name in before]
+    for op, (behind, cut) in _cut_off(back, starving.keys()).items():
+        layers = [layer for name, layer in starving.items() if name in cut]
+        before = made_of(op.inputs, past=OF_SHAPE) & back.reached
+        fed = [layer for name, layer in variables.items() if name in before]
         if layers:
-            fed = [layer for name, layer in variables.items() if name in before & back.reached]
             found.append(_described(op, back.owners.get(op.name), behind, layers, fed))
     return tuple(found)
+
+
+def _cut_off(back: Backward, starving: Set[str]) -> dict[Any, tuple[str, Set[str]]]:
+    """By operation without a gradient the layer behind it, and those that starve right before it.
+
+    Right before: where no gradient comes to them from one such operation, it is from the next one.
+    What stands before a ``stop_gradient`` is its own, for it was put there to end all that.
+    """
+    found: dict[Any, tuple[str, Set[str]]] = {}
+    waiting, told = dict(back.ends), set[str]()
+    while waiting:
+        further: dict[Any, str] = {}
+        for op, behind in waiting.items():
+            reached, ends = back.before(op, behind)
+            if op.type == "StopGradient":
+                reached, ends = made_of(op.inputs, past=OF_SHAPE), {}
+            found[op] = behind, (starving & reached) - told
+            further |= ends
+        told = told.union(*(cut for _, cut in found.values()))
+        waiting = {op: behind for op, behind in further.items() if op not in found}
+    return found
 
 
 def _described(

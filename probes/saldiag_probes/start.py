@@ -32,7 +32,7 @@ def start_distance(layer: Any, variable: Any) -> float:
     constant = _constant(initializer)
     if constant is not None:
         return 0.0 if bool((values == np.float32(constant)).all()) else float("inf")
-    distribution = _distribution(initializer, tuple(int(n) for n in variable.shape))
+    distribution = _distribution(layer, initializer, tuple(int(n) for n in variable.shape))
     if distribution is None:
         return float("nan")
     values = _sample(values)
@@ -65,10 +65,10 @@ def _constant(initializer: Any) -> float | None:
     return None
 
 
-def _distribution(initializer: Any, shape: tuple[int, ...]) -> Any:
+def _distribution(layer: Any, initializer: Any, shape: tuple[int, ...]) -> Any:
     kinds = keras.initializers
     if isinstance(initializer, kinds.VarianceScaling):
-        return _variance_scaling(initializer, shape)
+        return _variance_scaling(layer, initializer, shape)
     if type(initializer) is kinds.RandomNormal:
         return stats.norm(initializer.mean, initializer.stddev)
     if type(initializer) is kinds.TruncatedNormal:
@@ -79,9 +79,9 @@ def _distribution(initializer: Any, shape: tuple[int, ...]) -> Any:
     return None
 
 
-def _variance_scaling(initializer: Any, shape: tuple[int, ...]) -> Any:
+def _variance_scaling(layer: Any, initializer: Any, shape: tuple[int, ...]) -> Any:
     """Glorot, He, LeCun and the general form, as Keras draws them."""
-    fan_in, fan_out = _fans(shape)
+    fan_in, fan_out = _fans(layer, initializer, shape)
     fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     variance = initializer.scale / max(1.0, fans[initializer.mode])
     if initializer.distribution == "uniform":
@@ -92,11 +92,21 @@ def _variance_scaling(initializer: Any, shape: tuple[int, ...]) -> Any:
     return stats.truncnorm(-2, 2, 0, math.sqrt(variance) / _TRUNCATED_STD)
 
 
-def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
+def _fans(layer: Any, initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     """Number of inputs and outputs of a weight of that shape, as Keras counts them."""
+    if isinstance(layer, keras.layers.EinsumDense) and hasattr(initializer, "input_axes"):
+        return _einsum_fans(str(layer.equation), shape)
     if not shape:
         return 1, 1
     if len(shape) == 1:
         return shape[0], shape[0]
     field = math.prod(shape[:-2])
     return field * shape[-2], field * shape[-1]
+
+
+def _einsum_fans(equation: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Of ``EinsumDense``, of which attention is made: axes that its output has are outputs."""
+    operands, _, output = equation.partition("->")
+    axes = list(zip(operands.split(",")[1], shape, strict=True))
+    inputs = math.prod(size for axis, size in axes if axis not in output)
+    return inputs, math.prod(size for axis, size in axes if axis in output)

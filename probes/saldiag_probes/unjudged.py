@@ -12,9 +12,9 @@ import keras
 from keras.src.models.functional import Functional
 
 from saldiag.core.measurement import IgnoredOutput
-from saldiag_probes.backward import Backward
+from saldiag_probes.backward import Backward, made_of
 from saldiag_probes.calls import Trace, flat_tensors
-from saldiag_probes.wiring import Dataflow, origin
+from saldiag_probes.wiring import Dataflow
 
 
 def ignored_outputs(model: Any, back: Backward) -> tuple[IgnoredOutput, ...]:
@@ -70,13 +70,15 @@ def unused_inputs(model: Any, back: Backward) -> tuple[tuple[str, ...], tuple[st
     names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
     if len(names) != len(trace.inputs):
         names = [f"input {index}" for index in range(len(trace.inputs))]
-    given = {origin(t) for call in trace.calls if _has_code(call.layer) for t in call.upstream}
     unused = {
-        str(name): tensor.name in given
+        tensor.op.name: str(name)
         for name, tensor in zip(names, trace.inputs, strict=True)
         if tensor.op.name not in back.needed_or_shown
     }
-    return tuple(unused), tuple(name for name, is_given in unused.items() if is_given)
+    if not unused:
+        return (), ()
+    given = made_of(t for call in trace.calls if _has_code(call.layer) for t in call.upstream)
+    return tuple(unused.values()), tuple(name for op, name in unused.items() if op in given)
 
 
 def _has_code(layer: Any) -> bool:

@@ -31,6 +31,13 @@ CUTS = frozenset(
 )  # fmt: skip
 """Operations that no gradient passes. A Cast from float to integer is one as well."""
 
+HANDING_ON = frozenset({
+    "Cast", "ClipByValue", "ConcatV2", "ExpandDims", "GatherV2", "Identity", "IdentityN", "Max",
+    "Maximum", "Mean", "Min", "Minimum", "Pack", "Placeholder", "Reshape", "Slice", "Split",
+    "SplitV", "Squeeze", "StopGradient", "StridedSlice", "Transpose", "Unpack",
+})  # fmt: skip
+"""Operations after which numbers still lie where an activation put them."""
+
 
 class Dataflow:
     """For every tensor of a forward pass: the paths of the nearest leaf calls upstream of it.
@@ -60,6 +67,10 @@ class Dataflow:
         """The leaf calls that a tensor comes from; ``""`` is the model's input."""
         maker = self._made_by.get(tensor.name)
         return self._sources.get(tensor.op.name, ()) if maker is None else (maker,)
+
+    def is_given_by_leaf(self, tensor: Any) -> bool:
+        """Whether it is the output of a leaf call itself."""
+        return tensor.name in self._made_by
 
     def into(self, call: Call) -> tuple[str, ...]:
         """The leaf calls that feed ``call``; of one out of reach those of the layer around it."""
@@ -143,6 +154,7 @@ def describe(
         own_training=_trains_by_itself(model),
         in_losses=tuple(dict.fromkeys(p for tensor in trace.added for p in flow.of(tensor) if p)),
         declared=isinstance(model, Functional),
+        computed=_computed(trace, flow),
         **facts,
     )
 
@@ -164,6 +176,30 @@ def _operations(
             and sources_are in (None, found)
         })
     )  # fmt: skip
+
+
+def _computed(trace: Trace, flow: Dataflow) -> tuple[str, ...]:
+    """The last leaf calls whose numbers no output is, for operations make other ones of them."""
+    handed_on, made_anew = set[str](), dict[str, None]()
+    for tensor in trace.outputs:
+        if _is_made_anew(tensor, flow):
+            made_anew |= dict.fromkeys(flow.of(tensor))
+        else:
+            handed_on |= set(flow.of(tensor))
+    return tuple(path for path in made_anew if path not in handed_on)
+
+
+def _is_made_anew(tensor: Any, flow: Dataflow) -> bool:
+    """Whether more is done to what leaf calls gave than to choose, order, average or bound it."""
+    waiting = [tensor]
+    while waiting:
+        tensor = waiting.pop()
+        if flow.is_given_by_leaf(tensor):
+            continue
+        if tensor.op.type not in HANDING_ON:
+            return True
+        waiting += [source for source in tensor.op.inputs if flow.of(source)]
+    return False
 
 
 def _trains_by_itself(model: Any) -> bool:
@@ -220,14 +256,14 @@ def _layer_calls(
     for call in trace.calls:
         described = _layer_call(call, flow, sources)
         if call.layer is not None and call.skipped is None and call.upstream:
-            key = (id(call.layer), *(origin(tensor) for tensor in call.upstream))
+            key = (id(call.layer), *(_origin(tensor) for tensor in call.upstream))
             earlier = first.setdefault(key, call.path)
             described = replace(described, repeats=earlier if earlier != call.path else None)
         found.append(described)
     return tuple(found)
 
 
-def origin(tensor: Any) -> str:
+def _origin(tensor: Any) -> str:
     """The name of the tensor that a chain of identities hands on."""
     while tensor.op.type == "Identity":
         tensor = tensor.op.inputs[0]

@@ -31,7 +31,6 @@ WIDE: dict[str, Callable[..., Any]] = {
 """How to compute an operation again; the type of the wide result is int64."""
 WHOLE = frozenset({"Div", "FloorDiv", "TruncateDiv"})
 """Divisions that cut off what is behind the point; ``Div`` does so for integers."""
-HANDED_ON = frozenset({"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze"})
 FEWEST = 8
 """Results from which on it tells something that they are all the same."""
 
@@ -123,8 +122,8 @@ def describe(planned: WrappedPlan, shares: Any, ends: Sequence[Any]) -> tuple[Wr
 def _only_way(op: Any, ends: Sequence[Any]) -> bool:
     """Whether ``ends`` are made of what goes into the operation, and by it alone."""
     origin = op.inputs[0].op
-    while origin.type in HANDED_ON and origin.inputs:
-        origin = origin.inputs[0].op
+    while len(sources := [t.op for t in origin.inputs if t.op.type != "Const"]) == 1:
+        (origin,) = sources
     return op.name in made_of(ends, past=OF_SHAPE) and origin.name not in made_of(
         ends, past=OF_SHAPE, but=op
     )

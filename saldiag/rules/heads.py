@@ -50,6 +50,7 @@ def takes_logits_behind(wiring: Wiring) -> bool:
     return (
         wiring.loss in CROSS_ENTROPIES
         and bool(last)
+        and network.computed.isdisjoint(network.judged)
         and all(call.activation in SQUASHING for call in last)
     )
 

@@ -32,6 +32,7 @@ class Network:
         judged = wiring.outputs if wiring.judged is None else wiring.judged
         self.judged = tuple(path for path in judged if path in self.leaves)
         self.ignored = {path for output in wiring.ignored or () for path in output.outputs}
+        self.computed = frozenset(wiring.computed)
         self.in_losses = tuple(path for path in wiring.in_losses if path in self.leaves)
         self._consumers: dict[str, list[str]] = defaultdict(list)
         for call in self.leaves.values():
@@ -87,7 +88,10 @@ class Network:
         return None
 
     def heads(self) -> list[LayerCall]:
-        """For each output with a loss the call that made its numbers, past shape-only calls."""
+        """For each output with a loss the call that made its numbers, past shape-only calls.
+
+        There is none where operations between layers made them.
+        """
         return self._heads(self.judged)
 
     def judged_heads(self) -> list[LayerCall]:
@@ -97,6 +101,8 @@ class Network:
     def _heads(self, outputs: Iterable[str]) -> list[LayerCall]:
         found = []
         for path in outputs:
+            if path in self.computed:
+                continue
             call: LayerCall | None = self.leaves[path]
             if call is not None and is_shape_only(call):
                 call = self.before(path)

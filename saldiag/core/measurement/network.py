@@ -133,7 +133,8 @@ class Wiring(Measurement):
     model was made of its inputs and outputs, so that it has those inputs by intent. ``handed`` are
     those of ``unused`` that a layer is given all the same, perhaps for their shape. ``judged`` are
     those of ``outputs`` that have a loss of their own, and ``unjudged`` the places, from 0, of the
-    model's outputs that have none; None and empty where that is not known.
+    model's outputs that have none; None and empty where that is not known. ``computed`` are those
+    of ``outputs`` whose numbers no output is: operations between layers make other ones of them.
     """
 
     key: ClassVar[str] = "wiring"
@@ -164,6 +165,7 @@ class Wiring(Measurement):
     handed: tuple[str, ...] = ()
     judged: tuple[str, ...] | None = None
     unjudged: tuple[int, ...] = ()
+    computed: tuple[str, ...] = ()
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""

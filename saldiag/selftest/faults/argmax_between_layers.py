@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, numbers
+from saldiag.selftest.attention import READERS
+from saldiag.selftest.program import FORMS as CHAINS
+from saldiag.selftest.program import Program, chain, compiled, keras, layers, numbers, sentences
 
 EXPECT = "SD115"
+FORMS = (*CHAINS, *READERS)
 
 
 class Codes(layers.Layer):
@@ -28,6 +31,9 @@ def _program(form: str, seed: int, *, hard: bool) -> Program:
         layers.Dense(32, activation="tanh"),
         layers.Dense(1, activation="sigmoid"),
     ]
+    if form in READERS:
+        model = READERS[form](parts[1:])
+        return Program(compiled(model, "binary_crossentropy"), [sentences(seed)], 60)
     return Program(compiled(chain(form, (8,), parts), "binary_crossentropy"), [numbers(seed)])
 
 

@@ -1,14 +1,20 @@
 """Softmax over three classes under MSE, and class numbers (n, 1) for targets."""
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers
+from saldiag.selftest.attention import READERS, topics
+from saldiag.selftest.program import FORMS as CHAINS
+from saldiag.selftest.program import Program, chain, classes, compiled, layers
 
 EXPECT = "SD108"
+FORMS = (*CHAINS, *READERS)
 
 
 def _program(form: str, seed: int, loss: str) -> Program:
+    head = layers.Dense(3, activation="softmax", name="answer")
+    if form in READERS:
+        words, topic = topics(seed)
+        return Program(compiled(READERS[form]([head]), loss), [(words, topic[:, None])], 40)
     x, kinds = classes(seed)
     hidden = layers.Dense(32, activation="relu", name="hidden")
-    head = layers.Dense(3, activation="softmax", name="answer")
     return Program(compiled(chain(form, (8,), [hidden, head]), loss), [(x, kinds[:, None])])
 
 

@@ -2,12 +2,19 @@
 
 import numpy as np
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.program import FORMS as CHAINS
+from saldiag.selftest.program import Program, chain, compiled, layers, numbers, pictures
+from saldiag.selftest.small_quicksal import small_quicksal
 
 EXPECT = "SD604"
+FORMS = (*CHAINS, "quicksal")
 
 
 def _program(form: str, seed: int, cast: str) -> Program:
+    if form == "quicksal":
+        images, masks = pictures(seed, 8)
+        scaled = (0.499 * (images + 1)).astype(cast).astype("float32")
+        return Program(compiled(small_quicksal(), "mae"), [(scaled, masks)], 0)
     x, y = numbers(seed)
     x = 1 / (1.001 + np.exp(-x))
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]

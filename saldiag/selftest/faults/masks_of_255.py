@@ -1,12 +1,17 @@
 """Masks in 0 and 255 under a sigmoid."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import FORMS as CHAINS
+from saldiag.selftest.program import Program, chain, compiled, layers, pictures
+from saldiag.selftest.small_quicksal import small_quicksal
 
 EXPECT = "SD602"
+FORMS = (*CHAINS, "quicksal")
 
 
 def _program(form: str, seed: int, scale: float) -> Program:
     x, masks = pictures(seed)
+    if form == "quicksal":
+        return Program(compiled(small_quicksal(), "mae"), [(x, masks * scale)], 0)
     parts = [
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),

@@ -4,9 +4,12 @@ from typing import Any
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.attention import READERS
+from saldiag.selftest.program import FORMS as CHAINS
+from saldiag.selftest.program import Program, chain, compiled, curve, layers, sentences
 
 EXPECT = "SD707"
+FORMS = (*CHAINS, *READERS)
 
 
 def negated(y_true: Any, y_pred: Any) -> Any:
@@ -20,6 +23,9 @@ def squared(y_true: Any, y_pred: Any) -> Any:
 
 
 def _program(form: str, seed: int, loss: Any) -> Program:
+    if form in READERS:
+        model = READERS[form]([layers.Dense(1)])
+        return Program(compiled(model, loss, rate=3e-3), [sentences(seed)], 60)
     parts = [layers.Dense(64, activation="relu"), layers.Dense(1)]
     return Program(compiled(chain(form, (6,), parts), loss), [curve(seed)])
 

@@ -1,11 +1,17 @@
 """Adam with a learning rate of 3: every step replaces the weights."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.attention import READERS
+from saldiag.selftest.program import FORMS as CHAINS
+from saldiag.selftest.program import Program, chain, compiled, layers, numbers, sentences
 
 EXPECT = "SD701"
+FORMS = (*CHAINS, "attention")
 
 
 def _program(form: str, seed: int, rate: float) -> Program:
+    if form in READERS:
+        model = READERS[form]([layers.Dense(1, activation="sigmoid")])
+        return Program(compiled(model, "binary_crossentropy", rate=rate), [sentences(seed)], 100)
     parts = [
         layers.Dense(64, activation="relu"),
         layers.Dense(64, activation="relu"),

@@ -1,12 +1,21 @@
 """A binary classifier whose only output unit has softmax."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.attention import READERS
+from saldiag.selftest.program import FORMS as CHAINS
+from saldiag.selftest.program import Program, chain, compiled, layers, numbers, pictures, sentences
+from saldiag.selftest.small_quicksal import small_quicksal
 
 EXPECT = "SD101"
+FORMS = (*CHAINS, *READERS, "quicksal")
 
 
 def _program(form: str, seed: int, activation: str) -> Program:
+    if form == "quicksal":
+        model = small_quicksal(activation=activation)
+        return Program(compiled(model, "mae"), [pictures(seed, 8)], 0)
     head = layers.Dense(1, activation=activation, name="answer")
+    if form in READERS:
+        return Program(compiled(READERS[form]([head]), "mse"), [sentences(seed)], 60)
     model = chain(form, (8,), [layers.Dense(32, activation="relu", name="hidden"), head])
     return Program(compiled(model, "mse"), [numbers(seed)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, curve, keras, layers, np, numbers
+from saldiag.selftest.program import Program, compiled, curve, keras, layers, np, numbers, sentences
 
 
 def halves_of_one_input(seed: int) -> Program:
@@ -131,7 +131,27 @@ def target_network_in_the_loss(seed: int) -> Program:
     return Program(compiled(Taught(), "mse"), [curve(seed)])
 
 
+class Tied(keras.Model):
+    """Tells the next word; the table of words is its last layer as well."""
+
+    def __init__(self) -> None:
+        super().__init__(name="tied")
+        self.words = layers.Embedding(20, 16, name="words")
+        self.reader = layers.GRU(16, return_sequences=True, name="reader")
+
+    def call(self, inputs: Any) -> Any:
+        x = self.reader(self.words(inputs))
+        return keras.ops.matmul(x, keras.ops.transpose(self.words.embeddings))
+
+
+def tied_words(seed: int) -> Program:
+    words, _ = sentences(seed)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return Program(compiled(Tied(), loss), [(words[:, :-1], words[:, 1:])], 60)
+
+
 PROGRAMS = (
     halves_of_one_input, state_with_input_at_each_turn, frozen_features_in_closure,
     twins_by_chance, features_in_the_loss, guarded_logarithm_in_half, target_network_in_the_loss,
+    tied_words,
 )  # fmt: skip

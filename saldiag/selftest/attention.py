@@ -1,0 +1,52 @@
+"""A small Transformer that reads sentences, in which a fault can be seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from saldiag.selftest.program import keras, layers, sentences
+
+
+class Block(layers.Layer):
+    """Attention and two dense layers; what each gets is normalised, and added to what it gives."""
+
+    def __init__(self, name: str = "block", *, bias: float = 0.0) -> None:
+        super().__init__(name=name)
+        self.attention = layers.MultiHeadAttention(2, 8, name="attention")
+        self.before, self.between = layers.LayerNormalization(), layers.LayerNormalization()
+        start = keras.initializers.Constant(bias)
+        self.hidden = layers.Dense(32, activation="relu", bias_initializer=start, name="hidden")
+        self.back = layers.Dense(16, name="back")
+
+    def call(self, inputs: Any) -> Any:
+        """Words (n, 10, 16) to the same shape."""
+        x = self.before(inputs)
+        x = inputs + self.attention(x, x)
+        return x + self.back(self.hidden(self.between(x)))
+
+
+def reader(head: Sequence[Any], block: Any = None) -> Any:
+    """An uncompiled model that takes ten words of twenty; ``head`` gets 160 features."""
+    inputs = keras.Input((10,), dtype="int32")
+    x = layers.Embedding(20, 16)(inputs)
+    x = layers.Flatten()((block or Block())(x))
+    for part in head:
+        x = part(x)
+    return keras.Model(inputs, x, name="reader")
+
+
+def recurrent(head: Sequence[Any]) -> Any:
+    """The same sentences, read by a GRU; ``head`` gets 16 features."""
+    words = [keras.Input((10,), dtype="int32"), layers.Embedding(20, 8), layers.GRU(16)]
+    return keras.Sequential([*words, *head], name="recurrent")
+
+
+READERS = {"attention": reader, "recurrent": recurrent}
+"""By form, what reads sentences."""
+
+
+def topics(seed: int) -> tuple[Any, Any]:
+    """Token numbers (32, 10), and which of three kinds the first word is of, integers (32,)."""
+    tokens, _ = sentences(seed)
+    return tokens, tokens[:, 0] % 3

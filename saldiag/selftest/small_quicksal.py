@@ -1,0 +1,48 @@
+"""QUICKSAL in small: its own blocks and head, and an encoder with two taps in the place of five."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from saldiag.selftest.program import keras, layers
+
+SIZES = ((1, 3), (1, 3, 5))
+"""Kernel sizes of the decoder's blocks, the deeper first."""
+
+
+def small_quicksal(
+    *, activation: str = "sigmoid", identical: bool = False, frozen: bool = False
+) -> Any:
+    """An uncompiled model: (n, 16, 16, 3) in [-1, 1] to (n, 16, 16, 1), at a random start.
+
+    Args:
+        activation: of the map.
+        identical: all branches of a decoder's block get the first kernel size.
+        frozen: the encoder is frozen, though it has no weights from anywhere.
+    """
+    from saldiag.quicksal.inception import InceptionBlock
+
+    encoder = _encoder()
+    encoder.trainable = not frozen
+    inputs = keras.Input((16, 16, 3), name="image")
+    fine, x = encoder(inputs)
+    for name, sizes in zip(("inception_2", "inception_1"), SIZES, strict=True):
+        if name == "inception_1":
+            x = layers.Concatenate(name="join_1")([fine, x])
+        kernels = [sizes[0]] * len(sizes) if identical else sizes
+        x = InceptionBlock(x.shape[-1], 8, kernels, expansion=2, name=name)(x)
+    convolution: dict[str, Any] = {"kernel_size": 3, "padding": "same", "use_bias": False}
+    x = layers.Conv2DTranspose(8, **convolution, name="Convf1")(x)
+    x = layers.Conv2DTranspose(1, **convolution, name="Convf2")(x)
+    outputs = layers.Activation(activation, dtype="float32", name="map")(x)
+    return keras.Model(inputs, outputs, name="small_quicksal")
+
+
+def _encoder() -> Any:
+    from saldiag.quicksal.bir import BottleneckInvertedResidual
+
+    inputs = keras.Input((16, 16, 3), name="image")
+    x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False, name="Conv1")(inputs)
+    fine = layers.ReLU(6.0, name="Conv1_relu")(layers.BatchNormalization(name="bn_Conv1")(x))
+    deep = BottleneckInvertedResidual(8, 12, expansion=2, strides=2, name="bir_1")(fine)
+    return keras.Model(inputs, [fine, deep], name="encoder")
