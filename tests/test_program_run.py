@@ -303,7 +303,7 @@ class TestNothingIsLost:
         assert "all" in shown.out
         assert code == 1
         assert found["root_cause"]["rule"] == "SD101"
-        assert "1 more model was not looked at" in shown.err
+        assert "1 more model was not looked at\n" in shown.err
 
     def test_where_everything_is_caught(self, run):
         code, found, _ = run(
@@ -364,7 +364,7 @@ class TestNothingIsLost:
         code, found, shown = run(FAULTY + train + "print('trained')")
         assert "trained" in shown.out
         assert (code, found) == (2, None)
-        assert "1 more model was not looked at" in shown.err
+        assert "1 more model was not looked at\n" in shown.err
 
 
 class TestStopping:

@@ -67,6 +67,10 @@ class Stepped(keras.Model):
         self.optimizer.apply_gradients(zip(rates, self.trainable_variables))
         return {"loss": loss}
 
+class Raising(Stepped):
+    def train_step(self, data):
+        raise RuntimeError("row 3\\nis odd")
+
 def segmenting():
     made = keras.Sequential([keras.Input((16, 24, 3))])
     made.add(layers.Conv2D(8, 3, padding="same", activation="relu"))
@@ -241,18 +245,30 @@ def test_a_model_of_ones_own_on_pairs_in_one_folder(here: Path, tmp_path: Path) 
     assert (code, errors(found)) == (0, [])
 
 
-def test_targets_that_stop_the_training_are_a_finding_or_an_error(
-    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["overfit", "gradients"])
+def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
+    command: str, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savez(tmp_path / "a.npz", x=np.zeros((9, 4)), y=np.zeros((9, 2, 5)))
-    arguments = ("--model", "net.py:flat", "--data", str(tmp_path / "a.npz"))
-    for command in ("overfit", "gradients"):
-        out = tmp_path / command
-        code = cli.main([command, *arguments, "--out", str(out)])
-        said = capsys.readouterr().err
-        assert "fault in saldiag" not in said
-        assert "the model cannot be trained on these data" in said
-        assert code == (1 if out.exists() else 2)
+    told = "the model cannot be trained on these data: row 3"
+    data = tmp_path / "a.npz"
+    x = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    np.savez(data, x=x, y=np.arange(9) % 3)
+    arguments = (command, "--model", "net.py:Raising", "--data", str(data))
+    if command == "overfit":
+        assert cli.main([*arguments, "--out", str(tmp_path / "without")]) == 2
+        assert "compiled without a loss, which overfit measures" in capsys.readouterr().err
+        arguments = (*arguments, "--loss", "sparse_categorical_crossentropy")
+    else:  # nothing that was measured says why
+        assert cli.main([*arguments, "--out", str(tmp_path / "failed")]) == 2
+        assert f"saldiag: {told}\n" in capsys.readouterr().err
+        assert json.loads((tmp_path / "failed" / "run.json").read_text())["status"] == "failed"
+    np.savez(data, x=np.full((9, 4), np.nan, np.float32), y=np.arange(9) % 3)
+    out = tmp_path / "run"
+    code, found = examined(out, *arguments)
+    assert (code, bool(errors(found))) == (1, True)
+    assert command == "gradients" or found["verdict"] == "does_not_learn"
+    kind = "overfit" if command == "overfit" else "gradients"
+    assert json.loads((out / "run.json").read_text())["missing"][kind].startswith(told)
 
 
 def test_a_data_set_sorted_by_class_is_heard_of(here: Path, tmp_path: Path) -> None:

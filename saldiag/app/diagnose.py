@@ -119,6 +119,8 @@ def _training(examination: Asked, kind: type[Measurement]) -> Iterator[None]:
         if not examination.own:
             raise
         told = printable(f"the model cannot be trained on these data: {explain(error)}")
+        if "No loss to compute" in told:  # Keras', of a training step of the model's own
+            told = "the model is compiled without a loss, which overfit measures: --loss names one"
         if not examination.session.judge("not_tested").failed("error"):
             raise SaldiagError(told) from error
         examination.session.missing(kind, told)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from saldiag.core.errors import SaldiagError
 from saldiag.core.suggest import suggestion
 
-TUNING, REPORTED = 0, 2
+TUNING, REPORTED = 0, 3
 """Seeds: thresholds are chosen on the first, results are told of the second."""
 
 Variant = Literal["broken", "fixed", "healthy"]
