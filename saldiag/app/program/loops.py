@@ -126,10 +126,11 @@ class Loops:
         variables = frozenset(map(identity, _variables(optimizer, args, kwargs)))
         seen = self.first_calls.of(model, variables) or AsSeen(None, reason=UNTOLD)
         watched.optimizer = optimizer
+        called = seen.inputs if seen.inputs is not None else self._inputs.get(model)
         with tf.init_scope():
-            scale = loss_scale(optimizer)
+            scale, inputs = loss_scale(optimizer), self._values(called)
         if tf.executing_eagerly():
-            self._look(watched, seen.unscaled(scale))
+            self._look(watched, replace(seen, inputs=inputs).unscaled(scale))
             return
         # tf.function may trace a step twice before it executes one of the two.
         wanted = (*seen.gradients, *([] if seen.loss is None else [seen.loss]))
@@ -137,9 +138,6 @@ class Loops:
         self._kept[watched] = kept
         kept.keep(wanted)
         with tf.init_scope():
-            inputs = self._values(
-                seen.inputs if seen.inputs is not None else self._inputs.get(model)
-            )
             before = [(v, v.read_value()) for v in map(_raw, model.variables)]
 
         def look() -> None:
