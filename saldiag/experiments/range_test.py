@@ -16,11 +16,15 @@ import numpy as np
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.modes import ModeErrors
 from saldiag.experiments.overfit import repeated
+from saldiag.rules.updates import INVARIANT
 from saldiag_probes.calls import CannotMeasure
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.undisturbed import undisturbed
 
 LOWEST, HIGHEST, PER_DECADE = 1e-6, 1.0, 4
+HIGHEST_OF_ADAM = 0.1
+"""Adam and its like move every weight by about the rate itself, whatever the gradient (Kingma and
+Ba, 2015, section 2.1); more than this is as large as the weights are at their start."""
 GONE = 4.0
 """Times the lowest loss so far, at which a loss has left for good (fastai stops its own there)."""
 
@@ -39,8 +43,9 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         raise CannotMeasure("the learning rate follows a schedule, which cannot be set aside")
-    decades = math.log10(HIGHEST / LOWEST)
-    rates = np.geomspace(LOWEST, HIGHEST, round(decades * PER_DECADE) + 1)
+    highest = HIGHEST_OF_ADAM if type(optimizer).__name__ in INVARIANT else HIGHEST
+    decades = math.log10(highest / LOWEST)
+    rates = np.geomspace(LOWEST, highest, round(decades * PER_DECADE) + 1)
     raising = _Raising(optimizer, rates, len(errors.batches), time.monotonic() + budget_seconds)
     with undisturbed(model), graph_as_built():
         model.fit(

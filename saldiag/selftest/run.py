@@ -15,7 +15,7 @@ from saldiag.core.diagnosis import Diagnosis
 from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
 
-RENEWED_AFTER = 30
+RENEWED_AFTER = 60
 """Cases that one process runs."""
 
 
