@@ -12,7 +12,7 @@ from tensorflow.core.framework import attr_value_pb2
 from saldiag.core.measurement import Array
 from saldiag.core.schedule import Schedule
 
-WINDOW = 1 << 16
+WINDOW = 1 << 14
 """Steps that are planned ahead. The graph cannot call a Python schedule, so it looks the next step
 up in a table; the table moves on when Python next has its turn, well before it ends."""
 

@@ -22,7 +22,7 @@ from saldiag_probes.optimizers import optimizers_of
 CAPACITY = 256
 """Measured steps in the graph before Python has to read them: 3 MB for 230 variables."""
 
-LONGEST_WAIT = 1 << 14
+LONGEST_WAIT = 1 << 12
 """Steps after which Python looks into the graph in any case, to move its plan on."""
 
 OnMeasure = Callable[[GradientHistory], None]

@@ -33,7 +33,7 @@ from saldiag.core.measurement import (
     TrainingPlan,
     Wiring,
 )
-from saldiag.core.schedule import every, logarithmic
+from saldiag.core.schedule import every, logarithmic, never
 
 if TYPE_CHECKING:
     from saldiag.experiments.modes import ModeErrors
@@ -186,10 +186,11 @@ class Examination:
                 lambda: measure_trainable(self.model, self.data.batches[0], history, learnt),
             )
 
-    def memorise(self, **plan: Any) -> OverfitHistory:
+    def memorise(self, *, histograms: bool = True, **plan: Any) -> OverfitHistory:
         """Run the overfit test on the batches, with the training hook on.
 
-        ``plan`` are fields of ``OverfitPlan``; what was measured before fills in the rest.
+        ``histograms``: whether to take those of gradients and weights now and then. ``plan`` are
+        fields of ``OverfitPlan``; what was measured before fills in the rest.
         """
         from saldiag.experiments.overfit import OverfitPlan, OverfitTest
         from saldiag.experiments.range_test import range_test
@@ -197,7 +198,7 @@ class Examination:
         from saldiag_probes.watch import Watch
 
         facts = self.session.measured.get(DataFacts)
-        watch = Watch(schedule=every(1), histograms=logarithmic(2))
+        watch = Watch(every(1), logarithmic(2) if histograms else never)
         with self.session.phase("memorising", own_display=True):
             planned = OverfitPlan(
                 baselines=(facts.baselines if facts else None) or NO_BASELINES,

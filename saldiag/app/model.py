@@ -39,7 +39,10 @@ def examine_model(
     if max_steps:
         collector.attempt(
             OverfitHistory,
-            lambda: examination.memorise(budget_seconds=budget_seconds, max_steps=max_steps),
+            # No rule reads histograms, and nobody is shown them here.
+            lambda: examination.memorise(
+                histograms=False, budget_seconds=budget_seconds, max_steps=max_steps
+            ),
         )
     examination.look_ahead()
     examination.trainable(collector.measured.get(GradientHistory))
