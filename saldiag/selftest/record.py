@@ -126,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if written["parts"] or not written["whole"]:
             sys.exit(f"{run}: only a whole run goes on record")
         record = taken_over(record, written["seed"], written["results"])
+    record = {half: rows for half, rows in record.items() if int(half) in HALVES}
     write_json(RECORD, record)
     write_text(README, with_table(README.read_text(encoding="utf-8"), record))
 
