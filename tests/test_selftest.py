@@ -193,7 +193,7 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
     assert process.returncode == 0, err
     assert told["whole"] is True
     assert told["totals"] == {
-        "faults": 4, "first": 4, "among": 4, "wells": 10, "with_error": 0, "with_warning": 0,
+        "faults": 7, "first": 7, "among": 7, "wells": 13, "with_error": 0, "with_warning": 0,
         "failed": 0,
     }  # fmt: skip
     (directory,) = (tmp_path / "saldiag-runs").iterdir()

@@ -10,8 +10,8 @@ from keras import layers
 
 def get_model():
     inputs = keras.Input(shape=(36,), name="digits")
-    x1 = layers.Dense(32, activation="relu")(inputs)  # named
-    # fault SD201: x1 = layers.Lambda(keras.ops.stop_gradient)(x1)
+    x1 = layers.Dense(32, activation="relu")(inputs)
+    # fault SD115: x1 = layers.Lambda(keras.ops.stop_gradient)(x1)
     x1 = layers.Dropout(0.1)(x1)
     x2 = layers.Dense(32, activation="relu")(x1)
     outputs = layers.Dense(5, name="predictions")(x2)
