@@ -198,7 +198,7 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
     }  # fmt: skip
     (directory,) = (tmp_path / "saldiag-runs").iterdir()
     assert json.loads((directory / "selftest.json").read_text()) == told
-    assert "named first 4 (100.0 %)" in (directory / "selftest.txt").read_text()
+    assert "named first 7 (100.0 %)" in (directory / "selftest.txt").read_text()
     assert json.loads((directory / "run.json").read_text())["status"] == "finished"
 
 
