@@ -12,6 +12,7 @@ import saldiag
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.tensorflow,
     # Keras says it of the fault that is seeded here.
     pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning"),

@@ -110,6 +110,7 @@ def test_an_old_run_may_name_rules_that_are_gone(run_of_the_case, capsys):
     assert ET.fromstring(capsys.readouterr().out).get("name") == "saldiag"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_encoding_of_stdout_will_do(run_of_the_case, name):
     command = [sys.executable, "-m", "saldiag.cli", "report", str(run_of_the_case)]

@@ -48,6 +48,7 @@ def test_asking_moves_nothing():
     assert drawn() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unseeded")
 @pytest.mark.parametrize("seeded", [False, True])
 def test_a_program_is_examined_with_its_own_seed(seeded):

@@ -14,6 +14,7 @@ from saldiag.testing import (
 )
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.tensorflow,
     # Keras says it of the fault that is seeded here.
     pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning"),

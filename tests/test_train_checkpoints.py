@@ -173,6 +173,7 @@ def test_resume_refuses_another_recipe_or_model(trained, changes, complaint):
     assert (trained / "checkpoints" / "state.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_one_line(copied):
     state = copied / "checkpoints" / "state.npz"
     whole = state.read_bytes()

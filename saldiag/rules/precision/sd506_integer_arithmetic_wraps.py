@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DtypeTrace, Measurements, OverfitHistory, WrappedIntegers
@@ -87,13 +88,7 @@ class IntegerArithmeticWraps(Rule):
             f"same, threshold {percent(threshold)} that lose their value): nothing is left of "
             f"them. Divide floats, and keep them floats{at(source)}",
             'x = keras.ops.cast(x, "float32") / 255.0',
-            layers=(found.layer,) if found.layer else (),
-            evidence={
-                "operation": found.op,
-                "dtype": found.dtype,
-                "share": found.share,
-                "threshold": threshold,
-            },
+            **_told(found, threshold),
             source=source,
             severity="info" if learns else "warning",
         )
@@ -106,12 +101,19 @@ class IntegerArithmeticWraps(Rule):
             f"results (threshold {percent(threshold)}), and goes on from the other end. Cast to "
             f"float32 before{at(source)}",
             'x = keras.ops.cast(x, "float32")  # before the arithmetic',
-            layers=(found.layer,) if found.layer else (),
-            evidence={
-                "operation": found.op,
-                "dtype": found.dtype,
-                "share": found.share,
-                "threshold": threshold,
-            },
+            **_told(found, threshold),
             source=source,
         )
+
+
+def _told(found: WrappedIntegers, threshold: float) -> dict[str, Any]:
+    """Layers and evidence of a finding."""
+    return {
+        "layers": (found.layer,) if found.layer else (),
+        "evidence": {
+            "operation": found.op,
+            "dtype": found.dtype,
+            "share": found.share,
+            "threshold": threshold,
+        },
+    }
