@@ -17,7 +17,7 @@ from saldiag.core.errors import DataError
 from saldiag.quicksal.msra10k import PairedDataset, open_dataset
 from saldiag.quicksal.sample import write_sample
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data"
 Array = np.ndarray[Any, Any]

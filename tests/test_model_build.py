@@ -13,7 +13,7 @@ import pytest
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.quicksal.mobilenet_v2 import SHAPES, UNITS
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 SIZE = 32
 OTHERS = ("identical_branches", "late_strides", "random_expand", "shadowed_trainable",
