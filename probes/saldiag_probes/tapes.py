@@ -106,7 +106,12 @@ def loss_of(variables: Iterable[int]) -> Any:
 
 def identity(variable: Any) -> int:
     """The same for a Keras variable and TensorFlow's behind it."""
-    return id(getattr(variable, "_value", variable))
+    return id(raw(variable))
+
+
+def raw(variable: Any) -> Any:
+    """TensorFlow's variable behind a Keras one; any other is itself."""
+    return getattr(variable, "_value", variable)
 
 
 def _hooked(original: Any, ear: _Ear) -> Any:

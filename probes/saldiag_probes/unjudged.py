@@ -51,10 +51,10 @@ def judged_outputs(model: Any, trace: Trace) -> tuple[tuple[str, ...] | None, tu
 
     None and nothing where Keras has not sorted the losses: in a training step of the user's own.
     """
-    parts = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None)
-    if not parts:
+    losses = _sorted_losses(model, trace)
+    if not losses:
         return None, ()
-    theirs = {id(t) for part in parts for t in flat_tensors(_at(trace.y_pred, part.path, model))}
+    theirs = {id(tensor) for _, tensors in losses for tensor in tensors}
     flow = Dataflow(trace)
     paths = flow.union(tensor for tensor in trace.outputs if id(tensor) in theirs)
     others = (place for place, tensor in enumerate(trace.outputs) if id(tensor) not in theirs)
@@ -88,14 +88,22 @@ def _has_code(layer: Any) -> bool:
 
 def _weighted_by_nothing(model: Any, trace: Trace) -> set[str]:
     """Operations of the outputs all of whose losses, as Keras sorted them, have a weight of 0."""
-    compiled = getattr(model, "_compile_loss", None)
     weights: dict[str, list[float]] = {}
-    for part in getattr(compiled, "_flat_losses", None) or ():
-        given = 1.0 if part.loss_weights is None else part.loss_weights
-        for tensor in flat_tensors(_at(trace.y_pred, part.path, model)):
+    for weight, tensors in _sorted_losses(model, trace):
+        given = 1.0 if weight is None else weight
+        for tensor in tensors:
             if isinstance(given, (int, float)):
                 weights.setdefault(tensor.op.name, []).append(float(given))
     return {name for name, found in weights.items() if not any(found)}
+
+
+def _sorted_losses(model: Any, trace: Trace) -> list[tuple[Any, list[Any]]]:
+    """The weight and the predictions of each loss, as Keras sorted them; none where it did not."""
+    parts = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or ()
+    return [
+        (part.loss_weights, list(flat_tensors(_at(trace.y_pred, part.path, model))))
+        for part in parts
+    ]
 
 
 def _at(structure: Any, path: tuple[Any, ...], model: Any) -> Any:

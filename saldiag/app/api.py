@@ -16,10 +16,11 @@ import keras
 from saldiag.app.collector import Collector, one_line
 from saldiag.app.compiling import optimizer_of
 from saldiag.app.examination import Examination
+from saldiag.app.fed import read_feed
 from saldiag.app.judging import judge
 from saldiag.app.load import Batches, Subject
 from saldiag.app.session import versions
-from saldiag.core.config import RuleSettings
+from saldiag.core.config import RuleSettings, listed
 from saldiag.core.diagnosis import Diagnosis as Outcome
 from saldiag.core.diagnosis import RootCause, Verdict
 from saldiag.core.errors import DataError, ModelError
@@ -224,11 +225,6 @@ def _diagnosed(
     return Diagnosis(outcome, collector.measured)
 
 
-def listed(rules: str | Sequence[str]) -> tuple[str, ...]:
-    """One rule alone is a list of one, not of its letters."""
-    return (rules,) if isinstance(rules, str) else tuple(rules)
-
-
 def _batches(
     data: Any, batch_size: int | None, batches: int
 ) -> tuple[tuple[tuple[Any, ...], ...], FitPlan]:
@@ -249,8 +245,7 @@ def _of_fit(model: Any) -> tuple[tuple[tuple[Any, ...], ...], FitPlan]:
     arguments = arguments_of_fit(model)
     if arguments is None or isinstance(arguments.get("x"), types.GeneratorType):
         raise DataError("what the model is trained on is not known: say Watch(data)")
-    with undisturbed(model) if model.built else contextlib.nullcontext():
-        feed = feed_of(arguments)
+    feed = read_feed(model, arguments)
     return feed.batches, feed.plan
 
 
@@ -317,14 +312,13 @@ class Watch(probes.Watch):
     def on_train_end(self, logs: Any = None) -> None:
         """Leave the model, and compare what was declared with what happened."""
         super().on_train_end(logs)
-        self._collect_history()
+        history = self._history()
         if self._examination is not None and self._examination.data.batches:
-            self._quietly(lambda: self._examined().trainable(self._history()))
+            self._quietly(lambda: self._examined().trainable(history))
             self._quietly(self._examined().look_ahead)
 
     def diagnosis(self) -> Diagnosis:
         """What the rules say of what was measured so far."""
-        self._collect_history()
         history = self._history()
         stuck = (self._examination is not None and self._examination.no_gradient()) or (
             history is not None and without_any_gradient(history)
@@ -359,13 +353,9 @@ class Watch(probes.Watch):
         except Exception as error:  # a probe must never break the training
             self._collector.missing(TrainableStatus, one_line(error))
 
-    def _collect_history(self) -> None:
-        if self.failed:
-            self._collector.missing(GradientHistory, self.failed)
-        self._collector.add(*self.measurements())
-
     def _history(self) -> GradientHistory | None:
-        return self._collector.measured.get(GradientHistory)
+        """What was measured so far; before a model is looked at there is nothing."""
+        return self._examination.collect(self) if self._examination is not None else None
 
 
 @contextlib.contextmanager

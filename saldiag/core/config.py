@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,11 @@ class RuleSettings:
     ignore: tuple[str, ...] = ()
     thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     file: str | None = None
+
+
+def listed(rules: str | Sequence[str]) -> tuple[str, ...]:
+    """One rule alone is a list of one, not of its letters."""
+    return (rules,) if isinstance(rules, str) else tuple(rules)
 
 
 def find_settings(folder: Path) -> RuleSettings:

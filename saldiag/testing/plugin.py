@@ -60,11 +60,9 @@ class Checks:
         return diagnose(model, data, **self._with_ignored(more))
 
     def _with_ignored(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        return {**more, "ignore": (*self.ignore, *_listed(more.get("ignore", ())))}
+        from saldiag.core.config import listed
 
-
-def _listed(rules: Any) -> list[str]:
-    return [rules] if isinstance(rules, str) else list(rules)
+        return {**more, "ignore": (*self.ignore, *listed(more.get("ignore", ())))}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,6 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def saldiag(request: pytest.FixtureRequest) -> Checks:
     """Assertions about Keras models; ``@pytest.mark.saldiag`` sets defaults."""
+    from saldiag.core.config import listed
+
     ignore: list[str] = []
     severity: str | None = None
     for mark in request.node.iter_markers("saldiag"):  # the nearest first
@@ -82,6 +82,6 @@ def saldiag(request: pytest.FixtureRequest) -> Checks:
         if mark.args or unknown:
             what = unknown[0] if unknown else repr(mark.args[0])
             raise pytest.UsageError(f"@pytest.mark.saldiag takes ignore= and severity=, not {what}")
-        ignore += _listed(mark.kwargs.get("ignore", ()))
+        ignore += listed(mark.kwargs.get("ignore", ()))
         severity = severity or mark.kwargs.get("severity")
     return Checks(tuple(ignore), severity)

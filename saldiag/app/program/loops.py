@@ -13,7 +13,7 @@ from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.core.fitting import KERAS_BATCH
 from saldiag.subject.frames import caller
 from saldiag_probes.loss_facts import loss_scale
-from saldiag_probes.tapes import identity
+from saldiag_probes.tapes import identity, raw
 from saldiag_probes.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Loops:
         self._kept[watched] = kept
         kept.keep(wanted)
         with tf.init_scope():
-            before = [(v, v.read_value()) for v in map(_raw, model.variables)]
+            before = [(v, v.read_value()) for v in map(raw, model.variables)]
 
         def look() -> None:
             told = replace(kept.told(seen), inputs=inputs)
@@ -232,7 +232,3 @@ def _variables(optimizer: Any, args: Any, kwargs: Any) -> Any:
 def _tensors(arguments: Any) -> list[Any]:
     flat = tf.nest.flatten(arguments)
     return [t for t in flat if tf.is_tensor(t) or type(t).__module__ == "numpy"]
-
-
-def _raw(variable: Any) -> Any:
-    return getattr(variable, "_value", variable)  # Keras wraps TensorFlow's

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from saldiag.app.collector import one_line
+from saldiag.app.fed import read_feed
 from saldiag.app.load import Subject
 from saldiag.app.program.first_step import FirstCalls
 from saldiag.app.program.learnt import Learnt
@@ -23,7 +24,6 @@ from saldiag.app.program.watched import Following, Places, Watched
 from saldiag.app.session import Session
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import Source
-from saldiag.subject.feeding import Feed, feed_of
 from saldiag.subject.frames import caller
 from saldiag.subject.script import ProgramStopped
 from saldiag.subject.sources import SourceLines
@@ -256,7 +256,7 @@ class Observer:
     def _look(self, watched: Watched, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look at model and data; what to hand to ``fit`` instead."""
         try:
-            feed = _read(watched.model, arguments)
+            feed = read_feed(watched.model, arguments)
         except Exception as error:  # the program's own data
             watched.without_data(one_line(error))
             return {}
@@ -284,16 +284,6 @@ class Observer:
         self._look(watched, {**given, **size})
         watched.watch.attach(model)
         return watched
-
-
-def _read(model: Any, arguments: Mapping[str, Any]) -> Feed:
-    """The feed; reading draws random numbers, which are put back."""
-    from saldiag_probes.undisturbed import undisturbed
-
-    if not model.built:
-        return feed_of(arguments)
-    with undisturbed(model):
-        return feed_of(arguments)
 
 
 def _size(x: Any) -> int | None:
