@@ -65,8 +65,12 @@ def pretrained() -> Any:
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Any:
-    """``saldiag run`` in this process: a program's text to exit code, diagnosis and output."""
+    """``saldiag run`` in this process: a program's text to exit code, diagnosis and output.
+
+    The program's warnings are its own: they are left out, or with ``warned="default"`` shown.
+    """
     import json
+    import textwrap
     import warnings
 
     from saldiag.app.program.options import ProgramOptions
@@ -74,12 +78,15 @@ def program(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Any:
 
     monkeypatch.chdir(tmp_path)
 
-    def run(code: str, **options: Any) -> tuple[int, Any, Any]:
-        (tmp_path / "program.py").write_text(code)
-        out = tmp_path / "run"
+    def run(
+        code: str, name: str = "run", warned: Any = "ignore", **options: Any
+    ) -> tuple[int, Any, Any]:
+        (tmp_path / "program.py").write_text(textwrap.dedent(code))
+        out = tmp_path / name
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the program's warnings are its own
+            warnings.simplefilter(warned)
             result = run_program(ProgramOptions(tmp_path / "program.py", out=out, **options))
+        monkeypatch.chdir(tmp_path)  # the program may have gone elsewhere
         found = out / "diagnosis.json"
         return (
             result,

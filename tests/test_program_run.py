@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -11,8 +12,6 @@ import time
 import warnings
 
 import pytest
-
-from saldiag.app.program.options import ProgramOptions
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -43,24 +42,9 @@ def step(x, y):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(program):
     """Run a program's text in this process; exit code, diagnosis and what was printed."""
-    from saldiag.app.program.run import run_program
-
-    monkeypatch.chdir(tmp_path)
-
-    def go(code: str, name: str = "run", **options):
-        (tmp_path / "program.py").write_text(textwrap.dedent(code))
-        out = tmp_path / name
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")  # the program's warnings are its own
-            code = run_program(ProgramOptions(tmp_path / "program.py", out=out, **options))
-        monkeypatch.chdir(tmp_path)
-        found = out / "diagnosis.json"
-        diagnosis = json.loads(found.read_text()) if found.exists() else None
-        return code, diagnosis, capsys.readouterr()
-
-    return go
+    return functools.partial(program, warned="default")
 
 
 def classes():
