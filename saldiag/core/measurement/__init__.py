@@ -40,6 +40,7 @@ from saldiag.core.measurement.environment import (
     Seeds,
     WarningLog,
 )
+from saldiag.core.measurement.experiments import Arm, Curve, Experiments
 from saldiag.core.measurement.network import (
     ActivationRow,
     Activations,
@@ -79,7 +80,7 @@ TYPES: dict[str, type[Measurement]] = {
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
         ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
-        ProgramError,
+        ProgramError, Experiments,
     )
 }  # fmt: skip
 
@@ -145,13 +146,16 @@ __all__ = [
     "TYPES",
     "ActivationRow",
     "Activations",
+    "Arm",
     "Array",
     "Baselines",
     "BlockedOperation",
     "Cast",
+    "Curve",
     "DataFacts",
     "DtypeRow",
     "DtypeTrace",
+    "Experiments",
     "FlowRow",
     "ForeignObject",
     "ForeignObjects",

@@ -1,0 +1,117 @@
+"""Carries a plan out within a budget: rounds of jobs, what came of them, what is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from saldiag.core.measurement import Arm, Experiments
+from saldiag.experiments.proof.journal import Journal
+from saldiag.experiments.proof.lab import described_arm
+from saldiag.experiments.proof.plan import Idea, Job, Plan
+
+Results = Iterator[tuple[Job, Arm]]
+Workers = Callable[[Sequence[Job], float], Results]
+"""Does jobs until a deadline (``time.monotonic``), in any order; those it does not come to, it
+leaves out."""
+
+
+@dataclass
+class Conductor:
+    """The experiments on one model.
+
+    Args:
+        plan: what to try.
+        workers: who does it.
+        items: how many items are trained on.
+        budget_seconds: when to end.
+        suspicions: the user's words and what they mean.
+        journal: where finished jobs are kept, and found again.
+        decided: called after each job with all that is known.
+    """
+
+    plan: Plan
+    workers: Workers
+    items: int
+    budget_seconds: float
+    suspicions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    journal: Journal = field(default_factory=Journal)
+    decided: Callable[[Experiments], None] = lambda _: None
+    _ended: str = "decided"
+
+    def run(self) -> Experiments:
+        """Make the experiments; Ctrl-C ends them and keeps what is decided."""
+        deadline = time.monotonic() + self.budget_seconds
+        rounds = self.plan.rounds()
+        try:
+            jobs = next(rounds)
+            while True:
+                done = self._round(jobs, deadline)
+                if len(done) < len(jobs) or _cut_short(done.values()):
+                    self._ended = "budget"
+                    self._keep(done)
+                    break
+                jobs = rounds.send({job.names: arm for job, arm in done.items()})
+        except StopIteration:
+            pass
+        except KeyboardInterrupt:
+            self._ended = "interrupted"
+        return self.found()
+
+    def _round(self, jobs: Sequence[Job], deadline: float) -> dict[Job, Arm]:
+        done = {job: arm for job in jobs if (arm := self.journal.get(job)) is not None}
+        left = [job for job in jobs if job not in done]
+        try:
+            for job, arm in self.workers(left, deadline):
+                done[job] = arm
+                if not _cut_short([arm]):
+                    self.journal.put(job, arm)
+                self.decided(self.found(done))
+        except KeyboardInterrupt:
+            self._keep(done)
+            raise
+        return done
+
+    def _keep(self, done: Mapping[Job, Arm]) -> None:
+        for job, arm in done.items():
+            if job.names:
+                self.plan.arms[job.names] = arm
+            else:
+                self.plan.controls.setdefault(job.steps, arm)
+
+    def found(self, more: Mapping[Job, Arm] | None = None) -> Experiments:
+        """All that is known so far."""
+        arms = dict(self.plan.arms)
+        controls = dict(self.plan.controls)
+        for job, arm in (more or {}).items():
+            if job.names:
+                arms[job.names] = arm
+            else:
+                controls[job.steps] = arm
+        untried = {(name,): described_arm((name,)) for name in self.plan.ideas}
+        told = {**untried, **arms}
+        if not self.plan.arms and not more and self._ended == "decided" and controls:
+            told = {key: replace(arm, reason=LEARNS) for key, arm in untried.items()}
+        return Experiments(
+            controls=tuple(controls[steps] for steps in sorted(controls)),
+            arms=tuple(self._suspected(key, arm) for key, arm in told.items()),
+            items=self.items,
+            budget_seconds=self.budget_seconds,
+            ended=self._ended,
+            suspicions=dict(self.suspicions),
+        )
+
+    def _suspected(self, names: tuple[str, ...], arm: Arm) -> Arm:
+        by = [word for name in names for word in self._idea(name).suspected_by]
+        return replace(arm, suspected_by=tuple(dict.fromkeys(by)))
+
+    def _idea(self, name: str) -> Idea:
+        return self.plan.ideas[name]
+
+
+LEARNS = "the model learns as it is: there is nothing to restore"
+
+
+def _cut_short(arms: object) -> bool:
+    return any(curve.stopped == "budget" for arm in arms for curve in arm.curves)  # type: ignore[attr-defined]

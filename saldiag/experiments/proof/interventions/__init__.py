@@ -1,0 +1,1 @@
+"""One intervention a file; found by their place."""

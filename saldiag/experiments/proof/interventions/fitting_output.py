@@ -1,0 +1,56 @@
+"""Another activation on the output."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+
+from saldiag.experiments.proof.change import Change, Swap
+from saldiag.experiments.proof.heads import Head, heads_of
+from saldiag.experiments.proof.intervention import Intervention, NotApplicable
+from saldiag.experiments.proof.targets import fitting_activation
+
+
+class FittingOutput(Intervention):
+    """Ends the model in one activation, the one that its targets and its loss imply.
+
+    sigmoid for values from 0 to 1, softmax for one class of several, nothing where the loss takes
+    logits or the targets are any numbers (Goodfellow, Bengio & Courville, Deep Learning, 2016,
+    section 6.2.2).
+    """
+
+    name = "fitting-output"
+    states = "the output's activation does not fit the targets"
+    answers: ClassVar[tuple[str, ...]] = (
+        "SD101", "SD102", "SD103", "SD106", "SD107", "SD113", "SD114", "SD602",
+    )  # fmt: skip
+    words: ClassVar[tuple[str, ...]] = (
+        "output", "head", "activation", "softmax", "sigmoid", "connection", "wiring", "wired",
+    )  # fmt: skip
+
+    def change(self, lab: Any) -> Change:
+        heads = heads_of(lab)
+        swaps: list[Swap] = []
+        told: list[str] = []
+        layers: list[str] = []
+        for head, wanted in zip(heads, fitting_activation(lab, len(heads)), strict=True):
+            if head.activations == _alone(wanted):
+                continue
+            swaps += _replaced(head, wanted)
+            told.append(f"{head.told} → {wanted} on {head.place}")
+            layers += [part.path for part in head.parts]
+        if not told:
+            raise NotApplicable("the output's activation is the one that targets and loss imply")
+        return Change("; ".join(told), tuple(layers), tuple(swaps))
+
+
+def _alone(wanted: str) -> tuple[str, ...]:
+    return () if wanted == "linear" else (wanted,)
+
+
+def _replaced(head: Head, wanted: str) -> list[Swap]:
+    """The last part gets the activation, the others none."""
+    function = keras.activations.get(wanted)
+    linear = keras.activations.get("linear")
+    return [part.swap(function if part is head.parts[-1] else linear) for part in head.parts]

@@ -1,0 +1,303 @@
+"""Where experiments are made: one model, trained again and again from its own start.
+
+Nothing is copied. All variables are put back before each training, and what an intervention swaps
+is put back behind it, so that any model will do: functional or subclassed, nested, with a training
+step of its own. Each arm is traced once, whatever the number of seeds; an arm that changes only
+data, rate or weights uses the trace of the control.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.measurement import Arm, Curve, Wiring
+from saldiag.core.measurement.experiments import Stopped
+from saldiag.experiments.modes import ModeErrors
+from saldiag.experiments.overfit import repeated
+from saldiag.experiments.proof.change import NOTHING, Batches, Change, Swap, Together
+from saldiag.experiments.proof.intervention import NotApplicable, intervention
+from saldiag.experiments.proof.score import CannotScore, Score, score
+from saldiag.experiments.proof.starts import Starts, reordered
+from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.names import layer_paths
+from saldiag_probes.undisturbed import undisturbed
+
+MEMORISED = 0.9
+"""Score at which a training has shown that it can: as the overfit test's 10 % of the baseline."""
+CONTROL = Arm("control", "the model as it is")
+Tell = Callable[[str, int, int], None]
+"""Called with the arm's name, the seed and the step, now and then."""
+
+
+@dataclass
+class _Prepared:
+    """An arm's change, and what was traced for it."""
+
+    change: Change
+    train_function: Any = None
+    errors: Any = None
+    optimizer_start: list[tuple[Any, Any]] = field(default_factory=list)
+
+
+class Lab:
+    """A compiled model and a few batches. Use it ``with lab.open():``, which puts all back.
+
+    ``wiring`` tells interventions which layers make the output.
+    """
+
+    def __init__(self, model: Any, batches: Sequence[Any], wiring: Wiring | None = None) -> None:
+        self.model = model
+        self.batches: Batches = tuple(_plain(batch) for batch in batches)
+        self.wiring = wiring
+        self.deadline = math.inf
+        self.tell: Tell = _untold
+        self.paths = layer_paths(model)
+        self._prepared: dict[tuple[str, ...], _Prepared] = {}
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Build the optimizer; at the end model, optimizer and all randomness are as they were."""
+        before = self.model.train_function, self.model.stop_training
+        try:
+            with undisturbed(self.model), graph_as_built():
+                if not self.model.optimizer.built:
+                    self.model.optimizer.build(self.model.trainable_variables)
+                self._starts = Starts(self.model)
+                self._optimizer = _values(self.model.optimizer)
+                yield
+        finally:
+            self._prepared.clear()
+            self.model.train_function, self.model.stop_training = before
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """Every layer by its path, the model itself as the empty one."""
+        return {self.paths[id(layer)]: layer for layer in self.model._flatten_layers()}
+
+    @property
+    def items(self) -> int:
+        """How many items are trained on."""
+        return sum(len(keras.tree.flatten(batch[0])[0]) for batch in self.batches)
+
+    @property
+    def starts(self) -> Starts:
+        """The starts of the model's variables."""
+        return self._starts
+
+    def arm(self, names: tuple[str, ...], seeds: Sequence[int], steps: int) -> Arm:
+        """Train with the interventions of those names together, once for each seed.
+
+        No name is the control. An intervention with nothing to change, and one that breaks the
+        training, are no curves but a reason.
+        """
+        described = described_arm(names)
+        try:
+            prepared = self._prepare(names)
+            curves = tuple(self._curve(prepared, seed, steps, described) for seed in seeds)
+        except NotApplicable as error:
+            return replace(described, reason=str(error))
+        except CannotScore:
+            raise
+        except Exception as error:
+            if not names:
+                raise
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            return replace(described, reason=f"the training with it fails: {told}")
+        change = prepared.change
+        return replace(
+            described, told=change.told, layers=change.layers, curves=curves, planned_steps=steps
+        )
+
+    def _prepare(self, names: tuple[str, ...]) -> _Prepared:
+        if names in self._prepared:
+            return self._prepared[names]
+        with contextlib.ExitStack() as stack:
+            self._starts.restore(0)
+            _assign(self._optimizer)
+            parts: list[Change] = []
+            for name in names:
+                part = self._with_optimizer(intervention(name)().change(self))
+                stack.enter_context(part.made())
+                parts.append(part)
+            change = Together(parts).change() if parts else NOTHING
+            prepared = _Prepared(change)
+            if change.traced or not names:
+                optimizer = self.model.optimizer
+                if not optimizer.built:
+                    optimizer.build(self.model.trainable_variables)
+                prepared.errors = ModeErrors(self.model, self.batches)
+            else:
+                control = self._prepare(())
+                prepared.errors, prepared.train_function = control.errors, control.train_function
+            prepared.optimizer_start = _values(self.model.optimizer)
+        self._prepared[names] = prepared
+        return prepared
+
+    def _with_optimizer(self, change: Change) -> Change:
+        if change.optimizer is None:
+            return change
+        swap = Swap(self.model, "optimizer", change.optimizer)
+        return Change(
+            change.told, change.layers, (*change.swaps, swap), change.start, change.feed, None, True
+        )
+
+    def _curve(self, prepared: _Prepared, seed: int, steps: int, arm: Arm) -> Curve:
+        """One training from the start of that seed."""
+        change = prepared.change
+        with change.made():
+            self._starts.restore(seed)
+            _assign(prepared.optimizer_start)
+            if change.start is not None:
+                change.start(seed)
+            batches = reordered(self.batches, seed)
+            batches = change.feed(batches, seed) if change.feed is not None else batches
+            training = _Training(self, prepared.errors.on(batches), steps, seed, arm)
+            self.model.train_function = prepared.train_function
+            curve = training.run()
+            prepared.train_function = self.model.train_function
+            return curve
+
+
+class _Training(keras.callbacks.Callback):
+    """One training: scored now and then, ended as soon as its outcome is certain."""
+
+    def __init__(self, lab: Lab, errors: ModeErrors, steps: int, seed: int, arm: Arm) -> None:
+        super().__init__()
+        self._lab, self._errors, self._steps, self._seed, self._arm = lab, errors, steps, seed, arm
+        self._stopped: Stopped = "steps"
+        self._done = 0
+        self._scores: dict[int, Score] = {}
+        self._begun: list[Any] = []
+        self._looks = {2, len(errors.batches), *range(0, steps, max(5, steps // 8)), steps}
+
+    def run(self) -> Curve:
+        """Train and score."""
+        self._look()
+        trained = self._lab.model
+        self._begun = [variable.value.read_value() for variable in self._moving()]
+        try:
+            trained.fit(
+                repeated(self._errors.batches), epochs=1, steps_per_epoch=self._steps,
+                shuffle=False, verbose=0, callbacks=[self],
+            )  # fmt: skip
+        except ValueError as error:
+            # What Keras' optimizers raise where every gradient is None.
+            if "No gradients provided" not in str(error):
+                raise
+            self._stopped = "nothing moves"
+        if self._done not in self._scores:
+            self._look()
+        return self._curve()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        # fit reports running means; reset, so that each step's loss is its own.
+        self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._done = batch + 1
+        loss = float((logs or {}).get("loss", math.nan))
+        if math.isinf(loss) or math.isnan(loss):
+            self._end("non-finite")
+        elif self._done in self._looks:
+            self._judge()
+        if time.monotonic() > self._lab.deadline and self._stopped == "steps":
+            self._end("budget")
+
+    def _judge(self) -> None:
+        self._lab.tell(self._arm.name, self._seed, self._done)
+        if self._stands_still():
+            self._end("nothing moves")
+            return
+        if self._look().value >= MEMORISED:
+            self._end("memorised")
+
+    def _stands_still(self) -> bool:
+        """Whether no batch moved anything: then none ever will, for nothing remembers the step."""
+        if self._done < len(self._errors.batches) or self._done > 2 + len(self._errors.batches):
+            return False
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        if not float(keras.ops.convert_to_numpy(optimizer.learning_rate)) > 0:
+            return False
+        pairs = zip(self._moving(), self._begun, strict=True)
+        return all(bool(tf.reduce_all(variable.value == value)) for variable, value in pairs)
+
+    def _moving(self) -> list[Any]:
+        """Weights, and what an optimizer keeps of gradients."""
+        optimizer = self._lab.model.optimizer
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        told = {id(inner.iterations), id(inner._learning_rate)}
+        kept = [variable for variable in inner.variables if id(variable) not in told]
+        return [*self._lab.model.trainable_variables, *kept]
+
+    def _end(self, why: Stopped) -> None:
+        self._stopped = why
+        self.model.stop_training = True
+
+    def _look(self, training: bool = True) -> Score:
+        found = score(self._lab.model, self._errors.batches, self._errors.predict(training))
+        if training:
+            self._scores[self._done] = found
+        return found
+
+    def _curve(self) -> Curve:
+        steps = tuple(sorted(self._scores))
+        last = self._scores[steps[-1]]
+        told = Curve(
+            seed=self._seed,
+            steps=steps,
+            score=tuple(self._scores[step].value for step in steps),
+            error=tuple(self._scores[step].error for step in steps),
+            missed=tuple(float(part) for part in last.missed),
+            stopped=self._stopped,
+        )
+        wanted = self._arm.mode == "inference" or last.value >= 0.5
+        if not wanted:
+            return told
+        inference = self._look(training=False)
+        return replace(
+            told,
+            inference_score=inference.value,
+            inference_missed=tuple(float(part) for part in inference.missed),
+        )
+
+
+def described_arm(names: tuple[str, ...]) -> Arm:
+    """The arm of those interventions, without what was found."""
+    if not names:
+        return CONTROL
+    kinds = [intervention(name) for name in names]
+    return Arm(
+        name=" + ".join(names),
+        states=" and ".join(kind.states for kind in kinds),
+        answers=tuple(dict.fromkeys(code for kind in kinds for code in kind.answers)),
+        parts=names if len(names) > 1 else (),
+        mode="inference" if any(kind.mode == "inference" for kind in kinds) else "training",
+    )
+
+
+def _values(optimizer: Any) -> list[tuple[Any, Any]]:
+    return [(variable, variable.value.read_value()) for variable in optimizer.variables]
+
+
+def _assign(values: Sequence[tuple[Any, Any]]) -> None:
+    for variable, value in values:
+        variable.value.assign(value)
+
+
+def _plain(batch: Any) -> tuple[Any, ...]:
+    return tuple(
+        part if part is None else keras.tree.map_structure(np.asarray, part) for part in batch
+    )
+
+
+def _untold(name: str, seed: int, step: int) -> None:
+    """Show nothing."""

@@ -1,0 +1,144 @@
+"""Which experiments are made, in which order, for how long. Pure: it sees curves and no model.
+
+All hypotheses get a short training from every seed; half of those that are not decided by then get
+one three times as long, and so on (successive halving: Jamieson & Talwalkar, AISTATS 2016). What a
+finding or the user suspects is never dropped before it is decided. Where no single change restores
+learning, all that are suspected are made together; if that does, parts are taken out again one by
+one until each is needed (delta debugging: Zeller & Hildebrandt, 2002).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from saldiag.core.measurement import Arm
+from saldiag.core.measurement.experiments import control_of
+from saldiag.rules.proof import LIMITS, Hypothesis, judged_arm, learns
+
+SEEDS = (0, 1, 2)
+RUNGS = (20, 60, 180)
+"""Steps of training: each rung three times the one before (eta of successive halving)."""
+MOST_TOGETHER = 6
+"""Changes that are tried together at the most."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train with the interventions of those names (none: the control) from each of the seeds."""
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A hypothesis to try, and what made it suspected."""
+
+    name: str
+    suspected_by: tuple[str, ...] = ()
+    mode: str = "training"
+
+
+Round = list[Job]
+Rounds = Generator[Round, dict[tuple[str, ...], Arm], None]
+"""Yields rounds of jobs that may run side by side, and is sent what came of them."""
+
+
+class Plan:
+    """The state of the experiments: what is known of each arm.
+
+    ``proven``: that the model as it is does not learn is known already, so the control needs no
+    longer training than the arms. Otherwise it gets the longest first: a model that learns, if
+    slowly, has nothing to restore.
+    """
+
+    def __init__(
+        self, ideas: Sequence[Idea], *, proven: bool = False, rungs: Sequence[int] = RUNGS
+    ) -> None:
+        self.ideas = {idea.name: idea for idea in ideas}
+        self.proven = proven
+        self.rungs = tuple(rungs)
+        self.controls: dict[int, Arm] = {}
+        self.arms: dict[tuple[str, ...], Arm] = {}
+
+    def rounds(self) -> Rounds:
+        """The rounds; ends when all is decided."""
+        yield from self._round([()], self.rungs[0] if self.proven else self.rungs[-1])
+        alive = self._worth_trying()
+        for steps in self.rungs if alive else ():
+            if steps not in self.controls:
+                yield from self._round([()], steps)
+            yield from self._round(alive, steps)
+            if any(self.restores(names) for names in alive):
+                return
+            alive = self._kept(alive)
+        if alive or self.arms:
+            yield from self._together()
+
+    @property
+    def control(self) -> Arm:
+        """The control with the longest training."""
+        return self.controls[max(self.controls)]
+
+    def _round(self, names: Sequence[tuple[str, ...]], steps: int) -> Rounds:
+        found = yield [Job(each, SEEDS, steps) for each in names]
+        for key, arm in found.items():
+            if key:
+                self.arms[key] = arm
+            else:
+                self.controls[steps] = arm
+
+    def _worth_trying(self) -> list[tuple[str, ...]]:
+        """What there is to restore: nothing, where the model learns in both modes."""
+        mode = "training"
+        if learns(self.control):
+            if learns(replace(self.control, mode="inference")):
+                return []
+            mode = "inference"
+        return [(idea.name,) for idea in self.ideas.values() if idea.mode == mode]
+
+    def restores(self, names: tuple[str, ...]) -> bool:
+        """Whether learning is restored by those changes together."""
+        return self._judged(names).outcome == "confirmed"
+
+    def _judged(self, names: tuple[str, ...]) -> Hypothesis:
+        arm = self.arms[names]
+        return judged_arm(control_of(tuple(self.controls.values()), arm), arm)
+
+    def _kept(self, alive: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Half of the arms that a longer training could decide, and all that are suspected."""
+        still = [names for names in alive if names in self.arms and _is_open(self.arms[names])]
+        best = sorted(still, key=lambda names: -self._gain(names))[: math.ceil(len(still) / 2)]
+        return [n for n in still if n in best or self.ideas[n[0]].suspected_by]
+
+    def _gain(self, names: tuple[str, ...]) -> float:
+        value = self._judged(names).effect
+        return value if math.isfinite(value) else -math.inf
+
+    def _together(self) -> Rounds:
+        """All that is suspected at once, and if that helps, no more of it than is needed."""
+        usable = [names[0] for names, arm in self.arms.items() if arm.reason is None]
+        first = [n for n in usable if self.ideas[n].suspected_by]
+        by_gain = sorted(usable, key=lambda name: -self._gain((name,)))
+        helpful = [n for n in by_gain if self._gain((n,)) > LIMITS["margin"]]
+        together = tuple(dict.fromkeys([*first, *helpful]))[:MOST_TOGETHER]
+        steps = max((arm.planned_steps for arm in self.arms.values()), default=self.rungs[-1])
+        if len(together) < 2:
+            return
+        yield from self._round([together], steps)
+        while together in self.arms and self.restores(together) and len(together) > 1:
+            fewer = [tuple(n for n in together if n != out) for out in together]
+            fewer = [names for names in fewer if names not in self.arms]
+            yield from self._round(fewer, steps)
+            enough = [names for names in fewer if names in self.arms and self.restores(names)]
+            if not enough:
+                return
+            together = enough[0]
+
+
+def _is_open(arm: Arm) -> bool:
+    """Whether a longer training could show anything else."""
+    return arm.reason is None and any(curve.stopped == "steps" for curve in arm.curves)

@@ -1,0 +1,63 @@
+"""From what is suspected, by findings or by the user in words, to what is tried."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from saldiag.core.errors import SaldiagError
+from saldiag.core.finding import Finding, at_least
+from saldiag.core.suggest import suggestion
+from saldiag.experiments.proof.intervention import all_interventions
+from saldiag.experiments.proof.plan import Idea
+
+
+def meant(text: str) -> tuple[str, ...]:
+    """The names of the interventions that a user's suspicion is answered by.
+
+    That is the one of that name, those that answer a rule of that code, or those whose words are
+    in the text.
+
+    Raises:
+        SaldiagError: nothing answers to it.
+    """
+    known = all_interventions()
+    if text in known:
+        return (text,)
+    if re.fullmatch(r"(?i)SD\d{3}", text):
+        found = [name for name, kind in known.items() if text.upper() in kind.answers]
+    else:
+        words = text.lower()
+        found = [n for n, kind in known.items() if any(_said(word, words) for word in kind.words)]
+    if not found:
+        raise SaldiagError(
+            f"--suspect {text!r}: no experiment answers to it; {suggestion(text, list(known))}"
+        )
+    return tuple(found)
+
+
+def _said(word: str, text: str) -> bool:
+    """Whether a word, or the start of one, stands in the text."""
+    return re.search(rf"(?<![a-z]){re.escape(word)}", text) is not None
+
+
+def ideas(findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]) -> list[Idea]:
+    """Every intervention as an idea, what is suspected first: by findings, then by the user."""
+    grave = [finding.rule for finding in findings if at_least(finding.severity, "warning")]
+    made = [
+        Idea(
+            name,
+            (
+                *(rule for rule in dict.fromkeys(grave) if rule in kind.answers),
+                *(text for text, names in suspicions.items() if name in names),
+            ),
+            kind.mode,
+        )
+        for name, kind in all_interventions().items()
+    ]
+    return sorted(made, key=lambda idea: _rank(idea, grave))
+
+
+def _rank(idea: Idea, grave: list[str]) -> tuple[int, int]:
+    places = [grave.index(rule) for rule in idea.suspected_by if rule in grave]
+    return (0 if places else 1 if idea.suspected_by else 2, min(places, default=0))

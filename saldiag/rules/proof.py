@@ -1,0 +1,211 @@
+"""What experiments prove: hypotheses judged by their curves. Pure functions of numbers.
+
+An intervention is compared with the control from the same starts, on the same batches. How far the
+difference could be chance is told by a bootstrap over seeds and, within each, over items (Davison &
+Hinkley, Bootstrap Methods and their Application, 1997, section 3.8): items of one training depend
+on each other, so whole trainings are drawn first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from saldiag.core.measurement import Arm, Curve, Experiments
+
+HypothesisOutcome = Literal["confirmed", "refuted", "no difference", "not applicable", "undecided"]
+
+LIMITS: dict[str, float] = {
+    "seeds": 3,
+    "restored": 0.5,
+    "effect": 0.3,
+    "margin": 0.05,
+    "confidence": 0.95,
+}
+"""What an outcome rests on.
+
+``seeds``: trainings that have to agree. ``restored``: score from which on a model learns, and under
+which the control has to stay: half of what there is to learn. ``effect``: how far apart the two have
+to be with certainty, the lower end of the interval at that ``confidence``. ``margin``: differences
+within it are none (an equivalence margin: Schuirmann, 1987).
+"""
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A hypothesis, what was changed, and what came of it; in ``diagnosis.json`` as it is here.
+
+    ``effect`` is the mean difference in score over the seeds, ``interval`` its bootstrap interval;
+    ``score`` and ``error`` are the means of control and intervention.
+    """
+
+    name: str
+    hypothesis: str
+    intervention: str
+    outcome: HypothesisOutcome
+    reason: str
+    layers: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    suspected_by: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    mode: str = "training"
+    seeds: int = 0
+    restored: int = 0
+    steps: int = 0
+    score: tuple[float, float] = (math.nan, math.nan)
+    error: tuple[float, float] = (math.nan, math.nan)
+    effect: float = math.nan
+    interval: tuple[float, float] = (math.nan, math.nan)
+
+
+def learns(arm: Arm, limits: Mapping[str, float] = LIMITS) -> bool:
+    """Whether every training of the arm reproduces half of what there is to learn."""
+    return bool(arm.curves) and all(final(c, arm.mode) >= limits["restored"] for c in arm.curves)
+
+
+def final(curve: Curve, mode: str = "training") -> float:
+    """The score at the end; -inf where numbers were not finite any more."""
+    value = curve.inference_score if mode == "inference" else curve.score[-1]
+    return -math.inf if math.isnan(value) else value
+
+
+def hypotheses(found: Experiments, limits: Mapping[str, float] = LIMITS) -> tuple[Hypothesis, ...]:
+    """Every hypothesis with its outcome: confirmed ones first, the most telling one on top."""
+    judged = [judged_arm(found.control_of(arm), arm, limits) for arm in found.arms]
+    return tuple(sorted(judged, key=_rank))
+
+
+def judged_arm(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMITS) -> Hypothesis:
+    """One arm against the control."""
+    told: dict[str, Any] = {
+        "name": arm.name,
+        "hypothesis": arm.states,
+        "intervention": arm.told,
+        "layers": arm.layers,
+        "answers": arm.answers,
+        "suspected_by": arm.suspected_by,
+        "parts": arm.parts,
+        "mode": arm.mode,
+    }
+    if arm.reason is not None:
+        return Hypothesis(**told, outcome="not applicable", reason=arm.reason)
+    pairs = paired(control, arm) if control is not None else []
+    if not pairs:
+        return Hypothesis(
+            **told, outcome="undecided", reason="the budget ended before it was tried"
+        )
+    outcome, reason = _outcome(arm, pairs, limits)
+    return Hypothesis(**told, outcome=outcome, reason=reason, **_numbers(arm, pairs, limits))
+
+
+def paired(control: Arm, arm: Arm) -> list[tuple[Curve, Curve]]:
+    """Control and intervention from the same seeds, as far as both were trained to their end."""
+    controls = {curve.seed: curve for curve in control.curves if curve.stopped != "budget"}
+    return [
+        (controls[curve.seed], curve)
+        for curve in arm.curves
+        if curve.seed in controls and curve.stopped != "budget"
+    ]
+
+
+def _numbers(
+    arm: Arm, pairs: Sequence[tuple[Curve, Curve]], limits: Mapping[str, float]
+) -> dict[str, Any]:
+    ends = [(final(c, arm.mode), final(a, arm.mode)) for c, a in pairs]
+    errors = [(c.error[-1], a.error[-1]) for c, a in pairs]
+    return {
+        "seeds": len(pairs),
+        "restored": sum(after >= limits["restored"] for _, after in ends),
+        "steps": max(a.steps[-1] for _, a in pairs),
+        "score": _means(ends),
+        "error": _means(errors),
+        "effect": float(np.mean([_bounded(after) - _bounded(before) for before, after in ends])),
+        "interval": interval(pairs, arm.mode, limits["confidence"]),
+    }
+
+
+def _means(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    before, after = np.mean(np.array(values), axis=0)
+    return float(before), float(after)
+
+
+def _bounded(score: float) -> float:
+    """Worse than ignoring the input is as bad as ignoring it: nothing is learnt either way."""
+    return max(0.0, score)
+
+
+def interval(
+    pairs: Sequence[tuple[Curve, Curve]], mode: str = "training", confidence: float = 0.95
+) -> tuple[float, float]:
+    """Bootstrap interval of the difference in score: seeds are drawn, then items within each."""
+    random = np.random.default_rng(0)
+    drawn = np.array([_differences(*pair, mode, random) for pair in pairs])
+    which = random.integers(0, len(pairs), size=(len(pairs), DRAWS))
+    means = np.take_along_axis(drawn, which, axis=0).mean(axis=0)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _differences(control: Curve, arm: Curve, mode: str, random: np.random.Generator) -> Any:
+    """Differences in score with items drawn anew; the same ones of both, where they are the same."""
+    before, after = _missed(control, mode), _missed(arm, mode)
+    items = random.integers(0, before.size, size=(DRAWS, before.size))
+    others = (
+        items if after.size == before.size else random.integers(0, after.size, (DRAWS, after.size))
+    )
+    scores = [1.0 - part[which].mean(axis=1) for part, which in ((before, items), (after, others))]
+    return np.maximum(0.0, scores[1]) - np.maximum(0.0, scores[0])
+
+
+def _missed(curve: Curve, mode: str) -> Any:
+    """What each item misses; all there is to learn, where numbers are not finite."""
+    missed = np.array(curve.inference_missed if mode == "inference" else curve.missed)
+    return missed if missed.size and np.isfinite(missed).all() else np.ones(1)
+
+
+def _outcome(
+    arm: Arm, pairs: Sequence[tuple[Curve, Curve]], limits: Mapping[str, float]
+) -> tuple[HypothesisOutcome, str]:
+    ends = [(_bounded(final(c, arm.mode)), _bounded(final(a, arm.mode))) for c, a in pairs]
+    restored = [after >= limits["restored"] > before for before, after in ends]
+    low, high = interval(pairs, arm.mode, limits["confidence"])
+    enough = len(pairs) >= limits["seeds"]
+    if all(restored) and low >= limits["effect"]:
+        if enough:
+            return "confirmed", f"learning is restored in {len(pairs)} of {len(pairs)} seeds"
+        return "undecided", f"it restores learning, but only {_seeds(len(pairs))} could be trained"
+    if any(restored):
+        return "undecided", f"learning is restored in {sum(restored)} of {_seeds(len(pairs))}"
+    if not enough:
+        return "undecided", f"only {_seeds(len(pairs))} could be trained in the budget"
+    if max(abs(low), abs(high)) <= limits["margin"]:
+        return ("refuted" if arm.suspected_by else "no difference"), "it changes nothing"
+    return "refuted", "it makes a difference, and does not restore learning"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+_ORDER = ("confirmed", "undecided", "refuted", "no difference", "not applicable")
+
+
+def _rank(hypothesis: Hypothesis) -> tuple[Any, ...]:
+    """Confirmed first; of those what a finding named, the fewest changes, the greatest effect."""
+    named = any(code in hypothesis.answers for code in hypothesis.suspected_by)
+    effect = hypothesis.effect if math.isfinite(hypothesis.effect) else -math.inf
+    return (
+        _ORDER.index(hypothesis.outcome),
+        not named,
+        not hypothesis.suspected_by,
+        len(hypothesis.parts),
+        -round(effect, 2),
+        hypothesis.name,
+    )
