@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from saldiag.core.config import RuleSettings
 from saldiag.core.diagnosis import Diagnosis, Verdict
-from saldiag.core.measurement import Measurements, OverfitHistory
+from saldiag.core.measurement import Experiments, Measurements, OverfitHistory
 
 
 def judge(
@@ -28,10 +28,11 @@ def judge(
         SaldiagError: the settings name what does not exist.
     """
     from saldiag.rules.engine import diagnose
+    from saldiag.rules.proof import with_proof
     from saldiag.rules.verdict import verdict_of
 
     settings = settings or RuleSettings()
-    return diagnose(
+    diagnosis = diagnose(
         measured,
         verdict=verdict or verdict_of(measured.get(OverfitHistory))[0],
         select=settings.select,
@@ -39,3 +40,5 @@ def judge(
         limits=settings.thresholds,
         timings=timings,
     )
+    experiments = measured.get(Experiments)
+    return diagnosis if experiments is None else with_proof(diagnosis, experiments)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.finding import Finding
 from saldiag.core.measurement import Arm, Curve, Experiments
 
 HypothesisOutcome = Literal["confirmed", "refuted", "no difference", "not applicable", "undecided"]
@@ -29,9 +31,9 @@ LIMITS: dict[str, float] = {
 """What an outcome rests on.
 
 ``seeds``: trainings that have to agree. ``restored``: score from which on a model learns, and under
-which the control has to stay: half of what there is to learn. ``effect``: how far apart the two have
-to be with certainty, the lower end of the interval at that ``confidence``. ``margin``: differences
-within it are none (an equivalence margin: Schuirmann, 1987).
+which the control has to stay: half of what there is to learn. ``effect``: how far apart the two
+have to be with certainty, the lower end of the interval at that ``confidence``. ``margin``:
+differences within it are none (an equivalence margin: Schuirmann, 1987).
 """
 
 DRAWS = 2000
@@ -62,6 +64,25 @@ class Hypothesis:
     error: tuple[float, float] = (math.nan, math.nan)
     effect: float = math.nan
     interval: tuple[float, float] = (math.nan, math.nan)
+
+
+def with_proof(diagnosis: Diagnosis, found: Experiments) -> Diagnosis:
+    """The diagnosis with its hypotheses, and with what they confirm.
+
+    A finding is confirmed by the first hypothesis that is and that answers to its rule.
+    """
+    judged = hypotheses(found)
+    confirmed = [hypothesis for hypothesis in judged if hypothesis.outcome == "confirmed"]
+
+    def proven(finding: Finding) -> Finding:
+        names = [h.name for h in confirmed if finding.rule in h.answers]
+        return replace(finding, confirmed_by=names[0]) if names else finding
+
+    return replace(
+        diagnosis,
+        findings=tuple(proven(finding) for finding in diagnosis.findings),
+        hypotheses=tuple(asdict(hypothesis) for hypothesis in judged),
+    )
 
 
 def learns(arm: Arm, limits: Mapping[str, float] = LIMITS) -> bool:
@@ -154,7 +175,7 @@ def interval(
 
 
 def _differences(control: Curve, arm: Curve, mode: str, random: np.random.Generator) -> Any:
-    """Differences in score with items drawn anew; the same ones of both, where they are the same."""
+    """Differences in score, items drawn anew: the same ones of both where both have the same."""
     before, after = _missed(control, mode), _missed(arm, mode)
     items = random.integers(0, before.size, size=(DRAWS, before.size))
     others = (

@@ -19,8 +19,8 @@ class Curve:
     mode (the coefficient of determination, R²): 0 is the best prediction that ignores the input,
     1 is all memorised. It and ``error``, the mean absolute error in the targets' unit, were taken
     after ``steps`` (0 is before the first one). ``missed`` is each item's part of what is missing
-    at the end: the score is 1 less their mean. The ``inference`` ones are of inference mode, nan and
-    empty where it was not looked at.
+    at the end: the score is 1 less their mean. The ``inference`` ones are of inference mode, nan
+    and empty where it was not looked at.
     """
 
     seed: int

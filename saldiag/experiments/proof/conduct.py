@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from saldiag.core.measurement import Arm, Experiments
@@ -90,7 +90,7 @@ class Conductor:
             else:
                 controls[job.steps] = arm
         untried = {(name,): described_arm((name,)) for name in self.plan.ideas}
-        told = {**untried, **arms}
+        told: dict[tuple[str, ...], Arm] = {**untried, **arms}
         if not self.plan.arms and not more and self._ended == "decided" and controls:
             told = {key: replace(arm, reason=LEARNS) for key, arm in untried.items()}
         return Experiments(
@@ -113,5 +113,5 @@ class Conductor:
 LEARNS = "the model learns as it is: there is nothing to restore"
 
 
-def _cut_short(arms: object) -> bool:
-    return any(curve.stopped == "budget" for arm in arms for curve in arm.curves)  # type: ignore[attr-defined]
+def _cut_short(arms: Iterable[Arm]) -> bool:
+    return any(curve.stopped == "budget" for arm in arms for curve in arm.curves)

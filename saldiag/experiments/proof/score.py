@@ -106,9 +106,9 @@ def _one_hot(y: Array, classes: int) -> Array:
 def _probabilities(logits: Array, link: str) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         if link == "sigmoid":
-            return 1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500)))
+            return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500))))
         shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return shifted / shifted.sum(axis=-1, keepdims=True)
+        return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
 def _link(loss: Any) -> str:
