@@ -89,7 +89,9 @@ class Conductor:
                 arms[job.names] = arm
             else:
                 controls[job.steps] = arm
-        untried = {(name,): described_arm((name,)) for name in self.plan.ideas}
+        untried: dict[tuple[str, ...], Arm] = {
+            (name,): described_arm((name,)) for name in self.plan.ideas
+        }
         told: dict[tuple[str, ...], Arm] = {**untried, **arms}
         if not self.plan.arms and not more and self._ended == "decided" and controls:
             told = {key: replace(arm, reason=LEARNS) for key, arm in untried.items()}
