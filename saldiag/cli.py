@@ -13,16 +13,18 @@ from typing import Any
 import click
 
 from saldiag import __version__
-from saldiag.app.options import Options, note_invocation
+from saldiag.app.options import Options, Wishes, note_invocation
 from saldiag.app.settings import RuleChoice
 from saldiag.core.errors import SaldiagError
 from saldiag.core.schedule import PRESETS
 from saldiag.flags import (
     POSITIVE,
     SEED,
+    Duration,
     Finite,
     check_format_option,
     debug_option,
+    experiment_options,
     fail_option,
     format_option,
     look_options,
@@ -31,6 +33,7 @@ from saldiag.flags import (
     recipe_options,
     recipe_precision_option,
     rule_options,
+    suspect_option,
 )
 from saldiag.selftest.cases import REPORTED, TUNING
 
@@ -48,6 +51,19 @@ def _taken(options: dict[str, Any]) -> RuleChoice:
 
 def _asked(options: dict[str, Any]) -> Options:
     return Options(rules=_taken(options), **options)
+
+
+TEST_SECONDS, TEST_STEPS = 60.0, 200
+"""The overfit test that goes before experiments, at the most."""
+
+
+def _wishes(options: dict[str, Any]) -> Wishes | None:
+    """What the options say of experiments, taken out of them."""
+    wanted, suspect = options.pop("experiments"), options.pop("suspect")
+    budget = options.pop("experiments_budget")
+    if suspect and not wanted:
+        raise click.UsageError("--suspect needs --experiments")
+    return Wishes(suspect, budget) if wanted else None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -77,11 +93,50 @@ def cli() -> None:
     "--items", type=click.IntRange(min=0),
     help="Samples of the subset to memorise, 0 for all of it; by hardware.",
 )  # fmt: skip
+@experiment_options
 def overfit(**options: Any) -> int:
     """Can the model memorise a few samples? The first thing to ask."""
     from saldiag.app import diagnose
 
-    return diagnose.overfit(_asked(options))
+    wishes = _wishes(options)
+    return diagnose.overfit(dataclasses.replace(_asked(options), experiments=wishes))
+
+
+@cli.command()
+@look_options
+@click.option(
+    "--items", type=click.IntRange(min=0),
+    help="Samples of the subset to train on, 0 for all of it; by hardware.",
+)  # fmt: skip
+@suspect_option
+@click.option(
+    "--budget", type=Duration(), default=120.0, show_default="2m", metavar="TIME",
+    help="Time for the experiments at the most: 90s, 2m, 10m.",
+)  # fmt: skip
+@click.option(
+    "--jobs", type=POSITIVE, default=1, show_default=True,
+    help="Experiments side by side, in processes of their own.",
+)  # fmt: skip
+@click.option(
+    "--ray", metavar="ADDRESS",
+    help="Make them on the Ray cluster there (auto, HOST:PORT) with --jobs actors.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the experiments in --out.")
+def prove(**options: Any) -> int:
+    """Which change makes the model learn, and which do not? By experiment.
+
+    After the overfit test one thing at a time is changed, and the model is trained anew from the
+    same starts, on the same batches, for at least three seeds. What findings and --suspect name
+    comes first.
+    """
+    from saldiag.app import diagnose
+
+    if options["resume"] and options["out"] is None:
+        raise click.UsageError("--resume needs --out: the run directory to go on with")
+    names = ("suspect", "budget", "jobs", "ray")
+    wishes = Wishes(**{name: options.pop(name) for name in names})
+    asked = _asked({**options, "budget": TEST_SECONDS, "max_steps": TEST_STEPS})
+    return diagnose.prove(dataclasses.replace(asked, experiments=wishes))
 
 
 @cli.command()

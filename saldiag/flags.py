@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -41,6 +41,23 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+class Duration(Finite):
+    """Seconds from one on: ``90``, ``90s``, ``2m`` or ``1h``."""
+
+    name = "duration"
+    _UNITS: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600}
+
+    def __init__(self) -> None:
+        super().__init__(min=1.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The seconds, or a usage error."""
+        if not isinstance(value, str) or value[-1:] not in self._UNITS:
+            return super().convert(value, param, ctx)
+        factor = self._UNITS[value[-1]]
+        return super().convert(super().convert(value[:-1], param, ctx) * factor, param, ctx)
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -196,6 +213,21 @@ rule_options = options_of(
     click.option(
         "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
         help="Settings; the default is the nearest saldiag.toml or pyproject.toml.",
+    ),
+)  # fmt: skip
+suspect_option = click.option(
+    "--suspect", multiple=True, metavar="WORDS",
+    help="What you suspect (\"too much data\"), a rule or an experiment: it is tried in any case.",
+)  # fmt: skip
+experiment_options = options_of(
+    click.option(
+        "--experiments", is_flag=True,
+        help="Then change one thing at a time, train anew, and tell which change helps.",
+    ),
+    suspect_option,
+    click.option(
+        "--experiments-budget", type=Duration(), default=120.0, show_default="2m",
+        metavar="TIME", help="Time for --experiments at the most.",
     ),
 )  # fmt: skip
 output_options = options_of(out_option, check_format_option, fail_option, debug_option)

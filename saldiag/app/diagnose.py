@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from saldiag.app.examination import Examination
@@ -13,7 +13,7 @@ from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.fitting import FitPlan
-from saldiag.core.measurement import GradientHistory, Measurement, OverfitHistory
+from saldiag.core.measurement import GradientHistory, Measurement, OverfitHistory, Wiring
 from saldiag.core.printable import printable
 from saldiag.core.schedule import every
 
@@ -31,6 +31,11 @@ class Asked(Examination):
 def overfit(options: Options) -> int:
     """``saldiag overfit``: can the model memorise a few samples?"""
     return _run("overfit", options, _overfit)
+
+
+def prove(options: Options) -> int:
+    """``saldiag prove``: which change makes the model learn, and which do not?"""
+    return _run("prove", options, _overfit)
 
 
 def gradients(options: Options) -> int:
@@ -52,6 +57,8 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
     """Open a session, load the subject, work, judge, render."""
     check_inputs(options)
     prepare_environment()
+    if options.experiments is not None:
+        options.experiments.meant()
     session = Session(
         command,
         config=options.config(),
@@ -59,6 +66,7 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
         out=options.out,
         output_format=options.output_format,
         fail_on=options.fail_on,
+        resume=options.resume,
         rules=options.rules,
     )
 
@@ -70,17 +78,13 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
 
 
 def _asked(session: Session, options: Options) -> Asked:
-    from saldiag.app.subject import built_in_on, own_on
+    from saldiag.app.subject import subject_on
 
-    name = parse_model(options.model)
-    if name.kind == "built-in":
-        subject, data = built_in_on(options, session)
-        plan = FitPlan(validation=data.validation)
-    else:
-        subject, data = own_on(options, name, session)
-        plan = FitPlan(data=data.fed)  # what the program validates with is not known
+    own = parse_model(options.model).kind != "built-in"
+    subject, data = subject_on(options, session)
+    # What a program of the user's validates with is not known.
+    plan = FitPlan(data=data.fed) if own else FitPlan(validation=data.validation)
     session.notes(subject.notes)
-    own = name.kind != "built-in"
     return Asked(session, subject, data, plan, options=options, own=own)
 
 
@@ -154,14 +158,51 @@ def _overfit(examination: Asked) -> Verdict:
     examination.survey()
     examination.look_at_data()
     history = None
-    with _training(examination, OverfitHistory):
+    with _put_back(examination), _training(examination, OverfitHistory):
         history = _memorise(examination)
-    if history is None:
-        return "does_not_learn"  # it cannot even be trained, and a finding says why
-    if history.stopped == "interrupted":
+        if history.stopped == "interrupted":
+            raise KeyboardInterrupt
+        examination.trainable(examination.session.measured.get(GradientHistory))
+    # One that cannot even be trained has a finding that says why.
+    verdict = "does_not_learn" if history is None else verdict_of(history)[0]
+    if history is not None:
+        _experiment(examination, verdict)
+    return verdict
+
+
+def _put_back(examination: Asked) -> AbstractContextManager[object]:
+    """The model is at its start again behind the block, where experiments need it there."""
+    from saldiag_probes.undisturbed import undisturbed
+
+    wanted = examination.options.experiments is not None
+    return undisturbed(examination.model) if wanted else nullcontext()
+
+
+def _experiment(examination: Asked, verdict: Verdict) -> None:
+    """Make the experiments that are asked for."""
+    from saldiag.app.experiments import STARTS, Rebuilt, experiment, load_starts, save_starts
+
+    session, options = examination.session, examination.options
+    if options.experiments is None:
+        return
+    folder = session.run.path / "experiments"
+    starts = folder / STARTS
+    if starts.is_file():
+        load_starts(examination.model, starts)
+    else:
+        save_starts(examination.model, starts)
+    with session.phase("experiments", own_display=True):
+        found = experiment(
+            examination,
+            session.judge(verdict).findings,
+            options.experiments,
+            verdict=verdict,
+            make=Rebuilt(options, session.measured.get(Wiring), starts.resolve()),
+            folder=folder,
+            console=session.console,
+        )
+    if found is not None and found.ended == "interrupted":
         raise KeyboardInterrupt
-    examination.trainable(examination.session.measured.get(GradientHistory))
-    return verdict_of(history)[0]
 
 
 def _memorise(examination: Asked) -> OverfitHistory:

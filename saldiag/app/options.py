@@ -42,6 +42,30 @@ def invocation(command: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What is asked of experiments.
+
+    ``suspect`` are the user's own words. They end after ``budget`` seconds. ``jobs`` are worker
+    processes, or actors of the cluster at ``ray``.
+    """
+
+    suspect: tuple[str, ...] = ()
+    budget: float = 120.0
+    jobs: int = 1
+    ray: str | None = None
+
+    def meant(self) -> dict[str, tuple[str, ...]]:
+        """What each suspicion means.
+
+        Raises:
+            SaldiagError: no experiment answers to one.
+        """
+        from saldiag.experiments.proof.suspicion import meant
+
+        return {text: meant(text) for text in self.suspect}
+
+
+@dataclass(frozen=True)
 class Options:
     """Options that commands share; a command reads those that make sense for it.
 
@@ -75,11 +99,13 @@ class Options:
     max_steps: int = 400
     items: int | None = None
     rules: RuleChoice = field(default_factory=RuleChoice)
+    experiments: Wishes | None = None
+    resume: bool = False
 
     def config(self) -> dict[str, Any]:
         """The options as ``run.json`` records them; what holds of the rules is the session's."""
         values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
-        return {key: value for key, value in values.items() if key != "rules"}
+        return {key: value for key, value in values.items() if key not in ("rules", "resume")}
 
 
 def prepare_environment() -> None:

@@ -6,7 +6,7 @@ import keras
 
 from saldiag.app.collector import Collector
 from saldiag.app.feeds import read_data
-from saldiag.app.load import Data, Subject, load_data, load_subject, set_policy
+from saldiag.app.load import Data, Subject, load_data, load_subject, parse_model, set_policy
 from saldiag.app.options import Options
 from saldiag.app.own import load_own, take_weights
 from saldiag.core.errors import DataError
@@ -16,6 +16,18 @@ from saldiag.subject.named import DataName, ModelName, parse_data
 
 BUILT_IN_TAKES = Takes((("image", (None, None, None, 3)),), output=(None, None, None, 1))
 """What the built-in models take, at any size that is divisible by 32."""
+
+
+def subject_on(options: Options, session: Collector) -> tuple[Subject, Data]:
+    """The model that ``--model`` names, and the items it is to memorise.
+
+    Raises:
+        SaldiagError: either cannot be had, or they do not fit.
+    """
+    name = parse_model(options.model)
+    if name.kind == "built-in":
+        return built_in_on(options, session)
+    return own_on(options, name, session)
 
 
 def built_in_on(options: Options, session: Collector) -> tuple[Subject, Data]:

@@ -23,8 +23,8 @@ from saldiag.core.measurement import TYPES, Measurement, Measurements, arrays_of
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 DEFAULT_ROOT = "saldiag-runs"
-RESUMABLE = "train"
-"""The command whose runs can be gone on with."""
+RESUMABLE = ("train", "prove")
+"""The commands whose runs can be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Run:
         if resume:
             return cls._of(command, out)
         if (out / "run.json").exists():
-            way_out = ", or --resume to go on with it" if command == RESUMABLE else ""
+            way_out = ", or --resume to go on with it" if command in RESUMABLE else ""
             raise RunError(f"{out} holds a run already: choose another --out{way_out}")
         _make(out)
         return cls(out)

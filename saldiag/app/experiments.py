@@ -1,0 +1,197 @@
+"""Experiments of a command: from what was found and what is suspected to what is proven."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+
+from saldiag.app.examination import Examination
+from saldiag.app.options import Options, Wishes
+from saldiag.core.diagnosis import Verdict
+from saldiag.core.errors import ModelError, RunError, SaldiagError
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Experiments, Wiring
+
+if TYPE_CHECKING:
+    from saldiag.experiments.proof.lab import Lab
+
+STARTS = "starts.npz"
+"""All weights before the first step: every process starts from the same ones."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """Builds the subject of a command anew, in another process, with the weights of the first."""
+
+    options: Options
+    wiring: Wiring | None
+    starts: Path
+
+    def __call__(self) -> Lab:
+        """Build it.
+
+        Raises:
+            SaldiagError: it is another model now.
+        """
+        from saldiag.app.collector import Collector
+        from saldiag.app.options import prepare_environment
+        from saldiag.app.subject import subject_on
+        from saldiag.experiments.proof.lab import Lab
+
+        prepare_environment()
+        subject, data = subject_on(self.options, Collector())
+        load_starts(subject.model, self.starts)
+        return Lab(subject.model, data.batches, self.wiring)
+
+
+def save_starts(model: Any, path: Path) -> None:
+    """Write all variables of a model, in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = {f"{i:05d}": np.asarray(v.value) for i, v in enumerate(model.variables)}
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **values)
+    temporary.replace(path)
+
+
+def load_starts(model: Any, path: Path) -> None:
+    """Give a model the variables that were written.
+
+    Raises:
+        ModelError: they are those of another model.
+    """
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as loaded:
+        values = [loaded[name] for name in sorted(loaded.files)]
+    variables = model.variables
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [value.shape for value in values]:
+        raise ModelError("the model is not built the same twice: experiments need --jobs 1")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def experiment(
+    examination: Examination,
+    findings: tuple[Finding, ...],
+    wishes: Wishes,
+    *,
+    verdict: Verdict,
+    make: Callable[[], Lab] | None = None,
+    folder: Path | None = None,
+    console: Console | None = None,
+) -> Experiments | None:
+    """Make the experiments on the examined model, which is at its start and is left there.
+
+    Args:
+        examination: whose model, batches and measurements they are about.
+        findings: what is suspected.
+        wishes: what is asked of them.
+        verdict: of the overfit test.
+        make: builds the lab in other processes; None where that cannot be done.
+        folder: where what came of each arm is kept, and found again.
+        console: where progress is shown.
+
+    Returns:
+        What was found, which the session has then; None where the model cannot be experimented on,
+        and the session has the reason.
+    """
+    from saldiag.experiments.proof.conduct import Conductor
+    from saldiag.experiments.proof.journal import Journal
+    from saldiag.experiments.proof.lab import Lab
+    from saldiag.experiments.proof.plan import Plan
+    from saldiag.experiments.proof.score import CannotScore
+    from saldiag.experiments.proof.suspicion import ideas
+    from saldiag.experiments.proof.workers import workers_of
+
+    session, model = examination.session, examination.model
+    lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
+    suspicions = wishes.meant()
+    if make is None and (wishes.jobs > 1 or wishes.ray is not None):
+        raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
+    other = make if make is not None and (wishes.jobs > 1 or wishes.ray) else None
+    plan = Plan(ideas(findings, suspicions), proven=verdict == "does_not_learn")
+    with _display(console, wishes.budget) as display:
+        lab.tell = display.step
+        try:
+            with workers_of(other or (lambda: lab), wishes.jobs, wishes.ray) as workers:
+                found = Conductor(
+                    plan, workers, lab.items, wishes.budget, suspicions,
+                    Journal(folder), display.decided,
+                ).run()  # fmt: skip
+        except CannotScore as error:
+            session.missing(Experiments, str(error))
+            return None
+    session.add(found)
+    return found
+
+
+class _Display:
+    """What is running, what is decided, and the time left; on a terminal."""
+
+    def __init__(self, console: Console | None, budget: float) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._until = time.monotonic() + budget
+        self._budget = budget
+        self._decided = "nothing decided yet"
+        self.bar = Progress(
+            TextColumn("experiments"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[left]} left  {task.fields[done]}  {task.fields[now]}"),
+            console=console,
+            transient=True,
+            disable=console is None or not console.is_terminal,
+        )
+        self._task = self.bar.add_task("", total=budget, left="", done="", now="")
+
+    def step(self, name: str, seed: int, step: int) -> None:
+        """An arm is at that step."""
+        self._show(f"{name}, seed {seed}, step {step}")
+
+    def decided(self, found: Experiments) -> None:
+        """A job came to its end."""
+        from saldiag.rules.proof import hypotheses
+
+        outcomes = [h.outcome for h in hypotheses(found)]
+        counts = (
+            (name, outcomes.count(name)) for name in ("confirmed", "refuted", "no difference")
+        )
+        told = ", ".join(f"{count} {name}" for name, count in counts if count)
+        self._decided = told or "nothing decided yet"
+        self._show("")
+
+    def _show(self, now: str) -> None:
+        from saldiag.app.progress import clock
+
+        left = max(0.0, self._until - time.monotonic())
+        self.bar.update(
+            self._task, completed=self._budget - left, left=clock(left), done=self._decided, now=now
+        )
+
+
+@contextlib.contextmanager
+def _display(console: Console | None, budget: float) -> Iterator[_Display]:
+    display = _Display(console, budget)
+    with display.bar:
+        yield display
+
+
+def same_wishes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with experiments on something else.
+
+    Raises:
+        RunError: an option differs that decides what is trained.
+    """
+    free = {"out", "output_format", "fail_on", "experiments", "rules"}
+    for key in sorted((set(before) | set(now)) - free):
+        if before.get(key) != now.get(key):
+            raise RunError(
+                f"--resume: the run was made with {key} {before.get(key)!r}, not {now.get(key)!r}"
+            )
