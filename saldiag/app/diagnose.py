@@ -7,6 +7,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from saldiag.app.examination import Examination
+from saldiag.app.experiments import (
+    STARTS,
+    Rebuilt,
+    check_resumed,
+    experiment,
+    load_starts,
+    save_starts,
+)
 from saldiag.app.load import Data, check_inputs, parse_model
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.session import Session, conduct, own_stdout
@@ -56,6 +64,8 @@ def trainable(options: Options) -> int:
 def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> int:
     """Open a session, load the subject, work, judge, render."""
     check_inputs(options)
+    if options.resume and options.out is not None:
+        check_resumed(options.out, options)
     prepare_environment()
     if options.experiments is not None:
         options.experiments.meant()
@@ -180,8 +190,6 @@ def _put_back(examination: Asked) -> AbstractContextManager[object]:
 
 def _experiment(examination: Asked, verdict: Verdict) -> None:
     """Make the experiments that are asked for."""
-    from saldiag.app.experiments import STARTS, Rebuilt, experiment, load_starts, save_starts
-
     session, options = examination.session, examination.options
     if options.experiments is None:
         return

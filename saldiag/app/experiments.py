@@ -17,7 +17,9 @@ from saldiag.app.options import Options, Wishes
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import ModelError, RunError, SaldiagError
 from saldiag.core.finding import Finding
+from saldiag.core.jsonio import jsonable
 from saldiag.core.measurement import Experiments, Wiring
+from saldiag.core.run import Run
 
 if TYPE_CHECKING:
     from saldiag.experiments.proof.lab import Lab
@@ -183,15 +185,17 @@ def _display(console: Console | None, budget: float) -> Iterator[_Display]:
         yield display
 
 
-def same_wishes(before: dict[str, Any], now: dict[str, Any]) -> None:
+def check_resumed(out: Path, options: Options) -> None:
     """Refuse to go on with experiments on something else.
 
     Raises:
-        RunError: an option differs that decides what is trained.
+        RunError: there is no run at ``out``, or an option differs that decides what is trained.
     """
+    before, now = Run.open(out).read_info().config, jsonable(options.config())
     free = {"out", "output_format", "fail_on", "experiments", "rules"}
     for key in sorted((set(before) | set(now)) - free):
         if before.get(key) != now.get(key):
             raise RunError(
-                f"--resume: the run was made with {key} {before.get(key)!r}, not {now.get(key)!r}"
+                f"{out}: made with {key.replace('_', '-')} {before.get(key)}, not {now.get(key)}:"
+                " experiments go on with the same options, or in another --out"
             )

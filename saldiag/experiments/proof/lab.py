@@ -124,6 +124,8 @@ class Lab:
         with contextlib.ExitStack() as stack:
             self._starts.restore(0)
             _assign(self._optimizer)
+            # An intervention that trains to find out (a range test) has to trace for itself.
+            self.model.train_function = None
             parts: list[Change] = []
             for name in names:
                 part = self._with_optimizer(intervention(name)().change(self))
