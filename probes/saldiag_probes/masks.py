@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.optimize import linear_sum_assignment
 
 from saldiag.core.measurement import Array, MaskGreys, MaskPairing
 
@@ -137,3 +138,16 @@ def _mutual(score: Array) -> tuple[float, float]:
     mutual = score.argmax(axis=1)[best] == np.arange(len(best))
     own = mutual & (best == np.arange(len(best)))
     return float(own.mean()), float((mutual & ~own).mean())
+
+
+def partners(pictures: Array, masks: Array) -> Array | None:
+    """For each picture (N, H, W, C) the number of the mask (N, H, W, 1) that lies on it best.
+
+    Each mask once (Kuhn, The Hungarian Method, 1955). None where they are no masks, or too many.
+    """
+    if not 2 <= len(pictures) == len(masks) <= MOST_MASKS or not _are_masks([pictures], [masks]):
+        return None
+    edges = np.stack([_ranked(_small(_strength(p.astype(np.float64)))) for p in pictures])
+    outlines = np.stack([_small(_strength((m > 0.5).astype(float)) > 0) for m in masks])
+    found: Array = linear_sum_assignment(-_agreement(edges, outlines))[1]
+    return found

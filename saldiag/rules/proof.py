@@ -199,9 +199,7 @@ def _outcome(
     low, high = interval(pairs, arm.mode, limits["confidence"])
     enough = len(pairs) >= limits["seeds"]
     if all(restored) and low >= limits["effect"]:
-        if enough:
-            return "confirmed", f"learning is restored in {len(pairs)} of {len(pairs)} seeds"
-        return "undecided", f"it restores learning, but only {_seeds(len(pairs))} could be trained"
+        return _restored(arm, len(pairs), enough)
     if any(restored):
         return "undecided", f"learning is restored in {sum(restored)} of {_seeds(len(pairs))}"
     if not enough:
@@ -209,6 +207,14 @@ def _outcome(
     if max(abs(low), abs(high)) <= limits["margin"]:
         return ("refuted" if arm.suspected_by else "no difference"), "it changes nothing"
     return "refuted", "it makes a difference, and does not restore learning"
+
+
+def _restored(arm: Arm, seeds: int, enough: bool) -> tuple[HypothesisOutcome, str]:
+    if arm.if_restored:
+        return "undecided", arm.if_restored
+    if enough:
+        return "confirmed", f"learning is restored in {seeds} of {seeds} seeds"
+    return "undecided", f"it restores learning, but only {_seeds(seeds)} could be trained"
 
 
 def _seeds(count: int) -> str:

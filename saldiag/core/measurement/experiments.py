@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from saldiag.core.measurement.base import Measurement
 
-Stopped = Literal["memorised", "nothing moves", "non-finite", "steps", "budget"]
+Stopped = Literal["memorised", "nothing moves", "non-finite", "fails", "steps", "budget"]
 Mode = Literal["training", "inference"]
 
 
@@ -53,6 +53,7 @@ class Arm:
     parts: tuple[str, ...] = ()
     mode: Mode = "training"
     planned_steps: int = 0
+    if_restored: str = ""
     reason: str | None = None
     curves: tuple[Curve, ...] = ()
 

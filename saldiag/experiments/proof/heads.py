@@ -94,6 +94,43 @@ def heads_of(lab: Any) -> list[Head]:
     return [_head(lab, wiring, path) for path in wiring.judged or wiring.outputs]
 
 
+def head_layers(lab: Any) -> set[int]:
+    """The layers that outputs go through last, by id; none where that is not known."""
+    try:
+        return {id(part.layer) for head in heads_of(lab) for part in head.parts}
+    except NotApplicable:
+        return set()
+
+
+def last_activations(lab: Any, count: int) -> list[str]:
+    """What was done last to each of ``count`` outputs, as the activation's name or ``linear``.
+
+    Raises:
+        NotApplicable: it is not known, or there are not so many outputs.
+    """
+    try:
+        found = [head.activations[-1:] for head in heads_of(lab)]
+        names = [last[0] if last else "linear" for last in found]
+    except NotApplicable:
+        if lab.wiring is None or lab.wiring.computed:
+            raise
+        calls = [lab.wiring.call(path) for path in lab.wiring.judged or lab.wiring.outputs]
+        names = [(call and call.activation) or "linear" for call in calls]
+    if len(names) != count:
+        raise NotApplicable(f"there are {count} targets for {len(names)} outputs")
+    return names
+
+
+def units_of(lab: Any, count: int) -> list[int]:
+    """The size of each output's last axis, 0 where it is not known."""
+    wiring: Wiring | None = lab.wiring
+    paths = () if wiring is None else wiring.judged or wiring.outputs
+    calls = [wiring.call(path) for path in paths] if wiring is not None else []
+    sizes = [(call.output_shapes[0][-1] or 0) if call and call.output_shapes and
+             call.output_shapes[0] else 0 for call in calls]  # fmt: skip
+    return sizes if len(sizes) == count else [0] * count
+
+
 def _head(lab: Any, wiring: Wiring, path: str) -> Head:
     parts: list[Part] = []
     layers = lab.layers

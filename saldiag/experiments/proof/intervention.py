@@ -27,7 +27,8 @@ class Intervention(ABC):
 
     ``states`` is the hypothesis as a sentence that the experiment can refute. ``answers`` are the
     rules whose finding it would prove. ``words`` are what a user who suspects it would say.
-    ``mode`` is the one in which learning has to be restored.
+    ``mode`` is the one in which learning has to be restored. ``if_restored`` says what it means if
+    learning comes back, of an experiment that repairs nothing; empty of a repair.
     """
 
     name: ClassVar[str]
@@ -35,6 +36,7 @@ class Intervention(ABC):
     answers: ClassVar[tuple[str, ...]] = ()
     words: ClassVar[tuple[str, ...]] = ()
     mode: ClassVar[Mode] = "training"
+    if_restored: ClassVar[str] = ""
 
     @abstractmethod
     def change(self, lab: Lab) -> Change:

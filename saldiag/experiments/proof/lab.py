@@ -59,6 +59,8 @@ class Lab:
         self.model = model
         self.batches: Batches = tuple(_plain(batch) for batch in batches)
         self.wiring = wiring
+        self.optimizer = model.optimizer
+        self.had_optimizer_built = False
         self.deadline = math.inf
         self.tell: Tell = _untold
         self.paths = layer_paths(model)
@@ -70,7 +72,8 @@ class Lab:
         before = self.model.train_function, self.model.stop_training
         try:
             with undisturbed(self.model), graph_as_built():
-                if not self.model.optimizer.built:
+                self.had_optimizer_built = bool(self.model.optimizer.built)
+                if not self.had_optimizer_built:
                     self.model.optimizer.build(self.model.trainable_variables)
                 self._starts = Starts(self.model)
                 self._optimizer = _values(self.model.optimizer)
@@ -189,11 +192,14 @@ class _Training(keras.callbacks.Callback):
                 repeated(self._errors.batches), epochs=1, steps_per_epoch=self._steps,
                 shuffle=False, verbose=0, callbacks=[self],
             )  # fmt: skip
-        except ValueError as error:
+        except Exception as error:
             # What Keras' optimizers raise where every gradient is None.
-            if "No gradients provided" not in str(error):
+            if "No gradients provided" in str(error):
+                self._stopped = "nothing moves"
+            elif self._arm is CONTROL:
+                self._stopped = "fails"
+            else:
                 raise
-            self._stopped = "nothing moves"
         if self._done not in self._scores:
             self._look()
         return self._curve()
@@ -278,6 +284,7 @@ def described_arm(names: tuple[str, ...]) -> Arm:
         answers=tuple(dict.fromkeys(code for kind in kinds for code in kind.answers)),
         parts=names if len(names) > 1 else (),
         mode="inference" if any(kind.mode == "inference" for kind in kinds) else "training",
+        if_restored=next((kind.if_restored for kind in kinds if kind.if_restored), ""),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras.src.initializers.random_initializers import RandomInitializer
 
 from saldiag.experiments.proof.change import Batches
+from saldiag.experiments.proof.feeds import size_of
 from saldiag_probes.start import initializer_of, start_distance
 
 AT_START = 1.63
@@ -63,14 +64,18 @@ def _drawn(initializer: Any, variable: Any, seed: int) -> Any:
 
 
 def reordered(batches: Batches, seed: int) -> Batches:
-    """The same items in another order, in batches of the same sizes; as given for seed 0."""
+    """The same items of each batch in another order; as given for seed 0.
+
+    What is together in a batch stays together: batches that hold one class each are a fault.
+    """
     if seed == 0:
         return batches
-    sizes = [len(keras.tree.flatten(batch[0])[0]) for batch in batches]
-    order = np.random.default_rng(seed).permutation(sum(sizes))
-    whole = keras.tree.map_structure(lambda *parts: np.concatenate(parts)[order], *batches)
-    ends = np.cumsum(sizes)
+    random = np.random.default_rng(seed)
+    return tuple(_permuted(batch, random.permutation(size_of(batch))) for batch in batches)
+
+
+def _permuted(batch: tuple[Any, ...], order: Any) -> tuple[Any, ...]:
     return tuple(
-        keras.tree.map_structure(lambda part, a=end - size, b=end: part[a:b], whole)
-        for size, end in zip(sizes, ends, strict=True)
+        None if part is None else keras.tree.map_structure(lambda array: array[order], part)
+        for part in batch
     )

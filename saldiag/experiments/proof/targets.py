@@ -7,10 +7,29 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from saldiag.experiments.proof.heads import units_of
 from saldiag.experiments.proof.intervention import NotApplicable
 from saldiag_probes.loss_facts import compiled_losses
 
-Kind = Literal["shares", "classes", "one-hot", "sides", "numbers"]
+Kind = Literal["binary", "shares", "classes", "one-hot", "sides", "numbers"]
+"""``binary``: two values that stand for no and yes. ``shares``: from 0 to 1. ``classes``: the
+numbers of classes, one for several units. ``sides``: -1 and 1. ``numbers``: any others."""
+_IMPLIED: dict[Kind, str] = {
+    "binary": "sigmoid", "shares": "sigmoid", "classes": "softmax", "one-hot": "softmax",
+    "sides": "tanh", "numbers": "linear",
+}  # fmt: skip
+
+
+def targets_of(lab: Any) -> list[Any]:
+    """The targets of each output, all items in one array.
+
+    Raises:
+        NotApplicable: there are none.
+    """
+    if any(len(batch) < 2 or batch[1] is None for batch in lab.batches):
+        raise NotApplicable("there are no targets")
+    columns = zip(*(keras.tree.flatten(batch[1]) for batch in lab.batches), strict=True)
+    return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 
 
 def kinds_of(lab: Any) -> list[Kind]:
@@ -19,34 +38,34 @@ def kinds_of(lab: Any) -> list[Kind]:
     Raises:
         NotApplicable: there are no targets.
     """
-    if any(len(batch) < 2 or batch[1] is None for batch in lab.batches):
-        raise NotApplicable("there are no targets")
-    columns = zip(*(keras.tree.flatten(batch[1]) for batch in lab.batches), strict=True)
-    return [_kind(np.concatenate([np.asarray(part) for part in column])) for column in columns]
+    found = targets_of(lab)
+    return [kind_of(*each) for each in zip(found, units_of(lab, len(found)), strict=True)]
 
 
-def _kind(target: Any) -> Kind:
-    values = np.unique(target[: 1 << 14])
-    integers = bool(np.issubdtype(target.dtype, np.integer) or (values == np.round(values)).all())
+def kind_of(target: Any, units: int) -> Kind:
+    """What kind of targets these are, for an output of ``units`` (0: not known)."""
+    values = np.unique(target.ravel()[: 1 << 16])
+    whole = bool((values == np.round(values)).all())
     low, high = float(values.min()), float(values.max())
-    if integers and {low, high} == {-1.0, 1.0} and len(values) == 2:
-        return "sides"
+    if whole and units > 1 and low >= 0 and high < units and _one_for_all(target, units):
+        return "classes"
+    if whole and len(values) <= 2:
+        return "sides" if (low, high) == (-1.0, 1.0) else _zero_or_one(target, low, high)
     if low >= 0 and high <= 1:
-        return "one-hot" if _one_hot(target) else "shares"
-    if integers and low >= 0 and high < 1000 and target.shape[-1:] in ((1,), target.shape[:1]):
-        return "classes"
-    if integers and low >= 0 and np.issubdtype(target.dtype, np.integer):
-        return "classes"
+        return "shares"
     return "numbers"
 
 
-def _one_hot(target: Any) -> bool:
-    return bool(
-        target.ndim > 1
-        and target.shape[-1] > 1
-        and np.isin(target, (0, 1)).all()
-        and (target.sum(axis=-1) == 1).all()
-    )
+def _one_for_all(target: Any, units: int) -> bool:
+    """Whether there is one number where the output has several."""
+    return bool(target.ndim < 2 or target.shape[-1] != units)
+
+
+def _zero_or_one(target: Any, low: float, high: float) -> Kind:
+    if low != 0:
+        return "numbers"
+    several = target.ndim > 1 and target.shape[-1] > 1
+    return "one-hot" if several and bool((target.sum(axis=-1) == high).all()) else "binary"
 
 
 def takes_logits(model: Any) -> bool:
@@ -66,6 +85,4 @@ def fitting_activation(lab: Any, count: int) -> list[str]:
         raise NotApplicable(f"there are {len(kinds)} targets for {count} outputs")
     if takes_logits(lab.model):
         return ["linear"] * count
-    implied = {"shares": "sigmoid", "classes": "softmax", "one-hot": "softmax", "sides": "tanh",
-               "numbers": "linear"}  # fmt: skip
-    return [implied[kind] for kind in kinds]
+    return [_IMPLIED[kind] for kind in kinds]

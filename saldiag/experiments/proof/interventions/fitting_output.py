@@ -23,7 +23,7 @@ class FittingOutput(Intervention):
     name = "fitting-output"
     states = "the output's activation does not fit the targets"
     answers: ClassVar[tuple[str, ...]] = (
-        "SD101", "SD102", "SD103", "SD106", "SD107", "SD113", "SD114", "SD602",
+        "SD101", "SD102", "SD103", "SD106", "SD107", "SD113", "SD602",
     )  # fmt: skip
     words: ClassVar[tuple[str, ...]] = (
         "output", "head", "activation", "softmax", "sigmoid", "connection", "wiring", "wired",
@@ -54,3 +54,22 @@ def _replaced(head: Head, wanted: str) -> list[Swap]:
     function = keras.activations.get(wanted)
     linear = keras.activations.get("linear")
     return [part.swap(function if part is head.parts[-1] else linear) for part in head.parts]
+
+
+class SingleActivation(Intervention):
+    """Leaves the first of several activations on the output, and takes those after it away."""
+
+    name = "single-activation"
+    states = "the output goes through an activation too many"
+    answers: ClassVar[tuple[str, ...]] = ("SD102", "SD113")
+    words: ClassVar[tuple[str, ...]] = ("twice", "double", "activation", "connection")
+
+    def change(self, lab: Any) -> Change:
+        busy = [[p for p in head.parts if p.activation not in ("linear", "")]
+                for head in heads_of(lab)]  # fmt: skip
+        extra = [part for parts in busy for part in parts[1:]]
+        if not extra:
+            raise NotApplicable("no output goes through several activations")
+        linear = keras.activations.get("linear")
+        told = "; ".join(f"no {part.activation} on {part.path}" for part in extra)
+        return Change(told, tuple(p.path for p in extra), tuple(p.swap(linear) for p in extra))

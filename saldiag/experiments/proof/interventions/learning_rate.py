@@ -11,14 +11,10 @@ from saldiag.core.measurement import RangeTest
 from saldiag.experiments.modes import ModeErrors
 from saldiag.experiments.proof.change import Change
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
+from saldiag.experiments.proof.parts import inner, rate_of, rebuilt
 from saldiag.experiments.range_test import range_test
 from saldiag.rules.updates import fastest_rate
 from saldiag_probes.calls import CannotMeasure
-
-
-def inner(optimizer: Any) -> Any:
-    """The optimizer itself, without what scales the loss around it."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def at_rate(lab: Any, rate: float, told: str) -> Change:
@@ -43,7 +39,7 @@ class _Times:
     factor: ClassVar[float]
 
     def change(self, lab: Any) -> Change:
-        rate = float(keras.ops.convert_to_numpy(inner(lab.model.optimizer).learning_rate))
+        rate = rate_of(lab.model)
         other = rate * self.factor
         return at_rate(lab, other, f"learning rate {rate:.3g} → {other:.3g}")
 
@@ -85,7 +81,31 @@ class BestRate(Intervention):
         rate = fastest_rate(found)
         if math.isnan(rate) or not found.loss.min() < 0.99 * found.loss[0]:
             raise NotApplicable("at no rate does the loss fall")
-        now = float(keras.ops.convert_to_numpy(inner(lab.model.optimizer).learning_rate))
+        now = rate_of(lab.model)
         if 1 / 3 < rate / now < 3:
             raise NotApplicable(f"the learning rate {now:.3g} is where the loss falls fastest")
         return at_rate(lab, rate, f"learning rate {now:.3g} → {rate:.3g}, from a range test")
+
+
+STEPS = (0, *(10**power for power in range(6)))
+"""Of a schedule, at which its rate is asked."""
+USUAL = 1e-3
+"""Keras' default of Adam, where a schedule has no rate above 0."""
+
+
+class ConstantRate(Intervention):
+    """Trains at the schedule's highest rate throughout."""
+
+    name = "constant-rate"
+    states = "the schedule of the learning rate holds learning up"
+    answers: ClassVar[tuple[str, ...]] = ("SD702", "SD706", "SD803")
+    words: ClassVar[tuple[str, ...]] = ("schedule", "warm", "decay of the rate", "cyclic")
+
+    def change(self, lab: Any) -> Change:
+        schedule = inner(lab.model.optimizer)._learning_rate
+        if isinstance(schedule, keras.Variable) or not callable(schedule):
+            raise NotApplicable("the learning rate follows no schedule of the optimizer's")
+        rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in STEPS]
+        rate = max(rates) if max(rates) > 0 else USUAL
+        fresh = rebuilt(lab.model.optimizer, learning_rate=rate)
+        return Change(f"schedule → constant rate {rate:.3g}", optimizer=fresh)

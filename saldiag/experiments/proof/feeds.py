@@ -1,0 +1,55 @@
+"""Batches joined, taken apart and changed part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from saldiag.experiments.proof.change import Batches
+
+
+def joined(batches: Batches) -> tuple[Any, ...]:
+    """All items as one batch."""
+    return tuple(
+        None if parts[0] is None else keras.tree.map_structure(
+            lambda *arrays: np.concatenate(arrays), *parts
+        )
+        for parts in zip(*batches, strict=True)
+    )  # fmt: skip
+
+
+def split_as(batches: Batches, whole: tuple[Any, ...]) -> Batches:
+    """One batch of all items in batches of the sizes that ``batches`` have."""
+    ends = np.cumsum([size_of(batch) for batch in batches])
+    starts = [0, *ends[:-1]]
+    return tuple(
+        tuple(
+            None if part is None else keras.tree.map_structure(lambda a, s=s, e=e: a[s:e], part)
+            for part in whole
+        )
+        for s, e in zip(starts, ends, strict=True)
+    )
+
+
+def size_of(batch: tuple[Any, ...]) -> int:
+    """Number of items in a batch."""
+    return len(keras.tree.flatten(batch[0])[0])
+
+
+def mapped(batches: Batches, place: int, function: Callable[[int, Any], Any]) -> Batches:
+    """The inputs (``place`` 0) or targets (1) with each array by its number made another."""
+
+    def other(part: Any) -> Any:
+        arrays = keras.tree.flatten(part)
+        return keras.tree.pack_sequence_as(
+            part, [function(n, np.asarray(a)) for n, a in enumerate(arrays)]
+        )
+
+    return tuple(
+        tuple(other(part) if n == place and part is not None else part
+              for n, part in enumerate(batch))
+        for batch in batches
+    )  # fmt: skip
