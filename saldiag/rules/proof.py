@@ -97,9 +97,13 @@ def final(curve: Curve, mode: str = "training") -> float:
 
 
 def hypotheses(found: Experiments, limits: Mapping[str, float] = LIMITS) -> tuple[Hypothesis, ...]:
-    """Every hypothesis with its outcome: confirmed ones first, the most telling one on top."""
+    """Every hypothesis with its outcome: confirmed ones first, the most telling one on top.
+
+    Several changes together are a hypothesis only where they restore learning.
+    """
     judged = [judged_arm(found.control_of(arm), arm, limits) for arm in found.arms]
-    return tuple(sorted(judged, key=_rank))
+    told = [h for h in judged if not h.parts or h.outcome == "confirmed"]
+    return tuple(sorted(told, key=_rank))
 
 
 def judged_arm(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMITS) -> Hypothesis:

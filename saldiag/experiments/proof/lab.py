@@ -109,8 +109,10 @@ class Lab:
             curves = tuple(self._curve(prepared, seed, steps, described) for seed in seeds)
         except NotApplicable as error:
             return replace(described, reason=str(error))
-        except CannotScore:
-            raise
+        except CannotScore as error:
+            if not names:
+                raise
+            return replace(described, reason=f"with it, {error}")
         except Exception as error:
             if not names:
                 raise

@@ -21,6 +21,8 @@ from saldiag.rules.proof import LIMITS, Hypothesis, judged_arm, learns
 SEEDS = (0, 1, 2)
 RUNGS = (20, 60, 180)
 """Steps of training: each rung three times the one before (eta of successive halving)."""
+AT_ONCE = 4
+"""Pairs that are tried before it is asked whether one of them is enough."""
 MOST_TOGETHER, MOST_GREEDY = 6, 3
 """Changes that are tried together at the most: at once, and by adding one to another."""
 
@@ -36,11 +38,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Idea:
-    """A hypothesis to try, and what made it suspected."""
+    """A hypothesis to try, and what made it suspected; whether it would repair the model."""
 
     name: str
     suspected_by: tuple[str, ...] = ()
     mode: str = "training"
+    repairs: bool = True
 
 
 Round = list[Job]
@@ -123,9 +126,10 @@ class Plan:
 
     def _together(self) -> Rounds:
         """Several changes, where no single one was enough."""
-        usable = [names[0] for names, arm in self.arms.items() if arm.reason is None]
         steps = max(arm.planned_steps for arm in self.arms.values())
-        if len(usable) < 2 or not steps:
+        tried = [names[0] for names in self.arms if self.ideas[names[0]].repairs]
+        usable = [name for name in tried if self.arms[name,].reason is None]
+        if not usable or not steps:
             return
         suspected = [n for n in usable if self.ideas[n].suspected_by]
         by_gain = sorted(usable, key=lambda name: -self._gain((name,)))
@@ -136,7 +140,8 @@ class Plan:
             if self._found_to_restore(together):
                 yield from self._without_spares(together, steps)
                 return
-        yield from self._one_by_one((*suspected, *by_gain)[:1], usable, steps)
+        # What has nothing to change by itself can have on top of another change.
+        yield from self._one_by_one((*suspected, *by_gain)[:1], [*by_gain, *tried], steps)
 
     def _without_spares(self, together: tuple[str, ...], steps: int) -> Rounds:
         """Take out what is not needed."""
@@ -151,12 +156,14 @@ class Plan:
     def _one_by_one(self, base: tuple[str, ...], usable: list[str], steps: int) -> Rounds:
         """Greedy search: to what is suspected most, add what helps most, as long as it helps."""
         while len(base) < MOST_GREEDY:
-            tried = [(*base, name) for name in usable if name not in base]
-            yield from self._round(tried, steps)
+            tried = [(*base, name) for name in dict.fromkeys(usable) if name not in base]
+            for start in range(0, len(tried), AT_ONCE):
+                some = tried[start : start + AT_ONCE]
+                yield from self._round(some, steps)
+                if any(self._found_to_restore(names) for names in some):
+                    return
             known = [names for names in tried if names in self.arms]
-            if not known or any(self.restores(names) for names in known):
-                return
-            best = max(known, key=self._gain)
+            best = max(known, key=self._gain, default=base)
             if len(base) > 1 and self._gain(best) <= self._gain(base) + LIMITS["margin"]:
                 return
             base = best

@@ -52,6 +52,7 @@ def ideas(findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]
                 *(text for text, names in suspicions.items() if name in names),
             ),
             kind.mode,
+            repairs=not kind.if_restored,
         )
         for name, kind in all_interventions().items()
     ]
