@@ -180,6 +180,7 @@ def trainable(**options: Any) -> int:
     "--max-steps", type=POSITIVE, default=200, show_default=True,
     help="Training steps for --overfit at the most.",
 )  # fmt: skip
+@experiment_options
 @click.option("--stop-early", is_flag=True, help="End the program once the verdict is certain.")
 @click.option(
     "--compat", is_flag=True,
@@ -203,7 +204,8 @@ def run_command(**options: Any) -> int:
     from saldiag.app.program.options import ProgramOptions
     from saldiag.app.program.run import run_program
 
-    return run_program(ProgramOptions(rules=_taken(options), **options))
+    wishes = _wishes(options)
+    return run_program(ProgramOptions(rules=_taken(options), experiments=wishes, **options))
 
 
 @cli.command()

@@ -16,9 +16,11 @@ import keras
 from saldiag.app.collector import Collector, one_line
 from saldiag.app.compiling import optimizer_of
 from saldiag.app.examination import Examination
+from saldiag.app.experiments import experiment
 from saldiag.app.fed import read_feed
 from saldiag.app.judging import judge
 from saldiag.app.load import Batches, Subject
+from saldiag.app.options import Wishes
 from saldiag.app.session import versions
 from saldiag.core.config import RuleSettings, listed
 from saldiag.core.diagnosis import Diagnosis as Outcome
@@ -27,6 +29,7 @@ from saldiag.core.errors import DataError, ModelError
 from saldiag.core.finding import Finding, Severity, Skipped
 from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import (
+    Experiments,
     GradientHistory,
     Measurements,
     OverfitHistory,
@@ -157,6 +160,8 @@ def diagnose(
     loss: Any = None,
     optimizer: Any = None,
     overfit: bool = True,
+    experiments: bool = False,
+    suspect: str | Sequence[str] = (),
     steps: int = 200,
     budget: float = 60.0,
     batch_size: int | None = None,
@@ -174,8 +179,10 @@ def diagnose(
         loss: what to compile with where the model is not compiled, or in place of its own.
         optimizer: likewise; the default is ``"adam"``.
         overfit: whether to see if a few batches can be memorised.
+        experiments: whether to change one thing at a time then, and to see what restores learning.
+        suspect: what you suspect, in words, or names of rules or experiments.
         steps: training steps of that test at the most.
-        budget: its seconds at the most.
+        budget: its seconds at the most, and those of the experiments.
         batch_size: items in a batch that arrays are cut into.
         batches: how many batches to look at.
         expected_range: least and largest value that a pretrained part expects of its inputs.
@@ -207,10 +214,27 @@ def diagnose(
                 )
             examination.look_ahead()
             examination.trainable(collector.measured.get(GradientHistory))
+        if experiments:
+            _experiment(examination, Wishes(listed(suspect), budget))
         verdict: Verdict | None = None if overfit else "not_tested"
         if not overfit and examination.no_gradient():
             verdict = "does_not_learn"
     return _diagnosed(collector, verdict, select, ignore)
+
+
+def _experiment(examination: Examination, wishes: Wishes) -> None:
+    """Make the experiments; Ctrl-C ends them, and what is decided stays."""
+    measured = examination.session.measured
+    before = judge(measured)
+    found: list[Experiments | None] = []
+    examination.session.attempt(
+        Experiments,
+        lambda: found.append(
+            experiment(examination, before.findings, wishes, verdict=before.verdict)
+        ),
+    )
+    if found and found[0] is not None and found[0].ended == "interrupted":
+        raise KeyboardInterrupt
 
 
 def _diagnosed(

@@ -264,7 +264,7 @@ class Observer:
             watched.without_data("there is no batch in it")
             return feed.instead
         watched.look(feed.batches, feed.plan)
-        if self.options.overfit:
+        if self.options.overfit or self.options.experiments is not None:
             watched.memorise()
         return feed.instead
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from saldiag.app.options import Wishes
 from saldiag.app.settings import RuleChoice
 from saldiag.core.finding import Severity
 
@@ -18,7 +19,8 @@ class ProgramOptions:
     """Options of ``saldiag run``.
 
     ``steps`` ends each training after so many; ``overfit`` adds the overfit test before it, of
-    ``max_steps`` steps and ``budget`` seconds at the most; ``stop_early`` ends the program once
+    ``max_steps`` steps and ``budget`` seconds at the most, and ``experiments`` what is asked of
+    experiments, which follow it; ``stop_early`` ends the program once
     the verdict is certain; ``compat`` lets a program use what Keras 2 and numpy 1 had.
     """
 
@@ -28,6 +30,7 @@ class ProgramOptions:
     overfit: bool = False
     budget: float = 60.0
     max_steps: int = 200
+    experiments: Wishes | None = None
     stop_early: bool = False
     compat: bool = False
     probes: str = "economy"

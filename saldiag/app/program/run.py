@@ -43,6 +43,8 @@ def run_program(options: ProgramOptions) -> int:
         what = "is a folder" if options.script.is_dir() else "no such file"
         raise SaldiagError(f"{options.script}: {what}: saldiag run takes a script or a notebook")
     prepare_environment()
+    if options.experiments is not None:
+        options.experiments.meant()
     return _Program(options).run()
 
 

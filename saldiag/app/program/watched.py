@@ -13,6 +13,7 @@ import numpy as np
 
 from saldiag.app.collector import one_line
 from saldiag.app.examination import Examination
+from saldiag.app.experiments import experiment
 from saldiag.app.load import Batches, Subject
 from saldiag.app.program.first_step import AsSeen
 from saldiag.app.program.options import ProgramOptions
@@ -22,6 +23,7 @@ from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import (
     Activations,
     DataFacts,
+    Experiments,
     GradientFlow,
     GradientHistory,
     ItemFacts,
@@ -149,10 +151,27 @@ class Watched:
 
         try:
             self._guarded(test, OverfitHistory, what="the overfit test failed")
+            if self.options.experiments is not None:
+                self._guarded(self._experiment, Experiments, what="the experiments failed")
         finally:
             self.model.stop_training = False
             self.model.train_function = None
         self._write()
+
+    def _experiment(self) -> None:
+        """Make the experiments; the model is put back. Ctrl-C ends them, and then the program."""
+        examination, wishes = self._examination, self.options.experiments
+        assert examination is not None
+        assert wishes is not None
+        found = experiment(
+            examination,
+            self.diagnosis().findings,
+            wishes,
+            verdict=self.verdict(),
+            console=self.session.console,
+        )
+        if found is not None and found.ended == "interrupted":
+            raise KeyboardInterrupt
 
     def without_data(self, reason: str) -> None:
         """The program's data could not be had; what needs none is said all the same."""

@@ -69,7 +69,9 @@ class Lab:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Build the optimizer; at the end model, optimizer and all randomness are as they were."""
-        before = self.model.train_function, self.model.stop_training
+        model = self.model
+        before = model.train_function, model.stop_training, model.jit_compile
+        model.jit_compile = False  # XLA compiles every arm for minutes
         try:
             with undisturbed(self.model), graph_as_built():
                 self.had_optimizer_built = bool(self.model.optimizer.built)
@@ -80,7 +82,7 @@ class Lab:
                 yield
         finally:
             self._prepared.clear()
-            self.model.train_function, self.model.stop_training = before
+            model.train_function, model.stop_training, model.jit_compile = before
 
     @property
     def layers(self) -> dict[str, Any]:

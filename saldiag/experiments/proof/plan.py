@@ -38,12 +38,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Idea:
-    """A hypothesis to try, and what made it suspected; whether it would repair the model."""
+    """A hypothesis to try, and what made it suspected.
+
+    Whether it would repair the model, and how many kinds of faults it ``mends``.
+    """
 
     name: str
     suspected_by: tuple[str, ...] = ()
     mode: str = "training"
     repairs: bool = True
+    mends: int = 0
 
 
 Round = list[Job]
@@ -141,7 +145,8 @@ class Plan:
                 yield from self._without_spares(together, steps)
                 return
         # What has nothing to change by itself can have on top of another change.
-        yield from self._one_by_one((*suspected, *by_gain)[:1], [*by_gain, *tried], steps)
+        others = sorted(tried, key=lambda name: -self.ideas[name].mends)
+        yield from self._one_by_one((*suspected, *by_gain)[:1], [*helpful, *others], steps)
 
     def _without_spares(self, together: tuple[str, ...], steps: int) -> Rounds:
         """Take out what is not needed."""

@@ -53,6 +53,7 @@ def ideas(findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]
             ),
             kind.mode,
             repairs=not kind.if_restored,
+            mends=len(kind.answers),
         )
         for name, kind in all_interventions().items()
     ]
