@@ -101,9 +101,16 @@ def hypotheses(found: Experiments, limits: Mapping[str, float] = LIMITS) -> tupl
 
     Several changes together are a hypothesis only where they restore learning.
     """
-    judged = [judged_arm(found.control_of(arm), arm, limits) for arm in found.arms]
+    judged = [_judged(found, arm, limits) for arm in found.arms]
     told = [h for h in judged if not h.parts or h.outcome == "confirmed"]
     return tuple(sorted(told, key=_rank))
+
+
+def _judged(found: Experiments, arm: Arm, limits: Mapping[str, float]) -> Hypothesis:
+    hypothesis = judged_arm(found.control_of(arm), arm, limits)
+    if arm.curves or arm.reason is not None or found.ended != "decided":
+        return hypothesis
+    return replace(hypothesis, reason="not tried: another change restores learning")
 
 
 def judged_arm(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMITS) -> Hypothesis:

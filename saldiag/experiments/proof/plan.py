@@ -1,8 +1,9 @@
 """Which experiments are made, in which order, for how long. Pure: it sees curves and no model.
 
-All hypotheses get a short training from every seed; half of those that are not decided by then get
-one three times as long, and so on (successive halving: Jamieson & Talwalkar, AISTATS 2016). What a
-finding or the user suspects is never dropped before it is decided. Where no single change restores
+What a finding or the user suspects comes first, and is not dropped before it is decided; all else
+is only tried where that restores nothing. The hypotheses get a short training from every seed; half
+of those that are not decided by then get one three times as long, and so on (successive halving:
+Jamieson & Talwalkar, AISTATS 2016). Where no single change restores
 learning, all that are suspected are made together; if that does, parts are taken out again one by
 one until each is needed (delta debugging: Zeller & Hildebrandt, 2002). If it does not, what is
 suspected most is tried with each of the others, and so on (greedy search).
@@ -75,18 +76,26 @@ class Plan:
     def rounds(self) -> Rounds:
         """The rounds; ends when all is decided."""
         yield from self._round([()], self.rungs[0] if self.proven else self.rungs[-1])
-        alive = self._worth_trying()
+        worth = self._worth_trying()
+        suspected = [names for names in worth if self.ideas[names[0]].suspected_by]
+        for group in (suspected, [names for names in worth if names not in suspected]):
+            yield from self._halving(group)
+            if any(self._found_to_restore(names) for names in group):
+                return
+        if self.arms:
+            yield from self._together()
+
+    def _halving(self, alive: list[tuple[str, ...]]) -> Rounds:
+        """Longer and longer trainings of fewer and fewer arms, until one restores learning."""
         for steps in self.rungs:
             if not alive:
-                break
+                return
             if steps not in self.controls:
                 yield from self._round([()], steps)
             yield from self._round(alive, steps)
-            if any(self.restores(names) for names in alive):
+            if any(self._found_to_restore(names) for names in alive):
                 return
             alive = self._kept(alive)
-        if self.arms:
-            yield from self._together()
 
     @property
     def control(self) -> Arm:
