@@ -20,6 +20,11 @@ _ACTIVATIONS: dict[type, str] = {
     keras.layers.PReLU: "prelu",
 }
 """Layers that are an activation and hold no function to swap."""
+_LAST: dict[type, str] = {
+    keras.layers.BatchNormalization: "batch_normalization",
+    keras.layers.LayerNormalization: "layer_normalization",
+}
+"""Layers that count as an activation where they come last of all: they move what it says."""
 _TRANSPARENT = (
     keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout, keras.layers.Permute,
 )  # fmt: skip
@@ -80,6 +85,11 @@ def part_of(path: str, layer: Any) -> Part | None:
     return Part(path, layer, str(getattr(function, "__name__", "custom")), alone)
 
 
+def _last_of_all(path: str, layer: Any) -> Part | None:
+    names = [name for kind, name in _LAST.items() if isinstance(layer, kind)]
+    return Part(path, layer, names[0], alone=True) if names else None
+
+
 def heads_of(lab: Any) -> list[Head]:
     """One head for each output.
 
@@ -138,7 +148,9 @@ def _head(lab: Any, wiring: Wiring, path: str) -> Head:
     while call is not None:
         layer = layers.get(call.layer)
         if not isinstance(layer, _TRANSPARENT):
-            part = part_of(call.layer, layer)
+            part = part_of(call.layer, layer) or (
+                None if parts else _last_of_all(call.layer, layer)
+            )
             if part is None:
                 break
             parts.insert(0, part)

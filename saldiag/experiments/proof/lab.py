@@ -10,29 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from saldiag.core.measurement import Arm, Curve, Wiring
-from saldiag.core.measurement.experiments import Stopped
-from saldiag.experiments.modes import ModeErrors
-from saldiag.experiments.overfit import repeated
 from saldiag.experiments.proof.change import NOTHING, Batches, Change, Swap, Together
 from saldiag.experiments.proof.intervention import NotApplicable, intervention
-from saldiag.experiments.proof.score import CannotScore, Score, score
+from saldiag.experiments.proof.score import CannotScore
 from saldiag.experiments.proof.starts import Starts, reordered
+from saldiag.experiments.proof.training import Forward, Training
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.names import layer_paths
 from saldiag_probes.undisturbed import undisturbed
 
-MEMORISED = 0.9
-"""Score at which a training has shown that it can: as the overfit test's 10 % of the baseline."""
 CONTROL = Arm("control", "the model as it is")
 Tell = Callable[[str, int, int], None]
 """Called with the arm's name, the seed and the step, now and then."""
@@ -44,7 +38,7 @@ class _Prepared:
 
     change: Change
     train_function: Any = None
-    errors: Any = None
+    forward: Any = None
     optimizer_start: list[tuple[Any, Any]] = field(default_factory=list)
 
 
@@ -126,6 +120,8 @@ class Lab:
         with contextlib.ExitStack() as stack:
             self._starts.restore(0)
             _assign(self._optimizer)
+            # An intervention that trains to find out (a range test) has to trace for itself.
+            self.model.train_function = None
             parts: list[Change] = []
             for name in names:
                 part = self._with_optimizer(intervention(name)().change(self))
@@ -137,10 +133,10 @@ class Lab:
                 optimizer = self.model.optimizer
                 if not optimizer.built:
                     optimizer.build(self.model.trainable_variables)
-                prepared.errors = ModeErrors(self.model, self.batches)
+                prepared.forward = Forward(self.model)
             else:
                 control = self._prepare(())
-                prepared.errors, prepared.train_function = control.errors, control.train_function
+                prepared.forward, prepared.train_function = control.forward, control.train_function
             prepared.optimizer_start = _values(self.model.optimizer)
         self._prepared[names] = prepared
         return prepared
@@ -163,117 +159,14 @@ class Lab:
                 change.start(seed)
             batches = reordered(self.batches, seed)
             batches = change.feed(batches, seed) if change.feed is not None else batches
-            training = _Training(self, prepared.errors.on(batches), steps, seed, arm)
+            training = Training(
+                self.model, prepared.forward, batches, steps, seed, arm.mode, self.deadline,
+                tell=lambda done: self.tell(arm.name, seed, done), keeps_failing=arm is CONTROL,
+            )  # fmt: skip
             self.model.train_function = prepared.train_function
             curve = training.run()
             prepared.train_function = self.model.train_function
             return curve
-
-
-class _Training(keras.callbacks.Callback):
-    """One training: scored now and then, ended as soon as its outcome is certain."""
-
-    def __init__(self, lab: Lab, errors: ModeErrors, steps: int, seed: int, arm: Arm) -> None:
-        super().__init__()
-        self._lab, self._errors, self._steps, self._seed, self._arm = lab, errors, steps, seed, arm
-        self._stopped: Stopped = "steps"
-        self._done = 0
-        self._scores: dict[int, Score] = {}
-        self._begun: list[Any] = []
-        self._looks = {2, len(errors.batches), *range(0, steps, max(5, steps // 8)), steps}
-
-    def run(self) -> Curve:
-        """Train and score."""
-        self._look()
-        trained = self._lab.model
-        self._begun = [variable.value.read_value() for variable in self._moving()]
-        try:
-            trained.fit(
-                repeated(self._errors.batches), epochs=1, steps_per_epoch=self._steps,
-                shuffle=False, verbose=0, callbacks=[self],
-            )  # fmt: skip
-        except Exception as error:
-            # What Keras' optimizers raise where every gradient is None.
-            if "No gradients provided" in str(error):
-                self._stopped = "nothing moves"
-            elif self._arm is CONTROL:
-                self._stopped = "fails"
-            else:
-                raise
-        if self._done not in self._scores:
-            self._look()
-        return self._curve()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        # fit reports running means; reset, so that each step's loss is its own.
-        self.model.reset_metrics()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._done = batch + 1
-        loss = float((logs or {}).get("loss", math.nan))
-        if math.isinf(loss) or math.isnan(loss):
-            self._end("non-finite")
-        elif self._done in self._looks:
-            self._judge()
-        if time.monotonic() > self._lab.deadline and self._stopped == "steps":
-            self._end("budget")
-
-    def _judge(self) -> None:
-        self._lab.tell(self._arm.name, self._seed, self._done)
-        if self._stands_still():
-            self._end("nothing moves")
-            return
-        if self._look().value >= MEMORISED:
-            self._end("memorised")
-
-    def _stands_still(self) -> bool:
-        """Whether no batch moved anything: then none ever will, for nothing remembers the step."""
-        if self._done < len(self._errors.batches) or self._done > 2 + len(self._errors.batches):
-            return False
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        if not float(keras.ops.convert_to_numpy(optimizer.learning_rate)) > 0:
-            return False
-        pairs = zip(self._moving(), self._begun, strict=True)
-        return all(bool(tf.reduce_all(variable.value == value)) for variable, value in pairs)
-
-    def _moving(self) -> list[Any]:
-        """Weights, and what an optimizer keeps of gradients."""
-        optimizer = self._lab.model.optimizer
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        told = {id(inner.iterations), id(inner._learning_rate)}
-        kept = [variable for variable in inner.variables if id(variable) not in told]
-        return [*self._lab.model.trainable_variables, *kept]
-
-    def _end(self, why: Stopped) -> None:
-        self._stopped = why
-        self.model.stop_training = True
-
-    def _look(self, training: bool = True) -> Score:
-        found = score(self._lab.model, self._errors.batches, self._errors.predict(training))
-        if training:
-            self._scores[self._done] = found
-        return found
-
-    def _curve(self) -> Curve:
-        steps = tuple(sorted(self._scores))
-        last = self._scores[steps[-1]]
-        told = Curve(
-            seed=self._seed,
-            steps=steps,
-            score=tuple(self._scores[step].value for step in steps),
-            error=tuple(self._scores[step].error for step in steps),
-            missed=tuple(float(part) for part in last.missed),
-            stopped=self._stopped,
-        )
-        wanted = self._arm.mode == "inference" or last.value >= 0.5
-        if not wanted:
-            return told
-        inference = self._look(training=False)
-        return replace(
-            told,
-            inference_score=inference.value,
-            inference_missed=tuple(float(part) for part in inference.missed),
-        )
 
 
 def described_arm(names: tuple[str, ...]) -> Arm:

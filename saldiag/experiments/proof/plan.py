@@ -1,10 +1,12 @@
 """Which experiments are made, in which order, for how long. Pure: it sees curves and no model.
 
-All hypotheses get a short training from every seed; half of those that are not decided by then get
-one three times as long, and so on (successive halving: Jamieson & Talwalkar, AISTATS 2016). What a
+All hypotheses get a short training, from every seed where something is suspected and from one where
+nothing is; half of those that are not decided by then get one three times as long from every seed,
+and so on (successive halving: Jamieson & Talwalkar, AISTATS 2016). What a
 finding or the user suspects is never dropped before it is decided. Where no single change restores
 learning, all that are suspected are made together; if that does, parts are taken out again one by
-one until each is needed (delta debugging: Zeller & Hildebrandt, 2002).
+one until each is needed (delta debugging: Zeller & Hildebrandt, 2002). If it does not, what is
+suspected most is tried with each of the others, and so on (greedy search).
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from saldiag.rules.proof import LIMITS, Hypothesis, judged_arm, learns
 SEEDS = (0, 1, 2)
 RUNGS = (20, 60, 180)
 """Steps of training: each rung three times the one before (eta of successive halving)."""
-MOST_TOGETHER = 6
-"""Changes that are tried together at the most."""
+MOST_TOGETHER, MOST_GREEDY = 6, 3
+"""Changes that are tried together at the most: at once, and by adding one to another."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,16 @@ class Plan:
         """The rounds; ends when all is decided."""
         yield from self._round([()], self.rungs[0] if self.proven else self.rungs[-1])
         alive = self._worth_trying()
-        for steps in self.rungs if alive else ():
+        for steps in self.rungs:
+            if not alive:
+                break
             if steps not in self.controls:
                 yield from self._round([()], steps)
-            yield from self._round(alive, steps)
+            yield from self._round(alive, steps, first=steps == self.rungs[0])
             if any(self.restores(names) for names in alive):
                 return
             alive = self._kept(alive)
-        if alive or self.arms:
+        if self.arms:
             yield from self._together()
 
     @property
@@ -83,13 +87,25 @@ class Plan:
         """The control with the longest training."""
         return self.controls[max(self.controls)]
 
-    def _round(self, names: Sequence[tuple[str, ...]], steps: int) -> Rounds:
-        found = yield [Job(each, SEEDS, steps) for each in names]
+    def _round(
+        self, names: Sequence[tuple[str, ...]], steps: int, *, first: bool = False
+    ) -> Rounds:
+        """A job for each; of the ``first`` round, one seed where nobody suspects anything.
+
+        What does not restore learning from one start is not going to be confirmed by more.
+        """
+        found = yield [
+            Job(each, SEEDS if not first or self._suspected(each) else SEEDS[:1], steps)
+            for each in names
+        ]
         for key, arm in found.items():
             if key:
                 self.arms[key] = arm
             else:
                 self.controls[steps] = arm
+
+    def _suspected(self, names: tuple[str, ...]) -> bool:
+        return any(self.ideas[name].suspected_by for name in names)
 
     def _worth_trying(self) -> list[tuple[str, ...]]:
         """What there is to restore: nothing, where the model learns in both modes."""
@@ -119,26 +135,51 @@ class Plan:
         return value if math.isfinite(value) else -math.inf
 
     def _together(self) -> Rounds:
-        """All that is suspected at once, and if that helps, no more of it than is needed."""
+        """Several changes, where no single one was enough."""
         usable = [names[0] for names, arm in self.arms.items() if arm.reason is None]
-        first = [n for n in usable if self.ideas[n].suspected_by]
+        steps = max(arm.planned_steps for arm in self.arms.values())
+        if len(usable) < 2 or not steps:
+            return
+        suspected = [n for n in usable if self.ideas[n].suspected_by]
         by_gain = sorted(usable, key=lambda name: -self._gain((name,)))
         helpful = [n for n in by_gain if self._gain((n,)) > LIMITS["margin"]]
-        together = tuple(dict.fromkeys([*first, *helpful]))[:MOST_TOGETHER]
-        steps = max((arm.planned_steps for arm in self.arms.values()), default=self.rungs[-1])
-        if len(together) < 2:
-            return
-        yield from self._round([together], steps)
-        while together in self.arms and self.restores(together) and len(together) > 1:
+        together = tuple(dict.fromkeys([*suspected, *helpful]))[:MOST_TOGETHER]
+        if len(together) > 1:
+            yield from self._round([together], steps)
+            if self._found_to_restore(together):
+                yield from self._without_spares(together, steps)
+                return
+        yield from self._one_by_one((*suspected, *by_gain)[:1], usable, steps)
+
+    def _without_spares(self, together: tuple[str, ...], steps: int) -> Rounds:
+        """Take out what is not needed."""
+        while len(together) > 1:
             fewer = [tuple(n for n in together if n != out) for out in together]
-            fewer = [names for names in fewer if names not in self.arms]
-            yield from self._round(fewer, steps)
-            enough = [names for names in fewer if names in self.arms and self.restores(names)]
+            yield from self._round([names for names in fewer if names not in self.arms], steps)
+            enough = [names for names in fewer if self._found_to_restore(names)]
             if not enough:
                 return
             together = enough[0]
 
+    def _one_by_one(self, base: tuple[str, ...], usable: list[str], steps: int) -> Rounds:
+        """Greedy search: to what is suspected most, add what helps most, as long as it helps."""
+        while len(base) < MOST_GREEDY:
+            tried = [(*base, name) for name in usable if name not in base]
+            yield from self._round(tried, steps)
+            known = [names for names in tried if names in self.arms]
+            if not known or any(self.restores(names) for names in known):
+                return
+            best = max(known, key=self._gain)
+            if len(base) > 1 and self._gain(best) <= self._gain(base) + LIMITS["margin"]:
+                return
+            base = best
+
+    def _found_to_restore(self, names: tuple[str, ...]) -> bool:
+        return names in self.arms and self.restores(names)
+
 
 def _is_open(arm: Arm) -> bool:
     """Whether a longer training could show anything else."""
-    return arm.reason is None and any(curve.stopped == "steps" for curve in arm.curves)
+    return arm.reason is None and (
+        len(arm.curves) < len(SEEDS) or any(curve.stopped == "steps" for curve in arm.curves)
+    )

@@ -79,7 +79,7 @@ class BestRate(Intervention):
         except CannotMeasure as error:
             raise NotApplicable(str(error)) from error
         rate = fastest_rate(found)
-        if math.isnan(rate):
+        if math.isnan(rate) or not found.loss.min() < 0.99 * found.loss[0]:
             raise NotApplicable("at no rate does the loss fall")
         now = rate_of(lab.model)
         if 1 / 3 < rate / now < 3:
