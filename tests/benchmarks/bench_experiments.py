@@ -21,6 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+OUT_OF_REACH = ("argmax_between_layers", "feature_maps_compared", "states_detached")
+"""Faults whose code an intervention answers to that are made elsewhere: by an operation without a
+gradient between layers, not in the loss."""
 OUTCOMES = ("first", "other", "none", "learns", "unscored", "failed")
 
 
@@ -86,7 +89,7 @@ def answered(case: Any) -> bool:
     from saldiag.experiments.proof.intervention import all_interventions
 
     codes = {code for kind in all_interventions().values() for code in kind.answers}
-    return bool(codes & set(case.expected))
+    return bool(codes & set(case.expected)) and case.group not in OUT_OF_REACH
 
 
 def outcome(case: Any, options: argparse.Namespace) -> dict[str, Any]:

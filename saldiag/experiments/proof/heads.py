@@ -124,21 +124,29 @@ def last_activations(lab: Any, count: int) -> list[str]:
     except NotApplicable:
         if lab.wiring is None or lab.wiring.computed:
             raise
-        calls = [lab.wiring.call(path) for path in lab.wiring.judged or lab.wiring.outputs]
-        names = [(call and call.activation) or "linear" for call in calls]
-    if len(names) != count:
-        raise NotApplicable(f"there are {count} targets for {len(names)} outputs")
-    return names
+        names = []
+    if len(names) == count:
+        return names
+    calls = _calls(lab, count)
+    if not calls:
+        raise NotApplicable(f"there are not as many outputs as targets, which are {count}")
+    return [(call and call.activation) or "linear" for call in calls]
 
 
 def units_of(lab: Any, count: int) -> list[int]:
     """The size of each output's last axis, 0 where it is not known."""
+    shapes = [call.output_shapes if call else () for call in _calls(lab, count)]
+    sizes = [(found[0][-1] or 0) if found and found[0] else 0 for found in shapes]
+    return sizes or [0] * count
+
+
+def _calls(lab: Any, count: int) -> list[LayerCall | None]:
+    """The calls that make the outputs, if there are so many with a loss, or so many in all."""
     wiring: Wiring | None = lab.wiring
-    paths = () if wiring is None else wiring.judged or wiring.outputs
-    calls = [wiring.call(path) for path in paths] if wiring is not None else []
-    sizes = [(call.output_shapes[0][-1] or 0) if call and call.output_shapes and
-             call.output_shapes[0] else 0 for call in calls]  # fmt: skip
-    return sizes if len(sizes) == count else [0] * count
+    if wiring is None:
+        return []
+    paths = next((p for p in (wiring.judged, wiring.outputs) if p and len(p) == count), ())
+    return [wiring.call(path) for path in paths]
 
 
 def _head(lab: Any, wiring: Wiring, path: str) -> Head:
