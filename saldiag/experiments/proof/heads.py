@@ -25,6 +25,8 @@ _LAST: dict[type, str] = {
     keras.layers.LayerNormalization: "layer_normalization",
 }
 """Layers that count as an activation where they come last of all: they move what it says."""
+_OPERATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
+"""Operations on a functional model's output, by class: ``keras.ops.softmax`` and its like."""
 _TRANSPARENT = (
     keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout, keras.layers.Permute,
 )  # fmt: skip
@@ -83,6 +85,16 @@ def part_of(path: str, layer: Any) -> Part | None:
         return None
     alone = isinstance(layer, keras.layers.Activation)
     return Part(path, layer, str(getattr(function, "__name__", "custom")), alone)
+
+
+def _operation_of(model: Any, call: LayerCall) -> Part | None:
+    """The operation that makes the only output of a functional model, if it is an activation."""
+    outputs = getattr(model, "outputs", None) or []
+    history = getattr(outputs[0], "_keras_history", None) if len(outputs) == 1 else None
+    name = _OPERATIONS.get(type(getattr(history, "operation", None)).__name__)
+    if call.kind != "op" or history is None or name is None:
+        return None
+    return Part(call.layer, history.operation, name, alone=True)
 
 
 def _last_of_all(path: str, layer: Any) -> Part | None:
@@ -156,9 +168,9 @@ def _head(lab: Any, wiring: Wiring, path: str) -> Head:
     while call is not None:
         layer = layers.get(call.layer)
         if not isinstance(layer, _TRANSPARENT):
-            part = part_of(call.layer, layer) or (
-                None if parts else _last_of_all(call.layer, layer)
-            )
+            part = part_of(call.layer, layer)
+            if part is None and not parts:
+                part = _last_of_all(call.layer, layer) or _operation_of(lab.model, call)
             if part is None:
                 break
             parts.insert(0, part)
