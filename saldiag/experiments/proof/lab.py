@@ -23,6 +23,7 @@ from saldiag.experiments.proof.intervention import NotApplicable, intervention
 from saldiag.experiments.proof.score import CannotScore
 from saldiag.experiments.proof.starts import Starts, reordered
 from saldiag.experiments.proof.training import Forward, Training
+from saldiag_probes.calls import as_batch, build
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.names import layer_paths
 from saldiag_probes.undisturbed import undisturbed
@@ -51,6 +52,7 @@ class Lab:
     def __init__(self, model: Any, batches: Sequence[Any], wiring: Wiring | None = None) -> None:
         self.model = model
         self.batches: Batches = tuple(_plain(batch) for batch in batches)
+        build(model, as_batch(self.batches[0]))
         self.wiring = wiring
         self.optimizer = model.optimizer
         self.had_optimizer_built = False
@@ -102,8 +104,10 @@ class Lab:
             curves = tuple(self._curve(prepared, seed, steps, described) for seed in seeds)
         except NotApplicable as error:
             return replace(described, reason=str(error))
-        except CannotScore:
-            raise
+        except CannotScore as error:
+            if not names:
+                raise
+            return replace(described, reason=f"with it {error}")
         except Exception as error:
             if not names:
                 raise
