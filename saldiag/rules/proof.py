@@ -213,10 +213,10 @@ def _outcome(
         return _restored(arm, len(pairs), enough)
     if any(restored):
         return "undecided", f"learning is restored in {sum(restored)} of {_seeds(len(pairs))}"
-    if not enough:
-        return "undecided", f"only {_seeds(len(pairs))} could be trained in the budget"
-    if max(abs(low), abs(high)) <= limits["margin"]:
+    if max(abs(low), abs(high)) <= limits["margin"] and (enough or not arm.suspected_by):
         return ("refuted" if arm.suspected_by else "no difference"), "it changes nothing"
+    if not enough:
+        return "undecided", f"it does not restore learning in {_seeds(len(pairs))}"
     return "refuted", "it makes a difference, and does not restore learning"
 
 

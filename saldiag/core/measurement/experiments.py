@@ -59,6 +59,22 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class LayerLook:
+    """What one layer still knows of the targets, and whether it can be trained by itself.
+
+    ``information`` is the share of the targets' variation that a linear probe of its ``features``
+    says of items it was not fitted to; ``own_gradient`` the norm of the gradient that its weights
+    get from that probe in place of all that follows, None where it has none.
+    """
+
+    layer: str
+    kind: str
+    information: float
+    features: int
+    own_gradient: float | None = None
+
+
+@dataclass(frozen=True)
 class Experiments(Measurement):
     """The control, which is the model as it is, and what was changed against it.
 
@@ -75,6 +91,7 @@ class Experiments(Measurement):
     ended: str = "decided"
     suspicions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The user's words, and the names of the arms that answer to them."""
+    looks: tuple[LayerLook, ...] = ()
 
     def control_of(self, arm: Arm) -> Arm | None:
         """The control that was trained as long as the arm, or the next longer one."""

@@ -20,6 +20,13 @@ _ACTIVATIONS: dict[type, str] = {
     keras.layers.PReLU: "prelu",
 }
 """Layers that are an activation and hold no function to swap."""
+_LAST: dict[type, str] = {
+    keras.layers.BatchNormalization: "batch_normalization",
+    keras.layers.LayerNormalization: "layer_normalization",
+}
+"""Layers that count as an activation where they come last of all: they move what it says."""
+_OPERATIONS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
+"""Operations on a functional model's output, by class: ``keras.ops.softmax`` and its like."""
 _TRANSPARENT = (
     keras.layers.Reshape, keras.layers.Flatten, keras.layers.Dropout, keras.layers.Permute,
 )  # fmt: skip
@@ -80,6 +87,21 @@ def part_of(path: str, layer: Any) -> Part | None:
     return Part(path, layer, str(getattr(function, "__name__", "custom")), alone)
 
 
+def _operation_of(model: Any, call: LayerCall) -> Part | None:
+    """The operation that makes the only output of a functional model, if it is an activation."""
+    outputs = getattr(model, "outputs", None) or []
+    history = getattr(outputs[0], "_keras_history", None) if len(outputs) == 1 else None
+    name = _OPERATIONS.get(type(getattr(history, "operation", None)).__name__)
+    if call.kind != "op" or history is None or name is None:
+        return None
+    return Part(call.layer, history.operation, name, alone=True)
+
+
+def _last_of_all(path: str, layer: Any) -> Part | None:
+    names = [name for kind, name in _LAST.items() if isinstance(layer, kind)]
+    return Part(path, layer, names[0], alone=True) if names else None
+
+
 def heads_of(lab: Any) -> list[Head]:
     """One head for each output.
 
@@ -114,21 +136,29 @@ def last_activations(lab: Any, count: int) -> list[str]:
     except NotApplicable:
         if lab.wiring is None or lab.wiring.computed:
             raise
-        calls = [lab.wiring.call(path) for path in lab.wiring.judged or lab.wiring.outputs]
-        names = [(call and call.activation) or "linear" for call in calls]
-    if len(names) != count:
-        raise NotApplicable(f"there are {count} targets for {len(names)} outputs")
-    return names
+        names = []
+    if len(names) == count:
+        return names
+    calls = _calls(lab, count)
+    if not calls:
+        raise NotApplicable(f"there are not as many outputs as targets, which are {count}")
+    return [(call and call.activation) or "linear" for call in calls]
 
 
 def units_of(lab: Any, count: int) -> list[int]:
     """The size of each output's last axis, 0 where it is not known."""
+    shapes = [call.output_shapes if call else () for call in _calls(lab, count)]
+    sizes = [(found[0][-1] or 0) if found and found[0] else 0 for found in shapes]
+    return sizes or [0] * count
+
+
+def _calls(lab: Any, count: int) -> list[LayerCall | None]:
+    """The calls that make the outputs, if there are so many with a loss, or so many in all."""
     wiring: Wiring | None = lab.wiring
-    paths = () if wiring is None else wiring.judged or wiring.outputs
-    calls = [wiring.call(path) for path in paths] if wiring is not None else []
-    sizes = [(call.output_shapes[0][-1] or 0) if call and call.output_shapes and
-             call.output_shapes[0] else 0 for call in calls]  # fmt: skip
-    return sizes if len(sizes) == count else [0] * count
+    if wiring is None:
+        return []
+    paths = next((p for p in (wiring.judged, wiring.outputs) if p and len(p) == count), ())
+    return [wiring.call(path) for path in paths]
 
 
 def _head(lab: Any, wiring: Wiring, path: str) -> Head:
@@ -139,6 +169,8 @@ def _head(lab: Any, wiring: Wiring, path: str) -> Head:
         layer = layers.get(call.layer)
         if not isinstance(layer, _TRANSPARENT):
             part = part_of(call.layer, layer)
+            if part is None and not parts:
+                part = _last_of_all(call.layer, layer) or _operation_of(lab.model, call)
             if part is None:
                 break
             parts.insert(0, part)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,21 +18,16 @@ import keras
 import numpy as np
 
 from saldiag.core.measurement import Arm, Curve, Wiring
-from saldiag.core.measurement.experiments import Stopped
-from saldiag.experiments.modes import ModeErrors
-from saldiag.experiments.overfit import repeated
 from saldiag.experiments.proof.change import NOTHING, Batches, Change, Swap, Together
 from saldiag.experiments.proof.intervention import NotApplicable, intervention
-from saldiag.experiments.proof.score import CannotScore, Score, score
+from saldiag.experiments.proof.score import CannotScore
 from saldiag.experiments.proof.starts import Starts, reordered
+from saldiag.experiments.proof.training import Forward, Training
+from saldiag_probes.calls import as_batch, build
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.names import layer_paths
 from saldiag_probes.undisturbed import undisturbed
 
-MEMORISED = 0.9
-"""Score at which a training has shown that it can: as the overfit test's 10 % of the baseline."""
-STILL = 1e-6
-"""Share of an item's variation by which its prediction moves where nothing moves: rounding."""
 CONTROL = Arm("control", "the model as it is")
 Tell = Callable[[str, int, int], None]
 """Called with the arm's name, the seed and the step, now and then."""
@@ -45,7 +39,7 @@ class _Prepared:
 
     change: Change
     train_function: Any = None
-    errors: Any = None
+    forward: Any = None
     optimizer_start: list[tuple[Any, Any]] = field(default_factory=list)
 
 
@@ -58,6 +52,7 @@ class Lab:
     def __init__(self, model: Any, batches: Sequence[Any], wiring: Wiring | None = None) -> None:
         self.model = model
         self.batches: Batches = tuple(_plain(batch) for batch in batches)
+        build(model, as_batch(self.batches[0]))
         self.wiring = wiring
         self.optimizer = model.optimizer
         self.had_optimizer_built = False
@@ -114,7 +109,7 @@ class Lab:
         except CannotScore as error:
             if not names:
                 raise
-            return replace(described, reason=f"with it, {error}")
+            return replace(described, reason=f"with it {error}")
         except Exception as error:
             if not names:
                 raise
@@ -144,10 +139,10 @@ class Lab:
                 optimizer = self.model.optimizer
                 if not optimizer.built:
                     optimizer.build(self.model.trainable_variables)
-                prepared.errors = ModeErrors(self.model, self.batches)
+                prepared.forward = Forward(self.model)
             else:
                 control = self._prepare(())
-                prepared.errors, prepared.train_function = control.errors, control.train_function
+                prepared.forward, prepared.train_function = control.forward, control.train_function
             prepared.optimizer_start = _values(self.model.optimizer)
         self._prepared[names] = prepared
         return prepared
@@ -170,111 +165,14 @@ class Lab:
                 change.start(seed)
             batches = reordered(self.batches, seed)
             batches = change.feed(batches, seed) if change.feed is not None else batches
-            training = _Training(self, prepared.errors.on(batches), steps, seed, arm)
+            training = Training(
+                self.model, prepared.forward, batches, steps, seed, arm.mode, self.deadline,
+                tell=lambda done: self.tell(arm.name, seed, done), keeps_failing=arm is CONTROL,
+            )  # fmt: skip
             self.model.train_function = prepared.train_function
             curve = training.run()
             prepared.train_function = self.model.train_function
             return curve
-
-
-class _Training(keras.callbacks.Callback):
-    """One training: scored now and then, ended as soon as its outcome is certain."""
-
-    def __init__(self, lab: Lab, errors: ModeErrors, steps: int, seed: int, arm: Arm) -> None:
-        super().__init__()
-        self._lab, self._errors, self._steps, self._seed, self._arm = lab, errors, steps, seed, arm
-        self._stopped: Stopped = "steps"
-        self._done = 0
-        self._scores: dict[int, Score] = {}
-        self._looks = {2, len(errors.batches), *range(0, steps, max(5, steps // 8)), steps}
-
-    def run(self) -> Curve:
-        """Train and score."""
-        self._look()
-        try:
-            self._lab.model.fit(
-                repeated(self._errors.batches), epochs=1, steps_per_epoch=self._steps,
-                shuffle=False, verbose=0, callbacks=[self],
-            )  # fmt: skip
-        except Exception as error:
-            # What Keras' optimizers raise where every gradient is None.
-            if "No gradients provided" in str(error):
-                self._stopped = "nothing moves"
-            elif self._arm is CONTROL:
-                self._stopped = "fails"
-            else:
-                raise
-        if self._done not in self._scores:
-            self._look()
-        return self._curve()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        # fit reports running means; reset, so that each step's loss is its own.
-        self.model.reset_metrics()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._done = batch + 1
-        loss = float((logs or {}).get("loss", math.nan))
-        if math.isinf(loss) or math.isnan(loss):
-            self._end("non-finite")
-        elif self._done in self._looks:
-            self._judge()
-        if time.monotonic() > self._lab.deadline and self._stopped == "steps":
-            self._end("budget")
-
-    def _judge(self) -> None:
-        self._lab.tell(self._arm.name, self._seed, self._done)
-        now = self._look()
-        if now.value >= MEMORISED:
-            self._end("memorised")
-        elif self._stands_still(now):
-            self._end("nothing moves")
-
-    def _stands_still(self, now: Score) -> bool:
-        """Whether a pass over all batches, at a rate that is not to change, left all as it was.
-
-        Twenty times as many steps do not come to anything then, for a step is never more than
-        about ten times as long as the first one (by momentum). The largest difference is taken,
-        so that noise (dropout, augmentation) is no standing still.
-        """
-        begun = self._scores[0].missed
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        fixed = not isinstance(
-            optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule
-        )
-        whole = self._done >= len(self._errors.batches)
-        return fixed and whole and bool(np.abs(now.missed - begun).max() <= STILL)
-
-    def _end(self, why: Stopped) -> None:
-        self._stopped = why
-        self.model.stop_training = True
-
-    def _look(self, training: bool = True) -> Score:
-        found = score(self._lab.model, self._errors.batches, self._errors.predict(training))
-        if training:
-            self._scores[self._done] = found
-        return found
-
-    def _curve(self) -> Curve:
-        steps = tuple(sorted(self._scores))
-        last = self._scores[steps[-1]]
-        told = Curve(
-            seed=self._seed,
-            steps=steps,
-            score=tuple(self._scores[step].value for step in steps),
-            error=tuple(self._scores[step].error for step in steps),
-            missed=tuple(float(part) for part in last.missed),
-            stopped=self._stopped,
-        )
-        wanted = self._arm.mode == "inference" or last.value >= 0.5
-        if not wanted:
-            return told
-        inference = self._look(training=False)
-        return replace(
-            told,
-            inference_score=inference.value,
-            inference_missed=tuple(float(part) for part in inference.missed),
-        )
 
 
 def described_arm(names: tuple[str, ...]) -> Arm:

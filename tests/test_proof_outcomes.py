@@ -1,0 +1,124 @@
+"""Outcomes of hypotheses, from plain numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from proof_arms import arm, curve
+
+from saldiag.core.measurement import Experiments
+from saldiag.rules.proof import hypotheses, interval, judged_arm, paired
+
+CONTROL = arm([0.0, 0.05, 0.02], "control")
+scores = st.floats(-2.0, 1.0)
+three = st.lists(scores, min_size=3, max_size=3)
+quick = settings(max_examples=25, deadline=None)
+
+
+def outcome(found, control=CONTROL):
+    return judged_arm(control, found).outcome
+
+
+class TestConfirmed:
+    def test_is_what_learns_from_three_starts_where_the_control_does_not(self):
+        judged = judged_arm(CONTROL, arm([0.9, 0.95, 0.8]))
+        assert judged.outcome == "confirmed"
+        assert judged.seeds == judged.restored == 3
+        assert judged.interval[0] <= judged.effect <= judged.interval[1]
+
+    def test_is_nothing_from_two_starts(self):
+        assert outcome(arm([0.9, 0.95])) == "undecided"
+
+    @quick
+    @given(st.floats(0.5, 1.0), st.lists(st.floats(-2.0, 0.45), min_size=2, max_size=2))
+    def test_is_never_one_lucky_run_of_three(self, lucky, others):
+        for place in range(3):
+            ends = [*others[:place], lucky, *others[place:]]
+            assert outcome(arm(ends)) == "undecided"
+
+    def test_is_nothing_where_the_control_learns_too(self):
+        learning = arm([0.6, 0.7, 0.6], "control")
+        assert outcome(arm([0.99, 0.99, 0.99]), learning) != "confirmed"
+
+    def test_is_nothing_whose_difference_is_small(self):
+        barely = arm([0.49, 0.48, 0.49], "control")
+        assert outcome(arm([0.51, 0.52, 0.51]), barely) != "confirmed"
+
+    def test_is_nothing_that_repairs_nothing(self):
+        found = judged_arm(CONTROL, arm([0.9, 0.9, 0.9], if_restored="fewer items"))
+        assert (found.outcome, found.reason) == ("undecided", "fewer items")
+
+
+class TestNoDifference:
+    @quick
+    @given(three)
+    def test_is_what_gives_the_same_curves(self, ends):
+        assert outcome(arm(ends), arm(ends, "control")) in ("no difference", "undecided")
+        if max(ends) < 0.5:
+            assert outcome(arm(ends), arm(ends, "control")) == "no difference"
+
+    def test_refutes_what_was_suspected(self):
+        suspected = replace(arm([0.0, 0.05, 0.02]), suspected_by=("too much data",))
+        assert outcome(suspected) == "refuted"
+
+    def test_of_one_start_refutes_nothing(self):
+        suspected = replace(arm([0.0]), suspected_by=("too much data",))
+        assert outcome(suspected) == "undecided"
+        assert outcome(arm([0.0])) == "no difference"
+
+    def test_is_not_what_is_worse_only_in_how_bad_it_is(self):
+        assert outcome(arm([-5.0, -9.0, -7.0]), arm([-1.0, -1.0, -1.0], "c")) == "no difference"
+
+
+class TestRefuted:
+    def test_is_what_helps_without_restoring(self):
+        assert outcome(arm([0.3, 0.35, 0.3])) == "refuted"
+
+    def test_is_what_ends_in_no_numbers(self):
+        broken = arm([math.nan] * 3)
+        assert outcome(broken) in ("no difference", "refuted")
+        assert judged_arm(CONTROL, broken).effect < 0
+
+
+class TestInterval:
+    @quick
+    @given(three, three)
+    def test_turns_its_sign_where_arm_and_control_change_places(self, before, after):
+        there = interval(paired(arm(before, "control"), arm(after)))
+        back = interval(paired(arm(after, "control"), arm(before)))
+        assert there[0] == pytest.approx(-back[1], abs=1e-9)
+        assert there[1] == pytest.approx(-back[0], abs=1e-9)
+
+    @quick
+    @given(three, st.permutations([0, 1, 2]))
+    def test_is_about_the_same_in_any_order_of_seeds(self, ends, order):
+        whole = arm(ends)
+        other = replace(whole, curves=tuple(whole.curves[place] for place in order))
+        assert outcome(whole) == outcome(other)
+        assert judged_arm(CONTROL, whole).effect == pytest.approx(judged_arm(CONTROL, other).effect)
+
+    def test_holds_between_different_numbers_of_items(self):
+        fewer = replace(arm([0.9] * 3), curves=tuple(curve(s, 0.9, items=4) for s in range(3)))
+        assert outcome(fewer) == "confirmed"
+
+
+class TestOrder:
+    def judged(self, *arms):
+        found = Experiments(controls=(CONTROL,), arms=arms, items=32, budget_seconds=1.0)
+        return [h.name for h in hypotheses(found)]
+
+    def test_names_first_what_a_finding_named(self):
+        named = arm([0.8] * 3, "named", answers=("SD101",), suspected_by=("SD101",))
+        assert self.judged(arm([0.99] * 3, "better"), named) == ["named", "better"]
+
+    def test_confirmed_goes_before_all_others(self):
+        arms = [arm([0.0] * 3, "none"), arm([0.9] * 3, "good"), arm([0.3] * 3, "half")]
+        assert self.judged(*arms) == ["good", "half", "none"]
+
+    def test_one_change_goes_before_two(self):
+        two = arm([0.99] * 3, "a + b", parts=("a", "b"))
+        assert self.judged(two, arm([0.9] * 3, "a")) == ["a", "a + b"]
