@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proof_arms import arm
 
 from saldiag.experiments.proof.plan import RUNGS, SEEDS, Idea, Plan
@@ -51,25 +53,33 @@ class TestRounds:
         carried_out(plan, lambda n, steps: min(0.9, steps / 100) if "a" in n else 0.0)
         assert confirmed(plan) == [("a",)]
 
-    def test_what_nobody_suspects_is_tried_from_one_start_first(self):
+    def test_what_nobody_suspects_is_left_where_a_suspicion_is_right(self):
         plan = plan_of("a", "b", suspected=("a",), proven=True)
-        made = carried_out(plan, lambda names, steps: 0.0)
-        first = {job.names: job.seeds for job in made[1]}
-        assert first == {("a",): SEEDS, ("b",): SEEDS[:1]}
+        carried_out(plan, lambda names, steps: 0.9 if names else 0.0)
+        assert set(plan.arms) == {("a",)}
 
-    def test_one_start_confirms_nothing(self):
-        plan = plan_of("a", proven=True)
-        made = carried_out(plan, lambda names, steps: 0.9 if names else 0.0)
-        assert made[1][0].seeds == SEEDS[:1]
-        assert plan.arms["a",].planned_steps > RUNGS[0]
-        assert confirmed(plan) == [("a",)]
+    def test_what_nobody_suspects_is_tried_where_no_suspicion_is_right(self):
+        plan = plan_of("a", "b", suspected=("a",), proven=True)
+        carried_out(plan, lambda names, steps: 0.9 if "b" in names else 0.0)
+        assert confirmed(plan) == [("b",)]
 
-    def test_half_go_on_and_what_is_suspected_with_them(self):
-        plan = plan_of("a", "b", "c", "d", suspected=("d",), proven=True)
+    def test_every_job_is_done_from_all_starts(self):
+        plan = plan_of("a", "b", "c", suspected=("a",))
+        made = carried_out(plan, lambda names, steps: 0.2 if "b" in names else 0.0)
+        assert {job.seeds for jobs in made for job in jobs} == {SEEDS}
+
+    def test_half_go_on(self):
+        plan = plan_of("a", "b", "c", "d", proven=True)
         gains = {"a": 0.3, "b": 0.2, "c": 0.1, "d": 0.0}
         made = carried_out(plan, lambda n, _: gains[min(n)] if len(n) == 1 else 0.0)
         second = next(jobs for jobs in made[2:] if jobs[0].names and jobs[0].steps == RUNGS[1])
-        assert {job.names[0] for job in second} == {"a", "b", "d"}
+        assert {job.names[0] for job in second} == {"a", "b"}
+
+    def test_a_suspicion_goes_on_whatever_it_gains(self):
+        plan = plan_of("a", "b", "c", suspected=("a", "b", "c"), proven=True)
+        made = carried_out(plan, lambda n, _: 0.3 if n == {"a"} else 0.0)
+        last = [jobs for jobs in made if jobs[0].names and jobs[0].steps == RUNGS[-1]]
+        assert {job.names[0] for job in last[0]} == {"a", "b", "c"}
 
 
 class TestTogether:
@@ -84,3 +94,21 @@ class TestTogether:
         plan = plan_of("a", "b", "c", suspected=("a", "b"))
         carried_out(plan, lambda names, _: 0.0)
         assert confirmed(plan) == []
+
+    def test_a_change_that_has_something_to_do_only_then_is_tried_on_top(self):
+        plan = plan_of("head", "rate", suspected=("head",), proven=True)
+
+        def world(names, steps):
+            return 0.9 if {"head", "rate"} <= names else 0.0
+
+        rounds = plan.rounds()
+        jobs = next(rounds)
+        try:
+            while True:
+                found = {job.names: done(job, world) for job in jobs}
+                if ("rate",) in found:
+                    found["rate",] = replace(found["rate",], curves=(), reason="no rate helps")
+                jobs = rounds.send(found)
+        except StopIteration:
+            pass
+        assert confirmed(plan) == [("head", "rate")]

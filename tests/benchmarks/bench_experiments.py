@@ -111,7 +111,7 @@ def experimented(case: Any, options: argparse.Namespace) -> dict[str, Any]:
     from saldiag.experiments.proof.plan import Plan
     from saldiag.experiments.proof.score import CannotScore
     from saldiag.experiments.proof.suspicion import ideas
-    from saldiag.experiments.proof.workers import Here
+    from saldiag.experiments.proof.workers import here
     from saldiag.rules.proof import hypotheses
 
     diagnosis, measured = judged(case)
@@ -127,8 +127,8 @@ def experimented(case: Any, options: argparse.Namespace) -> dict[str, Any]:
             raise KeyboardInterrupt
 
     try:
-        with lab.open():
-            found = Conductor(plan, Here(lab), lab.items, options.budget, decided=decided).run()
+        with here(lambda: lab) as workers:
+            found = Conductor(plan, workers, lab.items, options.budget, decided=decided).run()
     except CannotScore as error:
         return row | {"outcome": "unscored", "reason": str(error)}
     told = [h for h in hypotheses(found) if h.outcome == "confirmed"]
