@@ -13,9 +13,10 @@ from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.fitting import FitPlan
-from saldiag.core.measurement import GradientHistory, Measurement, OverfitHistory
+from saldiag.core.measurement import GradientHistory, Measurement, OverfitHistory, SourceFiles
 from saldiag.core.printable import printable
 from saldiag.core.schedule import every
+from saldiag.subject.own_files import OwnFiles
 
 
 @dataclass
@@ -80,6 +81,7 @@ def _asked(session: Session, options: Options) -> Asked:
         subject, data = own_on(options, name, session)
         plan = FitPlan(data=data.fed)  # what the program validates with is not known
     session.notes(subject.notes)
+    session.attempt(SourceFiles, OwnFiles().measured)
     own = name.kind != "built-in"
     return Asked(session, subject, data, plan, options=options, own=own)
 

@@ -38,6 +38,8 @@ from saldiag.core.measurement.environment import (
     ProgramPlaces,
     RecordedWarning,
     Seeds,
+    SourceFile,
+    SourceFiles,
     WarningLog,
 )
 from saldiag.core.measurement.network import (
@@ -79,7 +81,7 @@ TYPES: dict[str, type[Measurement]] = {
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
         ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
-        ProgramError,
+        ProgramError, SourceFiles,
     )
 }  # fmt: skip
 
@@ -178,6 +180,8 @@ __all__ = [
     "RecordedWarning",
     "Seeds",
     "Source",
+    "SourceFile",
+    "SourceFiles",
     "TensorFacts",
     "TrainableRow",
     "TrainableStatus",
