@@ -58,18 +58,16 @@ def cells(values: Sequence[Any]) -> tuple[str, ...]:
     """Values as they are read: numbers with as many digits as tell them apart."""
     different = len({repr(jsonable(value)) for value in values})
     told: tuple[str, ...] = ()
-    for digits in (3, 6, 17):
+    for digits in (3, 6, None):
         told = tuple(_cell(value, digits) for value in values)
         if len(set(told)) == different:
             break
     return told
 
 
-def _cell(value: Any, digits: int) -> str:
-    if isinstance(value, float) and digits > 3:
-        return f"{value:.{digits}g}"
+def _cell(value: Any, digits: int | None) -> str:
     if isinstance(value, float):
-        return number(value)
+        return number(value, digits) if digits else repr(value)
     if value == "":
         return "(empty)"
     return value_text(value.replace("_", " ") if value in _VERDICTS else value, MAX_CELL)

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from saldiag.core.comparison import Curve
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, log_y
-from saldiag_reports.wording import count, number, shorten
+from saldiag_reports.wording import number, shorten
 
 COLOURS = (svg.TRAINING, svg.INFERENCE, svg.GOOD, svg.CUT, svg.MUTED)
 MARKS = ("o", "D", "s", "^", "v")
@@ -53,7 +53,7 @@ def plot_curves(curves: Sequence[Curve], names: Sequence[str], name: str = "curv
         )  # fmt: skip
         made = svg.inline(figure, name, "Curves of all runs", _described(shown, names))
     left = len(panels) - len(shown)
-    return made + (svg.note(f"{count(left, 'quantity')} more not drawn.") if left else Markup(""))
+    return made + (svg.note(f"{left} more quantities not drawn.") if left else Markup(""))
 
 
 def _panels(curves: Sequence[Curve]) -> list[list[Curve]]:
@@ -64,17 +64,17 @@ def _panels(curves: Sequence[Curve]) -> list[list[Curve]]:
 
 
 def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
+    values = np.concatenate([curve.y for curve in curves])
+    scale = ""
+    if curves[0].axis == "step" and (values[np.isfinite(values)] > 0).all():
+        log_y(axes, *limits(values))
+        scale = ", log scale"
     for curve in curves:
         y = np.where(np.isfinite(curve.y), curve.y, np.nan)
         sns.lineplot(
             x=curve.x, y=y, ax=axes, errorbar=None, estimator=None, legend=False,
             markevery=max(len(y) // MARKED, 1), **_style(curve.run),
         )  # fmt: skip
-    values = np.concatenate([curve.y for curve in curves])
-    scale = ""
-    if curves[0].axis == "step" and (values[np.isfinite(values)] > 0).all():
-        log_y(axes, *limits(values))
-        scale = ", log scale"
     axes.set_title(f"{shorten(curves[0].quantity, 30)}{scale}", loc="left", color=svg.MUTED)
     axes.set_xlabel(curves[0].axis)
     axes.set_ylabel("")

@@ -44,11 +44,16 @@ def _rows(
     rows: list[Row] = []
     for place in _places(networks, pairs):
         facts = [
-            _facts(network.calls[path], traced.get(path), came[path]) if path else None
+            _facts(network.calls[path], traced.get(path), came[path]) if path is not None else None
             for (network, traced, came), path in zip(sides, place, strict=True)
         ]
-        rows += _of_layer(next(path for path in place if path), facts)
+        rows += _of_layer(_title(place), facts)
     return rows
+
+
+def _title(place: tuple[str | None, ...]) -> str:
+    """What a layer call is called in the first run that has it."""
+    return next(path for path in place if path is not None) or "(model)"
 
 
 def _of_layer(title: str, facts: list[Facts | None]) -> list[Row]:
