@@ -22,7 +22,12 @@ from saldiag.core.measurement import OverfitHistory, SourceFile, SourceFiles, Tr
 
 
 def differing(*runs):
-    return {row.name: row.values for row in compare(runs).rows if row.differs}
+    return {_key(row): row.values for row in compare(runs).rows if row.differs}
+
+
+def _key(row):
+    """``LAYER: fact``, or the layer alone if it came or went."""
+    return ": ".join(part for part in (row.at, row.name) if part and part != "layer")
 
 
 # Settings and outcome

@@ -152,11 +152,11 @@ def test_two_versions_of_a_program_are_told_apart(tmp_path, capsys, monkeypatch)
 
     assert cli.main(["compare", "before", "after", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    values = {row["name"]: row["values"] for row in told["rows"]}
-    assert values["learning rate"] == [1e-3, 3e-3]
-    assert values["dense_1: activation"] == ["softmax", "sigmoid"]
-    assert values["dense"][0] is None
-    assert values["dense"][1].startswith("Dense, output ? x 4")
+    values = {(row["at"], row["name"]): row["values"] for row in told["rows"]}
+    assert values["", "learning rate"] == [1e-3, 3e-3]
+    assert values["dense_1", "activation"] == ["softmax", "sigmoid"]
+    assert values["dense", "layer"][0] is None
+    assert values["dense", "layer"][1].startswith("Dense, output ? x 4")
     gone = {row["rule"] for row in told["findings"] if row["changes"] == ["gone"]}
     assert "SD101" in gone
     assert [row["file"] for row in told["code"]] == ["train.py", "network.py"]

@@ -11,7 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 import reports_hostile as hostile
-from compared import case, diagnosis, finding, of_report, run, sources
+from compared import call, case, diagnosis, finding, of_report, run, sources, wiring
 from rich.cells import cell_len
 from test_reports_html import Page
 
@@ -128,6 +128,25 @@ def test_what_could_not_be_judged_does_not_look_gone():
 )
 def test_values_that_differ_are_told_apart(values, told):
     assert cells(values) == told
+
+
+def test_layers_that_changed_alike_share_a_line():
+    names = [f"layer/{i}" for i in range(5)]
+    one = run("a", wiring(*(call(name) for name in names)))
+    two = run("b", wiring(*(call(name, trainable=False) for name in names[:3])))
+    comparison = compare([one, two])
+    shown = render_comparison(comparison, width=120)
+    assert re.search(r"layer/0, layer/1 and 1 more: trainable +yes +no\n", shown)
+    assert re.search(r"layer/3, layer/4 +2 layers +–\n", shown)  # noqa: RUF001 - the dash
+    each = render_comparison(comparison, width=120, everything=True)
+    assert all(f"{name}: trainable" in each for name in names[:3])
+    assert each.count("Dense, output ? x 4") == 2
+
+
+def test_many_lines_of_a_part_are_cut_and_counted():
+    one, two = (run(n, **{f"option{i}": n for i in range(40)}) for n in "ab")
+    assert "… and 10 lines more (--all lists them)" in render_comparison(compare([one, two]))
+    assert "option39" in render_comparison(compare([one, two]), everything=True)
 
 
 # Page

@@ -22,7 +22,13 @@ def render_comparison_json(comparison: Comparison, everything: bool = False) -> 
         "runs": [_run(run) for run in comparison.runs],
         "same": comparison.same,
         "rows": [
-            {"part": row.part, "name": row.name, "values": row.values, "differs": row.differs}
+            {
+                "part": row.part,
+                "at": row.at,
+                "name": row.name,
+                "values": row.values,
+                "differs": row.differs,
+            }
             for row in comparison.rows
             if everything or row.differs
         ],

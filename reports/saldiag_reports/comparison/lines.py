@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from saldiag.core.comparison import Comparison, FileRow, FindingRow, Part, Recorded
+from saldiag.core.comparison import LAYER, Comparison, FileRow, FindingRow, Part, Recorded, Row
 from saldiag.core.jsonio import jsonable
 from saldiag_reports.tables import Column, Table
 from saldiag_reports.wording import NONE, count, cut, naming, number, shorten, value_text
 
-AFTER_FINDINGS: tuple[Part, ...] = ("network", "training", "options", "data", "versions")
-"""The parts behind the findings: what was changed, the likeliest reason first."""
+SETTINGS: tuple[Part, ...] = ("training", "options", "data", "versions")
+"""What a run was made with, the likeliest reason for another outcome first."""
+MAX_LAYER = 40
 MAX_CELL = 200
 
 
@@ -27,12 +28,20 @@ class Line:
     change: str = ""
 
 
-def lines_of(comparison: Comparison) -> list[Line]:
-    """All lines, those that do not differ among them; outcome and findings first."""
+def lines_of(comparison: Comparison, everything: bool = False) -> list[Line]:
+    """All lines, outcome and findings first.
+
+    Args:
+        comparison: the runs, compared.
+        everything: whether each layer has its own lines; otherwise those that changed alike share
+            one.
+    """
     return [
-        *_rows(comparison, "outcome"),
+        *(_row(row) for row in _of(comparison, "outcome")),
         *(_finding(row, comparison.runs) for row in comparison.findings),
-        *(line for part in AFTER_FINDINGS for line in _rows(comparison, part)),
+        *(_row(row) for row in _of(comparison, "network") if everything or not row.differs),
+        *([] if everything else _gathered(_of(comparison, "network"))),
+        *(_row(row) for part in SETTINGS for row in _of(comparison, part)),
         *(_file(row) for row in comparison.code),
     ]
 
@@ -48,10 +57,45 @@ def table_of(lines: Sequence[Line], names: Sequence[str]) -> Table:
     return Table("Settings, outcome, findings, network and code, run by run", columns, rows)
 
 
-def _rows(comparison: Comparison, part: Part) -> Iterator[Line]:
-    for row in comparison.rows:
-        if row.part == part:
-            yield Line(part, row.name, cells(row.values), row.differs)
+def _of(comparison: Comparison, part: Part) -> list[Row]:
+    return [row for row in comparison.rows if row.part == part]
+
+
+def _row(row: Row) -> Line:
+    return Line(row.part, _what(row.name, [row.at]), cells(row.values), row.differs)
+
+
+def _what(name: str, layers: Sequence[str]) -> str:
+    """``LAYER: fact``; of a layer that came or went its name alone."""
+    told = naming([shorten(layer, MAX_LAYER) for layer in layers], 2) if any(layers) else ""
+    return told if name == LAYER else f"{told}: {name}" if told else name
+
+
+def _gathered(rows: Sequence[Row]) -> Iterator[Line]:
+    """One line for all layers that changed alike, one for those that came or went in the same runs.
+
+    A network that was frozen, or is computed in another dtype, is one change, not hundreds.
+    """
+    alike: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.differs:
+            alike.setdefault(repr((row.name, _change(row))), []).append(row)
+    for held in alike.values():
+        what = _what(held[0].name, [row.at for row in held])
+        yield Line("network", what, cells(_together(held)), True)
+
+
+def _change(row: Row) -> Any:
+    if row.name == LAYER:
+        return [value is not None for value in row.values]
+    return jsonable(row.values)
+
+
+def _together(held: Sequence[Row]) -> tuple[Any, ...]:
+    first = held[0]
+    if first.name != LAYER or len(held) == 1:
+        return first.values
+    return tuple(value and count(len(held), "layer") for value in first.values)
 
 
 def cells(values: Sequence[Any]) -> tuple[str, ...]:
@@ -77,7 +121,8 @@ _VERDICTS = ("does_not_learn", "not_tested")
 
 
 def _finding(row: FindingRow, runs: Sequence[Recorded]) -> Line:
-    where = f" in {naming(row.layers, 2)}" if row.layers else ""
+    layers = [shorten(layer, MAX_LAYER) for layer in row.layers]
+    where = f" in {naming(layers, 2)}" if layers else ""
     told = [_told(row, index, runs[index]) for index in range(len(runs))]
     change = next((c for c in row.changes if c in ("new", "gone")), "")
     return Line("findings", f"{row.rule} {row.name}{where}", tuple(told), row.differs, change)

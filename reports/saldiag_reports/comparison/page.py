@@ -20,7 +20,7 @@ def render_comparison_html(comparison: Comparison, everything: bool = False) -> 
         comparison: the runs, compared.
         everything: whether to list what is the same in all runs too.
     """
-    lines = lines_of(comparison)
+    lines = lines_of(comparison, everything)
     names = [run.name for run in comparison.runs]
     script, style = asset("sort.js"), asset("style.css") + asset("compare.css")
     return environment().get_template("compare.html.j2").render(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -15,6 +16,8 @@ from saldiag_reports.comparison.lines import Line, diffs, lines_of, summary
 from saldiag_reports.text import NARROWEST
 from saldiag_reports.wording import count, cut, plain, shorten
 
+MAX_LINES = 30
+"""Lines of one part of the table on a screen."""
 MAX_DIFF = 60
 """Lines of a diff on a screen; the page and ``--all`` have the rest."""
 STYLES = {"new": "red", "gone": "green"}
@@ -60,12 +63,13 @@ def _print(console: Console, comparison: Comparison, everything: bool) -> None:
 def _blocks(comparison: Comparison, everything: bool, width: int) -> Iterator[RenderableType]:
     for note in comparison.notes:
         yield Text(plain(note), style="yellow")
-    lines = lines_of(comparison)
+    lines = lines_of(comparison, everything)
     shown = [line for line in lines if everything or line.differs]
     if comparison.same:
         yield Text(NOTHING, style="bold")
     if shown:
-        yield _table(shown, [run.name for run in comparison.runs], width)
+        most = len(shown) if everything else MAX_LINES
+        yield _table(shown, [run.name for run in comparison.runs], width, most)
         yield ""
     for title, diff in diffs(comparison):
         yield Text(plain(title), style="bold")
@@ -75,20 +79,26 @@ def _blocks(comparison: Comparison, everything: bool, width: int) -> Iterator[Re
     yield Text(summary(comparison, lines) + hint, style="dim")
 
 
-def _table(lines: Sequence[Line], names: Sequence[str], width: int) -> RenderableType:
+def _table(lines: Sequence[Line], names: Sequence[str], width: int, most: int) -> RenderableType:
     table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("", overflow="fold", ratio=2)
+    table.add_column("", overflow="fold", ratio=3)
     for name in names:
-        table.add_column(Text(shorten(name, max(NAME, width // 3))), ratio=2, overflow="fold")
-    part = ""
-    for line in lines:
-        if line.part != part:
-            part = line.part
-            table.add_row(Text(part, style="dim"))
-        style = STYLES.get(line.change, "")
-        cells = (Text(plain(cut(cell, 160)), style=style) for cell in line.cells)
-        table.add_row(Padding(Text(plain(line.what)), (0, 0, 0, 2)), *cells)
+        shown = Text(shorten(name, max(NAME, width // 3)))
+        table.add_column(shown, overflow="fold", ratio=2)
+    for part, held in groupby(lines, key=lambda line: line.part):
+        table.add_row(Text(part, style="dim"))
+        rows = list(held)
+        for line in rows[:most]:
+            table.add_row(Padding(Text(plain(line.what)), (0, 0, 0, 2)), *_cells(line))
+        if more := len(rows[most:]):
+            told = f"… and {count(more, 'line')} more (--all lists them)"
+            table.add_row(Padding(Text(told, style="dim"), (0, 0, 0, 2)))
     return table
+
+
+def _cells(line: Line) -> Iterator[Text]:
+    for cell in line.cells:
+        yield Text(cut(cell, 160), style=STYLES.get(line.change, ""))
 
 
 def _diff(text: str, everything: bool) -> Iterator[Text]:

@@ -15,7 +15,7 @@ from saldiag.core.comparison.findings import Change, FindingRow, compare_finding
 from saldiag.core.comparison.network import compare_networks
 from saldiag.core.comparison.notes import notes_on
 from saldiag.core.comparison.recorded import Recorded, read_runs
-from saldiag.core.comparison.rows import PARTS, Part, Row, rows_of
+from saldiag.core.comparison.rows import LAYER, PARTS, Part, Row, rows_of
 from saldiag.core.comparison.settings import data, options, outcome, training, versions
 from saldiag.core.finding import Severity, at_least
 
@@ -85,6 +85,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
 
 
 __all__ = [
+    "LAYER",
     "PARTS",
     "Change",
     "Comparison",

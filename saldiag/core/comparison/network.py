@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from saldiag.core.comparison.layers import Layers, common_inputs, partners
-from saldiag.core.comparison.rows import Row, flat, rows_of
+from saldiag.core.comparison.rows import LAYER, Row, flat, rows_of
 from saldiag.core.comparison.settings import shape_text
 from saldiag.core.measurement import DtypeRow, DtypeTrace, LayerCall, Wiring
 
@@ -60,10 +60,9 @@ def _of_layer(title: str, facts: list[Facts | None]) -> list[Row]:
     """The facts of a layer that all runs have; of another one what it is, where it is."""
     everywhere = [each for each in facts if each is not None]
     if len(everywhere) < len(facts):
-        return [Row("network", title, tuple(_told(each) if each else None for each in facts))]
-    return rows_of(
-        "network", [{f"{title}: {name}": v for name, v in each.items()} for each in everywhere]
-    )
+        told = tuple(_told(each) if each else None for each in facts)
+        return [Row("network", LAYER, told, title)]
+    return rows_of("network", everywhere, title)
 
 
 def _places(networks: list[Layers], pairs: list[dict[str, str]]) -> list[tuple[str | None, ...]]:
