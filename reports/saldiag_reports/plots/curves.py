@@ -78,6 +78,8 @@ def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
     axes.set_title(f"{shorten(curves[0].quantity, 30)}{scale}", loc="left", color=svg.MUTED)
     axes.set_xlabel(curves[0].axis)
     axes.set_ylabel("")
+    last = max(float(curve.x.max()) for curve in curves)
+    axes.set_xlim(-0.03 * max(last, 1), 1.03 * max(last, 1))
     axes.locator_params(axis="x", integer=True, nbins=5)
 
 
