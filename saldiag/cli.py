@@ -23,6 +23,7 @@ from saldiag.flags import (
     Duration,
     Finite,
     check_format_option,
+    compare_options,
     debug_option,
     experiment_options,
     fail_option,
@@ -225,6 +226,26 @@ def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: An
     if any(rules.values()) and not again:
         raise click.UsageError("--select, --ignore and --config need --rules")
     return report_again(run, output_format, fail_on, _choice(rules) if again else None)
+
+
+@cli.command("compare")
+@click.argument(
+    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN..."
+)  # fmt: skip
+@compare_options
+@format_option
+@debug_option
+def compare_command(**options: Any) -> int:
+    """Tell what changed between runs; needs no TensorFlow.
+
+    The first run directory is the base: settings, network, findings, curves and code (the program's
+    own files, as they were when it ran) of the others are compared with it.
+    """
+    from saldiag.app.compare import CompareOptions, compare
+
+    if len(options["runs"]) < 2:
+        raise click.UsageError("compare needs two runs or more")
+    return compare(CompareOptions(**options))
 
 
 @cli.command()

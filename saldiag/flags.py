@@ -240,3 +240,14 @@ look_options = options_of(
     rule_options,
     output_options,
 )
+compare_options = options_of(
+    click.option("--all", "everything", is_flag=True, help="Tell what is the same as well."),
+    click.option(
+        "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        help="Write a page with the curves of all runs to FILE.",
+    ),
+    click.option(
+        "--fail-on-new", type=click.Choice(SEVERITIES),
+        help="Exit with 1 if a later run has a finding at least this grave that the first has not.",
+    ),
+)  # fmt: skip

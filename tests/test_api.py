@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import saldiag
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
+from saldiag.core.sources import recorded_sources
 
 pytestmark = [
     pytest.mark.slow,
@@ -209,6 +211,9 @@ class TestDiagnosis:
         }
         saved = json.loads((folder / "diagnosis.json").read_text(encoding="utf-8"))
         assert saved["root_cause"]["rule"] == "SD101"
+        own = [Path(file).name for file in recorded_sources(folder)]
+        assert Path(__file__).name in own
+        assert "api.py" not in own
         assert main(["report", str(folder), "--rules"]) == 1
         assert "SD101" in capsys.readouterr().out
         with pytest.raises(RunError):

@@ -14,7 +14,9 @@ import pytest
 from saldiag import cli
 from saldiag.core.errors import SaldiagError
 
-COMMANDS = ("overfit", "gradients", "dtypes", "trainable", "train", "data", "report", "explain")
+COMMANDS = (
+    "overfit", "gradients", "dtypes", "trainable", "train", "data", "report", "compare", "explain",
+)  # fmt: skip
 
 
 def saldiag(*arguments: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -56,6 +58,9 @@ def test_help_imports_no_tensorflow() -> None:
         (["overfit", "--image-size", "0"], "0"),
         (["report"], "Missing argument 'RUN'"),
         (["report", "no/such/run"], "no/such/run: no such run directory"),
+        (["compare"], "Missing argument 'RUN RUN...'"),
+        (["compare", "one"], "compare needs two runs or more"),
+        (["compare", "no/such/run", "x"], "no/such/run: no such run directory"),
         (["explain", "SD999"], "SD999"),
         (["overfit", "--seed", "-5"], "-5"),
         (["data", "check", "--seed", "4294967296"], "4294967296"),

@@ -26,8 +26,8 @@ def render_html(data: ReportData) -> str:
     The page refers to nothing outside itself, and its content security policy keeps it so. Every
     text of the run is escaped, and its control characters are spelt out.
     """
-    template = _environment().get_template("report.html.j2")
-    script, style = _asset("sort.js"), _asset("style.css")
+    template = environment().get_template("report.html.j2")
+    script, style = asset("sort.js"), asset("style.css")
     return template.render(
         data=data,
         diagnosis=data.diagnosis,
@@ -39,13 +39,14 @@ def render_html(data: ReportData) -> str:
         hypotheses=tables.hypotheses(data.diagnosis.hypotheses),
         script=Markup(script),  # noqa: S704 - a file of this package
         style=Markup(style),  # noqa: S704 - a file of this package
-        policy=_policy(script),
+        policy=policy(script),
         max_rows=MAX_ROWS,
     )
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates that escape, refuse what is not defined, and spell out what cannot be seen."""
     environment = Environment(
         loader=PackageLoader("saldiag_reports"),
         autoescape=True,
@@ -66,11 +67,12 @@ def _final(value: Any) -> Any:
     return wording.lines(value)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file beside the templates, as text."""
     return (files("saldiag_reports") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _policy(script: str) -> str:
+def policy(script: str) -> str:
     """Nothing may be loaded; only this very script may run."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return (

@@ -53,8 +53,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def schema(name: Literal["diagnosis", "run"]) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of ``diagnosis.json`` or ``run.json``."""
+def schema(name: Literal["diagnosis", "run", "comparison"]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of ``diagnosis.json``, ``run.json`` or a comparison."""
     text = (files("saldiag_reports") / "schema" / f"{name}.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded

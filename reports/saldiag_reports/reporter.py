@@ -76,8 +76,8 @@ def write_reports(
         write_bytes(directory / reporter.output, reporter.render(data))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` as a whole or not at all.
+def write_bytes(path: Path, content: bytes, option: str = "--out") -> None:
+    """Write ``content`` to ``path`` as a whole or not at all; ``option`` is what names the path.
 
     Raises:
         RunError: it cannot be written; what was there is still there.
@@ -87,4 +87,4 @@ def write_bytes(path: Path, content: bytes) -> None:
             stream.write(content)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(f"{path}: cannot be written ({reason}): choose another --out") from error
+        raise RunError(f"{path}: cannot be written ({reason}): choose another {option}") from error

@@ -33,12 +33,14 @@ from saldiag.core.measurement import (
     GradientHistory,
     Measurements,
     OverfitHistory,
+    SourceFiles,
     TrainableStatus,
 )
 from saldiag.core.run import Run, RunInfo, utc_now
 from saldiag.core.schedule import Schedule
 from saldiag.rules.cut import without_any_gradient
 from saldiag.subject.feeding import BATCHES, feed_of
+from saldiag.subject.own_files import OwnFiles
 from saldiag.subject.under_fit import arguments_of_fit
 from saldiag_probes import watch as probes
 from saldiag_probes.undisturbed import undisturbed
@@ -200,6 +202,7 @@ def diagnose(
         raise ModelError("the model is not compiled: compile it, or say diagnose(…, loss=…)")
     given, plan = _batches(data, batch_size, batches)
     collector = Collector()
+    collector.attempt(SourceFiles, OwnFiles().measured)
     with compiled_for(model, loss, optimizer):
         examination = Examination(
             collector, Subject(model, expected_range=expected_range), Batches(given), plan
@@ -352,6 +355,7 @@ class Watch(probes.Watch):
         )
 
     def _look(self, model: Any) -> None:
+        self._collector.attempt(SourceFiles, OwnFiles().measured)
         batches, plan = self._given(model)
         self._examination = Examination(self._collector, Subject(model), Batches(batches), plan)
         if batches:

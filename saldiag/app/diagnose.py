@@ -21,9 +21,16 @@ from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.fitting import FitPlan
-from saldiag.core.measurement import GradientHistory, Measurement, OverfitHistory, Wiring
+from saldiag.core.measurement import (
+    GradientHistory,
+    Measurement,
+    OverfitHistory,
+    SourceFiles,
+    Wiring,
+)
 from saldiag.core.printable import printable
 from saldiag.core.schedule import every
+from saldiag.subject.own_files import OwnFiles
 
 
 @dataclass
@@ -95,6 +102,7 @@ def _asked(session: Session, options: Options) -> Asked:
     # What a program of the user's validates with is not known.
     plan = FitPlan(data=data.fed) if own else FitPlan(validation=data.validation)
     session.notes(subject.notes)
+    session.attempt(SourceFiles, OwnFiles().measured)
     return Asked(session, subject, data, plan, options=options, own=own)
 
 

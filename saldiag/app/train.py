@@ -16,8 +16,9 @@ from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Severity
 from saldiag.core.fitting import FitPlan
-from saldiag.core.measurement import GradientHistory
+from saldiag.core.measurement import GradientHistory, SourceFiles
 from saldiag.subject.named import parse_data
+from saldiag.subject.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
@@ -83,6 +84,7 @@ def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     with session.phase("reading data"):
         training, validation = _items(options, recipe)
         data = training_data(training, validation, recipe)
+    session.attempt(SourceFiles, OwnFiles().measured)
     looks: list[Examination] = []
 
     def model() -> Any:

@@ -146,19 +146,26 @@ class Run:
             {"schema_version": SCHEMA_VERSION, **plain},
         )
 
-    def read_measurements(self) -> Measurements:
-        """Read all measurements of the run, with the reasons of the missing ones."""
+    def read_measurements(self, *kinds: type[Measurement]) -> Measurements:
+        """Read the measurements of the run, with the reasons of the missing ones.
+
+        Args:
+            kinds: those to read; default: all.
+
+        Raises:
+            RunError: one cannot be read.
+        """
         found = {
-            key: self._read_measurement(key, kind)
-            for key, kind in TYPES.items()
-            if (self.measurements_path / f"{key}.json").is_file()
+            kind.key: self._read_measurement(kind.key, kind)
+            for kind in kinds or TYPES.values()
+            if (self.measurements_path / f"{kind.key}.json").is_file()
         }
         return Measurements(found, self.read_info().missing)
 
     def _read_measurement(self, key: str, kind: type[Measurement]) -> Measurement:
         path = self.measurements_path / f"{key}.json"
         try:
-            value = read_json(path)
+            value = _of_today(path, read_json(path))
             value.pop("schema_version", None)
             arrays = path.with_suffix(".npz")
             if arrays.is_file():
@@ -191,7 +198,7 @@ class Run:
 
     def _read(self, path: Path, kind: type[Any]) -> Any:
         try:
-            return restore(kind, read_json(path))
+            return restore(kind, _of_today(path, read_json(path)))
         except FileNotFoundError as error:
             raise RunError(f"{path}: not there (was the run interrupted before it?)") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -201,6 +208,17 @@ class Run:
 def utc_now() -> str:
     """The time now, in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _of_today(path: Path, value: Any) -> Any:
+    """What a file holds, if it is of no later format than this saldiag writes."""
+    version = value.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RunError(
+            f"{path}: written by a newer saldiag (schema_version {version}, this one reads"
+            f" {SCHEMA_VERSION}): update saldiag"
+        )
+    return value
 
 
 def _fresh_directory(root: Path, command: str) -> Path:

@@ -16,9 +16,10 @@ from saldiag.app.render import print_outcomes
 from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import SaldiagError
-from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source
+from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.rules.text import place
 from saldiag.subject.notebook import is_notebook, run_notebook
+from saldiag.subject.own_files import OwnFiles
 from saldiag.subject.script import Ended, print_error, run_script
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class _Program:
     def __init__(self, options: ProgramOptions) -> None:
         self.options = options
         self.sessions: list[Session] = []
+        self._files = OwnFiles(options.script)
         self._first = self._session(options.out)
         # The program may change its directory.
         self._first.run.path = self._first.run.path.resolve()
@@ -110,6 +112,7 @@ class _Program:
         else:
             session = self._session(self._first.run.path / f"model-{number}-{_in_a_path(name)}")
         self.sessions.append(session)
+        session.attempt(SourceFiles, self._files.measured)
         return session
 
     def _session(self, out: Path | None) -> Session:
@@ -152,6 +155,7 @@ class _Program:
     def _without_model(self) -> None:
         """The run tells of the error alone."""
         self.sessions.append(self._first)
+        self._first.attempt(SourceFiles, self._files.measured)
         for kind in TYPES.values():
             self._first.missing(kind, NO_MODEL)
 

@@ -38,6 +38,8 @@ from saldiag.core.measurement.environment import (
     ProgramPlaces,
     RecordedWarning,
     Seeds,
+    SourceFile,
+    SourceFiles,
     WarningLog,
 )
 from saldiag.core.measurement.experiments import Arm, Curve, Experiments
@@ -80,7 +82,7 @@ TYPES: dict[str, type[Measurement]] = {
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
         ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
-        ProgramError, Experiments,
+        ProgramError, SourceFiles, Experiments,
     )
 }  # fmt: skip
 
@@ -182,6 +184,8 @@ __all__ = [
     "RecordedWarning",
     "Seeds",
     "Source",
+    "SourceFile",
+    "SourceFiles",
     "TensorFacts",
     "TrainableRow",
     "TrainableStatus",

@@ -1,4 +1,4 @@
-"""Of the environment: the warnings of the frameworks, other packages' objects, seeds."""
+"""Of the environment: warnings of the frameworks, other packages' objects, seeds, source files."""
 
 from __future__ import annotations
 
@@ -99,3 +99,30 @@ class ProgramError(Measurement):
     layers: dict[str, Source] = field(default_factory=dict)
     outdated: str = ""
     bridged: bool = False
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of the user's program as it was at the time of the run.
+
+    ``file`` is its path as ``Source.file`` has it, ``sha256`` that of its ``size`` bytes. ``text``
+    keeps the line ends; None where it is no text, too long, or a notebook, whose cells are files
+    of their own (``FILE[3]``).
+    """
+
+    file: str
+    sha256: str
+    size: int
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceFiles(Measurement):
+    """The user's own source files, the program first; ``left_out`` counts those beyond the limit.
+
+    Installed packages and saldiag's own code are not among them.
+    """
+
+    key: ClassVar[str] = "sources"
+    files: tuple[SourceFile, ...]
+    left_out: int = 0

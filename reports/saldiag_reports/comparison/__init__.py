@@ -1,0 +1,1 @@
+"""Comparisons of runs: as text, as a page, and as JSON."""

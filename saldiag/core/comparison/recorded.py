@@ -1,0 +1,97 @@
+"""A run as it lies on the disk, finished or not, under a name that tells it from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.measurement import (
+    DataFacts,
+    DtypeTrace,
+    GradientHistory,
+    Measurements,
+    OverfitHistory,
+    SourceFiles,
+    TrainingHistory,
+    TrainingPlan,
+    Wiring,
+)
+from saldiag.core.run import Run, RunInfo
+
+READ = (
+    Wiring, DtypeTrace, OverfitHistory, TrainingHistory, GradientHistory, TrainingPlan, DataFacts,
+    SourceFiles,
+)  # fmt: skip
+"""The measurements that are compared; the others are evidence of findings."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run: ``diagnosis`` is None where it ended before it was judged.
+
+    ``models`` are the names of the directories in it that hold further models of its program.
+    """
+
+    name: str
+    path: Path
+    info: RunInfo
+    diagnosis: Diagnosis | None
+    measured: Measurements
+    models: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path, name: str) -> Recorded:
+        """Read what is compared of a run.
+
+        Raises:
+            RunError: there is no run at ``path``, or it cannot be read.
+        """
+        run = Run.open(path)
+        diagnosis = run.read_diagnosis() if run.diagnosis_path.exists() else None
+        models = sorted(found.parent.name for found in path.glob("model-*/run.json"))
+        return cls(
+            name, path, run.read_info(), diagnosis, run.read_measurements(*READ), tuple(models)
+        )
+
+    @property
+    def wiring(self) -> Wiring | None:
+        """The network, if it was looked at."""
+        return self.measured.get(Wiring)
+
+    @property
+    def dtypes(self) -> DtypeTrace | None:
+        """What it computes in, if that was traced."""
+        return self.measured.get(DtypeTrace)
+
+    @property
+    def sources(self) -> SourceFiles | None:
+        """The program's files, if they were recorded."""
+        return self.measured.get(SourceFiles)
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[Recorded, ...]:
+    """Read runs; each gets the shortest end of its path that no other one has.
+
+    Raises:
+        RunError: there is no run at a path, or it cannot be read.
+    """
+    named = zip(paths, names_of(paths), strict=True)
+    return tuple(Recorded.read(path, name) for path, name in named)
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """A name for each path, as short as it can be; of equal paths the later ones are numbered."""
+    parts = [path.resolve().parts for path in paths]
+    distinct = len(set(parts))
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == distinct:
+            break
+    return [_numbered(names, index) for index in range(len(names))]
+
+
+def _numbered(names: Sequence[str], index: int) -> str:
+    before = names[:index].count(names[index])
+    return f"{names[index]} ({before + 1})" if before else names[index]
