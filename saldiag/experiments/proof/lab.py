@@ -64,7 +64,9 @@ class Lab:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Build the optimizer; at the end model, optimizer and all randomness are as they were."""
-        before = self.model.train_function, self.model.stop_training
+        model = self.model
+        before = model.train_function, model.stop_training, model.jit_compile
+        model.jit_compile = False  # XLA compiles every arm for minutes
         try:
             with undisturbed(self.model), graph_as_built():
                 self.had_optimizer_built = bool(self.model.optimizer.built)
@@ -75,7 +77,7 @@ class Lab:
                 yield
         finally:
             self._prepared.clear()
-            self.model.train_function, self.model.stop_training = before
+            model.train_function, model.stop_training, model.jit_compile = before
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class Lab:
         except CannotScore as error:
             if not names:
                 raise
-            return replace(described, reason=f"with it {error}")
+            return replace(described, reason=f"with it, {error}")
         except Exception as error:
             if not names:
                 raise
@@ -198,9 +200,13 @@ def _assign(values: Sequence[tuple[Any, Any]]) -> None:
 
 
 def _plain(batch: Any) -> tuple[Any, ...]:
-    return tuple(
-        part if part is None else keras.tree.map_structure(np.asarray, part) for part in batch
-    )
+    """As arrays, of the floating type that ``fit`` would make of them."""
+    return tuple(None if part is None else keras.tree.map_structure(_array, part) for part in batch)
+
+
+def _array(part: Any) -> Any:
+    array = np.asarray(part)
+    return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
 
 
 def _untold(name: str, seed: int, step: int) -> None:

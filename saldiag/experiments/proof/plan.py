@@ -1,9 +1,9 @@
 """Which experiments are made, in which order, for how long. Pure: it sees curves and no model.
 
-All hypotheses get a short training, from every seed where something is suspected and from one where
-nothing is; half of those that are not decided by then get one three times as long from every seed,
-and so on (successive halving: Jamieson & Talwalkar, AISTATS 2016). What a
-finding or the user suspects is never dropped before it is decided. Where no single change restores
+What a finding or the user suspects comes first, and is not dropped before it is decided; all else
+is only tried where that restores nothing. The hypotheses get a short training from every seed (what
+nobody suspects from one seed first); half of those that are not decided by then get one three times as long, and so on (successive halving:
+Jamieson & Talwalkar, AISTATS 2016). Where no single change restores
 learning, all that are suspected are made together; if that does, parts are taken out again one by
 one until each is needed (delta debugging: Zeller & Hildebrandt, 2002). If it does not, what is
 suspected most is tried with each of the others, and so on (greedy search).
@@ -22,6 +22,8 @@ from saldiag.rules.proof import LIMITS, Hypothesis, judged_arm, learns
 SEEDS = (0, 1, 2)
 RUNGS = (20, 60, 180)
 """Steps of training: each rung three times the one before (eta of successive halving)."""
+AT_ONCE = 4
+"""Pairs that are tried before it is asked whether one of them is enough."""
 MOST_TOGETHER, MOST_GREEDY = 6, 3
 """Changes that are tried together at the most: at once, and by adding one to another."""
 
@@ -37,11 +39,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Idea:
-    """A hypothesis to try, and what made it suspected."""
+    """A hypothesis to try, and what made it suspected.
+
+    Whether it would repair the model, and how many kinds of faults it ``mends``.
+    """
 
     name: str
     suspected_by: tuple[str, ...] = ()
     mode: str = "training"
+    repairs: bool = True
+    mends: int = 0
 
 
 Round = list[Job]
@@ -69,18 +76,26 @@ class Plan:
     def rounds(self) -> Rounds:
         """The rounds; ends when all is decided."""
         yield from self._round([()], self.rungs[0] if self.proven else self.rungs[-1])
-        alive = self._worth_trying()
+        worth = self._worth_trying()
+        suspected = [names for names in worth if self._suspected(names)]
+        for group in (suspected, [names for names in worth if names not in suspected]):
+            yield from self._halving(group)
+            if any(self._found_to_restore(names) for names in group):
+                return
+        if self.arms:
+            yield from self._together()
+
+    def _halving(self, alive: list[tuple[str, ...]]) -> Rounds:
+        """Longer and longer trainings of fewer and fewer arms, until one restores learning."""
         for steps in self.rungs:
             if not alive:
-                break
+                return
             if steps not in self.controls:
                 yield from self._round([()], steps)
             yield from self._round(alive, steps, first=steps == self.rungs[0])
-            if any(self.restores(names) for names in alive):
+            if any(self._found_to_restore(names) for names in alive):
                 return
             alive = self._kept(alive)
-        if self.arms:
-            yield from self._together()
 
     @property
     def control(self) -> Arm:
@@ -136,9 +151,10 @@ class Plan:
 
     def _together(self) -> Rounds:
         """Several changes, where no single one was enough."""
-        usable = [names[0] for names, arm in self.arms.items() if arm.reason is None]
         steps = max(arm.planned_steps for arm in self.arms.values())
-        if len(usable) < 2 or not steps:
+        tried = [names[0] for names in self.arms if self.ideas[names[0]].repairs]
+        usable = [name for name in tried if self.arms[name,].reason is None]
+        if not usable or not steps:
             return
         suspected = [n for n in usable if self.ideas[n].suspected_by]
         by_gain = sorted(usable, key=lambda name: -self._gain((name,)))
@@ -149,7 +165,9 @@ class Plan:
             if self._found_to_restore(together):
                 yield from self._without_spares(together, steps)
                 return
-        yield from self._one_by_one((*suspected, *by_gain)[:1], usable, steps)
+        # What has nothing to change by itself can have on top of another change.
+        others = sorted(tried, key=lambda name: -self.ideas[name].mends)
+        yield from self._one_by_one((*suspected, *by_gain)[:1], [*helpful, *others], steps)
 
     def _without_spares(self, together: tuple[str, ...], steps: int) -> Rounds:
         """Take out what is not needed."""
@@ -164,12 +182,14 @@ class Plan:
     def _one_by_one(self, base: tuple[str, ...], usable: list[str], steps: int) -> Rounds:
         """Greedy search: to what is suspected most, add what helps most, as long as it helps."""
         while len(base) < MOST_GREEDY:
-            tried = [(*base, name) for name in usable if name not in base]
-            yield from self._round(tried, steps)
+            tried = [(*base, name) for name in dict.fromkeys(usable) if name not in base]
+            for start in range(0, len(tried), AT_ONCE):
+                some = tried[start : start + AT_ONCE]
+                yield from self._round(some, steps)
+                if any(self._found_to_restore(names) for names in some):
+                    return
             known = [names for names in tried if names in self.arms]
-            if not known or any(self.restores(names) for names in known):
-                return
-            best = max(known, key=self._gain)
+            best = max(known, key=self._gain, default=base)
             if len(base) > 1 and self._gain(best) <= self._gain(base) + LIMITS["margin"]:
                 return
             base = best

@@ -52,6 +52,8 @@ def ideas(findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]
                 *(text for text, names in suspicions.items() if name in names),
             ),
             kind.mode,
+            repairs=not kind.if_restored,
+            mends=len(kind.answers),
         )
         for name, kind in all_interventions().items()
     ]

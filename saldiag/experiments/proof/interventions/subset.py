@@ -15,7 +15,7 @@ FEWER = "fewer items are learnt sooner by any model: it repairs nothing"
 
 
 class Tenth(Intervention):
-    """Trains on a tenth of the items, in batches of the same size."""
+    """Trains on a tenth of the items, two at least, in batches of the same size."""
 
     name = "tenth"
     states = "there is too much data to be learnt"
@@ -23,9 +23,9 @@ class Tenth(Intervention):
     if_restored = FEWER
 
     def change(self, lab: Any) -> Change:
-        kept = lab.items // 10
-        if kept < 2:
-            raise NotApplicable(f"a tenth of {lab.items} items is not enough to learn from")
+        kept = max(2, lab.items // 10)
+        if kept >= lab.items:
+            raise NotApplicable(f"there are {lab.items} items only")
 
         def feed(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - the same for every seed
             which = np.arange(lab.items) % kept
