@@ -1,12 +1,12 @@
 """Which experiments are made, in which order, for how long. Pure: it sees curves and no model.
 
 What a finding or the user suspects comes first, and is not dropped before it is decided; all else
-is only tried where that restores nothing. The hypotheses get a short training from every seed (what
-nobody suspects from one seed first); half of those that are not decided by then get one three times as long, and so on (successive halving:
-Jamieson & Talwalkar, AISTATS 2016). Where no single change restores
-learning, all that are suspected are made together; if that does, parts are taken out again one by
-one until each is needed (delta debugging: Zeller & Hildebrandt, 2002). If it does not, what is
-suspected most is tried with each of the others, and so on (greedy search).
+is only tried where that restores nothing. The hypotheses get a short training from every seed (from
+one, where nobody suspects anything); half of those that are not decided by then get one three times
+as long, and so on (successive halving: Jamieson & Talwalkar, AISTATS 2016). Where no single change
+restores learning, all that are suspected are made together; if that does, parts are taken out again
+one by one until each is needed (delta debugging: Zeller & Hildebrandt, 2002). If it does not, what
+is suspected most is tried with each of the others, and so on (greedy search).
 """
 
 from __future__ import annotations
