@@ -21,9 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-OUT_OF_REACH = ("argmax_between_layers", "feature_maps_compared", "states_detached")
-"""Faults whose code an intervention answers to that are made elsewhere: by an operation without a
-gradient between layers, not in the loss."""
+OUT_OF_REACH = (
+    "argmax_between_layers", "divided_to_nothing", "feature_maps_compared", "states_detached",
+)  # fmt: skip
+"""Faults whose code an intervention answers to that are made elsewhere: by an operation inside a
+call, not by the loss or the inputs."""
 OUTCOMES = ("first", "other", "none", "learns", "unscored", "failed")
 
 

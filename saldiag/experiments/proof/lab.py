@@ -109,7 +109,7 @@ class Lab:
         except CannotScore as error:
             if not names:
                 raise
-            return replace(described, reason=f"with it {error}")
+            return replace(described, reason=f"with it, {error}")
         except Exception as error:
             if not names:
                 raise
@@ -200,9 +200,13 @@ def _assign(values: Sequence[tuple[Any, Any]]) -> None:
 
 
 def _plain(batch: Any) -> tuple[Any, ...]:
-    return tuple(
-        part if part is None else keras.tree.map_structure(np.asarray, part) for part in batch
-    )
+    """As arrays, of the floating type that ``fit`` would make of them."""
+    return tuple(None if part is None else keras.tree.map_structure(_array, part) for part in batch)
+
+
+def _array(part: Any) -> Any:
+    array = np.asarray(part)
+    return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
 
 
 def _untold(name: str, seed: int, step: int) -> None:
