@@ -33,9 +33,11 @@ WIDTH = 9.0
 
 INK, MUTED, GRID, PAPER = "#010101", "#010102", "#010103", "#010104"
 TRAINING, INFERENCE, BATCH, CUT, NONE = "#010201", "#010202", "#010203", "#010204", "#010205"
+GOOD = "#010206"
 VARIABLES = {
     INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", TRAINING: "training",
     INFERENCE: "inference", BATCH: "batch", CUT: "cut", NONE: "none",
+    GOOD: "good",
 }  # fmt: skip
 """Marker colours and the CSS variables of the page that they stand for."""
 

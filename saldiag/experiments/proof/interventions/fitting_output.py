@@ -38,7 +38,7 @@ class FittingOutput(Intervention):
             if head.activations == _alone(wanted):
                 continue
             swaps += _replaced(head, wanted)
-            told.append(f"{head.told} → {wanted} on {head.place}")
+            told.append(f"replacing {head.told} by {wanted} on {head.place}")
             layers += [part.path for part in head.parts]
         if not told:
             raise NotApplicable("the output's activation is the one that targets and loss imply")
