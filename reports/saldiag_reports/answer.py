@@ -37,9 +37,15 @@ def of(data: ReportData) -> tuple[str, ...]:
 
 def sentences(found: Hypotheses, experiments: Experiments | None = None) -> tuple[str, ...]:
     """What restores learning and what does not; then an answer to each of the user's suspicions."""
-    if not found:
-        return ()
-    return (answer(found, experiments), *suspicions(found, experiments))
+    asked = [h for h in found if _was_asked(h, experiments)]
+    told = (answer(asked, experiments),) if asked else ()
+    return (*told, *suspicions(found, experiments))
+
+
+def _was_asked(h: Hypothesis, experiments: Experiments | None) -> bool:
+    """Not where nothing hung on it: all was decided without a training."""
+    decided = experiments is not None and experiments.ended == "decided"
+    return h.tried or h.outcome != "undecided" or not decided
 
 
 def answer(found: Hypotheses, experiments: Experiments | None = None) -> str:
@@ -163,7 +169,8 @@ def _needed(h: Hypothesis, found: Hypotheses) -> str:
         outcomes.get(parts) not in ("refuted", "no difference") for parts in without
     ):
         return ""
-    return ": both are needed" if len(without) == 2 else f": all {_in_words(len(without))} are"
+    which = "both" if len(without) == 2 else f"all {_in_words(len(without))}"
+    return f": {which} are needed"
 
 
 def _refuted(single: Hypotheses) -> list[str]:
