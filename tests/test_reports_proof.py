@@ -130,7 +130,7 @@ def test_the_table_sorts_by_numbers_and_says_why_nothing_was_changed(data):
     rows = {row[0]: dict(zip(titles, row, strict=True)) for row in table.rows}
     assert rows["confirmed"]["after"] == 0.0243
     assert rows["confirmed"]["restored"] == "3 of 3"
-    assert rows["confirmed"]["interval"] == "[0.92, 0.96]"
+    assert rows["confirmed"]["interval"] == "[0.92,\N{NO-BREAK SPACE}0.96]"
     assert rows["not applicable"]["what was changed"] == gallery_proof.NO_DROPOUT
     assert rows["refuted"]["hypothesis"] == "the loss does not fit the targets"
     suspected = [row[1] for row in table.rows if "suspected by" in row[1]]

@@ -304,10 +304,11 @@ def _tested(h: Hypothesis) -> tuple[Any, ...]:
     if not h.tried:
         none = float("nan")
         return (h.outcome, h.hypothesis + by, h.reason, none, none, none, NONE, NONE, none)
+    whole = answer.interval(h).replace(" ", "\N{NO-BREAK SPACE}")
     mode = " (in inference mode)" if h.mode == "inference" else ""
     return (
         h.outcome, h.hypothesis + by, h.intervention + mode, *h.error, h.effect,
-        answer.interval(h), f"{h.restored} of {h.seeds}", h.steps,
+        whole, f"{h.restored} of {h.seeds}", h.steps,
     )  # fmt: skip
 
 

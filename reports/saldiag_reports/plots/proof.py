@@ -167,7 +167,7 @@ def _mark(colour: str, hollow: bool = False) -> dict[str, Any]:
     face = svg.PAPER if hollow else colour
     edge = colour if hollow else svg.PAPER
     return {
-        "markersize": 6, "markerfacecolor": face, "markeredgecolor": edge, "clip_on": False,
+        "markersize": 7, "markerfacecolor": face, "markeredgecolor": edge, "clip_on": False,
         "zorder": 5,
     }  # fmt: skip
 
