@@ -218,6 +218,9 @@ def test_a_suspicion_is_answered_in_the_users_own_words():
          " (mean absolute error 0.79 → 0.02 in 40 steps, three of three seeds)"),
         (("a",), "confirmed: unfreezing and b together restore learning"
          " (mean absolute error 0.79 → 0.02 in 40 steps, three of three seeds)"),
+        (("tenth", "gelu", "none"), "refuted: a tenth (0.79 → 0.79, effect 0.00 [0.00, 0.00], three"
+         " seeds) and GELU (0.79 → 0.79, effect 0.00 [0.00, 0.00], three seeds) change"
+         " nothing; not applicable: there is no dropout"),
         (("rate",), "undecided: the budget ended before it was tried"),
         (("none",), "not applicable: there is no dropout"),
         (("rate", "none"), "undecided: the budget ended before it was tried; not applicable: there"
@@ -230,12 +233,20 @@ def test_a_suspicion_gets_what_came_of_it(names, told):
         HEAD,
         confirmed("a + b", "unfreezing; b", parts=("a", "b")),
         untried("rate"),
-        same("tenth", "a tenth"),
+        same("tenth", "a tenth", "refuted"),
         same("a", "unfreezing"),
+        same("gelu", "GELU", "refuted"),
         untried("none", "not applicable", "there is no dropout"),
     )
     *_, last = sentences(found, made("budget", the_head=names))
     assert last == f"You suspected “the head”: {told}."
+
+
+def test_a_long_reply_is_shortened():
+    found = [worse(str(i), f"change {i}") for i in range(7)]
+    *_, last = sentences(found, made(it=tuple("0123456")))
+    assert "change 3" in last
+    assert last.endswith("; 3 others.")
 
 
 def test_a_confirmed_finding_names_its_proof():

@@ -238,22 +238,36 @@ def _reply(found: Hypotheses, names: Sequence[str]) -> str:
     confirmed = [h for h in found if h.outcome == "confirmed"]
     proofs = [h for h in confirmed if h in asked]
     proofs = proofs or [h for h in _smallest(confirmed) if set(h.parts) & set(names)]
-    told = [account(h, found) for h in proofs[:1] or asked]
-    more = len(told) - MAX_NAMED
-    told = [*told[:MAX_NAMED], *([f"{more:,} {_noun(more, 'other')}"] if more > 0 else [])]
+    told = _accounts(proofs[:1] or asked, found)
+    if (more := len(told) - MAX_NAMED) > 0:
+        told = [*told[:MAX_NAMED], f"{more:,} {_noun(more, 'other')}"]
     return "; ".join(told) or "no experiment answers to it"
+
+
+def _accounts(told: Hypotheses, found: Hypotheses) -> list[str]:
+    """An account of each; of several that change nothing one for all."""
+    same = [h for h in told if h.changes_nothing]
+    if len(same) < 2:
+        return [account(h, found) for h in told]
+    each = listed([f"{what(h)} ({_evidence(h)})" for h in same])
+    rest = [account(h, found) for h in told if h not in same]
+    return [f"{same[0].outcome}: {each} change nothing", *rest]
 
 
 def account(h: Hypothesis, found: Hypotheses) -> str:
     """One hypothesis: its outcome, and the numbers behind it."""
     if h.outcome == "confirmed":
         return f"confirmed: {_claim(h, found)} ({numbers(h)})"
+    reason = cut(h.reason, 200)
     if h.outcome in ("undecided", "not applicable"):
-        return f"{h.outcome}: {cut(h.reason, 200)}"
-    seeds = f"{_in_words(h.seeds)} {_noun(h.seeds, 'seed')}"
+        return f"{h.outcome}: {reason}"
+    return f"{h.outcome}: {what(h)} {reason.removeprefix('it ')} ({_evidence(h)})"
+
+
+def _evidence(h: Hypothesis) -> str:
+    """``0.79 → 0.79, effect 0.00 [0.00, 0.00], three seeds``."""
     moved = pair(h.score if h.mode == "inference" else h.error)
-    came = cut(h.reason, 200).removeprefix("it ")
-    return f"{h.outcome}: {what(h)} {came} ({moved}, effect {effect(h)}, {seeds})"
+    return f"{moved}, effect {effect(h)}, {_in_words(h.seeds)} {_noun(h.seeds, 'seed')}"
 
 
 def _sentence(text: str) -> str:

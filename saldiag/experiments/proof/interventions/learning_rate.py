@@ -88,4 +88,4 @@ class BestRate(Intervention):
         now = float(keras.ops.convert_to_numpy(inner(lab.model.optimizer).learning_rate))
         if 1 / 3 < rate / now < 3:
             raise NotApplicable(f"the learning rate {now:.3g} is where the loss falls fastest")
-        return at_rate(lab, rate, f"learning rate {now:.3g} → {rate:.3g}, from a range test")
+        return at_rate(lab, rate, f"learning rate {now:.3g} → {rate:.3g} (from a range test)")
