@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from itertools import cycle
+from typing import Any, get_args
 
 import numpy as np
 
 from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
 from saldiag.core.finding import Finding, Skipped
+from saldiag.core.hypothesis import Hypothesis, HypothesisOutcome
 from saldiag.core.measurement import (
+    Arm,
+    Curve,
+    Experiments,
     FlowRow,
     GradientFlow,
     GradientHistory,
@@ -24,6 +29,7 @@ from saldiag.core.measurement import (
     VariableInfo,
     WarningLog,
 )
+from saldiag.core.measurement.experiments import Stopped
 from saldiag_reports import gallery
 from saldiag_reports.data import ReportData
 
@@ -84,9 +90,10 @@ def hostile() -> ReportData:
             NAMES, np.arange(len(NAMES)), np.ones((len(NAMES), 4)), np.ones((len(NAMES), 5))
         ),
     )
+    measured = measured.with_(experiments())
     cause = Finding(
         "SD101", "single-channel-softmax", "error", NAMES[0], NAMES[1], NAMES,
-        evidence=dict.fromkeys(NAMES, NAMES), source=Source(NAMES[2], 3),
+        evidence=dict.fromkeys(NAMES, NAMES), source=Source(NAMES[2], 3), confirmed_by=NAMES[0],
     )  # fmt: skip
     others = tuple(
         Finding("SD901", "silenced-warnings", "warning", n or "?", n, (n,), explained_by="SD101")
@@ -96,13 +103,41 @@ def hostile() -> ReportData:
         SubjectSummary(NAMES[0], NAMES[1], 1, 1), "does_not_learn",
         RootCause(cause.rule, cause.name, cause.layers, cause.source), (cause, *others),
         tuple(Skipped("SD102", n or "?") for n in NAMES),
-        ({NAMES[0]: NAMES[1]}, {NAMES[3]: 3}), dict.fromkeys(NAMES, 1.0),
+        hypotheses(), dict.fromkeys(NAMES, 1.0),
     )  # fmt: skip
     info = dataclasses.replace(
         sample.info, command=NAMES, versions=dict.fromkeys(NAMES, NAMES[0]), notes=NAMES,
         config=dict.fromkeys(NAMES, NAMES[1]),
     )  # fmt: skip
     return ReportData(diagnosis, measured, info)
+
+
+def hypotheses() -> tuple[Hypothesis, ...]:
+    """One of each outcome by turns, in every text a name."""
+    turn = cycle(get_args(HypothesisOutcome))
+    return tuple(
+        Hypothesis(
+            n, n, n, next(turn), n, (n,), ("SD101",), NAMES, parts=(n, NAMES[0]) if n else (),
+            mode=("training", "inference")[i % 2], seeds=i % 4, restored=i % 4, steps=i,
+            score=(-1e30, 0.5), error=(1e30, float("inf")), effect=0.5, interval=(-0.5, 0.5),
+        )
+        for i, n in enumerate(NAMES)
+    )  # fmt: skip
+
+
+def experiments(*scores: float) -> Experiments:
+    """An arm for each hostile name, with one curve through the scores."""
+    scores = scores or (-1e30, 0.3, float("nan"), 0.7, float("inf"))
+    steps = tuple(range(len(scores)))
+    ends = cycle(get_args(Stopped))
+    arms = tuple(
+        Arm(
+            n, n, n, (n,), mode="inference",
+            curves=(Curve(0, steps, scores, scores, (0.5,), next(ends), 0.4, (0.6,)),),
+        )
+        for n in NAMES
+    )  # fmt: skip
+    return Experiments(arms[:1], arms, 8, float("inf"), NAMES[4], {n: (n,) for n in NAMES})
 
 
 def overfit(loss: list[float], errors: list[float], baseline: float = 0.2) -> OverfitHistory:

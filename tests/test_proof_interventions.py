@@ -172,7 +172,7 @@ class TestOutput:
         model = compiled(made(form, parts("softmax")[3:]))
         change = change_of("fitting-output", lab_of(model))
         place = "inner/answer" if form == "nested" else "answer"
-        assert change.told == f"softmax → sigmoid on {place}"
+        assert change.told == f"replacing softmax by sigmoid on {place}"
         assert change.layers == (place,)
         assert np.ptp(model(X).numpy()) < 1e-6
         with change.made():
@@ -181,7 +181,7 @@ class TestOutput:
     def test_of_two_activations_one_is_left(self):
         model = compiled(made("sequential", [*parts()[3:], layers.Activation("softmax", name="s")]))
         change = change_of("fitting-output", lab_of(model))
-        assert change.told == "sigmoid and softmax → sigmoid on answer and s"
+        assert change.told == "replacing sigmoid and softmax by sigmoid on answer and s"
         single = change_of("single-activation", lab_of(model))
         assert single.layers == ("s",)
 
@@ -230,7 +230,7 @@ class TestLoss:
     def test_is_what_targets_and_output_imply(self, last, units, target, loss, wanted):
         model = compiled(made("sequential", parts(last, units)[3:]), loss)
         change = change_of("fitting-loss", lab_of(model, (X, target)))
-        assert change.told.endswith(f"→ {wanted}")
+        assert change.told.endswith(f" by {wanted}")
 
     def test_times_a_thousand_is_times_a_thousand(self):
         model = compiled(made("sequential", parts()[3:]))

@@ -69,7 +69,7 @@ def test_the_cause_is_confirmed_and_a_suspicion_refuted(folder):
     assert found["findings"][0]["confirmed_by"] == "fitting-output"
     first = found["hypotheses"][0]
     assert (first["name"], first["outcome"], first["seeds"]) == ("fitting-output", "confirmed", 3)
-    assert first["intervention"] == "softmax → sigmoid on answer"
+    assert first["intervention"] == "replacing softmax by sigmoid on answer"
     assert first["layers"] == ["answer"]
     assert first["error"][1] < first["error"][0] / 2
     scaled = next(h for h in found["hypotheses"] if h["name"] == "scaled-loss")

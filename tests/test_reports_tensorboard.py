@@ -14,7 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.util import tensor_util
 
-from saldiag.core.measurement import Histograms, OverfitHistory, TrainingHistory
+from saldiag.core.measurement import Experiments, Histograms, OverfitHistory, TrainingHistory
 from saldiag_reports import gallery
 from saldiag_reports.events import EventLog, escaped, table
 from saldiag_reports.reporter import EVENTS_FILE
@@ -77,6 +77,21 @@ def test_gradient_norms_and_update_ratios_come_back(back):
 def test_learning_curves_leave_out_what_is_missing(back):
     assert [(s, float(v)) for s, v in back["epoch/loss", "scalars"]] == [(0, 3), (1, 2)]
     assert [(s, float(v)) for s, v in back["epoch/val_loss", "scalars"]] == [(1, 1)]
+
+
+def test_experiments_are_curves_of_every_seed(tmp_path):
+    found = read(gallery.proof(), tmp_path)
+    experiments = gallery.proof().measured.need(Experiments)
+    curve = experiments.arms[0].curves[2]
+    for kind, values in (("score", curve.score), ("error", curve.error)):
+        got = found[f"experiments/{kind}/fitting-output/seed 2", "scalars"]
+        assert [step for step, _ in got] == list(curve.steps)
+        assert [float(value) for _, value in got] == pytest.approx(values)
+    assert len(found["experiments/score/control/seed 0", "scalars"]) == 2
+    ((_, text),) = found["saldiag/verdict", "text"]
+    assert "Replacing softmax by sigmoid" in text.item().decode()
+    ((_, listed),) = found["saldiag/findings", "text"]
+    assert "replacing softmax by sigmoid" in listed.item().decode()
 
 
 def test_histograms_have_tensorboards_form(back):

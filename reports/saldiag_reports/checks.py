@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from saldiag.core.finding import Finding, Severity
 from saldiag.core.measurement import ProgramPlaces, Source
+from saldiag_reports.answer import confirmation
 from saldiag_reports.data import ReportData
 from saldiag_reports.wording import lines, naming, place, plain
 
@@ -53,15 +54,24 @@ class Checked:
         script = self.data.info.config.get("script")
         return Source(script, 0) if isinstance(script, str) and script else None
 
+    def proof(self, finding: Finding) -> str:
+        """``Confirmed by experiment: …`` with the numbers; empty where nothing confirmed it."""
+        proof = confirmation(finding, self.data.diagnosis.hypotheses)
+        return f"Confirmed by experiment: {proof}" if proof else ""
+
+    def advice(self, finding: Finding) -> str:
+        """What is wrong, what to change, and what proved it."""
+        told = (lines(finding.message), f"Fix: {lines(finding.fix)}", self.proof(finding))
+        return "\n".join(part for part in told if part)
+
+    def account(self, finding: Finding) -> str:
+        """All that a person needs, on several lines: what, where, what next, and the proof."""
+        return "\n".join(part for part in (account(finding), self.proof(finding)) if part)
+
 
 def title(finding: Finding) -> str:
     """``SD101 single-channel-softmax``."""
     return plain(f"{finding.rule} {finding.name}")
-
-
-def advice(finding: Finding) -> str:
-    """What is wrong, and what to change."""
-    return f"{lines(finding.message)}\nFix: {lines(finding.fix)}"
 
 
 def account(finding: Finding) -> str:

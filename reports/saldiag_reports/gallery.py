@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.run import RunInfo
 from saldiag_reports import gallery_network as made
+from saldiag_reports import gallery_proof
 from saldiag_reports.data import ReportData
 
 DIRECTORY = Path(__file__).parents[1] / "gallery"
@@ -128,7 +130,31 @@ def bare() -> ReportData:
     return ReportData(diagnosis, measured, _info(command, measured))
 
 
-SAMPLES: dict[str, Callable[[], ReportData]] = {"broken": broken, "learns": learns, "bare": bare}
+def proof() -> ReportData:
+    """The case with experiments, as far as their budget went."""
+    data = broken()
+    places = made.network("softmax")
+    measured = Measurements.of(
+        made.wiring("quicksal-as-reported", places),
+        _stuck(),
+        gallery_proof.experiments(),
+        missing={"training": "this command does not train"},
+    )
+    root, *others = data.diagnosis.findings
+    diagnosis = replace(
+        data.diagnosis,
+        findings=(replace(root, confirmed_by="fitting-output"), *others),
+        hypotheses=gallery_proof.HYPOTHESES,
+        timings={"experiments": 118.2, "total": 139.9},
+    )
+    words = ("--suspect", gallery_proof.SUSPICION)
+    command = (*data.info.command, "--experiments", "--budget", "2m", *words)
+    return ReportData(diagnosis, measured, _info(command, measured))
+
+
+SAMPLES: dict[str, Callable[[], ReportData]] = {
+    "broken": broken, "learns": learns, "bare": bare, "proof": proof,
+}  # fmt: skip
 
 
 def _info(command: tuple[str, ...], measured: Measurements) -> RunInfo:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from saldiag.core.finding import Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.checks import Checked, advice, title
+from saldiag_reports.checks import Checked, title
 from saldiag_reports.wording import headline, plain
 
 COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
@@ -30,7 +30,7 @@ def _commands(one: Checked) -> Iterator[str]:
         yield command("error", {"title": "saldiag"}, plain(headline(diagnosis)))
     for finding in diagnosis.findings:
         properties = {**_position(one.place(finding)), "title": f"{title(finding)} ({one.model})"}
-        yield command(COMMANDS[finding.severity], properties, advice(finding))
+        yield command(COMMANDS[finding.severity], properties, one.advice(finding))
 
 
 def _position(source: Source | None) -> dict[str, str]:

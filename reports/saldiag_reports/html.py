@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.finding import SEVERITIES, Finding
-from saldiag_reports import page, tables, wording
+from saldiag_reports import answer, page, wording
 from saldiag_reports.data import ReportData
 
 MAX_ROWS = 3000
@@ -36,7 +36,8 @@ def render_html(data: ReportData) -> str:
         counts=_counts(data.diagnosis),
         sections=page.sections(data),
         missing=page.missing(data),
-        hypotheses=tables.hypotheses(data.diagnosis.hypotheses),
+        answers=answer.of(data),
+        proof=partial(answer.confirmation, found=data.diagnosis.hypotheses),
         script=Markup(script),  # noqa: S704 - a file of this package
         style=Markup(style),  # noqa: S704 - a file of this package
         policy=policy(script),

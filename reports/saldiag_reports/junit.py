@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from saldiag.core.finding import SEVERITIES, Finding, Severity, at_least
-from saldiag_reports.checks import Checked, account
+from saldiag_reports import answer
+from saldiag_reports.checks import Checked
 from saldiag_reports.wording import count, headline, plain
 
 VERDICT = "verdict"
@@ -64,7 +65,8 @@ def _verdict(one: Checked) -> ET.Element:
     case = _case(one, VERDICT)
     if one.data.diagnosis.verdict == "does_not_learn":
         told = plain(headline(one.data.diagnosis))
-        ET.SubElement(case, "failure", {"type": "does_not_learn", "message": told}).text = told
+        failure = ET.SubElement(case, "failure", {"type": "does_not_learn", "message": told})
+        failure.text = "\n".join([told, *answer.of(one.data)])
     return case
 
 
@@ -87,20 +89,22 @@ def _rule(
     grave = [finding for finding in found if at_least(finding.severity, fail_on)]
     light = [finding for finding in found if finding not in grave]
     if grave:
-        _failure(case, grave)
+        _failure(case, one, grave)
     elif reason is not None:
         ET.SubElement(case, "skipped", {"message": plain(reason)})
     if light:
-        ET.SubElement(case, "system-out").text = "\n\n".join(map(account, light))
+        ET.SubElement(case, "system-out").text = "\n\n".join(map(one.account, light))
     return case
 
 
-def _failure(case: ET.Element, found: Sequence[Finding]) -> None:
+def _failure(case: ET.Element, one: Checked, found: Sequence[Finding]) -> None:
     """All in one element: readers of the format show the first alone."""
     gravest = min(found, key=lambda finding: SEVERITIES.index(finding.severity))
     more = f" (and {count(len(found) - 1, 'finding')} more)" if len(found) > 1 else ""
-    attributes = {"type": gravest.severity, "message": plain(gravest.message) + more}
-    ET.SubElement(case, "failure", attributes).text = "\n\n".join(map(account, found))
+    proof = one.proof(gravest)
+    told = plain(gravest.message) + (f" {proof}." if proof else "") + more
+    attributes = {"type": gravest.severity, "message": told}
+    ET.SubElement(case, "failure", attributes).text = "\n\n".join(map(one.account, found))
 
 
 def _case(one: Checked, name: str) -> ET.Element:

@@ -14,6 +14,7 @@ from saldiag.core.measurement import (
     Activations,
     DataFacts,
     DtypeTrace,
+    Experiments,
     GradientFlow,
     GradientHistory,
     LossCheck,
@@ -24,7 +25,7 @@ from saldiag.core.measurement import (
     TrainingHistory,
     WarningLog,
 )
-from saldiag_reports import leads, plots, tables
+from saldiag_reports import answer, leads, plots, tables
 from saldiag_reports.data import ReportData
 from saldiag_reports.pictures import MAX_SAMPLES, Sample, samples
 from saldiag_reports.tables import Table
@@ -66,6 +67,22 @@ def missing(data: ReportData) -> dict[str, str]:
         for kind, title, _ in _BUILDERS
         if data.measured.get(kind) is None
     }
+
+
+def _experiments(data: ReportData, found: Experiments) -> Section:
+    hypotheses = data.diagnosis.hypotheses
+    facts = {
+        "trained on": count(found.items, "item"),
+        "ended": _ENDED.get(found.ended, found.ended),
+    }
+    if math.isfinite(found.budget_seconds):
+        facts["budget"] = answer.span(found.budget_seconds)
+    picture = plots.plot_experiments(found, hypotheses, "plot-experiments")
+    listed = (tables.hypotheses(hypotheses),) if hypotheses else ()
+    return Section("experiments", "Experiments", f"{answer.R2}.", (picture,), listed, facts=facts)
+
+
+_ENDED = {"decided": "all was decided", "budget": "the budget was spent"}
 
 
 def _learning(_: ReportData, history: OverfitHistory) -> Section:
@@ -174,6 +191,7 @@ def _warnings(_: ReportData, log: WarningLog) -> Section:
 
 Builder = Callable[[ReportData, Any], Section]
 _BUILDERS: tuple[tuple[type[Measurement], str, Builder], ...] = (
+    (Experiments, "Experiments", _experiments),
     (OverfitHistory, "Learning", _learning),
     (TrainingHistory, "Training", _training),
     (Predictions, "Predictions", _predictions),

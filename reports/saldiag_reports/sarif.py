@@ -12,7 +12,7 @@ from urllib.parse import quote
 from saldiag.core.finding import Finding, Severity
 from saldiag.core.jsonio import jsonable
 from saldiag.core.measurement import Source
-from saldiag_reports.checks import MAX_LAYERS, Checked, RuleText, advice
+from saldiag_reports.checks import MAX_LAYERS, Checked, RuleText
 from saldiag_reports.wording import lines, plain
 
 SCHEMA = (
@@ -105,7 +105,7 @@ def _results(checked: Sequence[Checked], order: Mapping[str, int]) -> Iterator[d
                 "ruleId": plain(finding.rule),
                 "ruleIndex": order[finding.rule],
                 "level": LEVELS[finding.severity],
-                "message": {"text": _unlinked(advice(finding))},
+                "message": {"text": _unlinked(one.advice(finding))},
                 "locations": [_location(one, finding)],
                 "partialFingerprints": {FINGERPRINT: f"{mark}:{seen[mark]}"},
                 "properties": _properties(one, finding),
@@ -116,6 +116,8 @@ def _properties(one: Checked, finding: Finding) -> dict[str, Any]:
     told = {"model": one.model, "confidence": finding.confidence}
     if finding.explained_by:
         told["explainedBy"] = plain(finding.explained_by)
+    if finding.confirmed_by:
+        told["confirmedBy"] = plain(finding.confirmed_by)
     return told
 
 

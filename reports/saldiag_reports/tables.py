@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from saldiag.core.hypothesis import Hypothesis
 from saldiag.core.measurement import (
     ActivationRow,
     Activations,
@@ -21,8 +22,8 @@ from saldiag.core.measurement import (
     TrainableStatus,
     WarningLog,
 )
-from saldiag_reports import network
-from saldiag_reports.wording import number, place, share, size, value_text, yes_no
+from saldiag_reports import answer, network
+from saldiag_reports.wording import NONE, number, place, share, size, yes_no
 
 Kind = Literal["name", "text", "number", "share", "size", "flag"]
 
@@ -282,13 +283,33 @@ def warnings(log: WarningLog) -> Table:
     return _table("What Keras and TensorFlow said", columns, rows)
 
 
-def hypotheses(found: Sequence[dict[str, Any]]) -> Table:
-    """One row a hypothesis; its own keys are the columns, in the order they first appear."""
-    keys = list(dict.fromkeys(key for item in found for key in item))
-    rows = ([value_text(item.get(key)) for key in keys] for item in found)
-    return _table(
-        "Hypotheses tested", [Column(key.replace("_", " "), "text") for key in keys], rows
-    )
+def hypotheses(found: Sequence[Hypothesis]) -> Table:
+    """One row a hypothesis: what was changed, and what came of it."""
+    columns = [
+        Column("outcome", "text"),
+        Column("hypothesis", "text"),
+        Column("what was changed", "text"),
+        Column("error before", tip="mean absolute error of the control, in the targets' unit"),
+        Column("after", tip="the same with the change; means over the seeds"),
+        Column("effect", tip="mean difference in R² over the seeds"),
+        Column("interval", "text", "of the effect, at 95 %: a bootstrap over seeds and items"),
+        Column("restored", "text", "seeds in which learning is restored"),
+        Column("steps"),
+    ]
+    return _table("Hypotheses, and what experiments made of them", columns, map(_tested, found))
+
+
+def _tested(h: Hypothesis) -> tuple[Any, ...]:
+    by = f"; suspected by {', '.join(h.suspected_by)}" if h.suspected_by else ""
+    if not h.tried:
+        none = float("nan")
+        return (h.outcome, h.hypothesis + by, h.reason, none, none, none, NONE, NONE, none)
+    whole = answer.interval(h).replace(" ", "\N{NO-BREAK SPACE}")
+    mode = " (in inference mode)" if h.mode == "inference" else ""
+    return (
+        h.outcome, h.hypothesis + by, h.intervention + mode, *h.error, h.effect,
+        whole, f"{h.restored} of {h.seeds}", h.steps,
+    )  # fmt: skip
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from saldiag.core.measurement import (
+    Experiments,
     GradientHistory,
     Histograms,
     OverfitHistory,
     Predictions,
     TrainingHistory,
 )
-from saldiag_reports import network
+from saldiag_reports import answer, network
 from saldiag_reports.data import ReportData
 from saldiag_reports.events import EventLog, escaped, table
 from saldiag_reports.pictures import MAX_SAMPLES, pixels, png, size_of
@@ -38,6 +39,8 @@ def render_events(data: ReportData) -> bytes:
     measured = data.measured
     if (history := measured.get(OverfitHistory)) is not None:
         _overfit(log, history)
+    if (experiments := measured.get(Experiments)) is not None:
+        _experiments(log, experiments)
     if (training := measured.get(TrainingHistory)) is not None:
         _training(log, training)
     if (gradients := measured.get(GradientHistory)) is not None:
@@ -60,6 +63,7 @@ def _seconds(started: str) -> float:
 def _findings(log: EventLog, data: ReportData) -> None:
     diagnosis = data.diagnosis
     parts = [f"# {escaped(plain(headline(diagnosis)))}"]
+    parts += [_inline(sentence) for sentence in answer.of(data)]
     root = diagnosis.root_finding()
     if root is not None:
         where = f" at {escaped(plain(place(root.source)))}" if root.source else ""
@@ -67,7 +71,7 @@ def _findings(log: EventLog, data: ReportData) -> None:
         parts.append(f"Fix: {_inline(root.fix)}")
     parts.append(f"Reproduce: {escaped(typed(data.info.command))}")
     log.text("saldiag/verdict", 0, "\n\n".join(parts))
-    headings = ("rule", "severity", "layers", "message", "evidence", "explained by")
+    headings = ("rule", "severity", "layers", "message", "evidence", "explained by", "confirmed by")
     rows = [
         (
             f"{f.rule} {f.name}",
@@ -76,6 +80,7 @@ def _findings(log: EventLog, data: ReportData) -> None:
             _inline(f.message),
             escaped(plain(value_text(f.evidence))),
             f.explained_by or "",
+            _inline(answer.confirmation(f, diagnosis.hypotheses)),
         )
         for f in diagnosis.findings
     ]
@@ -104,6 +109,15 @@ def _overfit(log: EventLog, history: OverfitHistory) -> None:
     ):
         for step in sorted(ends):
             log.scalar(f"loss/baseline {name}", step, value)
+
+
+def _experiments(log: EventLog, found: Experiments) -> None:
+    """Score and error of every training; of the control the longest."""
+    for arm in (*found.controls[-1:], *found.arms):
+        for curve in arm.curves:
+            for kind, values in (("score", curve.score), ("error", curve.error)):
+                for step, value in zip(curve.steps, values, strict=True):
+                    log.scalar(f"experiments/{kind}/{arm.name}/seed {curve.seed}", step, value)
 
 
 def _training(log: EventLog, history: TrainingHistory) -> None:

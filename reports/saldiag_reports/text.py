@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from saldiag.core.diagnosis import Verdict
+from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.finding import Finding, Severity
+from saldiag.core.hypothesis import Hypothesis, HypothesisOutcome
 from saldiag.core.measurement import DtypeTrace, GradientHistory, TrainableStatus
-from saldiag_reports import leads, tables
+from saldiag_reports import answer, leads, tables
 from saldiag_reports.data import ReportData
 from saldiag_reports.tables import Table
 from saldiag_reports.wording import (
@@ -30,6 +31,7 @@ from saldiag_reports.wording import (
 )
 
 MAX_FINDINGS = 12
+MAX_HYPOTHESES = 12
 MAX_ROWS = 20
 """Rows of a table on a screen; the report has the rest."""
 
@@ -43,6 +45,7 @@ VERDICT_STYLES: dict[Verdict, str] = {
     "not_tested": "bold",
 }
 SEVERITY_STYLES: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "blue"}
+OUTCOME_STYLES: dict[HypothesisOutcome, str] = {"confirmed": "green", "undecided": "yellow"}
 
 
 def render_text(data: ReportData, width: int = 80, path: Path | None = None) -> str:
@@ -89,8 +92,11 @@ def _blocks(data: ReportData) -> Iterator[RenderableType]:
     diagnosis = data.diagnosis
     yield Text(plain(headline(diagnosis)), style=VERDICT_STYLES[diagnosis.verdict])
     yield ""
+    if told := answer.of(data):
+        yield from (Text(sentence) for sentence in told)
+        yield ""
     if (root := diagnosis.root_finding()) is not None:
-        yield _root(root, diagnosis.verdict)
+        yield _root(root, diagnosis)
         yield ""
     elif diagnosis.verdict == "does_not_learn":
         yield "No rule found a reason."
@@ -99,17 +105,20 @@ def _blocks(data: ReportData) -> Iterator[RenderableType]:
     if others:
         yield _findings(others)
         yield ""
+    if diagnosis.hypotheses:
+        yield _experiments(diagnosis.hypotheses)
+        yield ""
     for table in _command_tables(data):
         yield table
         yield ""
     yield Text(_summary(data), style="dim")
 
 
-def _root(root: Finding, verdict: Verdict) -> RenderableType:
+def _root(root: Finding, diagnosis: Diagnosis) -> RenderableType:
     grid = RichTable.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    label = "Finding" if verdict == "learns" else "Root cause"
+    label = "Finding" if diagnosis.verdict == "learns" else "Root cause"
     where = f" in {naming([shorten(layer, 50) for layer in root.layers])}" if root.layers else ""
     grid.add_row(label, Text.assemble((f"{root.rule} {root.name}", "bold"), plain(where)))
     grid.add_row("", Text(lines(root.message)))
@@ -118,6 +127,8 @@ def _root(root: Finding, verdict: Verdict) -> RenderableType:
         if root.source.text:
             grid.add_row("", Text(cut(root.source.text, 200), style="italic"))
     grid.add_row("Fix", Text(lines(root.fix), style="bold"))
+    if root.confirmed_by:
+        grid.add_row("Proof", Text(answer.confirmation(root, diagnosis.hypotheses)))
     return grid
 
 
@@ -138,7 +149,37 @@ def _said(finding: Finding) -> Text:
     name = f"{plain(finding.rule)} {shorten(finding.name, 40)}"
     if finding.explained_by:
         return Text.assemble(name, (f" explained by {plain(finding.explained_by)}", "dim"))
+    if finding.confirmed_by:
+        name += f", confirmed by {plain(finding.confirmed_by)}"
     return Text(f"{name}\n{cut(finding.message, 300)}")
+
+
+def _experiments(hypotheses: Sequence[Hypothesis]) -> RenderableType:
+    """What was tried and what came of it; what could not be tried is counted."""
+    told = [h for h in hypotheses if h.outcome != "not applicable"]
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for h in told[:MAX_HYPOTHESES]:
+        said = Text.assemble(cut(h.hypothesis, 200), (f"\n{_trial(h, hypotheses)}", "dim"))
+        grid.add_row(Text(h.outcome, style=OUTCOME_STYLES.get(h.outcome, "dim")), said)
+    more = {"more": len(told) - MAX_HYPOTHESES, "not applicable": len(hypotheses) - len(told)}
+    notes = [f"{amount} {which}" for which, amount in more.items() if amount > 0]
+    note = [Text(f"… and {' and '.join(notes)} in the report", style="dim")] if notes else []
+    title = "Experiments: mean absolute error, and the effect in R² with its 95 % interval"
+    return Group(Text(title, style="dim"), *([grid] if told else []), *note)
+
+
+def _trial(h: Hypothesis, hypotheses: Sequence[Hypothesis]) -> str:
+    """What was changed, the error and the score's difference with its interval."""
+    if not h.tried:
+        return cut(h.reason, 200)
+    why = f"; {cut(h.reason, 200)}" if h.outcome == "undecided" else ""
+    moved = answer.measure(h) if h.mode == "inference" else f"error {answer.pair(h.error)}"
+    return (
+        f"{answer.subject(h, hypotheses)}: {moved}, effect {answer.effect(h)}, "
+        f"{h.restored} of {count(h.seeds, 'seed')}, {count(h.steps, 'step')}{why}"
+    )
 
 
 def _summary(data: ReportData) -> str:

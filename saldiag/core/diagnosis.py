@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from saldiag.core.finding import Finding, Severity, Skipped, at_least
+from saldiag.core.hypothesis import Hypothesis
 from saldiag.core.measurement import Source
 
 Verdict = Literal["learns", "does_not_learn", "inconclusive", "not_tested"]
@@ -41,7 +42,7 @@ class Diagnosis:
     root_cause: RootCause | None
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...] = ()
-    hypotheses: tuple[dict[str, Any], ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

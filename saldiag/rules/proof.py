@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.finding import Finding
+from saldiag.core.hypothesis import CHANGES_NOTHING, RESTORED, Hypothesis, HypothesisOutcome
 from saldiag.core.measurement import Arm, Curve, Experiments
-
-HypothesisOutcome = Literal["confirmed", "refuted", "no difference", "not applicable", "undecided"]
 
 LIMITS: dict[str, float] = {
     "seeds": 3,
-    "restored": 0.5,
+    "restored": RESTORED,
     "effect": 0.3,
     "margin": 0.05,
     "confidence": 0.95,
@@ -31,39 +30,12 @@ LIMITS: dict[str, float] = {
 """What an outcome rests on.
 
 ``seeds``: trainings that have to agree. ``restored``: score from which on a model learns, and under
-which the control has to stay: half of what there is to learn. ``effect``: how far apart the two
-have to be with certainty, the lower end of the interval at that ``confidence``. ``margin``:
-differences within it are none (an equivalence margin: Schuirmann, 1987).
+which the control has to stay. ``effect``: how far apart the two have to be with certainty, the
+lower end of the interval at that ``confidence``. ``margin``: differences within it are none (an
+equivalence margin: Schuirmann, 1987).
 """
 
 DRAWS = 2000
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A hypothesis, what was changed, and what came of it; in ``diagnosis.json`` as it is here.
-
-    ``effect`` is the mean difference in score over the seeds, ``interval`` its bootstrap interval;
-    ``score`` and ``error`` are the means of control and intervention.
-    """
-
-    name: str
-    hypothesis: str
-    intervention: str
-    outcome: HypothesisOutcome
-    reason: str
-    layers: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ()
-    suspected_by: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ()
-    mode: str = "training"
-    seeds: int = 0
-    restored: int = 0
-    steps: int = 0
-    score: tuple[float, float] = (math.nan, math.nan)
-    error: tuple[float, float] = (math.nan, math.nan)
-    effect: float = math.nan
-    interval: tuple[float, float] = (math.nan, math.nan)
 
 
 def with_proof(diagnosis: Diagnosis, found: Experiments) -> Diagnosis:
@@ -81,7 +53,7 @@ def with_proof(diagnosis: Diagnosis, found: Experiments) -> Diagnosis:
     return replace(
         diagnosis,
         findings=tuple(proven(finding) for finding in diagnosis.findings),
-        hypotheses=tuple(asdict(hypothesis) for hypothesis in judged),
+        hypotheses=judged,
     )
 
 
@@ -213,10 +185,10 @@ def _outcome(
         return _restored(arm, len(pairs), enough)
     if any(restored):
         return "undecided", f"learning is restored in {sum(restored)} of {_seeds(len(pairs))}"
-    if max(abs(low), abs(high)) <= limits["margin"] and (enough or not arm.suspected_by):
-        return ("refuted" if arm.suspected_by else "no difference"), "it changes nothing"
     if not enough:
-        return "undecided", f"it does not restore learning in {_seeds(len(pairs))}"
+        return "undecided", f"only {_seeds(len(pairs))} could be trained in the budget"
+    if max(abs(low), abs(high)) <= limits["margin"]:
+        return ("refuted" if arm.suspected_by else "no difference"), CHANGES_NOTHING
     return "refuted", "it makes a difference, and does not restore learning"
 
 

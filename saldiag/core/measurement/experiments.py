@@ -37,7 +37,8 @@ class Curve:
 class Arm:
     """Trainings with one intervention, or with several ``parts`` together; one curve a seed.
 
-    ``states`` is the hypothesis in one sentence, ``told`` what was changed, and ``layers`` where.
+    ``states`` is the hypothesis in one sentence; ``told`` is what was changed, as the subject of a
+    sentence (``replacing softmax by sigmoid on Convf2``), and ``layers`` where.
     ``answers`` are the rules whose finding it would prove, ``suspected_by`` the findings and the
     user's own words that made it be asked. ``expects`` is what is predicted where the hypothesis
     holds: that learning is restored, or that the change makes no difference. ``reason`` is why

@@ -44,10 +44,11 @@ class Swap:
 class Change:
     """What an intervention does to one model.
 
-    ``told`` says what was changed, ``layers`` are the paths of where. ``swaps`` are in effect from
-    before the first step is traced. ``start(seed)`` runs when all variables are at their start, and
-    may set them. ``feed(batches, seed)`` makes other batches. ``optimizer`` is one that takes the
-    place of the model's. ``traced`` says whether the training step has to be traced anew.
+    ``told`` is what was changed, as the subject of a sentence; ``layers`` are the paths of where.
+    ``swaps`` are in effect from before the first step is traced. ``start(seed)`` runs when all
+    variables are at their start, and may set them. ``feed(batches, seed)`` makes other batches.
+    ``optimizer`` is one that takes the place of the model's. ``traced`` says whether the training
+    step has to be traced anew.
     """
 
     told: str

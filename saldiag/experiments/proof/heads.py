@@ -66,7 +66,7 @@ class Head:
     @property
     def told(self) -> str:
         """Their activations in words."""
-        return " and ".join(self.activations) or "linear"
+        return " and ".join(dict.fromkeys(self.activations)) or "linear"
 
     @property
     def place(self) -> str:

@@ -15,9 +15,10 @@ import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
+from saldiag.core.hypothesis import Hypothesis
 from saldiag.core.measurement import Arm
 from saldiag.core.measurement.experiments import control_of
-from saldiag.rules.proof import LIMITS, Hypothesis, judged_arm, learns
+from saldiag.rules.proof import LIMITS, judged_arm, learns
 
 SEEDS = (0, 1, 2)
 RUNGS = (20, 60, 180)

@@ -33,7 +33,7 @@ class BatchNormOfAverages(Intervention):
         norms = _norms(lab)
         swaps = tuple(Swap(layer, "call", _inferring(layer), tracked=False)
                       for layer in norms.values())  # fmt: skip
-        return Change("BatchNorm by its moving averages in training", tuple(norms), swaps)
+        return Change("running BatchNorm by its moving averages in training", tuple(norms), swaps)
 
 
 def _inferring(layer: Any) -> Any:
@@ -62,4 +62,4 @@ class BatchNormMomentum(Intervention):
         if not slow:
             raise NotApplicable("BatchNorm's momentum is 0.9 or less already")
         swaps = tuple(Swap(layer, "momentum", 0.9) for layer in slow.values())
-        return Change("BatchNorm's momentum → 0.9", tuple(slow), swaps)
+        return Change("setting BatchNorm's momentum to 0.9", tuple(slow), swaps)

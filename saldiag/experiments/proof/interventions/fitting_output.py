@@ -38,7 +38,7 @@ class FittingOutput(Intervention):
             if head.activations == _alone(wanted):
                 continue
             swaps += _replaced(head, wanted)
-            told.append(f"{head.told} → {wanted} on {head.place}")
+            told.append(f"replacing {head.told} by {wanted} on {head.place}")
             layers += [part.path for part in head.parts]
         if not told:
             raise NotApplicable("the output's activation is the one that targets and loss imply")
@@ -71,5 +71,5 @@ class SingleActivation(Intervention):
         if not extra:
             raise NotApplicable("no output goes through several activations")
         linear = keras.activations.get("linear")
-        told = "; ".join(f"no {part.activation} on {part.path}" for part in extra)
+        told = "; ".join(f"dropping {part.activation} on {part.path}" for part in extra)
         return Change(told, tuple(p.path for p in extra), tuple(p.swap(linear) for p in extra))

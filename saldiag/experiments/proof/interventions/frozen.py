@@ -22,7 +22,7 @@ class UnfreezeAll(Intervention):
     )  # fmt: skip
 
     def change(self, lab: Any) -> Change:
-        return _trained(lab, lambda _: True, "all weights trained")
+        return _trained(lab, lambda _: True, "training all weights")
 
 
 class HeadOnly(Intervention):
@@ -35,7 +35,7 @@ class HeadOnly(Intervention):
     def change(self, lab: Any) -> Change:
         heads = {id(part.layer) for head in heads_of(lab) for part in head.parts}
         kept = {id(v) for layer in lab.layers.values() if id(layer) in heads for v in layer.weights}
-        return _trained(lab, lambda variable: id(variable) in kept, "only the head trained")
+        return _trained(lab, lambda variable: id(variable) in kept, "training only the head")
 
 
 def _trained(lab: Any, wanted: Callable[[Any], bool], told: str) -> Change:

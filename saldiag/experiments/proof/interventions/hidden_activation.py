@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -33,7 +33,7 @@ class _InPlaceOfReLU:
         found = [part for part in _inside(lab) if part.activation in ("relu", "relu6")]
         if not found:
             raise NotApplicable("no layer inside the model has ReLU for its activation")
-        told = f"{found[0].activation} → {self.other} in {len(found)} layers"
+        told = f"replacing {found[0].activation} by {self.other} in {_layers(found)}"
         return _swapped(found, told, keras.activations.get(self.other))
 
 
@@ -90,4 +90,8 @@ class Nonlinearity(Intervention):
         found = [p for p in inside if p.activation == "linear" and hasattr(p.layer, "kernel")]
         if not found or any(p.activation != "linear" for p in inside):
             raise NotApplicable("there are nonlinearities between the layers, or no linear ones")
-        return _swapped(found, f"relu on {len(found)} linear layers", keras.activations.relu)
+        return _swapped(found, f"putting relu on {_layers(found)}", keras.activations.relu)
+
+
+def _layers(found: Sequence[Any]) -> str:
+    return "1 layer" if len(found) == 1 else f"{len(found)} layers"

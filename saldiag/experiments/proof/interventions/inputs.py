@@ -38,7 +38,7 @@ class NormalisedInputs(Intervention):
             return mapped(batches, 0, lambda number, part: _scaled(part, *scales[number]))
 
         swaps = tuple(Swap(layer, "call", _as_it_is, tracked=False) for layer in passed.values())
-        return Change("inputs with mean 0 and deviation 1 in every channel", tuple(passed), swaps,
+        return Change("normalising inputs (mean 0 and deviation 1 in every channel)", tuple(passed), swaps,
                       feed=feed, traced=bool(swaps))  # fmt: skip
 
 
@@ -81,7 +81,7 @@ class FloatInputs(Intervention):
         def feed(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - the same for every seed
             return mapped(batches, 0, lambda _, part: part.astype(np.float32))
 
-        return Change("inputs as float32", swaps=_declared_float(lab), feed=feed)
+        return Change("giving the inputs as float32", swaps=_declared_float(lab), feed=feed)
 
 
 def _declared_float(lab: Any) -> tuple[Swap, ...]:
@@ -113,7 +113,7 @@ class FiniteData(Intervention):
                 batches = mapped(batches, place, lambda _, part: _filled(part))
             return batches
 
-        return Change("means in place of missing numbers", feed=feed, traced=False)
+        return Change("putting means in place of missing numbers", feed=feed, traced=False)
 
 
 def _filled(part: Any) -> Any:
@@ -143,4 +143,4 @@ class Mixed(Intervention):
             mixed = keras.tree.map_structure(lambda part: part[order], whole)
             return split_as(batches, mixed)
 
-        return Change("items mixed over the batches", feed=feed, traced=False)
+        return Change("mixing items over the batches", feed=feed, traced=False)

@@ -84,7 +84,9 @@ class BestRate(Intervention):
         now = rate_of(lab.model)
         if 1 / 3 < rate / now < 3:
             raise NotApplicable(f"the learning rate {now:.3g} is where the loss falls fastest")
-        return at_rate(lab, rate, f"learning rate {now:.3g} → {rate:.3g}, from a range test")
+        return at_rate(
+            lab, rate, f"a learning rate of {rate:.3g} in place of {now:.3g} (from a range test)"
+        )
 
 
 STEPS = (0, *(10**power for power in range(6)))
@@ -108,4 +110,4 @@ class ConstantRate(Intervention):
         rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in STEPS]
         rate = max(rates) if max(rates) > 0 else USUAL
         fresh = rebuilt(lab.model.optimizer, learning_rate=rate)
-        return Change(f"schedule → constant rate {rate:.3g}", optimizer=fresh)
+        return Change(f"replacing the schedule by a constant rate of {rate:.3g}", optimizer=fresh)

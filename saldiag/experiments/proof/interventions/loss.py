@@ -36,7 +36,7 @@ class FittingLoss(Intervention):
         given = [_told(loss) for loss in compiled_losses(lab.model)]
         if given == [_told(loss) for loss in wanted]:
             raise NotApplicable("the loss is the one that targets and output imply")
-        told = f"{' and '.join(given) or 'no loss'} → {' and '.join(map(_told, wanted))}"
+        told = f"replacing the loss {' and '.join(given) or 'none'} by {' and '.join(map(_told, wanted))}"
         return Change(told, swaps=with_loss(lab.model, _shaped(lab.batches, wanted)))
 
 
@@ -78,7 +78,7 @@ class ScaledLoss(Intervention):
     )  # fmt: skip
 
     def change(self, lab: Any) -> Change:
-        return Change("loss times 1000", swaps=(times_loss(lab.model, 1000.0),))
+        return Change("multiplying the loss by 1000", swaps=(times_loss(lab.model, 1000.0),))
 
 
 class RightSign(Intervention):
@@ -90,4 +90,6 @@ class RightSign(Intervention):
     words: ClassVar[tuple[str, ...]] = ("sign", "negative loss", "maximi", "climb")
 
     def change(self, lab: Any) -> Change:
-        return at_rate(lab, -rate_of(lab.model), "each step the other way, as under minus the loss")
+        return at_rate(
+            lab, -rate_of(lab.model), "taking each step the other way, as under minus the loss"
+        )

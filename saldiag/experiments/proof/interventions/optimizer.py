@@ -34,8 +34,8 @@ class OtherOptimizer(Intervention):
             if now in INVARIANT
             else keras.optimizers.Adam(1e-3)
         )
-        rate = "momentum 0.9 at 0.01" if now in INVARIANT else "at 0.001"
-        return Change(f"{now} → {type(other).__name__} {rate}", optimizer=other)
+        rate = "with momentum 0.9 at 0.01" if now in INVARIANT else "at 0.001"
+        return Change(f"replacing {now} by {type(other).__name__} {rate}", optimizer=other)
 
 
 class DefaultSettings(Intervention):
@@ -56,7 +56,10 @@ class DefaultSettings(Intervention):
             raise NotApplicable("the optimizer's settings are Keras' defaults")
         told = ", ".join(f"{name} {now[name]:.3g} → {_number(other[name])}" if now[name] is not None
                          else f"{name} → {_number(other[name])}" for name in other)  # fmt: skip
-        return Change(told, optimizer=rebuilt(lab.model.optimizer, **other))
+        return Change(
+            f"putting the optimizer's settings back ({told})",
+            optimizer=rebuilt(lab.model.optimizer, **other),
+        )
 
 
 def _number(value: Any) -> str:
@@ -102,4 +105,4 @@ class ClippedGradients(Intervention):
         if any(getattr(now, name, None) is not None for name in CLIPPING):
             raise NotApplicable("the gradients are clipped already")
         clipping = rebuilt(lab.model.optimizer, global_clipnorm=1.0)
-        return Change("gradients clipped to a global norm of 1", optimizer=clipping)
+        return Change("clipping gradients to a global norm of 1", optimizer=clipping)

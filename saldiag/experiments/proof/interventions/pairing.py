@@ -39,5 +39,5 @@ class RepairedPairs(Intervention):
             found = partners(x, y)
             return split_as(batches, (x, y[found], *rest))
 
-        return Change(f"{moved} of {len(found)} masks given to the picture that they lie on",
+        return Change(f"giving {moved} of {len(found)} masks to the picture that they lie on",
                       feed=feed, traced=False)  # fmt: skip

@@ -47,7 +47,7 @@ class Float32(Intervention):
 
     def change(self, lab: Any) -> Change:
         layers, swaps = in_float32(lab.layers)
-        return Change("all layers in float32", tuple(p for p in layers if p), swaps)
+        return Change("computing all layers in float32", tuple(p for p in layers if p), swaps)
 
 
 class Float32Head(Intervention):
@@ -64,7 +64,7 @@ class Float32Head(Intervention):
     def change(self, lab: Any) -> Change:
         paths = {part.path: part.layer for head in heads_of(lab) for part in head.parts}
         layers, swaps = in_float32(paths)
-        return Change("output and loss in float32", tuple(layers), swaps)
+        return Change("computing output and loss in float32", tuple(layers), swaps)
 
 
 class LossScaling(Intervention):

@@ -27,7 +27,9 @@ class NoDropout(Intervention):
                  for name in _dropping(layer)]  # fmt: skip
         if not found:
             raise NotApplicable("the model drops nothing and adds no noise")
-        return Change("no dropout", tuple(path for path, _ in found), tuple(s for _, s in found))
+        return Change(
+            "removing dropout", tuple(path for path, _ in found), tuple(s for _, s in found)
+        )
 
 
 def _dropping(layer: Any) -> Iterator[str]:
@@ -62,7 +64,7 @@ class NoPenalty(Intervention):
         optimizer = _without_decay(lab.model.optimizer)
         if not swaps and optimizer is None:
             raise NotApplicable("there is no penalty on the weights and no weight decay")
-        return Change("no penalties, no weight decay", tuple(layers), tuple(swaps),
+        return Change("removing penalties and weight decay", tuple(layers), tuple(swaps),
                       optimizer=optimizer)  # fmt: skip
 
 

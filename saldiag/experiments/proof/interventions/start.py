@@ -40,7 +40,7 @@ class Reinitialised(Intervention):
             for number, (_, variable, initializer) in enumerate(drawn):
                 starts.draw(variable, initializer, seed + 1, number)
 
-        told = f"{len(drawn)} trainable weights drawn anew (He, Glorot)"
+        told = f"drawing {len(drawn)} trainable weights anew (He, Glorot)"
         return Change(told, tuple(dict.fromkeys(p for p, *_ in drawn)), start=start, traced=False)
 
 
@@ -103,7 +103,7 @@ class InitialBias(Intervention):
         def start(seed: int) -> None:  # noqa: ARG001 - the same for every seed
             layer.bias.assign(value)
 
-        told = f"the bias of {path} starts at {', '.join(f'{v:.3g}' for v in value[:4])}"
+        told = f"starting the bias of {path} at {', '.join(f'{v:.3g}' for v in value[:4])}"
         return Change(told, (path,), start=start, traced=False)
 
 

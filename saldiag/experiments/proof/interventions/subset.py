@@ -31,7 +31,7 @@ class Tenth(Intervention):
             which = np.arange(lab.items) % kept
             return split_as(batches, _chosen(joined(batches), which))
 
-        return Change(f"{kept} of {lab.items} items", feed=feed, traced=False)
+        return Change(f"training on {kept} of {lab.items} items", feed=feed, traced=False)
 
 
 def _chosen(whole: tuple[Any, ...], which: Any) -> tuple[Any, ...]:
@@ -50,7 +50,9 @@ class OneBatch(Intervention):
     def change(self, lab: Any) -> Change:
         if len(lab.batches) < 2:
             raise NotApplicable("there is one batch only")
-        return Change("the first batch only", feed=lambda batches, _: batches[:1], traced=False)
+        return Change(
+            "training on the first batch only", feed=lambda batches, _: batches[:1], traced=False
+        )
 
 
 class RandomLabels(Intervention):
@@ -74,4 +76,4 @@ class RandomLabels(Intervention):
             dealt = mapped(((x, y),), 1, lambda _, part: part[order])[0][1]
             return split_as(batches, (x, dealt, *rest))
 
-        return Change("targets dealt out at random", feed=feed, traced=False)
+        return Change("dealing the targets out at random", feed=feed, traced=False)

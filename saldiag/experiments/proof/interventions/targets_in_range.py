@@ -44,7 +44,7 @@ class TargetsInRange(Intervention):
             return mapped(batches, 1, moved)
 
         told = "; ".join(
-            f"targets {low:.3g} … {high:.3g} → {wanted[0]:.0f} … {wanted[1]:.0f}"
+            f"scaling targets from {low:.3g} … {high:.3g} to {wanted[0]:.0f} … {wanted[1]:.0f}"
             for (low, high), wanted in zip(spans, ranges, strict=True)
             if wanted
         )

@@ -20,7 +20,7 @@ class KerasStep(Intervention):
     def change(self, lab: Any) -> Change:
         swaps = with_keras_step(lab.model)
         names = " and ".join(swap.name for swap in swaps)
-        return Change(f"Keras' {names} in place of the model's own", swaps=swaps)
+        return Change(f"taking Keras' {names} in place of the model's own", swaps=swaps)
 
 
 class CompiledAnew(Intervention):
