@@ -38,8 +38,8 @@ class NormalisedInputs(Intervention):
             return mapped(batches, 0, lambda number, part: _scaled(part, *scales[number]))
 
         swaps = tuple(Swap(layer, "call", _as_it_is, tracked=False) for layer in passed.values())
-        return Change("normalising inputs (mean 0 and deviation 1 in every channel)", tuple(passed), swaps,
-                      feed=feed, traced=bool(swaps))  # fmt: skip
+        return Change("normalising inputs (mean 0 and deviation 1 in every channel)",
+                      tuple(passed), swaps, feed=feed, traced=bool(swaps))  # fmt: skip
 
 
 def _as_it_is(inputs: Any, *_: Any, **__: Any) -> Any:

@@ -41,7 +41,7 @@ class _Times:
     def change(self, lab: Any) -> Change:
         rate = rate_of(lab.model)
         other = rate * self.factor
-        return at_rate(lab, other, f"learning rate {rate:.3g} → {other:.3g}")
+        return at_rate(lab, other, f"a learning rate of {other:.3g} in place of {rate:.3g}")
 
 
 class HigherRate(_Times, Intervention):

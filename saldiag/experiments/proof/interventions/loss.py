@@ -36,7 +36,8 @@ class FittingLoss(Intervention):
         given = [_told(loss) for loss in compiled_losses(lab.model)]
         if given == [_told(loss) for loss in wanted]:
             raise NotApplicable("the loss is the one that targets and output imply")
-        told = f"replacing the loss {' and '.join(given) or 'none'} by {' and '.join(map(_told, wanted))}"
+        before, after = " and ".join(given) or "none", " and ".join(map(_told, wanted))
+        told = f"replacing the loss {before} by {after}"
         return Change(told, swaps=with_loss(lab.model, _shaped(lab.batches, wanted)))
 
 
