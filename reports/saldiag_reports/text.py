@@ -20,6 +20,7 @@ from saldiag_reports.tables import Table
 from saldiag_reports.wording import (
     count,
     cut,
+    diff_lines,
     headline,
     lines,
     naming,
@@ -27,6 +28,7 @@ from saldiag_reports.wording import (
     place,
     plain,
     shorten,
+    typed,
 )
 
 MAX_FINDINGS = 12
@@ -83,6 +85,9 @@ def _print(console: Console, data: ReportData, path: Path | None) -> None:
         console.print(
             Text(f"Report: {plain(str(path / 'report.html'))}"), soft_wrap=True, highlight=False
         )
+        if any(finding.diff and finding.to_mend for finding in data.diagnosis.findings):
+            told = f"To apply the diff: {typed(('saldiag', 'fix', str(path), '--write'))}"
+            console.print(Text(told), soft_wrap=True, highlight=False)
 
 
 def _blocks(data: ReportData) -> Iterator[RenderableType]:
@@ -118,7 +123,18 @@ def _root(root: Finding, verdict: Verdict) -> RenderableType:
         if root.source.text:
             grid.add_row("", Text(cut(root.source.text, 200), style="italic"))
     grid.add_row("Fix", Text(lines(root.fix), style="bold"))
+    if root.diff:
+        grid.add_row("Diff", _diff(root.diff))
     return grid
+
+
+def _diff(diff: str) -> Text:
+    """The lines that change; the report has those around them."""
+    styles = {"added": "green", "removed": "red"}
+    changed = [(side, line) for side, line in diff_lines(diff) if side in styles]
+    told = Text("\n").join(Text(cut(line, 200), style=styles[side]) for side, line in changed[:12])
+    more = len(changed) - 12
+    return told.append(f"\n… and {count(more, 'line')} more") if more > 0 else told
 
 
 def _findings(findings: list[Finding]) -> RenderableType:

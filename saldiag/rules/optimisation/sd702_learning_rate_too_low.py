@@ -9,6 +9,7 @@ import numpy as np
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.text import counted, number
 from saldiag.rules.trend import first_and_last_quarter
 from saldiag.rules.updates import (
@@ -103,6 +104,7 @@ class LearningRateTooLow(Rule):
                 "learning_rate": rate,
             },
             confidence=0.95,
+            edits=edits.learning_rate(measured, 1e-3),
         )
 
 
