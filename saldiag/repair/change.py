@@ -26,7 +26,7 @@ _ACTIVATIONS = ("keras.activations.", "keras.ops.", "tensorflow.nn.")
 """Where the functions lie that a string may name as well."""
 _MADE = re.compile(r"[\w.]+\.losses\.\w+")
 """What an edit may call."""
-_BETWEEN = re.compile(r"[ \t\f\r\n,]+|#[^\r\n]*|\\\r?\n|[()]")
+_BETWEEN = re.compile(r"[ \t\f\r\n]+|,|#[^\r\n]*|\\\r?\n|[()]")
 """What can stand between the last argument of a call and its closing bracket."""
 
 
@@ -185,11 +185,14 @@ def _behind_last(
     """Where the argument goes, and with what before and behind it."""
     closing = file.span(call)[1] - 1
     gap = _gap(file, end, closing)
-    apart, comma = _apart(file, call, last), [g for g in gap if "," in g.group()]
+    apart, comma = _apart(file, call, last), [g for g in gap if g.group() == ","]
     line_end = re.compile(r"\r?\n").search(file.text, comma[0].start() if comma else end, closing)
     if apart != " " and comma and line_end:
         return line_end.start(), f"{apart}{text},"
     brackets = [g.end() for g in gap if g.group() == ")"]
+    apart = (
+        " " if any(g.group().startswith("#") for g in gap) else apart
+    )  # it goes on with the last
     return (brackets[-1] if brackets else end), f",{apart}{text}"
 
 
