@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 
 from saldiag.core.edit import Edit
 from saldiag.repair.change import Change, change_for
@@ -20,7 +21,8 @@ def mended(data: bytes, edits: Sequence[Edit]) -> bytes:
     """
     file = PythonFile.read(data)
     names = Names(file.tree)
-    changes = [change_for(file, names, edit) for edit in dict.fromkeys(edits)]
+    once = dict.fromkeys(replace(edit, layer="") for edit in edits)  # a line may make several
+    changes = [change_for(file, names, edit) for edit in once]
     changes.sort(key=lambda change: (change.start, change.end))
     text = _spliced(file.text, changes)
     _prove(file, text, changes)

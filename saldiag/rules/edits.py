@@ -11,6 +11,8 @@ from saldiag.rules.optimisation._plans import SILENT
 from saldiag.rules.text import label, number
 
 Edits = tuple[Edit, ...]
+ARE_ACTIVATIONS = frozenset({"ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"})
+"""Layers that are an activation, and take none as an argument."""
 CLASSES = {
     "binary_crossentropy": "BinaryCrossentropy",
     "categorical_crossentropy": "CategoricalCrossentropy",
@@ -36,6 +38,8 @@ def of_layer(
 
 def activation(measured: Measurements, call: LayerCall, new: str | None) -> Edits:
     """Another activation for a layer, or none."""
+    if call.kind in ARE_ACTIVATIONS:
+        return ()
     none = '"linear"' if call.kind == "Activation" else "None"
     text = none if new is None else f'"{new}"'
     return of_layer(measured, call, "activation", call.activation, text)
