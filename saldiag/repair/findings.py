@@ -17,7 +17,7 @@ from saldiag.repair.shared import Judged, refuse_shared
 from saldiag.repair.source import PythonFile
 
 _INSTALLED = ("site-packages", "dist-packages")
-OWN = Path(__file__).parents[1]
+OWN = Path(__file__).resolve().parents[1]
 """saldiag itself: what its built-in models want is shown, and never written."""
 
 
