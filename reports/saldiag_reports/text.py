@@ -82,12 +82,14 @@ def _print(console: Console, data: ReportData, path: Path | None) -> None:
         console.print(block, highlight=False)
     if path is not None:
         # A path is copied from here: it is never cut, and only the terminal may wrap it.
-        console.print(
-            Text(f"Report: {plain(str(path / 'report.html'))}"), soft_wrap=True, highlight=False
-        )
-        if any(finding.diff and finding.to_mend for finding in data.diagnosis.findings):
-            told = f"To apply the diff: {typed(('saldiag', 'fix', str(path), '--write'))}"
-            console.print(Text(told), soft_wrap=True, highlight=False)
+        for line in _ways_on(data, path):
+            console.print(Text(line), soft_wrap=True, highlight=False)
+
+
+def _ways_on(data: ReportData, path: Path) -> Iterator[str]:
+    if any(finding.diff and finding.to_mend for finding in data.diagnosis.findings):
+        yield f"To apply the diff: {typed(('saldiag', 'fix', str(path), '--write'))}"
+    yield f"Report: {plain(str(path / 'report.html'))}"
 
 
 def _blocks(data: ReportData) -> Iterator[RenderableType]:
