@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from saldiag.core.edit import Edit
 from saldiag.core.measurement import Source
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.mend import mended
+from saldiag.repair.mend import _prove, mended
+from saldiag.repair.source import PythonFile
 
 HEAD = "import keras\nfrom keras import layers\nimport tensorflow as tf\n"
 LINE = 4
@@ -303,3 +304,9 @@ def test_an_argument_is_added_however_the_call_is_written(
     assert ast.unparse(call.keywords[-1]) == "dtype='float32'"
     kept = found.replace('dtype="float32"', "", 1)
     assert "".join(kept.replace(",", "").split()) == "".join(code.replace(",", "").split())
+
+
+@pytest.mark.parametrize(("text", "reason"), [("f(2)\n", "more than"), ("f(\n", "no Python")])
+def test_a_text_that_is_not_the_tree_is_never_given_away(text: str, reason: str) -> None:
+    with pytest.raises(Uncertain, match=reason):
+        _prove(PythonFile.read(b"f(1)\n"), text, [])

@@ -94,8 +94,8 @@ def test_each_line_of_a_diff_is_one_line() -> None:
     assert [line for _, line in told[3:]] == ["-a\\x0cb", "+a\\u2028b"]
 
 
-def test_the_way_to_apply_it_is_told_where_there_is_something_to_apply(tmp_path) -> None:
-    assert f"saldiag fix {tmp_path} --write" in " ".join(
+def test_the_way_to_the_repair_is_told_where_there_is_one(tmp_path) -> None:
+    assert f"Repair: saldiag fix {tmp_path} " in " ".join(
         render_text(gallery.broken(), path=tmp_path).split()
     )
     assert "saldiag fix" not in render_text(gallery.learns(), path=tmp_path)

@@ -88,7 +88,7 @@ def _print(console: Console, data: ReportData, path: Path | None) -> None:
 
 def _ways_on(data: ReportData, path: Path) -> Iterator[str]:
     if any(finding.diff and finding.to_mend for finding in data.diagnosis.findings):
-        yield f"To apply the diff: {typed(('saldiag', 'fix', str(path), '--write'))}"
+        yield f"Repair: {typed(('saldiag', 'fix', str(path)))}"
     yield f"Report: {plain(str(path / 'report.html'))}"
 
 
