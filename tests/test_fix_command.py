@@ -297,6 +297,16 @@ def test_a_file_is_fingerprinted_when_it_is_first_seen() -> None:
     assert first.only([]) == Fingerprints()
 
 
+def test_a_program_that_goes_elsewhere_is_still_the_one_that_ran(tmp_path, monkeypatch) -> None:
+    seen = FilesSeen()
+    seen.forget()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "train.py").write_text("another")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    seen.note("train.py", "train.py")
+    assert seen.fingerprints().files[0].path == str((tmp_path / "train.py").resolve())
+
+
 def test_it_needs_no_tensorflow() -> None:
     recorded(finding(edit()))
     code = (

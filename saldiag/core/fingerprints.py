@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,24 +55,27 @@ class FilesSeen:
 
     def __init__(self) -> None:
         self._seen: dict[str, Fingerprint | None] = {}
+        self._home = Path()
 
     def note(self, file: str, path: str) -> None:
         """``file`` is the name that findings have of ``path``; what is no file is left out."""
         if file not in self._seen:
-            self._seen[file] = _taken(file, path)
+            self._seen[file] = _taken(file, self._home / path)
 
     def forget(self) -> None:
         """Another program begins: its files may be others under the same names."""
         self._seen.clear()
+        with suppress(OSError):  # the directory may be gone
+            self._home = Path.cwd()  # the program may go elsewhere; its own name stays relative
 
     def fingerprints(self) -> Fingerprints:
         """Of all files seen so far."""
         return Fingerprints(tuple(known for known in self._seen.values() if known is not None))
 
 
-def _taken(file: str, path: str) -> Fingerprint | None:
+def _taken(file: str, path: Path) -> Fingerprint | None:
     try:
-        where = Path(path).resolve()
+        where = path.resolve()
         return Fingerprint(file, str(where), sha256_of(where.read_bytes()))
     except (OSError, ValueError):  # the cell of a notebook, text given to exec
         return None
