@@ -249,6 +249,31 @@ def compare_command(**options: Any) -> int:
 
 
 @cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--diff", is_flag=True, help="Print a unified diff on stdout: the default.")
+@click.option(
+    "--write", is_flag=True,
+    help="Apply it; each old file is kept as FILE.bak. Never if a file changed since the run.",
+)  # fmt: skip
+@click.option("--rule", metavar="SDnnn", help="Findings of this rule alone, remarks too.")
+@debug_option
+def fix(run: Path, diff: bool, write: bool, rule: str | None) -> int:
+    """Mend what RUN found, where the edit is certain; needs no TensorFlow.
+
+    That is an argument of a layer, of compile, or of its loss or optimizer. All else is told on
+    stderr. The diff is for `git apply` and `patch -p1`.
+
+    Exit codes: 0 nothing is left to mend, 1 there is a diff or something to mend by hand, 2 RUN
+    cannot be read or a file is not what it was.
+    """
+    from saldiag.app.fix import fix as mend
+
+    if diff and write:
+        raise click.UsageError("--diff or --write, not both")
+    return mend(run, write=write, rule=rule)
+
+
+@cli.command()
 @click.argument("rule")
 @format_option
 @debug_option

@@ -71,7 +71,7 @@ def test_the_keys_stand_in_the_order_of_the_contract():
     ]  # fmt: skip
     assert list(value["findings"][0]) == [
         "rule", "name", "severity", "confidence", "layers", "message", "fix", "evidence", "source",
-        "explained_by", "confirmed_by",
+        "explained_by", "confirmed_by", "edits", "diff", "by_hand",
     ]  # fmt: skip
 
 

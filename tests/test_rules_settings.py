@@ -11,8 +11,10 @@ import pytest
 from faults import sd101_single_channel_softmax as softmax
 from faults import sd203_exploding_gradients as exploding
 
+from saldiag.app.repairs import repaired
 from saldiag.cli import main
 from saldiag.core.config import RuleSettings
+from saldiag.core.fingerprints import Fingerprints
 from saldiag.core.measurement import Measurements
 from saldiag.core.run import Run, RunInfo
 from saldiag.rules.catalogue import catalogue, matching
@@ -30,7 +32,8 @@ def recorded(path: Path, measured: Measurements, **settings) -> Run:
     run.write_info(RunInfo(("saldiag", "overfit"), {}, seed=0, config={}, status="finished"))
     for measurement in measured:
         run.write_measurement(measurement)
-    run.write_diagnosis(diagnose(measured, verdict="does_not_learn", **settings))
+    judged = diagnose(measured, verdict="does_not_learn", **settings)
+    run.write_diagnosis(*repaired([(judged, measured)], Fingerprints()))
     return run
 
 

@@ -9,7 +9,7 @@ from saldiag.core.finding import Finding, Severity
 from saldiag.core.measurement import ProgramPlaces, Source
 from saldiag_reports.answer import confirmation
 from saldiag_reports.data import ReportData
-from saldiag_reports.wording import lines, naming, place, plain
+from saldiag_reports.wording import diff_lines, lines, naming, place, plain
 
 MAX_LAYERS = 100
 """Layers of a finding that are named one by one; a rule may find thousands."""
@@ -88,5 +88,8 @@ def _account(finding: Finding) -> Iterator[str]:
         if finding.source.text:
             yield f"    {plain(finding.source.text)}"
     yield f"Fix: {lines(finding.fix)}"
+    if finding.diff:
+        yield "Diff:"
+        yield from (f"    {line}" for _, line in diff_lines(finding.diff))
     if finding.explained_by:
         yield f"Explained by {plain(finding.explained_by)}"

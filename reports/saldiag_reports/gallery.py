@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.edit import Edit
 from saldiag.core.finding import Finding, Skipped
 from saldiag.core.jsonio import write_text
 from saldiag.core.measurement import (
@@ -41,6 +42,13 @@ HEAD = Source(
     made.FILE,
     183,
     'return keras.layers.Activation("softmax", dtype="float32", name="softmax_output")(x)',
+)
+
+
+BEFORE = Source(
+    made.FILE,
+    182,
+    'x = keras.layers.Conv2DTranspose(1, **convolution, activation="softmax", name="Convf2")(x)',
 )
 
 
@@ -164,16 +172,41 @@ def _info(command: tuple[str, ...], measured: Measurements) -> RunInfo:
     )  # fmt: skip
 
 
+def _diff() -> str:
+    """The repair of the case's head."""
+    mended = (
+        BEFORE.text.replace('"softmax"', "None"),
+        HEAD.text.replace('"softmax"', '"sigmoid"'),
+    )
+    lines = (
+        f"--- a/{made.FILE}",
+        f"+++ b/{made.FILE}",
+        "@@ -179,5 +179,5 @@",
+        " def _softmax_head(x: Any) -> Any:",
+        "     convolution: dict[str, Any] = "
+        '{"kernel_size": 3, "padding": "same", "use_bias": False}',
+        '     x = keras.layers.Conv2DTranspose(8, **convolution, name="Convf1")(x)',
+        *(f"-    {text}" for text in (BEFORE.text, HEAD.text)),
+        *(f"+    {text}" for text in mended),
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _findings() -> tuple[Finding, ...]:
     return (
         Finding(
             "SD101", "single-channel-softmax", "error",
             "softmax_output: softmax over an axis of size 1 is the constant 1.0; |dL/dx| before it"
             f" is 0 (after it 0.41). Use sigmoid: {made.FILE}:{HEAD.line}",
-            'Conv2DTranspose(1, 3, activation="sigmoid")  # and no softmax after it',
+            'activation="sigmoid"  # in softmax_output; activation=None in Convf2',
             ("softmax_output", "Convf2"),
             evidence={"axis_size": 1, "gradient_after": 0.41, "gradient_before": 0.0},
             source=HEAD,
+            edits=(
+                Edit(HEAD, "Activation", "activation", "softmax", '"sigmoid"', "softmax_output"),
+                Edit(BEFORE, "Conv2DTranspose", "activation", "softmax", "None", "Convf2"),
+            ),
+            diff=_diff(),
         ),
         Finding(
             "SD201", "gradient-cut", "error",

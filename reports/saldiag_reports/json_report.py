@@ -50,6 +50,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "source": finding.source,
         "explained_by": finding.explained_by,
         "confirmed_by": finding.confirmed_by,
+        "edits": finding.edits,
+        "diff": finding.diff,
+        "by_hand": finding.by_hand,
     }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
-from urllib.parse import quote
 
 from saldiag.core.finding import Finding, Severity
 from saldiag.core.jsonio import jsonable
 from saldiag.core.measurement import Source
+from saldiag_reports.artifacts import artifact
 from saldiag_reports.checks import MAX_LAYERS, Checked, RuleText
+from saldiag_reports.sarif_fixes import fixes
 from saldiag_reports.wording import lines, plain
 
 SCHEMA = (
@@ -108,6 +108,7 @@ def _results(checked: Sequence[Checked], order: Mapping[str, int]) -> Iterator[d
                 "message": {"text": _unlinked(one.advice(finding))},
                 "locations": [_location(one, finding)],
                 "partialFingerprints": {FINGERPRINT: f"{mark}:{seen[mark]}"},
+                **({"fixes": found} if (found := fixes(finding)) else {}),
                 "properties": _properties(one, finding),
             }
 
@@ -141,15 +142,6 @@ def _physical(source: Source) -> dict[str, Any]:
         if source.text:
             place["region"]["snippet"] = {"text": plain(source.text)}
     return place
-
-
-def artifact(file: str) -> dict[str, str]:
-    """A file as a URI: relative to the root of the sources, unless it lies elsewhere."""
-    path = PurePath(file)
-    uri = quote(path.as_posix().encode("utf-8", "surrogatepass"))
-    if path.is_absolute():
-        return {"uri": f"file://{uri}"}
-    return {"uri": uri, "uriBaseId": "%SRCROOT%"}
 
 
 def _fingerprint(one: Checked, finding: Finding) -> str:

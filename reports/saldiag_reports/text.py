@@ -21,6 +21,7 @@ from saldiag_reports.tables import Table
 from saldiag_reports.wording import (
     count,
     cut,
+    diff_lines,
     headline,
     lines,
     naming,
@@ -28,6 +29,7 @@ from saldiag_reports.wording import (
     place,
     plain,
     shorten,
+    typed,
 )
 
 MAX_FINDINGS = 12
@@ -83,9 +85,14 @@ def _print(console: Console, data: ReportData, path: Path | None) -> None:
         console.print(block, highlight=False)
     if path is not None:
         # A path is copied from here: it is never cut, and only the terminal may wrap it.
-        console.print(
-            Text(f"Report: {plain(str(path / 'report.html'))}"), soft_wrap=True, highlight=False
-        )
+        for line in _ways_on(data, path):
+            console.print(Text(line), soft_wrap=True, highlight=False)
+
+
+def _ways_on(data: ReportData, path: Path) -> Iterator[str]:
+    if any(finding.diff and finding.to_mend for finding in data.diagnosis.findings):
+        yield f"Repair: {typed(('saldiag', 'fix', str(path)))}"
+    yield f"Report: {plain(str(path / 'report.html'))}"
 
 
 def _blocks(data: ReportData) -> Iterator[RenderableType]:
@@ -129,7 +136,18 @@ def _root(root: Finding, diagnosis: Diagnosis) -> RenderableType:
     grid.add_row("Fix", Text(lines(root.fix), style="bold"))
     if root.confirmed_by:
         grid.add_row("Proof", Text(answer.confirmation(root, diagnosis.hypotheses)))
+    if root.diff:
+        grid.add_row("Diff", _diff(root.diff))
     return grid
+
+
+def _diff(diff: str) -> Text:
+    """The lines that change; the report has those around them."""
+    styles = {"added": "green", "removed": "red"}
+    changed = [(side, line) for side, line in diff_lines(diff) if side in styles]
+    told = Text("\n").join(Text(cut(line, 200), style=styles[side]) for side, line in changed[:12])
+    more = len(changed) - 12
+    return told.append(f"\n… and {count(more, 'line')} more") if more > 0 else told
 
 
 def _findings(findings: list[Finding]) -> RenderableType:

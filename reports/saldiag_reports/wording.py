@@ -183,3 +183,18 @@ def _quoted(word: str) -> str:
 def children(diagnosis: Diagnosis, code: str) -> list[Finding]:
     """The findings that rule ``code`` explains, one link away."""
     return [f for f in diagnosis.findings if f.explained_by == code and f.rule != code]
+
+
+def diff_lines(diff: str) -> list[tuple[str, str]]:
+    """Each line of a diff, in characters that can be seen, and whether it is added or removed."""
+    return [(_side(line), plain(line.removesuffix("\r"), keep="\t")) for line in _split(diff)]
+
+
+def _split(diff: str) -> list[str]:
+    return diff.removesuffix("\n").split("\n")
+
+
+def _side(line: str) -> str:
+    if line.startswith(("--- ", "+++ ", "@@ ", "\\ ")):
+        return "head"
+    return {"+": "added", "-": "removed"}.get(line[:1], "same")

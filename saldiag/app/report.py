@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from saldiag.app.judging import judge
+from saldiag.app.repairs import repaired
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.config import RuleSettings
 from saldiag.core.finding import Severity
+from saldiag.core.fingerprints import read_fingerprints
 from saldiag.core.run import Run
 
 
@@ -52,6 +54,7 @@ def judge_again(run: Run, settings: RuleSettings) -> None:
         verdict=before.verdict if before else None,
         timings=before.timings if before else None,
     )
+    [diagnosis] = repaired([(diagnosis, measured)], read_fingerprints(run.path))
     run.write_diagnosis(diagnosis)
     run.write_info(replace(info, config=with_rules(info.config, settings)))
 

@@ -24,6 +24,7 @@ from saldiag import __version__
 from saldiag.app.collector import Collector
 from saldiag.app.judging import judge
 from saldiag.app.options import invocation
+from saldiag.app.repairs import keep_fingerprints, repaired
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
@@ -110,12 +111,17 @@ class Session(Collector):
 
     def conclude(self, verdict: Verdict) -> Diagnosis:
         """Judge, and write the run whole."""
+        [diagnosis] = repaired([(self.judge(verdict), self.measured)])
+        self.close(diagnosis)
+        return diagnosis
+
+    def close(self, diagnosis: Diagnosis, status: Status = "finished") -> None:
+        """Write the run whole."""
         from saldiag.app.render import write_outcome
 
-        diagnosis = self.judge(verdict)
+        keep_fingerprints(self.run, diagnosis)
         write_outcome(self, diagnosis)
-        self.write_info("finished")
-        return diagnosis
+        self.write_info(status)
 
     def code(self, diagnosis: Diagnosis) -> int:
         """The exit code."""
@@ -136,11 +142,9 @@ class Session(Collector):
 
     def interrupted(self) -> int:
         """Write the run as far as it came; returns the exit code."""
-        from saldiag.app.render import write_outcome
-
         with self.console.status("interrupted: writing what was measured …"):
-            write_outcome(self, self.judge("inconclusive"))
-            self.write_info("interrupted")
+            [diagnosis] = repaired([(self.judge("inconclusive"), self.measured)])
+            self.close(diagnosis, "interrupted")
         self.console.print(
             f"interrupted; what was measured so far is in {self.run.path}",
             markup=False, highlight=False, soft_wrap=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from saldiag.core.edit import Edit
 from saldiag.core.measurement import Source
 
 Severity = Literal["error", "warning", "info"]
@@ -18,7 +19,9 @@ class Finding:
     """One thing that is wrong: what, where, how much, and what next.
 
     ``message`` holds the measured value and the threshold; ``evidence`` holds the same as numbers
-    (with a ``threshold`` wherever one was crossed). ``layers`` are layer paths.
+    (with a ``threshold`` wherever one was crossed). ``layers`` are layer paths. ``edits`` say the
+    same as ``fix`` where it is certain; ``diff`` is what they are in the user's files, and
+    ``by_hand`` says why there is none all the same.
     """
 
     rule: str
@@ -32,6 +35,14 @@ class Finding:
     source: Source | None = None
     explained_by: str | None = None
     confirmed_by: str | None = None
+    edits: tuple[Edit, ...] = ()
+    diff: str = ""
+    by_hand: str = ""
+
+    @property
+    def to_mend(self) -> bool:
+        """Whether ``saldiag fix`` mends it unasked: no remark, and no consequence of another."""
+        return self.explained_by is None and self.severity != "info"
 
 
 @dataclass(frozen=True)

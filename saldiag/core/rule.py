@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
+from saldiag.core.edit import Edit
 from saldiag.core.finding import Finding, Severity
 from saldiag.core.measurement import (
     Measurement,
@@ -62,8 +63,9 @@ class Rule(ABC):
         source: Source | None = None,
         severity: Severity | None = None,
         confidence: float = 1.0,
+        edits: Iterable[Edit] = (),
     ) -> Finding:
-        """A finding of this rule."""
+        """A finding of this rule; ``edits`` only where they are certain."""
         return Finding(
             rule=self.code,
             name=self.name,
@@ -74,6 +76,7 @@ class Rule(ABC):
             confidence=confidence,
             evidence=evidence or {},
             source=source,
+            edits=tuple(edits),
         )
 
 

@@ -130,7 +130,7 @@ _LABELS = (
     Meaning(
         "class numbers",
         r"Arguments `target` and `output` must have the same (?:rank \(ndim\)|shape)\. Received: "
-        rf"target\.shape=(?P<target>\(None,(?: 1\))?\)?), output\.shape=(?P<output>{SHAPE})",
+        rf"target\.shape=(?P<target>\((?:None|\d+),(?: 1)?\)), output\.shape=(?P<output>{SHAPE})",
         "the targets have shape {target}, the predictions {output}: one number for each item "
         "against one for each class",
         'loss="sparse_categorical_crossentropy"  # for class numbers; or one-hot targets: '

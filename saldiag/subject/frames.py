@@ -11,12 +11,16 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
+from saldiag.core.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
 
 FRAMEWORKS = ("keras", "tensorflow")
 CONVERTED = "__autograph_generated_file"
 """In the names of the files that AutoGraph writes the code to that it runs in the user's place."""
 _PACKAGE = Path(__file__).parents[1]
+
+FILES = FilesSeen()
+"""The files that places in the user's code were told of, as they were then."""
 
 
 @cache
@@ -80,7 +84,13 @@ def source_of_frame(frame: FrameType | None) -> Source | None:
     if CONVERTED in frame.f_code.co_filename:
         return _before_conversion(frame)
     name, line = frame.f_code.co_filename, frame.f_lineno
-    return Source(shown_path(name), line, linecache.getline(name, line).strip())
+    return _source(name, line, linecache.getline(name, line))
+
+
+def _source(filename: str, line: int, text: str) -> Source:
+    shown = shown_path(filename)
+    FILES.note(shown, filename)
+    return Source(shown, line, text.strip())
 
 
 def _before_conversion(frame: FrameType) -> Source | None:
@@ -89,7 +99,7 @@ def _before_conversion(frame: FrameType) -> Source | None:
 
     for seen in reversed(tf_stack.extract_stack()):
         if is_user(seen.filename) and CONVERTED not in seen.filename:
-            return Source(shown_path(seen.filename), seen.lineno, (seen.line or "").strip())
+            return _source(seen.filename, seen.lineno, seen.line or "")
     outer = frame.f_back
     while outer is not None and CONVERTED in outer.f_code.co_filename:
         outer = outer.f_back

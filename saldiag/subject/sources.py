@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from saldiag.core.measurement import Source
-from saldiag.subject.frames import caller
+from saldiag.subject.frames import FILES, caller
 
 
 class SourceLines:
@@ -48,6 +48,7 @@ def recording_sources() -> Iterator[SourceLines]:
     """
     import keras
 
+    FILES.forget()
     lines = SourceLines()
     original = keras.layers.Layer.__dict__["__new__"]
     make = original.__func__ if isinstance(original, staticmethod) else original

@@ -13,6 +13,7 @@ from saldiag.app.judging import judge
 from saldiag.app.options import prepare_environment
 from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.render import print_outcomes
+from saldiag.app.repairs import repaired
 from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import SaldiagError
@@ -172,10 +173,15 @@ class _Program:
         """What the rules say of each model, the gravest first."""
         if not observer.watched:
             return [(self._first, self._first.conclude("not_tested"))]
-        return [
-            (watched.session, watched.session.conclude(watched.verdict()))
-            for watched in _gravest_first(observer.watched)
+        watched = _gravest_first(observer.watched)
+        judged = [(one.diagnosis(), one.session.measured) for one in watched]
+        outcomes = [
+            (one.session, diagnosis)
+            for one, diagnosis in zip(watched, repaired(judged), strict=True)
         ]
+        for session, diagnosis in outcomes:
+            session.close(diagnosis)
+        return outcomes
 
     def _tell(self, lines: Sequence[str]) -> None:
         for line in lines:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import Measurements, ProgramError
+from saldiag.core.measurement import Measurements, ProgramError, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.crashes import meaning_of
 from saldiag.rules.text import label, place
 
@@ -71,6 +72,7 @@ class ProgramCrash(Rule):
             layers=(layer,) if layer else (),
             evidence={**values, "error": ended.error, "kind": meaning.key},
             source=ended.source,
+            edits=_edits(measured, meaning.key, values),
         )
 
     def _outdated(self, ended: ProgramError) -> Finding:
@@ -82,6 +84,18 @@ class ProgramCrash(Rule):
             evidence={"error": ended.error, "kind": "renamed", "bridged": ended.bridged},
             source=ended.source,
         )
+
+
+def _edits(measured: Measurements, key: str, values: Mapping[str, str]) -> edits.Edits:
+    """The cross-entropy for the kind of labels that there is, where shapes leave no other doubt."""
+    wiring = measured.get(Wiring)
+    loss = wiring.loss if wiring is not None else ""
+    if key == "class numbers" and loss == "categorical_crossentropy":
+        return edits.loss(measured, "sparse_categorical_crossentropy")
+    alike = values.get("target") == values.get("output")
+    if key == "one-hot" and alike and loss == "sparse_categorical_crossentropy":
+        return edits.loss(measured, "categorical_crossentropy")
+    return ()
 
 
 def _layer(ended: ProgramError, values: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.text import counted, label, number, percent
 from saldiag.rules.updates import kernel_columns
 from saldiag.rules.verdict import verdict_of
@@ -91,6 +92,7 @@ class GradientClippedAlways(Rule):
                 "share": share,
                 "threshold": limits["factor"],
             },
+            edits=edits.of_optimizer(measured, name, limit, float(np.median(sizes))),
         )
 
 

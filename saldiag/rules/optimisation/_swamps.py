@@ -29,6 +29,8 @@ class Swamp:
     limit: str
     text: str
     fix: str
+    better: float = math.nan
+    """What the optimizer's setting has to be; nan where it is not the optimizer's."""
 
 
 def _setting(measured: Measurements, name: str) -> float:
@@ -64,6 +66,7 @@ def by_decay(measured: Measurements, history: GradientHistory, limits: Threshold
         f"{number(taken / moved)} of all that moves them, and leaves {number(shrunk)} of their "
         "size",
         f"keras.optimizers.{label(measured.need(Wiring).optimizer)}(weight_decay=0.004)",
+        better=0.004,
     )  # fmt: skip
 
 
@@ -99,6 +102,7 @@ def by_epsilon(
         f"epsilon={number(epsilon)} is {number(epsilon / largest)} times the largest gradient, "
         f"{number(largest)}, and steps are {number(moved)} of the weights",
         f"keras.optimizers.{label(measured.need(Wiring).optimizer)}(epsilon=1e-7)",
+        better=1e-7,
     )  # fmt: skip
 
 

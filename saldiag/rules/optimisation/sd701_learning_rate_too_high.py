@@ -15,6 +15,7 @@ from saldiag.core.measurement import (
     OverfitHistory,
 )
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.gradients._depth import depth_trend
 from saldiag.rules.gradients.sd203_exploding_gradients import ExplodingGradients
 from saldiag.rules.text import number
@@ -104,6 +105,7 @@ class LearningRateTooHigh(Rule):
                 "learning_rate": rate,
             },
             confidence=0.95,
+            edits=edits.learning_rate(measured, lower),
         )
 
 

@@ -7,11 +7,20 @@ from collections.abc import Iterable
 import numpy as np
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.measurement import (
+    Array,
+    GradientHistory,
+    Measurements,
+    OverfitHistory,
+    RangeTest,
+    Wiring,
+)
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.text import counted, number
 from saldiag.rules.trend import first_and_last_quarter
 from saldiag.rules.updates import (
+    fastest_rate,
     gradients_in_epsilons,
     gradients_to_weights,
     kernel_columns,
@@ -19,6 +28,9 @@ from saldiag.rules.updates import (
     step_ratios,
 )
 from saldiag.rules.verdict import verdict_of
+
+USUAL = 1e-3
+"""Keras' own for Adam, where no range test tells better."""
 
 
 class LearningRateTooLow(Rule):
@@ -91,11 +103,14 @@ class LearningRateTooLow(Rule):
         self, measured: Measurements, ratio: float, gradient: float, limit: float
     ) -> Finding:
         name, rate, rated = optimizer_and_rate(measured)
+        found = fastest_rate(measured.get(RangeTest))
+        better = found if found > rate else USUAL
+        optimizer = name if name.isidentifier() else "Adam"
         return self.finding(
             f"{name}{rated} moves the weights by at most {number(ratio)} of their size in a step "
             f"(threshold {number(limit)}), though gradients are {number(gradient)} of it. "
             "Raise the learning rate, or look at its schedule",
-            f"keras.optimizers.{name if name.isidentifier() else 'Adam'}(learning_rate=1e-3)",
+            f"keras.optimizers.{optimizer}(learning_rate={number(better)})",
             evidence={
                 "update_ratio": ratio,
                 "threshold": limit,
@@ -103,6 +118,7 @@ class LearningRateTooLow(Rule):
                 "learning_rate": rate,
             },
             confidence=0.95,
+            edits=edits.learning_rate(measured, better),
         )
 
 

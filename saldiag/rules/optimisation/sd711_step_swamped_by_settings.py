@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
 from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.optimisation import _swamps as swamps
 from saldiag.rules.text import number
 from saldiag.rules.verdict import verdict_of
@@ -80,4 +82,13 @@ class StepSwampedBySettings(Rule):
                     "threshold": limits[swamp.limit],
                 },
                 confidence=0.9,
+                edits=_edits(measured, swamp),
             )
+
+
+def _edits(measured: Measurements, swamp: swamps.Swamp) -> edits.Edits:
+    """Keras' own value for a setting of the optimizer."""
+    given = measured.need(Wiring).optimizer_config.get(swamp.setting)
+    if not math.isfinite(swamp.better) or not isinstance(given, (int, float)):
+        return ()
+    return edits.of_optimizer(measured, swamp.setting, given, swamp.better)

@@ -10,6 +10,7 @@ import numpy as np
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, RangeTest
 from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.text import counted, number, percent
 from saldiag.rules.updates import fastest_rate, optimizer_and_rate, step_ratios
 from saldiag.rules.verdict import LIMITS, learns_slowly, lowest_error
@@ -75,6 +76,7 @@ class LearnsSlowly(Rule):
                 "steps": len(history.loss), "fastest_rate": better,
             },
             confidence=0.8,
+            edits=edits.learning_rate(measured, better) if math.isfinite(better) else (),
         )  # fmt: skip
 
 

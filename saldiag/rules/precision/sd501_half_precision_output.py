@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import DtypeTrace, Measurements, Wiring
+from saldiag.core.measurement import DtypeTrace, LayerCall, Measurements, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules import edits
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, counted, label, listed
 
@@ -62,6 +63,7 @@ class HalfPrecisionOutput(Rule):
                     "loss_dtype": trace.loss_dtype,
                 },
                 source=source,
+                edits=_edits(measured, half),
             )
         elif trace.loss_dtype in HALF:
             yield self.finding(
@@ -76,9 +78,24 @@ class HalfPrecisionOutput(Rule):
 
 
 def _layers(measured: Measurements, outputs: Iterable[int]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(call.layer for call in _calls(measured, outputs)))
+
+
+def _calls(measured: Measurements, outputs: Iterable[int]) -> list[LayerCall]:
     wiring = measured.get(Wiring)
     if wiring is None:
-        return ()
+        return []
     leaves = Network(wiring).leaves
     paths = [wiring.outputs[index] for index in outputs if index < len(wiring.outputs)]
-    return tuple(dict.fromkeys(leaves[path].layer for path in paths if path in leaves))
+    return [leaves[path] for path in paths if path in leaves]
+
+
+def _edits(measured: Measurements, half: Sequence[int]) -> edits.Edits:
+    """float32 in each layer that makes an output, where its numbers are the layer's own."""
+    calls, wiring = _calls(measured, half), measured.get(Wiring)
+    own = wiring is not None and not {call.path for call in calls} & set(wiring.computed)
+    if not own or len(calls) != len(half):
+        return ()
+    return edits.all_or_none(
+        *(edits.of_layer(measured, c, "dtype", None, '"float32"') for c in edits.layers_of(calls))
+    )

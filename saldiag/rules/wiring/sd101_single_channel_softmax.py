@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import FlowRow, GradientFlow, LayerCall, Measurements, Wiring
+from saldiag.core.measurement import (
+    DataFacts,
+    FlowRow,
+    GradientFlow,
+    LayerCall,
+    Measurements,
+    Wiring,
+)
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules import edits
 from saldiag.rules.cut import LIMITS
-from saldiag.rules.heads import axis_size
+from saldiag.rules.heads import CROSS_ENTROPIES, SQUASHING, axis_size, from_logits
+from saldiag.rules.network import Network, is_shape_only
 from saldiag.rules.text import at, label, listed, number
 
 
@@ -64,13 +73,15 @@ class SingleChannelSoftmax(Rule):
         layers = tuple(dict.fromkeys(call.layer for call in calls))
         flow, told = _flow(measured.get(GradientFlow), calls)
         source = next(filter(None, (source_of(measured, layer) for layer in layers)), None)
+        certain = _edits(measured, calls)
         yield self.finding(
             f"{listed(layers)}: softmax over an axis of size 1 is the constant 1.0"
             f"{told}. Use sigmoid{at(source)}",
-            _fix(layers),
+            edits.told(certain) or _fix(layers),
             layers=layers,
             evidence={"axis_size": 1, "activation": "softmax", **flow},
             source=source,
+            edits=certain,
         )
 
 
@@ -112,3 +123,52 @@ def _fix(layers: Sequence[str]) -> str:
     first, *rest = layers
     also = f"; delete {listed(rest)}" if rest else ""
     return f'activation="sigmoid"  # in {label(first)}{also}'
+
+
+def _edits(measured: Measurements, calls: Sequence[LayerCall]) -> edits.Edits:
+    """One sigmoid for each output, and no other activation before it, where all of it is certain.
+
+    A softmax that makes no output may be meant to run over another axis.
+    """
+    if not _in_unit_interval(measured):
+        return ()
+    network = Network(measured.need(Wiring))
+    last = [call for call in calls if _makes_output(network, call)]
+    parts = [_one_sigmoid(measured, network, call) for call in edits.layers_of(last)]
+    wanted = {call.layer for call in calls}
+    found = edits.all_or_none(*parts)
+    return found if wanted <= {edit.layer for edit in found} else ()
+
+
+def _in_unit_interval(measured: Measurements) -> bool:
+    """Whether a sigmoid is what the loss and the targets want."""
+    wiring, facts = measured.need(Wiring), measured.get(DataFacts)
+    if from_logits(wiring) or wiring.loss in CROSS_ENTROPIES - {"binary_crossentropy"}:
+        return False
+    targets = facts.targets if facts is not None else ()
+    known = bool(targets) or wiring.loss == "binary_crossentropy"
+    return known and all(target.minimum >= 0 and target.maximum <= 1 for target in targets)
+
+
+def _makes_output(network: Network, call: LayerCall) -> bool:
+    """Whether nothing but changes of shape stands between a call and the one output it makes."""
+    path, outputs = call.path, set(network.outputs) - network.computed
+    while path not in outputs:
+        after = network.consumers(path)
+        if len(after) != 1 or not is_shape_only(network.leaves[after[0]]):
+            return False
+        path = after[0]
+    return not network.consumers(path)
+
+
+def _one_sigmoid(measured: Measurements, network: Network, call: LayerCall) -> edits.Edits:
+    """Sigmoid for the last softmax; where it only follows another one, that one is taken away."""
+    if call.activation != "softmax":
+        return ()
+    mended = edits.activation(measured, call, "sigmoid")
+    before = network.before(call.path)
+    if call.parameters or before is None or before.activation is None:
+        return mended
+    if before.activation not in SQUASHING or len(network.consumers(before.path)) != 1:
+        return ()
+    return edits.all_or_none(mended, edits.activation(measured, before, None))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules import edits
 from saldiag.rules.heads import SQUASHING, from_logits, takes_logits_behind
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label
@@ -56,19 +57,26 @@ class ActivationAppliedTwice(Rule):
         for head in network.heads():
             first = network.before(head.path)
             if first is not None and _twice(first, head):
-                yield self._by_layers(measured, first, head)
+                yield self._by_layers(measured, network, first, head)
             elif head in judged and _twice_by_loss(wiring, head):
                 yield self._by_loss(measured, wiring, head)
 
-    def _by_layers(self, measured: Measurements, first: LayerCall, second: LayerCall) -> Finding:
+    def _by_layers(
+        self, measured: Measurements, network: Network, first: LayerCall, second: LayerCall
+    ) -> Finding:
         source = source_of(measured, second.layer)
+        certain = _first_without(measured, network, first, second)
+        delete = f"delete {label(second.layer)}"
         return self.finding(
             f"{label(second.layer)}: {second.activation} over the {first.activation} of "
             f"{label(first.layer)}. Delete {label(second.layer)}{at(source)}",
-            f"outputs = x  # the output of {label(first.layer)}; delete {label(second.layer)}",
+            f"{edits.told(certain)}, or {delete}"
+            if certain
+            else f"outputs = x  # the output of {label(first.layer)}; {delete}",
             layers=(first.layer, second.layer),
             evidence={"first": first.activation, "second": second.activation},
             source=source,
+            edits=certain,
         )
 
     def _by_loss(self, measured: Measurements, wiring: Wiring, head: LayerCall) -> Finding:
@@ -80,6 +88,7 @@ class ActivationAppliedTwice(Rule):
             layers=(head.layer,),
             evidence={"first": head.activation, "from_logits": True, "loss": wiring.loss},
             source=source,
+            edits=edits.from_logits(measured, False) if len(wiring.outputs) == 1 else (),
         )
 
 
@@ -92,3 +101,13 @@ def _twice(first: LayerCall, second: LayerCall) -> bool:
 def _twice_by_loss(wiring: Wiring, head: LayerCall) -> bool:
     squashed = head.activation in SQUASHING
     return squashed and from_logits(wiring) and not takes_logits_behind(wiring)
+
+
+def _first_without(
+    measured: Measurements, network: Network, first: LayerCall, second: LayerCall
+) -> edits.Edits:
+    """The same activation twice is once without the first; of two others either may stay."""
+    alike = first.activation == second.activation and first.axis == second.axis
+    if not alike or len(network.consumers(first.path)) != 1:
+        return ()
+    return edits.activation(measured, first, None)

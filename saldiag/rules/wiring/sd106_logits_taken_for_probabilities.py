@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
 from saldiag.core.rule import Rule, Thresholds, compile_source
+from saldiag.rules import edits
 from saldiag.rules.heads import CROSS_ENTROPIES, from_logits
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label, number
@@ -88,8 +89,23 @@ class LogitsTakenForProbabilities(Rule):
                 "threshold": limits["margin"],
             },
             source=source,
+            edits=_edits(measured, network),
         )
 
 
 def _outside(predicted: TensorFacts) -> float:
     return max(-predicted.minimum, predicted.maximum - 1.0)
+
+
+def _edits(measured: Measurements, network: Network) -> edits.Edits:
+    """``from_logits=True``, where one linear layer makes the output and the targets are labels."""
+    heads, targets = network.heads(), measured.need(DataFacts).targets
+    linear = len(network.outputs) == len(heads) == 1 and heads[0].activation in (None, "linear")
+    if not linear or len(targets) != 1 or not _labels(measured.need(Wiring).loss, targets[0]):
+        return ()
+    return edits.from_logits(measured, True)
+
+
+def _labels(loss: str, target: TensorFacts) -> bool:
+    sparse = loss == "sparse_categorical_crossentropy"
+    return target.minimum >= 0 and (sparse or target.maximum <= 1)

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules import edits
 from saldiag.rules.heads import (
     CROSS_ENTROPIES,
     SQUASHING,
@@ -132,6 +133,7 @@ class HeadAgainstLoss(Rule):
             evidence={"activation": head.activation, "loss": loss, **evidence},
             source=source,
             severity="warning" if note else "error",
+            edits=_edits(measured, head, fix),
         )
 
 
@@ -165,3 +167,18 @@ def _sum_of_targets(head: LayerCall, target: TensorFacts) -> float | None:
         return None
     inside = target.minimum >= 0 and target.maximum <= 1
     return size * target.mean if inside else None
+
+
+def _edits(measured: Measurements, head: LayerCall, fix: str) -> edits.Edits:
+    """What ``fix`` says (``activation="softmax"``), where it is the whole of it."""
+    argument, _, value = fix.partition("=")
+    new = value.strip('"')
+    if argument == "activation":
+        return edits.activation(measured, head, None if new == "linear" else new)
+    wiring, facts = measured.need(Wiring), measured.get(DataFacts)
+    if len(wiring.outputs) != 1 or facts is None or from_logits(wiring):
+        return ()
+    labels = all(target.minimum >= 0 and target.maximum <= 1 for target in facts.targets)
+    if new == "binary_crossentropy" and not (labels and head.activation == "sigmoid"):
+        return ()
+    return edits.loss(measured, new)

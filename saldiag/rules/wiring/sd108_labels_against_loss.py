@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import DataFacts, LossCheck, Measurements, TensorFacts, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules import edits
 from saldiag.rules.heads import RANGES, from_logits
 from saldiag.rules.network import Network
 from saldiag.rules.text import label, number
@@ -75,13 +76,16 @@ class LabelsAgainstLoss(Rule):
             )
         for target, predicted in zip(facts.targets, facts.predictions, strict=True):
             if wiring.loss in BY_ELEMENT and _stretched(target.shape, predicted.shape):
-                yield self._stretched(wiring, target, predicted)
+                yield self._stretched(measured, target, predicted)
             elif _outside(wiring, target):
                 yield self._outside(wiring, target)
         if _ignores_order(measured, facts, limits):
             yield self._ignores_order(measured, facts, limits)
 
-    def _stretched(self, wiring: Wiring, target: TensorFacts, predicted: TensorFacts) -> Finding:
+    def _stretched(
+        self, measured: Measurements, target: TensorFacts, predicted: TensorFacts
+    ) -> Finding:
+        wiring = measured.need(Wiring)
         sparse = (predicted.shape[-1] or 0) > 1 and target.shape[-1] == 1
         classes = sparse and target.distinct <= (predicted.shape[-1] or 0)
         return self.finding(
@@ -96,6 +100,7 @@ class LabelsAgainstLoss(Rule):
                 "prediction": predicted.shape,
                 "threshold": 0.0,
             },
+            edits=_sparse(measured, target, predicted) if classes else (),
         )
 
     def _outside(self, wiring: Wiring, target: TensorFacts) -> Finding:
@@ -128,6 +133,17 @@ class LabelsAgainstLoss(Rule):
             },
             confidence=0.95,
         )
+
+
+def _sparse(measured: Measurements, target: TensorFacts, predicted: TensorFacts) -> edits.Edits:
+    """The loss for class numbers, where one softmax is set against whole numbers of its classes."""
+    heads = Network(measured.need(Wiring)).heads()
+    one = [head.activation for head in heads] == ["softmax"]
+    inside = target.minimum == 0 and target.maximum == (predicted.shape[-1] or 0) - 1
+    whole = target.distinct == predicted.shape[-1]
+    return (
+        edits.loss(measured, "sparse_categorical_crossentropy") if one and inside and whole else ()
+    )
 
 
 def _shape(facts: TensorFacts) -> str:

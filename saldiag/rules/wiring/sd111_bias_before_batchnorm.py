@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules import edits
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, counted, label, listed
 
@@ -66,7 +67,15 @@ class BiasBeforeBatchNorm(Rule):
             layers=layers,
             evidence={"layers": layers},
             source=source,
+            edits=_edits(measured, calls),
         )
+
+
+def _edits(measured: Measurements, calls: list[LayerCall]) -> edits.Edits:
+    layers = edits.layers_of(calls)
+    return edits.all_or_none(
+        *(edits.of_layer(measured, call, "use_bias", True, "False") for call in layers)
+    )
 
 
 def _is_cancelled(network: Network, call: LayerCall) -> bool:

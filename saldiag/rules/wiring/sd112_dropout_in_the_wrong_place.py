@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
 from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules import edits
 from saldiag.rules.network import Network, is_shape_only
 from saldiag.rules.text import at, label, number
 
@@ -75,6 +76,7 @@ class DropoutInTheWrongPlace(Rule):
             f"there, {number(limits['rate'])} elsewhere). Put it before the last layer",
             f"outputs = x  # what {label(call.layer)} took; drop out before the last layer",
             {"rate": _rate(call), "place": "output", "threshold": 0.0},
+            rate="0.0",
         )
 
     def _too_high(self, measured: Measurements, call: LayerCall, limits: Thresholds) -> Finding:
@@ -86,6 +88,7 @@ class DropoutInTheWrongPlace(Rule):
             f"rate=0.5  # in {label(call.layer)}",
             {"rate": _rate(call), "place": "hidden", "threshold": limits["rate"]},
             note=True,
+            rate="0.5",
         )
 
     def _before_norm(self, measured: Measurements, call: LayerCall, limits: Thresholds) -> Finding:
@@ -109,6 +112,7 @@ class DropoutInTheWrongPlace(Rule):
         evidence: dict[str, object],
         *,
         note: bool = False,
+        rate: str = "",
     ) -> Finding:
         source = source_of(measured, call.layer)
         return self.finding(
@@ -118,6 +122,7 @@ class DropoutInTheWrongPlace(Rule):
             evidence=evidence,
             source=source,
             severity="info" if note else "error",
+            edits=edits.of_layer(measured, call, "rate", _rate(call), rate) if rate else (),
         )
 
 
