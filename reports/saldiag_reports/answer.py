@@ -233,12 +233,16 @@ def _control(experiments: Experiments | None) -> str:
 
 
 def _reply(found: Hypotheses, names: Sequence[str]) -> str:
-    """What came of the experiments of those names: the one that is confirmed, or each."""
-    asked = [h for h in found if h.name in names]
+    """What came of the experiments of those names: the one that is confirmed, or each.
+
+    Those without a training tell something only where none has one.
+    """
+    every = [h for h in found if h.name in names]
+    asked = [h for h in every if h.tried] or every
     confirmed = [h for h in found if h.outcome == "confirmed"]
     proofs = [h for h in confirmed if h in asked]
     proofs = proofs or [h for h in _smallest(confirmed) if set(h.parts) & set(names)]
-    told = _accounts(proofs[:1] or asked, found)
+    told = list(dict.fromkeys(_accounts(proofs[:1] or asked, found)))
     if (more := len(told) - MAX_NAMED) > 0:
         told = [*told[:MAX_NAMED], f"{more:,} {_noun(more, 'other')}"]
     return "; ".join(told) or "no experiment answers to it"

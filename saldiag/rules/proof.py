@@ -69,13 +69,9 @@ def final(curve: Curve, mode: str = "training") -> float:
 
 
 def hypotheses(found: Experiments, limits: Mapping[str, float] = LIMITS) -> tuple[Hypothesis, ...]:
-    """Every hypothesis with its outcome: confirmed ones first, the most telling one on top.
-
-    Several changes together are a hypothesis only where they restore learning.
-    """
+    """Every hypothesis with its outcome: confirmed ones first, the most telling one on top."""
     judged = [_judged(found, arm, limits) for arm in found.arms]
-    told = [h for h in judged if not h.parts or h.outcome == "confirmed"]
-    return tuple(sorted(told, key=_rank))
+    return tuple(sorted(judged, key=_rank))
 
 
 def _judged(found: Experiments, arm: Arm, limits: Mapping[str, float]) -> Hypothesis:

@@ -29,6 +29,7 @@ def render_comparison_html(comparison: Comparison, everything: bool = False) -> 
         summary=summary(comparison, lines),
         table_of_lines=table_of([li for li in lines if everything or li.differs], names),
         picture=plots.plot_curves(comparison.curves, names, "plot-curves"),
+        proof=lambda finding: finding.confirmed_by,  # its numbers are in the run's own report
         changed=[row for row in comparison.findings if {"new", "gone"} & set(row.changes)],
         diffs=[(name, *_limited(text)) for name, text in diffs(comparison)],
         script=Markup(script),  # noqa: S704 - a file of this package
