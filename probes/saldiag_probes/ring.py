@@ -83,10 +83,10 @@ class Ring:
 
         def put() -> Any:
             slot = tf.math.floormod(self._written, self.capacity)
-            self._rows[slot].assign(tf.reshape(row, [self.width]))
-            self._steps[slot].assign(self._step)
+            self._rows.scatter_update(tf.IndexedSlices(tf.reshape(row, [self.width]), slot))
+            self._steps.scatter_update(tf.IndexedSlices(self._step, slot))
             self._written.assign_add(1)
-            self._next.assign(self._upcoming[self._place.assign_add(1)])
+            self._next.assign(tf.gather(self._upcoming, self._place.assign_add(1)))
             return tf.constant(True)
 
         when(self._is_due() if self._always else True, put, lambda: tf.constant(False))

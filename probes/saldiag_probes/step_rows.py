@@ -74,8 +74,4 @@ def _statistics(gradients: Sequence[Any]) -> Any:
 
 def _rows(part: Part) -> Any:
     now = blocks.pack([variable.read_value() for variable in part.variables])
-    weight = blocks.norms(blocks.Block(part.weights, now.owner, now.sizes))
-    change = blocks.norms(blocks.Block(now.matrix - part.weights, now.owner, now.sizes))
-    from_zero = tf.where(change > 0, tf.constant(np.inf, tf.float64), tf.zeros_like(change))
-    ratio = tf.where(weight > 0, tf.math.divide_no_nan(change, weight), from_zero)
-    return tf.concat([part.gradients, tf.stack([ratio, weight], 1)], 1)
+    return tf.concat([part.gradients, blocks.change_statistics(part.weights, now)], 1)

@@ -9,10 +9,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.ops import stateful_random_ops
+from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from saldiag_probes.optimizers import OptimizerStructure, optimizers_of
 
@@ -34,7 +36,7 @@ def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
     randomness = _RandomState()
     # Reading shares the buffer until somebody writes (TensorFlow copies on write), so this costs
     # memory only for what the block changes.
-    values = [(tensor, tensor.read_value()) for tensor in _variables(model, optimizers)]
+    values = [(tensor, _read(tensor)) for tensor in _variables(model, optimizers)]
     known = {id(variable) for variable, _ in values}
     try:
         yield
@@ -46,7 +48,7 @@ def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
             structure.restore()
             model.train_function = None  # it may hold variables that the optimizer had inside
         for variable, value in values:
-            variable.assign(value)
+            _assign(variable, value)
         randomness.restore()
 
 
@@ -59,6 +61,20 @@ def _variables(model: Any, optimizers: list[Any]) -> list[Any]:
 
 def _raw(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _read(variable: Any) -> Any:
+    """The value, at a fifth of what ``read_value`` costs: around every look there are hundreds."""
+    if not isinstance(variable, BaseResourceVariable):  # one of a distribution strategy
+        return variable.read_value()
+    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
+
+
+def _assign(variable: Any, value: Any) -> None:
+    if isinstance(variable, BaseResourceVariable):
+        tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
+    else:
+        variable.assign(value)
 
 
 _ALIVE: list[Any] = []

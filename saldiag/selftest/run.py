@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
+from queue import SimpleQueue
 
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.selftest.cases import Case
@@ -74,16 +77,56 @@ def _diagnosed(case: Case) -> Diagnosis:
 
 def run(chosen: Sequence[Case], jobs: int = 2) -> Iterator[Result]:
     """Run cases in ``jobs`` worker processes; results in the order of the cases."""
-    # Processes are renewed now and then, for TensorFlow never gives memory back. The pool's own
-    # max_tasks_per_child can hang (CPython issue 115634).
-    for start in range(0, len(chosen), jobs * RENEWED_AFTER):
-        some = chosen[start : start + jobs * RENEWED_AFTER]
-        pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start)
+    workers: SimpleQueue[_Worker] = SimpleQueue()
+    for _ in range(jobs):
+        workers.put(_Worker())
+    threads = ThreadPoolExecutor(jobs)
+    try:
+        yield from threads.map(partial(_run_by_one_of, workers), chosen)
+    finally:
+        threads.shutdown(cancel_futures=True)
+        while not workers.empty():
+            workers.get().end()
+
+
+def _run_by_one_of(workers: SimpleQueue[_Worker], case: Case) -> Result:
+    worker = workers.get()
+    try:
+        return worker.run(case)
+    finally:
+        workers.put(worker)
+
+
+class _Worker:
+    """One process at a time. It is renewed now and then, for TensorFlow never gives memory back.
+
+    A pool's own ``max_tasks_per_child`` can hang (CPython issue 115634), and a pool of several
+    processes that are renewed together waits for the slowest.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._done = 0
+
+    def run(self, case: Case) -> Result:
+        """Run a case; a process that dies is a result, and the next case has a new one."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start)
+        self._done += 1
         try:
-            for case, future in [(case, pool.submit(run_case, case)) for case in some]:
-                yield _result(case, future)
+            return self._pool.submit(run_case, case).result()
+        except BrokenProcessPool as error:
+            self.end()
+            return Result(case, case.expected, failed=f"its process died: {error}")
         finally:
-            pool.shutdown(cancel_futures=True)
+            if self._done >= RENEWED_AFTER:
+                self.end()
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._pool, self._done = None, 0
 
 
 def _start() -> None:
@@ -91,10 +134,10 @@ def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not os.environ.get("SALDIAG_DEBUG"):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    import keras  # noqa: F401 - so that it is there to be frozen
 
-
-def _result(case: Case, future: Future[Result]) -> Result:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        return Result(case, case.expected, failed=f"its process died: {error}")
+    # Keras collects garbage before each case: half a second, were all of TensorFlow looked at.
+    # No other collection is needed in so short a time.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
