@@ -118,7 +118,7 @@ def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
     def seen(**options: Any) -> list[float]:
         asked = Options(data=str(path), batch_size=4, **options)
         data, _ = read_data(asked, parse_data(str(path)), takes)
-        return sorted(float(x) for batch in (*data.batches, *data.validation) for x in batch[0])
+        return sorted(float(x) for b in (*data.batches, *data.validation) for x in np.ravel(b[0]))
 
     assert max(seen(subset=0.25, items=0)) < 10
     assert len(seen(subset=0.25, items=0)) == 10

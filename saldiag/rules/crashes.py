@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saldiag.core.measurement import ProgramError
+
 SHAPE = r"[\[(][^\])]*[\])]"
 LONGEST_GROUP = 120
 """Characters of a value that is quoted from a message: names are the user's."""
@@ -130,7 +132,8 @@ _LABELS = (
     Meaning(
         "class numbers",
         r"Arguments `target` and `output` must have the same (?:rank \(ndim\)|shape)\. Received: "
-        rf"target\.shape=(?P<target>\(None,(?: 1\))?\)?), output\.shape=(?P<output>{SHAPE})",
+        r"target\.shape=(?P<target>\((?:None|\d+),(?: 1\))?\)?), "
+        rf"output\.shape=(?P<output>{SHAPE})",
         "the targets have shape {target}, the predictions {output}: one number for each item "
         "against one for each class",
         'loss="sparse_categorical_crossentropy"  # for class numbers; or one-hot targets: '
@@ -348,6 +351,15 @@ _WEIGHTS = (
 
 MEANINGS: tuple[Meaning, ...] = (*_SHAPES, *_LABELS, *_FEEDING, *_MODEL, *_WEIGHTS)
 """Every kind; the first whose pattern is found counts."""
+
+
+OF_LABELS = frozenset({"class numbers", "target shape", "one-hot", "label range", "loss shapes"})
+"""Those that are about what the loss is given."""
+
+
+def is_known(ended: ProgramError) -> bool:
+    """Whether it is certain what an error means."""
+    return bool(ended.outdated) or meaning_of(ended.error, ended.message) is not None
 
 
 def meaning_of(kind: str, message: str) -> tuple[Meaning, Mapping[str, str]] | None:

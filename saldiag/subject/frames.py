@@ -79,7 +79,10 @@ def source_of_frame(frame: FrameType | None) -> Source | None:
         return None
     if CONVERTED in frame.f_code.co_filename:
         return _before_conversion(frame)
-    name, line = frame.f_code.co_filename, frame.f_lineno
+    return _at(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _at(name: str, line: int) -> Source:
     return Source(shown_path(name), line, linecache.getline(name, line).strip())
 
 
@@ -89,7 +92,7 @@ def _before_conversion(frame: FrameType) -> Source | None:
 
     for seen in reversed(tf_stack.extract_stack()):
         if is_user(seen.filename) and CONVERTED not in seen.filename:
-            return Source(shown_path(seen.filename), seen.lineno, (seen.line or "").strip())
+            return _at(seen.filename, seen.lineno)
     outer = frame.f_back
     while outer is not None and CONVERTED in outer.f_code.co_filename:
         outer = outer.f_back

@@ -32,6 +32,7 @@ from saldiag.core.measurement.data import (
     TensorFacts,
 )
 from saldiag.core.measurement.environment import (
+    During,
     ForeignObject,
     ForeignObjects,
     ProgramError,
@@ -152,6 +153,7 @@ __all__ = [
     "DataFacts",
     "DtypeRow",
     "DtypeTrace",
+    "During",
     "FlowRow",
     "ForeignObject",
     "ForeignObjects",
