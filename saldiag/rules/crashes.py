@@ -282,6 +282,12 @@ _MODEL = (
         'name="…"  # another one for one of them',
     ),
     Meaning(
+        "layer name",
+        r"'(?P<name>.*?)' is not a valid (?:root )?scope name",
+        "a layer or model is called {name}, which TensorFlow does not take for a name",
+        'name="my_head"  # of letters, digits and . _ - alone',
+    ),
+    Meaning(
         "unknown name",
         r"Could not interpret (?P<what>[\w ]+?) identifier: (?P<name>.+)",
         "Keras has no {what} called {name}",
