@@ -198,9 +198,9 @@ def trainable(**options: Any) -> int:
 def run_command(**options: Any) -> int:
     """Run SCRIPT with its ARGUMENTS, and diagnose every Keras model that it trains.
 
-    Options of saldiag come before the script. The program runs unchanged; --compat bridges names
-    of Keras 1 and 2 meanwhile. If it crashes, SD904 says what the error means, where that is
-    certain.
+    SCRIPT is a Python file or a notebook. Options of saldiag come before it. The program runs
+    unchanged; --compat bridges names of Keras 1 and 2 meanwhile. If it crashes, SD904 says what
+    the error means, where that is certain.
     """
     from saldiag.app.program.options import ProgramOptions
     from saldiag.app.program.run import run_program
@@ -340,7 +340,12 @@ def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
 @rule_options
 @output_options
 def train(**options: Any) -> int:
-    """Train by the recipe of the case, with probes on."""
+    """Train by the recipe of the case, with probes on.
+
+    The recipe (a cyclic rate, F-beta, checkpoints that --resume goes on from bit for bit) is for
+    quicksal and pairs of image and mask. A training of your own has its recipe in your program:
+    saldiag run SCRIPT watches that. saldiag overfit and gradients take any --model and --data.
+    """
     from saldiag.app import train as training
 
     names = {field.name for field in dataclasses.fields(training.TrainOptions)}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
-from saldiag.app.options import CHECK_FORMATS, FORMATS, PIXELS, PRECISIONS
+from saldiag.app.options import CHECK_FORMATS, FORMATS, PIXELS, PRECISIONS, SHARE
 from saldiag.core.finding import SEVERITIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,7 +105,7 @@ seed_option = click.option(
 recipe_options = options_of(
     click.option(
         "--model", default="quicksal", show_default=True, metavar="NAME",
-        help="quicksal, or quicksal-as-reported[:FAULT,FAULT].",
+        help="quicksal, or quicksal-as-reported[:FAULT,FAULT]; no other has this recipe.",
     ),
     click.option(
         "--weights", default="auto", show_default=True, metavar="WHICH",
@@ -181,6 +181,11 @@ data_options = options_of(
         help="Columns, arrays or features that are the input; the default is by their names.",
     ),
     click.option(
+        "--features", callback=_names, metavar="NAME:SHAPE:DTYPE,…",
+        help="What features of a TFRecord hold where the file does not tell, as in"
+        " image:28x28x1:uint8,label::int64; NAME::tensor for a serialized tensor.",
+    ),
+    click.option(
         "--image-size", type=POSITIVE,
         help="Side in pixels where the model takes any; by hardware.",
     ),
@@ -193,9 +198,8 @@ data_options = options_of(
 subset_option = click.option(
     "--subset",
     type=Finite(0.0, 1.0, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Fraction of the training and of the validation split.",
+    show_default=str(SHARE),
+    help="Fraction of the training and of the validation split, or of the batches of a stream.",
 )
 rate_option = click.option(
     "--learning-rate",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import saldiag
+from saldiag.app.fed import first_batches
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 from saldiag.core.sources import recorded_sources
 
@@ -175,8 +176,46 @@ class TestDiagnose:
             saldiag.diagnose(model, (data[0], data[1][:5]))
         with pytest.raises(SaldiagError, match="SD999"):
             saldiag.diagnose(model, data, overfit=False, ignore=["SD999"])
-        with pytest.raises(SaldiagError, match=r"7|shape"):
-            saldiag.diagnose(model, (np.zeros((4, 7), "float32"), data[1][:4]))
+
+    @pytest.mark.parametrize("in_a_dataset", [True, False])
+    def test_reading_the_data_draws_no_random_number(self, in_a_dataset, keras, data):
+        """The data draws from every global state that Keras code has in reach."""
+        import tensorflow as tf
+
+        def noisy(*batch):
+            random.random()
+            np.random.random()  # noqa: NPY002 - as users do
+            keras.random.uniform((2,))
+            tf.random.uniform((2,))
+            tf.random.get_global_generator().uniform((2,))
+            return batch
+
+        def batches():
+            for start in range(0, 32, 8):
+                yield noisy(data[0][start : start + 8], data[1][start : start + 8])
+
+        def draws():
+            state = tf.random.get_global_generator()
+            drawn = [random.random(), np.random.random()]  # noqa: NPY002 - as users do
+            drawn += [keras.random.uniform((3,)), tf.random.uniform((3,)), state.uniform((3,))]
+            return [np.asarray(value).tobytes() for value in drawn]
+
+        specs = [tf.TensorSpec((None, width), tf.float32) for width in (6, 1)]
+        kept = tf.data.Dataset.from_generator(batches, output_signature=tuple(specs))
+        drawn = []
+        for looks in (0, 1):
+            model, unbuilt = made(keras, "functional"), keras.Sequential([keras.layers.Dense(1)])
+            watch = saldiag.Watch(kept)
+            random.seed(5)
+            np.random.seed(5)  # noqa: NPY002 - users draw from the global state
+            keras.utils.set_random_seed(5)
+            tf.random.set_global_generator(tf.random.Generator.from_seed(5))
+            for _ in range(looks):
+                first_batches(model, kept if in_a_dataset else batches())
+                watch._given(model)
+                first_batches(unbuilt, kept if in_a_dataset else batches())
+            drawn.append(draws())
+        assert drawn[0] == drawn[1]
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,7 @@ CRASHES = {
     "not connected": ("keras.Model(keras.Input((4,)), L.Dense(2)(keras.Input((4,))))",),
     "symbolic": ("tf.reduce_sum(keras.Input((4,)))",),
     "same name": ("model(L.Dense(3, name='one'), L.Dense(3, name='one'))", "one"),
+    "layer name": ("fit(model(L.Dense(3, name='my head')))", "called my head,"),
     "unknown name": ("L.Dense(3, activation='rele')", "activation function called rele"),
     "no file": ("model(L.Dense(3)).load_weights('nothing.weights.h5')", "nothing.weights.h5"),
     "layer count": (
@@ -134,7 +135,7 @@ def crashed(code: str) -> ProgramError:
         try:
             exec(compile(code, FILE, "exec"), {"__name__": "__main__"})
         except Exception as error:
-            return program_error(error, lines)
+            return program_error(error, lines.by_name())
     raise AssertionError("it does not crash")
 
 
@@ -229,11 +230,7 @@ def test_hostile_names_and_long_messages_are_cut():
     name = "\x1b[2J\u202e{0}" + "x" * 1000
     error = ValueError(f"should have unique names. Name '{name}' is already {'y' * 9000}")
 
-    class NoLines:
-        def by_name(self):
-            return {}
-
-    ended = program_error(error, NoLines())
+    ended = program_error(error, {})
     assert len(ended.message) <= LONGEST + 3
     (finding,), _ = judged(ended)
     assert len(finding.message) < 500

@@ -169,7 +169,7 @@ class TestWhatIsNamed:
             "good.fit(x, y, verbose=0)\nmodel.fit(x, y, verbose=0)"
         )
         assert code == 1
-        assert "2 models were trained" in shown.err
+        assert "2 models were looked at" in shown.err
         others = list((tmp_path / "run").glob("model-2-*/diagnosis.json"))
         assert len(others) == 1
         assert json.loads(others[0].read_text())["root_cause"]["rule"] == "SD101"

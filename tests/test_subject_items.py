@@ -118,3 +118,14 @@ def test_frames_and_nests_of_arrays() -> None:
 def test_what_fit_would_not_take(value: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
         of(value)
+
+
+def test_a_share_of_a_stream_is_taken_or_refused() -> None:
+    import tensorflow as tf
+
+    numbers = tf.data.Dataset.from_tensor_slices((np.arange(40), np.arange(40))).batch(4)
+    assert len(seen(first(numbers, subset=0.2, items=100).batches)) == 8
+    assert len(seen(first(numbers, items=20).batches)) == 20, "nothing was said of a share"
+    with pytest.raises(DataError, match="--subset cannot take a share of it: --items says"):
+        first(endless(), subset=0.2)
+    assert len(seen(first(endless(), items=8).batches)) == 8

@@ -217,6 +217,14 @@ def test_a_saved_model_as_it_was_compiled(name: str, here: Path) -> None:
     assert own(name, loss="mae").model.loss.name == "mean_absolute_error"
 
 
+@pytest.mark.parametrize("name", ["a.keras", "a.h5"])
+def test_a_saved_model_can_take_a_step(name: str, here: Path) -> None:
+    """The optimizer of an HDF5 file comes from Keras without the variables that it trains."""
+    model = own(saved(name)).model
+    x = np.ones((2, *model.input_shape[1:]), np.float32)
+    assert np.isfinite(model.train_on_batch(x, model.predict(x, verbose=0) + 1))
+
+
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_a_saved_model_without_a_loss(suffix: str, here: Path) -> None:
     name = saved(f"a.{suffix}", loss=None)

@@ -200,6 +200,8 @@ def measure_data(
         baselines = best_blind_predictions(model, kept)
     except NoBaselines as error:
         reason = str(error)
+    except Exception as error:  # the loss refuses the targets, which are worth a look all the same
+        reason = f"the loss cannot be computed: {explain(error)}"
     return DataFacts(
         inputs=inputs.results(),
         targets=targets.results(),

@@ -49,6 +49,10 @@ class LossTap:
         asked = tapes.loss_of(map(tapes.identity, variables)) if self._tapes else None
         return None if asked is None else asked / tf.cast(scale, asked.dtype)
 
+    def leave_tapes(self) -> None:
+        """Take no tape's target for the loss from now on."""
+        self._tapes = False
+
     def close(self) -> None:
         """Stop listening."""
         self._loss = None

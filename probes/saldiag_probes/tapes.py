@@ -42,7 +42,7 @@ class _Ear:
     def __init__(self) -> None:
         self.users = 0
         self.recent: deque[_Asked] = deque(maxlen=KEPT)
-        self.curious: Curious | None = None
+        self.curious: list[Curious] = []
         self._original: Any = None
         self._hook: Any = None
 
@@ -70,11 +70,11 @@ _EAR = _Ear()
 def listening_to_tapes(curious: Curious) -> Iterator[None]:
     """Remember what tapes are asked for as long as the block lasts, and tell more of it."""
     start_listening()
-    _EAR.curious = curious
+    _EAR.curious.append(curious)
     try:
         yield
     finally:
-        _EAR.curious = None
+        _EAR.curious.remove(curious)
         stop_listening()
 
 
@@ -125,12 +125,14 @@ def _hooked(original: Any, ear: _Ear) -> Any:
         tensors = tuple(t for t in tf.nest.flatten(target) if tf.is_tensor(t))
         names = frozenset(identity(source) for source in tf.nest.flatten(sources))
         ear.recent.append(_Asked(tensors, names))
-        more = list(ear.curious.tensors()) if ear.curious is not None else []
-        if not more:
+        wishes = [(curious, list(curious.tensors())) for curious in ear.curious]
+        more = [wanted for _, wanted in wishes]
+        if not any(more):
             return original(tape, target, sources, None, *args, **kw)
         found, told = original(tape, target, [sources, more], None, *args, **kw)
-        if ear.curious is not None:
-            ear.curious.told(names, told)
+        for (curious, wanted), gradients in zip(wishes, told, strict=True):
+            if wanted:
+                curious.told(names, gradients)
         return found
 
     return gradient

@@ -52,6 +52,19 @@ def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
         randomness.restore()
 
 
+@contextlib.contextmanager
+def same_draws() -> Iterator[None]:
+    """Restore, at the end of the block, the random states that a block without a model moves.
+
+    These are those of Keras, TensorFlow, numpy and ``random``.
+    """
+    randomness = _RandomState()
+    try:
+        yield
+    finally:
+        randomness.restore()
+
+
 def _variables(model: Any, optimizers: list[Any]) -> list[Any]:
     """Every ``tf.Variable`` behind the model, its metrics and the optimizers, each once."""
     holders = [model, *model.metrics, *optimizers]

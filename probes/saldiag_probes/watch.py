@@ -98,6 +98,20 @@ class Watch(keras.callbacks.Callback):
 
         self._guarded(open_session)
 
+    def join(self, optimizer: Any) -> None:
+        """Hook into one more optimizer of the model that is watched, from its next step on.
+
+        What its tape is asked about is no loss of the model's any more: each has its own.
+        """
+        session = self._session
+        if session is not None:
+            self._guarded(lambda: session.join(optimizer))
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far, measured or not; of several optimizers, by the busiest."""
+        return self._steps + (self._session.steps if self._session is not None else 0)
+
     def close(self) -> None:
         """Leave the model as it was. What was measured stays."""
         self._collect()
@@ -226,6 +240,12 @@ class _Session:
         except BaseException:
             self.close()
             raise
+
+    def join(self, optimizer: Any) -> None:
+        """Watch one more optimizer."""
+        self._tap.leave_tapes()
+        self._optimizers.append(optimizer)
+        self._probes.append(self._probe(optimizer))
 
     def _probe(self, optimizer: Any) -> GradientNorms:
         return GradientNorms(

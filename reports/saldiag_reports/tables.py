@@ -276,8 +276,8 @@ def warnings(log: WarningLog) -> Table:
         Column("by", "text", "where that filter was installed"),
     ]
     rows = (
-        (f"{w.category}: {w.message}", f"{w.file}:{w.line}", w.count, w.silenced,
-         place(w.silenced_by))
+        (f"{w.category}: {w.message}", f"{w.file}:{w.line}" if w.file else "", w.count,
+         w.silenced, place(w.silenced_by))
         for w in log.warnings
     )  # fmt: skip
     return _table("What Keras and TensorFlow said", columns, rows)

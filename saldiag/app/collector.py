@@ -6,16 +6,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from saldiag.app.judging import judge
+from saldiag.core.config import RuleSettings
+from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import Measurement, Measurements
 
 
 class Collector:
-    """Keeps measurements in memory; a command's session also writes them as they come."""
+    """Keeps measurements in memory; a command's session also writes them as they come.
 
-    def __init__(self) -> None:
+    Args:
+        settings: which rules judge, and with which thresholds; default: all, with their own.
+    """
+
+    def __init__(self, settings: RuleSettings | None = None) -> None:
         self.measured = Measurements()
         self.timings: dict[str, float] = {}
+        self.settings = settings or RuleSettings()
 
     @contextmanager
     def phase(self, name: str, *, own_display: bool = False) -> Iterator[None]:  # noqa: ARG002
@@ -45,6 +53,17 @@ class Collector:
             raise
         except Exception as error:  # a broken probe must not cost the diagnosis
             self.missing(kind, one_line(error))
+
+    def judge(self, verdict: Verdict | None = None) -> Diagnosis:
+        """Run the rules over what was measured; the default verdict is the overfit test's.
+
+        Raises:
+            SaldiagError: the settings name what does not exist.
+        """
+        return judge(self.measured, self.settings, verdict=verdict, timings=self.timings)
+
+    def keep(self, diagnosis: Diagnosis) -> None:
+        """Keep what the rules say so far, should the process be killed; in memory it is lost."""
 
 
 def one_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 from saldiag.app.examination import Examination
 from saldiag.app.experiments import (
@@ -17,6 +18,7 @@ from saldiag.app.experiments import (
 )
 from saldiag.app.load import Data, check_inputs, parse_model
 from saldiag.app.options import Options, prepare_environment
+from saldiag.app.refusals import TOLD, Refused, explaining
 from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
@@ -41,6 +43,16 @@ class Asked(Examination):
     data: Data
     options: Options = field(kw_only=True)
     own: bool = field(kw_only=True)
+
+    def survey(self, **asked: Any) -> None:
+        """Follow one batch through the model.
+
+        Raises:
+            Refused: it cannot be called, and findings say why.
+            SaldiagError: it cannot be called, and no rule can tell why.
+        """
+        with explaining(self, "call") if self.own else nullcontext():
+            super().survey(**asked)
 
 
 def overfit(options: Options) -> int:
@@ -89,7 +101,12 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
 
     def whole() -> Verdict:
         with own_stdout(options.output_format):
-            return work(_asked(session, options))
+            asked = _asked(session, options)
+            try:
+                return work(asked)
+            except Refused as told:
+                session.note(str(told))
+                return "does_not_learn"
 
     return conduct(session, whole)
 
@@ -129,24 +146,28 @@ def _training(examination: Asked, kind: type[Measurement]) -> Iterator[None]:
     """A training that raises is no fault of saldiag's where the model is the user's.
 
     Raises:
-        SaldiagError: nothing that was measured before says why it raises.
+        SaldiagError: no rule can tell why it raises.
     """
     from saldiag_probes.calls import explain
 
     try:
-        yield
+        with explaining(examination, "training") if examination.own else nullcontext():
+            yield
+    except Refused as told:
+        examination.session.missing(kind, str(told))
+        examination.session.note(str(told))
     except SaldiagError:
         raise
     except Exception as error:
         if not examination.own:
             raise
-        told = printable(f"the model cannot be trained on these data: {explain(error)}")
-        if "No loss to compute" in told:  # Keras', of a training step of the model's own
-            told = "the model is compiled without a loss, which overfit measures: --loss names one"
-        if not examination.session.judge("not_tested").failed("error"):
-            raise SaldiagError(told) from error
-        examination.session.missing(kind, told)
-        examination.session.note(told)
+        raise SaldiagError(_untrainable(explain(error))) from error
+
+
+def _untrainable(why: str) -> str:
+    if "No loss to compute" in why:  # Keras', of a training step of the model's own
+        return "the model is compiled without a loss, which overfit measures: --loss names one"
+    return printable(f"{TOLD['training']}: {why}")
 
 
 def _few_steps(examination: Asked) -> GradientHistory | None:

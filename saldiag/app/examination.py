@@ -159,16 +159,23 @@ class Examination:
     def _data_facts(self) -> DataFacts:
         from saldiag_probes.data import measure_data
 
-        predictions = iter(self.errors.predict(training=False))
         batches = self.data.batches
         facts = measure_data(
             self.model,
             batches,
-            predictions=lambda _: next(predictions),
+            predictions=self._predictions(),
             expected_range=self.subject.expected_range,
             max_batches=len(batches),
         )
         return _judged_by_the_loss(facts, self.session.measured.get(Wiring))
+
+    def _predictions(self) -> Callable[[Any], Any] | None:
+        """Those that the loss was computed from; None where it refuses them or the targets."""
+        try:
+            predicted = iter(self.errors.predict(training=False))
+        except Exception:  # it is told with the loss; what there is to predict is seen without it
+            return None
+        return lambda _: next(predicted)
 
     def _loss_check(self) -> LossCheck:
         return self.errors.loss_check()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from saldiag.app.options import Options, has_gpu, memorised_items, sizes
 from saldiag.core.errors import DataError
 from saldiag.quicksal.msra10k import VALIDATION_SHARE
 from saldiag.subject.code import made_by, theirs
+from saldiag.subject.features import parse_features
 from saldiag.subject.fits import Takes
 from saldiag.subject.items import Batch, Items, Stream, in_batches, of_value
 from saldiag.subject.named import DataName
@@ -30,7 +33,8 @@ def read_data(options: Options, name: DataName, takes: Takes) -> tuple[Data, tup
     if isinstance(opened, Stream):
         with theirs(str(name), DataError):
             return _first_batches(options, opened, str(name)), ()
-    return _chosen(options, opened), opened.notes
+    read = name.kind == "tfrecord" and options.subset is not None  # no more than that share
+    return _chosen(replace(options, subset=1.0) if read else options, opened), opened.notes
 
 
 def _opened(options: Options, name: DataName, takes: Takes) -> Items | Stream:
@@ -67,12 +71,23 @@ def _records(options: Options, name: DataName, takes: Takes) -> Items:
         return open_csv(name.path, options.inputs, options.target, takes)
     from saldiag.subject.tfrecord import open_tfrecord
 
-    # Twice as many as are memorised leave some to validate with.
-    count = None if options.items == 0 else 2 * _wanted(options)
     return open_tfrecord(
         name.path, options.inputs, options.target, takes,
-        count=count, frame=lambda: _frame(options, takes),
+        count=_examples(options, name.path), frame=lambda: _frame(options, takes),
+        features=parse_features(options.features),
     )  # fmt: skip
+
+
+def _examples(options: Options, path: Path) -> int | None:
+    """How many examples of a TFRecord to read; None for all."""
+    # Twice as many as are memorised leave some to validate with.
+    wanted = None if options.items == 0 else 2 * _wanted(options)
+    if options.subset is None:
+        return wanted
+    from saldiag.subject.tfrecord import count_examples
+
+    share = max(math.ceil(options.subset * count_examples(path)), 1)
+    return share if wanted is None else min(share, wanted)
 
 
 def _frame(options: Options, takes: Takes) -> Frame:
@@ -91,7 +106,7 @@ def _chosen(options: Options, items: Items) -> Data:
     held = max(round(VALIDATION_SHARE * items.count), 1) if items.count > 1 else 0
     batch_size = sizes(options)[1]
     training = order[held:]
-    subset = training[: max(round(options.subset * len(training)), batch_size)]
+    subset = training[: max(round(options.share * len(training)), batch_size)]
     memorised = subset[: memorised_items(options, batch_size, len(subset))]
     return Data(
         in_batches(items, memorised, batch_size),
@@ -107,19 +122,29 @@ def _first_batches(options: Options, stream: Stream, where: str) -> Data:
     """The first batches that hold as many items as wanted, and the next one to validate with."""
     if options.batch_size is not None:
         raise DataError(f"{where}: comes in batches of its own, which --batch-size cannot change")
-    batches = iter(stream.batches())
+    batches, limit = iter(stream.batches()), _limit(options, stream, where)
     if options.items == 0:
-        if stream.count is None:
-            raise DataError(f"{where}: where it ends is not known: --items 0 cannot take all of it")
-        batches = itertools.islice(batches, max(math.ceil(options.subset * stream.count), 1))
-        kept = tuple(batches)
+        kept = tuple(itertools.islice(batches, limit))
     else:
-        kept = tuple(_until(batches, _wanted(options), where))
+        kept = tuple(_until(itertools.islice(batches, limit), _wanted(options), where))
     if not kept:
         raise DataError(f"{where}: there is no batch in it")
     items = sum(_size(batch, where) for batch in kept)
     held_out = tuple(itertools.islice(batches, 1))
     return Data(kept, validation=held_out, subset_items=items, fed=stream.fed)
+
+
+def _limit(options: Options, stream: Stream, where: str) -> int | None:
+    """Batches to look at, at the most."""
+    share = options.share if options.items == 0 else options.subset
+    if share is None:
+        return None
+    if stream.count is None:
+        asked = "--items 0 cannot take all of it" if options.subset is None else (
+            "--subset cannot take a share of it: --items says how many"
+        )  # fmt: skip
+        raise DataError(f"{where}: where it ends is not known: {asked}")
+    return max(math.ceil(share * stream.count), 1)
 
 
 def _until(batches: Iterator[Batch], wanted: int, where: str) -> Iterator[Batch]:

@@ -102,8 +102,8 @@ def load_data(options: Options) -> Data:
     dataset = open_dataset(Path(options.data) if options.data is not None else None)
     image_size, batch_size = sizes(options)
     splits = dataset.split(options.seed)
-    chosen = subset(splits.train, options.subset, at_least=batch_size, seed=options.seed)
-    held_out = subset(splits.val, options.subset, at_least=batch_size, seed=options.seed)
+    chosen = subset(splits.train, options.share, at_least=batch_size, seed=options.seed)
+    held_out = subset(splits.val, options.share, at_least=batch_size, seed=options.seed)
     memorised = chosen[: memorised_items(options, batch_size, len(chosen))]
     shown = read_items(memorised, image_size, batch_size)
     return Data(

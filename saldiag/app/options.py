@@ -24,6 +24,8 @@ CHECK_FORMATS = (*FORMATS, "junit", "sarif", "github")
 
 SMALL = (96, 8)
 """Image size and batch for a machine without a GPU: a verdict on two cores takes two minutes."""
+SHARE = 0.1
+"""Of the training and of the validation split, where nothing is said."""
 FULL = (224, 32)
 """Image size and batch of the recipe."""
 
@@ -69,6 +71,7 @@ class Wishes:
 class Options:
     """Options that commands share; a command reads those that make sense for it.
 
+    ``subset`` is None where nothing is said, which is ``SHARE`` where it can be had.
     ``image_size`` and ``batch_size`` are chosen by the hardware where they are ``None``;
     ``items`` likewise (how many samples the overfit test memorises, 0 meaning all of the subset).
     ``loss``, ``optimizer`` and ``learning_rate`` are the model's own where they are ``None``; the
@@ -77,11 +80,12 @@ class Options:
 
     model: str = "quicksal"
     data: str | None = None
-    subset: float = 0.1
+    subset: float | None = None
     image_size: int | None = None
     batch_size: int | None = None
     inputs: tuple[str, ...] = ()
     target: str | None = None
+    features: tuple[str, ...] = ()
     pixels: Pixels = "auto"
     loss: str | None = None
     optimizer: str | None = None
@@ -101,6 +105,11 @@ class Options:
     rules: RuleChoice = field(default_factory=RuleChoice)
     experiments: Wishes | None = None
     resume: bool = False
+
+    @property
+    def share(self) -> float:
+        """Of the items, where their number is known."""
+        return SHARE if self.subset is None else self.subset
 
     def config(self) -> dict[str, Any]:
         """The options as ``run.json`` records them; what holds of the rules is the session's."""

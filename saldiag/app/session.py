@@ -22,7 +22,6 @@ from rich.console import Console
 
 from saldiag import __version__
 from saldiag.app.collector import Collector
-from saldiag.app.judging import judge
 from saldiag.app.options import invocation
 from saldiag.app.repairs import keep_fingerprints, repaired
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
@@ -53,8 +52,7 @@ class Session(Collector):
         resume: bool = False,
         rules: RuleChoice | None = None,
     ) -> None:
-        super().__init__()
-        self.settings = rule_settings(rules or RuleChoice())
+        super().__init__(rule_settings(rules or RuleChoice()))
         self.output_format = output_format
         self.fail_on: Severity = fail_on
         self.console = Console(stderr=True)
@@ -127,10 +125,14 @@ class Session(Collector):
         """The exit code."""
         return FOUND if diagnosis.failed(self.fail_on) else FINISHED
 
-    def judge(self, verdict: Verdict) -> Diagnosis:
-        """Run the rules over what was measured."""
-        timings = {**self.timings, "total": round(time.monotonic() - self._began, 3)}
-        return judge(self.measured, self.settings, verdict=verdict, timings=timings)
+    def judge(self, verdict: Verdict | None = None) -> Diagnosis:
+        """Run the rules over what was measured; the seconds from the start on are the total."""
+        self.timings["total"] = round(time.monotonic() - self._began, 3)
+        return super().judge(verdict)
+
+    def keep(self, diagnosis: Diagnosis) -> None:
+        """Write the diagnosis so far, should the process be killed."""
+        self.run.write_diagnosis(diagnosis)
 
     def failed(self) -> None:
         """Mark the run as failed; take away one that holds nothing, leave one that was there."""

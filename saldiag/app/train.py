@@ -71,9 +71,10 @@ def _refuse_others(options: TrainOptions) -> None:
     check_inputs(asked)
     if parse_model(asked.model).kind != "built-in" or parse_data(asked.data).kind != "pairs":
         raise SaldiagError(
-            "saldiag train is the recipe of the case, for quicksal and pairs of image and mask:"
-            " `saldiag run SCRIPT` diagnoses a training of your own, `saldiag overfit` takes any"
-            " --model and --data"
+            "saldiag train is the recipe of the case (cyclic rate, F-beta, its checkpoints), which"
+            " holds for quicksal and pairs of image and mask alone: `saldiag run SCRIPT` watches a"
+            " training of your own as your program does it, `saldiag overfit` and `saldiag"
+            " gradients` take any --model and --data"
         )
 
 

@@ -19,6 +19,7 @@ def refuse_unused(options: Options, model: ModelName, data: DataName) -> None:
     useless = (
         (bool(options.inputs) and not table, "--inputs is for .npz, .csv and .tfrecord"),
         (options.target is not None and not table, "--target is for .npz, .csv and .tfrecord"),
+        (bool(options.features) and data.kind != "tfrecord", "--features is for .tfrecord"),
         (options.image_size is not None and not pictures, "--image-size is for files of pictures"),
         (options.pixels != "auto" and not pictures, "--pixels is for files of pictures"),
         (options.pixels != "auto" and built_in, "--pixels is for a model of your own"),

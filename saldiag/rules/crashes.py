@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saldiag.core.measurement import ProgramError
+
 SHAPE = r"[\[(][^\])]*[\])]"
 LONGEST_GROUP = 120
 """Characters of a value that is quoted from a message: names are the user's."""
@@ -279,6 +281,12 @@ _MODEL = (
         'name="…"  # another one for one of them',
     ),
     Meaning(
+        "layer name",
+        r"'(?P<name>.*?)' is not a valid (?:root )?scope name",
+        "a layer or model is called {name}, which TensorFlow does not take for a name",
+        'name="my_head"  # of letters, digits and . _ - alone',
+    ),
+    Meaning(
         "unknown name",
         r"Could not interpret (?P<what>[\w ]+?) identifier: (?P<name>.+)",
         "Keras has no {what} called {name}",
@@ -348,6 +356,15 @@ _WEIGHTS = (
 
 MEANINGS: tuple[Meaning, ...] = (*_SHAPES, *_LABELS, *_FEEDING, *_MODEL, *_WEIGHTS)
 """Every kind; the first whose pattern is found counts."""
+
+
+OF_LABELS = frozenset({"class numbers", "target shape", "one-hot", "label range", "loss shapes"})
+"""Those that are about what the loss is given."""
+
+
+def is_known(ended: ProgramError) -> bool:
+    """Whether it is certain what an error means."""
+    return bool(ended.outdated) or meaning_of(ended.error, ended.message) is not None
 
 
 def meaning_of(kind: str, message: str) -> tuple[Meaning, Mapping[str, str]] | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import linecache
 import re
 import traceback
+from collections.abc import Mapping
 
-from saldiag.core.measurement import ProgramError, Source
+from saldiag.core.measurement import During, ProgramError, Source
 from saldiag.subject.frames import is_user, shown_path
-from saldiag.subject.sources import SourceLines
 
 LONGEST = 4000
 """Characters of a message that are kept; what matters stands at its beginning or at its end."""
@@ -18,14 +18,19 @@ _STACK = re.compile(r'^\s*File ".*", line \d+, in .*$')
 
 
 def program_error(
-    error: BaseException | None, lines: SourceLines, *, compat: bool = False
+    error: BaseException | None,
+    made: Mapping[str, Source],
+    *,
+    compat: bool = False,
+    during: During = "program",
 ) -> ProgramError:
     """What can be said of an error without judging it.
 
     Args:
         error: what ended the program; None if nothing did.
-        lines: where the program made its layers.
+        made: where the program made its layers, by their names.
         compat: whether what older versions had was bridged already.
+        during: what ended with it.
     """
     if error is None:
         return ProgramError()
@@ -40,9 +45,10 @@ def program_error(
         error=type(error).__name__,
         message=message,
         source=_source(frame),
-        layers={name: at for name, at in lines.by_name().items() if _names(message, name)},
+        layers={name: at for name, at in made.items() if _names(message, name)},
         outdated=renamed.advice if renamed else "",
         bridged=bool(renamed and renamed.bridged and not compat),
+        during=during,
     )
 
 

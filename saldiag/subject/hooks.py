@@ -42,8 +42,8 @@ class Listener(Protocol):
     def assigned(self, variable: Any) -> None:
         """A Keras variable is given a value: weights are loaded, or copied."""
 
-    def graph_called(self, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
-        """A ``tf.function`` is called."""
+    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+        """A ``tf.function`` is called; ``function`` is it."""
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _graph_called(listener: Listener) -> Around:
     def around(original: Method) -> Method:
         def call(function: Any, *args: Any, **kwargs: Any) -> Any:
             step = functools.partial(original, function, *args, **kwargs)
-            return listener.graph_called(step, args, kwargs)
+            return listener.graph_called(function, step, args, kwargs)
 
         return call
 

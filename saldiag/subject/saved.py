@@ -43,7 +43,7 @@ def load_saved(
     _refuse_damage(path, where)
     options = {"custom_objects": dict(custom_objects), "safe_mode": not unsafe}
     try:
-        return keras.saving.load_model(path, **options)
+        return _able_to_step(keras.saving.load_model(path, **options))
     except Exception as error:
         try:
             model = keras.saving.load_model(path, **options, compile=False)
@@ -53,6 +53,17 @@ def load_saved(
             told = second if isinstance(second, _UnknownLossError) else error
             raise ModelError(f"{where}: {_explained(told)}") from error
         return model
+
+
+def _able_to_step(model: Any) -> Any:
+    """The model with a fresh optimizer where the file's cannot take a step.
+
+    Keras 3 calls that of an HDF5 file built without its variables, and later refuses them.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and optimizer.built and not optimizer._trainable_variables:
+        model.optimizer = type(optimizer).from_config(optimizer.get_config())
+    return model
 
 
 class _UnknownLossError(TypeError):

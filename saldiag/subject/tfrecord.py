@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 from saldiag.core.errors import DataError
 from saldiag.core.folders import is_tfrecord
 from saldiag.core.printable import printable
+from saldiag.subject.features import HOW, Feature
 from saldiag.subject.fits import Takes
 from saldiag.subject.items import Items, of_arrays
 from saldiag.subject.mask_targets import as_targets
@@ -37,6 +38,7 @@ def open_tfrecord(
     *,
     count: int | None,
     frame: Callable[[], Frame],
+    features: Mapping[str, Feature] = {},
 ) -> Items:
     """The first ``count`` examples, or all, as items.
 
@@ -51,26 +53,44 @@ def open_tfrecord(
         takes: what the model takes.
         count: how many examples to read; None reads all.
         frame: how the model takes pictures; asked for where there is one.
+        features: those whose type and shape the user tells, by name.
 
     Raises:
         DataError: a file is damaged, holds something else than ``tf.train.Example``, or a feature
-            cannot be told from the examples.
+            cannot be told from the examples, or is not what the user tells.
     """
     where = printable(path)
     examples = [_parsed(raw, where) for raw in itertools.islice(_records(path), count)]
     if not examples:
         raise DataError(f"{where}: no example in it")
     known = sorted(examples[0])
+    for name in features:
+        refuse_unknown(name, known, "--features", where)
     wanted = _target_of(known, target, where)
     names = _inputs_of(known, inputs, wanted, takes, where)
-    columns = {
-        name: _column(name, _values(name, examples, where), takes, where, frame) for name in names
-    }
-    y = _target(wanted, _values(wanted, examples, where), takes, where, frame)
+
+    def read(name: str, guess: Callable[..., Any]) -> Any:
+        values = [example.get(name, []) for example in examples]
+        if name in features:
+            return features[name].array(values, where)
+        return guess(name, _alike(name, values, where), takes, where, frame)
+
+    columns = {name: read(name, _column) for name in names}
+    y = read(wanted, _target)
     told = f"{where}: input {printable(', '.join(names))}, target {printable(wanted)}"
-    pictures = any(isinstance(examples[0][name][0], bytes) for name in (*names, wanted))
+    guessed = [name for name in (*names, wanted) if name not in features]
+    pictures = any(isinstance(examples[0][name][0], bytes) for name in guessed)
     notes = (told, *(frame().notes if pictures else ()))
     return of_arrays((_joined(columns, takes, where), y), where, notes)
+
+
+def count_examples(path: Path) -> int:
+    """How many examples a file, or a folder of them, holds.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    return sum(1 for _ in _records(path))
 
 
 def _records(path: Path) -> Iterator[bytes]:
@@ -132,9 +152,8 @@ def _is_bookkeeping(name: str) -> bool:
     return name.rpartition("/")[2].lower() in _BOOKKEEPING
 
 
-def _values(name: str, examples: Sequence[Example], where: str) -> list[list[Any]]:
+def _alike(name: str, values: list[list[Any]], where: str) -> list[list[Any]]:
     """The values of one feature, which are of one length in all examples."""
-    values = [example.get(name, []) for example in examples]
     lengths = {len(value) for value in values}
     if len(lengths) > 1 or lengths == {0}:
         raise DataError(
@@ -183,7 +202,7 @@ def _decoded(content: bytes, told: str, channels: int) -> Any:
     if not content.startswith(_PICTURES):
         raise DataError(
             f"{told}: bytes that are no JPEG, PNG, GIF or BMP; their type and shape are written"
-            f" nowhere in the file: {_OWN}"
+            f" nowhere in the file: --features {HOW}"
         )
     try:
         return tf.io.decode_image(content, channels=channels, expand_animations=False)

@@ -15,6 +15,9 @@ MAX_TOLD = 5
 GRADIENTS = ("SD2", "SD401", "SD402")
 """Rules on gradients, by the start of their codes."""
 
+SLOWLY = "SD803"
+"""The rule that tells of a model without a verdict which learning rate would do."""
+
 
 def assert_learns(
     model: Any,
@@ -50,9 +53,21 @@ def assert_learns(
     )  # fmt: skip
     if diagnosis.verdict == "learns":
         return
-    limits = f" (at most {steps} steps and {budget:g} s)"
-    grave = [f for f in diagnosis.findings if f.severity != "info"]
-    raise AssertionError(_told(diagnosis, grave, limits))
+    limits = f" (at most {steps} steps and {budget:g} s{_fall(diagnosis)})"
+    reasons = [f for f in diagnosis.findings if f.severity != "info" or f.rule == SLOWLY]
+    raise AssertionError(_told(diagnosis, reasons, limits))
+
+
+def _fall(diagnosis: Diagnosis) -> str:
+    """How far the error fell in the overfit test."""
+    from saldiag.core.measurement import OverfitHistory
+    from saldiag.rules.text import number
+
+    history = diagnosis.measured.get(OverfitHistory)
+    if history is None or not len(history.training_error):
+        return ""
+    first, last = (number(float(history.training_error[place])) for place in (0, -1))
+    return f"; the error went from {first} to {last}"
 
 
 def assert_gradients_flow(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from saldiag.app.program.blame import blaming
 from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.core.fitting import KERAS_BATCH
 from saldiag.subject.frames import caller
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from saldiag.app.program.watched import Watched
 
 COMPUTED = "the step computes what it calls the model on"
+PARTLY = "the optimizer trains a part of the model: another loss may train the rest"
 
 
 class Loops:
@@ -30,7 +33,10 @@ class Loops:
         self._observer = observer
         self._known: weakref.WeakKeyDictionary[Any, Watched | None] = weakref.WeakKeyDictionary()
         self._inputs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-        self._calls: list[list[Any]] = []
+        self._calls: list[tuple[Any, list[Any]]] = []
+        self._trained_by: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Watched]]
+        self._trained_by = weakref.WeakKeyDictionary()
+        self._applied: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._depth = 0
         self._settled: weakref.WeakSet[Any] = weakref.WeakSet()
         self._kept: weakref.WeakKeyDictionary[Watched, Kept] = weakref.WeakKeyDictionary()
@@ -50,29 +56,31 @@ class Loops:
             with observer.deaf():
                 return original(optimizer, *args, **kwargs)
         eager = tf.executing_eagerly()
+        self._trains(watched)
         self._in_turn(watched, first=first)
         if eager and watched.seen:
             self._over(watched)
-        elif watched.model not in self._settled:
+        elif watched.model not in self._settled and optimizer is watched.optimizer:
             with observer.at_work():
                 watched.attempt(lambda: self._first_step(watched, optimizer, args, kwargs))
         if eager:
-            observer.step_due(watched)
-        with observer.deaf():
+            observer.step_due(watched, self._applied.get(optimizer, 0))
+        with observer.deaf(), blaming(watched.model):
             # By the instance: the hook that was put there now, or before.
             result = optimizer.apply(*args, **kwargs) if first else original(
                 optimizer, *args, **kwargs
             )  # fmt: skip
-            if eager:
-                watched.steps += 1
-                watched.watch.on_train_batch_end(watched.steps)
+        if eager:
+            self._applied[optimizer] = self._applied.get(optimizer, 0) + 1
+            self._step_taken(watched)
         return result
 
     def called(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """Remember what the outermost model is called on."""
         self._depth += 1
         try:
-            outputs = call()
+            with blaming(model) if self._depth == 1 else nullcontext():
+                outputs = call()
         finally:
             self._depth -= 1
         if self._depth == 0:
@@ -81,36 +89,61 @@ class Loops:
                 self.first_calls.called(model, inputs, outputs)
         return outputs
 
-    def graph_called(self, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """Remember what the step is called on; count the steps that no Python code runs in."""
-        observer = self._observer
         outermost = not self._calls and tf.executing_eagerly()
-        running = [w for w in self._known.values() if w is not None] if outermost else []
-        for watched in running:
-            observer.step_due(watched)
-        self._calls.append(_tensors((args, kwargs)))
+        if outermost:
+            for watched in self._trained(function):
+                self._in_turn(watched, first=False)
+                self._observer.step_due(watched, self._taken(watched))
+        else:  # whoever calls it trains what it trains
+            self._trains(*self._trained(function))
+        self._calls.append((function, _tensors((args, kwargs))))
         try:
             result = call()
         finally:
             self._calls.pop()
             if outermost:
                 self.settle()
-        for watched in running:
-            with observer.deaf():
-                watched.watch.on_train_batch_end(watched.steps)
-            watched.steps += 1
+        if outermost:
+            for watched in self._trained(function):
+                self._step_taken(watched)
         return result
+
+    def _trained(self, function: Any) -> list[Watched]:
+        """What a ``tf.function`` trains, as far as it was seen being traced."""
+        return list(self._trained_by.get(function, ()))
+
+    def _trains(self, *trained: Watched) -> None:
+        """The functions that are running train these."""
+        for function, _ in self._calls:
+            self._trained_by.setdefault(function, weakref.WeakSet()).update(trained)
+
+    def _step_taken(self, watched: Watched) -> None:
+        """A step was taken, by Python or by a ``tf.function``, where it may be several."""
+        with self._observer.deaf():
+            watched.steps += 1
+            watched.watch.on_train_batch_end(watched.steps)
+
+    def _taken(self, watched: Watched) -> int:
+        """Steps of a loop in graphs so far, where it matters: asking for them takes time."""
+        if self._observer.options.steps is None:
+            return 0
+        return watched.steps if watched.watch.failed else watched.watch.steps - watched.before
 
     def _begin(self, optimizer: Any, args: Any, kwargs: Any) -> Watched | None:
         model = self._model_of(optimizer, args, kwargs)
         if model is None:
             return None
         self._observer.learnt.note(_variables(optimizer, args, kwargs))
-        watched = self._observer.begin(model, caller())
+        watched = self._observer.current(model) or self._observer.begin(model, caller())
         if watched is None:
             return None
+        watched.trains_at(caller())
+        if watched.seen and watched.first_step is None:
+            self._over(watched)
         with tf.init_scope():
-            watched.watch.attach(model, optimizer)
+            watched.trained_by(optimizer)
         return watched
 
     def settle(self) -> None:
@@ -125,8 +158,9 @@ class Loops:
         model = watched.model
         variables = frozenset(map(identity, _variables(optimizer, args, kwargs)))
         seen = self.first_calls.of(model, variables) or AsSeen(None, reason=UNTOLD)
-        watched.optimizer = optimizer
         called = seen.inputs if seen.inputs is not None else self._inputs.get(model)
+        if not variables.issuperset(map(identity, model.trainable_variables)):
+            seen = AsSeen(seen.inputs, reason=PARTLY)
         with tf.init_scope():
             scale, inputs = loss_scale(optimizer), self._values(called)
         if tf.executing_eagerly():
@@ -151,7 +185,9 @@ class Loops:
 
     def _look(self, watched: Watched, seen: AsSeen) -> None:
         if seen.inputs is None:
-            watched.follow(stand_in(self._inputs.get(watched.model)), COMPUTED)
+            model = watched.model
+            inputs = self._inputs.get(model)
+            watched.follow(stand_in(symbolic_inputs(model) if inputs is None else inputs), COMPUTED)
         else:
             watched.look_at_step(seen)
 
@@ -190,7 +226,7 @@ class Loops:
         """The value of a placeholder of the step's graph: what the step was called with."""
         if not tf.is_symbolic_tensor(tensor) or not self._calls:
             return None if tf.is_symbolic_tensor(tensor) else tensor
-        given = self._calls[0]
+        _, given = self._calls[0]
         inputs = list(getattr(tensor.graph, "inputs", ()))
         place = next((i for i, known in enumerate(inputs) if known is tensor), None)
         if place is not None and place < len(given):

@@ -8,20 +8,20 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import keras
 import tensorflow as tf
 
-from saldiag.app.collector import one_line
+from saldiag.app.collector import Collector, one_line
 from saldiag.app.fed import read_feed
 from saldiag.app.load import Subject
+from saldiag.app.program.blame import blaming, failing_model
 from saldiag.app.program.first_step import FirstCalls
 from saldiag.app.program.learnt import Learnt
 from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
-from saldiag.app.program.options import MODELS, ProgramOptions
+from saldiag.app.program.options import MODELS, WatchOptions
 from saldiag.app.program.watched import Following, Places, Watched
-from saldiag.app.session import Session
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import Source
 from saldiag.subject.frames import caller
@@ -29,6 +29,11 @@ from saldiag.subject.script import ProgramStopped
 from saldiag.subject.sources import SourceLines
 
 T = TypeVar("T")
+
+PATIENCE = 20
+"""Times that a program may catch being stopped, and go on."""
+
+UNSTARTED = "the program ended before the model's first step"
 
 
 class Observer:
@@ -41,12 +46,14 @@ class Observer:
     """
 
     def __init__(
-        self, options: ProgramOptions, lines: SourceLines, open_session: Callable[[str], Session]
+        self, options: WatchOptions, lines: SourceLines, open_session: Callable[[str], Collector]
     ) -> None:
         self.options = options
         self.watched: list[Watched] = []
         self.unseen = 0
         self.stopped = ""
+        self.give_up: Callable[[], NoReturn] | None = None
+        self._stops = 0
         self.learnt = Learnt()
         self._lines = lines
         self._open = open_session
@@ -66,7 +73,7 @@ class Observer:
         """Remember the line; a model that is compiled again is a new subject."""
         self._compiled[model] = caller()
         self._current.pop(model, None)
-        with self.deaf():
+        with self.deaf(), blaming(model):
             return call()
 
     def fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -80,13 +87,13 @@ class Observer:
         found = self.prepared(model, lambda: self._before_fit(model, given, caller()))
         watched, arguments = found or (None, given)
         if watched is None:
-            with self.deaf():
+            with self.deaf(), blaming(model):
                 return original(model, **arguments)
         self._end_if_hopeless(watched)
         following = Following(watched, self.options.steps, self.options.stop_early)
         arguments["callbacks"] = _joined(arguments.get("callbacks"), watched.watch, following)
         try:
-            with self.deaf():
+            with self.deaf(), blaming(model):
                 result = original(model, **arguments)
         except Exception:
             with self.at_work():
@@ -108,10 +115,10 @@ class Observer:
             model, lambda: self._before_batch(model, original, args, kwargs)
         )
         if watched is None:
-            with self.deaf():
+            with self.deaf(), blaming(model):
                 return original(model, *args, **kwargs)
-        self.step_due(watched)
-        with self.deaf():
+        self.step_due(watched, watched.steps)
+        with self.deaf(), blaming(model):
             result = original(model, *args, **kwargs)
             watched.watch.on_train_batch_end(watched.steps)
         watched.steps += 1
@@ -131,9 +138,9 @@ class Observer:
         """Weights are loaded or copied."""
         self.learnt.note((variable,))
 
-    def graph_called(self, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """A ``tf.function`` of the program: perhaps its training step."""
-        return self._loops.graph_called(call, args, kwargs)
+        return self._loops.graph_called(function, call, args, kwargs)
 
     # What the program does
 
@@ -174,6 +181,10 @@ class Observer:
         """The program's models that are alive."""
         return self._lines.models()
 
+    def current(self, model: Any) -> Watched | None:
+        """The model's subject, as long as it is not compiled again."""
+        return self._current.get(model)
+
     def begin(
         self, model: Any, trained: Source | None, compiled: Source | None = None
     ) -> Watched | None:
@@ -193,27 +204,48 @@ class Observer:
         self._current[model] = watched
         return watched
 
-    def _session(self, name: str) -> Session | None:
+    def _session(self, name: str) -> Collector | None:
         try:
             return self._open(name)
         except SaldiagError:  # there is no room for another run: the program goes on
             return None
 
-    def step_due(self, watched: Watched) -> None:
-        """Before a step of a loop of the program's own: end it if there were enough."""
-        if self.options.steps is not None and watched.steps >= self.options.steps:
+    def step_due(self, watched: Watched, taken: int) -> None:
+        """Before a step of a loop of the program's own: end it if enough were taken."""
+        if self.options.steps is not None and taken >= self.options.steps:
             self.stop(f"--steps {self.options.steps}")
         if self.options.stop_early and watched.due():
             self._end_if_hopeless(watched)
 
     def stop(self, reason: str) -> None:
-        """End the program.
+        """End the program; one that catches whatever is raised is given up at last.
 
         Raises:
             ProgramStopped: always.
         """
         self.stopped = reason
+        self._stops += 1
+        if self._stops > PATIENCE and self.give_up is not None:
+            self.stopped = f"{reason}; it went on {PATIENCE} times, so its process ends here"
+            with self.deaf():
+                self.give_up()
         raise ProgramStopped(0)
+
+    def blamed(self, error: BaseException | None) -> Watched | None:
+        """The subject in whose call or training an error arose, if any did.
+
+        A model that fails before its first step is one, too.
+        """
+        model = failing_model(error)
+        if model is None:
+            return None
+        found = self._current.get(model)
+        if found is None and model not in self._current and self.watched:
+            with self.at_work():
+                found = self.begin(model, None)
+            if found is not None:
+                found.follow(stand_in(symbolic_inputs(model)), UNSTARTED)
+        return found
 
     def _end_if_hopeless(self, watched: Watched) -> None:
         if self.options.stop_early:

@@ -1,4 +1,4 @@
-"""What ``saldiag run`` is asked for."""
+"""What is asked for of the models that a program trains, and of ``saldiag run``."""
 
 from __future__ import annotations
 
@@ -9,31 +9,38 @@ from typing import Any
 from saldiag.app.options import Wishes
 from saldiag.app.settings import RuleChoice
 from saldiag.core.finding import Severity
+from saldiag.core.schedule import Schedule
 
 MODELS = 8
 """Models of one program that are looked at: a search over settings builds hundreds."""
 
 
-@dataclass(frozen=True)
-class ProgramOptions:
-    """Options of ``saldiag run``.
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """How models are watched.
 
     ``steps`` ends each training after so many; ``overfit`` adds the overfit test before it, of
     ``max_steps`` steps and ``budget`` seconds at the most, and ``experiments`` what is asked of
-    experiments, which follow it; ``stop_early`` ends the program once
-    the verdict is certain; ``compat`` lets a program use what Keras 2 and numpy 1 had.
+    experiments, which follow it; ``stop_early`` ends the program once the verdict is certain;
+    ``probes`` says at which steps gradients are measured.
     """
 
-    script: Path
-    arguments: tuple[str, ...] = ()
     steps: int | None = None
     overfit: bool = False
     budget: float = 60.0
     max_steps: int = 200
     experiments: Wishes | None = None
     stop_early: bool = False
+    probes: str | Schedule = "economy"
+
+
+@dataclass(frozen=True)
+class ProgramOptions(WatchOptions):
+    """Options of ``saldiag run``; ``compat`` lets a program use what Keras 2 and numpy 1 had."""
+
+    script: Path
+    arguments: tuple[str, ...] = ()
     compat: bool = False
-    probes: str = "economy"
     out: Path | None = None
     output_format: str = "text"
     fail_on: Severity = "error"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from saldiag.app.judging import judge
 from saldiag.app.options import prepare_environment
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
     from saldiag.app.program.watched import Watched
     from saldiag.subject.compat.entries import Rename
+    from saldiag.subject.warning_log import WarningRecorder
 
 NO_MODEL = "the program trained no Keras model"
 
@@ -60,6 +63,7 @@ class _Program:
         self._first = self._session(options.out)
         # The program may change its directory.
         self._first.run.path = self._first.run.path.resolve()
+        self._blamed: Watched | None = None
 
     def run(self) -> int:
         """Run the program and report; returns the exit code."""
@@ -75,19 +79,28 @@ class _Program:
         from saldiag.subject.warning_log import recording_warnings
         from saldiag_probes.tapes import listening_to_tapes
 
+        shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
             with recording_sources() as lines:
                 observer = Observer(self.options, lines, self.open)
+                observer.give_up = lambda: self._give_up(observer, recorder, shown)
                 taped = listening_to_tapes(observer.first_calls)
                 with hooked(observer), taped, self._bridge():
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
-                error = program_error(raised, lines, compat=self.options.compat)
-            for watched in observer.watched:
-                with suppress(Exception):
-                    watched.trained()
-                watched.session.add(recorder.log())
+                error = program_error(raised, lines.by_name(), compat=self.options.compat)
+                self._blamed = observer.blamed(raised)
+            _take_over(observer, recorder)
         return observer, ended, error
+
+    def _give_up(self, observer: Observer, recorder: WarningRecorder, stdout: TextIO) -> NoReturn:
+        """Report from inside of a program that catches whatever is to end it; end the process."""
+        _take_over(observer, recorder)
+        sys.stdout = stdout
+        code = self._report(observer, Ended("stopped", 0), ProgramError())
+        stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
     def _bridge(self) -> AbstractContextManager[object]:
         """What older versions had, for a program that was written for them."""
@@ -139,7 +152,7 @@ class _Program:
                 return FAILED
             self._without_model()
         if len(observer.watched) > 1:
-            lines.append(f"{len(observer.watched)} models were trained, each has its own run")
+            lines.append(f"{len(observer.watched)} models were looked at, each has its own run")
         self._keep(error, lines)
         self._tell(lines)
         outcomes = self._concluded(observer)
@@ -161,11 +174,14 @@ class _Program:
             self._first.missing(kind, NO_MODEL)
 
     def _keep(self, error: ProgramError, lines: Sequence[str]) -> None:
-        """How the program ended: the lines in every run, the error in that of the last model."""
-        *others, last = self.sessions
-        for session in others:
-            session.missing(ProgramError, "it is told with the model that was trained last")
-        last.add(error)
+        """How the program ended: the lines in every run, the error with the model it comes from.
+
+        Where that is not known, it stands with the model that was trained last.
+        """
+        told = self._blamed.session if self._blamed is not None else self.sessions[-1]
+        told.add(error)
+        for session in self.sessions:
+            session.missing(ProgramError, "it is told with the model that it comes from")
         for session in self.sessions:
             session.info = replace(session.info, notes=(*session.info.notes, *lines))
 
@@ -174,11 +190,9 @@ class _Program:
         if not observer.watched:
             return [(self._first, self._first.conclude("not_tested"))]
         watched = _gravest_first(observer.watched)
+        sessions = [one.session for one in watched if isinstance(one.session, Session)]
         judged = [(one.diagnosis(), one.session.measured) for one in watched]
-        outcomes = [
-            (one.session, diagnosis)
-            for one, diagnosis in zip(watched, repaired(judged), strict=True)
-        ]
+        outcomes = list(zip(sessions, repaired(judged), strict=True))
         for session, diagnosis in outcomes:
             session.close(diagnosis)
         return outcomes
@@ -188,6 +202,14 @@ class _Program:
             self._first.console.print(
                 f"saldiag: {line}", markup=False, highlight=False, soft_wrap=True
             )
+
+
+def _take_over(observer: Observer, recorder: WarningRecorder) -> None:
+    """The program trains no more: what was measured and warned of goes to the sessions."""
+    for watched in observer.watched:
+        with suppress(Exception):
+            watched.trained()
+        watched.session.add(recorder.log())
 
 
 def _told(ended: Ended, observer: Observer) -> list[str]:

@@ -11,13 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from saldiag.app.collector import one_line
+from saldiag.app.collector import Collector, one_line
 from saldiag.app.examination import Examination
 from saldiag.app.experiments import experiment
 from saldiag.app.load import Batches, Subject
 from saldiag.app.program.first_step import AsSeen
-from saldiag.app.program.options import ProgramOptions
-from saldiag.app.session import Session
+from saldiag.app.program.options import WatchOptions
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import (
@@ -35,7 +34,7 @@ from saldiag.core.measurement import (
     TrainableStatus,
     Wiring,
 )
-from saldiag.core.schedule import PRESETS, logarithmic
+from saldiag.core.schedule import logarithmic
 from saldiag.rules.cut import without_any_gradient
 from saldiag_probes.undisturbed import undisturbed
 from saldiag_probes.watch import Watch
@@ -61,16 +60,16 @@ class Watched:
 
     def __init__(
         self,
-        session: Session,
+        session: Collector,
         subject: Subject,
         places: Places,
-        options: ProgramOptions,
+        options: WatchOptions,
         learnt: Container[Any] = (),
     ) -> None:
         self.session, self.subject, self.options = session, subject, options
         self.name = subject.name or subject.model.name
-        self.steps = 0
-        self.watch = Watch(PRESETS[options.probes](), logarithmic(2))
+        self.steps = self.before = 0
+        self.watch = Watch(options.probes, logarithmic(2))
         self._places = places
         self._learnt = learnt
         self._examination: Examination | None = None
@@ -82,12 +81,34 @@ class Watched:
         self.first_step: Callable[[], None] | None = None
         self.takes_turns = False
         self.graph: Any = None
-        session.add(ProgramPlaces(compiled=places.compiled, trained=places.trained))
+        self.known: tuple[tuple[Any, ...], ...] = ()
+        self._add_places()
 
     @property
     def model(self) -> Any:
         """The user's model."""
         return self.subject.model
+
+    def trained_by(self, optimizer: Any) -> None:
+        """Measure the steps of an optimizer of a custom loop too.
+
+        Several have a loss each, for all that is known.
+        """
+        if self.optimizer is None:
+            self.optimizer, self.before = optimizer, self.watch.steps
+            self.watch.attach(self.model, optimizer)
+        else:
+            self.takes_turns = True
+            self.watch.join(optimizer)
+
+    def trains_at(self, trained: Source | None) -> None:
+        """The line that trains the model, if it is not known yet."""
+        if self._places.trained is None:
+            self._places = replace(self._places, trained=trained)
+            self._add_places()
+
+    def _add_places(self) -> None:
+        self.session.add(ProgramPlaces(self._places.compiled, self._places.trained))
 
     @property
     def followed(self) -> bool:
@@ -96,6 +117,7 @@ class Watched:
 
     def look(self, batches: tuple[tuple[Any, ...], ...], plan: FitPlan | None) -> None:
         """All that can be told before the first step: wiring, gradients, labels, ranges, data."""
+        self.seen = True
         examination = Examination(self.session, self.subject, Batches(batches), plan)
         self._examination = examination
         self._guarded(
@@ -105,9 +127,12 @@ class Watched:
         self._write()
 
     def look_at_step(self, seen: AsSeen) -> None:
-        """All that the first step of a custom loop tells; what it trains towards is not known."""
+        """All that the first step of a custom loop tells; what it trains towards is not known.
+
+        Where ``known`` batches of its data were named, inputs and targets are looked at in these.
+        """
         inputs: tuple[Any, ...] = (seen.inputs,)
-        data = Batches((inputs,))
+        data = Batches(self.known or (inputs,))
         examination = Examination(self.session, self.subject, data, optimizer=self.optimizer)
         self._examination = examination
         loss = seen.loss_of_the_loop if seen.gradients else None
@@ -168,7 +193,7 @@ class Watched:
             self.diagnosis().findings,
             wishes,
             verdict=self.verdict(),
-            console=self.session.console,
+            console=getattr(self.session, "console", None),
         )
         if found is not None and found.ended == "interrupted":
             raise KeyboardInterrupt
@@ -237,6 +262,12 @@ class Watched:
         self._guarded(self._collect, GradientHistory, what="the training was not measured")
         self._write()
 
+    def so_far(self) -> Diagnosis:
+        """What the rules say in the middle of a training, which goes on."""
+        self.look_behind()
+        self._guarded(self._take_over, GradientHistory, what="the training was not measured")
+        return self.diagnosis()
+
     def refused(self) -> None:
         """The training ended in an error: ask for flags and optimizer anew, with a step.
 
@@ -261,16 +292,20 @@ class Watched:
 
     def _collect(self) -> None:
         examination = self._examination
-        before = self.session.measured.get(GradientHistory)
-        if self.watch.failed and before is None:
-            self.session.missing(GradientHistory, self.watch.failed)
-        self.session.add(*map(self._own, self.watch.measurements()))
+        self._take_over()
         if examination is not None and examination.data.batches:
             history = None if self._broken_off else self._history()
             examination.trainable(history, self._learnt)
             examination.look_ahead()
         elif self.session.measured.get(TrainableStatus) is None:
             self.session.missing(TrainableStatus, "no batch is known to follow")
+
+    def _take_over(self) -> None:
+        """What the training hook measured."""
+        before = self.session.measured.get(GradientHistory)
+        if self.watch.failed and before is None:
+            self.session.missing(GradientHistory, self.watch.failed)
+        self.session.add(*map(self._own, self.watch.measurements()))
 
     def _history(self) -> GradientHistory | None:
         found = self.session.measured.get(GradientHistory)
@@ -296,7 +331,7 @@ class Watched:
     def _write(self) -> None:
         """The diagnosis so far, should the program be killed."""
         with suppress(Exception):
-            self.session.run.write_diagnosis(self.diagnosis())
+            self.session.keep(self.diagnosis())
 
 
 class Following(keras.callbacks.Callback):

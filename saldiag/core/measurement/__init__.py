@@ -32,6 +32,7 @@ from saldiag.core.measurement.data import (
     TensorFacts,
 )
 from saldiag.core.measurement.environment import (
+    During,
     ForeignObject,
     ForeignObjects,
     ProgramError,
@@ -157,6 +158,7 @@ __all__ = [
     "DataFacts",
     "DtypeRow",
     "DtypeTrace",
+    "During",
     "Experiments",
     "FlowRow",
     "ForeignObject",

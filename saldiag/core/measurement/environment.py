@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from saldiag.core.measurement.base import Measurement, Source
 
@@ -82,10 +82,15 @@ class ProgramPlaces(Measurement):
     trained: Source | None = None
 
 
+During = Literal["program", "call", "training"]
+"""Of an error: the user's own program ended with it, or saldiag's call or training of the model."""
+
+
 @dataclass(frozen=True)
 class ProgramError(Measurement):
     """The error that ended the user's program; ``error``, its type, is empty where none did.
 
+    Of a model without a program it is what calling or training it raises: ``during`` says which.
     ``message`` is one line, ``source`` the innermost line of the user's own code, and ``layers``
     tells where the layers were made that the message names. ``outdated`` says what of an older
     version the error comes from, and ``bridged`` that ``saldiag run --compat`` would have bridged
@@ -99,6 +104,7 @@ class ProgramError(Measurement):
     layers: dict[str, Source] = field(default_factory=dict)
     outdated: str = ""
     bridged: bool = False
+    during: During = "program"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,15 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, ProgramError, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules import edits
-from saldiag.rules.crashes import meaning_of
+from saldiag.rules.crashes import OF_LABELS, meaning_of
 from saldiag.rules.text import label, place
 
 LONGEST = 420
+ENDED = {
+    "program": "the program ended with",
+    "call": "the model cannot be called on these data:",
+    "training": "the model cannot be trained on these data:",
+}
 
 
 class ProgramCrash(Rule):
@@ -22,7 +27,8 @@ class ProgramCrash(Rule):
     message holds (shapes, labels, names, numbers of layers), at the program's own line; of a layer
     that the message names, where it was made. An error that comes from a name of an older version
     of Keras, numpy or TensorFlow is told with the name of today. An error that is no known one is
-    not judged: the traceback says of it what there is to say.
+    not judged: the traceback says of it what there is to say. Likewise of a model without a
+    program that cannot be called or trained at all; what is about its targets is SD108's there.
 
     ## Why is this bad
     A program that ends trains no more, and the last line of a traceback through a framework is far
@@ -62,12 +68,13 @@ class ProgramCrash(Rule):
         if found is None:
             raise CannotJudge(f"{label(ended.error)} is no error whose meaning is certain")
         meaning, values = found
+        if ended.during != "program" and meaning.key in OF_LABELS:
+            return  # SD108 says it
         layer = _layer(ended, values)
         made = place(ended.layers[layer]) if layer else ""
         where = f" (layer {label(layer)} is made at {made})" if made else ""
         yield self.finding(
-            _cut(f"the program ended with {label(ended.error)}: {meaning.says.format_map(values)}")
-            + where,
+            _cut(f"{_ended(ended)}: {meaning.says.format_map(values)}") + where,
             meaning.fix.format_map(values),
             layers=(layer,) if layer else (),
             evidence={**values, "error": ended.error, "kind": meaning.key},
@@ -79,11 +86,15 @@ class ProgramCrash(Rule):
         what, _, todo = ended.outdated.partition(": ")
         bridge = "; saldiag run --compat bridges it" if ended.bridged else ""
         return self.finding(
-            _cut(f"the program ended with {label(ended.error)}: {what}{bridge}"),
+            _cut(f"{_ended(ended)}: {what}{bridge}"),
             todo or what,
             evidence={"error": ended.error, "kind": "renamed", "bridged": ended.bridged},
             source=ended.source,
         )
+
+
+def _ended(ended: ProgramError) -> str:
+    return f"{ENDED[ended.during]} {label(ended.error)}"
 
 
 def _edits(measured: Measurements, key: str, values: Mapping[str, str]) -> edits.Edits:

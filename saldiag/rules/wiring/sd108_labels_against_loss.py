@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import DataFacts, LossCheck, Measurements, TensorFacts, Wiring
+from saldiag.core.measurement import (
+    DataFacts,
+    LossCheck,
+    Measurements,
+    ProgramError,
+    TensorFacts,
+    Wiring,
+)
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules import edits
+from saldiag.rules.crashes import OF_LABELS, meaning_of
 from saldiag.rules.heads import RANGES, from_logits
 from saldiag.rules.network import Network
 from saldiag.rules.text import label, number
@@ -30,7 +38,8 @@ class LabelsAgainstLoss(Rule):
     For a loss of the user's own, which nobody brings together, it takes the loss with the targets
     handed on to the next sample: a loss that stays the same to the last digit compares every sample
     with all targets. Under a cross-entropy from logits the targets must lie within [0, 1] (with a
-    sigmoid or softmax that is SD602's). What Keras refuses by an error is left to Keras.
+    sigmoid or softmax that is SD602's). Where Keras refuses the targets by an error, it tells what
+    that means; of the user's own program that is SD904's.
 
     ## Why is this bad
     Three outputs set against one class number learn to predict that number, three times; (n, 1)
@@ -69,6 +78,7 @@ class LabelsAgainstLoss(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
+        yield from self._refused(wiring, measured.get(ProgramError))
         if len(facts.targets) != len(facts.predictions):
             raise CannotJudge(
                 f"{len(facts.predictions)} outputs and {len(facts.targets)} targets: "
@@ -81,6 +91,23 @@ class LabelsAgainstLoss(Rule):
                 yield self._outside(wiring, target)
         if _ignores_order(measured, facts, limits):
             yield self._ignores_order(measured, facts, limits)
+
+    def _refused(self, wiring: Wiring, ended: ProgramError | None) -> Iterable[Finding]:
+        """What Keras does not let the loss compare at all."""
+        if ended is None or ended.during == "program":
+            return
+        found = meaning_of(ended.error, ended.message)
+        if found is None or found[0].key not in OF_LABELS:
+            return
+        meaning, values = found
+        heads = Network(wiring).heads()
+        yield self.finding(
+            f"{label(wiring.loss)} refuses the targets: {meaning.says.format_map(values)}",
+            meaning.fix.format_map(values),
+            layers=tuple(head.layer for head in heads),
+            evidence={**values, "error": ended.error, "kind": meaning.key},
+            source=heads[0].source if len(heads) == 1 else None,
+        )
 
     def _stretched(
         self, measured: Measurements, target: TensorFacts, predicted: TensorFacts
