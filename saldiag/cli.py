@@ -15,6 +15,7 @@ import click
 from saldiag import __version__
 from saldiag.app.options import Options, Wishes, note_invocation
 from saldiag.app.settings import RuleChoice
+from saldiag.commands import pictures, recorded
 from saldiag.core.errors import SaldiagError
 from saldiag.core.schedule import PRESETS
 from saldiag.flags import (
@@ -22,11 +23,8 @@ from saldiag.flags import (
     SEED,
     Duration,
     Finite,
-    check_format_option,
-    compare_options,
     debug_option,
     experiment_options,
-    fail_option,
     format_option,
     look_options,
     out_option,
@@ -210,93 +208,6 @@ def run_command(**options: Any) -> int:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--rules", "again", is_flag=True,
-    help="Let the rules judge anew, as --select, --ignore and the settings now say.",
-)  # fmt: skip
-@rule_options
-@check_format_option
-@fail_option
-@debug_option
-def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: Any) -> int:
-    """Draw the report of RUN again; needs no TensorFlow."""
-    from saldiag.app.report import report_again
-
-    if any(rules.values()) and not again:
-        raise click.UsageError("--select, --ignore and --config need --rules")
-    return report_again(run, output_format, fail_on, _choice(rules) if again else None)
-
-
-@cli.command("compare")
-@click.argument(
-    "runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN..."
-)  # fmt: skip
-@compare_options
-@format_option
-@debug_option
-def compare_command(**options: Any) -> int:
-    """Tell what changed between runs; needs no TensorFlow.
-
-    The first run directory is the base: settings, network, findings, curves and code (the program's
-    own files, as they were when it ran) of the others are compared with it.
-    """
-    from saldiag.app.compare import CompareOptions, compare
-
-    if len(options["runs"]) < 2:
-        raise click.UsageError("compare needs two runs or more")
-    return compare(CompareOptions(**options))
-
-
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--diff", is_flag=True, help="Print a unified diff on stdout: the default.")
-@click.option(
-    "--write", is_flag=True,
-    help="Apply it; each old file is kept as FILE.bak. Never if a file changed since the run.",
-)  # fmt: skip
-@click.option("--rule", metavar="SDnnn", help="Findings of this rule alone, remarks too.")
-@debug_option
-def fix(run: Path, diff: bool, write: bool, rule: str | None) -> int:
-    """Mend what RUN found, where the edit is certain; needs no TensorFlow.
-
-    That is an argument of a layer, of compile, or of its loss or optimizer. All else is told on
-    stderr. The diff is for `git apply` and `patch -p1`.
-
-    Exit codes: 0 nothing is left to mend, 1 there is a diff or something to mend by hand, 2 RUN
-    cannot be read or a file is not what it was.
-    """
-    from saldiag.app.fix import fix as mend
-
-    if diff and write:
-        raise click.UsageError("--diff or --write, not both")
-    return mend(run, write=write, rule=rule)
-
-
-@cli.command()
-@click.argument("rule")
-@format_option
-@debug_option
-def explain(rule: str, output_format: str) -> int:
-    """Explain RULE (SDnnn, or its name)."""
-    from saldiag.app.report import explain_rule
-
-    return explain_rule(rule, output_format)
-
-
-@cli.command()
-@click.argument("words", nargs=-1, metavar="[WORD]...")
-@rule_options
-@format_option
-@debug_option
-def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
-    """List the rules; WORDs narrow it (sd2, gradients, softmax, error)."""
-    from saldiag.app.rules import list_rules
-
-    return list_rules(words, output_format, _choice(rules))
-
-
-@cli.command()
 @recipe_options
 @recipe_precision_option
 @click.option(
@@ -382,48 +293,8 @@ def selftest(**options: Any) -> int:
     return run_matrix(SelftestOptions(**options))
 
 
-@cli.group()
-def data() -> None:
-    """Check a data set, fetch MSRA10K, write the built-in sample."""
-
-
-@data.command("check")
-@click.argument("path", type=click.Path(path_type=Path), required=False, metavar="[DIR|ZIP]")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the split.")
-@format_option
-@debug_option
-def data_check(path: Path | None, seed: int, output_format: str) -> int:
-    """List every defect; exit code 1 if there are any."""
-    from saldiag.app import data as commands
-
-    return commands.check(path, seed, output_format)
-
-
-@data.command("fetch")
-@click.argument("destination", type=click.Path(path_type=Path), default=Path())
-@click.option("--url", help="Another place that has the archive.")
-@click.option("--sha256", help="What the archive must hash to.")
-@debug_option
-def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:
-    """Download MSRA10K (about 195 MB) to DESTINATION, and verify it.
-
-    An unfinished download is resumed. The checksum is recorded on first use.
-    """
-    from saldiag.app import data as commands
-
-    return commands.fetch(destination, url, sha256)
-
-
-@data.command("sample")
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--count", type=POSITIVE, default=120, show_default=True, help="Pairs to draw.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Other pictures.")
-@debug_option
-def data_sample(directory: Path, count: int, seed: int) -> int:
-    """Write the built-in sample to DIRECTORY."""
-    from saldiag.app import data as commands
-
-    return commands.sample(directory, count, seed)
+for command in (*recorded.COMMANDS, pictures.data):
+    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -220,7 +220,7 @@ def test_a_suspicion_is_answered_in_the_users_own_words():
          " (mean absolute error 0.79 → 0.02 in 40 steps, three of three seeds)"),
         (("tenth", "gelu", "none"), "refuted: a tenth (0.79 → 0.79, effect 0.00 [0.00, 0.00], three"
          " seeds) and GELU (0.79 → 0.79, effect 0.00 [0.00, 0.00], three seeds) change"
-         " nothing; not applicable: there is no dropout"),
+         " nothing"),
         (("rate",), "undecided: the budget ended before it was tried"),
         (("none",), "not applicable: there is no dropout"),
         (("rate", "none"), "undecided: the budget ended before it was tried; not applicable: there"

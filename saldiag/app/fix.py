@@ -12,10 +12,11 @@ from pathlib import Path
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import RunError
 from saldiag.core.finding import Finding
-from saldiag.core.fingerprints import Fingerprints, read_fingerprints, sha256_of
+from saldiag.core.fingerprints import Fingerprints, read_fingerprints
 from saldiag.core.jsonio import atomic_file
 from saldiag.core.measurement import Measurements
 from saldiag.core.run import Run
+from saldiag.core.sources import digest
 from saldiag.repair.diff import unified
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.findings import OWN, Changed, Mended, mend_files
@@ -122,7 +123,7 @@ def _replace(file: Mended) -> Path:
         OSError: it cannot be written.
     """
     path = Path(file.known.path)
-    if sha256_of(path.read_bytes()) != file.known.sha256:
+    if digest(path.read_bytes()) != file.known.sha256:
         raise RunError(f"{file.known.file} has changed since the run read it: make a new run")
     mode = path.stat().st_mode
     backup = _backup(path, file.before, mode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from saldiag.core.diagnosis import SCHEMA_VERSION
 from saldiag.core.errors import RunError
 from saldiag.core.jsonio import read_json, restore, write_json
+from saldiag.core.sources import digest
 
 FILE = "sources.json"
 
@@ -45,11 +45,6 @@ class Fingerprints:
         return Fingerprints(tuple(sorted(kept, key=lambda known: known.file)))
 
 
-def sha256_of(data: bytes) -> str:
-    """The fingerprint of a file's bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
 class FilesSeen:
     """Takes the fingerprint of each file when it is seen for the first time."""
 
@@ -76,7 +71,7 @@ class FilesSeen:
 def _taken(file: str, path: Path) -> Fingerprint | None:
     try:
         where = path.resolve()
-        return Fingerprint(file, str(where), sha256_of(where.read_bytes()))
+        return Fingerprint(file, str(where), digest(where.read_bytes()))
     except (OSError, ValueError):  # the cell of a notebook, text given to exec
         return None
 

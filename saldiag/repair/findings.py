@@ -9,7 +9,8 @@ from pathlib import Path
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.edit import Edit
 from saldiag.core.finding import Finding
-from saldiag.core.fingerprints import Fingerprint, Fingerprints, sha256_of
+from saldiag.core.fingerprints import Fingerprint, Fingerprints
+from saldiag.core.sources import digest
 from saldiag.repair.diff import unified
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.mend import mended
@@ -97,6 +98,6 @@ def _read(known: Fingerprint) -> bytes:
         data = Path(known.path).read_bytes()
     except OSError as error:
         raise Changed(f"{known.file}: {error.strerror or error}") from error
-    if sha256_of(data) != known.sha256:
+    if digest(data) != known.sha256:
         raise Changed(f"{known.file} has changed since the run read it")
     return data

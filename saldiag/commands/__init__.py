@@ -1,0 +1,1 @@
+"""Commands that need no model: of recorded runs and rules, and of data sets."""
