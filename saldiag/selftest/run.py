@@ -137,7 +137,5 @@ def _start() -> None:
     import keras  # noqa: F401 - so that it is there to be frozen
 
     # Keras collects garbage before each case: half a second, were all of TensorFlow looked at.
-    # No other collection is needed in so short a time.
     gc.collect()
     gc.freeze()
-    gc.disable()
