@@ -174,24 +174,27 @@ def _said(finding: Finding) -> Text:
 
 def _experiments(hypotheses: Sequence[Hypothesis]) -> RenderableType:
     """What was tried and what came of it; what could not be tried is counted."""
-    told = [h for h in hypotheses if h.outcome != "not applicable"]
+    told = [h for h in hypotheses if h.tried]
+    inapplicable = sum(h.outcome == "not applicable" for h in hypotheses)
     grid = RichTable.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for h in told[:MAX_HYPOTHESES]:
         said = Text.assemble(cut(h.hypothesis, 200), (f"\n{_trial(h, hypotheses)}", "dim"))
         grid.add_row(Text(h.outcome, style=OUTCOME_STYLES.get(h.outcome, "dim")), said)
-    more = {"more": len(told) - MAX_HYPOTHESES, "not applicable": len(hypotheses) - len(told)}
+    more = {
+        "more": len(told) - MAX_HYPOTHESES,
+        "not tried": len(hypotheses) - len(told) - inapplicable,
+        "not applicable": inapplicable,
+    }
     notes = [f"{amount} {which}" for which, amount in more.items() if amount > 0]
-    note = [Text(f"… and {' and '.join(notes)} in the report", style="dim")] if notes else []
+    note = [Text(f"… and {answer.listed(notes)} in the report", style="dim")] if notes else []
     title = "Experiments: mean absolute error, and the effect in R² with its 95 % interval"
     return Group(Text(title, style="dim"), *([grid] if told else []), *note)
 
 
 def _trial(h: Hypothesis, hypotheses: Sequence[Hypothesis]) -> str:
     """What was changed, the error and the score's difference with its interval."""
-    if not h.tried:
-        return cut(h.reason, 200)
     why = f"; {cut(h.reason, 200)}" if h.outcome == "undecided" else ""
     moved = answer.measure(h) if h.mode == "inference" else f"error {answer.pair(h.error)}"
     return (
