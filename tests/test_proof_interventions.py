@@ -116,7 +116,8 @@ def same(before, after):
 
 def drawn_next():
     """What Keras' global generator and Python's would give, without taking it."""
-    return python_random.getstate(), np.array(global_seed_generator().state).tolist()
+    of_keras = np.array(global_seed_generator().state).tolist()  # made here, if there was none
+    return of_keras, python_random.getstate()
 
 
 class TestPutBack:
