@@ -68,7 +68,7 @@ class TestNoDifference:
     def test_of_one_start_refutes_nothing(self):
         suspected = replace(arm([0.0]), suspected_by=("too much data",))
         assert outcome(suspected) == "undecided"
-        assert outcome(arm([0.0])) == "no difference"
+        assert outcome(arm([0.0])) == "undecided"
 
     def test_is_not_what_is_worse_only_in_how_bad_it_is(self):
         assert outcome(arm([-5.0, -9.0, -7.0]), arm([-1.0, -1.0, -1.0], "c")) == "no difference"
@@ -122,3 +122,31 @@ class TestOrder:
     def test_one_change_goes_before_two(self):
         two = arm([0.99] * 3, "a + b", parts=("a", "b"))
         assert self.judged(two, arm([0.9] * 3, "a")) == ["a", "a + b"]
+
+
+class TestAControlThatStillRises:
+    """It learns as it is, if slowly: only what a finding names is a fault."""
+
+    @staticmethod
+    def judged_against(control, **known):
+        return judged_arm(control, arm([0.9, 0.9, 0.9], **known)).outcome
+
+    @staticmethod
+    def rising():
+        found = arm([0.4, 0.4, 0.4], "control")
+        curves = tuple(
+            replace(c, steps=(0, 10, 20), score=(0.0, 0.2, 0.4), error=(0.5, 0.4, 0.3))
+            for c in found.curves
+        )
+        return replace(found, curves=curves)
+
+    def test_proves_nothing_of_what_nobody_suspects(self):
+        assert self.judged_against(self.rising()) == "undecided"
+
+    def test_leaves_what_a_finding_names(self):
+        assert self.judged_against(self.rising(), suspected_by=("SD803",)) == "confirmed"
+
+    def test_one_that_stands_still_is_no_doubt(self):
+        flat = replace(self.rising(), curves=tuple(
+            replace(c, score=(0.0, 0.38, 0.4)) for c in self.rising().curves))  # fmt: skip
+        assert self.judged_against(flat) == "confirmed"

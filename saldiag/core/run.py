@@ -19,7 +19,7 @@ import numpy as np
 from saldiag.core.diagnosis import SCHEMA_VERSION, Diagnosis
 from saldiag.core.errors import RunError
 from saldiag.core.jsonio import atomic_file, read_json, restore, write_json
-from saldiag.core.measurement import TYPES, Measurement, Measurements, arrays_of
+from saldiag.core.measurement import TYPES, Measurement, Measurements, SourceFiles, arrays_of
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 DEFAULT_ROOT = "saldiag-runs"
@@ -87,9 +87,11 @@ class Run:
 
     def discard(self) -> None:
         """Take away a run in which nothing was measured yet, and its directory if it is empty."""
-        if any(self.measurements_path.glob("*")):
+        sources = self.measurements_path / f"{SourceFiles.key}.json"  # no measurement of a model
+        if any(path != sources for path in self.measurements_path.glob("*")):
             return
-        (self.path / "run.json").unlink(missing_ok=True)
+        for path in (sources, self.path / "run.json"):
+            path.unlink(missing_ok=True)
         for folder in (self.measurements_path, self.path):
             with suppress(OSError):  # something else is in it, or it is not there
                 folder.rmdir()

@@ -178,6 +178,8 @@ def _outcome(
     low, high = interval(pairs, arm.mode, limits["confidence"])
     enough = len(pairs) >= limits["seeds"]
     if all(restored) and low >= limits["effect"]:
+        if not arm.suspected_by and all(_still_rises(c, limits) for c, _ in pairs):
+            return "undecided", "the model learns as it is, if slowly"
         return _restored(arm, len(pairs), enough)
     if any(restored):
         return "undecided", f"learning is restored in {sum(restored)} of {_seeds(len(pairs))}"
@@ -186,6 +188,12 @@ def _outcome(
     if max(abs(low), abs(high)) <= limits["margin"]:
         return ("refuted" if arm.suspected_by else "no difference"), CHANGES_NOTHING
     return "refuted", "it makes a difference, and does not restore learning"
+
+
+def _still_rises(control: Curve, limits: Mapping[str, float]) -> bool:
+    """Whether the second half of the control's training was not without use."""
+    half = next(i for i, step in enumerate(control.steps) if 2 * step >= control.steps[-1])
+    return _bounded(control.score[-1]) - _bounded(control.score[half]) > limits["margin"]
 
 
 def _restored(arm: Arm, seeds: int, enough: bool) -> tuple[HypothesisOutcome, str]:
