@@ -9,6 +9,7 @@ data, rate or weights uses the trace of the control.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -68,7 +69,7 @@ class Lab:
         before = model.train_function, model.stop_training, model.jit_compile
         model.jit_compile = False  # XLA compiles every arm for minutes
         try:
-            with undisturbed(self.model), graph_as_built():
+            with undisturbed(self.model), graph_as_built(), _traces_expected():
                 self.had_optimizer_built = bool(self.model.optimizer.built)
                 if not self.had_optimizer_built:
                     self.model.optimizer.build(self.model.trainable_variables)
@@ -188,6 +189,21 @@ def described_arm(names: tuple[str, ...]) -> Arm:
         mode="inference" if any(kind.mode == "inference" for kind in kinds) else "training",
         if_restored=next((kind.if_restored for kind in kinds if kind.if_restored), ""),
     )
+
+
+@contextlib.contextmanager
+def _traces_expected() -> Iterator[None]:
+    """Without TensorFlow's advice on tracing too often: each arm is a graph of its own."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
 
 
 def _values(optimizer: Any) -> list[tuple[Any, Any]]:
