@@ -268,3 +268,10 @@ def test_hostile_text_is_spelt_out():
     assert "x" * 201 not in told
     both = confirmed("x", "", parts=("\x1b[31m", "\u202e"))
     assert only(both).startswith("\\x1b[31m and \\u202e together restore learning")
+
+
+def test_a_part_that_has_something_to_change_only_then_is_told_from_the_combination():
+    both = confirmed("head + rate", "replacing softmax by sigmoid; a rate of 0.01",
+                     parts=("head", "rate"))  # fmt: skip
+    told, *_ = sentences((both, untried("rate", "not applicable", "no rate helps")), made())
+    assert told.startswith("Replacing softmax by sigmoid and a rate of 0.01 together restore")

@@ -157,7 +157,10 @@ def _claim(h: Hypothesis, found: Hypotheses) -> str:
 def subject(h: Hypothesis, found: Hypotheses) -> str:
     """What was changed; of several changes each in the words of its own experiment."""
     own = {one.name: what(one) for one in found if one.intervention}
-    parts = [own.get(name, plain(name)) for name in h.parts]
+    told = [shorten(part, 120) for part in h.intervention.split("; ")]
+    # What has something to change only on top of another change is told nowhere else.
+    names = told if len(told) == len(h.parts) else [plain(name) for name in h.parts]
+    parts = [own.get(name, named) for name, named in zip(h.parts, names, strict=True)]
     return f"{listed(parts)} together" if parts else what(h)
 
 

@@ -78,8 +78,10 @@ def _experiments(data: ReportData, found: Experiments) -> Section:
     if math.isfinite(found.budget_seconds):
         facts["budget"] = answer.span(found.budget_seconds)
     picture = plots.plot_experiments(found, hypotheses, "plot-experiments")
-    listed = (tables.hypotheses(hypotheses),) if hypotheses else ()
-    return Section("experiments", "Experiments", f"{answer.R2}.", (picture,), listed, facts=facts)
+    listed = [tables.hypotheses(hypotheses)] if hypotheses else []
+    listed += [tables.looks(found.looks)] if found.looks else []
+    lead = f"{answer.R2}."
+    return Section("experiments", "Experiments", lead, (picture,), tuple(listed), facts=facts)
 
 
 _ENDED = {"decided": "all was decided", "budget": "the budget was spent"}

@@ -22,6 +22,7 @@ from saldiag.core.measurement import (
     TrainableStatus,
     WarningLog,
 )
+from saldiag.core.measurement.experiments import LayerLook
 from saldiag_reports import answer, network
 from saldiag_reports.wording import NONE, number, place, share, size, yes_no
 
@@ -281,6 +282,19 @@ def warnings(log: WarningLog) -> Table:
         for w in log.warnings
     )  # fmt: skip
     return _table("What Keras and TensorFlow said", columns, rows)
+
+
+def looks(found: Sequence[LayerLook]) -> Table:
+    """One row a layer, from input to output: what a linear probe of it knows of the targets."""
+    columns = [
+        Column("layer", "text"),
+        Column("kind", "text"),
+        Column("information", tip="R² of a linear probe on items it was not fitted to"),
+        Column("features"),
+        Column("own gradient", tip="|g| of its weights with the probe in place of the rest"),
+    ]
+    rows = ((r.layer, r.kind, r.information, r.features, r.own_gradient) for r in found)
+    return _table("What each layer knows of the targets before training", columns, rows)
 
 
 def hypotheses(found: Sequence[Hypothesis]) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from saldiag.core.errors import ModelError, RunError, SaldiagError
 from saldiag.core.finding import Finding
 from saldiag.core.jsonio import jsonable
 from saldiag.core.measurement import Experiments, Wiring
+from saldiag.core.measurement.experiments import LayerLook
 from saldiag.core.run import Run
 
 if TYPE_CHECKING:
@@ -130,8 +131,20 @@ def experiment(
         except CannotScore as error:
             session.missing(Experiments, str(error))
             return None
+    if found.ended != "interrupted":
+        found = replace(found, looks=_looks(lab))
     session.add(found)
     return found
+
+
+def _looks(lab: Lab) -> tuple[LayerLook, ...]:
+    """What each layer knows of the targets; nothing where that cannot be measured."""
+    from saldiag.experiments.proof.looks import look
+
+    try:
+        return look(lab)
+    except Exception:  # a look more must not cost what is proven
+        return ()
 
 
 class _Display:
