@@ -83,14 +83,13 @@ def source_of_frame(frame: FrameType | None) -> Source | None:
         return None
     if CONVERTED in frame.f_code.co_filename:
         return _before_conversion(frame)
-    name, line = frame.f_code.co_filename, frame.f_lineno
-    return _source(name, line, linecache.getline(name, line))
+    return _source(frame.f_code.co_filename, frame.f_lineno)
 
 
-def _source(filename: str, line: int, text: str) -> Source:
+def _source(filename: str, line: int) -> Source:
     shown = shown_path(filename)
     FILES.note(shown, filename)
-    return Source(shown, line, text.strip())
+    return Source(shown, line, linecache.getline(filename, line).strip())
 
 
 def _before_conversion(frame: FrameType) -> Source | None:
@@ -99,7 +98,7 @@ def _before_conversion(frame: FrameType) -> Source | None:
 
     for seen in reversed(tf_stack.extract_stack()):
         if is_user(seen.filename) and CONVERTED not in seen.filename:
-            return _source(seen.filename, seen.lineno, seen.line or "")
+            return _source(seen.filename, seen.lineno)
     outer = frame.f_back
     while outer is not None and CONVERTED in outer.f_code.co_filename:
         outer = outer.f_back
