@@ -155,3 +155,16 @@ def test_resume_needs_a_run(folder, capsys):
 def test_a_cluster_that_is_not_there_is_named(folder, capsys):
     assert main(arguments("broken", "far", "--ray", "127.0.0.1:1")) == 2
     assert "--ray" in capsys.readouterr().err
+
+
+def test_a_loss_that_refuses_the_labels_is_replaced(folder):
+    program = PROGRAM.format(activation="softmax").replace("Dense(1,", "Dense(3,")
+    program = program.replace('"mse"', '"categorical_crossentropy"')
+    program = program.replace(
+        '(x[:, :1] > 0).astype("float32")', '(x[:, 0] > 0).astype("int64") + (x[:, 1] > 0)'
+    )
+    (folder / "labels.py").write_text(program)
+    assert main(arguments("labels", "run")) == 1
+    found = json.loads((folder / "run" / "diagnosis.json").read_text())
+    assert found["root_cause"]["rule"] == "SD108"
+    assert found["findings"][0]["confirmed_by"] == "fitting-loss"

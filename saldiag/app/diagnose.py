@@ -204,8 +204,7 @@ def _overfit(examination: Asked) -> Verdict:
         examination.trainable(examination.session.measured.get(GradientHistory))
     # One that cannot even be trained has a finding that says why.
     verdict = "does_not_learn" if history is None else verdict_of(history)[0]
-    if history is not None:
-        _experiment(examination, verdict)
+    _experiment(examination, verdict)
     return verdict
 
 
