@@ -39,13 +39,9 @@ from saldiag.selftest.cases import REPORTED, TUNING
 FAILED = 2
 
 
-def _choice(rules: dict[str, Any]) -> RuleChoice:
-    return RuleChoice.of(rules["select"], rules["ignore"], rules["config"])
-
-
 def _taken(options: dict[str, Any]) -> RuleChoice:
     """What the options say of rules, taken out of them."""
-    return _choice({name: options.pop(name) for name in ("select", "ignore", "config")})
+    return RuleChoice.of(*(options.pop(name) for name in ("select", "ignore", "config")))
 
 
 def _asked(options: dict[str, Any]) -> Options:

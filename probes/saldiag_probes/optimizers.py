@@ -23,6 +23,11 @@ def optimizers_of(model: Any) -> dict[str, Any]:
     return found
 
 
+def inner(optimizer: Any) -> Any:
+    """The optimizer itself, without what scales the loss around it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 class OptimizerStructure:
     """Remembers an unbuilt optimizer's lists and attributes, to unbuild it again.
 

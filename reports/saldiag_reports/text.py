@@ -71,9 +71,13 @@ def print_text(data: ReportData, path: Path | None = None, console: Console | No
 
     What the stream's encoding cannot hold becomes ``?``: a pipe in plain ASCII is no error.
     """
-    console = console or Console(highlight=False)
+    write_captured(console or Console(highlight=False), lambda to: _print(to, data, path))
+
+
+def write_captured(console: Console, draw: Callable[[Console], None]) -> None:
+    """Write on the console's stream what ``draw`` prints, ``?`` for what it cannot encode."""
     with console.capture() as captured:
-        _print(console, data, path)
+        draw(console)
     stream = console.file
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(captured.get().encode(encoding, "replace").decode(encoding))

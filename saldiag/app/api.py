@@ -98,16 +98,11 @@ def diagnose(
 def _experiment(examination: Examination, wishes: Wishes) -> None:
     """Make the experiments; Ctrl-C ends them, and what is decided stays."""
     session = examination.session
-    before = session.judge(None)
-    found: list[Experiments | None] = []
+    before = session.judge()
     session.attempt(
         Experiments,
-        lambda: found.append(
-            experiment(examination, before.findings, wishes, verdict=before.verdict)
-        ),
+        lambda: experiment(examination, before.findings, wishes, verdict=before.verdict),
     )
-    if found and found[0] is not None and found[0].ended == "interrupted":
-        raise KeyboardInterrupt
 
 
 def _memorises(examination: Examination, **plan: Any) -> bool:

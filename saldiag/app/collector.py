@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
+
 from saldiag.app.judging import judge
 from saldiag.core.config import RuleSettings
 from saldiag.core.diagnosis import Diagnosis, Verdict
@@ -19,6 +21,9 @@ class Collector:
     Args:
         settings: which rules judge, and with which thresholds; default: all, with their own.
     """
+
+    console: Console | None = None
+    """Where a session shows its progress; in memory there is none."""
 
     def __init__(self, settings: RuleSettings | None = None) -> None:
         self.measured = Measurements()

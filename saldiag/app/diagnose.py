@@ -228,7 +228,7 @@ def _experiment(examination: Asked, verdict: Verdict) -> None:
     else:
         save_starts(examination.model, starts)
     with session.phase("experiments", own_display=True):
-        found = experiment(
+        experiment(
             examination,
             session.judge(verdict).findings,
             options.experiments,
@@ -237,8 +237,6 @@ def _experiment(examination: Asked, verdict: Verdict) -> None:
             folder=folder,
             console=session.console,
         )
-    if found is not None and found.ended == "interrupted":
-        raise KeyboardInterrupt
 
 
 def _memorise(examination: Asked) -> OverfitHistory:

@@ -17,7 +17,7 @@ from saldiag.app.options import Options, Wishes
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import ModelError, RunError, SaldiagError
 from saldiag.core.finding import Finding
-from saldiag.core.jsonio import jsonable
+from saldiag.core.jsonio import atomic_file, jsonable
 from saldiag.core.measurement import Experiments, Wiring
 from saldiag.core.measurement.experiments import LayerLook
 from saldiag.core.run import Run
@@ -56,12 +56,9 @@ class Rebuilt:
 
 def save_starts(model: Any, path: Path) -> None:
     """Write all variables of a model, in order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     values = {f"{i:05d}": np.asarray(v.value) for i, v in enumerate(model.variables)}
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as stream:
+    with atomic_file(path, "wb") as stream:
         np.savez(stream, allow_pickle=False, **values)
-    temporary.replace(path)
 
 
 def load_starts(model: Any, path: Path) -> None:
@@ -89,8 +86,10 @@ def experiment(
     make: Callable[[], Lab] | None = None,
     folder: Path | None = None,
     console: Console | None = None,
-) -> Experiments | None:
+) -> None:
     """Make the experiments on the examined model, which is at its start and is left there.
+
+    The session has what was found then, or the reason why the model cannot be experimented on.
 
     Args:
         examination: whose model, batches and measurements they are about.
@@ -101,9 +100,8 @@ def experiment(
         folder: where what came of each arm is kept, and found again.
         console: where progress is shown.
 
-    Returns:
-        What was found, which the session has then; None where the model cannot be experimented on,
-        and the session has the reason.
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended them; what was decided is kept.
     """
     from saldiag.experiments.proof.conduct import Conductor
     from saldiag.experiments.proof.journal import Journal
@@ -116,25 +114,26 @@ def experiment(
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
     suspicions = wishes.meant()
-    if make is None and (wishes.jobs > 1 or wishes.ray is not None):
+    if wishes.jobs == 1 and wishes.ray is None:
+        make = lambda: lab  # noqa: E731 - in this process it is here already
+    elif make is None:
         raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
-    other = make if make is not None and (wishes.jobs > 1 or wishes.ray) else None
     plan = Plan(ideas(findings, suspicions), proven=verdict == "does_not_learn")
     with _display(console, wishes.budget) as display:
         lab.tell = display.step
         try:
-            with workers_of(other or (lambda: lab), wishes.jobs, wishes.ray) as workers:
+            with workers_of(make, wishes.jobs, wishes.ray) as workers:
                 found = Conductor(
                     plan, workers, lab.items, wishes.budget, suspicions,
                     Journal(folder), display.decided,
                 ).run()  # fmt: skip
         except CannotScore as error:
             session.missing(Experiments, str(error))
-            return None
-    if found.ended != "interrupted":
-        found = replace(found, looks=_looks(lab))
-    session.add(found)
-    return found
+            return
+    if found.ended == "interrupted":
+        session.add(found)
+        raise KeyboardInterrupt
+    session.add(replace(found, looks=_looks(lab)))
 
 
 def _looks(lab: Lab) -> tuple[LayerLook, ...]:
@@ -172,6 +171,8 @@ class _Display:
 
     def decided(self, found: Experiments) -> None:
         """A job came to its end."""
+        if self.bar.disable:
+            return
         from saldiag.rules.proof import hypotheses
 
         outcomes = [h.outcome for h in hypotheses(found)]

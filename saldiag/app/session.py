@@ -40,6 +40,8 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "tensorboard")
 class Session(Collector):
     """Collects what a command measures and writes it as it comes."""
 
+    console: Console
+
     def __init__(
         self,
         command: str,

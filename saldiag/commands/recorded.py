@@ -18,10 +18,6 @@ from saldiag.flags import (
 )
 
 
-def _choice(rules: dict[str, Any]) -> RuleChoice:
-    return RuleChoice.of(rules["select"], rules["ignore"], rules["config"])
-
-
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
@@ -38,7 +34,7 @@ def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: An
 
     if any(rules.values()) and not again:
         raise click.UsageError("--select, --ignore and --config need --rules")
-    return report_again(run, output_format, fail_on, _choice(rules) if again else None)
+    return report_again(run, output_format, fail_on, RuleChoice.of(**rules) if again else None)
 
 
 @click.command("compare")
@@ -106,7 +102,7 @@ def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
     """List the rules; WORDs narrow it (sd2, gradients, softmax, error)."""
     from saldiag.app.rules import list_rules
 
-    return list_rules(words, output_format, _choice(rules))
+    return list_rules(words, output_format, RuleChoice.of(**rules))
 
 
 COMMANDS: tuple[click.Command, ...] = (report, compare_command, fix, explain, rules)

@@ -24,6 +24,7 @@ from saldiag.experiments.recalibrate import recalibrated_error
 from saldiag.rules.verdict import should_stop
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.loss_facts import learning_rate
+from saldiag_probes.optimizers import inner
 
 Progress = Callable[[int, float, float], None]
 """Called after each step with the step's number, its loss and the seconds left."""
@@ -139,8 +140,7 @@ class OverfitTest:
         self.record.checked.append(len(self.record.loss))
         self.record.training.append(self.errors.error(training=True))
         self.record.inference.append(self.errors.error(training=False))
-        optimizer = self.model.optimizer
-        self.record.rates.append(learning_rate(getattr(optimizer, "inner_optimizer", optimizer)))
+        self.record.rates.append(learning_rate(inner(self.model.optimizer)))
 
     def after_step(self, logs: dict[str, float]) -> bool:
         """Take note of a step, from what ``fit`` reports of it; whether to stop."""

@@ -19,6 +19,7 @@ from saldiag.experiments.overfit import repeated
 from saldiag.rules.updates import INVARIANT
 from saldiag_probes.calls import CannotMeasure
 from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.optimizers import inner
 from saldiag_probes.undisturbed import undisturbed
 
 LOWEST, HIGHEST, PER_DECADE = 1e-6, 1.0, 4
@@ -40,7 +41,7 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
         CannotMeasure: the rate follows a schedule and cannot be set, or no rate was finished.
     """
     model = errors.model
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = inner(model.optimizer)
     if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         raise CannotMeasure("the learning rate follows a schedule, which cannot be set aside")
     highest = HIGHEST_OF_ADAM if type(optimizer).__name__ in INVARIANT else HIGHEST

@@ -100,8 +100,9 @@ def judged_arm(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMI
         return Hypothesis(
             **told, outcome="undecided", reason="the budget ended before it was tried"
         )
-    outcome, reason = _outcome(arm, pairs, limits)
-    return Hypothesis(**told, outcome=outcome, reason=reason, **_numbers(arm, pairs, limits))
+    numbers = _numbers(arm, pairs, limits)
+    outcome, reason = _outcome(arm, pairs, numbers["interval"], limits)
+    return Hypothesis(**told, outcome=outcome, reason=reason, **numbers)
 
 
 def paired(control: Arm, arm: Arm) -> list[tuple[Curve, Curve]]:
@@ -171,11 +172,14 @@ def _missed(curve: Curve, mode: str) -> Any:
 
 
 def _outcome(
-    arm: Arm, pairs: Sequence[tuple[Curve, Curve]], limits: Mapping[str, float]
+    arm: Arm,
+    pairs: Sequence[tuple[Curve, Curve]],
+    bounds: tuple[float, float],
+    limits: Mapping[str, float],
 ) -> tuple[HypothesisOutcome, str]:
     ends = [(_bounded(final(c, arm.mode)), _bounded(final(a, arm.mode))) for c, a in pairs]
     restored = [after >= limits["restored"] > before for before, after in ends]
-    low, high = interval(pairs, arm.mode, limits["confidence"])
+    low, high = bounds
     enough = len(pairs) >= limits["seeds"]
     if all(restored) and low >= limits["effect"]:
         if not arm.suspected_by and all(_still_rises(c, limits) for c, _ in pairs):

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from saldiag.core.comparison import Comparison
 from saldiag_reports.comparison.lines import Line, diffs, lines_of, summary
-from saldiag_reports.text import NARROWEST
+from saldiag_reports.text import NARROWEST, write_captured
 from saldiag_reports.wording import count, cut, plain, shorten
 
 MAX_LINES = 30
@@ -45,13 +45,7 @@ def render_comparison(comparison: Comparison, width: int = 80, everything: bool 
 
 def print_comparison(comparison: Comparison, everything: bool = False) -> None:
     """Print it; in colour only on a terminal. What the encoding cannot hold becomes ``?``."""
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        _print(console, comparison, everything)
-    stream = console.file
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(captured.get().encode(encoding, "replace").decode(encoding))
-    stream.flush()
+    write_captured(Console(highlight=False), lambda to: _print(to, comparison, everything))
 
 
 def _print(console: Console, comparison: Comparison, everything: bool) -> None:

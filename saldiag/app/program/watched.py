@@ -188,15 +188,13 @@ class Watched:
         examination, wishes = self._examination, self.options.experiments
         assert examination is not None
         assert wishes is not None
-        found = experiment(
+        experiment(
             examination,
             self.diagnosis().findings,
             wishes,
             verdict=self.verdict(),
-            console=getattr(self.session, "console", None),
+            console=self.session.console,
         )
-        if found is not None and found.ended == "interrupted":
-            raise KeyboardInterrupt
 
     def without_data(self, reason: str) -> None:
         """The program's data could not be had; what needs none is said all the same."""

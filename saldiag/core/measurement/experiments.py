@@ -40,9 +40,8 @@ class Arm:
     ``states`` is the hypothesis in one sentence; ``told`` is what was changed, as the subject of a
     sentence (``replacing softmax by sigmoid on Convf2``), and ``layers`` where.
     ``answers`` are the rules whose finding it would prove, ``suspected_by`` the findings and the
-    user's own words that made it be asked. ``expects`` is what is predicted where the hypothesis
-    holds: that learning is restored, or that the change makes no difference. ``reason`` is why
-    there are no curves.
+    user's own words that made it be asked. ``if_restored`` is what it means if learning comes
+    back, of a change that repairs nothing. ``reason`` is why there are no curves.
     """
 
     name: str

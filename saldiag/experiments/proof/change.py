@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Batches = tuple[tuple[Any, ...], ...]
@@ -71,35 +71,28 @@ class Change:
                 back()
 
 
-NOTHING = Change("", traced=False)
+def together(parts: Sequence[Change]) -> Change:
+    """Several changes as one, each made on top of those before it; of none, nothing is changed.
 
+    Their optimizers have to be among their swaps already.
+    """
+    starts = [part.start for part in parts if part.start]
+    feeds = [part.feed for part in parts if part.feed]
 
-@dataclass
-class Together:
-    """Several changes as one, each made on top of those before it."""
+    def start(seed: int) -> None:
+        for each in starts:
+            each(seed)
 
-    parts: Sequence[Change] = field(default_factory=list)
+    def feed(batches: Batches, seed: int) -> Batches:
+        for each in feeds:
+            batches = each(batches, seed)
+        return batches
 
-    def change(self) -> Change:
-        """The sum of the parts."""
-        starts = [part.start for part in self.parts if part.start]
-        feeds = [part.feed for part in self.parts if part.feed]
-
-        def start(seed: int) -> None:
-            for each in starts:
-                each(seed)
-
-        def feed(batches: Batches, seed: int) -> Batches:
-            for each in feeds:
-                batches = each(batches, seed)
-            return batches
-
-        return Change(
-            told="; ".join(part.told for part in self.parts),
-            layers=tuple(dict.fromkeys(path for part in self.parts for path in part.layers)),
-            swaps=tuple(swap for part in self.parts for swap in part.swaps),
-            start=start if starts else None,
-            feed=feed if feeds else None,
-            optimizer=next((p.optimizer for p in reversed(self.parts) if p.optimizer), None),
-            traced=any(part.traced for part in self.parts),
-        )
+    return Change(
+        told="; ".join(part.told for part in parts),
+        layers=tuple(dict.fromkeys(path for part in parts for path in part.layers)),
+        swaps=tuple(swap for part in parts for swap in part.swaps),
+        start=start if starts else None,
+        feed=feed if feeds else None,
+        traced=any(part.traced for part in parts),
+    )

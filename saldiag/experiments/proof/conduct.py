@@ -50,7 +50,6 @@ class Conductor:
                 done = self._round(jobs, deadline)
                 if len(done) < len(jobs) or _cut_short(done.values()):
                     self._ended = "budget"
-                    self._keep(done)
                     break
                 jobs = rounds.send({job.names: arm for job, arm in done.items()})
         except StopIteration:
@@ -61,39 +60,24 @@ class Conductor:
 
     def _round(self, jobs: Sequence[Job], deadline: float) -> dict[Job, Arm]:
         done = {job: arm for job in jobs if (arm := self.journal.get(job)) is not None}
-        left = [job for job in jobs if job not in done]
-        try:
-            for job, arm in self.workers(left, deadline):
-                done[job] = arm
-                if not _cut_short([arm]):
-                    self.journal.put(job, arm)
-                self.decided(self.found(done))
-        except KeyboardInterrupt:
-            self._keep(done)
-            raise
+        for job, arm in done.items():
+            self.plan.keep(job, arm)
+        for job, arm in self.workers([job for job in jobs if job not in done], deadline):
+            done[job] = arm
+            self.plan.keep(job, arm)
+            if not _cut_short([arm]):
+                self.journal.put(job, arm)
+            self.decided(self.found())
         return done
 
-    def _keep(self, done: Mapping[Job, Arm]) -> None:
-        for job, arm in done.items():
-            if job.names:
-                self.plan.arms[job.names] = arm
-            else:
-                self.plan.controls.setdefault(job.steps, arm)
-
-    def found(self, more: Mapping[Job, Arm] | None = None) -> Experiments:
+    def found(self) -> Experiments:
         """All that is known so far."""
-        arms = dict(self.plan.arms)
-        controls = dict(self.plan.controls)
-        for job, arm in (more or {}).items():
-            if job.names:
-                arms[job.names] = arm
-            else:
-                controls[job.steps] = arm
+        arms, controls = self.plan.arms, self.plan.controls
         untried: dict[tuple[str, ...], Arm] = {
             (name,): described_arm((name,)) for name in self.plan.ideas
         }
         told: dict[tuple[str, ...], Arm] = {**untried, **arms}
-        if not self.plan.arms and not more and self._ended == "decided" and controls:
+        if not arms and self._ended == "decided" and controls:
             told = {key: replace(arm, reason=LEARNS) for key, arm in untried.items()}
         return Experiments(
             controls=tuple(controls[steps] for steps in sorted(controls)),

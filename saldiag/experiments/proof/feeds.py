@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from saldiag.experiments.modes import batch_size
 from saldiag.experiments.proof.change import Batches
 
 
@@ -23,20 +25,18 @@ def joined(batches: Batches) -> tuple[Any, ...]:
 
 def split_as(batches: Batches, whole: tuple[Any, ...]) -> Batches:
     """One batch of all items in batches of the sizes that ``batches`` have."""
-    ends = np.cumsum([size_of(batch) for batch in batches])
-    starts = [0, *ends[:-1]]
+    ends = np.cumsum([batch_size(batch) for batch in batches])
     return tuple(
-        tuple(
-            None if part is None else keras.tree.map_structure(lambda a, s=s, e=e: a[s:e], part)
-            for part in whole
-        )
-        for s, e in zip(starts, ends, strict=True)
+        each_array(operator.itemgetter(slice(start, end)), whole)
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
     )
 
 
-def size_of(batch: tuple[Any, ...]) -> int:
-    """Number of items in a batch."""
-    return len(keras.tree.flatten(batch[0])[0])
+def each_array(function: Callable[[Any], Any], batch: Sequence[Any]) -> tuple[Any, ...]:
+    """The batch with each array made another; what is None stays so."""
+    return tuple(
+        None if part is None else keras.tree.map_structure(function, part) for part in batch
+    )
 
 
 def mapped(batches: Batches, place: int, function: Callable[[int, Any], Any]) -> Batches:

@@ -19,7 +19,9 @@ import keras
 import numpy as np
 
 from saldiag.core.measurement import Arm, Curve, Wiring
-from saldiag.experiments.proof.change import NOTHING, Batches, Change, Swap, Together
+from saldiag.experiments.modes import batch_size
+from saldiag.experiments.proof.change import Batches, Change, Swap, together
+from saldiag.experiments.proof.feeds import each_array
 from saldiag.experiments.proof.intervention import NotApplicable, intervention
 from saldiag.experiments.proof.score import CannotScore
 from saldiag.experiments.proof.starts import Starts, reordered
@@ -88,7 +90,7 @@ class Lab:
     @property
     def items(self) -> int:
         """How many items are trained on."""
-        return sum(len(keras.tree.flatten(batch[0])[0]) for batch in self.batches)
+        return sum(map(batch_size, self.batches))
 
     @property
     def starts(self) -> Starts:
@@ -134,7 +136,7 @@ class Lab:
                 part = self._with_optimizer(intervention(name)().change(self))
                 stack.enter_context(part.made())
                 parts.append(part)
-            change = Together(parts).change() if parts else NOTHING
+            change = together(parts)
             prepared = _Prepared(change)
             if change.traced or not names:
                 optimizer = self.model.optimizer
@@ -152,9 +154,7 @@ class Lab:
         if change.optimizer is None:
             return change
         swap = Swap(self.model, "optimizer", change.optimizer)
-        return Change(
-            change.told, change.layers, (*change.swaps, swap), change.start, change.feed, None, True
-        )
+        return replace(change, swaps=(*change.swaps, swap), optimizer=None, traced=True)
 
     def _curve(self, prepared: _Prepared, seed: int, steps: int, arm: Arm) -> Curve:
         """One training from the start of that seed."""
@@ -217,7 +217,7 @@ def _assign(values: Sequence[tuple[Any, Any]]) -> None:
 
 def _plain(batch: Any) -> tuple[Any, ...]:
     """As arrays, of the floating type that ``fit`` would make of them."""
-    return tuple(None if part is None else keras.tree.map_structure(_array, part) for part in batch)
+    return each_array(_array, batch)
 
 
 def _array(part: Any) -> Any:

@@ -10,16 +10,13 @@ from keras.src.trainers.compile_utils import CompileLoss  # no public name
 
 from saldiag.experiments.proof.change import Swap
 from saldiag.experiments.proof.intervention import NotApplicable
-
-
-def inner(optimizer: Any) -> Any:
-    """The optimizer itself, without what scales the loss around it."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
+from saldiag_probes.loss_facts import learning_rate, overrides_compute_loss
+from saldiag_probes.optimizers import inner
 
 
 def rate_of(model: Any) -> float:
     """The learning rate at present; a schedule's at the optimizer's step."""
-    return float(keras.ops.convert_to_numpy(inner(model.optimizer).learning_rate))
+    return learning_rate(inner(model.optimizer))
 
 
 def rebuilt(optimizer: Any, **settings: Any) -> Any:
@@ -42,11 +39,6 @@ def rebuilt(optimizer: Any, **settings: Any) -> Any:
 def own_step(model: Any) -> bool:
     """Whether the model takes its training step by code of its own."""
     return type(model).train_step is not keras.Model.train_step
-
-
-def own_loss(model: Any) -> bool:
-    """Whether the model computes its loss by code of its own."""
-    return type(model).compute_loss is not keras.Model.compute_loss
 
 
 def need_loss_of_model(model: Any) -> None:
@@ -75,7 +67,7 @@ def with_loss(model: Any, loss: Any) -> tuple[Swap, ...]:
         Swap(model, "loss", loss, tracked=False),
         Swap(model, "_compile_metrics", None, tracked=False),
     ]
-    if own_loss(model):
+    if overrides_compute_loss(model):
         swaps.append(_of_keras(model, "compute_loss"))
     return tuple(swaps)
 
@@ -86,11 +78,11 @@ def with_keras_step(model: Any) -> tuple[Swap, ...]:
     Raises:
         NotApplicable: they are Keras' own already, or there is no compiled loss to go by.
     """
-    if not own_step(model) and not own_loss(model):
+    if not own_step(model) and not overrides_compute_loss(model):
         raise NotApplicable("training step and loss are Keras' own")
     if getattr(model, "_compile_loss", None) is None:
         raise NotApplicable("no loss is compiled, so that Keras' training step would have none")
-    names = ["train_step"] * own_step(model) + ["compute_loss"] * own_loss(model)
+    names = ["train_step"] * own_step(model) + ["compute_loss"] * overrides_compute_loss(model)
     return tuple(_of_keras(model, name) for name in names)
 
 

@@ -55,6 +55,8 @@ class Idea:
 Round = list[Job]
 Rounds = Generator[Round, dict[tuple[str, ...], Arm], None]
 """Yields rounds of jobs that may run side by side, and is sent what came of them."""
+Search = Generator[Round, dict[tuple[str, ...], Arm], bool]
+"""The same, and tells in the end whether learning is restored."""
 
 
 class Plan:
@@ -80,23 +82,23 @@ class Plan:
         worth = self._worth_trying()
         suspected = [names for names in worth if self.ideas[names[0]].suspected_by]
         for group in (suspected, [names for names in worth if names not in suspected]):
-            yield from self._halving(group)
-            if any(self._found_to_restore(names) for names in group):
+            if (yield from self._halving(group)):
                 return
         if self.arms:
             yield from self._together()
 
-    def _halving(self, alive: list[tuple[str, ...]]) -> Rounds:
+    def _halving(self, alive: list[tuple[str, ...]]) -> Search:
         """Longer and longer trainings of fewer and fewer arms, until one restores learning."""
         for steps in self.rungs:
             if not alive:
-                return
+                return False
             if steps not in self.controls:
                 yield from self._round([()], steps)
             yield from self._round(alive, steps)
             if any(self._found_to_restore(names) for names in alive):
-                return
+                return True
             alive = self._kept(alive)
+        return False
 
     @property
     def control(self) -> Arm:
@@ -104,12 +106,18 @@ class Plan:
         return self.controls[max(self.controls)]
 
     def _round(self, names: Sequence[tuple[str, ...]], steps: int) -> Rounds:
-        found = yield [Job(each, SEEDS, steps) for each in names]
-        for key, arm in found.items():
-            if key:
-                self.arms[key] = arm
-            else:
-                self.controls[steps] = arm
+        jobs = [Job(each, SEEDS, steps) for each in names]
+        found = yield jobs
+        for job in jobs:
+            if job.names in found:
+                self.keep(job, found[job.names])
+
+    def keep(self, job: Job, arm: Arm) -> None:
+        """Take note of what came of a job."""
+        if job.names:
+            self.arms[job.names] = arm
+        else:
+            self.controls[job.steps] = arm
 
     def _worth_trying(self) -> list[tuple[str, ...]]:
         """What there is to restore: nothing, where the model learns in both modes."""
@@ -141,7 +149,8 @@ class Plan:
     def _together(self) -> Rounds:
         """Several changes, where no single one was enough."""
         steps = max(arm.planned_steps for arm in self.arms.values())
-        tried = [names[0] for names in self.arms if self.ideas[names[0]].repairs]
+        # In the order of the ideas: that in which jobs came back may be another one each time.
+        tried = [n for n, idea in self.ideas.items() if idea.repairs and (n,) in self.arms]
         usable = [name for name in tried if self.arms[name,].reason is None]
         if not usable or not steps:
             return

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import keras
 import numpy as np
 from keras.src.initializers.random_initializers import RandomInitializer
 
+from saldiag.experiments.modes import batch_size
 from saldiag.experiments.proof.change import Batches
-from saldiag.experiments.proof.feeds import size_of
+from saldiag.experiments.proof.feeds import each_array
 from saldiag_probes.start import initializer_of, start_distance
 
 AT_START = 1.63
@@ -71,11 +73,7 @@ def reordered(batches: Batches, seed: int) -> Batches:
     if seed == 0:
         return batches
     random = np.random.default_rng(seed)
-    return tuple(_permuted(batch, random.permutation(size_of(batch))) for batch in batches)
-
-
-def _permuted(batch: tuple[Any, ...], order: Any) -> tuple[Any, ...]:
     return tuple(
-        None if part is None else keras.tree.map_structure(lambda array: array[order], part)
-        for part in batch
+        each_array(operator.itemgetter(random.permutation(batch_size(batch))), batch)
+        for batch in batches
     )

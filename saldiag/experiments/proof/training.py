@@ -17,6 +17,7 @@ from saldiag.core.measurement.experiments import Mode, Stopped
 from saldiag.experiments.proof.change import Batches
 from saldiag.experiments.proof.score import Score, score
 from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.optimizers import inner
 from saldiag_probes.undisturbed import undisturbed
 
 MEMORISED = 0.9
@@ -129,10 +130,8 @@ class Training:
         so that noise (dropout, augmentation) is no standing still.
         """
         begun = self._scores[0].missed
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        fixed = not isinstance(
-            optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule
-        )
+        rate = inner(self.model.optimizer)._learning_rate
+        fixed = not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
         whole = done >= len(self.batches)
         return fixed and whole and bool(np.abs(now.missed - begun).max() <= STILL)
 

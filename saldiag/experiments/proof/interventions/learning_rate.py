@@ -11,10 +11,11 @@ from saldiag.core.measurement import RangeTest
 from saldiag.experiments.modes import ModeErrors
 from saldiag.experiments.proof.change import Change
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
-from saldiag.experiments.proof.parts import inner, rate_of, rebuilt
+from saldiag.experiments.proof.parts import rate_of, rebuilt
 from saldiag.experiments.range_test import range_test
 from saldiag.rules.updates import fastest_rate
 from saldiag_probes.calls import CannotMeasure
+from saldiag_probes.optimizers import inner
 
 
 def at_rate(lab: Any, rate: float, told: str) -> Change:

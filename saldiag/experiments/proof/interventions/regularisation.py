@@ -9,7 +9,8 @@ import keras
 
 from saldiag.experiments.proof.change import Change, Swap
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
-from saldiag.experiments.proof.parts import inner, rebuilt
+from saldiag.experiments.proof.parts import rebuilt
+from saldiag_probes.optimizers import inner
 
 _RATES = ("rate", "stddev", "dropout", "recurrent_dropout")
 

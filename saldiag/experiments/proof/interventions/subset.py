@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 
 from saldiag.experiments.proof.change import Batches, Change
-from saldiag.experiments.proof.feeds import joined, mapped, split_as
+from saldiag.experiments.proof.feeds import each_array, joined, mapped, split_as
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 
 FEWER = "fewer items are learnt sooner by any model: it repairs nothing"
@@ -29,14 +29,9 @@ class Tenth(Intervention):
 
         def feed(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - the same for every seed
             which = np.arange(lab.items) % kept
-            return split_as(batches, _chosen(joined(batches), which))
+            return split_as(batches, each_array(operator.itemgetter(which), joined(batches)))
 
         return Change(f"training on {kept} of {lab.items} items", feed=feed, traced=False)
-
-
-def _chosen(whole: tuple[Any, ...], which: Any) -> tuple[Any, ...]:
-    return tuple(None if part is None else keras.tree.map_structure(lambda a: a[which], part)
-                 for part in whole)  # fmt: skip
 
 
 class OneBatch(Intervention):
