@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from saldiag_probes.layer_facts import plain
+from saldiag_probes.optimizers import inner
 
 
 def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
@@ -27,11 +28,11 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
 
 def optimizer_facts(optimizer: Any) -> dict[str, Any]:
     """What of ``Wiring`` an optimizer tells."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    own = inner(optimizer)
     return {
-        "optimizer": type(inner).__name__ if inner is not None else "none",
-        "optimizer_config": _optimizer_config(inner),
-        "learning_rate": learning_rate(inner),
+        "optimizer": type(own).__name__ if own is not None else "none",
+        "optimizer_config": _optimizer_config(own),
+        "learning_rate": learning_rate(own),
         "loss_scaled": scales_loss(optimizer),
     }
 

@@ -15,6 +15,7 @@ from saldiag.core.fitting import KERAS_BATCH, FitPlan
 from saldiag.core.measurement import Array, PlannedCallback, TrainingPlan
 from saldiag_probes.layer_facts import plain
 from saldiag_probes.loss_facts import learning_rate
+from saldiag_probes.optimizers import inner
 from saldiag_probes.undisturbed import undisturbed
 
 SAMPLES = 200
@@ -35,8 +36,7 @@ def measure_plan(model: Any, plan: FitPlan) -> TrainingPlan:
 
     A ``LearningRateScheduler`` is asked for its rates by its own function.
     """
-    optimizer = getattr(model, "optimizer", None)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = inner(getattr(model, "optimizer", None))
     per_epoch = steps_per_epoch(plan)
     setter = _setter(plan.callbacks)
     schedule = getattr(optimizer, "_learning_rate", None)

@@ -26,7 +26,7 @@ from saldiag.core.measurement import (
 from saldiag_probes import layer_facts
 from saldiag_probes.calls import CannotMeasure, Trace, as_batch, build, trace
 from saldiag_probes.names import layer_paths, variable_paths
-from saldiag_probes.optimizers import optimizers_of
+from saldiag_probes.optimizers import inner, optimizers_of
 from saldiag_probes.start import start_distance
 from saldiag_probes.undisturbed import undisturbed
 
@@ -147,8 +147,8 @@ def _has_moved(history: GradientHistory, column: int) -> bool:
 
 def _in_optimizer(model: Any) -> set[int] | None:
     """Ids of the variables that the optimizers know; None where none is built yet."""
-    inner = [getattr(o, "inner_optimizer", o) for o in optimizers_of(model).values()]
-    built = [optimizer for optimizer in inner if optimizer.built]
+    own = map(inner, optimizers_of(model).values())
+    built = [optimizer for optimizer in own if optimizer.built]
     return {id(v) for o in built for v in o._trainable_variables} if built else None
 
 
