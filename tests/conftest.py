@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,18 @@ def keras() -> Any:
     import keras
 
     return keras
+
+
+@pytest.fixture(autouse=True)
+def closed_scopes() -> Iterator[None]:
+    """A test that leaves a name scope of Keras open renames the variables of all that follow."""
+    yield
+    state = sys.modules.get("keras.src.backend.common.global_state")
+    scopes = state.get_global_attribute("name_scope_stack") if state else None
+    names = [scope.name for scope in scopes or ()]
+    if scopes:
+        scopes.clear()
+    assert names == []
 
 
 @pytest.fixture

@@ -183,3 +183,28 @@ def test_a_function_traced_inside_works_outside(model: Any) -> None:
     with undisturbed(model):
         first = noise().numpy()
     assert np.isfinite(first).all()
+
+
+def test_scopes_left_open_are_closed(keras: Any, model: Any) -> None:
+    """TensorFlow refuses the name of the inner layer when it traces, with the outer scope open."""
+    from saldiag_probes.undisturbed import same_draws, undisturbed
+
+    bad = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="my head")], name="net")
+    bad.compile("sgd", "mse")
+    for block in (lambda: undisturbed(model), same_draws):
+        with pytest.raises(ValueError, match="my head"), block():
+            bad.fit(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
+        dense = keras.layers.Dense(2, name="after")
+        dense.build((None, 3))
+        assert dense.kernel.path == "after/kernel"
+
+
+def test_scopes_open_before_stay(keras: Any, model: Any) -> None:
+    from saldiag_probes.undisturbed import undisturbed
+
+    with keras.name_scope("outer"):
+        with undisturbed(model):
+            model.train_on_batch(*batch())
+        dense = keras.layers.Dense(2, name="after")
+        dense.build((None, 3))
+    assert dense.kernel.path == "outer/after/kernel"

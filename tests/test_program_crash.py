@@ -129,8 +129,10 @@ CRASHES = {
 
 
 def crashed(code: str) -> ProgramError:
+    from saldiag_probes.undisturbed import same_scopes
+
     linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
-    with warnings.catch_warnings(), recording_sources() as lines:
+    with same_scopes(), warnings.catch_warnings(), recording_sources() as lines:
         warnings.simplefilter("ignore")
         try:
             exec(compile(code, FILE, "exec"), {"__name__": "__main__"})

@@ -25,8 +25,8 @@ def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
 
     That is: the model's variables (weights, BatchNorm's statistics, seed states), its metrics,
     its optimizers (those on the model and ``optimizer``; one that was not built yet is unbuilt
-    again), and the random states of Keras, TensorFlow, numpy and ``random``. Values come back
-    bit for bit, also when the block raises.
+    again), the random states of Keras, TensorFlow, numpy and ``random``, and the name scopes
+    that are open. Values come back bit for bit, also when the block raises.
 
     A model that is not built yet gets its variables inside the block and keeps them: build it
     first. To be used outside of ``tf.function``.
@@ -39,7 +39,8 @@ def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
     values = [(tensor, _read(tensor)) for tensor in _variables(model, optimizers)]
     known = {id(variable) for variable, _ in values}
     try:
-        yield
+        with same_scopes():
+            yield
     finally:
         for metric in model.metrics:
             if any(id(_raw(variable)) not in known for variable in metric.variables):
@@ -60,9 +61,32 @@ def same_draws() -> Iterator[None]:
     """
     randomness = _RandomState()
     try:
-        yield
+        with same_scopes():
+            yield
     finally:
         randomness.restore()
+
+
+@contextlib.contextmanager
+def same_scopes() -> Iterator[None]:
+    """Close, at the end of the block, the name scopes of Keras that the block left open.
+
+    A scope is opened in two steps, and one that fails in the second (TensorFlow refuses the
+    layer's name, or Ctrl-C) stays: every variable made later would have it in its path.
+    """
+    before = list(_open_scopes())
+    try:
+        yield
+    finally:
+        scopes = _open_scopes()
+        if scopes[: len(before)] == before:
+            del scopes[len(before) :]
+
+
+def _open_scopes() -> list[Any]:
+    """Keras' own list of the name scopes that are open in this thread, the outermost first."""
+    scopes: list[Any] = global_state.get_global_attribute("name_scope_stack") or []
+    return scopes
 
 
 def _variables(model: Any, optimizers: list[Any]) -> list[Any]:

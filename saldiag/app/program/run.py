@@ -78,6 +78,7 @@ class _Program:
         from saldiag.subject.sources import recording_sources
         from saldiag.subject.warning_log import recording_warnings
         from saldiag_probes.tapes import listening_to_tapes
+        from saldiag_probes.undisturbed import same_scopes
 
         shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
@@ -85,7 +86,7 @@ class _Program:
                 observer = Observer(self.options, lines, self.open)
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
                 taped = listening_to_tapes(observer.first_calls)
-                with hooked(observer), taped, self._bridge():
+                with hooked(observer), taped, self._bridge(), same_scopes():
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)
