@@ -44,6 +44,14 @@ def keras() -> Any:
     return keras
 
 
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> Iterator[None]:
+    """What a module leaves behind, TensorFlow's functions above all, is not looked at again."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def closed_scopes() -> Iterator[None]:
     """A test that leaves a name scope of Keras open renames the variables of all that follow."""

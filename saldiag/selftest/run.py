@@ -114,7 +114,7 @@ class _Worker:
             self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start)
         self._done += 1
         try:
-            return self._pool.submit(run_case, case).result()
+            return self._pool.submit(_run_alone, case).result()
         except BrokenProcessPool as error:
             self.end()
             return Result(case, case.expected, failed=f"its process died: {error}")
@@ -129,13 +129,19 @@ class _Worker:
         self._pool, self._done = None, 0
 
 
+def _run_alone(case: Case) -> Result:
+    """Run a case in a process that does nothing else.
+
+    Keras collects garbage before each: half a second, were all of TensorFlow looked at, and what
+    the cases before have left in it.
+    """
+    gc.collect()
+    gc.freeze()
+    return run_case(case)
+
+
 def _start() -> None:
     """Leave Ctrl-C to the parent. What TensorFlow says of this machine is no result; errors are."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not os.environ.get("SALDIAG_DEBUG"):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    import keras  # noqa: F401 - so that it is there to be frozen
-
-    # Keras collects garbage before each case: half a second, were all of TensorFlow looked at.
-    gc.collect()
-    gc.freeze()
