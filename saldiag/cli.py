@@ -29,10 +29,9 @@ from saldiag.flags import (
     look_options,
     out_option,
     output_options,
-    recipe_options,
-    recipe_precision_option,
     rule_options,
     suspect_option,
+    train_options,
 )
 from saldiag.selftest.cases import REPORTED, TUNING
 
@@ -204,41 +203,7 @@ def run_command(**options: Any) -> int:
 
 
 @cli.command()
-@recipe_options
-@recipe_precision_option
-@click.option(
-    "--subset", type=Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
-    help="Fraction of the training and of the validation split.",
-)  # fmt: skip
-@click.option("--epochs", type=POSITIVE, default=50, show_default=True, help="Epochs at the most.")
-@click.option("--image-size", type=POSITIVE, default=224, show_default=True, help="Side in pixels.")
-@click.option(
-    "--batch-size", type=POSITIVE, default=32, show_default=True, help="Samples in a batch."
-)
-@click.option(
-    "--base-learning-rate", type=Finite(0.0, min_open=True), default=1e-4, show_default=True,
-    help="Lower end of the cycle.",
-)  # fmt: skip
-@click.option(
-    "--max-learning-rate", type=Finite(0.0, min_open=True), default=1e-3, show_default=True,
-    help="Upper end of the cycle.",
-)  # fmt: skip
-@click.option(
-    "--step-size", type=POSITIVE, default=2000, show_default=True, help="Steps in half a cycle."
-)
-@click.option(
-    "--learning-rate",
-    type=Finite(0.0, min_open=True),
-    help="A constant rate instead of the cycle.",
-)
-@click.option(
-    "--patience", type=POSITIVE, default=10, show_default=True,
-    help="Epochs without a lower val_loss before the training stops.",
-)  # fmt: skip
-@click.option(
-    "--beta2", type=Finite(0.0, min_open=True), default=0.3, show_default=True,
-    help="Squared beta of the F-beta metrics.",
-)  # fmt: skip
+@train_options
 @click.option(
     "--probes", type=click.Choice(tuple(PRESETS)), default="economy", show_default=True,
     help="How often to measure gradients.",
@@ -247,21 +212,21 @@ def run_command(**options: Any) -> int:
 @rule_options
 @output_options
 def train(**options: Any) -> int:
-    """Train by the recipe of the case, with probes on.
+    """Train a model with probes on, diagnosed before the first step.
 
-    The recipe (a cyclic rate, F-beta, checkpoints that --resume goes on from bit for bit) is for
-    quicksal and pairs of image and mask. A training of your own has its recipe in your program:
-    saldiag run SCRIPT watches that. saldiag overfit and gradients take any --model and --data.
+    A model of your own is trained as it was compiled, on any --data, of which a tenth is held out
+    to validate with; quicksal by the recipe of the case, on pairs of image and mask (a cyclic rate,
+    F-beta). Either keeps its best epoch and goes on after a kill with --resume. A loop of your own
+    stays in your program: saldiag run SCRIPT watches that.
     """
     from saldiag.app import train as training
 
-    names = {field.name for field in dataclasses.fields(training.TrainOptions)}
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to go on with")
-    choice = _taken(options)
-    given = {name: value for name, value in options.items() if name in names}
-    numbers = {name: value for name, value in options.items() if name not in names}
-    return training.train(training.TrainOptions(**given, rules=choice), numbers)
+    own = {name: options.pop(name) for name in ("precision", "epochs", "patience", "probes")}
+    cycle = {name: options.pop(name) for name in training.OF_THE_RECIPE}
+    given = {name: value for name, value in cycle.items() if value is not None}
+    return training.train(training.TrainOptions(_asked(options), cycle=given, **own))
 
 
 @cli.command()

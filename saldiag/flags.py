@@ -102,26 +102,6 @@ fail_option = click.option(
 seed_option = click.option(
     "--seed", type=SEED, default=0, show_default=True, help="Seeds split, weights, order."
 )
-recipe_options = options_of(
-    click.option(
-        "--model", default="quicksal", show_default=True, metavar="NAME",
-        help="quicksal, or quicksal-as-reported[:FAULT,FAULT]; no other has this recipe.",
-    ),
-    click.option(
-        "--weights", default="auto", show_default=True, metavar="WHICH",
-        help="Encoder weights: auto, imagenet, random, or a .weights.h5, .keras or .npz file.",
-    ),
-    click.option(
-        "--loss", default="mae", show_default=True, metavar="NAME",
-        help="mae, scaled-mae, bce, dice, …",
-    ),
-    click.option(
-        "--data", metavar="PATH",
-        help="Pairs of image and mask: a folder, or a zip in MSRA10K's layout; the default is the"
-        " built-in sample.",
-    ),
-    seed_option,
-)  # fmt: skip
 model_options = options_of(
     click.option(
         "--model", default="quicksal", show_default=True, metavar="WHICH",
@@ -159,14 +139,7 @@ precision_option = click.option(
     show_default=True,
     help="Dtype policy.",
 )
-recipe_precision_option = click.option(
-    "--precision",
-    type=click.Choice(("auto", *PRECISIONS)),
-    default="auto",
-    show_default=True,
-    help="Dtype policy; auto is mixed_float16 on a GPU, float32 on a CPU.",
-)
-data_options = options_of(
+source_options = options_of(
     click.option(
         "--data", metavar="WHICH",
         help="MODULE:FUNCTION or FILE.py:FUNCTION that returns what fit takes; .npz, .csv,"
@@ -186,14 +159,64 @@ data_options = options_of(
         " image:28x28x1:uint8,label::int64; NAME::tensor for a serialized tensor.",
     ),
     click.option(
-        "--image-size", type=POSITIVE,
-        help="Side in pixels where the model takes any; by hardware.",
-    ),
-    click.option(
         "--pixels", type=click.Choice(PIXELS), default="auto", show_default=True,
         help="Range of pictures for a model of your own: 0…255, 0…1, -1…1.",
     ),
+)  # fmt: skip
+data_options = options_of(
+    source_options,
+    click.option(
+        "--image-size", type=POSITIVE,
+        help="Side in pixels where the model takes any; by hardware.",
+    ),
     click.option("--batch-size", type=POSITIVE, help="Samples in a batch; by hardware."),
+)  # fmt: skip
+train_options = options_of(
+    model_options,
+    click.option(
+        "--precision", type=click.Choice(("auto", *PRECISIONS)), default="auto",
+        show_default=True,
+        help="Dtype policy; auto is float32, for quicksal on a GPU mixed_float16.",
+    ),
+    source_options,
+    click.option(
+        "--subset", type=Finite(0.0, 1.0, min_open=True), show_default="1.0",
+        help="Fraction of the training and of the validation split.",
+    ),
+    click.option(
+        "--epochs", type=POSITIVE, default=50, show_default=True, help="Epochs at the most."
+    ),
+    click.option(
+        "--image-size", type=POSITIVE, show_default="224",
+        help="Side in pixels where the model takes any.",
+    ),
+    click.option(
+        "--batch-size", type=POSITIVE, default=32, show_default=True, help="Samples in a batch."
+    ),
+    click.option(
+        "--learning-rate", type=Finite(0.0, min_open=True),
+        help="A constant rate; the default is the optimizer's own, for quicksal the cycle.",
+    ),
+    click.option(
+        "--patience", type=POSITIVE, default=10, show_default=True,
+        help="Epochs without a lower val_loss before the training stops.",
+    ),
+    click.option(
+        "--base-learning-rate", type=Finite(0.0, min_open=True), show_default="1e-4",
+        help="quicksal: lower end of the cycle.",
+    ),
+    click.option(
+        "--max-learning-rate", type=Finite(0.0, min_open=True), show_default="1e-3",
+        help="quicksal: upper end of the cycle.",
+    ),
+    click.option(
+        "--step-size", type=POSITIVE, show_default="2000",
+        help="quicksal: steps in half a cycle.",
+    ),
+    click.option(
+        "--beta2", type=Finite(0.0, min_open=True), show_default="0.3",
+        help="quicksal: squared beta of the F-beta metrics.",
+    ),
 )  # fmt: skip
 subset_option = click.option(
     "--subset",

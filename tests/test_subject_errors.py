@@ -148,11 +148,3 @@ def test_one_line_exit_2_and_no_run(
     assert captured.err.count("\n") == 1
     assert "fault in saldiag" not in captured.err
     assert not (here / "run").exists()
-
-
-@pytest.mark.parametrize("arguments", [MODEL, ("--data", "t.csv")])
-def test_the_recipe_is_for_its_own_models(
-    arguments: tuple[str, ...], here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["train", *arguments]) == 2
-    assert "saldiag train is the recipe of the case" in capsys.readouterr().err

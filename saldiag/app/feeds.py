@@ -29,15 +29,20 @@ def read_data(options: Options, name: DataName, takes: Takes) -> tuple[Data, tup
     Raises:
         DataError: the data cannot be read, or is not of the kind that the model takes.
     """
-    opened = _opened(options, name, takes)
-    if isinstance(opened, Stream):
+    found = opened(options, name, takes)
+    if isinstance(found, Stream):
         with theirs(str(name), DataError):
-            return _first_batches(options, opened, str(name)), ()
+            return _first_batches(options, found, str(name)), ()
     read = name.kind == "tfrecord" and options.subset is not None  # no more than that share
-    return _chosen(replace(options, subset=1.0) if read else options, opened), opened.notes
+    return _chosen(replace(options, subset=1.0) if read else options, found), found.notes
 
 
-def _opened(options: Options, name: DataName, takes: Takes) -> Items | Stream:
+def opened(options: Options, name: DataName, takes: Takes) -> Items | Stream:
+    """The data behind ``--data``, by number or in their own order.
+
+    Raises:
+        DataError: they cannot be read, or are not of the kind that the model takes.
+    """
     if name.code is not None:
         value = made_by(name.code, DataError)
         with theirs(str(name), DataError):
@@ -100,19 +105,27 @@ def _wanted(options: Options) -> int:
     return options.items or batch_size * (16 if has_gpu() else 1)
 
 
-def _chosen(options: Options, items: Items) -> Data:
-    """A tenth held out to validate with; the items to memorise from the rest, by the seed."""
+def split(items: Items, options: Options) -> tuple[list[int], list[int]]:
+    """Numbers of the items to train on and to validate with: a tenth, by the seed, is held out.
+
+    ``options.share`` of the first are taken, at least a batch.
+    """
     order = [int(i) for i in np.random.default_rng(options.seed).permutation(items.count)]
     held = max(round(VALIDATION_SHARE * items.count), 1) if items.count > 1 else 0
-    batch_size = sizes(options)[1]
     training = order[held:]
-    subset = training[: max(round(options.share * len(training)), batch_size)]
+    return training[: max(round(options.share * len(training)), sizes(options)[1])], order[:held]
+
+
+def _chosen(options: Options, items: Items) -> Data:
+    """A tenth held out to validate with; the items to memorise from the rest, by the seed."""
+    batch_size = sizes(options)[1]
+    subset, held_out = split(items, options)
     memorised = subset[: memorised_items(options, batch_size, len(subset))]
     return Data(
         in_batches(items, memorised, batch_size),
         tuple(items.names(number) for number in memorised),
         items.pixels,
-        validation=in_batches(items, order[:held][:batch_size], batch_size),
+        validation=in_batches(items, held_out[:batch_size], batch_size),
         subset_items=len(subset),
         fed=items.fed,
     )

@@ -57,7 +57,7 @@ def _as_pairs(options: Options, name: DataName) -> tuple[Data, int]:
     if [shape[1:] for shape in shapes] != [(side, side, 3), (side, side, 1)] or not side:
         given = " and ".join(str(shape) for shape in shapes)
         raise DataError(
-            f"{_told(name)} does not fit --model {options.model}: the data has the shapes {given},"
+            f"{data_told(name)} does not fit --model {options.model}: the data has the shapes {given},"
             " the model takes (None, S, S, 3) with masks (None, S, S, 1)"
         )
     return data, side
@@ -76,10 +76,11 @@ def own_on(options: Options, name: ModelName, session: Collector) -> tuple[Subje
     with session.phase("reading data"):
         data, notes = read_data(options, found, own.takes)
         x = data.batches[0][0]
-        check_fit(own.takes, x, f"--model {printable(options.model)}", _told(found))
+        check_fit(own.takes, x, f"--model {printable(options.model)}", data_told(found))
         take_weights(options, own.model, x)
     return Subject(own.model, own.sources, notes=notes, name=options.model), data
 
 
-def _told(name: DataName) -> str:
+def data_told(name: DataName) -> str:
+    """How to call the data in a message."""
     return str(name) if name.code else f"--data {name}"

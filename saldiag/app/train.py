@@ -1,101 +1,232 @@
-"""``saldiag train``: the recipe of the case, diagnosed before the first step, with probes on."""
+"""``saldiag train``: a training run that is diagnosed before the first step, with probes on.
+
+The built-in models have the recipe of the case; a model of the user's is trained as it was
+compiled, by the same loop: epochs, validation, checkpoints, early stopping, going on after a kill.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.examination import PICTURES, Examination
-from saldiag.app.load import Batches, build_subject, check_inputs, parse_model, read_items
-from saldiag.app.options import Options, prepare_environment
-from saldiag.app.session import Session, conduct
-from saldiag.app.settings import RuleChoice
+from saldiag.app.load import (
+    Batches,
+    Subject,
+    build_subject,
+    check_inputs,
+    parse_model,
+    read_items,
+    set_policy,
+)
+from saldiag.app.options import Options, Precision, prepare_environment
+from saldiag.app.refusals import Refused, explaining
+from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
-from saldiag.core.finding import Severity
 from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import GradientHistory, SourceFiles
+from saldiag.core.printable import printable
+from saldiag.core.training import TrainingNumbers
 from saldiag.subject.named import parse_data
 from saldiag.subject.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
-    from saldiag.quicksal.training import Recipe
+    from saldiag.quicksal.training import Recipe, TrainingData
+
+OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2")
+"""Numbers that only the recipe of the case has."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What ``saldiag train`` takes besides the numbers of the recipe."""
+    """What ``saldiag train`` takes: what all commands take, and the numbers of a training.
 
-    model: str = "quicksal"
-    weights: str = "auto"
-    data: str | None = None
-    subset: float = 1.0
+    ``precision`` may be ``auto``. ``cycle`` holds those of ``OF_THE_RECIPE`` that were given.
+    """
+
+    shared: Options
+    precision: str = "auto"
+    epochs: int = 50
+    patience: int = 10
     probes: str = "economy"
-    out: Path | None = None
-    resume: bool = False
-    output_format: str = "text"
-    fail_on: Severity = "error"
-    rules: RuleChoice = field(default_factory=RuleChoice)
+    cycle: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def own(self) -> bool:
+        """Whether the model is the user's."""
+        return parse_model(self.shared.model).kind != "built-in"
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of the shared options that are not None."""
+        values = {name: getattr(self.shared, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers that every training has, by name."""
+        return {
+            **self.given("batch_size", "learning_rate"),
+            "epochs": self.epochs,
+            "patience": self.patience,
+            "precision": self.precision,
+            "seed": self.shared.seed,
+        }
 
 
-def train(options: TrainOptions, numbers: dict[str, Any]) -> int:
-    """Train by the recipe whose fields are ``numbers``; returns the exit code.
+def train(options: TrainOptions) -> int:
+    """Train; returns the exit code.
 
     Raises:
-        SaldiagError: bad numbers, data, weights or run directory.
+        SaldiagError: bad numbers, data, weights or run directory; an option that has no use.
     """
-    _refuse_others(options)
+    if options.own:
+        return _train_own(options)
+    return _train_built_in(options)
+
+
+def _train_built_in(options: TrainOptions) -> int:
+    shared = options.shared
+    check_inputs(shared)
+    if parse_data(shared.data).kind != "pairs":
+        raise SaldiagError(
+            "saldiag train trains quicksal on pairs of image and mask: a folder with images/ and"
+            " masks/, or MSRA10K (a model of your own takes any --data)"
+        )
+    if shared.optimizer is not None:
+        raise SaldiagError("--optimizer is for a model of your own: the recipe's is Adam")
     prepare_environment()
     from saldiag.quicksal.training import Recipe
 
-    recipe = Recipe(**numbers)
-    session = Session(
-        "train",
-        config={**asdict(options), **asdict(recipe)},
-        seed=recipe.seed,
-        out=options.out,
-        output_format=options.output_format,
-        fail_on=options.fail_on,
-        resume=options.resume,
-        rules=options.rules,
-    )
-    return conduct(session, lambda: _train(session, options, recipe))
+    recipe = Recipe(**options.numbers, **options.given("image_size", "loss"), **options.cycle)
+    session = _session(options, recipe)
+    return conduct(session, lambda: _by_recipe(session, options, recipe))
 
 
-def _refuse_others(options: TrainOptions) -> None:
-    """The recipe is for the built-in models and pairs of image and mask."""
-    asked = Options(model=options.model, data=options.data)
-    check_inputs(asked)
-    if parse_model(asked.model).kind != "built-in" or parse_data(asked.data).kind != "pairs":
+def _train_own(options: TrainOptions) -> int:
+    if options.cycle:
+        name = next(iter(options.cycle)).replace("_", "-")
         raise SaldiagError(
-            "saldiag train is the recipe of the case (cyclic rate, F-beta, its checkpoints), which"
-            " holds for quicksal and pairs of image and mask alone: `saldiag run SCRIPT` watches a"
-            " training of your own as your program does it, `saldiag overfit` and `saldiag"
-            " gradients` take any --model and --data"
+            f"--{name} is of quicksal's recipe: a model of your own is trained as it was compiled;"
+            " --optimizer, --learning-rate and --loss change that"
         )
+    numbers, note = TrainingNumbers(**options.numbers).resolved()
+    assert note is None  # nothing is chosen by the hardware
+    check_inputs(_as_for_others(options, numbers))
+    prepare_environment()
+    session = _session(options, numbers)
+
+    def whole() -> Verdict:
+        with own_stdout(options.shared.output_format):
+            try:
+                return _as_compiled(session, options, numbers)
+            except Refused as told:
+                session.note(str(told))
+                return "does_not_learn"
+
+    return conduct(session, whole)
 
 
-def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
-    from saldiag.experiments.train import run_training
+def _as_for_others(options: TrainOptions, numbers: TrainingNumbers) -> Options:
+    """The options as the commands take them that read any model and data."""
+    shared = options.shared
+    precision: Precision = numbers.precision if numbers.precision != "auto" else "float32"
+    share = 1.0 if shared.subset is None else shared.subset
+    return replace(
+        shared, precision=precision, subset=share, batch_size=numbers.batch_size, items=0
+    )
+
+
+def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
+    shared = options.shared
+    told = {**shared.config(), "subset": 1.0 if shared.subset is None else shared.subset}
+    return Session(
+        "train",
+        config={**told, "probes": options.probes, **asdict(numbers)},
+        seed=shared.seed,
+        out=shared.out,
+        output_format=shared.output_format,
+        fail_on=shared.fail_on,
+        resume=shared.resume,
+        rules=shared.rules,
+    )
+
+
+def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     from saldiag.quicksal.training import training_data
 
     with session.phase("reading data"):
         training, validation = _items(options, recipe)
         data = training_data(training, validation, recipe)
     session.attempt(SourceFiles, OwnFiles().measured)
+
+    def subject() -> Subject:
+        named = replace(options.shared, loss=recipe.loss, seed=recipe.seed, learning_rate=None)
+        with session.phase("building the model"):
+            return build_subject(named, recipe.image_size, recipe.schedule())
+
+    trained, verdict = _trained(session, options, recipe, data, subject)
+    shown = read_items(validation[:PICTURES], recipe.image_size, recipe.batch_size)
+    Examination(session, trained, shown).pictures()
+    return verdict
+
+
+def _as_compiled(session: Session, options: TrainOptions, numbers: TrainingNumbers) -> Verdict:
+    """Train a model of the user's as it was compiled, but for what the options change."""
+    from saldiag.app.epochs import epochs_of
+    from saldiag.app.own import load_own, take_weights
+    from saldiag.app.subject import data_told
+    from saldiag.subject.fits import check_fit
+
+    asked = _as_for_others(options, numbers)
+    found = parse_data(asked.data)
+    with session.phase("building the model"):
+        set_policy(asked)
+        own = load_own(asked, parse_model(asked.model))
+    with session.phase("reading data"):
+        epochs = epochs_of(asked, found, own.takes, numbers)
+        x = epochs.data.first_batch()[0]
+        check_fit(own.takes, x, f"--model {printable(asked.model)}", data_told(found))
+        take_weights(asked, own.model, x)
+    session.attempt(SourceFiles, OwnFiles().measured)
+    subject = Subject(own.model, own.sources, notes=epochs.notes, name=asked.model)
+    _, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
+    if epochs.shown.pixels:
+        Examination(session, subject, epochs.shown).pictures()
+    return verdict
+
+
+def _trained(
+    session: Session,
+    options: TrainOptions,
+    numbers: TrainingNumbers,
+    data: TrainingData,
+    subject: Callable[[], Subject],
+) -> tuple[Subject, Verdict]:
+    """Look at the model and at a batch, and train; the model as it came out of it, the verdict."""
+    from saldiag.experiments.train import run_training
+
     looks: list[Examination] = []
 
     def model() -> Any:
-        plan = _plan(recipe, data.steps)
-        looks.append(_examined(session, options, recipe, data.first_batch(), plan))
-        return looks[0].model
+        batch = data.first_batch()
+        made = subject()
+        session.notes(made.notes)
+        examination = Examination(session, made, Batches((batch,)), _plan(numbers, data.steps))
+        with explaining(examination, "call") if options.own else nullcontext():
+            examination.survey()
+        examination.look_at_data()
+        examination.look_ahead()
+        looks.append(examination)
+        return examination.model
 
     outcome = run_training(
-        model, data, recipe, session.run,
-        probes=options.probes, resume=options.resume, console=session.console,
+        model, data, numbers, session.run,
+        probes=options.probes, resume=options.shared.resume, console=session.console,
     )  # fmt: skip
     session.measured = session.run.read_measurements().with_(*session.measured)
     session.add(outcome.history)
@@ -103,46 +234,27 @@ def _train(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
     looks[0].trainable(session.measured.get(GradientHistory))
-    shown = read_items(validation[:PICTURES], recipe.image_size, recipe.batch_size)
-    Examination(session, looks[0].subject, shown).pictures()
     stuck = outcome.stopped == "non-finite" or looks[0].no_gradient()
-    return "does_not_learn" if stuck else "not_tested"
+    return looks[0].subject, "does_not_learn" if stuck else "not_tested"
 
 
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item]]:
     from saldiag.quicksal.msra10k import open_dataset, subset
 
-    where = Path(options.data) if options.data is not None else None
-    splits = open_dataset(where).split(recipe.seed)
-    size, seed = recipe.batch_size, recipe.seed
-    training = subset(splits.train, options.subset, at_least=size, seed=seed)
-    return training, subset(splits.val, options.subset, at_least=size, seed=seed)
+    data, share = options.shared.data, options.shared.subset
+    splits = open_dataset(Path(data) if data is not None else None).split(recipe.seed)
+    share, size, seed = 1.0 if share is None else share, recipe.batch_size, recipe.seed
+    training = subset(splits.train, share, at_least=size, seed=seed)
+    return training, subset(splits.val, share, at_least=size, seed=seed)
 
 
-def _plan(recipe: Recipe, steps: int) -> FitPlan:
-    """The recipe as arguments of ``fit``: its early stopping is Keras' own, done by the loop."""
+def _plan(numbers: TrainingNumbers, steps: int) -> FitPlan:
+    """The numbers as arguments of ``fit``: early stopping is Keras' own, done by the loop."""
     import keras
 
     return FitPlan(
-        epochs=recipe.epochs,
+        epochs=numbers.epochs,
         steps_per_epoch=steps,
-        batch_size=recipe.batch_size,
-        callbacks=(keras.callbacks.EarlyStopping("val_loss", patience=recipe.patience),),
+        batch_size=numbers.batch_size,
+        callbacks=(keras.callbacks.EarlyStopping("val_loss", patience=numbers.patience),),
     )
-
-
-def _examined(
-    session: Session, options: TrainOptions, recipe: Recipe, batch: Any, plan: FitPlan
-) -> Examination:
-    """Build the model, and look at it and at a batch before the first step."""
-    named = Options(
-        model=options.model, weights=options.weights, loss=recipe.loss, seed=recipe.seed
-    )
-    with session.phase("building the model"):
-        subject = build_subject(named, recipe.image_size, recipe.schedule())
-    session.notes(subject.notes)
-    examination = Examination(session, subject, Batches((batch,)), plan)
-    examination.survey()
-    examination.look_at_data()
-    examination.look_ahead()
-    return examination

@@ -1,6 +1,7 @@
 """What a training run keeps on disk, to go on after a kill.
 
-``checkpoints/best.keras`` is the whole model at its lowest validation loss, and
+``checkpoints/best.keras`` is the whole model at its lowest validation loss (``best.weights.h5`` its
+weights, where Keras cannot save the whole), and
 ``checkpoints/state.npz`` one file with everything that the next epoch depends on: the variables of
 the model (the state of dropout's seed generators among them) and of the optimizer, and the history,
 from which the early stopping follows. One file, renamed into place, is either the old epoch or the
@@ -82,11 +83,18 @@ class Checkpoints:
 
     def __init__(self, run: Run) -> None:
         self.folder = run.path / "checkpoints"
-        self.best_path = self.folder / "best.keras"
         self.state_path = self.folder / "state.npz"
 
+    @property
+    def best_path(self) -> Path:
+        """The whole model, or its weights where Keras could not save the whole."""
+        weights = self.folder / "best.weights.h5"
+        return weights if weights.exists() else self.folder / "best.keras"
+
     def save_best(self, model: Any) -> None:
-        """Write the whole model, with its optimizer.
+        """Write the whole model, with its optimizer; or its weights, where Keras cannot save it.
+
+        That is a model with arguments that Keras does not know how to write down.
 
         Raises:
             RunError: it cannot be written; the former best model is still there.
@@ -95,8 +103,8 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Keras insists on the suffix, and wants to write to a path of its own.
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".best-") as folder:
-                model.save(Path(folder) / "best.keras")
-                (Path(folder) / "best.keras").replace(self.best_path)
+                written = _saved(model, Path(folder))
+                written.replace(self.folder / written.name)
 
     def save_state(self, model: Any, progress: Progress) -> None:
         """Write the state after a whole epoch.
@@ -146,6 +154,15 @@ class Checkpoints:
                     f"{self.state_path}: belongs to another model"
                     f" ({variable.path} is {there} there, {tuple(variable.shape)} here)"
                 )
+
+
+def _saved(model: Any, folder: Path) -> Path:
+    try:
+        model.save(folder / "best.keras")
+        return folder / "best.keras"
+    except (NotImplementedError, ValueError, TypeError):
+        model.save_weights(folder / "best.weights.h5")
+        return folder / "best.weights.h5"
 
 
 def _variables(model: Any) -> dict[str, Any]:

@@ -24,17 +24,12 @@ from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.measurement import TrainingHistory
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 from saldiag.core.schedule import PRESETS, Schedule
+from saldiag.core.training import TrainingNumbers
 from saldiag.experiments.checkpoints import Checkpoints, EpochLog, Progress
 from saldiag.experiments.progress import TrainingProgress, learning_rate
 from saldiag.experiments.watching import Watching
-from saldiag.quicksal.metrics import EvaluationOnly, saliency_metrics
-from saldiag.quicksal.training import (
-    Recipe,
-    TrainingData,
-    compile_model,
-    dtype_policy,
-    epoch_seed,
-)
+from saldiag.quicksal.metrics import EvaluationOnly
+from saldiag.quicksal.training import TrainingData, dtype_policy, epoch_seed
 from saldiag.rules.text import counted
 
 Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]
@@ -73,7 +68,7 @@ class Outcome:
 def run_training(
     model_factory: Callable[[], Any],
     data: TrainingData,
-    recipe: Recipe,
+    recipe: TrainingNumbers,
     run: Run,
     *,
     probes: str | Schedule = "economy",
@@ -83,11 +78,13 @@ def run_training(
     """Train a new model by the recipe and keep everything in the run directory.
 
     At the end of every epoch are written, each whole or not at all and in this order: the
-    measurements, ``checkpoints/best.keras`` where the validation loss is the lowest so far, and
+    measurements, ``checkpoints/best.keras`` (``best.weights.h5`` of a model that Keras cannot save
+    whole) where the validation loss is the lowest so far, and
     ``checkpoints/state.npz``. A run that is killed loses at most the epoch it was in.
 
     Args:
-        model_factory: builds the model; called under the recipe's dtype policy, after seeding.
+        model_factory: builds the model, compiled unless the recipe does that; called under the
+            recipe's dtype policy, after seeding.
         data: the batches; see ``training.training_data``.
         recipe: the numbers.
         run: where to write.
@@ -108,8 +105,7 @@ def run_training(
     keras.utils.set_random_seed(recipe.seed)
     with dtype_policy(recipe.precision):
         model = model_factory()
-    metrics = saliency_metrics(recipe.beta2)
-    compile_model(model, loss=recipe.loss, learning_rate=recipe.schedule(), metrics=metrics)
+    metrics = recipe.compiled(model)
     model.optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(run)
     progress = _start(checkpoints, model, recipe, resume, console)
@@ -132,7 +128,7 @@ def _schedule(probes: str | Schedule) -> Schedule:
 
 
 def _start(
-    checkpoints: Checkpoints, model: Any, recipe: Recipe, resume: bool, console: Console
+    checkpoints: Checkpoints, model: Any, recipe: TrainingNumbers, resume: bool, console: Console
 ) -> Progress:
     """The progress to go on from; the model is put into its state."""
     if not resume:
@@ -167,7 +163,7 @@ class _Training:
 
     model: Any
     data: TrainingData
-    recipe: Recipe
+    recipe: TrainingNumbers
     run: Run
     checkpoints: Checkpoints
     progress: Progress
@@ -217,11 +213,7 @@ class _Training:
                 " try a lower learning rate, or --precision float32"
             )
         if isinstance(error, tf.errors.ResourceExhaustedError):
-            raise SaldiagError(
-                f"not enough memory for batches of {self.recipe.batch_size} at"
-                f" {self.recipe.image_size}x{self.recipe.image_size}:"
-                " try a smaller --batch-size or --image-size"
-            ) from error
+            raise SaldiagError(self.recipe.too_large) from error
         if isinstance(error, tf.errors.OpError) and (damage := self.data.damage()):
             raise damage from error
         raise error
@@ -269,7 +261,9 @@ class _Epochs(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _mark(run: Run, recipe: Recipe, status: Status, missing: dict[str, str] | None = None) -> None:
+def _mark(
+    run: Run, recipe: TrainingNumbers, status: Status, missing: dict[str, str] | None = None
+) -> None:
     """Set the status in ``run.json``, which is made here if the caller has not."""
     if (run.path / "run.json").exists():
         info = run.read_info()

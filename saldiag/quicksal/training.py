@@ -6,25 +6,24 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.errors import DataError, SaldiagError
+from saldiag.core.errors import DataError
+from saldiag.core.training import TrainingNumbers
 from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
 from saldiag.quicksal.losses import loss_by_name
+from saldiag.quicksal.metrics import saliency_metrics
 from saldiag.quicksal.pipeline import damage, make_dataset
 from saldiag.quicksal.saliency import BETA2
 from saldiag.quicksal.storage import Item
 
-Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(TrainingNumbers):
     """Every number of the training run that started saldiag; sizes in pixels, rates per step.
 
     ``learning_rate`` is a constant rate in place of the triangular cycle between
@@ -36,31 +35,18 @@ class Recipe:
         SaldiagError: a number is out of its range; the message names it.
     """
 
-    epochs: int = 50
-    batch_size: int = 32
     image_size: int = 224
     loss: str = "mae"
     base_learning_rate: float = 1e-4
     max_learning_rate: float = 1e-3
     step_size: int = 2000
-    learning_rate: float | None = None
-    patience: int = 10
     beta2: float = BETA2
-    precision: Precision = "auto"
-    seed: int = 0
+
+    COUNTS = (*TrainingNumbers.COUNTS, "image_size", "step_size")
+    AMOUNTS = (*TrainingNumbers.AMOUNTS, "base_learning_rate", "max_learning_rate", "beta2")
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "image_size", "step_size", "patience"):
-            if getattr(self, name) < 1:
-                raise SaldiagError(f"{name} is at least 1, not {getattr(self, name)}")
-        for name in ("base_learning_rate", "max_learning_rate", "learning_rate", "beta2"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < np.inf:
-                raise SaldiagError(f"{name} is a positive number, not {value:g}")
-        if not 0 <= self.seed < 2**32:
-            raise SaldiagError(f"seed is from 0 to {2**32 - 1}, not {self.seed}")
-        if self.precision not in PRECISIONS:
-            raise SaldiagError(f"precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
+        super().__post_init__()
         self.schedule()
         loss_by_name(self.loss)
 
@@ -80,6 +66,20 @@ class Recipe:
             return replace(self, precision="mixed_float16"), "precision mixed_float16, on the GPU"
         note = "precision float32: there is no GPU, and a CPU is slow in half precision"
         return replace(self, precision="float32"), note
+
+    @property
+    def too_large(self) -> str:
+        """What to say where memory is not enough for a batch."""
+        return (
+            f"not enough memory for batches of {self.batch_size} at"
+            f" {self.image_size}x{self.image_size}: try a smaller --batch-size or --image-size"
+        )
+
+    def compiled(self, model: Any) -> tuple[Any, ...]:
+        """Compile the model with the recipe's loss, rate and metrics, which are returned."""
+        metrics = saliency_metrics(self.beta2)
+        compile_model(model, loss=self.loss, learning_rate=self.schedule(), metrics=metrics)
+        return tuple(metrics)
 
 
 def compile_model(
