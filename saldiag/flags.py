@@ -105,8 +105,8 @@ seed_option = click.option(
 model_options = options_of(
     click.option(
         "--model", default="quicksal", show_default=True, metavar="WHICH",
-        help="MODULE:FUNCTION or FILE.py:FUNCTION that returns a model; a .keras or .h5 file;"
-        " quicksal, or quicksal-as-reported[:FAULT,FAULT].",
+        help="MODULE:FUNCTION or FILE.py:FUNCTION that returns a model; a .keras or .h5 file, a"
+        " SavedModel folder; quicksal, or quicksal-as-reported[:FAULT,FAULT].",
     ),
     click.option(
         "--weights", default="auto", show_default=True, metavar="WHICH",
@@ -119,7 +119,7 @@ model_options = options_of(
     ),
     click.option(
         "--unsafe-load", is_flag=True,
-        help="Let Python code in a .keras or .h5 file run (Lambda layers): files you trust only.",
+        help="Let code in a file run (Lambda layers, a SavedModel): files you trust only.",
     ),
     click.option(
         "--loss", metavar="NAME",

@@ -267,6 +267,37 @@ class TestActivations:
         assert measure_activations(model, x).rows[0].zero_share == 0.0
         assert 0.3 < measure_activations(model, x, training=True).rows[0].zero_share < 0.7
 
+    def test_a_large_output_whose_sum_overflows_is_finite(self, keras):
+        from saldiag_probes.activations import ENOUGH, measure_activations
+
+        model = keras.Sequential([keras.Input((ENOUGH,)), keras.layers.Activation("linear")])
+        x = np.full((2, ENOUGH), 3e38, "float32")
+        assert measure_activations(model, x).rows[0].nonfinite_share == 0
+
+    def test_half_precision_is_added_up_in_single(self, keras):
+        from saldiag_probes.activations import ENOUGH, measure_activations
+
+        layer = keras.layers.Activation("linear", dtype="float16")
+        x = np.full((2, ENOUGH), 1000.0, "float16")
+        model = keras.Sequential([keras.Input((ENOUGH,), dtype="float16"), layer])
+        assert measure_activations(model, x).rows[0].nonfinite_share == 0
+
+    def test_an_output_of_unknown_shape_is_looked_at_as_well(self, keras):
+        from saldiag_probes.activations import ENOUGH, measure_activations
+
+        class Chosen(keras.layers.Layer):
+            def call(self, x):
+                import tensorflow as tf
+
+                return tf.boolean_mask(x, x[:, 0] > 0)
+
+        model = keras.Sequential([keras.Input((ENOUGH,)), Chosen(), keras.layers.ReLU()])
+        x = np.full((4, ENOUGH), 2.0, "float32")
+        x[0, 0], x[1, 5] = -1.0, np.inf
+        row = {row.kind: row for row in measure_activations(model, x).rows}["Chosen"]
+        assert row.mean == pytest.approx(2.0)
+        assert 0 < row.nonfinite_share < 1e-4
+
     def test_of_a_large_output_one_infinity_is_seen_and_the_rest_is_near(self, keras):
         from saldiag_probes.activations import ENOUGH, measure_activations
 

@@ -89,7 +89,6 @@ def test_a_file_without_a_function_is_told_what_it_has(here: Path) -> None:
         ("nte.py:build", r"no such file \(did you mean net.py\?\)"),
         ("notes.txt", "no model: it takes"),
         ("no/such/folder/net.h5", "no such file"),
-        ("saved", "one function for inference.*FILE.py:FUNCTION"),
         ("empty", "a folder without a model in it"),
         ("", "no such model|a folder without a model"),
         (":", "no such model"),
@@ -97,9 +96,14 @@ def test_a_file_without_a_function_is_told_what_it_has(here: Path) -> None:
     ],
 )
 def test_models_that_are_not_there(spec: str, said: str, here: Path) -> None:
-    made(here, "net.py", "notes.txt", "saved/saved_model.pb", "empty/x")
+    made(here, "net.py", "notes.txt", "empty/x")
     with pytest.raises(ModelError, match=said):
         model(spec)
+
+
+def test_a_saved_model_folder_is_a_model(here: Path) -> None:
+    made(here, "saved/saved_model.pb")
+    assert model("saved").path == Path("saved")
 
 
 def test_an_unpacked_keras_file_is_a_model(here: Path) -> None:

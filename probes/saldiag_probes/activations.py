@@ -1,8 +1,8 @@
 """What the layers put out: level, spread, dead and saturated units, and whether the input matters.
 
 The values come out of the graph of one forward pass, and the statistics are taken of the finite
-ones, in float32. Of a large output (more than ``ENOUGH`` values) all are looked at for what is not
-finite, and the statistics are those of evenly spaced places of all samples and units.
+ones, in float32. Of a large output (more than ``ENOUGH`` values) the statistics are those of evenly
+spaced places of all samples and units; all of its values are looked at for one that is not finite.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ _NAN = float("nan")
 
 @dataclass(eq=False)
 class ActivationPlan:
-    """The outputs in the graph; ``fetch`` holds for each of ``calls`` some values and a share.
+    """The outputs in the graph; ``fetch`` holds for each of ``calls`` some values and a sum.
 
-    The values are float32 of shape (samples, places, units); the share is that of the values of
-    the whole output that are not finite.
+    The values are float32 of shape (samples, places, units). The sum is that of the whole output,
+    one value of which that is not finite makes it not finite; ``()`` where the values are the
+    whole.
     """
 
     calls: list[Call]
@@ -60,11 +61,29 @@ def _output(call: Call) -> Any:
 
 def _fetch(call: Call) -> tuple[Any, Any]:
     tensor = _output(call)
-    values = tf.cast(tensor, tf.float32)
     if not _has_samples(call):
-        values = tf.reshape(values, [1, -1])
-    fetched: tuple[Any, Any] = _some(tf.reshape(values, [-1]), tf.shape(values))
-    return fetched
+        tensor = tf.reshape(tensor, [1, -1])
+    if not tensor.shape.is_fully_defined():
+        found: tuple[Any, Any] = _some(tf.cast(tensor, tf.float32), tf.shape(tensor))
+        return found
+    size, samples = tensor.shape.num_elements(), tensor.shape[0]
+    units = tensor.shape[-1] if tensor.shape.rank > 1 else 1  # a number for each sample: one unit
+    every = _every(size)
+    values = tf.reshape(tensor, [samples, size // max(samples * units, 1), units])
+    if every == 1:
+        return tf.cast(values, tf.float32), ()
+    return tf.cast(values[:, ::every], tf.float32), _sum(tensor)
+
+
+def _every(size: Any) -> Any:
+    """Which places to take of an output of that size."""
+    every = 1 + (size - 1) // ENOUGH
+    return every + 1 - every % 2  # an even one can hit the same column in every row
+
+
+def _sum(tensor: Any) -> Any:
+    """A pass over all values costs more than anything else here, so there is but this one."""
+    return tf.reduce_sum(tf.cast(tensor, tf.float32))
 
 
 def _has_samples(call: Call) -> bool:
@@ -78,31 +97,20 @@ def _has_units(call: Call) -> bool:
 @tf.function(
     autograph=False,
     experimental_attributes={"_noinline": True},
-    input_signature=[tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.int32)],
+    input_signature=[tf.TensorSpec(None, tf.float32), tf.TensorSpec([None], tf.int32)],
 )
-def _some(flat: Any, shape: Any) -> tuple[Any, Any]:
-    """Of (samples, places…, units) every n-th place, and the share of all that is not finite.
-
-    Traced once for tensors of every shape. A pass over all values costs more than anything else
-    here, so there is but one where they are finite: any that is not makes the sum not finite.
-    """
-    sound = tf.math.is_finite(tf.reduce_sum(flat))
-    share = tf.cond(sound, lambda: 0.0, lambda: _nonfinite(flat))
+def _some(tensor: Any, shape: Any) -> tuple[Any, Any]:
+    """The same of a tensor whose shape is known only when the graph runs; traced once for all."""
     samples = shape[0]
-    units = tf.where(tf.size(shape) > 1, shape[-1], 1)  # a number for each sample is one unit
-    places = tf.size(flat) // tf.maximum(samples * units, 1)
-    every = 1 + (tf.size(flat) - 1) // ENOUGH
-    every += 1 - every % 2  # an even one can hit the same column in every row
-    return tf.reshape(flat, tf.stack([samples, places, units]))[:, ::every], share
-
-
-def _nonfinite(flat: Any) -> Any:
-    return tf.reduce_mean(tf.cast(~tf.math.is_finite(flat), tf.float32))
+    units = tf.where(tf.size(shape) > 1, shape[-1], 1)
+    places = tf.size(tensor) // tf.maximum(samples * units, 1)
+    values = tf.reshape(tensor, tf.stack([samples, places, units]))
+    return values[:, :: _every(tf.size(tensor))], _sum(tensor)
 
 
 def describe(
     activations: ActivationPlan,
-    fetched: Sequence[tuple[Array, Array]],
+    fetched: Sequence[tuple[Array, Any]],
     *,
     training: bool,
     batch_size: int,
@@ -110,18 +118,19 @@ def describe(
     """The measurement, from what was fetched."""
     rows = zip(activations.calls, fetched, strict=True)
     return Activations(
-        rows=tuple(_row(call, some, float(nonfinite)) for call, (some, nonfinite) in rows),
+        rows=tuple(_row(call, some, total) for call, (some, total) in rows),
         training=training,
         batch_size=batch_size,
     )
 
 
-def _row(call: Call, some: Array, nonfinite: float) -> ActivationRow:
+def _row(call: Call, some: Array, total: Any) -> ActivationRow:
     finite = np.isfinite(some)
     whole = bool(finite.all())
     values = some if whole else some[finite]
     filled = some if whole else np.where(finite, some, np.float32(0.0))
-    spread = float(values.std()) if values.size else _NAN
+    # Squares of what float32 holds need not fit into it.
+    spread = float(values.std(dtype=np.float64)) if values.size else _NAN
     zeros = some == 0
     return ActivationRow(
         path=call.path,
@@ -130,16 +139,28 @@ def _row(call: Call, some: Array, nonfinite: float) -> ActivationRow:
         activation=activation(call),
         depth=call.depth,
         leaf=call.leaf,
-        mean=float(values.mean()) if values.size else _NAN,
+        mean=float(values.mean(dtype=np.float64)) if values.size else _NAN,
         std=spread,
         minimum=float(values.min()) if values.size else _NAN,
         maximum=float(values.max()) if values.size else _NAN,
         zero_share=_share(zeros),
         dead_share=_share(zeros.all(axis=(0, 1))) if _has_units(call) else _NAN,
         saturated_share=_saturated(some, *LIMITS.get(activation(call) or "", (_NAN, _NAN))),
-        nonfinite_share=nonfinite,
+        nonfinite_share=max(_share(~finite), _least_share(call, some, total)),
         sample_variation=_variation(filled, spread) if len(some) > 1 else _NAN,
     )
+
+
+def _least_share(call: Call, some: Array, total: Any) -> float:
+    """Of values that are not finite: one of the whole output at least, if its sum says so.
+
+    The sum of finite ones can overflow, too; where it could, it says nothing.
+    """
+    size = _output(call).shape.num_elements() or some.size
+    if not np.size(total) or np.isfinite(total):
+        return 0.0
+    largest = float(np.max(np.abs(some), initial=0.0))
+    return 1.0 / size if largest * size < np.finfo(np.float32).max else 0.0
 
 
 def _share(condition: Array) -> float:
@@ -155,7 +176,7 @@ def _saturated(values: Array, low: float, high: float) -> float:
 
 def _variation(values: Array, spread: float) -> float:
     """Standard deviation across samples, averaged over elements, over the overall one."""
-    return float(values.std(axis=0).mean()) / spread if spread > 0.0 else 0.0
+    return float(values.std(axis=0, dtype=np.float64).mean()) / spread if spread > 0.0 else 0.0
 
 
 def measure_activations(model: Any, x: Any, training: bool = False) -> Activations:

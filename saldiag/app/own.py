@@ -14,8 +14,9 @@ from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.measurement import Source
 from saldiag.core.printable import printable
 from saldiag.subject.code import collected, made_by
+from saldiag.subject.exported import load_exported
 from saldiag.subject.fits import Takes, takes
-from saldiag.subject.named import CodeName, ModelName
+from saldiag.subject.named import CodeName, ModelName, is_exported
 from saldiag.subject.saved import load_saved, load_weights
 from saldiag.subject.sources import recording_sources
 
@@ -43,16 +44,20 @@ def load_own(options: Options, name: ModelName) -> Own:
         _refuse_strangers(model, name.code)
     else:
         assert name.path is not None
-        objects = collected(options.custom_objects, ModelError)
-        model = load_saved(
-            name.path, objects, unsafe=options.unsafe_load, compiled=options.loss is None
-        )
+        model = _from_file(options, name.path)
         sources, where = {}, f"--model {printable(name.path)}"
     settle(
         model, loss=options.loss, optimizer=options.optimizer,
         learning_rate=options.learning_rate, where=where,
     )  # fmt: skip
     return Own(model, sources, takes(model))
+
+
+def _from_file(options: Options, path: Path) -> Any:
+    if is_exported(path):
+        return load_exported(path, unsafe=options.unsafe_load)
+    objects = collected(options.custom_objects, ModelError)
+    return load_saved(path, objects, unsafe=options.unsafe_load, compiled=options.loss is None)
 
 
 def _refuse_strangers(model: Any, code: CodeName) -> None:

@@ -57,8 +57,8 @@ def _as_pairs(options: Options, name: DataName) -> tuple[Data, int]:
     if [shape[1:] for shape in shapes] != [(side, side, 3), (side, side, 1)] or not side:
         given = " and ".join(str(shape) for shape in shapes)
         raise DataError(
-            f"{data_told(name)} does not fit --model {options.model}: the data has the shapes {given},"
-            " the model takes (None, S, S, 3) with masks (None, S, S, 1)"
+            f"{data_told(name)} does not fit --model {options.model}: the data has the shapes"
+            f" {given}, the model takes (None, S, S, 3) with masks (None, S, S, 1)"
         )
     return data, side
 

@@ -20,7 +20,7 @@ from saldiag.core.suggest import suggestion
 
 ModelKind = Literal["built-in", "code", "file"]
 MODEL_FILES = (".keras", ".h5", ".hdf5")
-TAKEN_MODELS = "MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file"
+TAKEN_MODELS = "MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file, a SavedModel folder"
 TAKEN_DATA = "MODULE:FUNCTION, FILE.py:FUNCTION, .npz, .csv, .tsv, .tfrecord, a folder or a zip"
 _DATA_FILES: dict[str, DataKind] = {
     ".npz": "npz",
@@ -108,14 +108,15 @@ def parse_model(spec: str, built_in: Sequence[str]) -> ModelName:
     raise ModelError(f"--model {printable(spec)}: no such model ({known}), nor {TAKEN_MODELS}")
 
 
+def is_exported(path: Path) -> bool:
+    """Whether it is a SavedModel folder."""
+    return any((path / f"saved_model.{kind}").is_file() for kind in ("pb", "pbtxt"))
+
+
 def _model_folder(path: Path) -> Path:
     where = f"--model {printable(path)}"
-    if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
-        raise ModelError(
-            f"{where}: a SavedModel is one function for inference: it has no layers, no training"
-            " mode and no optimizer to examine; give the program that builds the model"
-            " (FILE.py:FUNCTION), or a .keras file of it"
-        )
+    if is_exported(path):
+        return path
     if (path / "config.json").is_file() and path.suffix == ".keras":
         return path
     raise ModelError(f"{where}: a folder without a model in it; --model takes {TAKEN_MODELS}")

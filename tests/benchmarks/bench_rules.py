@@ -3,7 +3,8 @@
 
     python tests/benchmarks/bench_rules.py
 
-First pass: what is measured before any training on ``quicksal`` at 224x224, and all rules on it.
+First pass: what is measured before any training on ``quicksal`` at 224x224, and all rules on it,
+with one picture and with a batch of 8, whose forward pass alone takes seconds on two cores.
 Growth: the same judging on chains of 10 to 2,000 layers (plain numbers), and the survey that
 measures them on real ones; a slope of 1 in log-log is linear. Long run: 10,000 recorded steps of
 500 layers (1,000 variables), judged.
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("only", nargs="*", choices=(*PARTS, []), help="parts; default: all")
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, nargs="*", default=[1, 8])
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in options.only or PARTS:
@@ -50,6 +51,12 @@ def best(work: Callable[[], Any], times: int = 3) -> float:
 
 def first_pass(options: argparse.Namespace) -> None:
     """QUICKSAL: survey and data, each as the commands take them, and the rules."""
+    for size in options.batch_size:
+        with_batches_of(size, options.image_size)
+
+
+def with_batches_of(batch_size: int, image_size: int) -> None:
+    """The first pass at one size of batch."""
     from saldiag.app.collector import Collector
     from saldiag.app.examination import Examination
     from saldiag.app.judging import judge
@@ -57,10 +64,10 @@ def first_pass(options: argparse.Namespace) -> None:
     from saldiag.app.options import Options, prepare_environment
 
     prepare_environment()
-    asked = Options(image_size=options.image_size, batch_size=options.batch_size, weights="random")
+    asked = Options(image_size=image_size, batch_size=batch_size, weights="random")
     data = load_data(asked)
-    seconds, subject = timed(lambda: load_subject(asked, options.image_size))
-    print(f"quicksal {options.image_size}x{options.image_size}, batch {options.batch_size}")
+    seconds, subject = timed(lambda: load_subject(asked, image_size))
+    print(f"quicksal {image_size}x{image_size}, batch {batch_size}")
     print(f"  building the model                {seconds:6.2f} s")
     for name, parts in {
         "wiring and dtypes": {"flow": False, "activations": False},
