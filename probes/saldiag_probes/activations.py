@@ -160,7 +160,7 @@ def _least_share(call: Call, some: Array, total: Any) -> float:
     if not np.size(total) or np.isfinite(total):
         return 0.0
     largest = float(np.max(np.abs(some), initial=0.0))
-    return 1.0 / size if largest * size < np.finfo(np.float32).max else 0.0
+    return 1.0 / size if largest * size < float(np.finfo(np.float32).max) else 0.0
 
 
 def _share(condition: Array) -> float:
