@@ -94,6 +94,33 @@ class TestConductor:
         conducted(Workers(), decided=lambda found: seen.append(len(found.arms)))
         assert len(seen) >= len(NAMES)
 
+    def test_what_is_not_done_is_told_as_it_gets_less(self):
+        seen = []
+        workers = Workers()
+        conducted(workers, waiting=lambda jobs: seen.append(list(jobs)))
+        begun = [jobs[0] for jobs in seen if jobs]
+        assert begun == workers.made  # the first of those that wait is the one that is done next
+        assert [jobs for jobs in seen if not jobs]  # and each round ends with none
+
+    def test_with_other_processes_the_display_says_what_they_are_at(self):
+        import io
+
+        from rich.console import Console
+
+        from saldiag.app.experiments import _Display
+        from saldiag.app.options import Wishes
+
+        console = Console(file=io.StringIO(), force_terminal=True, width=120)
+        display = _Display(console, Wishes(jobs=2))
+        display.waiting([Job((name,), (0,), 20) for name in ("a", "b", "c")])
+        assert display.bar.tasks[0].fields["now"] == "a, b and 1 more"
+        display.waiting([Job((), (0,), 20)])
+        assert display.bar.tasks[0].fields["now"] == "control"
+        alone = _Display(console, Wishes())
+        alone.step("a", 1, 5)
+        alone.waiting([Job(("b",), (0,), 20)])
+        assert alone.bar.tasks[0].fields["now"] == "a, seed 1, step 5"
+
     def test_a_suspicion_of_the_user_stands_at_its_arm(self):
         suspected = Plan([Idea("float32", ("half precision",))], proven=True)
         found = Conductor(suspected, Workers(), 8, 60.0, {"half precision": ("float32",)}).run()

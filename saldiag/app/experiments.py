@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from saldiag.core.run import Run
 
 if TYPE_CHECKING:
     from saldiag.experiments.proof.lab import Lab
+    from saldiag.experiments.proof.plan import Job
 
 STARTS = "starts.npz"
 """All weights before the first step: every process starts from the same ones."""
@@ -119,13 +120,13 @@ def experiment(
     elif make is None:
         raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
     plan = Plan(ideas(findings, suspicions), proven=verdict == "does_not_learn")
-    with _display(console, wishes.budget) as display:
+    with _display(console, wishes) as display:
         lab.tell = display.step
         try:
             with workers_of(make, wishes.jobs, wishes.ray) as workers:
                 found = Conductor(
                     plan, workers, lab.items, wishes.budget, suspicions,
-                    Journal(folder), display.decided,
+                    Journal(folder), display.decided, display.waiting,
                 ).run()  # fmt: skip
         except CannotScore as error:
             session.missing(Experiments, str(error))
@@ -149,12 +150,13 @@ def _looks(lab: Lab) -> tuple[LayerLook, ...]:
 class _Display:
     """What is running, what is decided, and the time left; on a terminal."""
 
-    def __init__(self, console: Console | None, budget: float) -> None:
+    def __init__(self, console: Console | None, wishes: Wishes) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self._until = time.monotonic() + budget
-        self._budget = budget
-        self._decided = "nothing decided yet"
+        self._until = time.monotonic() + wishes.budget
+        self._budget, self._jobs = wishes.budget, wishes.jobs
+        self._elsewhere = wishes.jobs > 1 or wishes.ray is not None
+        self._decided, self._now = "nothing decided yet", ""
         self.bar = Progress(
             TextColumn("experiments"),
             BarColumn(bar_width=16),
@@ -163,11 +165,19 @@ class _Display:
             transient=True,
             disable=console is None or not console.is_terminal,
         )
-        self._task = self.bar.add_task("", total=budget, left="", done="", now="")
+        self._task = self.bar.add_task("", total=wishes.budget, left="", done="", now="")
 
     def step(self, name: str, seed: int, step: int) -> None:
         """An arm is at that step."""
         self._show(f"{name}, seed {seed}, step {step}")
+
+    def waiting(self, jobs: Sequence[Job]) -> None:
+        """These are not done; other processes are at the first, and do not tell their steps."""
+        if not self._elsewhere:
+            return
+        at, later = jobs[: self._jobs], len(jobs) - self._jobs
+        told = ", ".join(" + ".join(job.names) or "control" for job in at)
+        self._show(f"{told}{f' and {later} more' if later > 0 else ''}")
 
     def decided(self, found: Experiments) -> None:
         """A job came to its end."""
@@ -181,11 +191,12 @@ class _Display:
         )
         told = ", ".join(f"{count} {name}" for name, count in counts if count)
         self._decided = told or "nothing decided yet"
-        self._show("")
+        self._show(self._now)
 
     def _show(self, now: str) -> None:
         from saldiag.app.progress import clock
 
+        self._now = now
         left = max(0.0, self._until - time.monotonic())
         self.bar.update(
             self._task, completed=self._budget - left, left=clock(left), done=self._decided, now=now
@@ -193,8 +204,8 @@ class _Display:
 
 
 @contextlib.contextmanager
-def _display(console: Console | None, budget: float) -> Iterator[_Display]:
-    display = _Display(console, budget)
+def _display(console: Console | None, wishes: Wishes) -> Iterator[_Display]:
+    display = _Display(console, wishes)
     with display.bar:
         yield display
 

@@ -29,6 +29,8 @@ class Conductor:
         suspicions: the user's words and what they mean.
         journal: where finished jobs are kept, and found again.
         decided: called after each job with all that is known.
+        waiting: called with the jobs that are not done, in the order they are begun in, when a
+            round begins and after each job.
     """
 
     plan: Plan
@@ -38,6 +40,7 @@ class Conductor:
     suspicions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     journal: Journal = field(default_factory=Journal)
     decided: Callable[[Experiments], None] = lambda _: None
+    waiting: Callable[[Sequence[Job]], None] = lambda _: None
     _ended: str = "decided"
 
     def run(self) -> Experiments:
@@ -62,8 +65,11 @@ class Conductor:
         done = {job: arm for job in jobs if (arm := self.journal.get(job)) is not None}
         for job, arm in done.items():
             self.plan.keep(job, arm)
-        for job, arm in self.workers([job for job in jobs if job not in done], deadline):
+        todo = [job for job in jobs if job not in done]
+        self.waiting(todo)
+        for job, arm in self.workers(todo, deadline):
             done[job] = arm
+            self.waiting([job for job in jobs if job not in done])
             self.plan.keep(job, arm)
             if not _cut_short([arm]):
                 self.journal.put(job, arm)
