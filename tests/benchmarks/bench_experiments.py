@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help="parts of programs' names")
+    parser.add_argument("--without", nargs="*", default=[], help="parts of names to leave out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--variants", nargs="*", default=["broken", "fixed", "healthy"])
     parser.add_argument("--forms", choices=("one", "all"), default="one")
@@ -70,13 +71,14 @@ def chosen(options: argparse.Namespace) -> list[Any]:
 
     found = [c for c in cases(options.seed, options.parts) if c.variant in options.variants]
     found = [c for c in found if c.variant != "broken" or answered(c)]
-    if options.forms == "all":
-        return found
     groups = list(dict.fromkeys(case.group for case in found))
     return [
         case
         for case in found
-        if case.variant == "healthy" or case.form == form(case.module.FORMS, groups, case.group)
+        if options.forms == "all"
+        or case.variant == "healthy"
+        or case.form == form(case.module.FORMS, groups, case.group)
+        if not any(part in case.name for part in options.without)
     ]
 
 
