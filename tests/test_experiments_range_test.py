@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,3 +106,15 @@ class TestRangeTest:
         from saldiag.experiments.range_test import range_test
 
         assert len(range_test(self.errors(keras, "adam"), budget_seconds=0.0).loss) == 1
+
+
+@pytest.mark.tensorflow
+class TestTheRateToTrainAt:
+    def test_at_the_upper_end_a_tenth_is_taken(self):
+        from saldiag.experiments.proof.interventions.learning_rate import _stable
+
+        falls = RangeTest(rates=np.geomspace(1e-6, 1.0, 25), loss=np.geomspace(2.0, 0.3, 25))
+        assert _stable(1.0, falls) == pytest.approx(0.1)
+        assert _stable(0.1, falls) == 0.1
+        left = replace(falls, loss=np.array([*falls.loss[:-1], 5.0]))
+        assert _stable(1.0, left) == 1.0  # what is too high was seen, and is not this

@@ -79,7 +79,7 @@ class BestRate(Intervention):
             found: RangeTest = range_test(errors)
         except CannotMeasure as error:
             raise NotApplicable(str(error)) from error
-        rate = fastest_rate(found)
+        rate = _stable(fastest_rate(found), found)
         if math.isnan(rate) or not found.loss.min() < 0.99 * found.loss[0]:
             raise NotApplicable("at no rate does the loss fall")
         now = rate_of(lab.model)
@@ -88,6 +88,15 @@ class BestRate(Intervention):
         return at_rate(
             lab, rate, f"a learning rate of {rate:.3g} in place of {now:.3g} (from a range test)"
         )
+
+
+def _stable(rate: float, test: RangeTest) -> float:
+    """A tenth of a rate at the upper end of the test, whose loss still fell there.
+
+    Few steps were taken at it, and at none above: it is not known to be stable over more of them.
+    """
+    still_falls = test.loss[-1] <= test.loss.min()
+    return rate / 10 if still_falls and rate * 10 > test.rates[-1] * 1.01 else rate
 
 
 STEPS = (0, *(10**power for power in range(6)))
