@@ -121,7 +121,7 @@ def test_a_sound_model_trains_as_it_was_compiled(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_going_on_equals_training_in_one_go(here: Path) -> None:
+def test_going_on_equals_training_in_one_go(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(*OWN, out="whole", epochs=4) == 0
     assert train(*OWN, out="parts", epochs=2) == 0
     assert train(*OWN, "--resume", out="parts", epochs=4) == 0
@@ -130,7 +130,10 @@ def test_going_on_equals_training_in_one_go(here: Path) -> None:
     for name in whole:
         assert len(whole[name]) == 4
         np.testing.assert_allclose(whole[name], parts[name], rtol=1e-5, err_msg=name)
-    assert train(*OWN, "--resume", "--learning-rate", "0.5", out="parts", epochs=5) == 2
+    for name, value in (("learning-rate", "0.5"), ("loss", "mse"), ("optimizer", "sgd")):
+        assert train(*OWN, "--resume", f"--{name}", value, out="parts", epochs=5) == 2
+        told = capsys.readouterr().err
+        assert f"was trained with {name.replace('-', '_')}=None, not {value}" in told
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")

@@ -43,6 +43,14 @@ OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2"
 
 
 @dataclass(frozen=True)
+class AsCompiled(TrainingNumbers):
+    """The numbers of a model of the user's, and what replaces its own; None keeps that."""
+
+    loss: str | None = None
+    optimizer: str | None = None
+
+
+@dataclass(frozen=True)
 class TrainOptions:
     """What ``saldiag train`` takes: what all commands take, and the numbers of a training.
 
@@ -114,7 +122,8 @@ def _train_own(options: TrainOptions) -> int:
             f"--{name} is of quicksal's recipe: a model of your own is trained as it was compiled;"
             " --optimizer, --learning-rate and --loss change that"
         )
-    numbers, note = TrainingNumbers(**options.numbers).resolved()
+    replaced = options.given("loss", "optimizer")
+    numbers, note = AsCompiled(**options.numbers, **replaced).resolved()
     assert note is None  # nothing is chosen by the hardware
     check_inputs(_as_for_others(options, numbers))
     prepare_environment()
