@@ -236,7 +236,8 @@ def train(**options: Any) -> int:
     help=f"Of data and weights: {REPORTED} is held out, thresholds were chosen on {TUNING}.",
 )  # fmt: skip
 @click.option(
-    "--jobs", type=POSITIVE, default=os.cpu_count() or 1, show_default="processors",
+    "--jobs", type=POSITIVE, default=(os.cpu_count() or 1) + 1,
+    show_default="one more than there are processors",
     help="Worker processes.",
 )  # fmt: skip
 @out_option
