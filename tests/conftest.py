@@ -53,6 +53,18 @@ def frozen() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Modules that a test imports from its own files: another one's are called the same."""
+    before, search = set(sys.modules), list(sys.path)
+    yield
+    sys.path[:] = search
+    made = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(made):
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
 def closed_scopes() -> Iterator[None]:
     """A test that leaves a name scope of Keras open renames the variables of all that follow."""
     yield

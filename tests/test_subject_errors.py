@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +70,7 @@ def uneven():
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a program and a few files, as the working directory."""
     (tmp_path / "net.py").write_text(PROGRAM)
     (tmp_path / "t.csv").write_text("a,b,c,d,kind\n1,2,3,4,x\n5,6,7,8,y\n")
@@ -90,10 +88,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
     np.savez(tmp_path / "named.npz", first=np.zeros((9, 4)), second=np.zeros((9, 2)))
     monkeypatch.chdir(tmp_path)
-    search = list(sys.path)
-    yield tmp_path
-    sys.path[:] = search
-    sys.modules.pop("net", None)
+    return tmp_path
 
 
 MODEL = ("--model", "net.py:model")

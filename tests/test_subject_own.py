@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +74,11 @@ number = 3
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a program, as the working directory; what is imported there is forgotten."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a program, as the working directory."""
     (tmp_path / "net.py").write_text(PROGRAM)
     monkeypatch.chdir(tmp_path)
-    modules, search = set(sys.modules), list(sys.path)
-    yield tmp_path
-    sys.path[:] = search
-    for name in set(sys.modules) - modules:
-        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(
-            sys.modules[name].__file__
-        ):
-            del sys.modules[name]
+    return tmp_path
 
 
 def own(model: str, **options: Any) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,8 +118,12 @@ class Checkpoints:
         with _writing(self.state_path), atomic_file(self.state_path, "wb") as stream:
             np.savez(stream, allow_pickle=False, progress=np.array(dumps(progress)), **arrays)
 
-    def load_state(self, model: Any) -> Progress | None:
+    def load_state(
+        self, model: Any, accept: Callable[[Progress], None] = lambda _: None
+    ) -> Progress | None:
         """Put a compiled model and its optimizer into the state on disk; None if there is none.
+
+        ``accept`` may refuse what was found, before the model is touched.
 
         Raises:
             RunError: the file is damaged, or belongs to another model; the model is as it was.
@@ -131,6 +135,7 @@ class Checkpoints:
             stored = dict(np.load(stream, allow_pickle=False))
             progress = restore(Progress, json.loads(str(stored.pop("progress"))))
         assert isinstance(progress, Progress)
+        accept(progress)
         variables = _variables(model)
         self._check(variables, stored, progress)
         for name, variable in variables.items():

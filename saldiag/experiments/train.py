@@ -138,17 +138,20 @@ def _start(
                 " choose another --out, or --resume to go on with it"
             )
         return Progress(asdict(recipe))
-    progress = checkpoints.load_state(model)
+
+    def accept(found: Progress) -> None:
+        for name, now in asdict(recipe).items():
+            then = found.recipe.get(name)
+            if then != now and name not in _MAY_CHANGE:
+                raise RunError(
+                    f"{checkpoints.state_path}: was trained with {name}={then}, not {now}:"
+                    " --resume needs the same settings"
+                )
+
+    progress = checkpoints.load_state(model, accept)
     if progress is None:
         _say(console, f"{checkpoints.state_path} is not there: training from the start")
         return Progress(asdict(recipe))
-    for name, now in asdict(recipe).items():
-        then = progress.recipe.get(name)
-        if then != now and name not in _MAY_CHANGE:
-            raise RunError(
-                f"{checkpoints.state_path}: was trained with {name}={then}, not {now}:"
-                " --resume needs the same settings"
-            )
     _say(console, f"resumed after epoch {len(progress.logs)}")
     return replace(progress, recipe=asdict(recipe))
 
