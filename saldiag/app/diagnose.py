@@ -88,16 +88,7 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
     prepare_environment()
     if options.experiments is not None:
         options.experiments.meant()
-    session = Session(
-        command,
-        config=options.config(),
-        seed=options.seed,
-        out=options.out,
-        output_format=options.output_format,
-        fail_on=options.fail_on,
-        resume=options.resume,
-        rules=options.rules,
-    )
+    session = Session.on(command, options)
 
     def whole() -> Verdict:
         with own_stdout(options.output_format):

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from saldiag import __version__
 from saldiag.app.collector import Collector
-from saldiag.app.options import invocation
+from saldiag.app.options import Options, invocation
 from saldiag.app.repairs import keep_fingerprints, repaired
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.diagnosis import Diagnosis, Verdict
@@ -69,6 +69,20 @@ class Session(Collector):
         )
         self._began = time.monotonic()
         self.write_info("running")
+
+    @classmethod
+    def on(cls, command: str, options: Options, config: dict[str, Any] | None = None) -> Session:
+        """The session of a command on these options; ``config`` is recorded in their place."""
+        return cls(
+            command,
+            config=options.config() if config is None else config,
+            seed=options.seed,
+            out=options.out,
+            output_format=options.output_format,
+            fail_on=options.fail_on,
+            resume=options.resume,
+            rules=options.rules,
+        )
 
     def note(self, line: str) -> None:
         """Tell the user one line, and keep it in ``run.json``."""

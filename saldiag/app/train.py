@@ -153,16 +153,8 @@ def _as_for_others(options: TrainOptions, numbers: TrainingNumbers) -> Options:
 def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
     shared = options.shared
     told = {**shared.config(), "subset": 1.0 if shared.subset is None else shared.subset}
-    return Session(
-        "train",
-        config={**told, "probes": options.probes, **asdict(numbers)},
-        seed=shared.seed,
-        out=shared.out,
-        output_format=shared.output_format,
-        fail_on=shared.fail_on,
-        resume=shared.resume,
-        rules=shared.rules,
-    )
+    config = {**told, "probes": options.probes, **asdict(numbers)}
+    return Session.on("train", shared, config)
 
 
 def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
