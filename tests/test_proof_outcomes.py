@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proof_arms import arm, curve
 
 from saldiag.core.measurement import Experiments
-from saldiag.rules.proof import hypotheses, interval, judged_arm, paired
+from saldiag.rules.proof import UNPROVEN, hypotheses, interval, judged_arm, paired
 
 CONTROL = arm([0.0, 0.05, 0.02], "control")
 scores = st.floats(-2.0, 1.0)
@@ -150,3 +150,25 @@ class TestAControlThatStillRises:
         flat = replace(self.rising(), curves=tuple(
             replace(c, score=(0.0, 0.38, 0.4)) for c in self.rising().curves))  # fmt: skip
         assert self.judged_against(flat) == "confirmed"
+
+
+class TestAModelThatNothingIsFoundOf:
+    """A critic's predictions are not after the targets: to reproduce them better is no repair."""
+
+    @staticmethod
+    def judged_against(control, **known):
+        return judged_arm(control, arm([0.9, 0.9, 0.9], **known), proven=False)
+
+    def test_nothing_is_confirmed_that_nobody_suspects(self):
+        found = self.judged_against(arm([0.0, 0.0, 0.0], "control"))
+        assert (found.outcome, found.reason) == ("undecided", UNPROVEN)
+
+    def test_what_is_suspected_is(self):
+        control = arm([0.0, 0.0, 0.0], "control")
+        assert self.judged_against(control, suspected_by=("my words",)).outcome == "confirmed"
+
+    @pytest.mark.parametrize("stopped", ["nothing moves", "non-finite", "fails"])
+    def test_and_a_control_that_stands_still_is_proof_enough(self, stopped):
+        flat = arm([0.0, 0.0, 0.0], "control")
+        curves = tuple(replace(c, stopped=stopped) for c in flat.curves)
+        assert self.judged_against(replace(flat, curves=curves)).outcome == "confirmed"

@@ -49,7 +49,7 @@ class TestRounds:
         assert max(a.planned_steps for a in plan.arms.values()) == RUNGS[0]
 
     def test_a_slow_cure_gets_a_longer_training(self):
-        plan = plan_of("a", "b", "c", "d")
+        plan = plan_of("a", "b", "c", "d", proven=True)
         carried_out(plan, lambda n, steps: min(0.9, steps / 100) if "a" in n else 0.0)
         assert confirmed(plan) == [("a",)]
 

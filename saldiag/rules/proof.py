@@ -75,14 +75,16 @@ def hypotheses(found: Experiments, limits: Mapping[str, float] = LIMITS) -> tupl
 
 
 def _judged(found: Experiments, arm: Arm, limits: Mapping[str, float]) -> Hypothesis:
-    hypothesis = judged_arm(found.control_of(arm), arm, limits)
+    hypothesis = judged_arm(found.control_of(arm), arm, limits, proven=found.proven)
     if arm.curves or arm.reason is not None or found.ended != "decided":
         return hypothesis
     return replace(hypothesis, reason="not tried: another change restores learning")
 
 
-def judged_arm(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMITS) -> Hypothesis:
-    """One arm against the control."""
+def judged_arm(
+    control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMITS, *, proven: bool = True
+) -> Hypothesis:
+    """One arm against the control; ``proven``: a test has shown that this one does not learn."""
     told: dict[str, Any] = {
         "name": arm.name,
         "hypothesis": arm.states,
@@ -102,7 +104,17 @@ def judged_arm(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMI
         )
     numbers = _numbers(arm, pairs, limits)
     outcome, reason = _outcome(arm, pairs, numbers["interval"], limits)
+    if outcome == "confirmed" and not (proven or arm.suspected_by or _stuck(pairs)):
+        outcome, reason = "undecided", UNPROVEN
     return Hypothesis(**told, outcome=outcome, reason=reason, **numbers)
+
+
+UNPROVEN = "no test has shown that the model as it is does not learn what its own loss asks for"
+"""A critic or a similarity is not after the targets themselves, which the score goes by."""
+
+
+def _stuck(pairs: Sequence[tuple[Curve, Curve]]) -> bool:
+    return all(control.stopped in ("nothing moves", "non-finite", "fails") for control, _ in pairs)
 
 
 def paired(control: Arm, arm: Arm) -> list[tuple[Curve, Curve]]:

@@ -80,7 +80,8 @@ class Experiments(Measurement):
 
     ``controls`` were trained for different numbers of steps, the longest last; an arm is compared
     with the one of its own length. ``items`` were trained on. ``ended`` says why no more was tried:
-    all was ``decided``, the ``budget`` was spent, or it was ``interrupted``.
+    all was ``decided``, the ``budget`` was spent, or it was ``interrupted``. ``proven``: a test has
+    shown that the model as it is does not learn.
     """
 
     key: ClassVar[str] = "experiments"
@@ -92,6 +93,7 @@ class Experiments(Measurement):
     suspicions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The user's words, and the names of the arms that answer to them."""
     looks: tuple[LayerLook, ...] = ()
+    proven: bool = True
 
     def control_of(self, arm: Arm) -> Arm | None:
         """The control that was trained as long as the arm, or the next longer one."""

@@ -92,6 +92,7 @@ class Conductor:
             budget_seconds=self.budget_seconds,
             ended=self._ended,
             suspicions=dict(self.suspicions),
+            proven=self.plan.proven,
         )
 
     def _suspected(self, names: tuple[str, ...], arm: Arm) -> Arm:

@@ -133,8 +133,10 @@ class Plan:
         return self._judged(names).outcome == "confirmed"
 
     def _judged(self, names: tuple[str, ...]) -> Hypothesis:
-        arm = self.arms[names]
-        return judged_arm(control_of(tuple(self.controls.values()), arm), arm)
+        by = [word for name in names for word in self.ideas[name].suspected_by]
+        arm = replace(self.arms[names], suspected_by=tuple(dict.fromkeys(by)))
+        control = control_of(tuple(self.controls.values()), arm)
+        return judged_arm(control, arm, proven=self.proven)
 
     def _kept(self, alive: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Half of the arms that a longer training could decide, and all that are suspected."""
