@@ -115,7 +115,7 @@ def experiment(
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
     suspicions = wishes.meant()
-    if wishes.jobs == 1 and wishes.ray is None:
+    if not wishes.elsewhere:
         make = lambda: lab  # noqa: E731 - in this process it is here already
     elif make is None:
         raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
@@ -154,8 +154,7 @@ class _Display:
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._until = time.monotonic() + wishes.budget
-        self._budget, self._jobs = wishes.budget, wishes.jobs
-        self._elsewhere = wishes.jobs > 1 or wishes.ray is not None
+        self._wishes = wishes
         self._decided, self._now = "nothing decided yet", ""
         self.bar = Progress(
             TextColumn("experiments"),
@@ -173,9 +172,9 @@ class _Display:
 
     def waiting(self, jobs: Sequence[Job]) -> None:
         """These are not done; other processes are at the first, and do not tell their steps."""
-        if not self._elsewhere:
+        if not self._wishes.elsewhere:
             return
-        at, later = jobs[: self._jobs], len(jobs) - self._jobs
+        at, later = jobs[: self._wishes.jobs], len(jobs) - self._wishes.jobs
         told = ", ".join(" + ".join(job.names) or "control" for job in at)
         self._show(f"{told}{f' and {later} more' if later > 0 else ''}")
 
@@ -199,8 +198,9 @@ class _Display:
         self._now = now
         left = max(0.0, self._until - time.monotonic())
         self.bar.update(
-            self._task, completed=self._budget - left, left=clock(left), done=self._decided, now=now
-        )
+            self._task, completed=self._wishes.budget - left, left=clock(left),
+            done=self._decided, now=now,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -56,6 +56,11 @@ class Wishes:
     jobs: int = 1
     ray: str | None = None
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes make them."""
+        return self.jobs > 1 or self.ray is not None
+
     def meant(self) -> dict[str, tuple[str, ...]]:
         """What each suspicion means.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from saldiag.core.measurement import Arm, Experiments
 from saldiag.experiments.proof.journal import Journal
 from saldiag.experiments.proof.lab import described_arm
-from saldiag.experiments.proof.plan import Idea, Job, Plan
+from saldiag.experiments.proof.plan import Job, Plan
 
 Results = Iterator[tuple[Job, Arm]]
 Workers = Callable[[Sequence[Job], float], Results]
@@ -87,20 +87,13 @@ class Conductor:
             told = {key: replace(arm, reason=LEARNS) for key, arm in untried.items()}
         return Experiments(
             controls=tuple(controls[steps] for steps in sorted(controls)),
-            arms=tuple(self._suspected(key, arm) for key, arm in told.items()),
+            arms=tuple(self.plan.suspected(key, arm) for key, arm in told.items()),
             items=self.items,
             budget_seconds=self.budget_seconds,
             ended=self._ended,
             suspicions=dict(self.suspicions),
             proven=self.plan.proven,
         )
-
-    def _suspected(self, names: tuple[str, ...], arm: Arm) -> Arm:
-        by = [word for name in names for word in self._idea(name).suspected_by]
-        return replace(arm, suspected_by=tuple(dict.fromkeys(by)))
-
-    def _idea(self, name: str) -> Idea:
-        return self.plan.ideas[name]
 
 
 LEARNS = "the model learns as it is: there is nothing to restore"

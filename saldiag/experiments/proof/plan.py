@@ -132,9 +132,13 @@ class Plan:
         """Whether learning is restored by those changes together."""
         return self._judged(names).outcome == "confirmed"
 
-    def _judged(self, names: tuple[str, ...]) -> Hypothesis:
+    def suspected(self, names: tuple[str, ...], arm: Arm) -> Arm:
+        """The arm with what made its changes suspected."""
         by = [word for name in names for word in self.ideas[name].suspected_by]
-        arm = replace(self.arms[names], suspected_by=tuple(dict.fromkeys(by)))
+        return replace(arm, suspected_by=tuple(dict.fromkeys(by)))
+
+    def _judged(self, names: tuple[str, ...]) -> Hypothesis:
+        arm = self.suspected(names, self.arms[names])
         control = control_of(tuple(self.controls.values()), arm)
         return judged_arm(control, arm, proven=self.proven)
 
