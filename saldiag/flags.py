@@ -180,7 +180,7 @@ train_options = options_of(
     ),
     source_options,
     click.option(
-        "--subset", type=Finite(0.0, 1.0, min_open=True), show_default="1.0",
+        "--subset", type=Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
         help="Fraction of the training and of the validation split.",
     ),
     click.option(

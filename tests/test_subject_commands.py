@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +113,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
-    search = list(sys.path)
-    yield folder
-    sys.path[:] = search
-    sys.modules.pop("net", None)
+    return folder
 
 
 def examined(out: Path, command: str, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -18,7 +18,7 @@ from saldiag.app.experiments import (
 )
 from saldiag.app.load import Data, check_inputs, parse_model
 from saldiag.app.options import Options, prepare_environment
-from saldiag.app.refusals import TOLD, Refused, explaining
+from saldiag.app.refusals import TOLD, Refused, explaining, unless_refused
 from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
@@ -92,12 +92,7 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
 
     def whole() -> Verdict:
         with own_stdout(options.output_format):
-            asked = _asked(session, options)
-            try:
-                return work(asked)
-            except Refused as told:
-                session.note(str(told))
-                return "does_not_learn"
+            return unless_refused(session, lambda: work(_asked(session, options)))
 
     return conduct(session, whole)
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.app.examination import PICTURES
 from saldiag.app.feeds import opened, split
 from saldiag.app.load import Batches
 from saldiag.app.options import Options
@@ -20,11 +21,8 @@ from saldiag.core.training import TrainingNumbers
 from saldiag.quicksal.training import TrainingData, epoch_seed
 from saldiag.subject.code import theirs
 from saldiag.subject.fits import Takes
-from saldiag.subject.items import Batch, Items, Stream, in_batches, of_arrays
+from saldiag.subject.items import Batch, Items, Stream, cut, in_batches, of_arrays
 from saldiag.subject.named import DataName
-
-SHOWN = 8
-"""Samples of the validation half whose predictions are kept, where they are pictures."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def epochs_of(options: Options, name: DataName, takes: Takes, numbers: TrainingN
         def order() -> Iterator[Sequence[int]]:
             for epoch in itertools.count(first_epoch):
                 random = np.random.default_rng(epoch_seed(numbers.seed, epoch))
-                yield from _cut(random.permutation(training).tolist(), size)
+                yield from cut(random.permutation(training).tolist(), size)
 
         return reading.dataset(order)
 
@@ -62,17 +60,15 @@ def epochs_of(options: Options, name: DataName, takes: Takes, numbers: TrainingN
         train=batches,
         steps=math.ceil(len(training) / size),
         validation=reading.dataset(
-            lambda: iter(_cut(validation, size)), math.ceil(len(validation) / size)
+            lambda: iter(cut(validation, size)), math.ceil(len(validation) / size)
         ),
         damage=lambda: reading.failed[0] if reading.failed else None,
     )
-    shown = validation[:SHOWN] if items.pixels else []
+    shown = validation[:PICTURES] if items.pixels else []
     names = tuple(items.names(number) for number in shown)
-    return Epochs(data, Batches(in_batches(items, shown, SHOWN), names, items.pixels), items.notes)
-
-
-def _cut(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    return Epochs(
+        data, Batches(in_batches(items, shown, PICTURES), names, items.pixels), items.notes
+    )
 
 
 @dataclass(frozen=True)

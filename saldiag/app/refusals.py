@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from saldiag.app.collector import Collector
 from saldiag.app.examination import Examination
 from saldiag.app.load import Subject
+from saldiag.app.session import Session
+from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import During, ProgramError, Source
 from saldiag.core.printable import printable
@@ -21,6 +23,15 @@ TOLD = {
 
 class Refused(Exception):  # noqa: N818 - an outcome, whose findings are in the collector
     """The model cannot be called or trained, and findings say why; the text is a line on it."""
+
+
+def unless_refused(session: Session, work: Callable[[], Verdict]) -> Verdict:
+    """Do a command's work; a model that cannot be called does not learn, and the user is told."""
+    try:
+        return work()
+    except Refused as told:
+        session.note(str(told))
+        return "does_not_learn"
 
 
 @contextmanager

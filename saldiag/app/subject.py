@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import keras
 
 from saldiag.app.collector import Collector
@@ -12,7 +15,9 @@ from saldiag.app.own import load_own, take_weights
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
 from saldiag.subject.fits import Takes, check_fit
-from saldiag.subject.named import DataName, ModelName, parse_data
+from saldiag.subject.named import DataName, parse_data
+
+Read = TypeVar("Read")
 
 BUILT_IN_TAKES = Takes((("image", (None, None, None, 3)),), output=(None, None, None, 1))
 """What the built-in models take, at any size that is divisible by 32."""
@@ -24,10 +29,9 @@ def subject_on(options: Options, session: Collector) -> tuple[Subject, Data]:
     Raises:
         SaldiagError: either cannot be had, or they do not fit.
     """
-    name = parse_model(options.model)
-    if name.kind == "built-in":
+    if parse_model(options.model).kind == "built-in":
         return built_in_on(options, session)
-    return own_on(options, name, session)
+    return own_on(options, session)
 
 
 def built_in_on(options: Options, session: Collector) -> tuple[Subject, Data]:
@@ -57,14 +61,34 @@ def _as_pairs(options: Options, name: DataName) -> tuple[Data, int]:
     if [shape[1:] for shape in shapes] != [(side, side, 3), (side, side, 1)] or not side:
         given = " and ".join(str(shape) for shape in shapes)
         raise DataError(
-            f"{data_told(name)} does not fit --model {options.model}: the data has the shapes"
+            f"{_told(name)} does not fit --model {options.model}: the data has the shapes"
             f" {given}, the model takes (None, S, S, 3) with masks (None, S, S, 1)"
         )
     return data, side
 
 
-def own_on(options: Options, name: ModelName, session: Collector) -> tuple[Subject, Data]:
+def own_on(options: Options, session: Collector) -> tuple[Subject, Data]:
+    """A model of the user's, and the items that it is to memorise.
+
+    Raises:
+        SaldiagError: either cannot be had, or they do not fit.
+    """
+
+    def read(name: DataName, takes: Takes) -> tuple[Data, Any, tuple[str, ...]]:
+        data, notes = read_data(options, name, takes)
+        return data, data.batches[0][0], notes
+
+    return own_with(options, session, read)
+
+
+def own_with(
+    options: Options,
+    session: Collector,
+    read: Callable[[DataName, Takes], tuple[Read, Any, tuple[str, ...]]],
+) -> tuple[Subject, Read]:
     """A model of the user's, and data in the shape that it takes.
+
+    ``read`` gives the data, the inputs of a batch of them, and lines for the user.
 
     Raises:
         SaldiagError: either cannot be had, or they do not fit.
@@ -72,15 +96,13 @@ def own_on(options: Options, name: ModelName, session: Collector) -> tuple[Subje
     found = parse_data(options.data)
     with session.phase("building the model"):
         set_policy(options)
-        own = load_own(options, name)
+        own = load_own(options, parse_model(options.model))
     with session.phase("reading data"):
-        data, notes = read_data(options, found, own.takes)
-        x = data.batches[0][0]
-        check_fit(own.takes, x, f"--model {printable(options.model)}", data_told(found))
+        data, x, notes = read(found, own.takes)
+        check_fit(own.takes, x, f"--model {printable(options.model)}", _told(found))
         take_weights(options, own.model, x)
     return Subject(own.model, own.sources, notes=notes, name=options.model), data
 
 
-def data_told(name: DataName) -> str:
-    """How to call the data in a message."""
+def _told(name: DataName) -> str:
     return str(name) if name.code else f"--data {name}"

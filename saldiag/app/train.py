@@ -20,23 +20,22 @@ from saldiag.app.load import (
     check_inputs,
     parse_model,
     read_items,
-    set_policy,
 )
 from saldiag.app.options import Options, Precision, prepare_environment
-from saldiag.app.refusals import Refused, explaining
+from saldiag.app.refusals import explaining, unless_refused
 from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import GradientHistory, SourceFiles
-from saldiag.core.printable import printable
 from saldiag.core.training import TrainingNumbers
-from saldiag.subject.named import parse_data
+from saldiag.subject.named import DataName, parse_data
 from saldiag.subject.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
     from saldiag.quicksal.training import Recipe, TrainingData
+    from saldiag.subject.fits import Takes
 
 OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2")
 """Numbers that only the recipe of the case has."""
@@ -125,36 +124,22 @@ def _train_own(options: TrainOptions) -> int:
     replaced = options.given("loss", "optimizer")
     numbers, note = AsCompiled(**options.numbers, **replaced).resolved()
     assert note is None  # nothing is chosen by the hardware
-    check_inputs(_as_for_others(options, numbers))
+    precision: Precision = numbers.precision if numbers.precision != "auto" else "float32"
+    asked = replace(options.shared, precision=precision, items=0)
+    check_inputs(asked)
     prepare_environment()
     session = _session(options, numbers)
 
     def whole() -> Verdict:
         with own_stdout(options.shared.output_format):
-            try:
-                return _as_compiled(session, options, numbers)
-            except Refused as told:
-                session.note(str(told))
-                return "does_not_learn"
+            return unless_refused(session, lambda: _as_compiled(session, options, asked, numbers))
 
     return conduct(session, whole)
 
 
-def _as_for_others(options: TrainOptions, numbers: TrainingNumbers) -> Options:
-    """The options as the commands take them that read any model and data."""
-    shared = options.shared
-    precision: Precision = numbers.precision if numbers.precision != "auto" else "float32"
-    share = 1.0 if shared.subset is None else shared.subset
-    return replace(
-        shared, precision=precision, subset=share, batch_size=numbers.batch_size, items=0
-    )
-
-
 def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
-    shared = options.shared
-    told = {**shared.config(), "subset": 1.0 if shared.subset is None else shared.subset}
-    config = {**told, "probes": options.probes, **asdict(numbers)}
-    return Session.on("train", shared, config)
+    config = {**options.shared.config(), "probes": options.probes, **asdict(numbers)}
+    return Session.on("train", options.shared, config)
 
 
 def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
@@ -176,25 +161,19 @@ def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdi
     return verdict
 
 
-def _as_compiled(session: Session, options: TrainOptions, numbers: TrainingNumbers) -> Verdict:
+def _as_compiled(
+    session: Session, options: TrainOptions, asked: Options, numbers: TrainingNumbers
+) -> Verdict:
     """Train a model of the user's as it was compiled, but for what the options change."""
-    from saldiag.app.epochs import epochs_of
-    from saldiag.app.own import load_own, take_weights
-    from saldiag.app.subject import data_told
-    from saldiag.subject.fits import check_fit
+    from saldiag.app.epochs import Epochs, epochs_of
+    from saldiag.app.subject import own_with
 
-    asked = _as_for_others(options, numbers)
-    found = parse_data(asked.data)
-    with session.phase("building the model"):
-        set_policy(asked)
-        own = load_own(asked, parse_model(asked.model))
-    with session.phase("reading data"):
-        epochs = epochs_of(asked, found, own.takes, numbers)
-        x = epochs.data.first_batch()[0]
-        check_fit(own.takes, x, f"--model {printable(asked.model)}", data_told(found))
-        take_weights(asked, own.model, x)
+    def read(name: DataName, takes: Takes) -> tuple[Epochs, Any, tuple[str, ...]]:
+        epochs = epochs_of(asked, name, takes, numbers)
+        return epochs, epochs.data.first_batch()[0], epochs.notes
+
+    subject, epochs = own_with(asked, session, read)
     session.attempt(SourceFiles, OwnFiles().measured)
-    subject = Subject(own.model, own.sources, notes=epochs.notes, name=asked.model)
     _, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
     if epochs.shown.pixels:
         Examination(session, subject, epochs.shown).pictures()
@@ -242,9 +221,9 @@ def _trained(
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item]]:
     from saldiag.quicksal.msra10k import open_dataset, subset
 
-    data, share = options.shared.data, options.shared.subset
+    data, share = options.shared.data, options.shared.share
     splits = open_dataset(Path(data) if data is not None else None).split(recipe.seed)
-    share, size, seed = 1.0 if share is None else share, recipe.batch_size, recipe.seed
+    size, seed = recipe.batch_size, recipe.seed
     training = subset(splits.train, share, at_least=size, seed=seed)
     return training, subset(splits.val, share, at_least=size, seed=seed)
 

@@ -64,8 +64,12 @@ def of_arrays(parts: Sequence[Any], where: str, notes: tuple[str, ...] = ()) -> 
 
 def in_batches(items: Items, numbers: Sequence[int], size: int) -> tuple[Batch, ...]:
     """The items of these numbers, in order, in batches of ``size``."""
-    starts = range(0, len(numbers), size)
-    return tuple(items.read(numbers[start : start + size]) for start in starts)
+    return tuple(items.read(chosen) for chosen in cut(numbers, size))
+
+
+def cut(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
+    """The numbers in parts of ``size``; the last one has what is left."""
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
 @dataclass(frozen=True)
