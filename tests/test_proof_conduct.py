@@ -201,9 +201,10 @@ class TestSuspicion:
         assert max(i for i, words in enumerate(by) if "SD702" in words) < min(users)
         assert max(users) < min(rest)
 
-    def test_a_note_makes_nothing_suspected(self):
-        found = ideas([replace(finding("SD702"), severity="info")], {})
-        assert all(not idea.suspected_by for idea in found)
+    def test_a_note_makes_nothing_suspected_where_there_is_something_graver(self):
+        note = replace(finding("SD702"), severity="info")
+        assert any("SD702" in idea.suspected_by for idea in ideas([note], {}))
+        assert not any("SD702" in i.suspected_by for i in ideas([finding("SD101"), note], {}))
 
 
 def test_time_is_told_in_one_clock():

@@ -52,6 +52,16 @@ class TestConfirmed:
         found = judged_arm(CONTROL, arm([0.9, 0.9, 0.9], if_restored="fewer items"))
         assert (found.outcome, found.reason) == ("undecided", "fewer items")
 
+    def test_is_what_learns_always_where_the_control_does_by_luck(self):
+        lucky = arm([0.0, 0.9, 0.0, 0.05, 0.0], "control")
+        judged = judged_arm(lucky, arm([0.9] * 5))
+        assert judged.outcome == "confirmed"
+        assert judged.reason == "the model as it is learns in 1 of 5 seeds, with it in all"
+
+    @pytest.mark.parametrize("lucky", [[0.0, 0.9, 0.0], [0.9, 0.9, 0.0, 0.9, 0.0]])
+    def test_is_nothing_that_three_seeds_of_which_one_is_lucky_could_show(self, lucky):
+        assert outcome(arm([0.9] * len(lucky)), arm(lucky, "control")) == "undecided"
+
 
 class TestNoDifference:
     @quick
@@ -112,8 +122,12 @@ class TestOrder:
         return [h.name for h in hypotheses(found)]
 
     def test_names_first_what_a_finding_named(self):
-        named = arm([0.8] * 3, "named", answers=("SD101",), suspected_by=("SD101",))
+        named = arm([0.8] * 3, "named", answers=("SD101",), suspected_by=("SD101",), place=3)
         assert self.judged(arm([0.99] * 3, "better"), named) == ["named", "better"]
+
+    def test_names_the_root_cause_before_a_symptom(self):
+        cause, symptom = arm([0.8] * 3, "cause", place=0), arm([0.99] * 3, "symptom", place=1)
+        assert self.judged(symptom, cause) == ["cause", "symptom"]
 
     def test_confirmed_goes_before_all_others(self):
         arms = [arm([0.0] * 3, "none"), arm([0.9] * 3, "good"), arm([0.3] * 3, "half")]
@@ -122,6 +136,37 @@ class TestOrder:
     def test_one_change_goes_before_two(self):
         two = arm([0.99] * 3, "a + b", parts=("a", "b"))
         assert self.judged(two, arm([0.9] * 3, "a")) == ["a", "a + b"]
+
+
+class TestAControlThatStandsStillHalfWay:
+    CONTROL = arm([0.62, 0.5, 0.63], "control")
+
+    @staticmethod
+    def flat(control, half_way=1.0):
+        curves = (replace(c, steps=(0, 10, 20), score=(0.0, half_way * c.score[-1], c.score[-1]),
+                          error=(0.5, 0.2, 0.2)) for c in control.curves)  # fmt: skip
+        return replace(control, curves=tuple(curves))
+
+    def judged(self, ends, control=CONTROL, **known):
+        return judged_arm(self.flat(control), arm(ends, **known)).outcome
+
+    def test_is_led_on_by_what_a_finding_names(self):
+        assert self.judged([0.95, 0.93, 0.97], suspected_by=("SD706",)) == "confirmed"
+
+    def test_confirms_nothing_that_nobody_suspects(self):
+        assert self.judged([0.95, 0.93, 0.97]) != "confirmed"
+
+    def test_confirms_nothing_that_falls_short_itself(self):
+        assert self.judged([0.95, 0.85, 0.97], suspected_by=("SD706",)) != "confirmed"
+
+    def test_confirms_nothing_where_little_is_missing(self):
+        well = arm([0.62, 0.5, 0.8], "control")
+        assert self.judged([0.95, 0.93, 0.97], well, suspected_by=("SD706",)) != "confirmed"
+
+    def test_confirms_nothing_where_the_control_goes_on_by_itself(self):
+        rising = self.flat(self.CONTROL, half_way=0.8)
+        found = judged_arm(rising, arm([0.95, 0.93, 0.97], suspected_by=("SD706",)))
+        assert found.outcome != "confirmed"
 
 
 class TestAControlThatStillRises:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from proof_arms import arm
 
-from saldiag.experiments.proof.plan import RUNGS, SEEDS, Idea, Plan
+from saldiag.experiments.proof.plan import MORE_SEEDS, ONCE_MORE, RUNGS, SEEDS, Idea, Plan
 
 
 def carried_out(plan, world):
@@ -24,11 +24,14 @@ def carried_out(plan, world):
 def done(job, world):
     name = " + ".join(job.names) or "control"
     ends = world(frozenset(job.names), job.steps)
-    return arm([ends] * len(job.seeds), name, job.steps)
+    each = ends if isinstance(ends, list) else [ends] * len(job.seeds)
+    return arm(each[: len(job.seeds)], name, job.steps)
 
 
-def plan_of(*names, suspected=(), **options):
-    return Plan([Idea(n, ("SD101",) if n in suspected else ()) for n in names], **options)
+def plan_of(*names, suspected=(), places=None, **options):
+    places = places or dict.fromkeys(suspected, 0)
+    ideas = [Idea(n, ("SD101",) if n in suspected else (), places.get(n)) for n in names]
+    return Plan(ideas, **options)
 
 
 def confirmed(plan):
@@ -80,6 +83,49 @@ class TestRounds:
         made = carried_out(plan, lambda n, _: 0.3 if n == {"a"} else 0.0)
         last = [jobs for jobs in made if jobs[0].names and jobs[0].steps == RUNGS[-1]]
         assert {job.names[0] for job in last[0]} == {"a", "b", "c"}
+
+    def test_the_cause_is_tried_longer_where_the_remedy_of_a_symptom_is_quicker(self):
+        places = {"cause": 0, "symptom": 1}
+        plan = plan_of("symptom", "cause", suspected=places, places=places, proven=True)
+        carried_out(plan, lambda n, steps: 0.9 if "symptom" in n or (n and steps > 20) else 0.0)
+        assert set(confirmed(plan)) == {("symptom",), ("cause",)}
+
+    def test_a_symptom_is_not_tried_longer_where_the_cause_is_known(self):
+        places = {"cause": 0, "symptom": 1}
+        plan = plan_of("symptom", "cause", suspected=places, places=places, proven=True)
+        carried_out(plan, lambda n, steps: 0.9 if "cause" in n else 0.2 if n else 0.0)
+        assert plan.arms["symptom",].planned_steps == RUNGS[0]
+
+    def test_what_is_named_and_helps_is_trained_twice_as_long_in_the_end(self):
+        plan = plan_of("a", "b", "c", suspected=("a", "b"), proven=True)
+        slow = {"a": RUNGS[-1] + 1, "b": 10**6, "c": 10**6}
+
+        def world(names, steps):
+            return 0.9 if any(steps >= slow[n] for n in names) else 0.3 if "a" in names else 0.0
+
+        carried_out(plan, world)
+        assert confirmed(plan) == [("a",)]
+        lengths = {names[0]: arm.planned_steps for names, arm in plan.arms.items()}
+        assert lengths == {"a": ONCE_MORE * RUNGS[-1], "b": RUNGS[-1]}
+
+    def test_a_control_that_learns_by_luck_gets_more_seeds(self):
+        plan = plan_of("a", "b", suspected=("a",), proven=True)
+        lucky = [0.0, 0.9, *[0.0] * 5]
+        carried_out(plan, lambda names, steps: 0.9 if "a" in names else lucky)
+        assert confirmed(plan) == [("a",)]
+        assert [curve.seed for curve in plan.control.curves] == [*SEEDS, *MORE_SEEDS]
+
+    def test_what_nobody_suspects_is_not_tried_where_the_model_may_be_well(self):
+        plan = plan_of("a", "b")
+        carried_out(plan, lambda names, steps: 0.9 if names else 0.0)
+        assert plan.arms == {}
+
+    def test_a_control_that_learns_in_the_longest_training_has_nothing_to_restore(self):
+        plan = plan_of("a", "b", suspected=("a",), proven=True)
+        late = ONCE_MORE * RUNGS[-1]
+        carried_out(plan, lambda n, steps: 0.9 if steps == late else 0.4 if "a" in n else 0.0)
+        assert confirmed(plan) == []
+        assert set(plan.arms) == {("a",)}
 
 
 class TestTogether:

@@ -23,6 +23,8 @@ from saldiag.core.measurement import Arm, Curve, Experiments
 LIMITS: dict[str, float] = {
     "seeds": 3,
     "restored": RESTORED,
+    "memorised": 0.9,
+    "short": 0.75,
     "effect": 0.3,
     "margin": 0.05,
     "confidence": 0.95,
@@ -32,7 +34,10 @@ LIMITS: dict[str, float] = {
 ``seeds``: trainings that have to agree. ``restored``: score from which on a model learns, and under
 which the control has to stay. ``effect``: how far apart the two have to be with certainty, the
 lower end of the interval at that ``confidence``. ``margin``: differences within it are none (an
-equivalence margin: Schuirmann, 1987).
+equivalence margin: Schuirmann, 1987). ``memorised``: score at which a training has shown that it
+can, as the overfit test's 10 % of the baseline. A model that comes to a standstill at ``short`` or
+under it may have learnt half: what a finding names is at fault all the same, where its remedy leads
+on from there to the end.
 """
 
 DRAWS = 2000
@@ -70,15 +75,32 @@ def final(curve: Curve, mode: str = "training") -> float:
 
 def hypotheses(found: Experiments, limits: Mapping[str, float] = LIMITS) -> tuple[Hypothesis, ...]:
     """Every hypothesis with its outcome: confirmed ones first, the most telling one on top."""
-    judged = [_judged(found, arm, limits) for arm in found.arms]
-    return tuple(sorted(judged, key=_rank))
+    judged = [
+        (judged_arm(found.control_of(arm), arm, limits, proven=found.proven), arm)
+        for arm in found.arms
+    ]
+    ranked = [h for h, arm in sorted(judged, key=lambda pair: _rank(*pair))]
+    if found.ended != "decided":
+        return tuple(ranked)
+    restored = any(h.outcome == "confirmed" for h in ranked)
+    learnt = bool(found.controls) and learns(found.controls[-1], limits)
+    return tuple(
+        replace(h, reason=f"not tried: {_why_untried(h, restored, learnt)}")
+        if h.reason == LEFT_OUT
+        else h
+        for h in ranked
+    )
 
 
-def _judged(found: Experiments, arm: Arm, limits: Mapping[str, float]) -> Hypothesis:
-    hypothesis = judged_arm(found.control_of(arm), arm, limits, proven=found.proven)
-    if arm.curves or arm.reason is not None or found.ended != "decided":
-        return hypothesis
-    return replace(hypothesis, reason="not tried: another change restores learning")
+def _why_untried(hypothesis: Hypothesis, restored: bool, learnt: bool) -> str:
+    """Why it was not tried although there was time for it."""
+    if restored:
+        return "another change restores learning"
+    if learnt:
+        return "in training mode the model learns as it is"
+    if hypothesis.mode == "inference":
+        return "the model does not learn in training mode either"
+    return UNPROVEN
 
 
 def judged_arm(
@@ -99,22 +121,40 @@ def judged_arm(
         return Hypothesis(**told, outcome="not applicable", reason=arm.reason)
     pairs = paired(control, arm) if control is not None else []
     if not pairs:
-        return Hypothesis(
-            **told, outcome="undecided", reason="the budget ended before it was tried"
-        )
+        return Hypothesis(**told, outcome="undecided", reason=LEFT_OUT)
     numbers = _numbers(arm, pairs, limits)
     outcome, reason = _outcome(arm, pairs, numbers["interval"], limits)
-    if outcome == "confirmed" and not (proven or arm.suspected_by or _stuck(pairs)):
+    if outcome == "confirmed" and not (proven or arm.suspected_by or stands_still(control)):
         outcome, reason = "undecided", UNPROVEN
     return Hypothesis(**told, outcome=outcome, reason=reason, **numbers)
 
 
+LEFT_OUT = "the budget ended before it was tried"
 UNPROVEN = "no test has shown that the model as it is does not learn what its own loss asks for"
 """A critic or a similarity is not after the targets themselves, which the score goes by."""
 
 
-def _stuck(pairs: Sequence[tuple[Curve, Curve]]) -> bool:
-    return all(control.stopped in ("nothing moves", "non-finite", "fails") for control, _ in pairs)
+def stands_still(control: Arm | None) -> bool:
+    """Whether no training of the model as it is goes on at all."""
+    stuck = ("nothing moves", "non-finite", "fails")
+    return control is not None and all(curve.stopped in stuck for curve in control.curves)
+
+
+def hangs_on_seeds(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMITS) -> bool:
+    """Whether the arm learns from every seed, and the control from fewer than half of them."""
+    pairs = paired(control, arm) if control is not None else []
+    learnt, needed = _learnt(arm, pairs, limits)
+    return bool(pairs) and all(learnt) and 2 * sum(needed) > len(pairs)
+
+
+def _learnt(
+    arm: Arm, pairs: Sequence[tuple[Curve, Curve]], limits: Mapping[str, float]
+) -> tuple[list[bool], list[bool]]:
+    """Of each seed: whether the arm learns, and whether the control does not."""
+    return (
+        [final(after, arm.mode) >= limits["restored"] for _, after in pairs],
+        [final(before, arm.mode) < limits["restored"] for before, _ in pairs],
+    )
 
 
 def paired(control: Arm, arm: Arm) -> list[tuple[Curve, Curve]]:
@@ -189,21 +229,37 @@ def _outcome(
     bounds: tuple[float, float],
     limits: Mapping[str, float],
 ) -> tuple[HypothesisOutcome, str]:
-    ends = [(_bounded(final(c, arm.mode)), _bounded(final(a, arm.mode))) for c, a in pairs]
-    restored = [after >= limits["restored"] > before for before, after in ends]
+    learnt, needed = _learnt(arm, pairs, limits)
+    restored = sum(after and before for after, before in zip(learnt, needed, strict=True))
     low, high = bounds
     enough = len(pairs) >= limits["seeds"]
-    if all(restored) and low >= limits["effect"]:
+    if all(learnt) and 2 * restored > len(pairs) and low >= limits["effect"]:
         if not arm.suspected_by and all(_still_rises(c, limits) for c, _ in pairs):
             return "undecided", "the model learns as it is, if slowly"
-        return _restored(arm, len(pairs), enough)
-    if any(restored):
-        return "undecided", f"learning is restored in {sum(restored)} of {_seeds(len(pairs))}"
+        return _restored(arm, restored, len(pairs), enough)
+    if enough and low > limits["margin"] and _goes_on(arm, pairs, limits):
+        return "confirmed", "all is memorised, where the model as it is comes to a standstill"
+    if restored:
+        return "undecided", f"learning is restored in {restored} of {_seeds(len(pairs))}"
     if not enough:
-        return "undecided", f"only {_seeds(len(pairs))} could be trained in the budget"
-    if max(abs(low), abs(high)) <= limits["margin"]:
+        return "undecided", f"from {_seeds(len(pairs))} it does not restore learning"
+    return _no_cure(arm, max(abs(low), abs(high)) <= limits["margin"])
+
+
+def _no_cure(arm: Arm, same: bool) -> tuple[HypothesisOutcome, str]:
+    if same:
         return ("refuted" if arm.suspected_by else "no difference"), CHANGES_NOTHING
     return "refuted", "it makes a difference, and does not restore learning"
+
+
+def _goes_on(arm: Arm, pairs: Sequence[tuple[Curve, Curve]], limits: Mapping[str, float]) -> bool:
+    """Whether a suspected change leads on from where the model comes to a standstill as it is."""
+    return bool(arm.suspected_by and not arm.if_restored) and all(
+        final(after, arm.mode) >= limits["memorised"]
+        and final(before, arm.mode) <= limits["short"]
+        and not _still_rises(before, limits)
+        for before, after in pairs
+    )
 
 
 def _still_rises(control: Curve, limits: Mapping[str, float]) -> bool:
@@ -212,12 +268,15 @@ def _still_rises(control: Curve, limits: Mapping[str, float]) -> bool:
     return _bounded(control.score[-1]) - _bounded(control.score[half]) > limits["margin"]
 
 
-def _restored(arm: Arm, seeds: int, enough: bool) -> tuple[HypothesisOutcome, str]:
+def _restored(arm: Arm, restored: int, seeds: int, enough: bool) -> tuple[HypothesisOutcome, str]:
     if arm.if_restored:
         return "undecided", arm.if_restored
-    if enough:
-        return "confirmed", f"learning is restored in {seeds} of {seeds} seeds"
-    return "undecided", f"it restores learning, but only {_seeds(seeds)} could be trained"
+    if not enough:
+        return "undecided", f"it restores learning, but only {_seeds(seeds)} could be trained"
+    if restored < seeds:
+        by_luck = f"the model as it is learns in {seeds - restored} of {seeds} seeds"
+        return "confirmed", f"{by_luck}, with it in all"
+    return "confirmed", f"learning is restored in {seeds} of {seeds} seeds"
 
 
 def _seeds(count: int) -> str:
@@ -227,13 +286,13 @@ def _seeds(count: int) -> str:
 _ORDER = ("confirmed", "undecided", "refuted", "no difference", "not applicable")
 
 
-def _rank(hypothesis: Hypothesis) -> tuple[Any, ...]:
-    """Confirmed first; of those what a finding named, the fewest changes, the greatest effect."""
-    named = any(code in hypothesis.answers for code in hypothesis.suspected_by)
+def _rank(hypothesis: Hypothesis, arm: Arm) -> tuple[Any, ...]:
+    """Confirmed first; of those what the gravest finding named, the fewest changes, the effect."""
     effect = hypothesis.effect if math.isfinite(hypothesis.effect) else -math.inf
     return (
         _ORDER.index(hypothesis.outcome),
-        not named,
+        arm.place is None,
+        arm.place or 0,
         not hypothesis.suspected_by,
         len(hypothesis.parts),
         -round(effect, 2),

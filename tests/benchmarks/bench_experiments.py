@@ -5,8 +5,7 @@
 
 Each program is examined and judged as ``saldiag overfit`` does it; then all hypotheses are tried
 within the budget. A fault counts as reachable where an intervention answers to its code and the
-model as it is does not learn: what learns all the same has nothing to restore. With ``--first`` the
-experiments end as soon as one that a finding named is confirmed, since nothing ranks before it.
+model as it is does not learn: what learns all the same has nothing to restore.
 One form of each fault is taken, unless ``--forms all``; finished programs in ``--out`` are kept.
 """
 
@@ -53,7 +52,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="*", default=["broken", "fixed", "healthy"])
     parser.add_argument("--forms", choices=("one", "all"), default="one")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds a program")
-    parser.add_argument("--first", action="store_true")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -124,15 +122,9 @@ def experimented(case: Any, options: argparse.Namespace) -> dict[str, Any]:
     lab = Lab(program.model, program.batches, measured.get(Wiring))
     plan = Plan(ideas(diagnosis.findings, {}), proven=diagnosis.verdict == "does_not_learn")
 
-    def decided(found: Any) -> None:
-        top = hypotheses(found)[0]
-        named = set(top.suspected_by) & set(top.answers)
-        if options.first and top.outcome == "confirmed" and named:
-            raise KeyboardInterrupt
-
     try:
         with here(lambda: lab) as workers:
-            found = Conductor(plan, workers, lab.items, options.budget, decided=decided).run()
+            found = Conductor(plan, workers, lab.items, options.budget).run()
     except CannotScore as error:
         return row | {"outcome": "unscored", "reason": str(error)}
     told = [h for h in hypotheses(found) if h.outcome == "confirmed"]

@@ -40,7 +40,8 @@ class Arm:
     ``states`` is the hypothesis in one sentence; ``told`` is what was changed, as the subject of a
     sentence (``replacing softmax by sigmoid on Convf2``), and ``layers`` where.
     ``answers`` are the rules whose finding it would prove, ``suspected_by`` the findings and the
-    user's own words that made it be asked. ``if_restored`` is what it means if learning comes
+    user's own words that made it be asked, ``place`` that of the gravest of those findings, 0 the
+    root cause. ``if_restored`` is what it means if learning comes
     back, of a change that repairs nothing. ``reason`` is why there are no curves.
     """
 
@@ -50,6 +51,7 @@ class Arm:
     layers: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     suspected_by: tuple[str, ...] = ()
+    place: int | None = None
     parts: tuple[str, ...] = ()
     mode: Mode = "training"
     planned_steps: int = 0

@@ -10,6 +10,7 @@ from saldiag.core.measurement import Arm, Experiments
 from saldiag.experiments.proof.journal import Journal
 from saldiag.experiments.proof.lab import described_arm
 from saldiag.experiments.proof.plan import Job, Plan
+from saldiag.rules.proof import learns
 
 Results = Iterator[tuple[Job, Arm]]
 Workers = Callable[[Sequence[Job], float], Results]
@@ -83,7 +84,7 @@ class Conductor:
             (name,): described_arm((name,)) for name in self.plan.ideas
         }
         told: dict[tuple[str, ...], Arm] = {**untried, **arms}
-        if not arms and self._ended == "decided" and controls:
+        if not arms and self._ended == "decided" and controls and learns(self.plan.control):
             told = {key: replace(arm, reason=LEARNS) for key, arm in untried.items()}
         return Experiments(
             controls=tuple(controls[steps] for steps in sorted(controls)),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Finding, at_least
 from saldiag.core.suggest import suggestion
-from saldiag.experiments.proof.intervention import all_interventions
+from saldiag.experiments.proof.intervention import Intervention, all_interventions
 from saldiag.experiments.proof.plan import Idea
 
 
@@ -42,24 +42,41 @@ def _said(word: str, text: str) -> bool:
 
 
 def ideas(findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]) -> list[Idea]:
-    """Every intervention as an idea, what is suspected first: by findings, then by the user."""
-    grave = [finding.rule for finding in findings if at_least(finding.severity, "warning")]
-    made = [
-        Idea(
-            name,
-            (
-                *(rule for rule in dict.fromkeys(grave) if rule in kind.answers),
-                *(text for text, names in suspicions.items() if name in names),
-            ),
-            kind.mode,
-            repairs=not kind.if_restored,
-            mends=len(kind.answers),
-        )
-        for name, kind in all_interventions().items()
-    ]
-    return sorted(made, key=lambda idea: _rank(idea, grave))
+    """Every intervention as an idea, what is suspected first: by findings, then by the user.
+
+    Notes suspect something only where there is nothing graver.
+    """
+    found = list(findings)
+    told = [f for f in found if at_least(f.severity, "warning")] or found
+    grave = list(dict.fromkeys(finding.rule for finding in told))
+    return sorted(
+        (
+            _idea(name, kind, [rule for rule in grave if rule in kind.answers], grave, suspicions)
+            for name, kind in all_interventions().items()
+        ),
+        key=_rank,
+    )
 
 
-def _rank(idea: Idea, grave: list[str]) -> tuple[int, int]:
-    places = [grave.index(rule) for rule in idea.suspected_by if rule in grave]
-    return (0 if places else 1 if idea.suspected_by else 2, min(places, default=0))
+def _idea(
+    name: str,
+    kind: type[Intervention],
+    named_by: list[str],
+    grave: list[str],
+    suspicions: Mapping[str, tuple[str, ...]],
+) -> Idea:
+    words = [text for text, names in suspicions.items() if name in names]
+    return Idea(
+        name,
+        (*named_by, *words),
+        grave.index(named_by[0]) if named_by else None,
+        kind.mode,
+        repairs=not kind.if_restored,
+        mends=len(kind.answers),
+    )
+
+
+def _rank(idea: Idea) -> tuple[int, int]:
+    if idea.place is not None:
+        return 0, idea.place
+    return 1 if idea.suspected_by else 2, 0

@@ -16,12 +16,12 @@ from saldiag.core.measurement import Array, Curve
 from saldiag.core.measurement.experiments import Mode, Stopped
 from saldiag.experiments.proof.change import Batches
 from saldiag.experiments.proof.score import Score, score
+from saldiag.rules.proof import LIMITS
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.optimizers import inner
 from saldiag_probes.undisturbed import undisturbed
 
-MEMORISED = 0.9
-"""Score at which a training has shown that it can: as the overfit test's 10 % of the baseline."""
+MEMORISED = LIMITS["memorised"]
 STILL = 1e-6
 """Share of an item's variation by which its prediction moves where nothing moves: rounding."""
 LEARNT = 0.5
