@@ -12,7 +12,7 @@ def _program(seed: int, *, scaled: bool) -> Program:
     x = random.uniform(0, 120, size=(6, 32, 32, 3)).astype("float32")
     x[np.arange(6), :, :, kinds] += 135
     model = keras.applications.MobileNetV3Small(
-        weights=None, input_shape=(32, 32, 3), classes=3, alpha=0.75
+        weights=None, input_shape=(32, 32, 3), classes=3, minimalistic=True
     )
     compiled(model, "sparse_categorical_crossentropy", rate=1e-3)
     return Program(model, [(x / 127.5 - 1 if scaled else x, kinds)], steps=8)

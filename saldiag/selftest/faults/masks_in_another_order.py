@@ -6,16 +6,16 @@ EXPECT = "SD607"
 
 
 def _program(form: str, seed: int, *, shuffled: bool) -> Program:
-    x, masks = pictures(seed, 64, side=24)
+    x, masks = pictures(seed, 48, side=16)
     if shuffled:
-        masks = masks[np.random.default_rng(seed).permutation(64)]
+        masks = masks[np.random.default_rng(seed).permutation(48)]
     parts = [
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (24, 24, 3), parts), "binary_crossentropy")
-    return Program(model, [(x, masks)], 120)
+    model = compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy")
+    return Program(model, [(x, masks)], 60)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -7,6 +7,7 @@ from saldiag.selftest.program import Program, compiled, pictures
 
 EXPECT = "SD101"
 FORMS = ("alone", "whole_case")
+TWINS = ("alone",)
 SIDE = 64
 
 
@@ -29,4 +30,4 @@ def fixed(form: str, seed: int) -> Program:
     return program(seed, ())
 
 
-__all__ = ["EXPECT", "FORMS", "broken", "fixed"]
+__all__ = ["EXPECT", "FORMS", "TWINS", "broken", "fixed"]

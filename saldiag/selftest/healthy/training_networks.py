@@ -109,7 +109,7 @@ def layer_norm(seed: int) -> Program:
 def deep_residual(seed: int) -> Program:
     inputs = keras.Input((6,))
     x = layers.Dense(32)(inputs)
-    for _ in range(20):
+    for _ in range(12):
         y = layers.Dense(32, activation="relu")(layers.LayerNormalization()(x))
         x = layers.Add()([x, layers.Dense(32, kernel_initializer="zeros")(y)])
     model = keras.Model(inputs, layers.Dense(1)(layers.LayerNormalization()(x)))
