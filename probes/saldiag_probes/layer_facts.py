@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 _BY_CLASS = {
     "Softmax": "softmax",
@@ -112,3 +113,31 @@ def _plain(value: Any) -> Any:
         parts = [_plain(part) for part in value[:16]]
         return None if any(part is None for part in parts) else parts
     return None
+
+
+def depends_on_mode(model: Any) -> bool:
+    """Whether training and inference may differ: not in a graph of Keras' own plain layers.
+
+    A layer of the user's, or a function in a ``Lambda``, can call others that nobody knows of.
+    """
+    return any(map(_depends_on_mode, model._flatten_layers()))
+
+
+def _depends_on_mode(layer: Any) -> bool:
+    kind = type(layer)
+    if kind in _BY_QUANTIZATION:
+        return layer.quantization_mode is not None
+    if kind in _BY_DROPOUT:
+        return bool(layer.dropout or layer.recurrent_dropout)
+    if kind in (keras.Sequential, Functional):
+        return False
+    own = kind.__module__.startswith("keras.") and kind is not keras.layers.Lambda
+    return not own or getattr(layer, "_call_has_training_arg", True)
+
+
+_BY_QUANTIZATION = (keras.layers.Dense, keras.layers.EinsumDense)
+_BY_DROPOUT = (
+    keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN,
+    keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell,
+)  # fmt: skip
+"""They take ``training`` for the sake of this alone."""

@@ -39,6 +39,7 @@ from saldiag_probes.calls import (
     forward,
 )
 from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.trainable import batch_moments
 from saldiag_probes.undisturbed import undisturbed
 from saldiag_probes.unjudged import ignored_outputs, judged_outputs, unused_inputs
 from saldiag_probes.untracked import untracked_weights
@@ -50,7 +51,8 @@ NOT_ASKED = "not asked for"
 class Survey:
     """What one pass told. ``missing`` holds the reason for each measurement that is None.
 
-    ``loss`` is the batch's loss in the mode of the pass, nan if there is none.
+    ``loss`` is the batch's loss in the mode of the pass, nan if there is none. ``moments`` tells
+    which BatchNorm layers used the batch's moments in it, by path.
     """
 
     wiring: Wiring
@@ -58,6 +60,7 @@ class Survey:
     flow: GradientFlow | None = None
     activations: Activations | None = None
     loss: float = float("nan")
+    moments: Mapping[str, bool] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -146,7 +149,8 @@ class _Pass:
                 judged=judged if self.given_loss is None else None,
                 unjudged=unjudged if self.given_loss is None else (),
             )
-        return Survey(wiring, dtypes, missing=self.missing)
+        moments = batch_moments(self.model, self.trace)
+        return Survey(wiring, dtypes, moments=moments, missing=self.missing)
 
     def completed(self, found: Survey, numbers: dict[str, Any], scale: float) -> Survey:
         """``found`` with what the execution told."""

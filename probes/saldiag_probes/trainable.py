@@ -9,7 +9,7 @@ is taken back.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +48,8 @@ def measure_trainable(
     batch: Any = None,
     history: GradientHistory | None = None,
     learnt: Container[Any] = (),
+    *,
+    moments: Mapping[str, bool] | None = None,
 ) -> TrainableStatus:
     """For every weight: its flags, where it is listed, and whether it trains.
 
@@ -57,6 +59,7 @@ def measure_trainable(
             back; without it, and without ``history``, no step is taken.
         history: gradients of real steps, in place of that step.
         learnt: variables that are known to be at their start no more, whatever their values.
+        moments: what ``batch_moments`` tells of a pass in training mode, if there was one.
 
     Raises:
         CannotMeasure: the model has no variables yet, and cannot be built without a batch.
@@ -76,7 +79,7 @@ def measure_trainable(
         rows=tuple(
             _row(v, paths[id(v)], owners, listed, step, known=v in learnt) for v in model.weights
         ),
-        normalization=tuple(_normalization(model, data, owners, step)),
+        normalization=tuple(_normalization(model, data, owners, step, moments)),
         parameters=layer_facts.parameters(model),
         trainable_parameters=sum(int(v.shape.num_elements()) for v in model.trainable_weights),
     )
@@ -219,14 +222,14 @@ def _watch_optimizers() -> Iterator[dict[int, bool]]:
 
 
 def _normalization(
-    model: Any, data: Any, owners: dict[str, Any], step: _Step
+    model: Any,
+    data: Any,
+    owners: dict[str, Any],
+    step: _Step,
+    moments: Mapping[str, bool] | None,
 ) -> Iterator[NormalizationRow]:
-    layers = {
-        path: layer
-        for path, layer in owners.items()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    }
-    modes = _modes(model, data, layers, step) if layers else {}
+    layers = _batch_norms(owners)
+    modes = _modes(model, data, layers, step, moments) if layers else {}
     for path, layer in layers.items():
         yield NormalizationRow(
             path=path,
@@ -243,15 +246,28 @@ def _at_start(layer: Any) -> bool:
     return all(bool((v.value.numpy() == value).all()) for v, value in held if v is not None)
 
 
-def _modes(model: Any, data: Any, layers: dict[str, Any], step: _Step) -> dict[str, bool]:
+def _batch_norms(owners: dict[str, Any]) -> dict[str, Any]:
+    kind = keras.layers.BatchNormalization
+    return {path: layer for path, layer in owners.items() if isinstance(layer, kind)}
+
+
+def _modes(
+    model: Any,
+    data: Any,
+    layers: dict[str, Any],
+    step: _Step,
+    moments: Mapping[str, bool] | None,
+) -> Mapping[str, bool]:
     """Which BatchNorm layers use the batch's moments when the model trains.
 
-    They are the ones that assign their moving statistics, in the graph of ``model(x,
-    training=True)``; under a ``train_step`` of the model's own, in the step that was taken.
+    Under a ``train_step`` of the model's own, they are those that changed in the step that was
+    taken; else the graph of ``model(x, training=True)`` tells.
     """
     own_step = type(model).train_step is not keras.Model.train_step
     if own_step and step.changed:
         return {path: bool(step.changed[id(bn.moving_mean)]) for path, bn in layers.items()}
+    if moments is not None:
+        return moments
     spec = data.x if data is not None else getattr(model, "input", None)
     if spec is None:
         return {}
@@ -259,15 +275,19 @@ def _modes(model: Any, data: Any, layers: dict[str, Any], step: _Step) -> dict[s
         traced = trace(model, (spec,), training=True)
     except CannotMeasure:
         return {}
-    return _assigning(traced, layers)
+    return batch_moments(model, traced)
 
 
-def _assigning(traced: Trace, layers: dict[str, Any]) -> dict[str, bool]:
+def batch_moments(model: Any, traced: Trace) -> dict[str, bool]:
+    """Which of the BatchNorm layers that a pass called use the batch's moments in it, by path.
+
+    They are the ones that assign their moving statistics.
+    """
     handles = {id(outside): inside.name for outside, inside in traced.graph.captures}
     assigned = {op.inputs[0].name for op in traced.operations() if op.type.startswith("Assign")}
     called = {call.layer_path for call in traced.calls if call.skipped is None}
     return {
         path: handles.get(id(layer.moving_mean.value.handle)) in assigned
-        for path, layer in layers.items()
+        for path, layer in _batch_norms(_layers(model)).items()
         if path in called
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,8 @@ class Examination:
     data: Batches
     plan: FitPlan | None = None
     optimizer: Any = None
+    _moments: Mapping[str, bool] = field(default_factory=dict, init=False)
+    _flags: list[bool] | None = field(default=None, init=False)
 
     @property
     def model(self) -> Any:
@@ -100,6 +102,7 @@ class Examination:
                 )
             except CannotMeasure as error:
                 raise SaldiagError(error.reason) from error
+        self._moments, self._flags = seen.moments, self._flags_now()
         wiring = seen.wiring
         if wiring is not None and self.subject.name is not None:
             wiring = replace(wiring, model=self.subject.name)
@@ -190,8 +193,18 @@ class Examination:
         with self.session.phase("comparing flags with facts"):
             self.session.attempt(
                 TrainableStatus,
-                lambda: measure_trainable(self.model, self.data.batches[0], history, learnt),
+                lambda: measure_trainable(
+                    self.model,
+                    self.data.batches[0],
+                    history,
+                    learnt,
+                    moments=self._moments if self._flags == self._flags_now() else None,
+                ),
             )
+
+    def _flags_now(self) -> list[bool]:
+        """What the layers say of being trainable, on which it hangs how BatchNorm is run."""
+        return [bool(layer.trainable) for layer in self.model._flatten_layers()]
 
     def memorise(self, *, histograms: bool = True, **plan: Any) -> OverfitHistory:
         """Run the overfit test on the batches, with the training hook on.

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.layer_facts import depends_on_mode
 from saldiag_probes.loss_answers import answers
 from saldiag_probes.loss_check import in_order_and_rolled, losses_in
 from saldiag_probes.loss_facts import loss_name
@@ -41,7 +42,7 @@ class Outcome:
 
 
 class ModeErrors:
-    """Predicts and measures the error in either mode; each mode is traced once.
+    """Predicts and measures the error in either mode; each is traced once, or both if they agree.
 
     The error is the model's own loss, recomputed from plain predictions without regularisation:
     what activations leave on their outputs for the loss cannot reach it.
@@ -50,7 +51,9 @@ class ModeErrors:
     def __init__(self, model: Any, batches: Sequence[Batch]) -> None:
         self.model = model
         self.batches = batches
-        self._forward = {training: self._function(training) for training in (True, False)}
+        inference = self._function(training=False)
+        training = self._function(training=True) if depends_on_mode(model) else inference
+        self._forward = {True: training, False: inference}
 
     def on(self, batches: Sequence[Batch]) -> ModeErrors:
         """The same on other batches, without tracing again where shapes agree."""
