@@ -142,3 +142,48 @@ def test_an_output_to_look_at_is_a_note():
 def test_what_data_hold_beside_the_inputs_is_a_note():
     assert one("SD119", wiring(*CALLS, unused=("input 1",))).severity == "info"
     assert found("SD119", wiring(*CALLS, unused=("b",), own_training=True)) == []
+
+
+class TestLossesOfOutputs:
+    @staticmethod
+    def heads(make, loss, targets):
+        inputs = keras.Input((3,))
+        value = keras.layers.Dense(1, name="value")(inputs)
+        kind = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
+        return surveyed(keras.Model(inputs, make(value, kind)), (X, targets), loss=loss).losses
+
+    def test_are_told_with_places_by_list_and_by_name(self):
+        listed = self.heads(
+            lambda v, k: [v, k], ["mse", "sparse_categorical_crossentropy"], (Y, Y[:, 0])
+        )
+        named = self.heads(
+            lambda v, k: {"value": v, "kind": k},
+            {"value": "mse", "kind": "sparse_categorical_crossentropy"},
+            {"value": Y, "kind": Y[:, 0]},
+        )
+        for losses in (listed, named):
+            assert {each.loss: each.outputs for each in losses} == {
+                "mean_squared_error": ("value",),
+                "sparse_categorical_crossentropy": ("kind",),
+            }
+        assert [each.places for each in listed] == [(0,), (1,)]
+        # The names of a dictionary are sorted, and so are the targets.
+        assert {each.loss: each.places for each in named}["mean_squared_error"] == (1,)
+
+    def test_are_none_where_there_is_one_for_all(self):
+        assert self.heads(lambda v, k: [v, k], "mse", (Y, X)) == ()
+
+    def test_of_one_name_are_apart_by_their_settings(self):
+        cross = keras.losses.BinaryCrossentropy
+        found = self.heads(
+            lambda v, k: [v, k], [cross(from_logits=True), cross()], (Y, (X > 0).astype("float32"))
+        )
+        assert [each.config["from_logits"] for each in found] == [True, False]
+
+    def test_leave_out_an_output_without_one(self):
+        inputs = keras.Input((3,))
+        made = [keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b", "c")]
+        found = surveyed(
+            keras.Model(inputs, made), (X, (Y, Y, Y)), loss=["mse", None, "mae"]
+        ).losses
+        assert [(each.outputs, each.places) for each in found] == [(("a",), (0,)), (("c",), (1,))]

@@ -107,11 +107,12 @@ def loss_name(model: Any, loss: Any = None) -> str:
     """
     if loss is None and overrides_compute_loss(model):
         return "custom:compute_loss"
-    names = dict.fromkeys(_name(part) for part in compiled_losses(model, loss))
+    names = dict.fromkeys(name_of(part) for part in compiled_losses(model, loss))
     return "+".join(names) or "none"
 
 
-def _name(loss: Any) -> str:
+def name_of(loss: Any) -> str:
+    """Name of one loss as Keras spells it, or ``custom:NAME``."""
     if isinstance(loss, str):
         return loss
     function = getattr(loss, "fn", loss)
@@ -131,10 +132,15 @@ def loss_config(model: Any, loss: Any = None) -> dict[str, Any]:
     Empty for a function and where several losses are in use.
     """
     losses = compiled_losses(model, loss)
-    if len(losses) != 1 or not isinstance(losses[0], keras.losses.Loss):
+    return config_of(losses[0]) if len(losses) == 1 else {}
+
+
+def config_of(loss: Any) -> dict[str, Any]:
+    """The plain part of one loss's configuration; empty for a function."""
+    if not isinstance(loss, keras.losses.Loss):
         return {}
     try:
-        return plain(losses[0].get_config())
+        return plain(loss.get_config())
     except Exception:  # a custom loss's own code
         return {}
 

@@ -41,7 +41,7 @@ from saldiag_probes.calls import (
 from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.trainable import batch_moments
 from saldiag_probes.undisturbed import undisturbed
-from saldiag_probes.unjudged import ignored_outputs, judged_outputs, unused_inputs
+from saldiag_probes.unjudged import ignored_outputs, judged_outputs, output_losses, unused_inputs
 from saldiag_probes.untracked import untracked_weights
 
 NOT_ASKED = "not asked for"
@@ -148,6 +148,7 @@ class _Pass:
                 handed=handed,
                 judged=judged if self.given_loss is None else None,
                 unjudged=unjudged if self.given_loss is None else (),
+                losses=output_losses(self.model, self.trace) if self.given_loss is None else (),
             )
         moments = batch_moments(self.model, self.trace)
         return Survey(wiring, dtypes, moments=moments, missing=self.missing)

@@ -11,9 +11,10 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
-from saldiag.core.measurement import IgnoredOutput
+from saldiag.core.measurement import IgnoredOutput, OutputLoss
 from saldiag_probes.backward import Backward, made_of
 from saldiag_probes.calls import Trace, flat_tensors
+from saldiag_probes.loss_facts import config_of, name_of, overrides_compute_loss
 from saldiag_probes.wiring import Dataflow
 
 
@@ -61,6 +62,33 @@ def judged_outputs(model: Any, trace: Trace) -> tuple[tuple[str, ...] | None, tu
     return paths, tuple(others)
 
 
+def output_losses(model: Any, trace: Trace) -> tuple[OutputLoss, ...]:
+    """The losses of a model with different ones for its outputs, as Keras sorted them.
+
+    Empty where there is one for all, or Keras has not sorted them.
+    """
+    if overrides_compute_loss(model):
+        return ()
+    parts: dict[tuple[str, str], tuple[dict[str, Any], list[Any]]] = {}
+    for loss, tensors in _losses_and_outputs(model, trace):
+        name, config = name_of(loss), {k: v for k, v in config_of(loss).items() if k != "name"}
+        parts.setdefault((name, repr(sorted(config.items()))), (config, []))[1].extend(tensors)
+    if len(parts) < 2:
+        return ()
+    flow = Dataflow(trace)
+    judged = {id(tensor) for _, tensors in parts.values() for tensor in tensors}
+    order = [id(tensor) for tensor in trace.outputs if id(tensor) in judged]
+    return tuple(
+        OutputLoss(
+            loss=name,
+            config=config,
+            outputs=flow.union(tensors),
+            places=tuple(place for place, key in enumerate(order) if key in set(map(id, tensors))),
+        )
+        for (name, _), (config, tensors) in parts.items()
+    )
+
+
 def unused_inputs(model: Any, back: Backward) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Inputs that neither an output nor the loss is made of; those of them that a layer is given.
 
@@ -99,11 +127,19 @@ def _weighted_by_nothing(model: Any, trace: Trace) -> set[str]:
 
 def _sorted_losses(model: Any, trace: Trace) -> list[tuple[Any, list[Any]]]:
     """The weight and the predictions of each loss, as Keras sorted them; none where it did not."""
-    parts = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or ()
-    return [
-        (part.loss_weights, list(flat_tensors(_at(trace.y_pred, part.path, model))))
-        for part in parts
-    ]
+    return [(part.loss_weights, _predicted(model, trace, part)) for part in _parts(model)]
+
+
+def _losses_and_outputs(model: Any, trace: Trace) -> list[tuple[Any, list[Any]]]:
+    return [(part.loss, _predicted(model, trace, part)) for part in _parts(model)]
+
+
+def _parts(model: Any) -> Any:
+    return getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or ()
+
+
+def _predicted(model: Any, trace: Trace, part: Any) -> list[Any]:
+    return list(flat_tensors(_at(trace.y_pred, part.path, model)))
 
 
 def _at(structure: Any, path: tuple[Any, ...], model: Any) -> Any:

@@ -42,6 +42,8 @@ class Rule(ABC):
     requires: ClassVar[tuple[type[Measurement], ...]]
     thresholds: ClassVar[dict[str, float]] = {}
     explains: ClassVar[dict[str, Where]] = {}
+    by_loss: ClassVar[bool] = False
+    """Whether a model with different losses for its outputs is judged once for each of them."""
     comes_first: ClassVar[bool] = False
     """Whether a finding of this rule is the root cause among those of its severity."""
 

@@ -48,7 +48,8 @@ def activation(measured: Measurements, call: LayerCall, new: str | None) -> Edit
 def loss(measured: Measurements, new: str) -> Edits:
     """Another loss, by its name, where the model is compiled with one loss for one output."""
     wiring, place = measured.need(Wiring), measured.get(ProgramPlaces)
-    if place is None or place.compiled is None or wiring.loss.startswith("custom:"):
+    custom = wiring.loss.startswith("custom:")
+    if place is None or place.compiled is None or custom or wiring.losses:
         return ()
     return (Edit(place.compiled, COMPILE, "loss", wiring.loss, f'"{new}"'),)
 
@@ -57,7 +58,7 @@ def from_logits(measured: Measurements, new: bool) -> Edits:
     """The loss told that it gets logits, or that it does not."""
     wiring = measured.need(Wiring)
     kind = CLASSES.get(wiring.loss)
-    if kind is None:
+    if kind is None or wiring.losses:
         return ()
     return _compiled_with(measured, "loss", kind, "from_logits", not new, str(new))
 

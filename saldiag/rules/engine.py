@@ -11,6 +11,7 @@ from saldiag.core.finding import SEVERITIES, Finding, Skipped
 from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.suggest import suggestion
+from saldiag.rules.by_loss import by_loss
 from saldiag.rules.causes import explained, explains_how_many
 from saldiag.rules.registry import all_rules, chosen_rules, rule_by_name
 
@@ -86,13 +87,19 @@ def _run(
     for kind in rule.requires:
         if measured.get(kind) is None:
             return [], Skipped(rule.code, measured.reason(kind))
+    found: list[Finding] = []
+    reason: CannotJudge | None = None
     try:
-        return list(rule().judge(measured, limits)), None
-    except CannotJudge as reason:
-        return [], Skipped(rule.code, str(reason))
+        for part in by_loss(measured) if rule.by_loss else [measured]:
+            try:
+                found += [f for f in rule().judge(part, limits) if f not in found]
+            except CannotJudge as cannot:
+                reason = cannot
     except Exception as error:  # a rule that breaks is neither a pass nor a crash
         text = " ".join(str(error).split())
         return [], Skipped(rule.code, f"error in rule: {type(error).__name__}: {text}")
+    unjudged = reason is not None and not found
+    return found, Skipped(rule.code, str(reason)) if unjudged else None
 
 
 def placed(findings: Iterable[Finding], measured: Measurements) -> list[Finding]:

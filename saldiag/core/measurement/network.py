@@ -115,6 +115,20 @@ class IgnoredOutput:
 
 
 @dataclass(frozen=True)
+class OutputLoss:
+    """One of several losses of ``compile``, and which outputs it is for.
+
+    ``outputs`` are the call paths that made them, ``places`` where they are among the outputs that
+    have a loss, from 0. ``loss`` and ``config`` are as ``Wiring.loss`` and ``loss_config``.
+    """
+
+    loss: str
+    config: dict[str, Any]
+    outputs: tuple[str, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Wiring(Measurement):
     """The model as it is put together: what is called, in which order, and by what it is judged.
 
@@ -135,6 +149,7 @@ class Wiring(Measurement):
     those of ``outputs`` that have a loss of their own, and ``unjudged`` the places, from 0, of the
     model's outputs that have none; None and empty where that is not known. ``computed`` are those
     of ``outputs`` whose numbers no output is: operations between layers make other ones of them.
+    ``losses`` are those of a model with different ones for its outputs; empty where there is one.
     """
 
     key: ClassVar[str] = "wiring"
@@ -166,6 +181,7 @@ class Wiring(Measurement):
     judged: tuple[str, ...] | None = None
     unjudged: tuple[int, ...] = ()
     computed: tuple[str, ...] = ()
+    losses: tuple[OutputLoss, ...] = ()
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""

@@ -45,6 +45,7 @@ class TargetOutsideOutputRange(Rule):
     code = "SD602"
     name = "target-outside-output-range"
     severity = "error"
+    by_loss = True
     requires = (Wiring, DataFacts)
     thresholds = {"margin": 0.01}
     explains = {"SD801": "anywhere"}

@@ -47,6 +47,7 @@ class ActivationAppliedTwice(Rule):
     code = "SD102"
     name = "activation-applied-twice"
     severity = "error"
+    by_loss = True
     requires = (Wiring,)
     explains = {"SD103": "anywhere", "SD602": "same_layer", "SD801": "anywhere"}
 

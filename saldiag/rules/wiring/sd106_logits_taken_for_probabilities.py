@@ -44,6 +44,7 @@ class LogitsTakenForProbabilities(Rule):
     code = "SD106"
     name = "logits-taken-for-probabilities"
     severity = "error"
+    by_loss = True
     requires = (Wiring, DataFacts)
     thresholds = {"margin": 0.001}
     explains = {

@@ -69,6 +69,7 @@ class HeadAgainstLoss(Rule):
     code = "SD107"
     name = "head-against-loss"
     severity = "error"
+    by_loss = True
     requires = (Wiring,)
     thresholds = {"sum_margin": 0.2}
     explains = {

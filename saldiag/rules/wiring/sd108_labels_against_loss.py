@@ -69,6 +69,7 @@ class LabelsAgainstLoss(Rule):
     code = "SD108"
     name = "labels-against-loss"
     severity = "error"
+    by_loss = True
     requires = (Wiring, DataFacts)
     thresholds = {"rounding": 1e-5, "variation": 0.01}
     explains = {
@@ -78,7 +79,9 @@ class LabelsAgainstLoss(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
-        yield from self._refused(wiring, measured.get(ProgramError))
+        # Which of several losses it was, the error does not say: it is told once.
+        if not wiring.losses or wiring.losses[0].outputs == wiring.judged:
+            yield from self._refused(wiring, measured.get(ProgramError))
         if len(facts.targets) != len(facts.predictions):
             raise CannotJudge(
                 f"{len(facts.predictions)} outputs and {len(facts.targets)} targets: "
@@ -101,8 +104,9 @@ class LabelsAgainstLoss(Rule):
             return
         meaning, values = found
         heads = Network(wiring).heads()
+        loss = "+".join(each.loss for each in wiring.losses) or wiring.loss
         yield self.finding(
-            f"{label(wiring.loss)} refuses the targets: {meaning.says.format_map(values)}",
+            f"{label(loss)} refuses the targets: {meaning.says.format_map(values)}",
             meaning.fix.format_map(values),
             layers=tuple(head.layer for head in heads),
             evidence={**values, "error": ended.error, "kind": meaning.key},

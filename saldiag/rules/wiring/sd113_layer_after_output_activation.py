@@ -53,6 +53,7 @@ class LayerAfterOutputActivation(Rule):
     code = "SD113"
     name = "layer-after-output-activation"
     severity = "error"
+    by_loss = True
     requires = (Wiring,)
     explains = {
         "SD103": "anywhere", "SD106": "anywhere", "SD201": "anywhere", "SD204": "anywhere",

@@ -51,6 +51,7 @@ class OneNumberForSeveralClasses(Rule):
     code = "SD114"
     name = "one-number-for-several-classes"
     severity = "warning"
+    by_loss = True
     requires = (Wiring,)
     thresholds = {"classes": 3}
     explains = {
