@@ -41,8 +41,8 @@ class Arm:
     sentence (``replacing softmax by sigmoid on Convf2``), and ``layers`` where.
     ``answers`` are the rules whose finding it would prove, ``suspected_by`` the findings and the
     user's own words that made it be asked, ``place`` that of the gravest of those findings, 0 the
-    root cause. ``if_restored`` is what it means if learning comes
-    back, of a change that repairs nothing. ``reason`` is why there are no curves.
+    root cause. ``if_restored`` is what it means if learning comes back, of a change that repairs
+    nothing. ``reason`` is why there are no curves.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Arm:
     layers: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     suspected_by: tuple[str, ...] = ()
-    place: int | None = None
     parts: tuple[str, ...] = ()
     mode: Mode = "training"
     planned_steps: int = 0
     if_restored: str = ""
     reason: str | None = None
     curves: tuple[Curve, ...] = ()
+    place: int | None = None
 
 
 @dataclass(frozen=True)
