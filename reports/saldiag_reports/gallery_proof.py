@@ -33,6 +33,10 @@ def experiments() -> Experiments:
     )  # fmt: skip
 
 
+FOUND = ("SD101", "SD401")
+"""The findings that name a hypothesis, the root cause first."""
+
+
 def _arm(told: Hypothesis) -> Arm:
     draw = _CURVES.get(told.name)
     return Arm(
@@ -41,6 +45,7 @@ def _arm(told: Hypothesis) -> Arm:
         planned_steps=60 if draw else 0,
         reason=told.reason if told.outcome == "not applicable" else None,
         curves=_each(draw) if draw else (),
+        place=min((FOUND.index(code) for code in told.suspected_by if code in FOUND), default=None),
     )  # fmt: skip
 
 
