@@ -91,3 +91,20 @@ def test_what_a_pass_tells_of_batchnorm_is_what_a_trace_of_its_own_tells(frozen,
     told = measure_trainable(model, (X, Y), moments=seen.moments).normalization
     assert told == alone
     assert [row.training_mode for row in told] == [not frozen]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_pass_leaves_the_collector_as_it_was(enabled):
+    import gc
+
+    from saldiag_probes.survey import survey
+
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        model = of(layers.Dense(2))
+        model.compile("sgd", "mse", jit_compile=False)
+        survey(model, (X, Y))
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()

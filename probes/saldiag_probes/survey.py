@@ -38,7 +38,7 @@ from saldiag_probes.calls import (
     flat_tensors,
     forward,
 )
-from saldiag_probes.graphs import graph_as_built
+from saldiag_probes.graphs import garbage_left, graph_as_built
 from saldiag_probes.trainable import batch_moments
 from saldiag_probes.undisturbed import undisturbed
 from saldiag_probes.unjudged import ignored_outputs, judged_outputs, output_losses, unused_inputs
@@ -241,5 +241,5 @@ def trace_only(
 def _traced(model: Any, batch: Any, **wanted: Any) -> _Pass:
     data = as_batch(batch)
     build(model, data)
-    with undisturbed(model):  # a trace can draw seeds, and build metrics
+    with undisturbed(model), garbage_left():  # a trace can draw seeds, and build metrics
         return _Pass(model, data, **wanted)
