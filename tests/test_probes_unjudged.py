@@ -187,3 +187,8 @@ class TestLossesOfOutputs:
             keras.Model(inputs, made), (X, (Y, Y, Y)), loss=["mse", None, "mae"]
         ).losses
         assert [(each.outputs, each.places) for each in found] == [(("a",), (0,)), (("c",), (1,))]
+
+    def test_of_one_output_all_have_its_place(self):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="one")])
+        found = surveyed(model, (X, Y), loss=["mse", "mae"]).losses
+        assert [(each.outputs, each.places) for each in found] == [(("one",), (0,))] * 2

@@ -70,22 +70,24 @@ def output_losses(model: Any, trace: Trace) -> tuple[OutputLoss, ...]:
     if overrides_compute_loss(model):
         return ()
     parts: dict[tuple[str, str], tuple[dict[str, Any], list[Any]]] = {}
-    for loss, tensors in _losses_and_outputs(model, trace):
-        name, config = name_of(loss), {k: v for k, v in config_of(loss).items() if k != "name"}
+    for part, tensors in _sorted_losses(model, trace):
+        name = name_of(part.loss)
+        config = {k: v for k, v in config_of(part.loss).items() if k != "name"}
         parts.setdefault((name, repr(sorted(config.items()))), (config, []))[1].extend(tensors)
     if len(parts) < 2:
         return ()
     flow = Dataflow(trace)
-    judged = {id(tensor) for _, tensors in parts.values() for tensor in tensors}
+    theirs = {key: {id(tensor) for tensor in tensors} for key, (_, tensors) in parts.items()}
+    judged = set().union(*theirs.values())
     order = [id(tensor) for tensor in trace.outputs if id(tensor) in judged]
     return tuple(
         OutputLoss(
-            loss=name,
+            loss=key[0],
             config=config,
             outputs=flow.union(tensors),
-            places=tuple(place for place, key in enumerate(order) if key in set(map(id, tensors))),
+            places=tuple(place for place, each in enumerate(order) if each in theirs[key]),
         )
-        for (name, _), (config, tensors) in parts.items()
+        for key, (config, tensors) in parts.items()
     )
 
 
@@ -117,8 +119,8 @@ def _has_code(layer: Any) -> bool:
 def _weighted_by_nothing(model: Any, trace: Trace) -> set[str]:
     """Operations of the outputs all of whose losses, as Keras sorted them, have a weight of 0."""
     weights: dict[str, list[float]] = {}
-    for weight, tensors in _sorted_losses(model, trace):
-        given = 1.0 if weight is None else weight
+    for part, tensors in _sorted_losses(model, trace):
+        given = 1.0 if part.loss_weights is None else part.loss_weights
         for tensor in tensors:
             if isinstance(given, (int, float)):
                 weights.setdefault(tensor.op.name, []).append(float(given))
@@ -126,20 +128,12 @@ def _weighted_by_nothing(model: Any, trace: Trace) -> set[str]:
 
 
 def _sorted_losses(model: Any, trace: Trace) -> list[tuple[Any, list[Any]]]:
-    """The weight and the predictions of each loss, as Keras sorted them; none where it did not."""
-    return [(part.loss_weights, _predicted(model, trace, part)) for part in _parts(model)]
+    """Each loss with its weight, and its predictions, as Keras sorted them; none where it did not.
 
-
-def _losses_and_outputs(model: Any, trace: Trace) -> list[tuple[Any, list[Any]]]:
-    return [(part.loss, _predicted(model, trace, part)) for part in _parts(model)]
-
-
-def _parts(model: Any) -> Any:
-    return getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or ()
-
-
-def _predicted(model: Any, trace: Trace, part: Any) -> list[Any]:
-    return list(flat_tensors(_at(trace.y_pred, part.path, model)))
+    Keras' own tuple of ``path``, ``loss``, ``loss_weights`` and ``name``.
+    """
+    parts = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or ()
+    return [(part, list(flat_tensors(_at(trace.y_pred, part.path, model)))) for part in parts]
 
 
 def _at(structure: Any, path: tuple[Any, ...], model: Any) -> Any:

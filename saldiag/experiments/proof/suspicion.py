@@ -49,22 +49,17 @@ def ideas(findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]
     found = list(findings)
     told = [f for f in found if at_least(f.severity, "warning")] or found
     grave = list(dict.fromkeys(finding.rule for finding in told))
-    return sorted(
-        (
-            _idea(name, kind, [rule for rule in grave if rule in kind.answers], grave, suspicions)
-            for name, kind in all_interventions().items()
-        ),
-        key=_rank,
-    )
+    made = (_idea(name, kind, grave, suspicions) for name, kind in all_interventions().items())
+    return sorted(made, key=_rank)
 
 
 def _idea(
     name: str,
     kind: type[Intervention],
-    named_by: list[str],
     grave: list[str],
     suspicions: Mapping[str, tuple[str, ...]],
 ) -> Idea:
+    named_by = [rule for rule in grave if rule in kind.answers]
     words = [text for text, names in suspicions.items() if name in names]
     return Idea(
         name,
