@@ -26,6 +26,7 @@ from saldiag_probes.undisturbed import undisturbed
 
 MOST_ITEMS = 20_000
 MOST_SECONDS = 3.0
+MOST_CLASSES = 1000
 MOST_VALUES = 64
 """Items whose values are counted."""
 MOST_NUMBERS = 4096
@@ -113,6 +114,8 @@ def measure_items(
         shared=sum(item in known for item in validation.hashes) if compared else None,
         repeated=None if source.endless else len(seen.hashes) - len(known),
         values=float(np.median(seen.values)) if seen.values else float("nan"),
+        class_counts=_counts(seen.labels),
+        validation_class_counts=_counts(_validation_labels(plan, validation)),
         pairing=seen.masks.pairing(),
         greys=seen.masks.greys(),
         **(_order(seen.labels) if ordered and seen.labels else {}),
@@ -235,6 +238,24 @@ def _labels(targets: list[Array]) -> Array | None:
     labels = labels.reshape(-1)
     whole = labels.dtype.kind != "f" or bool((labels == np.round(labels)).all())
     return labels.astype(np.int64) if whole else None
+
+
+def _validation_labels(plan: FitPlan, read: _Seen) -> list[Array] | None:
+    """The classes of all validation items if they are in memory, else of those that were read."""
+    if plan.validation_targets is None:
+        return read.labels
+    labels = _labels([np.asarray(plan.validation_targets)[:MOST_ITEMS]])
+    return None if labels is None else [labels]
+
+
+def _counts(parts: list[Array] | None) -> tuple[tuple[int, int], ...]:
+    """Classes and their numbers of items; empty where there are too many to be classes."""
+    if not parts:
+        return ()
+    kinds, counts = np.unique(np.concatenate(parts), return_counts=True)
+    if len(kinds) > MOST_CLASSES:
+        return ()
+    return tuple(zip(map(int, kinds), map(int, counts), strict=True))
 
 
 def _order(parts: list[Array]) -> dict[str, Any]:

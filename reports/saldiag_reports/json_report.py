@@ -29,6 +29,7 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
         "schema_version": diagnosis.schema_version,
         "subject": diagnosis.subject,
         "verdict": diagnosis.verdict,
+        "verdict_reason": diagnosis.verdict_reason,
         "root_cause": diagnosis.root_cause,
         "findings": [_finding(finding) for finding in diagnosis.findings],
         "skipped": diagnosis.skipped,

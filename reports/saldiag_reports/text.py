@@ -102,6 +102,8 @@ def _ways_on(data: ReportData, path: Path) -> Iterator[str]:
 def _blocks(data: ReportData) -> Iterator[RenderableType]:
     diagnosis = data.diagnosis
     yield Text(plain(headline(diagnosis)), style=VERDICT_STYLES[diagnosis.verdict])
+    if diagnosis.verdict_reason and diagnosis.verdict != "not_tested":
+        yield Text(plain(diagnosis.verdict_reason), style="dim")
     yield ""
     if told := answer.of(data):
         yield from (Text(sentence) for sentence in told)

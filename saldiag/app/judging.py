@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from saldiag.core.config import RuleSettings
 from saldiag.core.diagnosis import Diagnosis, Verdict
-from saldiag.core.measurement import Experiments, Measurements, OverfitHistory
+from saldiag.core.measurement import Experiments, Measurements
 
 
 def judge(
@@ -14,6 +14,7 @@ def judge(
     settings: RuleSettings | None = None,
     *,
     verdict: Verdict | None = None,
+    reason: str | None = None,
     timings: Mapping[str, float] | None = None,
 ) -> Diagnosis:
     """Let the rules judge.
@@ -21,7 +22,8 @@ def judge(
     Args:
         measured: the measurements, and why others are missing.
         settings: which rules, and with which thresholds; default: all, with their own.
-        verdict: default: what the overfit test came to.
+        verdict: default: what the overfit test or the curves of the training come to.
+        reason: why that verdict, in one sentence; default: the reason of the default verdict.
         timings: seconds by phase, handed on.
 
     Raises:
@@ -29,12 +31,16 @@ def judge(
     """
     from saldiag.rules.engine import diagnose
     from saldiag.rules.proof import with_proof
-    from saldiag.rules.verdict import verdict_of
+    from saldiag.rules.training_verdict import verdict_from
 
     settings = settings or RuleSettings()
+    found, why = verdict_from(measured)
+    verdict = verdict or found
+    reason = (why if verdict == found else "") if reason is None else reason
     diagnosis = diagnose(
         measured,
-        verdict=verdict or verdict_of(measured.get(OverfitHistory))[0],
+        verdict=verdict,
+        verdict_reason=reason,
         select=settings.select,
         ignore=settings.ignore,
         limits=settings.thresholds,

@@ -6,6 +6,7 @@ compiled, by the same loop: epochs, validation, checkpoints, early stopping, goi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -27,18 +28,23 @@ from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.fitting import FitPlan
-from saldiag.core.measurement import GradientHistory, SourceFiles
+from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
 from saldiag.core.training import TrainingNumbers
+from saldiag.subject.feeding import BATCHES
 from saldiag.subject.named import DataName, parse_data
 from saldiag.subject.own_files import OwnFiles
 
 if TYPE_CHECKING:
+    from saldiag.experiments.modes import Batch, ModeErrors
     from saldiag.quicksal.storage import Item
     from saldiag.quicksal.training import Recipe, TrainingData
     from saldiag.subject.fits import Takes
 
 OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2")
 """Numbers that only the recipe of the case has."""
+
+FOLLOWS = ("SD802", "SD614", "SD615", "SD616", "SD410")
+"""Rules that tell, while a training goes on, why its validation does not follow."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,10 @@ def _trained(
     subject: Callable[[], Subject],
 ) -> tuple[Subject, Verdict]:
     """Look at the model and at a batch, and train; the model as it came out of it, the verdict."""
+    from saldiag.app.judging import judge
     from saldiag.experiments.train import run_training
+    from saldiag.experiments.validation.callback import ValidationWatch
+    from saldiag.rules.training_verdict import verdict_of_training
 
     looks: list[Examination] = []
 
@@ -204,18 +213,32 @@ def _trained(
         looks.append(examination)
         return examination.model
 
+    def subject_of_checks() -> tuple[ModeErrors, Sequence[Batch]]:
+        return looks[0].errors, tuple(itertools.islice(data.train(0), BATCHES))
+
+    def tell(check: ValidationCheck) -> None:
+        """Say at once why validation does not follow, and when that was seen."""
+        seen = session.measured.with_(check)
+        causes = [f for f in judge(seen, session.settings).findings if f.rule in FOLLOWS]
+        for finding in causes[:1]:
+            session.note(f"epoch {check.checked[-1]}: {finding.rule} {finding.message}")
+
+    validation = ValidationWatch(subject_of_checks, tell)
     outcome = run_training(
         model, data, numbers, session.run,
         probes=options.probes, resume=options.shared.resume, console=session.console,
+        validation=validation,
     )  # fmt: skip
     session.measured = session.run.read_measurements().with_(*session.measured)
-    session.add(outcome.history)
+    session.add(*validation.measurements(), outcome.history)
+    session.missing(ValidationCheck, validation.reason)
     session.note(outcome.message)
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
     looks[0].trainable(session.measured.get(GradientHistory))
     stuck = outcome.stopped == "non-finite" or looks[0].no_gradient()
-    return looks[0].subject, "does_not_learn" if stuck else "not_tested"
+    verdict = "does_not_learn" if stuck else verdict_of_training(session.measured)[0]
+    return looks[0].subject, verdict
 
 
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item]]:

@@ -22,8 +22,11 @@ from saldiag.core.measurement import (
     Measurement,
     SourceFiles,
     TrainableStatus,
+    ValidationCheck,
 )
 from saldiag.core.schedule import Schedule
+from saldiag.experiments.modes import Batch, ModeErrors
+from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.cut import without_any_gradient
 from saldiag.subject.hooks import hooked
 from saldiag.subject.own_files import OwnFiles
@@ -76,6 +79,33 @@ class Watch(probes.Watch):
         self._data = data
         self._collector = Collector(chosen_rules(select, ignore))
         self._examination: Examination | None = None
+        self._validation = ValidationWatch(self._validated)
+
+    def _validated(self) -> tuple[ModeErrors, Sequence[Batch]] | None:
+        examination = self._examination
+        return (examination.errors, examination.data.batches) if examination is not None else None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Look at the model and what it is trained on, and hook into it."""
+        super().on_train_begin(logs)
+        self._validation.set_model(self.model)
+        self._validation.set_params(self.params)
+        plan = self._examination.plan if self._examination is not None else None
+        others = plan.callbacks if plan is not None else ()
+        self._validation.others = [one for one in others if one is not self]
+        self._validation.on_train_begin(logs)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Buffer the first batches that validation draws."""
+        self._validation.on_test_begin(logs)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Leave the model's test function."""
+        self._validation.on_test_end(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the curves, and check the validation where it is due."""
+        self._validation.on_epoch_end(epoch, logs)
 
     def attach(self, model: Any, optimizer: Any = None) -> None:
         """Look at the model, and hook into its optimizers, from the next step on."""
@@ -88,6 +118,7 @@ class Watch(probes.Watch):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leave the model, and compare what was declared with what happened."""
+        self._validation.on_train_end(logs)
         super().on_train_end(logs)
         history = self._history()
         if self._examination is not None and self._examination.data.batches:
@@ -100,7 +131,7 @@ class Watch(probes.Watch):
         stuck = (self._examination is not None and self._examination.no_gradient()) or (
             history is not None and without_any_gradient(history)
         )
-        return judged(self._collector, "does_not_learn" if stuck else "not_tested")
+        return judged(self._collector, "does_not_learn" if stuck else None)
 
     def _look(self, model: Any) -> None:
         self._collector.attempt(SourceFiles, OwnFiles().measured)
@@ -131,7 +162,11 @@ class Watch(probes.Watch):
 
     def _history(self) -> GradientHistory | None:
         """What was measured so far; before a model is looked at there is nothing."""
-        return self._examination.collect(self) if self._examination is not None else None
+        if self._examination is None:
+            return None
+        self._collector.add(*self._validation.measurements())
+        self._collector.missing(ValidationCheck, self._validation.reason)
+        return self._examination.collect(self)
 
 
 class WatchedLoop:

@@ -45,6 +45,8 @@ class Diagnosis:
     hypotheses: tuple[Hypothesis, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+    verdict_reason: str = ""
+    """Why that verdict, in one sentence with its numbers; empty where there is none."""
 
     def failed(self, fail_on: Severity = "error") -> bool:
         """Whether the exit code is 1: a finding at or above ``fail_on``, or nothing is learnt."""

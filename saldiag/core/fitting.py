@@ -23,6 +23,8 @@ class FitPlan:
 
     data: Any = None
     validation: Sequence[tuple[Any, ...]] | None = None
+    validation_targets: Any = None
+    """All targets to validate with, where they are an array in memory; None otherwise."""
     epochs: int | None = None
     steps_per_epoch: int | None = None
     batch_size: int | None = None

@@ -75,6 +75,12 @@ class ModeErrors:
         numpy = keras.tree.map_structure(np.asarray, predictions)
         return Outcome(numpy, *(float(loss) for loss in losses))
 
+    def repeated(self, batch: Batch) -> tuple[Any, Any]:
+        """Predictions of two inference passes in a row; random draws go on between them."""
+        with undisturbed(self.model), graph_as_built():
+            first, second = (self._outcome(False, batch).predictions for _ in range(2))
+        return first, second
+
     def predict(self, training: bool) -> list[Any]:
         """Predictions of each batch, as numpy arrays; the model is left as it was."""
         return [outcome.predictions for outcome in self.outcomes(training)]

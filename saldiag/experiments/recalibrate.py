@@ -7,7 +7,9 @@ building anything anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -22,20 +24,42 @@ def recalibrated_error(errors: ModeErrors) -> float:
     Returns ``nan`` where the model has no BatchNorm that updates its statistics in training.
     The model is left as it was.
     """
+    with reestimated(errors) as moving:
+        return errors.error(training=False) if moving else float("nan")
+
+
+@contextmanager
+def reestimated(errors: ModeErrors) -> Iterator[list[Moving]]:
+    """Inside the block, BatchNorm's statistics are those of the batches of ``errors``.
+
+    Yields a row for each layer that updates its statistics in training; the statistics are as
+    before outside the block.
+    """
     layers = _normalizations(errors.model)
     before = [[v.numpy() for v in _statistics(layer)] for layer in layers]
     try:
         moving = [
-            (layer, estimate)
-            for layer, estimate in zip(layers, _estimates(errors, layers), strict=True)
+            Moving(layer, (held[0], held[1]), estimate)
+            for layer, held, estimate in zip(
+                layers, before, _estimates(errors, layers), strict=True
+            )
             if estimate is not None
         ]
         _assign_all(layers, before)
-        for layer, estimate in moving:
-            _assign(layer, estimate)
-        return errors.error(training=False) if moving else float("nan")
+        for row in moving:
+            _assign(row.layer, row.estimate)
+        yield moving
     finally:
         _assign_all(layers, before)
+
+
+@dataclass(frozen=True)
+class Moving:
+    """A BatchNorm layer that updates its statistics, as (mean, variance): held and estimated."""
+
+    layer: Any
+    held: tuple[Any, Any]
+    estimate: tuple[Any, Any]
 
 
 def _normalizations(model: Any) -> list[Any]:

@@ -21,12 +21,13 @@ import tensorflow as tf
 from rich.console import Console
 
 from saldiag.core.errors import RunError, SaldiagError
-from saldiag.core.measurement import TrainingHistory
+from saldiag.core.measurement import ActedCallback, TrainingHistory
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 from saldiag.core.schedule import PRESETS, Schedule
 from saldiag.core.training import TrainingNumbers
 from saldiag.experiments.checkpoints import Checkpoints, EpochLog, Progress
 from saldiag.experiments.progress import TrainingProgress, learning_rate
+from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.experiments.watching import Watching
 from saldiag.quicksal.metrics import EvaluationOnly
 from saldiag.quicksal.training import TrainingData, dtype_policy, epoch_seed
@@ -74,6 +75,7 @@ def run_training(
     probes: str | Schedule = "economy",
     resume: bool = False,
     console: Console | None = None,
+    validation: ValidationWatch | None = None,
 ) -> Outcome:
     """Train a new model by the recipe and keep everything in the run directory.
 
@@ -91,6 +93,7 @@ def run_training(
         probes: a preset's name or a schedule of steps for the gradient probe.
         resume: go on after the last whole epoch of ``run``, if there is one.
         console: where to show the progress; stderr if not given.
+        validation: checks the validation at the end of an epoch, once the epoch is kept.
 
     Raises:
         RunError: the run directory cannot be written, holds a training already (without
@@ -113,10 +116,24 @@ def run_training(
     watching = Watching(run, schedule, progress.steps, data.steps)
     bar = TrainingProgress(console, recipe.epochs, data.steps, first=len(progress.logs))
     training = _Training(model, data, recipe, run, checkpoints, progress, watching)
-    outcome = training.run_to_its_end([EvaluationOnly(metrics), bar])
+    outcome = training.run_to_its_end(
+        [EvaluationOnly(metrics), bar], [validation] if validation is not None else []
+    )
+    if validation is not None:
+        _note_kept(validation, outcome)
     for reason in outcome.missing.values():
         _say(console, f"the gradient probe gave up: {reason}")
     return outcome
+
+
+def _note_kept(validation: ValidationWatch, outcome: Outcome) -> None:
+    """What early stopping and the best checkpoint made of ``val_loss``."""
+    kept = outcome.best.epoch if outcome.best is not None else None
+    done = len(outcome.history.epochs)
+    stopped = done if outcome.stopped == "early stopping" else None
+    if kept is not None:
+        name = "EarlyStopping" if stopped else "ModelCheckpoint"
+        validation.acted(ActedCallback(name, "val_loss", stopped, kept))
 
 
 def _schedule(probes: str | Schedule) -> Schedule:
@@ -172,10 +189,15 @@ class _Training:
     progress: Progress
     watching: Watching
 
-    def run_to_its_end(self, callbacks: list[Any]) -> Outcome:
-        """Train; what ends the training early becomes an outcome, what breaks it an error."""
+    def run_to_its_end(self, callbacks: list[Any], last: list[Any]) -> Outcome:
+        """Train; what ends the training early becomes an outcome, what breaks it an error.
+
+        The ``last`` callbacks come after an epoch is kept.
+        """
         try:
-            stopped, message = self._guarded([self.watching.watch, *callbacks, _Epochs(self)])
+            stopped, message = self._guarded(
+                [self.watching.watch, *callbacks, _Epochs(self), *last]
+            )
             self.watching.write()
         except BaseException:
             with suppress(RunError):  # the disk may be what failed

@@ -22,6 +22,7 @@ def diagnose(
     measured: Measurements,
     *,
     verdict: Verdict,
+    verdict_reason: str = "",
     select: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
     limits: Limits | None = None,
@@ -31,7 +32,8 @@ def diagnose(
 
     Args:
         measured: the measurements, and why others are missing.
-        verdict: what the overfit test came to.
+        verdict: what the overfit test or the training came to.
+        verdict_reason: why, in one sentence.
         select: rules to run, by code, name or start of a code (default: all).
         ignore: rules not to run; they are left out, not skipped.
         limits: thresholds to use instead of a rule's own, by rule and threshold.
@@ -49,6 +51,7 @@ def diagnose(
     return Diagnosis(
         subject=_subject(measured.get(Wiring)),
         verdict=verdict,
+        verdict_reason=verdict_reason,
         root_cause=_root_cause(findings),
         findings=tuple(findings),
         skipped=tuple(skipped for _, skipped in outcomes if skipped is not None),

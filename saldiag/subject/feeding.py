@@ -124,12 +124,19 @@ def _plan(arguments: Mapping[str, Any]) -> FitPlan:
     return FitPlan(
         data=x if y is None else (x, y),
         validation=_validation(arguments, held),
+        validation_targets=_targets(held),
         epochs=(arguments.get("epochs") or 1) - (arguments.get("initial_epoch") or 0),
         steps_per_epoch=arguments.get("steps_per_epoch"),
         batch_size=arguments.get("batch_size") or KERAS_BATCH,
         shuffle=arguments.get("shuffle", True),
         callbacks=tuple(listed),
     )
+
+
+def _targets(data: Any) -> Any:
+    """The targets of validation data that is a tuple of arrays."""
+    whole = isinstance(data, (tuple, list)) and len(data) > 1
+    return data[1] if whole and hasattr(data[1], "__array__") else None
 
 
 def _validation(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, ...]:

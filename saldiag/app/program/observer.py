@@ -91,7 +91,10 @@ class Observer:
                 return original(model, **arguments)
         self._end_if_hopeless(watched)
         following = Following(watched, self.options.steps, self.options.stop_early)
-        arguments["callbacks"] = _joined(arguments.get("callbacks"), watched.watch, following)
+        watched.validation.others = _listed(arguments.get("callbacks"))
+        arguments["callbacks"] = _joined(
+            arguments.get("callbacks"), watched.watch, watched.validation, following
+        )
         try:
             with self.deaf(), blaming(model):
                 result = original(model, **arguments)
@@ -321,6 +324,12 @@ class Observer:
 def _size(x: Any) -> int | None:
     shape = getattr(tf.nest.flatten(x)[0], "shape", None) if x is not None else None
     return int(shape[0]) if shape else None
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    """The program's callbacks."""
+    listed = getattr(callbacks, "callbacks", callbacks) or ()
+    return list(listed) if isinstance(listed, (list, tuple)) else [listed]
 
 
 def _joined(callbacks: Any, *ours: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,9 +32,12 @@ from saldiag.core.measurement import (
     ProgramPlaces,
     Source,
     TrainableStatus,
+    ValidationCheck,
     Wiring,
 )
 from saldiag.core.schedule import logarithmic
+from saldiag.experiments.modes import Batch, ModeErrors
+from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.cut import without_any_gradient
 from saldiag_probes.undisturbed import undisturbed
 from saldiag_probes.watch import Watch
@@ -70,6 +73,7 @@ class Watched:
         self.name = subject.name or subject.model.name
         self.steps = self.before = 0
         self.watch = Watch(options.probes, logarithmic(2))
+        self.validation = ValidationWatch(self._validated)
         self._places = places
         self._learnt = learnt
         self._examination: Examination | None = None
@@ -83,6 +87,13 @@ class Watched:
         self.graph: Any = None
         self.known: tuple[tuple[Any, ...], ...] = ()
         self._add_places()
+
+    def _validated(self) -> tuple[ModeErrors, Sequence[Batch]] | None:
+        """What measures errors in both modes, and batches that the model trains on."""
+        examination = self._examination
+        if examination is None or not getattr(self.model, "compiled", False):
+            return None
+        return examination.errors, examination.data.batches
 
     @property
     def model(self) -> Any:
@@ -254,6 +265,7 @@ class Watched:
         """
         self.look_behind()  # if the first step was never seen to end
         self.watch.close()
+        self.validation.close()
         if self._collected == self.steps:
             return
         self._collected = self.steps
@@ -280,13 +292,12 @@ class Watched:
         return self.session.judge(self.verdict())
 
     def verdict(self) -> Verdict:
-        """Of the overfit test if there was one; otherwise only what is certain."""
-        from saldiag.rules.verdict import verdict_of
+        """Of the overfit test or the training's curves; certain failure comes first."""
+        from saldiag.rules.training_verdict import verdict_from
 
-        tested = self.session.measured.get(OverfitHistory)
-        if tested is not None:
-            return verdict_of(tested)[0]
-        return "does_not_learn" if self.hopeless() else "not_tested"
+        if self.session.measured.get(OverfitHistory) is None and self.hopeless():
+            return "does_not_learn"
+        return verdict_from(self.session.measured)[0]
 
     def _collect(self) -> None:
         examination = self._examination
@@ -304,6 +315,8 @@ class Watched:
         if self.watch.failed and before is None:
             self.session.missing(GradientHistory, self.watch.failed)
         self.session.add(*map(self._own, self.watch.measurements()))
+        self.session.add(*self.validation.measurements())
+        self.session.missing(ValidationCheck, self.validation.reason)
 
     def _history(self) -> GradientHistory | None:
         found = self.session.measured.get(GradientHistory)

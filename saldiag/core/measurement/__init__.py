@@ -77,6 +77,13 @@ from saldiag.core.measurement.training import (
     TrainingPlan,
     VariableInfo,
 )
+from saldiag.core.measurement.validation import (
+    ActedCallback,
+    Correction,
+    InputComparison,
+    StatisticsRow,
+    ValidationCheck,
+)
 
 TYPES: dict[str, type[Measurement]] = {
     kind.key: kind
@@ -84,7 +91,7 @@ TYPES: dict[str, type[Measurement]] = {
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
         ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
-        ProgramError, SourceFiles, Experiments,
+        ProgramError, SourceFiles, Experiments, ValidationCheck,
     )
 }  # fmt: skip
 
@@ -148,6 +155,7 @@ def arrays_of(measurement: Measurement) -> dict[str, Array]:
 
 __all__ = [
     "TYPES",
+    "ActedCallback",
     "ActivationRow",
     "Activations",
     "Arm",
@@ -155,6 +163,7 @@ __all__ = [
     "Baselines",
     "BlockedOperation",
     "Cast",
+    "Correction",
     "Curve",
     "DataFacts",
     "DtypeRow",
@@ -168,6 +177,7 @@ __all__ = [
     "GradientHistory",
     "Histograms",
     "IgnoredOutput",
+    "InputComparison",
     "ItemFacts",
     "LayerCall",
     "LossCheck",
@@ -190,6 +200,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "SourceFiles",
+    "StatisticsRow",
     "TensorFacts",
     "TrainableRow",
     "TrainableStatus",
@@ -197,6 +208,7 @@ __all__ = [
     "TrainingPlan",
     "UncalledLayer",
     "UntrackedWeights",
+    "ValidationCheck",
     "VariableGradient",
     "VariableInfo",
     "WarningLog",

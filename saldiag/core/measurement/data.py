@@ -157,6 +157,10 @@ class ItemFacts(Measurement):
     changes: float = float("nan")
     expected_changes: float = float("nan")
     mixture: float = float("nan")
+    class_counts: tuple[tuple[int, int], ...] = ()
+    """Classes among the training items that were read, and how many items each has."""
+    validation_class_counts: tuple[tuple[int, int], ...] = ()
+    """The same among the validation items: all of them where they are arrays, else some."""
     pairing: MaskPairing | None = None
     greys: MaskGreys | None = None
 

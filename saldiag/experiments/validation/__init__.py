@@ -1,0 +1,1 @@
+"""Why ``val_loss`` does not follow the loss: what is measured while a training validates."""

@@ -1,0 +1,132 @@
+"""The first batches that validation draws, buffered on their way to the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+MOST_ITEMS = 256
+"""Items that are buffered."""
+MOST_BYTES = 64 * 2**20
+"""Bytes that are buffered; the first batch is kept whatever its size."""
+
+
+class BatchTap:
+    """Buffers the first batches that an evaluation draws and hands each of them on.
+
+    Nothing is drawn twice: a data set that shuffles, a random generator inside ``map`` and a Python
+    generator give the model what they would give it without the tap. The tap takes the place of
+    ``model.test_function`` while it is open; batches reach the original through an iterator of the
+    same element spec, for which nothing is traced again.
+    """
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[Any, ...]] = []
+        """Batches as the model got them: ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``."""
+        self.skipped = ""
+        """Why nothing could be buffered; empty where something was, or nothing was drawn."""
+        self._items = self._bytes = 0
+        self._full = False
+
+    @contextmanager
+    def open(self, model: Any) -> Iterator[None]:
+        """Buffer what ``model.test_function`` draws inside the block."""
+        self.attach(model)
+        try:
+            yield
+        finally:
+            self.detach()
+
+    def attach(self, model: Any) -> None:
+        """Take the place of the model's test function."""
+        self._model, self._original = model, model.test_function
+        self._function = self._tapped
+        model.test_function = self._function
+
+    def detach(self) -> None:
+        """Put the model's own test function back, unless it was made anew meanwhile."""
+        if getattr(self._model, "test_function", None) is self._function:
+            self._model.test_function = self._original
+
+    def _tapped(self, iterator: Any) -> Any:
+        if self._full:
+            return self._original(iterator)
+        if not isinstance(iterator, tf.data.Iterator):
+            self._full, self.skipped = True, "validation data is distributed over replicas"
+            return self._original(iterator)
+        drawn = self._draw(iterator)
+        if not drawn:
+            return self._original(iterator)  # exhausted: the original ends the pass as always
+        for batch in drawn:
+            self._keep(batch)
+        return self._original(_iterator_over(drawn, iterator.element_spec))
+
+    def _draw(self, iterator: Any) -> list[Any]:
+        drawn = []
+        for _ in range(getattr(self._model, "steps_per_execution", 1)):
+            batch = iterator.get_next_as_optional()
+            if not batch.has_value():
+                break
+            drawn.append(batch.get_value())
+        return drawn
+
+    def _keep(self, drawn: Any) -> None:
+        batch = drawn if isinstance(drawn, tuple) else (drawn,)
+        leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
+        if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):
+            self._full, self.skipped = True, "validation data is ragged or sparse"
+            return
+        size = sum(math.prod(leaf.shape) * max(1, leaf.dtype.size) for leaf in leaves)
+        if self.batches and self._bytes + size > MOST_BYTES:
+            self._full = True
+            return
+        self.batches.append(batch)
+        self._bytes += size
+        self._items += int(leaves[0].shape[0]) if leaves[0].shape.rank else 0
+        self._full = self._items >= MOST_ITEMS
+
+
+def _iterator_over(batches: list[Any], spec: Any) -> Any:
+    """An iterator over these batches that a traced function takes for the one they came from."""
+    return iter(tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=spec))
+
+
+def recut(batches: list[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
+    """The same items in batches of ``size``; a rest is left out, unless it is all there is.
+
+    A model that was traced for training batches takes validation batches of the same size without
+    another trace.
+    """
+    if not batches or all(_count(batch) == size for batch in batches):
+        return batches
+    width = max(len(batch) for batch in batches)
+    if any(len(batch) != width for batch in batches):
+        return batches
+    whole = keras.tree.map_structure(
+        lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *batches
+    )
+    count = _count(whole)
+    starts = range(0, count - size + 1, size) if count >= size else (0,)
+
+    def part(start: int) -> tuple[Any, ...]:
+        def rows(leaf: Any) -> Any:
+            return tf.constant(leaf[start : start + size])
+
+        return keras.tree.map_structure(rows, whole)  # type: ignore[no-any-return]
+
+    return [part(start) for start in starts]
+
+
+def _count(batch: tuple[Any, ...]) -> int:
+    return int(keras.tree.flatten(batch[0])[0].shape[0])
+
+
+def count_items(batches: list[tuple[Any, ...]]) -> int:
+    """Items in all batches."""
+    return sum(map(_count, batches))

@@ -1,0 +1,84 @@
+"""SD616: validation holds classes that training never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import ItemFacts, Measurements, Wiring
+from saldiag.core.rule import CannotJudge, Rule, Thresholds
+from saldiag.rules.heads import CROSS_ENTROPIES
+from saldiag.rules.text import counted, listed, number, percent
+
+
+class ClassesMissingFromTraining(Rule):
+    """Some classes occur in the validation data and never in the training data.
+
+    ## What it does
+    Counts the classes of the training items, where all of them were read, and those of the
+    validation items. Judges classifiers with a cross-entropy. Where training misses a few rare
+    classes it is a warning, where it misses much of what validation asks for an error.
+
+    ## Why is this bad
+    The model cannot predict a class that it was never shown. `validation_split` takes the last
+    items before anything is shuffled: of data that is sorted by class these are other classes.
+
+    ## Example
+    ```python
+    model.fit(x, y, validation_split=0.2)  # y is 0, 0, …, 1, 1, …, 9, 9
+    ```
+
+    ## Use instead
+    ```python
+    order = np.random.default_rng(0).permutation(len(x))
+    model.fit(x[order], y[order], validation_split=0.2)
+    ```
+
+    ## Threshold
+    - `share` = 0.02: share of the validation items whose class training never sees.
+    - `error` = 0.2: the same share, from which on it is an error. Both are our own choice.
+    """
+
+    code = "SD616"
+    name = "classes-missing-from-training"
+    severity = "error"
+    requires = (Wiring, ItemFacts)
+    thresholds = {"share": 0.02, "error": 0.2}
+    explains = {
+        "SD605": "anywhere", "SD606": "anywhere", "SD609": "anywhere", "SD615": "anywhere",
+        "SD712": "anywhere", "SD804": "anywhere", "SD806": "anywhere", "SD807": "anywhere",
+    }  # fmt: skip
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        wiring, facts = measured.need(Wiring), measured.need(ItemFacts)
+        if wiring.loss not in CROSS_ENTROPIES or not facts.class_counts:
+            return
+        if not facts.validation_class_counts:
+            return
+        if not facts.whole:
+            raise CannotJudge("the training items were not read to their end")
+        known = {kind for kind, _ in facts.class_counts}
+        missing = [(k, n) for k, n in facts.validation_class_counts if k not in known]
+        count = sum(n for _, n in missing)
+        items = sum(n for _, n in facts.validation_class_counts)
+        share = count / items
+        if share <= limits["share"]:
+            return
+        names = listed((str(kind) for kind, _ in missing), most=6)
+        grave = share >= limits["error"]
+        yield self.finding(
+            f"{counted(count, 'validation item')} of {items}, {percent(share)} (threshold "
+            f"{percent(limits['error'] if grave else limits['share'])}), "
+            f"{'belong' if count != 1 else 'belongs'} to "
+            f"{'a class' if len(missing) == 1 else 'classes'} that training never sees: {names}. "
+            f"Training holds {counted(len(known), 'class' if len(known) == 1 else 'classe')} in "
+            f"{number(facts.read)} items",
+            "Shuffle the items before they are split: order = rng.permutation(len(x)); "
+            "x, y = x[order], y[order]",
+            evidence={
+                "share": share,
+                "threshold": limits["error"] if grave else limits["share"],
+                "missing": [kind for kind, _ in missing][:50],
+            },
+            severity="error" if grave else "warning",
+        )

@@ -1,0 +1,77 @@
+"""SD805: neither training nor validation items are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
+from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules.text import counted, number
+from saldiag.rules.trend import falling_probability
+from saldiag.rules.validation import Checked, course_of
+
+
+class Underfits(Rule):
+    """The loss stands still on training items too: validation is not the problem.
+
+    ## What it does
+    Reports a training whose loss and `val_loss` both stay near the error of the best prediction
+    that ignores the input, and do not fall any more, although it took many steps.
+
+    ## Why is this bad
+    A look at `val_loss` alone suggests a problem with the validation data. The model has learned
+    nothing from its training items either.
+
+    ## Example
+    ```python
+    keras.Sequential([keras.layers.Dense(1)])  # y = x1 * x2
+    ```
+
+    ## Use instead
+    ```python
+    keras.Sequential([keras.layers.Dense(64, activation="relu"), keras.layers.Dense(1)])
+    ```
+
+    ## Threshold
+    - `learned` = 0.95: loss at the end, as a share of the error of the best prediction that ignores
+      the input, above which nothing was learned.
+    - `steps` = 200: fewest training steps.
+    - `epochs` = 5: fewest epochs.
+    - `significance` = 0.05: level of the test for a falling loss (Mann 1945; Kendall 1975).
+    """
+
+    code = "SD805"
+    name = "underfits"
+    severity = "info"
+    requires = (ValidationCheck, TrainingHistory)
+    thresholds = {"learned": 0.95, "steps": 200, "epochs": 5, "significance": 0.05}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        checked, course = Checked.of(measured), course_of(measured.need(TrainingHistory))
+        if course is None or len(course.epochs) < limits["epochs"] or not checked.baseline > 0:
+            return
+        steps = int(checked.check.steps[-1])
+        share = float(course.loss.min()) / checked.baseline
+        if steps < limits["steps"] or share < limits["learned"]:
+            return
+        if falling_probability(np.asarray(course.loss)) < limits["significance"]:
+            return
+        yield self.finding(
+            f"after {counted(steps, 'step')} the loss on training items is still "
+            f"{number(float(course.loss[-1]))}, {number(share)} of the error of the best "
+            f"prediction that ignores the input (threshold {number(limits['learned'])}), and "
+            f"val_loss is {number(float(course.val_loss[-1]))}: the training items are not "
+            "learned either, so it is not the validation",
+            "Try a larger model, a higher learning rate, or inputs that hold what the targets need",
+            evidence={
+                "loss": float(course.loss[-1]),
+                "val_loss": float(course.val_loss[-1]),
+                "share": share,
+                "threshold": limits["learned"],
+                "steps": steps,
+            },
+            confidence=0.7,
+        )

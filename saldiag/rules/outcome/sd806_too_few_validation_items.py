@@ -1,0 +1,64 @@
+"""SD806: val_loss is uncertain by more than it moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
+from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules.text import counted, number
+from saldiag.rules.validation import Checked, course_of
+
+
+class TooFewValidationItems(Rule):
+    """The validation items are too few to tell whether val_loss follows the loss.
+
+    ## What it does
+    Where `val_loss` does not follow the loss, takes the error of each validation item by itself.
+    If the 95 % interval of their mean is wider than the distance between `val_loss` and the loss,
+    chance alone can be the reason.
+
+    ## Why is this bad
+    Early stopping, checkpoints and comparisons of runs then follow a handful of items.
+
+    ## Example
+    ```python
+    model.fit(x[:990], y[:990], validation_data=(x[990:], y[990:]))  # 10 items
+    ```
+
+    ## Use instead
+    ```python
+    model.fit(x[:800], y[:800], validation_data=(x[800:], y[800:]))
+    ```
+
+    ## Threshold
+    - `deviations` = 1.96: half-width of the interval in standard errors of the mean, the 95 %
+      interval of a normal distribution.
+    """
+
+    code = "SD806"
+    name = "too-few-validation-items"
+    severity = "info"
+    requires = (ValidationCheck, TrainingHistory)
+    thresholds = {"deviations": 1.96}
+    explains = {"SD712": "anywhere", "SD807": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        checked, course = Checked.of(measured), course_of(measured.need(TrainingHistory))
+        if course is None or not course.strays or checked.misled:
+            return
+        half = checked.undecided(course, limits["deviations"])
+        if not math.isfinite(half):
+            return
+        stray = abs(float(course.val_loss[-1] - course.loss[-1]))
+        yield self.finding(
+            f"{course.described}, but the 95 % interval of val_loss over "
+            f"{counted(checked.check.items, 'validation item')} is ±{number(half)}, wider than its "
+            f"distance from the loss ({number(stray)}, threshold {number(half)}): too few items to "
+            "tell",
+            "Validate with more items, or by cross-validation",
+            evidence={"half_width": half, "distance": stray, "threshold": half},
+            confidence=0.8,
+        )

@@ -1,0 +1,102 @@
+"""SD807: the loss falls, val_loss does not, and no cause was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
+from saldiag.core.rule import Rule, Thresholds
+from saldiag.rules.text import counted, number, percent
+from saldiag.rules.validation import LIMITS, Checked, course_of
+
+
+class ValidationDoesNotFollow(Rule):
+    """The loss falls and ``val_loss`` does not go along, for a reason that was not found.
+
+    ## What it does
+    Compares the courses of the loss and `val_loss`. Where they part and no other rule has a reason,
+    it lists what was measured and excluded: BatchNorm's statistics, other preprocessing, other
+    labels, layers that are active in inference, too few items. Where nothing could be measured it
+    says why, as a note.
+
+    ## Why is this bad
+    Whatever the model learns does not show on the data that it is judged by.
+
+    ## Example
+    ```python
+    model.fit(x, y, validation_data=other)  # loss 0.4 → 0.03, val_loss 0.5 → 0.5
+    ```
+
+    ## Use instead
+    ```python
+    model.fit(x, y, validation_data=(x[:100], y[:100]))  # does it follow on training items?
+    ```
+
+    ## Threshold
+    - `epochs` = 3: fewest epochs with validation.
+    - `fell` = 0.1: least fall of the loss, as a share of its first value.
+    - `apart` = 0.5: distance of `val_loss` from the loss at the end, as a share of that fall.
+    - `rose` = 0.25: rise of `val_loss` since its best epoch, likewise.
+    - `moved` = 0.1: least improvement of `val_loss` on its first epoch, likewise. All are our own
+      choice.
+    """
+
+    code = "SD807"
+    name = "validation-does-not-follow"
+    severity = "warning"
+    requires = (TrainingHistory,)
+    thresholds = {name: LIMITS[name] for name in ("epochs", "fell", "apart", "rose", "moved")}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        course = course_of(measured.need(TrainingHistory))
+        if course is None or not course.strays_by(limits):
+            return
+        evidence = {
+            "loss": float(course.loss[-1]),
+            "val_loss": float(course.val_loss[-1]),
+            "distance": float(course.val_loss[-1] - course.loss[-1]) / course.fall,
+            "threshold": limits["apart"],
+        }
+        if measured.get(ValidationCheck) is None:
+            yield self.finding(
+                f"{course.described}. The cause was not looked for: "
+                f"{measured.reason(ValidationCheck)}",
+                "Validate with data that fit is given as validation_data",
+                evidence=evidence,
+                severity="info",
+                confidence=0.7,
+            )
+            return
+        checked = Checked.of(measured)
+        if checked.misled or checked.items_are_worse or checked.noisy:
+            return  # SD802, SD614, SD615, SD804 or SD410 has the reason
+        if math.isfinite(checked.undecided(course)):
+            return  # SD806
+        yield self.finding(
+            f"{course.described}. Excluded: {'; '.join(_excluded(checked))}",
+            "Validate with training items once: if val_loss follows, look at the validation data",
+            evidence=evidence,
+            confidence=0.7,
+        )
+
+
+def _excluded(checked: Checked) -> Iterator[str]:
+    check = checked.check
+    if math.isfinite(checked.reestimated):
+        yield (
+            f"BatchNorm's statistics (error {number(checked.inference)}, re-estimated "
+            f"{number(checked.reestimated)})"
+        )
+    yield (
+        f"overfitting (error {number(checked.train)} on {counted(check.training_items, 'item')} "
+        f"of training, {number(checked.held_out)} on {counted(check.items, 'item')} of validation)"
+    )
+    for kind, what in (("inputs", "other preprocessing"), ("targets", "other labels")):
+        tried = [c for c in check.corrections if c.kind == kind]
+        if tried:
+            best = min(tried, key=lambda c: c.error)
+            yield f"{what} (best of {len(tried)} changes: {best.change}, {number(best.error)})"
+    if math.isfinite(check.repeat_difference):
+        yield f"random layers in inference ({percent(check.repeat_difference)} apart)"

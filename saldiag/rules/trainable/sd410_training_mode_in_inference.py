@@ -1,0 +1,76 @@
+"""SD410: dropout, noise, augmentation or BatchNorm work in inference as they do in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from saldiag.core.finding import Finding
+from saldiag.core.measurement import Measurements, ValidationCheck
+from saldiag.core.rule import Rule, Thresholds, source_of
+from saldiag.rules.text import listed, percent
+from saldiag.rules.validation import Checked
+
+
+class TrainingModeInInference(Rule):
+    """A layer that is meant for training alone is active while the model validates.
+
+    ## What it does
+    Predicts some validation items twice in inference mode, and once more together with other items.
+    Predictions that differ come from random draws (dropout, noise, augmentation) or from BatchNorm
+    that normalises with the batch; the graph of the inference pass names the layers. It is a
+    warning where `val_loss` does not follow the loss, otherwise a note: Monte-Carlo dropout is
+    active in inference on purpose (Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016).
+
+    ## Why is this bad
+    `val_loss` is worse than the model is, and moves by chance. The deployed model gives another
+    answer each time.
+
+    ## Example
+    ```python
+    x = keras.layers.Dropout(0.5)(x, training=True)
+    ```
+
+    ## Use instead
+    ```python
+    x = keras.layers.Dropout(0.5)(x)  # Keras sets training
+    ```
+
+    ## Threshold
+    - `difference` = 0.01: mean difference of two predictions of the same items, as a share of the
+      standard deviation of the predictions. Rounding is below 1e-4; our own choice.
+    """
+
+    code = "SD410"
+    name = "training-mode-in-inference"
+    severity = "warning"
+    requires = (ValidationCheck,)
+    thresholds = {"difference": 0.01}
+    explains = {"SD712": "anywhere", "SD806": "anywhere", "SD807": "anywhere"}
+
+    def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
+        checked = Checked.of(measured)
+        check, limit = checked.check, limits["difference"]
+        random = check.repeat_difference > limit
+        together = check.company_difference > limit and bool(check.active)
+        if not (random or together):
+            return
+        by = (
+            f"differ by {percent(check.repeat_difference)} of their standard deviation from one "
+            f"pass to the next"
+            if random
+            else f"differ by {percent(check.company_difference)} of their standard deviation with "
+            "the other items of the batch"
+        )
+        where = f": {listed(check.active)} in training mode" if check.active else ""
+        yield self.finding(
+            f"predictions in inference mode {by} (threshold {percent(limit)}){where}",
+            "Remove training=True from the call of the layer",
+            layers=check.active,
+            evidence={
+                "repeat_difference": check.repeat_difference,
+                "company_difference": check.company_difference,
+                "threshold": limit,
+            },
+            source=source_of(measured, check.active[0]) if check.active else None,
+            severity="warning" if checked.strays else "info",
+        )

@@ -1,0 +1,267 @@
+"""How validation goes beside training: the course of the curves, and what a check tells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from saldiag.core.measurement import (
+    Correction,
+    DataFacts,
+    Measurements,
+    TrainingHistory,
+    ValidationCheck,
+)
+from saldiag.rules.text import number
+
+Array = np.ndarray[Any, Any]
+
+LIMITS: dict[str, float] = {
+    "epochs": 3,
+    "fell": 0.1,
+    "apart": 0.5,
+    "rose": 0.25,
+    "moved": 0.1,
+    "corrected": 0.5,
+    "certain": 3.0,
+}
+"""What the course of a validation rests on, all of them our own choice but where said.
+
+``epochs``: fewest validated epochs. ``fell``: least fall of the loss, as a share of its first
+value. Shares of that fall: ``apart`` is the distance of ``val_loss`` from the loss at the end from
+which on it did not follow, ``rose`` its rise since its best epoch, ``moved`` the least improvement
+on its first epoch. ``corrected``: share of the distance between validation and training items that
+a change of the validation data has to close to count as its repair. ``certain``: standard errors
+over items that make a difference certain (three: one in 700 by chance).
+"""
+
+
+@dataclass(frozen=True)
+class Course:
+    """``loss`` and ``val_loss`` over the epochs that validated."""
+
+    epochs: Array
+    loss: Array
+    val_loss: Array
+
+    @property
+    def fall(self) -> float:
+        """By how much the loss fell from the first to the last epoch."""
+        return float(self.loss[0] - self.loss[-1])
+
+    @property
+    def best(self) -> int:
+        """The place of the lowest ``val_loss``."""
+        return int(self.val_loss.argmin())
+
+    @property
+    def strays(self) -> bool:
+        """Whether the loss fell, and ``val_loss`` did not go along."""
+        return self.strays_by(LIMITS)
+
+    def strays_by(self, limits: Mapping[str, float]) -> bool:
+        """The same by other limits."""
+        fall = self.fall
+        if len(self.epochs) < limits["epochs"] or not fall > limits["fell"] * abs(self.loss[0]):
+            return False
+        best = float(self.val_loss.min())
+        apart = float(self.val_loss[-1] - self.loss[-1]) / fall
+        stood = float(self.val_loss[0] - best) < limits["moved"] * fall
+        rose = float(self.val_loss[-1] - best) > limits["rose"] * fall
+        late = len(self.epochs) - 1 - self.best >= 2
+        return apart > limits["apart"] or (stood and apart > limits["apart"] / 2) or (late and rose)
+
+    @property
+    def described(self) -> str:
+        """Both curves in numbers."""
+        first, last = (number(float(self.loss[i])) for i in (0, -1))
+        start, best, end = (
+            number(float(self.val_loss[i])) for i in (0, self.best, len(self.val_loss) - 1)
+        )
+        turn = f" (best {best} in epoch {self.epochs[self.best]:.0f})" if self.best else ""
+        return f"loss fell from {first} to {last}, val_loss went from {start} to {end}{turn}"
+
+
+def course_of(history: TrainingHistory | None) -> Course | None:
+    """The course of loss and ``val_loss``; None where one is missing or not finite."""
+    if history is None or not {"loss", "val_loss"} <= set(history.names):
+        return None
+    values = np.atleast_2d(history.values)
+    loss, held = (values[history.names.index(name)] for name in ("loss", "val_loss"))
+    kept = np.isfinite(loss) & np.isfinite(held)
+    return Course(history.epochs[kept], loss[kept], held[kept]) if kept.any() else None
+
+
+def does_not_follow(history: TrainingHistory | None) -> bool:
+    """Whether the loss fell and ``val_loss`` did not go along."""
+    course = course_of(history)
+    return course is not None and course.strays
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The last check of a validation, read for rules; errors are in units of the loss."""
+
+    check: ValidationCheck
+    reference: float
+    """Error of the best prediction that ignores the input; the first training loss if unknown."""
+    baseline: float
+    """The same without the stand-in: nan if unknown."""
+    strays: bool
+    """Whether ``val_loss`` does not follow the loss."""
+
+    @classmethod
+    def of(cls, measured: Measurements) -> Checked:
+        """Read the check in ``measured``, which holds one."""
+        facts, history = measured.get(DataFacts), measured.get(TrainingHistory)
+        baseline = facts.baselines.independent if facts and facts.baselines else math.nan
+        course = course_of(history)
+        first = float(course.loss[0]) if course is not None else math.nan
+        return cls(
+            measured.need(ValidationCheck),
+            baseline if baseline > 0 else first,
+            baseline,
+            course is not None and course.strays,
+        )
+
+    @property
+    def inference(self) -> float:
+        """On the validation items as they were validated."""
+        return float(self.check.inference[-1])
+
+    @property
+    def reestimated(self) -> float:
+        """The same with BatchNorm's statistics re-estimated; nan without BatchNorm."""
+        return float(self.check.reestimated[-1])
+
+    @property
+    def lost(self) -> float:
+        """Share of what was learnt (reference less re-estimated error) lost to the statistics."""
+        gained = self.reference - self.reestimated
+        return (self.inference - self.reestimated) / gained if gained > 0 else math.nan
+
+    @property
+    def statistics_lag(self) -> bool:
+        """Whether the moving statistics, and nothing else, make inference worse for certain."""
+        again = self.reestimated
+        if not (math.isfinite(again) and self.inference - again > 0.1 * abs(self.reference)):
+            return False
+        before, after = float(self.check.train_inference[-1]), self.train_reestimated
+        if math.isfinite(after) and not before - after > 0.05 * abs(self.reference):
+            return False
+        errors, renewed = self.item_errors, self.check.reestimated_item_errors
+        if len(errors) != len(renewed) or len(errors) < 2:
+            return self.inference > 1.25 * again
+        return certain(errors - renewed)
+
+    @property
+    def item_errors(self) -> Array:
+        """Error of each validation item (N) as it was validated; may be empty."""
+        errors = np.atleast_2d(self.check.item_errors)
+        return errors[-1] if errors.size else np.zeros(0)
+
+    @property
+    def train_reestimated(self) -> float:
+        """On the training items with the statistics re-estimated."""
+        return float(self.check.train_reestimated[-1])
+
+    @property
+    def train(self) -> float:
+        """On the training items, in the better of both ways of inference."""
+        errors = [float(self.check.train_inference[-1]), self.train_reestimated]
+        return min((e for e in errors if math.isfinite(e)), default=math.nan)
+
+    @property
+    def held_out(self) -> float:
+        """On the validation items, in the same way of inference as ``train``."""
+        renewed = self.train_reestimated < float(self.check.train_inference[-1])
+        return self.reestimated if renewed else self.inference
+
+    @property
+    def best_item_errors(self) -> Array:
+        """Error of each validation item in the same way of inference as ``train``."""
+        renewed = self.train_reestimated < float(self.check.train_inference[-1])
+        return self.check.reestimated_item_errors if renewed else self.item_errors
+
+    @property
+    def gap(self) -> float:
+        """By how much validation items are worse than training items."""
+        return self.held_out - self.train
+
+    @property
+    def items_are_worse(self) -> bool:
+        """Whether validation items are worse than training items for certain."""
+        if not self.gap > 0.1 * abs(self.reference):
+            return False
+        held, learnt = self.best_item_errors, self.check.train_item_errors
+        if len(held) < 2 or len(learnt) < 2:
+            return self.held_out > 1.5 * self.train
+        error = math.sqrt(held.var(ddof=1) / len(held) + learnt.var(ddof=1) / len(learnt))
+        return float(held.mean() - learnt.mean()) > LIMITS["certain"] * error
+
+    def repair(self, kind: str, share: float = LIMITS["corrected"]) -> Correction | None:
+        """The change of the validation data that closes most of the gap, if one closes enough."""
+        if not self.items_are_worse:
+            return None
+        able = [
+            correction
+            for correction in self.check.corrections
+            if correction.kind == kind and self.held_out - correction.error > share * self.gap
+        ]
+        return min(able, key=lambda c: c.error, default=None)
+
+    def renamed(self, times: float = 2.0) -> bool:
+        """Whether labels are right once the predicted classes are renamed."""
+        check = self.check
+        known = len(check.mapping) > 0 and check.mapped_accuracy > 0.6
+        return known and check.mapped_accuracy > times * check.accuracy
+
+    def mispaired(self, other: float = 0.4) -> bool:
+        """Whether predictions fit the targets of other items better than their own."""
+        check = self.check
+        return check.paired_with_other > other and check.paired_with_own < 0.1
+
+    @property
+    def true_error(self) -> float:
+        """Error on the validation items once what misleads is repaired; nan if nothing does."""
+        if self.statistics_lag:
+            return self.reestimated
+        repairs = [self.repair("inputs"), self.repair("targets")]
+        return min((r.error for r in repairs if r is not None), default=math.nan)
+
+    @property
+    def misled(self) -> bool:
+        """Whether the validation error is wrong for a proven reason."""
+        return math.isfinite(self.true_error) or self.renamed() or self.mispaired()
+
+    @property
+    def noisy(self) -> bool:
+        """Whether two inference passes over the same items differ."""
+        return self.check.repeat_difference > 0.01
+
+    @property
+    def in_company(self) -> bool:
+        """Whether an item's prediction depends on the other items of its batch."""
+        return self.check.company_difference > 0.01
+
+    def undecided(self, course: Course, deviations: float = 1.96) -> float:
+        """Half-width of the 95 % interval of ``val_loss`` over items; nan if unknown.
+
+        Only where it is wider than what ``val_loss`` moved against the loss.
+        """
+        errors = self.item_errors
+        if len(errors) < 2:
+            return math.nan
+        half = deviations * float(errors.std(ddof=1)) / math.sqrt(len(errors))
+        stray = abs(float(course.val_loss[-1] - course.loss[-1]))
+        return half if half > stray else math.nan
+
+
+def certain(differences: Array) -> bool:
+    """Whether the mean of paired differences is above 0 by enough standard errors."""
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return float(differences.mean()) > LIMITS["certain"] * error
