@@ -54,6 +54,11 @@ class Course:
         return float(self.loss[0] - self.loss[-1])
 
     @property
+    def apart(self) -> float:
+        """Distance of ``val_loss`` from the loss at the end, as a share of the fall."""
+        return float(self.val_loss[-1] - self.loss[-1]) / self.fall if self.fall else math.inf
+
+    @property
     def best(self) -> int:
         """The place of the lowest ``val_loss``."""
         return int(self.val_loss.argmin())
@@ -69,7 +74,7 @@ class Course:
         if len(self.epochs) < limits["epochs"] or not fall > limits["fell"] * abs(self.loss[0]):
             return False
         best = float(self.val_loss.min())
-        apart = float(self.val_loss[-1] - self.loss[-1]) / fall
+        apart = self.apart
         stood = float(self.val_loss[0] - best) < limits["moved"] * fall
         rose = float(self.val_loss[-1] - best) > limits["rose"] * fall
         late = len(self.epochs) - 1 - self.best >= 2

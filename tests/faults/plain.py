@@ -34,10 +34,13 @@ from saldiag.core.measurement import (
     PlannedCallback,
     Seeds,
     Source,
+    StatisticsRow,
     TensorFacts,
     TrainableRow,
     TrainableStatus,
+    TrainingHistory,
     TrainingPlan,
+    ValidationCheck,
     VariableGradient,
     VariableInfo,
     WarningLog,
@@ -361,12 +364,55 @@ def stopping(monitor: str = "val_loss", **fields: Any) -> PlannedCallback:
     return PlannedCallback("EarlyStopping", {**config, **known}, **fields)
 
 
+def course(loss: Any = None, val_loss: Any = None, **curves: Any) -> TrainingHistory:
+    """Ten epochs in which the loss falls to a tenth and ``val_loss`` goes along."""
+    loss = 0.3 * np.exp(-0.25 * np.arange(10)) if loss is None else np.asarray(loss, float)
+    held = 1.1 * loss if val_loss is None else np.asarray(val_loss, float)
+    named = {"loss": loss, "val_loss": held, **{k: np.asarray(v, float) for k, v in curves.items()}}
+    return TrainingHistory(tuple(named), np.arange(1, len(loss) + 1), np.array([*named.values()]))
+
+
+def around(mean: float, spread: float = 0.1, count: int = 32) -> Any:
+    """Errors of ``count`` items, evenly spread by ``spread`` of their mean."""
+    return mean * (1 + spread * np.linspace(-1, 1, count))
+
+
+def validation(
+    inference: float = 0.035,
+    reestimated: float = 0.033,
+    train: float = 0.03,
+    **fields: Any,
+) -> ValidationCheck:
+    """A check after the last of ten epochs; errors on validation and on training items."""
+    fields = {
+        "loss": "mean_absolute_error",
+        "items": 32,
+        "training_items": 32,
+        "checked": np.array([10]),
+        "steps": np.array([500]),
+        "inference": np.array([inference]),
+        "training": np.array([reestimated]),
+        "reestimated": np.array([reestimated]),
+        "train_inference": np.array([train + max(0.0, inference - reestimated)]),
+        "train_training": np.array([train]),
+        "train_reestimated": np.array([train]),
+        "item_errors": around(inference)[None],
+        "reestimated_item_errors": around(reestimated),
+        "train_item_errors": around(train),
+        "statistics": (StatisticsRow("encoder/norm", 0.99, 1.02, 0.01, 0.02),),
+        "repeat_difference": 0.0,
+        "company_difference": 0.0,
+        **fields,
+    }
+    return ValidationCheck(**fields)
+
+
 def healthy(*others: Measurement) -> Measurements:
     """Everything measured, nothing wrong; ``others`` replace what they are of the type of."""
     return Measurements.of(
         wiring(), gradients(), flow(), dtypes(), trainable(), activations(), data(), loss_check(),
         overfit(), WarningLog(warnings=()), items(), plan(), ForeignObjects(()),
-        Seeds(keras=True, tensorflow=True, deterministic=False),
+        Seeds(keras=True, tensorflow=True, deterministic=False), course(), validation(),
     ).with_(*others)  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import healthy, overfit
-from saldiag.core.measurement import Measurements
+from faults.plain import course, healthy, overfit, validation
+from saldiag.core.measurement import Measurements, StatisticsRow
 
 TRAINING = np.array([0.52, 0.063, 0.017, 0.010])
 
@@ -22,3 +22,10 @@ def broken() -> Measurements:
 
 def fixed() -> Measurements:
     return healthy(_history(0.014))
+
+
+LAGGING = StatisticsRow("encoder/norm", 0.99, 28.0, 1.1, 27.0)
+
+
+def broken_in_training() -> Measurements:
+    return healthy(course(None, [0.3] * 10), validation(0.3, 0.04, statistics=(LAGGING,)))

@@ -36,7 +36,9 @@ class ClassesMissingFromTraining(Rule):
 
     ## Threshold
     - `share` = 0.02: share of the validation items whose class training never sees.
-    - `error` = 0.2: the same share, from which on it is an error. Both are our own choice.
+    - `error` = 0.2: the same share, from which on it is an error. Both are our own choice; that
+      parts should hold the classes in like shares is Kohavi's advice (A Study of Cross-Validation
+      and Bootstrap, 1995).
     """
 
     code = "SD616"

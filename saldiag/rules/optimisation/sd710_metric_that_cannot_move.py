@@ -1,4 +1,4 @@
-"""SD710: an accuracy that stays where it is while the model learns all there is to learn."""
+"""SD710: a metric that doesn't move while the model learns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import Measurements, OverfitHistory
+from saldiag.core.measurement import Measurements, OverfitHistory, TrainingHistory
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import counted, label, number
+from saldiag.rules.validation import course_of
 from saldiag.rules.verdict import verdict_of
 
 ACCURACY = re.compile(r"accuracy|(?<![a-z])acc(?![a-z])", re.IGNORECASE)
@@ -18,9 +19,13 @@ ACCURACY = re.compile(r"accuracy|(?<![a-z])acc(?![a-z])", re.IGNORECASE)
 
 
 class MetricThatCannotMove(Rule):
-    """The samples are memorised, and an accuracy has not moved from where it was.
+    """The model learns, and a metric has not moved from where it was.
 
     ## What it does
+    In a training that validates, looks at every metric that is reported for training and for
+    validation. Speaks up where both stood at the same value in every epoch while the loss fell.
+
+    In the overfit test:
     Looks at the compiled metrics that are called *accuracy* or *acc*, also beside other words, step
     by step over the overfit test.
     Speaks up where the test shows that the model learns and such a metric had the same value at
@@ -46,6 +51,8 @@ class MetricThatCannotMove(Rule):
     - `steps_at_zero` = 8: the same where it stood at 0. Of memorised samples some are predicted
       right, and a metric of which none is cannot count them; a model that learns fast has no more
       steps than these.
+    - `epochs` = 4: fewest epochs over which a metric of a training has to have stood still.
+    - `fell` = 0.1: share by which the loss has to have fallen meanwhile; both our own choice.
     - `below` = 0.999: value from which on it has nowhere to go. That memorised samples are
       predicted right is what memorising means (Goodfellow, Bengio & Courville, Deep Learning,
       2016, section 11.5).
@@ -54,11 +61,52 @@ class MetricThatCannotMove(Rule):
     code = "SD710"
     name = "metric-that-cannot-move"
     severity = "warning"
-    requires = (OverfitHistory,)
-    thresholds = {"steps": 20, "steps_at_zero": 8, "below": 0.999}
+    requires = ()
+    thresholds = {"steps": 20, "steps_at_zero": 8, "epochs": 4, "fell": 0.1, "below": 0.999}
+    explains = {"SD712": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
-        history = measured.need(OverfitHistory)
+        trained, tested = measured.get(TrainingHistory), measured.get(OverfitHistory)
+        found = list(self._in_training(trained, limits)) if trained is not None else []
+        yield from found
+        if tested is not None:
+            names = {finding.evidence["metric"] for finding in found}
+            yield from (
+                finding
+                for finding in self._in_the_test(tested, limits)
+                if finding.evidence["metric"] not in names
+            )
+        elif trained is None:
+            raise CannotJudge(measured.reason(OverfitHistory))
+
+    def _in_training(self, history: TrainingHistory, limits: Thresholds) -> Iterable[Finding]:
+        values = dict(zip(history.names, np.atleast_2d(history.values), strict=True))
+        course = course_of(history)
+        if course is None or len(course.epochs) < limits["epochs"]:
+            return
+        if not course.fall > limits["fell"] * abs(float(course.loss[0])):
+            return
+        for name, curve in values.items():
+            held = values.get(f"val_{name}")
+            if held is None or name.endswith("loss"):
+                continue
+            both = np.concatenate([curve, held])
+            value = float(both[0])
+            if np.isfinite(both).all() and not np.ptp(both) and value < limits["below"]:
+                yield self.finding(
+                    f"{label(name)} is {number(value)} in all {len(curve)} epochs (threshold "
+                    f"{number(limits['epochs'])}), in training and in validation, while "
+                    f"{course.described}: predictions and targets never differ or agree in its "
+                    "sense",
+                    'Use a metric for what the model predicts, such as metrics=["mae"]',
+                    evidence={
+                        "metric": name, "value": value, "epochs": len(curve),
+                        "threshold": limits["epochs"],
+                    },
+                    confidence=0.9,
+                )  # fmt: skip
+
+    def _in_the_test(self, history: OverfitHistory, limits: Thresholds) -> Iterable[Finding]:
         columns = [i for i, name in enumerate(history.metric_names) if ACCURACY.search(name)]
         if not columns:
             return

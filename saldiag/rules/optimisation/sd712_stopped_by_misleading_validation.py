@@ -35,7 +35,8 @@ class StoppedByMisleadingValidation(Rule):
 
     ## Threshold
     - `lost` = 0.1: share of the error of the best prediction that ignores the input by which the
-      error that callbacks saw is too high; our own choice.
+      error that callbacks saw is too high; our own choice. When a validation error may end a
+      training is treated by Prechelt (Early Stopping - But When?, 1998).
     """
 
     code = "SD712"

@@ -35,7 +35,8 @@ class TooFewValidationItems(Rule):
 
     ## Threshold
     - `deviations` = 1.96: half-width of the interval in standard errors of the mean, the 95 %
-      interval of a normal distribution.
+      interval of a normal distribution (Neyman, Outline of a Theory of Statistical Estimation,
+      1937).
     """
 
     code = "SD806"

@@ -9,7 +9,7 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number, percent
-from saldiag.rules.validation import LIMITS, Checked, course_of
+from saldiag.rules.validation import LIMITS, Checked, Course, course_of
 
 
 class ValidationDoesNotFollow(Rule):
@@ -40,7 +40,7 @@ class ValidationDoesNotFollow(Rule):
     - `apart` = 0.5: distance of `val_loss` from the loss at the end, as a share of that fall.
     - `rose` = 0.25: rise of `val_loss` since its best epoch, likewise.
     - `moved` = 0.1: least improvement of `val_loss` on its first epoch, likewise. All are our own
-      choice.
+      choice, in the terms of Prechelt (Early Stopping - But When?, 1998).
     """
 
     code = "SD807"
@@ -56,12 +56,12 @@ class ValidationDoesNotFollow(Rule):
         evidence = {
             "loss": float(course.loss[-1]),
             "val_loss": float(course.val_loss[-1]),
-            "distance": float(course.val_loss[-1] - course.loss[-1]) / course.fall,
+            "distance": course.apart,
             "threshold": limits["apart"],
         }
         if measured.get(ValidationCheck) is None:
             yield self.finding(
-                f"{course.described}. The cause was not looked for: "
+                f"{_told(course, limits)}. The cause was not looked for: "
                 f"{measured.reason(ValidationCheck)}",
                 "Validate with data that fit is given as validation_data",
                 evidence=evidence,
@@ -75,11 +75,18 @@ class ValidationDoesNotFollow(Rule):
         if math.isfinite(checked.undecided(course)):
             return  # SD806
         yield self.finding(
-            f"{course.described}. Excluded: {'; '.join(_excluded(checked))}",
+            f"{_told(course, limits)}. Excluded: {'; '.join(_excluded(checked))}",
             "Validate with training items once: if val_loss follows, look at the validation data",
             evidence=evidence,
             confidence=0.7,
         )
+
+
+def _told(course: Course, limits: Thresholds) -> str:
+    return (
+        f"{course.described}, {number(course.apart)} of the fall apart (threshold "
+        f"{number(limits['apart'])})"
+    )
 
 
 def _excluded(checked: Checked) -> Iterator[str]:

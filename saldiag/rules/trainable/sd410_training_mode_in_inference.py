@@ -37,7 +37,8 @@ class TrainingModeInInference(Rule):
 
     ## Threshold
     - `difference` = 0.01: mean difference of two predictions of the same items, as a share of the
-      standard deviation of the predictions. Rounding is below 1e-4; our own choice.
+      standard deviation of the predictions. Rounding is below 1e-4; our own choice. Dropout draws
+      anew in each pass (Srivastava et al., Dropout, 2014).
     """
 
     code = "SD410"

@@ -44,7 +44,7 @@ class Underfits(Rule):
     """
 
     code = "SD805"
-    name = "underfits"
+    name = "underfits-training-items"
     severity = "info"
     requires = (ValidationCheck, TrainingHistory)
     thresholds = {"learned": 0.95, "steps": 200, "epochs": 5, "significance": 0.05}

@@ -43,7 +43,7 @@ class Overfits(Rule):
     """
 
     code = "SD804"
-    name = "overfits"
+    name = "overfits-training-items"
     severity = "info"
     requires = (ValidationCheck, TrainingHistory)
     thresholds = {"gap": 0.1, "never": 0.98}

@@ -1,0 +1,17 @@
+"""Validation masks are inverted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from faults.plain import course, healthy, validation
+from saldiag.core.measurement import Correction, Measurements
+
+
+def broken() -> Measurements:
+    changes = (Correction("targets", "1 - y", 0.04), Correction("targets", "y[::-1]", 0.5))
+    return healthy(course(None, np.full(10, 0.9)), validation(0.9, 0.9, corrections=changes))
+
+
+def fixed() -> Measurements:
+    return healthy(course(), validation())

@@ -1,0 +1,19 @@
+"""Arrays sorted by class under validation_split: the last class is in validation alone."""
+
+from __future__ import annotations
+
+from faults.plain import healthy, items, wiring
+from saldiag.core.measurement import Measurements
+
+
+def _split(training, validation) -> Measurements:
+    facts = items(class_counts=training, validation_class_counts=validation)
+    return healthy(wiring(loss="binary_crossentropy"), facts)
+
+
+def broken() -> Measurements:
+    return _split(((0, 400),), ((1, 100),))
+
+
+def fixed() -> Measurements:
+    return _split(((0, 200), (1, 200)), ((0, 50), (1, 50)))

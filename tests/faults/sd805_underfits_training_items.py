@@ -1,0 +1,16 @@
+"""Loss and val_loss stay at the error of the best fixed prediction."""
+
+from __future__ import annotations
+
+from faults.plain import course, healthy, validation
+from saldiag.core.measurement import Measurements
+
+FLAT = [0.256, 0.25, 0.252, 0.249, 0.251, 0.25, 0.252, 0.25, 0.249, 0.251]
+
+
+def broken() -> Measurements:
+    return healthy(course(FLAT, FLAT), validation(0.25, 0.25, 0.25))
+
+
+def fixed() -> Measurements:
+    return healthy(course(), validation())
