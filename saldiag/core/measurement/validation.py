@@ -141,6 +141,8 @@ class ValidationCheck(Measurement):
     callbacks: tuple[ActedCallback, ...] = ()
     """Callbacks that acted on a validation metric."""
     seconds: float = 0.0
-    """Time spent on all checks."""
+    """Time spent on the checks before the last."""
+    last_seconds: float = 0.0
+    """Time spent on the last check of each call of ``fit``."""
     training_seconds: float = 0.0
     """Time from the begin of the training to its end."""

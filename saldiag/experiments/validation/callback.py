@@ -21,6 +21,8 @@ SHARE = 0.01
 """Share of the training's time that checks before the last may take."""
 LAST_SECONDS = 2.0
 """Time for the last check at the least; it is paid once."""
+BETWEEN_TAPS = 2.0
+"""Seconds of training from one buffering to the next, of a program that calls ``fit`` often."""
 
 Subject = tuple[ModeErrors, Sequence[Batch]]
 
@@ -50,6 +52,9 @@ class ValidationWatch(keras.callbacks.Callback):
         self._subject, self._on_check = subject, on_check
         self._tap = BatchTap()
         self._tapping = self._tapped = False
+        self._tapped_at = -BETWEEN_TAPS
+        self._errors: ModeErrors | None = None
+        self._traced_for: tuple[Any, ...] = ()
         self._checks: Checks | None = None
         self._logs: list[dict[str, float]] = []
         self._fits: list[int] = []
@@ -58,6 +63,8 @@ class ValidationWatch(keras.callbacks.Callback):
         self._training_since: float | None = None
         self._symptom_checked = False
         self._last = 0
+        self._spent = self._last_seconds = 0.0
+        self._cost = float("nan")
         self.others: Sequence[Any] = ()
         """The other callbacks of ``fit``, as far as they are known."""
         self._best: dict[int, tuple[Any, int]] = {}
@@ -86,12 +93,17 @@ class ValidationWatch(keras.callbacks.Callback):
         check = None
         if checks is not None:
             check = checks.result(
-                callbacks=tuple(self._acted.values()), training_seconds=self._seconds()
+                callbacks=tuple(self._acted.values()),
+                seconds=self._spent,
+                last_seconds=self._last_seconds,
+                training_seconds=self._seconds(),
             )
         return [found for found in (history, check) if found is not None]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Begin the clock."""
+        """Begin the clock; each call of ``fit`` may validate on other items."""
+        if self._seconds() - self._tapped_at >= BETWEEN_TAPS:
+            self._tapped = False
         self._training_since = time.monotonic()
         self._fits.append(len(self._logs))
 
@@ -100,6 +112,8 @@ class ValidationWatch(keras.callbacks.Callback):
         if self._tapped or self._training_since is None:
             return
         self._tapped = self._tapping = True
+        self._tapped_at = self._seconds()
+        self._tap = BatchTap()
         self._guarded(lambda: self._tap.attach(self.model))
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
@@ -107,6 +121,7 @@ class ValidationWatch(keras.callbacks.Callback):
         if self._tapping:
             self._tapping = False
             self._tap.detach()
+            self._checks = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep the epoch's logs, and check where it is due."""
@@ -163,7 +178,7 @@ class ValidationWatch(keras.callbacks.Callback):
         """Check one batch, if the time of the whole training allows for it."""
         if not self._affordable(1, planned=True) or (checks := self._made()) is None:
             return False
-        checks.check(epoch, self._steps)
+        self._timed(lambda: checks.check(epoch, self._steps))
         if strays and self._on_check is not None and (found := checks.result()) is not None:
             self._on_check(found)
         return True
@@ -172,22 +187,31 @@ class ValidationWatch(keras.callbacks.Callback):
         checks = self._made()
         if checks is not None:
             seconds = max(LAST_SECONDS, SHARE * self._seconds())
+            begun = time.monotonic()
             checks.check_thoroughly(epoch, self._steps, searching=searching, seconds=seconds)
+            self._last_seconds += time.monotonic() - begun
+
+    def _timed(self, check: Callable[[], None]) -> None:
+        begun = time.monotonic()
+        check()
+        self._cost = time.monotonic() - begun
+        self._spent += self._cost
 
     def _affordable(self, more: int, *, planned: bool) -> bool:
         """Whether so many more checks stay within ``SHARE`` of the (planned) training's time."""
-        spent = self._checks.seconds if self._checks is not None else 0.0
+        spent = self._spent
         if not more:
             return True
         seconds = self._seconds()
         done = max(1, len(self._logs) - (self._fits[-1] if self._fits else 0))
-        cost = self._checks.batch_seconds if self._checks is not None else float("nan")
+        cost = self._cost
         if not cost >= 0:  # a check is about seven forward passes, each a third of a step
             cost = 7 / 3 * seconds / max(1, self._steps)
         whole = seconds * max(1.0, (self.params.get("epochs") or done) / done)
         return spent + more * cost <= SHARE * (whole if planned else seconds)
 
     def _made(self) -> Checks | None:
+        """The checks on the items that are buffered; None where there can be none."""
         if self._checks is None and not self.failed:
             subject = self._subject()
             if not self._tap.batches:
@@ -197,8 +221,22 @@ class ValidationWatch(keras.callbacks.Callback):
             else:
                 errors, training = subject
                 validation = recut(self._tap.batches, batch_size(training[0]))
-                self._checks = Checks(errors, training, validation)
+                self._checks = Checks(self._traced(errors), training, validation)
         return self._checks
+
+    def _traced(self, errors: ModeErrors) -> ModeErrors:
+        """``errors``, or new ones if the model was compiled or unfrozen since the trace."""
+        model = errors.model
+        state = (
+            id(getattr(model, "_compile_loss", None)),
+            *(bool(layer.trainable) for layer in model._flatten_layers()),
+        )
+        if self._errors is None:
+            self._errors = errors
+        elif state != self._traced_for:
+            self._errors = ModeErrors(model, errors.batches)
+        self._traced_for = state
+        return self._errors
 
     def _history(self) -> TrainingHistory | None:
         names = tuple(dict.fromkeys(name for logs in self._logs for name in logs))

@@ -63,19 +63,11 @@ class Checks:
         )
         self._item_errors = ItemErrors(errors.model)
         self._more: dict[str, Any] = {}
-        self.seconds = 0.0
-
-    @property
-    def batch_seconds(self) -> float:
-        """Time of one check with one batch of either kind; nan before the first."""
-        return self.seconds / len(self._checks) if self._checks else NOT_MEASURED
 
     def check(self, epoch: int, step: int) -> None:
         """Errors on the first validation batch in both modes and with statistics re-estimated."""
-        begun = time.monotonic()
         with undisturbed(self._errors.model):
             self._checks.append(self._look(epoch, step, self._training[:1], self._validation[:1]))
-        self.seconds += time.monotonic() - begun
 
     def check_thoroughly(self, epoch: int, step: int, *, searching: bool, seconds: float) -> None:
         """The same on more items, training items too; what else tells validation from training.
@@ -86,7 +78,6 @@ class Checks:
             searching: whether to compare the data of training and validation, and to try changes.
             seconds: to spend at the most, as far as the first batch foretells.
         """
-        begun = time.monotonic()
         with undisturbed(self._errors.model):
             first = self._timed()
             share = max(1, int(seconds / max(2 * PASSES * first, 1e-3)))
@@ -96,7 +87,6 @@ class Checks:
                 self._more.update(self._stability(validation[0]))
             if searching:
                 self._search(training, validation)
-        self.seconds += time.monotonic() - begun
 
     def _timed(self) -> float:
         begun = time.monotonic()
@@ -222,7 +212,6 @@ class Checks:
             checked=column("epoch"),
             steps=column("step"),
             item_errors=np.array([check.item_errors[:items] for check in self._checks]),
-            seconds=self.seconds,
             **fields,
         )
 

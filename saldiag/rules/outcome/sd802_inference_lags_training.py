@@ -217,7 +217,10 @@ def _momentum_fix(rows: Sequence[StatisticsRow], steps: int) -> str:
     able = [m for m in (0.98, 0.95, 0.9, 0.8, 0.7) if excess * m ** (steps / 2) < 0.1]
     now = max((row.momentum for row in rows), default=1.0)
     fitting = max((m for m in able if m < now), default=0.7)
-    return f"keras.layers.BatchNormalization(momentum={fitting})"
+    return (
+        f"keras.layers.BatchNormalization(momentum={fitting})"
+        "  # or re-estimate the statistics before validating"
+    )
 
 
 def _held(measured: Measurements, history: OverfitHistory) -> float:
