@@ -28,6 +28,7 @@ LIMITS: dict[str, float] = {
     "moved": 0.1,
     "corrected": 0.5,
     "certain": 3.0,
+    "likely": 1.96,
 }
 """What the course of a validation rests on, all of them our own choice but where said.
 
@@ -36,7 +37,8 @@ value. Shares of that fall: ``apart`` is the distance of ``val_loss`` from the l
 which on it did not follow, ``rose`` its rise since its best epoch, ``moved`` the least improvement
 on its first epoch. ``corrected``: share of the distance between validation and training items that
 a change of the validation data has to close to count as its repair. ``certain``: standard errors
-over items that make a difference certain (three: one in 700 by chance).
+over items that make a difference certain (three: one in 700 by chance), ``likely`` those that make
+it more likely than chance (the 95 % interval of a normal distribution).
 """
 
 
@@ -200,13 +202,17 @@ class Checked:
     @property
     def items_are_worse(self) -> bool:
         """Whether validation items are worse than training items for certain."""
+        return self.worse_by(LIMITS["certain"])
+
+    def worse_by(self, deviations: float) -> bool:
+        """Whether validation items are worse than training items by so many standard errors."""
         if not self.gap > 0.1 * abs(self.reference):
             return False
         held, learnt = self.best_item_errors, self.check.train_item_errors
         if len(held) < 2 or len(learnt) < 2:
             return self.held_out > 1.5 * self.train
         error = math.sqrt(held.var(ddof=1) / len(held) + learnt.var(ddof=1) / len(learnt))
-        return float(held.mean() - learnt.mean()) > LIMITS["certain"] * error
+        return float(held.mean() - learnt.mean()) > deviations * error
 
     def repair(self, kind: str, share: float = LIMITS["corrected"]) -> Correction | None:
         """The change of the validation data that closes most of the gap, if one closes enough."""
@@ -215,9 +221,19 @@ class Checked:
         able = [
             correction
             for correction in self.check.corrections
-            if correction.kind == kind and self.held_out - correction.error > share * self.gap
+            if correction.kind == kind
+            and self.held_out - correction.error > share * self.gap
+            and self._keeps_half(correction.error)
         ]
         return min(able, key=lambda c: c.error, default=None)
+
+    def _keeps_half(self, error: float) -> bool:
+        """Whether an error shows at least half of what was learned on training items.
+
+        A change to smaller targets lowers many a loss although nothing is predicted.
+        """
+        learned = self.reference - self.train
+        return not learned > 0 or error - self.train < 0.5 * learned
 
     def renamed(self, times: float = 2.0) -> bool:
         """Whether labels are right once the predicted classes are renamed."""
