@@ -56,6 +56,8 @@ class Correction:
     """The change as code, with ``x`` for the inputs and ``y`` for the targets."""
     error: float
     """Error on the validation items with the change, in units of the loss."""
+    input: str = ""
+    """Name of the input that is changed, of several; empty where there is one, and for targets."""
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,10 @@ class ValidationInputsDiffer(Rule):
         repair = checked.repair("inputs", limits["corrected"])
         inputs = checked.check.inputs
         if repair is not None:
-            yield self._proved(checked, repair, inputs[0], limits["corrected"])
+            changed = next(found for found in inputs if found.name == repair.input)
+            yield self._proved(checked, repair, changed, limits["corrected"])
             return
-        for found in inputs if checked.items_are_worse else ():
+        for found in inputs if checked.items_are_worse or checked.strays else ():
             ratio, shift = _ratio(found), _shift(found)
             if ratio > limits["ratio"] or shift > limits["shift"]:
                 yield self._differs(found, ratio, shift, limits)
@@ -74,13 +75,14 @@ class ValidationInputsDiffer(Rule):
         self, checked: Checked, repair: Correction, found: InputComparison, limit: float
     ) -> Finding:
         closed = (checked.held_out - repair.error) / checked.gap
+        change = f"{repair.change} for {label(found.name)}" if found.name else repair.change
         return self.finding(
             f"validation inputs are preprocessed differently: error {number(checked.held_out)} on "
             f"{counted(checked.check.items, 'validation item')} as they are, "
-            f"{number(repair.error)} with {repair.change}, {number(checked.train)} on training "
+            f"{number(repair.error)} with {change}, {number(checked.train)} on training "
             f"items; that closes {percent(min(closed, 1.0))} of the gap (threshold "
             f"{percent(limit)}). {_described(found)}",
-            f"Preprocess validation data as training data: {repair.change}",
+            f"Preprocess validation data as training data: {change}",
             evidence={
                 "error": checked.held_out, "corrected_error": repair.error,
                 "training_items_error": checked.train, "change": repair.change,
