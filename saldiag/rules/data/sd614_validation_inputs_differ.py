@@ -75,7 +75,7 @@ class ValidationInputsDiffer(Rule):
         self, checked: Checked, repair: Correction, found: InputComparison, limit: float
     ) -> Finding:
         closed = (checked.held_out - repair.error) / checked.gap
-        change = f"{repair.change} for {label(found.name)}" if found.name else repair.change
+        change = f"{repair.change} for input {label(found.name)}" if found.name else repair.change
         return self.finding(
             f"validation inputs are preprocessed differently: error {number(checked.held_out)} on "
             f"{counted(checked.check.items, 'validation item')} as they are, "
@@ -93,9 +93,9 @@ class ValidationInputsDiffer(Rule):
     def _differs(
         self, found: InputComparison, ratio: float, shift: float, limits: Thresholds
     ) -> Finding:
-        of = f" of {label(found.name)}" if found.name else ""
+        what = f"input {label(found.name)} differs" if found.name else "inputs differ"
         return self.finding(
-            f"inputs{of} differ between training and validation: standard deviations by a factor "
+            f"{what} between training and validation: standard deviations by a factor "
             f"of {number(ratio)} (threshold {number(limits['ratio'])}), means by {number(shift)} "
             f"standard deviations (threshold {number(limits['shift'])}). {_described(found)}",
             "Preprocess validation data as training data",
