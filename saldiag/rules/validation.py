@@ -209,15 +209,19 @@ class Checked:
         return float(held.mean() - learnt.mean()) > LIMITS["certain"] * error
 
     def repair(self, kind: str, share: float = LIMITS["corrected"]) -> Correction | None:
-        """The change of the validation data that closes most of the gap, if one closes enough."""
-        if not self.items_are_worse:
+        """The change of the validation data that repairs the error, if one does.
+
+        It has to close most of the gap, and to be better than a prediction that ignores the input:
+        inputs that are scaled down make a wrong model less certain of its answers, not right.
+        Nothing where a change of the other kind repairs more.
+        """
+        if not (self.strays or self.items_are_worse) or not self.gap > 0.1 * abs(self.reference):
             return None
-        able = [
-            correction
-            for correction in self.check.corrections
-            if correction.kind == kind and self.held_out - correction.error > share * self.gap
-        ]
-        return min(able, key=lambda c: c.error, default=None)
+        wrong = min(self.held_out, self.reference)
+        limit = wrong - share * (wrong - self.train)
+        able = [correction for correction in self.check.corrections if correction.error < limit]
+        best = min(able, key=lambda c: c.error, default=None)
+        return best if best is not None and best.kind == kind else None
 
     def renamed(self, times: float = 2.0) -> bool:
         """Whether labels are right once the predicted classes are renamed."""

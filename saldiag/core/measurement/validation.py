@@ -117,6 +117,11 @@ class ValidationCheck(Measurement):
     repeat_difference: float = float("nan")
     """Mean |difference| of the predictions of two inference passes over the same items, as a share
     of their standard deviation; 0 for a deterministic model."""
+    averaged: float = float("nan")
+    """Error of the mean of several inference passes over the first validation batch; nan where two
+    passes agree."""
+    single: float = float("nan")
+    """Error of one of these passes by itself, on average."""
     company_difference: float = float("nan")
     """The same for a pass in which each item shares its batch with other items."""
     active: tuple[str, ...] = ()

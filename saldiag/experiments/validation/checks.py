@@ -23,6 +23,8 @@ from saldiag_probes.names import layer_paths
 from saldiag_probes.undisturbed import undisturbed
 
 NOT_MEASURED = float("nan")
+REPEATS = 8
+"""Inference passes that are averaged where two of them differ."""
 PASSES = 5
 """Forward passes of a plain check with one batch of either kind; a thorough one has twice that."""
 
@@ -170,18 +172,33 @@ class Checks:
         """Whether inference repeats itself, and whether it depends on the rest of the batch."""
         first, second = self._errors.repeated(batch)
         found: dict[str, Any] = {"repeat_difference": _difference(first, second)}
-        half = batch_size(batch) // 2
-        if found["repeat_difference"] == 0 and half and len(self._training):
-            mixed = _with_other_company(batch, self._training[0], half)
-            if mixed is not None:
-                other = self._errors.on([mixed]).predict(training=False)[0]
-                first, other = (
-                    keras.tree.map_structure(lambda a: a[:half], p) for p in (first, other)
-                )
-                found["company_difference"] = _difference(first, other)
-        if any(difference > 0 for difference in found.values()):
+        if found["repeat_difference"] > 0:
+            found.update(self._averaged(batch))
+        elif (mixed := self._in_other_company(batch)) is not None:
+            half = batch_size(batch) // 2
+            other = self._errors.on([mixed]).predict(training=False)[0]
+            first, other = (keras.tree.map_structure(lambda a: a[:half], p) for p in (first, other))
+            found["company_difference"] = _difference(first, other)
+        if any(found.get(name, 0) > 0 for name in ("repeat_difference", "company_difference")):
             found["active"] = layers_active_in_inference(self._errors.model, batch[0])
         return found
+
+    def _in_other_company(self, batch: Batch) -> Batch | None:
+        """The first half of the batch, followed by training items; None if they do not fit."""
+        half = batch_size(batch) // 2
+        return _with_other_company(batch, self._training[0], half) if half else None
+
+    def _averaged(self, batch: Batch) -> dict[str, float]:
+        """The error of the mean prediction of several passes, and that of a single pass."""
+        singles = self._errors.repeated(batch, REPEATS)
+        mean = keras.tree.map_structure(lambda *parts: np.mean(parts, axis=0), *singles)
+        errors = [self._item_errors([batch], [one]) for one in (mean, *singles)]
+        if not len(errors[0]):
+            return {}
+        return {
+            "averaged": float(errors[0].mean()),
+            "single": float(np.mean([e.mean() for e in errors[1:]])),
+        }
 
     def _search(self, training: Sequence[Batch], validation: Sequence[Batch]) -> None:
         search = Corrections(self._errors, training, validation, self._predictions)

@@ -97,6 +97,18 @@ class Corrections:
         batches = [_changed(batch, change) for batch in self._validation]
         return self._errors.on(batches).error(training=False)
 
+    def _possible(self, changed: Array) -> bool:
+        """Whether class numbers are whole and in range; TensorFlow prints a warning otherwise."""
+        targets, classes = self._targets, self._predictions.shape[-1]
+        numbered = targets.dtype.kind in "iu" or (
+            _class_numbers(targets, self._predictions) is not None
+            and targets.shape != self._predictions.shape
+        )
+        if not numbered:
+            return True
+        whole = bool((changed == np.round(changed)).all())
+        return whole and changed.min() >= 0 and changed.max() < max(2, classes)
+
     def _error_against(self, targets: Array) -> float:
         assert self._loss is not None
         return float(self._loss(tf.constant(targets), tf.constant(self._predictions)))
@@ -109,10 +121,8 @@ class Corrections:
             return
         for name, change in (*_target_changes(targets, self._known), *TARGETS):
             changed = change(targets.astype(np.float64))
-            if targets.dtype.kind in "iu" and (changed != np.round(changed)).any():
+            if not self._possible(changed):
                 continue
-            if changed.min() < min(0, float(targets.min())) and targets.dtype.kind in "iu":
-                continue  # class numbers begin at 0
             if _binary(targets) and not ((changed >= 0) & (changed <= 1)).all():
                 continue
             error = _attempted(partial(self._error_against, changed.astype(targets.dtype)))
