@@ -65,11 +65,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of raw values under columns; ``caption`` names it for those who cannot see it."""
+    """Rows of raw values under columns; ``caption`` names it for those who cannot see it.
+
+    ``left_out`` counts rows that the measurement has and the table does not.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
+    left_out: int = 0
 
 
 def _table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Table:

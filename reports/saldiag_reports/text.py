@@ -274,6 +274,6 @@ def screen_table(table: Table, most: int = MAX_ROWS) -> RenderableType:
     for row in table.rows[:most]:
         cells = [column.text(value) for column, value in zip(table.columns, row, strict=True)]
         made.add_row(*(Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
-    more = len(table.rows) - most
+    more = max(len(table.rows) - most, 0) + table.left_out
     note = [Text(f"… and {count(more, 'row')} more in the report")] if more > 0 else []
     return Group(made, *note)
