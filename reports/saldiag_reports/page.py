@@ -30,7 +30,7 @@ from saldiag_reports import answer, leads, plots, tables
 from saldiag_reports.data import ReportData
 from saldiag_reports.pictures import MAX_SAMPLES, Sample, samples
 from saldiag_reports.tables import Table
-from saldiag_reports.validation_tables import validation_tables
+from saldiag_reports.validation_tables import mode_of, validation_tables
 from saldiag_reports.wording import MAX_ITEMS, count, naming, number
 
 GRADIENT_CUT = "SD201"
@@ -140,7 +140,7 @@ def _validation(data: ReportData, check: ValidationCheck) -> Section:
 def _validation_facts(check: ValidationCheck) -> dict[str, str]:
     """What was measured once, as far as it was."""
     measured = {
-        "accuracy": check.accuracy,
+        f"accuracy {mode_of(check)}": check.accuracy,
         "accuracy with classes renamed": check.mapped_accuracy if check.mapping else float("nan"),
         "nearest to their own target": check.paired_with_own,
         "nearest to another item's target": check.paired_with_other,

@@ -125,15 +125,21 @@ def corrections(check: ValidationCheck) -> Table:
     )
     tried = sorted(check.corrections, key=lambda c: (math.isnan(c.error), c.error))
     rows = [(c.kind, c.change, c.error) for c in tried]
-    renewed = _last(check.train_reestimated) < _last(check.train_inference)
-    error = _last(check.reestimated) if renewed else _last(check.inference)
+    error = _last(check.reestimated) if reestimation_helps(check) else _last(check.inference)
     rows = [(NONE, "as validated", error), *rows] if rows else []
-    mode = "with BatchNorm's statistics re-estimated" if renewed else "in inference mode"
-    return Table(
-        f"Changes of the validation data that were tried, and the error {mode}",
-        columns,
-        tuple(rows),
-    )
+    caption = f"Changes of the validation data that were tried, and the error {mode_of(check)}"
+    return Table(caption, columns, tuple(rows))
+
+
+def reestimation_helps(check: ValidationCheck) -> bool:
+    """Whether changes and accuracy were measured with the statistics re-estimated."""
+    return _last(check.train_reestimated) < _last(check.train_inference)
+
+
+def mode_of(check: ValidationCheck) -> str:
+    """How the model predicted for changes and accuracy."""
+    helps = reestimation_helps(check)
+    return "with BatchNorm's statistics re-estimated" if helps else "in inference mode"
 
 
 def _last(values: Any) -> float:
