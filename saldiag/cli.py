@@ -17,6 +17,7 @@ from saldiag.app.options import Options, Wishes, note_invocation
 from saldiag.app.settings import RuleChoice
 from saldiag.commands import pictures, recorded
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
 from saldiag.core.schedule import PRESETS
 from saldiag.flags import (
     POSITIVE,
@@ -262,6 +263,11 @@ for command in (*recorded.COMMANDS, pictures.data):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     note_invocation(sys.argv[1:] if arguments is None else arguments)
+    with noting_interrupts():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(args=arguments, prog_name="saldiag", standalone_mode=False)
     except BrokenPipeError:
@@ -284,7 +290,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         return f"{error.format_message()} (see {context.command_path if context else 'saldiag'} -h)"
-    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+    if isinstance(error, click.Abort) or caused_by_interrupt(error):
         return "interrupted"
     if isinstance(error, SaldiagError):
         return str(error)

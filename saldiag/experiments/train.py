@@ -21,6 +21,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from saldiag.core.errors import RunError, SaldiagError
+from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import ActedCallback, TrainingHistory
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 from saldiag.core.schedule import PRESETS, Schedule
@@ -199,9 +200,13 @@ class _Training:
                 [self.watching.watch, *callbacks, _Epochs(self), *last]
             )
             self.watching.write()
-        except BaseException:
+        except BaseException as error:
             with suppress(RunError):  # the disk may be what failed
-                _mark(self.run, self.recipe, "failed")
+                _mark(
+                    self.run,
+                    self.recipe,
+                    "interrupted" if caused_by_interrupt(error) else "failed",
+                )
             raise
         missing = self.watching.missing()
         _mark(self.run, self.recipe, _STATUS[stopped], missing)
@@ -226,7 +231,7 @@ class _Training:
 
     def _ended_by(self, error: BaseException) -> tuple[Stopped, str]:
         done = len(self.progress.logs)
-        if isinstance(error, KeyboardInterrupt):
+        if take_interrupt(error):
             return (
                 "interrupted",
                 f"interrupted after {counted(done, 'whole epoch')}: --resume goes on",
@@ -275,6 +280,7 @@ class _Epochs(keras.callbacks.Callback):
         keras.utils.set_random_seed(epoch_seed(self.training.recipe.seed, epoch))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        raise_pending()
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):  # before a broken state is saved over the last good one
             raise _NonFiniteLossError(loss, batch + 1)
