@@ -297,3 +297,24 @@ def test_a_program_is_ended_by_sigterm_as_without_saldiag(folder):
     assert "went on" not in done.stdout
     assert status(folder / "run") == "running"
     assert (folder / "run" / "diagnosis.json").exists()
+
+
+def test_worker_processes_do_not_hear_of_ctrl_c(folder):
+    """A terminal sends it to all of them, and they may be at their imports."""
+    options = ["--learning-rate", "1e-9", "--jobs", "2", "--budget", "600"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "saldiag.cli", *arguments("prove", *options)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
+    while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "interrupted; what was measured so far is in " in errors
+    assert "Traceback" not in errors
+    assert status(folder / "run") == "interrupted"

@@ -130,6 +130,22 @@ def program_interrupts() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def children_without_interrupts() -> Iterator[None]:
+    """Processes that are started in the block never get a Ctrl-C; this one gets it afterwards.
+
+    A terminal sends it to all of them, and a new one would end with a traceback of its imports.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def caused_by_interrupt(error: BaseException) -> bool:
     """Whether a Ctrl-C caused the error, whatever its type.
 

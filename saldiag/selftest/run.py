@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from queue import SimpleQueue
 
 from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.interrupts import children_without_interrupts
 from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
 
@@ -117,7 +118,9 @@ class _Worker:
             )
         self._done += 1
         try:
-            return self._pool.submit(_run_alone, case).result()
+            with children_without_interrupts():
+                running = self._pool.submit(_run_alone, case)
+            return running.result()
         except BrokenProcessPool as error:
             self.end()
             return Result(case, case.expected, failed=f"its process died: {error}")
