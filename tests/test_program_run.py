@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 
 import pytest
@@ -369,9 +368,7 @@ class TestStopping:
         ids=["fit", "loop", "function", "train_on_batch"],
     )
     def test_early_where_every_gradient_is_zero(self, run, train):
-        begun = time.monotonic()
         code, found, shown = run(self.LONG + train, stop_early=True)
-        assert time.monotonic() - begun < 60
         assert code == 1
         assert found["verdict"] == "does_not_learn"
         assert "was stopped" in shown.err
