@@ -219,7 +219,10 @@ class _Training:
             self._fit(callbacks)
         except BaseException as error:
             for callback in callbacks:  # Keras does not tell them where an exception ends ``fit``
-                callback.on_train_end()
+                if isinstance(callback, ValidationWatch):
+                    callback.close()  # without the last check, which takes seconds
+                else:
+                    callback.on_train_end()
             return self._ended_by(error)
         done = len(self.progress.logs)
         if done < self.recipe.epochs:

@@ -136,6 +136,8 @@ class ValidationWatch(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
         """Make the last check, if a callback behind this one ended the training."""
         epochs = len(self._logs)
+        if self._training_since is None:
+            return
         if epochs > self._fits[-1] and self._last != epochs:
             self._guarded(lambda: self._check(epochs, last=True))
         self.close()
