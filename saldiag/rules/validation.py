@@ -166,8 +166,7 @@ class Checked:
     @property
     def item_errors(self) -> Array:
         """Error of each validation item (N) as it was validated; may be empty."""
-        errors = np.atleast_2d(self.check.item_errors)
-        return errors[-1] if errors.size else np.zeros(0)
+        return self.check.item_errors
 
     @property
     def train_reestimated(self) -> float:

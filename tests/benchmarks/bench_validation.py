@@ -9,6 +9,8 @@ last one is a share of the whole training, at most 1 % by default; the last one 
 
 from __future__ import annotations
 
+import sys
+
 import keras
 import numpy as np
 
@@ -43,7 +45,7 @@ def recurrent(rng):
 
 def main() -> None:
     """Print one row a model."""
-    print(f"{'model':<12}{'training':>12}{'checks':>10}{'share':>9}{'last check':>13}")
+    sys.stdout.write(f"{'model':<12}{'training':>12}{'checks':>10}{'share':>9}{'last check':>13}\n")
     for make in (dense, batchnorm, recurrent):
         keras.utils.set_random_seed(0)
         model, x, y, epochs = make(np.random.default_rng(0))
@@ -52,9 +54,9 @@ def main() -> None:
         model.fit(x, y, epochs=epochs, validation_split=0.25, verbose=0, callbacks=[watch])
         check = watch.diagnosis().measured.need(ValidationCheck)
         share = 100 * check.seconds / check.training_seconds
-        print(
+        sys.stdout.write(
             f"{make.__name__:<12}{check.training_seconds:>10.1f} s{check.seconds:>8.3f} s"
-            f"{share:>7.2f} %{check.last_seconds:>11.2f} s  ({len(check.checked)} checks)"
+            f"{share:>7.2f} %{check.last_seconds:>11.2f} s  ({len(check.checked)} checks)\n"
         )
 
 

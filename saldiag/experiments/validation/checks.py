@@ -38,7 +38,6 @@ class _Check:
     inference: float
     training: float
     reestimated: float
-    item_errors: Array
     train_inference: float = NOT_MEASURED
     train_training: float = NOT_MEASURED
     train_reestimated: float = NOT_MEASURED
@@ -112,7 +111,8 @@ class Checks:
             "reestimated": NOT_MEASURED,
         }
         predictions: Sequence[Any] = [outcome.predictions for outcome in outcomes]
-        values["item_errors"] = self._item_errors(validation, predictions)
+        if thorough:
+            self._more["item_errors"] = self._item_errors(validation, predictions)
         best: Sequence[Outcome] = learnt.outcomes(training=False) if thorough else []
         if thorough:
             values["train_inference"] = _error(best, training)
@@ -220,7 +220,6 @@ class Checks:
 
         names = ("inference", "training", "reestimated")
         columns = {name: column(name) for name in (*names, *(f"train_{n}" for n in names))}
-        items = min(len(check.item_errors) for check in self._checks)
         fields: dict[str, Any] = {**columns, **self._more, **more}
         return ValidationCheck(
             loss=loss_name(self._errors.model),
@@ -228,7 +227,6 @@ class Checks:
             training_items=sum(map(batch_size, self._training)),
             checked=column("epoch"),
             steps=column("step"),
-            item_errors=np.array([check.item_errors[:items] for check in self._checks]),
             **fields,
         )
 

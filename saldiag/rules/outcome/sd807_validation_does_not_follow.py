@@ -97,11 +97,9 @@ def _excluded(checked: Checked) -> Iterator[str]:
             f"{number(checked.reestimated)})"
         )
     if math.isfinite(checked.train):
-        yield (
-            f"overfitting (error {number(checked.train)} on {counted(check.training_items, 'item')} "
-            f"of training, {number(checked.held_out)} on {counted(check.items, 'item')} of "
-            "validation)"
-        )
+        learnt = f"{number(checked.train)} on {counted(check.training_items, 'item')} of training"
+        held = f"{number(checked.held_out)} on {counted(check.items, 'item')} of validation"
+        yield f"overfitting (error {learnt}, {held})"
     for kind, what in (("inputs", "other preprocessing"), ("targets", "other labels")):
         tried = [c for c in check.corrections if c.kind == kind]
         if tried:
