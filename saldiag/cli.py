@@ -256,7 +256,7 @@ def selftest(**options: Any) -> int:
     return run_matrix(SelftestOptions(**options))
 
 
-for command in (*recorded.COMMANDS, pictures.data):
+for command in (*recorded.COMMANDS, pictures.data, pictures.predict):
     cli.add_command(command)
 
 

@@ -17,6 +17,7 @@ from saldiag.core.measurement import (
     Experiments,
     GradientFlow,
     GradientHistory,
+    HeldOutScores,
     LossCheck,
     Measurement,
     OverfitHistory,
@@ -164,6 +165,11 @@ def _percent(value: float) -> str:
     return f"{number(100 * value)}%"
 
 
+def _held_out(_: ReportData, found: HeldOutScores) -> Section:
+    lead = f"{leads.held_out(found)} {leads.SCORED}."
+    return Section("held-out", "Held-out pictures", lead, tables=(tables.mask_scores(found.rows),))
+
+
 def _predictions(_: ReportData, measured: Predictions) -> Section:
     shown = samples(measured)
     more = len(measured.names) - MAX_SAMPLES
@@ -244,6 +250,7 @@ _BUILDERS: tuple[tuple[type[Measurement], str, Builder], ...] = (
     (OverfitHistory, "Learning", _learning),
     (TrainingHistory, "Training", _training),
     (ValidationCheck, "Validation", _validation),
+    (HeldOutScores, "Held-out pictures", _held_out),
     (Predictions, "Predictions", _predictions),
     (GradientFlow, "Gradient flow", _flow),
     (GradientHistory, "Gradients", _gradients),

@@ -27,6 +27,7 @@ from saldiag.core.run import Run, RunInfo, Status, utc_now
 from saldiag.core.schedule import PRESETS, Schedule
 from saldiag.core.training import TrainingNumbers
 from saldiag.experiments.checkpoints import Checkpoints, EpochLog, Progress
+from saldiag.experiments.estimate import TrainingEstimate, batch_count
 from saldiag.experiments.progress import TrainingProgress, learning_rate
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.experiments.watching import Watching
@@ -77,6 +78,7 @@ def run_training(
     resume: bool = False,
     console: Console | None = None,
     validation: ValidationWatch | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Train a new model by the recipe and keep everything in the run directory.
 
@@ -95,6 +97,7 @@ def run_training(
         resume: go on after the last whole epoch of ``run``, if there is one.
         console: where to show the progress; stderr if not given.
         validation: checks the validation at the end of an epoch, once the epoch is kept.
+        note: called with a line for the user and ``run.json``; printed only if not given.
 
     Raises:
         RunError: the run directory cannot be written, holds a training already (without
@@ -115,10 +118,15 @@ def run_training(
     progress = _start(checkpoints, model, recipe, resume, console)
     _mark(run, recipe, "running")
     watching = Watching(run, schedule, progress.steps, data.steps)
-    bar = TrainingProgress(console, recipe.epochs, data.steps, first=len(progress.logs))
+    first = len(progress.logs)
+    bar = TrainingProgress(console, recipe.epochs, data.steps, first=first)
+    estimate = TrainingEstimate(
+        note or (lambda line: _say(console, line)), epochs=recipe.epochs, steps=data.steps,
+        validation_batches=batch_count(data.validation), first=first,
+    )  # fmt: skip
     training = _Training(model, data, recipe, run, checkpoints, progress, watching)
     outcome = training.run_to_its_end(
-        [EvaluationOnly(metrics), bar], [validation] if validation is not None else []
+        [EvaluationOnly(metrics), bar, estimate], [validation] if validation is not None else []
     )
     if validation is not None:
         _note_kept(validation, outcome)
