@@ -49,8 +49,8 @@ def find_checkpoint(spec: str) -> Checkpoint:
         if is_exported(path) or ((path / "config.json").is_file() and path.suffix == ".keras"):
             return Checkpoint(path)
         raise ModelError(f"{OPTION} {printable(path)}: no model in this folder; give {TAKEN}")
-    code = None if path.is_file() else parse_code(OPTION, spec, ModelError)
-    if code is not None:
+    code = parse_code(OPTION, spec, ModelError)
+    if code is not None and not path.is_file():
         return Checkpoint(code=code)
     if not path.exists():
         raise ModelError(f"{OPTION} {printable(spec)}: no such file or folder; give {TAKEN}")

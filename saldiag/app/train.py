@@ -222,7 +222,7 @@ def _trained(
         looks.append(examination)
         return examination.model
 
-    def note(line: str) -> None:
+    def notify(line: str) -> None:
         session.note(line)
         session.write_info("running")
 
@@ -234,12 +234,13 @@ def _trained(
         seen = session.measured.with_(check)
         causes = [f for f in judge(seen, session.settings).findings if f.rule in FOLLOWS]
         for finding in causes[:1]:
-            note(f"epoch {check.checked[-1]}: {finding.rule} {finding.message}")
+            notify(f"epoch {check.checked[-1]}: {finding.rule} {finding.message}")
 
     validation = ValidationWatch(subject_of_checks, tell)
     outcome = run_training(
         model, data, numbers, session.run,
-        probes=options.probes, resume=options.shared.resume, console=session.console, note=note,
+        probes=options.probes, resume=options.shared.resume, console=session.console,
+        notify=notify,
         validation=validation,
     )  # fmt: skip
     session.measured = session.run.read_measurements().with_(*session.measured)

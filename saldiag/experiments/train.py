@@ -78,7 +78,7 @@ def run_training(
     resume: bool = False,
     console: Console | None = None,
     validation: ValidationWatch | None = None,
-    note: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Train a new model by the recipe and keep everything in the run directory.
 
@@ -97,7 +97,8 @@ def run_training(
         resume: go on after the last whole epoch of ``run``, if there is one.
         console: where to show the progress; stderr if not given.
         validation: checks the validation at the end of an epoch, once the epoch is kept.
-        note: called with a line for the user and ``run.json``; printed only if not given.
+        notify: called with a line for the user that also belongs in ``run.json``; printed if not
+            given.
 
     Raises:
         RunError: the run directory cannot be written, holds a training already (without
@@ -121,7 +122,7 @@ def run_training(
     first = len(progress.logs)
     bar = TrainingProgress(console, recipe.epochs, data.steps, first=first)
     estimate = TrainingEstimate(
-        note or (lambda line: _say(console, line)), epochs=recipe.epochs, steps=data.steps,
+        notify or (lambda line: _say(console, line)), epochs=recipe.epochs, steps=data.steps,
         validation_batches=batch_count(data.validation), first=first,
     )  # fmt: skip
     training = _Training(model, data, recipe, run, checkpoints, progress, watching)

@@ -26,7 +26,7 @@ class MaskScores:
     adaptive_f_beta: float
     """F-beta of each mask cut at twice its own mean."""
     weighted_f_beta: float
-    """Weighted F-beta with beta squared 0.3 (Margolin et al., CVPR 2014)."""
+    """Weighted F-beta (Margolin et al., CVPR 2014); PySODMetrics' default for it is beta 1."""
     s_measure: float
     """Structure measure (Fan et al., ICCV 2017), alpha 0.5."""
     mean_e_measure: float
