@@ -64,11 +64,15 @@ def _sections(data: ReportData) -> Iterator[Section]:
 
 
 def missing(data: ReportData) -> dict[str, str]:
-    """Title of each section that is not there, and why."""
+    """Title of each section that is not there, and why.
+
+    Only a training run has held-out pictures; other reports don't list them.
+    """
     return {
         title: data.measured.reason(kind)
         for kind, title, _ in _BUILDERS
         if data.measured.get(kind) is None
+        and (kind is not HeldOutScores or kind.key in data.measured.missing)
     }
 
 
