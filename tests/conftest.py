@@ -17,6 +17,10 @@ from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# What a user's shell or a CI system says of terminals: rich and click draw by it.
+for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
 # Processes that tests start run this checkout, whichever one is installed.
 ROOT = Path(__file__).parents[1]
 OURS = os.pathsep.join(str(ROOT / folder) for folder in ("", "probes", "reports"))
