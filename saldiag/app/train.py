@@ -35,8 +35,8 @@ from saldiag.subject.named import DataName, parse_data
 from saldiag.subject.own_files import OwnFiles
 
 if TYPE_CHECKING:
-    from saldiag.experiments.modes import Batch, ModeErrors
     from saldiag.app.held_out import HeldOut
+    from saldiag.experiments.modes import Batch, ModeErrors
     from saldiag.experiments.train import Outcome
     from saldiag.quicksal.storage import Item
     from saldiag.quicksal.training import Recipe, TrainingData
