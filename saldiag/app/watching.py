@@ -137,11 +137,16 @@ class Watch(probes.Watch):
     def _look(self, model: Any) -> None:
         self._collector.attempt(SourceFiles, OwnFiles().measured)
         batches, plan = self._given(model)
-        self._examination = Examination(self._collector, Subject(model), Batches(batches), plan)
+        subject = self._subject(model)
+        self._examination = Examination(self._collector, subject, Batches(batches), plan)
         if batches:
             self._quietly(self._examined().survey)
             if getattr(model, "compiled", False):
                 self._quietly(self._examined().look_at_data)
+
+    def _subject(self, model: Any) -> Subject:
+        """The model with what is known of it."""
+        return Subject(model)
 
     def _given(self, model: Any) -> tuple[tuple[tuple[Any, ...], ...], FitPlan | None]:
         """The first batches of the data, and the plan; none where there is nothing to look into."""

@@ -1,8 +1,8 @@
-"""What a case gives: a compiled model and the batches it is to memorise."""
+"""What a case gives: a compiled model, and the batches it memorises or the training it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +22,17 @@ class Program:
     """A compiled model and its data; ``steps`` of training at the most.
 
     ``plan`` is what the program would hand to ``fit``, where that matters to what is shown;
-    ``origins`` tell where layers have their weights from.
+    ``origins`` tell where layers have their weights from. ``fit`` are arguments of ``model.fit``:
+    the program is trained with them, in place of the overfit test on ``batches``.
     """
 
     model: Any
-    batches: Sequence[tuple[Any, ...]]
+    batches: Sequence[tuple[Any, ...]] = ()
     steps: int = 150
     expected_range: tuple[float, float] | None = None
     plan: FitPlan | None = None
     origins: tuple[Origin, ...] = ()
+    fit: Mapping[str, Any] | None = None
 
 
 Maker = Callable[[int], Program]

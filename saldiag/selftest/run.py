@@ -7,17 +7,22 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.interrupts import children_without_interrupts
+from saldiag.core.measurement import Measurements
 from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
+
+if TYPE_CHECKING:
+    from saldiag.app.load import Subject
 
 RENEWED_AFTER = 150
 """Cases that one process runs."""
@@ -70,10 +75,29 @@ def _diagnosed(case: Case) -> Diagnosis:
             program.origins,
             expected_range=program.expected_range,
         )
-        measured = examine_model(
-            subject, program.batches, plan=program.plan, max_steps=program.steps
-        )
+        if program.fit is not None:
+            measured = _trained(subject, program.fit)
+        else:
+            measured = examine_model(
+                subject, program.batches, plan=program.plan, max_steps=program.steps
+            )
     return judge(measured.with_(recorder.log()))
+
+
+def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
+    """What ``saldiag.Watch`` measures while the model trains with these arguments of ``fit``."""
+    from saldiag.app.watching import Watch
+
+    class WithSources(Watch):
+        """Knows the line of each layer."""
+
+        def _subject(self, model: Any) -> Subject:  # noqa: ARG002 - there is no other model
+            return subject
+
+    watch = WithSources()
+    callbacks = [*arguments.get("callbacks", ()), watch]
+    subject.model.fit(**{"verbose": 0, **arguments, "callbacks": callbacks})
+    return watch.diagnosis().measured
 
 
 def run(chosen: Sequence[Case], jobs: int = 2) -> Iterator[Result]:
