@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
@@ -43,7 +44,8 @@ class SharedValidationItems(Rule):
     - `values` = 16: distinct values in an item, from which on no two are alike by chance; and
       below, `by_nature`. Both are our own guess.
     - `by_nature` = 0.25: repeated training items, as a share of the share above, from which on
-      items are alike by nature.
+      items are alike by nature. Of few validation items the share is uncertain: the lower end of
+      its 95 % interval counts (Wilson, 1927).
     """
 
     code = "SD608"
@@ -60,7 +62,7 @@ class SharedValidationItems(Rule):
         if share <= limits["share"] or facts.shared < limits["items"]:
             return
         if not facts.values >= limits["values"]:
-            _unless_alike(facts, limits["by_nature"] * share)
+            _unless_alike(facts, limits["by_nature"] * _at_least(facts.shared, facts.validation))
         part = "" if facts.whole else " that were read"
         yield self.finding(
             f"{facts.shared} of {counted(facts.validation, 'validation item')}, {percent(share)} "
@@ -73,6 +75,15 @@ class SharedValidationItems(Rule):
                 "read": facts.read, "repeated": facts.repeated, "threshold": limits["share"],
             },
         )  # fmt: skip
+
+
+def _at_least(shared: int, count: int) -> float:
+    """Lower end of Wilson's 95 % interval of a share."""
+    square = 1.96**2
+    middle = shared + square / 2
+    return (middle - 1.96 * math.sqrt(shared * (count - shared) / count + square / 4)) / (
+        count + square
+    )
 
 
 def _unless_alike(facts: ItemFacts, limit: float) -> None:
