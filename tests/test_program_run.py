@@ -102,7 +102,7 @@ class TestWhatIsNamed:
             code = FRAME + "model = build()\n" + LOOP + decorator + "step(x, y)\nstep(x, y)\n"
             save = f"np.save({str(tmp_path / 'w.npy')!r}, model.layers[0].kernel)\n"
             result, found, _ = run(code + save, name=f"run-{number}")
-            assert (result, found["verdict"]) == (0, "not_tested")
+            assert (result, found["verdict"]) == (0, "inconclusive")
             measured = Run(tmp_path / f"run-{number}").read_measurements()
             flow, history = measured.need(GradientFlow), measured.need(GradientHistory)
             np.testing.assert_allclose([v.norm for v in flow.variables], history.norm[0], rtol=1e-4)
@@ -210,7 +210,7 @@ class TestHealthy:
         result, found, _ = run(code, overfit=overfit)
         assert result == 0
         assert not [f for f in found["findings"] if f["severity"] != "info"]
-        assert found["verdict"] == ("learns" if overfit else "not_tested")
+        assert found["verdict"] == ("learns" if overfit else "inconclusive")
         os.environ["WEIGHTS"] = str(tmp_path / "without.npy")
         exec(compile(code, "program.py", "exec"), {})
         assert np.array_equal(np.load(tmp_path / "with.npy"), np.load(tmp_path / "without.npy"))

@@ -11,10 +11,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from saldiag.rules.text import counted
+
 STEPS = 20
 """Steps measured before the estimate."""
 WARM_UP = 2
 """Steps left out of it: they trace the training step and fill the input pipeline."""
+PREPARATION = 0.5
+"""What each epoch's first step takes, over the very first one: every epoch is seeded anew, which
+empties TensorFlow's cache of prepared graphs (29 s against 54 s for quicksal on two busy cores)."""
 SHORTEST = 60.0
 """Seconds; a training that takes less needs no estimate."""
 VALIDATION_COST = 0.5
@@ -25,7 +30,8 @@ forward pass without its backward pass (about a third), and the metrics."""
 class TrainingEstimate(keras.callbacks.Callback):
     """Say once how long all epochs will take, after ``STEPS`` steps or the first epoch.
 
-    The median step counts: steps that trace a function or measure gradients take longer.
+    The median step counts, because steps that trace a function or measure gradients take longer;
+    what every epoch's first step takes longer is added.
 
     Args:
         say: called with the line.
@@ -56,6 +62,7 @@ class TrainingEstimate(keras.callbacks.Callback):
         self._begun = 0.0
         self._training: list[float] = []
         self._validation: list[float] = []
+        self._validations = 0
         self._done = False
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
@@ -73,6 +80,7 @@ class TrainingEstimate(keras.callbacks.Callback):
     def on_test_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of the first validation batch."""
         self._begun = self._clock()
+        self._validations += 1
 
     def on_test_batch_end(self, *_: Any, **__: Any) -> None:
         """Measure the validation batch."""
@@ -93,16 +101,21 @@ class TrainingEstimate(keras.callbacks.Callback):
     def _estimate(self) -> None:
         self._done = True
         step = median(self._training[WARM_UP:])
-        batch = median(self._validation) if self._validation else VALIDATION_COST * step
-        batches = self._validation_batches or len(self._validation)
         epochs = self._epochs - self._first
-        seconds = epochs * (self._steps * step + batches * batch)
+        preparation = PREPARATION * max(self._training[0] - step, 0.0)
+        seconds = epochs * (self._steps * step + self._of_validation(step) + preparation)
         if seconds >= SHORTEST:
-            more = " more" if self._first else ""
+            more = "more " if self._first else ""
             self._say(
-                f"{epochs}{more} epoch{'' if epochs == 1 else 's'} of {self._steps} steps: about"
+                f"{counted(epochs, f'{more}epoch')} of {counted(self._steps, 'step')}: about"
                 f" {_span(seconds)} at {_seconds(step)} a step{_told(*self._memory())}"
             )
+
+    def _of_validation(self, step: float) -> float:
+        """Seconds of one validation: as measured, or from a training step before there is one."""
+        if self._validations:
+            return sum(self._validation) / self._validations
+        return (self._validation_batches or 0) * VALIDATION_COST * step
 
 
 def _span(seconds: float) -> str:
