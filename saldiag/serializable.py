@@ -4,8 +4,8 @@ Keras looks a class up by its registered name (``saldiag>InceptionBlock``), whic
 the module with the class is imported. Importing those modules from ``saldiag/__init__`` would load
 TensorFlow for ``saldiag --help``. Instead ``register`` adds a fallback to Keras' lookup: a name of
 saldiag's that Keras doesn't know imports the modules that register classes, once. Every other name
-is looked up as before. Works whether Keras is imported before or after saldiag, and imports nothing
-by itself.
+is looked up as before. It works whether Keras is imported before or after saldiag, and doesn't
+import Keras.
 
 Keras 3.13 to 3.15 ask ``object_registration.get_registered_object``, in safe mode too.
 """

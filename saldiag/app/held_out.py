@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from saldiag.experiments.train import Outcome
 
 MOST = 1000
-"""Pictures scored at the most: about 25 ms each for the metrics, and a forward pass."""
+"""Largest number of pictures to score: 25 ms each for the metrics, and a forward pass."""
 BATCH = 8
 
 

@@ -18,7 +18,7 @@ STEPS = 20
 WARM_UP = 2
 """Steps left out of it: they trace the training step and fill the input pipeline."""
 PREPARATION = 0.5
-"""What each epoch's first step takes, over the very first one: every epoch is seeded anew, which
+"""What each epoch's first step takes, over the very first one: reseeding at each epoch
 empties TensorFlow's cache of prepared graphs (29 s against 54 s for quicksal on two busy cores)."""
 SHORTEST = 60.0
 """Seconds; a training that takes less needs no estimate."""
@@ -140,7 +140,7 @@ def _told(process: int | None, gpu: int | None) -> str:
 
 
 def peak_memory() -> tuple[int | None, int | None]:
-    """Bytes that this process and the first GPU held at the most so far; None where unknown."""
+    """Peak bytes of this process and of the first GPU so far; None where unknown."""
     return _peak_of_process(), _peak_of_gpu()
 
 
