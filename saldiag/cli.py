@@ -224,7 +224,8 @@ def train(**options: Any) -> int:
 
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to go on with")
-    own = {name: options.pop(name) for name in ("precision", "epochs", "patience", "probes")}
+    names = ("precision", "epochs", "patience", "probes", "recalibrate")
+    own = {name: options.pop(name) for name in names}
     cycle = {name: options.pop(name) for name in training.OF_THE_RECIPE}
     given = {name: value for name, value in cycle.items() if value is not None}
     return training.train(training.TrainOptions(_asked(options), cycle=given, **own))

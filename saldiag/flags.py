@@ -205,6 +205,11 @@ train_options = options_of(
         help="Epochs without a lower val_loss before the training stops.",
     ),
     click.option(
+        "--recalibrate", is_flag=True,
+        help="Before each validation, re-estimate BatchNorm's moving statistics from training"
+        " batches.",
+    ),
+    click.option(
         "--base-learning-rate", type=Finite(0.0, min_open=True), show_default="1e-4",
         help="quicksal: lower end of the cycle.",
     ),

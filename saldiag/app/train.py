@@ -69,6 +69,7 @@ class TrainOptions:
     epochs: int = 50
     patience: int = 10
     probes: str = "economy"
+    recalibrate: bool = False
     cycle: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -90,6 +91,7 @@ class TrainOptions:
             "patience": self.patience,
             "precision": self.precision,
             "seed": self.shared.seed,
+            "recalibrate": self.recalibrate,
         }
 
 

@@ -26,6 +26,7 @@ from saldiag.core.measurement import ActedCallback, TrainingHistory
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 from saldiag.core.schedule import PRESETS, Schedule
 from saldiag.core.training import TrainingNumbers
+from saldiag.experiments.batch_statistics import Recalibration
 from saldiag.experiments.checkpoints import Checkpoints, EpochLog, Progress
 from saldiag.experiments.estimate import TrainingEstimate, batch_count
 from saldiag.experiments.progress import TrainingProgress, learning_rate
@@ -45,6 +46,8 @@ _STATUS: dict[Stopped, Status] = {
 }
 _MAY_CHANGE = ("epochs", "patience")
 """What of a recipe may differ when a run is resumed: they only say when to end."""
+_BEFORE = {"recalibrate": False}
+"""What a run was trained with that is older than the setting."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,10 @@ def run_training(
         validation_batches=batch_count(data.validation), first=first,
     )  # fmt: skip
     training = _Training(model, data, recipe, run, checkpoints, progress, watching)
-    outcome = training.run_to_its_end(
-        [EvaluationOnly(metrics), bar, estimate], [validation] if validation is not None else []
-    )
+    callbacks = [EvaluationOnly(metrics), bar, estimate]
+    if recipe.recalibrate:
+        callbacks.append(Recalibration(data.train, data.steps, lambda line: _say(console, line)))
+    outcome = training.run_to_its_end(callbacks, [validation] if validation is not None else [])
     if validation is not None:
         _note_kept(validation, outcome)
     for reason in outcome.missing.values():
@@ -168,7 +172,7 @@ def _start(
 
     def accept(found: Progress) -> None:
         for name, now in asdict(recipe).items():
-            then = found.recipe.get(name)
+            then = found.recipe.get(name, _BEFORE.get(name))
             if then != now and name not in _MAY_CHANGE:
                 raise RunError(
                     f"{checkpoints.state_path}: was trained with {name}={then}, not {now}:"
