@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from saldiag import serializable
+
 if TYPE_CHECKING:
     from saldiag.app.api import Diagnosis, Watch, diagnose, watch
 
 __version__ = "0.1.0"
 __all__ = ["Diagnosis", "Watch", "__version__", "diagnose", "watch"]
+
+serializable.register()  # load_model finds saldiag's layers, losses and metrics; imports no Keras
 
 
 def __getattr__(name: str) -> Any:

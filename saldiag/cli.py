@@ -17,6 +17,7 @@ from saldiag.app.options import Options, Wishes, note_invocation
 from saldiag.app.settings import RuleChoice
 from saldiag.commands import pictures, recorded
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
 from saldiag.core.schedule import PRESETS
 from saldiag.flags import (
     POSITIVE,
@@ -223,7 +224,8 @@ def train(**options: Any) -> int:
 
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to go on with")
-    own = {name: options.pop(name) for name in ("precision", "epochs", "patience", "probes")}
+    names = ("precision", "epochs", "patience", "probes", "recalibrate")
+    own = {name: options.pop(name) for name in names}
     cycle = {name: options.pop(name) for name in training.OF_THE_RECIPE}
     given = {name: value for name, value in cycle.items() if value is not None}
     return training.train(training.TrainOptions(_asked(options), cycle=given, **own))
@@ -255,13 +257,18 @@ def selftest(**options: Any) -> int:
     return run_matrix(SelftestOptions(**options))
 
 
-for command in (*recorded.COMMANDS, pictures.data):
+for command in (*recorded.COMMANDS, pictures.data, pictures.predict):
     cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     note_invocation(sys.argv[1:] if arguments is None else arguments)
+    with noting_interrupts():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(args=arguments, prog_name="saldiag", standalone_mode=False)
     except BrokenPipeError:
@@ -284,7 +291,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         return f"{error.format_message()} (see {context.command_path if context else 'saldiag'} -h)"
-    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+    if isinstance(error, click.Abort) or caused_by_interrupt(error):
         return "interrupted"
     if isinstance(error, SaldiagError):
         return str(error)

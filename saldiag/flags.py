@@ -102,6 +102,14 @@ fail_option = click.option(
 seed_option = click.option(
     "--seed", type=SEED, default=0, show_default=True, help="Seeds split, weights, order."
 )
+custom_objects_option = click.option(
+    "--custom-objects", multiple=True, metavar="MODULE|FILE.py",
+    help="Where the classes and functions are that a .keras or .h5 file names.",
+)  # fmt: skip
+unsafe_option = click.option(
+    "--unsafe-load", is_flag=True,
+    help="Let code in a file run (Lambda layers, a SavedModel): files you trust only.",
+)  # fmt: skip
 model_options = options_of(
     click.option(
         "--model", default="quicksal", show_default=True, metavar="WHICH",
@@ -113,14 +121,8 @@ model_options = options_of(
         help="A file of the model's weights; for quicksal's encoder auto, imagenet, random, or a"
         " .weights.h5, .keras or .npz file.",
     ),
-    click.option(
-        "--custom-objects", multiple=True, metavar="MODULE|FILE.py",
-        help="Where the classes and functions are that a .keras or .h5 file names.",
-    ),
-    click.option(
-        "--unsafe-load", is_flag=True,
-        help="Let code in a file run (Lambda layers, a SavedModel): files you trust only.",
-    ),
+    custom_objects_option,
+    unsafe_option,
     click.option(
         "--loss", metavar="NAME",
         help="mse, bce, dice, … or FILE.py:FUNCTION; the default is the model's own, mae for"
@@ -139,6 +141,10 @@ precision_option = click.option(
     show_default=True,
     help="Dtype policy.",
 )
+pixels_option = click.option(
+    "--pixels", type=click.Choice(PIXELS), default="auto", show_default=True,
+    help="Range of pictures for a model of your own: 0…255, 0…1, -1…1.",
+)  # fmt: skip
 source_options = options_of(
     click.option(
         "--data", metavar="WHICH",
@@ -158,10 +164,7 @@ source_options = options_of(
         help="What features of a TFRecord hold where the file does not tell, as in"
         " image:28x28x1:uint8,label::int64; NAME::tensor for a serialized tensor.",
     ),
-    click.option(
-        "--pixels", type=click.Choice(PIXELS), default="auto", show_default=True,
-        help="Range of pictures for a model of your own: 0…255, 0…1, -1…1.",
-    ),
+    pixels_option,
 )  # fmt: skip
 data_options = options_of(
     source_options,
@@ -181,7 +184,7 @@ train_options = options_of(
     source_options,
     click.option(
         "--subset", type=Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
-        help="Fraction of the training and of the validation split.",
+        help="Fraction of the training, the validation and the held-out part.",
     ),
     click.option(
         "--epochs", type=POSITIVE, default=50, show_default=True, help="Epochs at the most."
@@ -200,6 +203,11 @@ train_options = options_of(
     click.option(
         "--patience", type=POSITIVE, default=10, show_default=True,
         help="Epochs without a lower val_loss before the training stops.",
+    ),
+    click.option(
+        "--recalibrate", is_flag=True,
+        help="Before each validation, re-estimate BatchNorm's moving statistics from training"
+        " batches.",
     ),
     click.option(
         "--base-learning-rate", type=Finite(0.0, min_open=True), show_default="1e-4",
@@ -267,6 +275,26 @@ look_options = options_of(
     rule_options,
     output_options,
 )
+predict_options = options_of(
+    click.option(
+        "--out", required=True, type=click.Path(path_type=Path), metavar="DIR",
+        help="Folder for the masks, outside the folder of the pictures.",
+    ),
+    click.option(
+        "--image-size", type=POSITIVE,
+        help="Side in pixels for the model; the default is the one it was trained at.",
+    ),
+    click.option(
+        "--batch-size", type=POSITIVE, help="Pictures at a time; by default 8, on a GPU 32."
+    ),
+    pixels_option,
+    custom_objects_option,
+    unsafe_option,
+    click.option(
+        "--stretch", "stretched", is_flag=True,
+        help="Stretch each mask to 0…255 before it is scored, as published benchmarks do.",
+    ),
+)  # fmt: skip
 compare_options = options_of(
     click.option("--all", "everything", is_flag=True, help="Tell what is the same as well."),
     click.option(

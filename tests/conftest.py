@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,16 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# What a user's shell or a CI system says of terminals: rich and click draw by it.
+for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
+# Processes that tests start run this checkout, whichever one is installed.
+ROOT = Path(__file__).parents[1]
+OURS = os.pathsep.join(str(ROOT / folder) for folder in ("", "probes", "reports"))
+THEIRS = os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = f"{OURS}{os.pathsep}{THEIRS}" if THEIRS else OURS
 
 # TensorFlow leaves half a million objects behind, which full collections look at again and again.
 gc.set_threshold(50_000, 20, 100)
@@ -42,6 +53,30 @@ def keras() -> Any:
     import keras
 
     return keras
+
+
+def seed(item: pytest.Item | pytest.FixtureRequest) -> None:
+    """The same random numbers on every machine; TensorFlow's where the test uses it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - what programs draw from
+    if "tensorflow" in item.keywords:
+        import keras
+
+        keras.utils.set_random_seed(0)
+
+
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> None:
+    """What tests share is made from the same numbers, whichever of them is the first."""
+    if fixturedef.scope != "function":
+        seed(request)
+
+
+@pytest.fixture(autouse=True)
+def seeded(request: pytest.FixtureRequest) -> None:
+    """A test draws what it draws when it runs alone."""
+    seed(request)
 
 
 @pytest.fixture(autouse=True, scope="module")

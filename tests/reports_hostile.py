@@ -26,11 +26,12 @@ from saldiag.core.measurement import (
     RecordedWarning,
     Source,
     TrainingHistory,
+    ValidationCheck,
     VariableInfo,
     WarningLog,
 )
 from saldiag.core.measurement.experiments import Stopped
-from saldiag_reports import gallery
+from saldiag_reports import gallery, gallery_validation
 from saldiag_reports.data import ReportData
 
 NAMES = (
@@ -90,7 +91,7 @@ def hostile() -> ReportData:
             NAMES, np.arange(len(NAMES)), np.ones((len(NAMES), 4)), np.ones((len(NAMES), 5))
         ),
     )
-    measured = measured.with_(experiments())
+    measured = measured.with_(experiments(), rename(validation()))
     cause = Finding(
         "SD101", "single-channel-softmax", "error", NAMES[0], NAMES[1], NAMES,
         evidence=dict.fromkeys(NAMES, NAMES), source=Source(NAMES[2], 3), confirmed_by=NAMES[0],
@@ -170,6 +171,12 @@ def flow(pairs: list[tuple[float | None, float | None]]) -> GradientFlow:
         for i, (after, before) in enumerate(pairs)
     )
     return GradientFlow(rows, (), 1.0, True)
+
+
+def validation(**fields: Any) -> ValidationCheck:
+    """The validation check of the sample that lags, with other fields as given."""
+    sample = gallery_validation.measurements().need(ValidationCheck)
+    return dataclasses.replace(sample, **fields)
 
 
 def predictions(images: np.ndarray[Any, Any], guessed: np.ndarray[Any, Any]) -> Predictions:

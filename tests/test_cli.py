@@ -16,6 +16,7 @@ from saldiag.core.errors import SaldiagError
 
 COMMANDS = (
     "overfit", "gradients", "dtypes", "trainable", "train", "data", "report", "compare", "explain",
+    "predict",
 )  # fmt: skip
 
 

@@ -218,6 +218,7 @@ def interrupted(sample: Path, out: Path) -> tuple[int, str]:
     """Ctrl-C in the middle of the overfit test: exit code and stderr."""
     command = [
         sys.executable, "-m", "saldiag.cli", "overfit", "--learning-rate", "1e-9",
+        "--max-steps", "1000000", "--budget", "900",
         "--data", str(sample), "--out", str(out), *SMALL,
     ]  # fmt: skip
     process = subprocess.Popen(
@@ -238,11 +239,8 @@ def interrupted(sample: Path, out: Path) -> tuple[int, str]:
 
 
 def test_ctrl_c_half_way_keeps_what_was_measured(sample: Path, tmp_path: Path) -> None:
-    for attempt in range(3):
-        out = tmp_path / f"run{attempt}"
-        code, errors = interrupted(sample, out)
-        if "Exception ignored in" not in errors:  # Python loses one that falls into a destructor
-            break
+    out = tmp_path / "run"
+    code, errors = interrupted(sample, out)
     assert code == 2, errors
     assert "interrupted" in errors
     assert "Traceback" not in errors

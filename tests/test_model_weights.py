@@ -6,7 +6,7 @@ import io
 import itertools
 import socket
 import sys
-import time
+import threading
 import zipfile
 from pathlib import Path
 
@@ -305,17 +305,16 @@ class TestImageNet:
 
     @pytest.mark.tensorflow
     def test_a_network_that_swallows_packets_does_not_hang(self, monkeypatch):
-        import keras  # noqa: F401 - its import is not what is timed
+        answered = threading.Event()
 
         def swallow(*args, **kwargs):
-            time.sleep(1.5)
+            answered.wait(60)
             raise OSError("too late")
 
         monkeypatch.setattr(imagenet, "REACHABLE_SECONDS", 0.2)
         monkeypatch.setattr("urllib.request.urlopen", swallow)
-        before = time.monotonic()
         chosen = load_encoder_weights("auto")
-        assert time.monotonic() - before < 1.4
+        answered.set()
         assert "no answer within 0.2 s" in chosen.note
 
     @pytest.mark.tensorflow

@@ -257,6 +257,7 @@ class _Those(list):
 def test_the_projections_of_attention_have_fans_of_their_own(keras):
     from saldiag_probes.start import start_distance
 
+    keras.utils.set_random_seed(1)  # of 100 starts one exceeds 1.63 by chance
     attention = keras.layers.MultiHeadAttention(4, 8)
     attention.build((None, 5, 32), (None, 5, 32))
     parts = [layer for layer in attention._flatten_layers() if hasattr(layer, "kernel")]

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 
 import pytest
@@ -103,7 +102,7 @@ class TestWhatIsNamed:
             code = FRAME + "model = build()\n" + LOOP + decorator + "step(x, y)\nstep(x, y)\n"
             save = f"np.save({str(tmp_path / 'w.npy')!r}, model.layers[0].kernel)\n"
             result, found, _ = run(code + save, name=f"run-{number}")
-            assert (result, found["verdict"]) == (0, "not_tested")
+            assert (result, found["verdict"]) == (0, "inconclusive")
             measured = Run(tmp_path / f"run-{number}").read_measurements()
             flow, history = measured.need(GradientFlow), measured.need(GradientHistory)
             np.testing.assert_allclose([v.norm for v in flow.variables], history.norm[0], rtol=1e-4)
@@ -211,7 +210,7 @@ class TestHealthy:
         result, found, _ = run(code, overfit=overfit)
         assert result == 0
         assert not [f for f in found["findings"] if f["severity"] != "info"]
-        assert found["verdict"] == ("learns" if overfit else "not_tested")
+        assert found["verdict"] == ("learns" if overfit else "inconclusive")
         os.environ["WEIGHTS"] = str(tmp_path / "without.npy")
         exec(compile(code, "program.py", "exec"), {})
         assert np.array_equal(np.load(tmp_path / "with.npy"), np.load(tmp_path / "without.npy"))
@@ -369,9 +368,7 @@ class TestStopping:
         ids=["fit", "loop", "function", "train_on_batch"],
     )
     def test_early_where_every_gradient_is_zero(self, run, train):
-        begun = time.monotonic()
         code, found, shown = run(self.LONG + train, stop_early=True)
-        assert time.monotonic() - begun < 60
         assert code == 1
         assert found["verdict"] == "does_not_learn"
         assert "was stopped" in shown.err

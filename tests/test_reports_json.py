@@ -66,8 +66,8 @@ def test_several_models_are_in_one_document():
 def test_the_keys_stand_in_the_order_of_the_contract():
     value = strict(render_json(gallery.broken()))
     assert list(value) == [
-        "schema_version", "subject", "verdict", "root_cause", "findings", "skipped", "hypotheses",
-        "timings",
+        "schema_version", "subject", "verdict", "verdict_reason", "root_cause", "findings",
+        "skipped", "hypotheses", "timings",
     ]  # fmt: skip
     assert list(value["findings"][0]) == [
         "rule", "name", "severity", "confidence", "layers", "message", "fix", "evidence", "source",

@@ -94,6 +94,23 @@ def test_experiments_are_curves_of_every_seed(tmp_path):
     assert "replacing softmax by sigmoid" in listed.item().decode()
 
 
+def test_the_checks_of_validation_come_back_at_their_steps(tmp_path):
+    found = read(gallery.lags(), tmp_path)
+    again = found["validation/reestimated", "scalars"]
+    assert [step for step, _ in again] == [12, 24, 48, 96, 192]
+    assert float(again[-1][1]) == pytest.approx(0.512)
+    assert len(found["validation/inference", "scalars"]) == 5
+    assert len(found["validation/training_mode", "scalars"]) == 5
+    # Training items were measured in the last check alone.
+    ((step, value),) = found["validation/training items inference", "scalars"]
+    assert (step, float(value)) == (192, pytest.approx(1.401))
+
+
+def test_the_verdict_has_its_reason(tmp_path):
+    ((_, text),) = read(gallery.lags(), tmp_path)["saldiag/verdict", "text"]
+    assert "the best prediction that ignores the input gets 1\\.37" in text.item().decode()
+
+
 def test_histograms_have_tensorboards_form(back):
     ((step, bins),) = back["gradients/a/kernel", "histograms"]
     assert step == 7

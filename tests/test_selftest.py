@@ -208,14 +208,16 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
 @pytest.mark.tensorflow
 def test_ctrl_c_tells_what_was_run(tmp_path: Path) -> None:
     process = _saldiag("--jobs", "1", "--seed", str(TUNING), "--out", "here", where=tmp_path)
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "here" / "run.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(20)
+    workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
+    while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)  # the worker is at its imports
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 2, err
     assert "interrupted" in out
+    assert "Traceback" not in err
     assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "interrupted"
     assert json.loads((tmp_path / "here" / "selftest.json").read_text())["whole"] is False
 

@@ -132,8 +132,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path):
     images, masks = pictures(8)
 
     def poison(epoch):
+        # Not the images: on some processors oneDNN's convolution with ReLU turns NaN into zero.
         if epoch == 1:
-            images[-1] = np.nan
+            masks[-1] = np.nan
 
     data = replace(small_data(), train=epochs_of(images, masks, 4, poison), steps=2)
     outcome = train(tmp_path / "run", data=data)

@@ -170,11 +170,15 @@ def test_the_subset_and_the_batches_are_as_asked(here: Path) -> None:
 
 @pytest.mark.slow
 def test_pictures_with_masks_are_shown(here: Path) -> None:
-    from saldiag.core.measurement import Predictions
+    from saldiag.core.measurement import HeldOutScores, Predictions
     from saldiag.core.run import Run
 
     assert train("--model", "net.py:segmenter", epochs=1) in (0, 1)
-    shown = Run.open(here / "run").read_measurements().get(Predictions)
+    measured = Run.open(here / "run").read_measurements()
+    shown, scored = measured.get(Predictions), measured.get(HeldOutScores)
+    assert scored is not None
+    assert (scored.part, scored.available, scored.epoch) == ("validation", 12, 1)
+    assert scored.image_size == (32, 32)
     assert shown is not None
     assert shown.images.shape[1:] == (32, 32, 3)
     assert shown.predictions.shape == shown.targets.shape

@@ -162,7 +162,7 @@ class TestStatistics:
 
     def test_a_difference_within_the_noise_of_items_is_none(self):
         noisy = np.linspace(-1, 1, 32)
-        check = validation(0.08, 0.04, item_errors=(0.08 + noisy)[None],
+        check = validation(0.08, 0.04, item_errors=0.08 + noisy,
                            reestimated_item_errors=0.04 - noisy)  # fmt: skip
         assert "SD802" not in {f.rule for f in found(check, course(FALLS, [0.3] * 10))}
 

@@ -101,7 +101,12 @@ def trained(kind, watch, **more):
     return history.history, state, [np.asarray(d) for d in draws], callbacks
 
 
-@pytest.mark.parametrize("kind", KINDS)
+QUICK = ("split", "shuffled", "generator")
+
+
+@pytest.mark.parametrize(
+    "kind", [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in KINDS]
+)
 def test_a_watched_training_is_bit_for_bit_that_without(kind):
     plain, seen = trained(kind, watch=False), trained(kind, watch=True)
     assert plain[0] == seen[0]
@@ -113,6 +118,7 @@ def test_a_watched_training_is_bit_for_bit_that_without(kind):
     assert {m.key for m in watch.measurements()} == {"training", "validation"}
 
 
+@pytest.mark.slow
 def test_several_steps_in_one_call_of_the_graph():
     def compiled():
         model = network()

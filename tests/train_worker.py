@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--kill-at-step", type=int, default=-1)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--recalibrate", action="store_true")
     options = parser.parse_args()
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -46,7 +47,7 @@ def main() -> int:
         outcome = train.run_training(
             tiny_model,
             small_data(),
-            small_recipe(epochs=options.epochs),
+            small_recipe(epochs=options.epochs, recalibrate=options.recalibrate),
             Run.create("train", options.out, resume=options.resume),
             probes="full",
             resume=options.resume,

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.errors import ModelError
+from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import Array, GradientHistory, Histograms, VariableInfo
 from saldiag.core.schedule import Schedule, every, never
 from saldiag_probes.histograms import BINS, gradient_histograms, rows_to_histograms
@@ -168,6 +169,7 @@ class GradientNorms:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        reraise_interrupt(error)
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         self.failed = f"the gradients probe failed: {first_line}"
         self._detach()

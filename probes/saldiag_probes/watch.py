@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import GradientHistory, Histograms, Measurement
 from saldiag.core.schedule import PRESETS, Schedule, never
 from saldiag_probes.gradients import HISTOGRAM_CAPACITY, GradientNorms
@@ -174,6 +175,7 @@ class Watch(keras.callbacks.Callback):
         try:
             action()
         except Exception as error:  # a probe must never break the training
+            reraise_interrupt(error)
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             known = isinstance(error, SaldiagError)
             self.failed = first_line if known else f"the training hook failed: {first_line}"

@@ -33,7 +33,7 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.run import RunInfo
 from saldiag_reports import gallery_network as made
-from saldiag_reports import gallery_proof
+from saldiag_reports import gallery_proof, gallery_validation
 from saldiag_reports.data import ReportData
 
 DIRECTORY = Path(__file__).parents[1] / "gallery"
@@ -160,8 +160,15 @@ def proof() -> ReportData:
     return ReportData(diagnosis, measured, _info(command, measured))
 
 
+def lags() -> ReportData:
+    """A training whose ``val_loss`` lags: BatchNorm's statistics, which EarlyStopping obeyed."""
+    measured = gallery_validation.measurements()
+    command = ("saldiag", "run", "train.py")
+    return ReportData(gallery_validation.diagnosis(), measured, _info(command, measured))
+
+
 SAMPLES: dict[str, Callable[[], ReportData]] = {
-    "broken": broken, "learns": learns, "bare": bare, "proof": proof,
+    "broken": broken, "learns": learns, "bare": bare, "proof": proof, "lags": lags,
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saldiag.core.measurement import DtypeTrace, TrainableStatus
+from saldiag.core.measurement import DtypeTrace, HeldOutScores, TrainableStatus
 from saldiag_reports.wording import count, share, size
 
 
@@ -23,4 +23,28 @@ def trainable(status: TrainableStatus) -> str:
     return (
         f"{status.trainable_parameters:,} of {status.parameters:,} parameters are trainable "
         f"({share(part)})."
+    )
+
+
+SCORED = (
+    "8-bit masks at the ground truths' own size; beta² = 0.3 in max, mean and weighted F; max F, "
+    "mean F and mean E from the mean curve over 256 thresholds, adaptive E cut at twice each "
+    "mask's mean"
+)
+"""How the metrics of masks are computed."""
+
+
+def held_out(found: HeldOutScores) -> str:
+    """Which checkpoint was scored, and on which pictures."""
+    scored = sum(row.pictures for row in found.rows)
+    of = "" if scored == found.available else f" of {found.available:,}"
+    part = (
+        "that took no part in the training"
+        if found.part == "test"
+        else "of the validation part, which also chose the checkpoint"
+    )
+    height, width = found.image_size
+    return (
+        f"Best checkpoint (epoch {found.epoch}) at {height}x{width} on"
+        f" {scored:,}{of} pictures {part}."
     )

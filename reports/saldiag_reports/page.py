@@ -17,19 +17,22 @@ from saldiag.core.measurement import (
     Experiments,
     GradientFlow,
     GradientHistory,
+    HeldOutScores,
     LossCheck,
     Measurement,
     OverfitHistory,
     Predictions,
     TrainableStatus,
     TrainingHistory,
+    ValidationCheck,
     WarningLog,
 )
 from saldiag_reports import answer, leads, plots, tables
 from saldiag_reports.data import ReportData
 from saldiag_reports.pictures import MAX_SAMPLES, Sample, samples
 from saldiag_reports.tables import Table
-from saldiag_reports.wording import count, number
+from saldiag_reports.validation_tables import mode_of, validation_tables
+from saldiag_reports.wording import MAX_ITEMS, count, naming, number
 
 GRADIENT_CUT = "SD201"
 """The rule that judges where the signal dies; the picture of the flow marks its layers."""
@@ -61,11 +64,15 @@ def _sections(data: ReportData) -> Iterator[Section]:
 
 
 def missing(data: ReportData) -> dict[str, str]:
-    """Title of each section that is not there, and why."""
+    """Title of each section that is not there, and why.
+
+    Only a training run has held-out pictures; other reports don't list them.
+    """
     return {
         title: data.measured.reason(kind)
         for kind, title, _ in _BUILDERS
         if data.measured.get(kind) is None
+        and (kind is not HeldOutScores or kind.key in data.measured.missing)
     }
 
 
@@ -115,6 +122,56 @@ def _last(values: Any) -> float:
 def _training(_: ReportData, history: TrainingHistory) -> Section:
     lead = f"{count(len(history.epochs), 'epoch')}; validation in the second colour."
     return Section("training", "Training", lead, (plots.plot_training(history, "plot-training"),))
+
+
+def _validation(data: ReportData, check: ValidationCheck) -> Section:
+    facts, checks = data.measured.get(DataFacts), len(np.ravel(check.checked))
+    baseline = facts.baselines.independent if facts and facts.baselines else float("nan")
+    earlier = " Earlier checks have at most as many." if checks > 1 else ""
+    lead = (
+        f"{count(check.items, 'validation item')} and "
+        f"{count(check.training_items, 'training item')} in the last check.{earlier} Errors are "
+        f"{check.loss}, recomputed from the predictions without regularisation."
+    )
+    picture = plots.plot_validation(
+        check, data.measured.get(TrainingHistory), baseline, "plot-validation"
+    )
+    return Section(
+        "validation", "Validation", lead, (picture,), validation_tables(check),
+        facts=_validation_facts(check),
+    )  # fmt: skip
+
+
+def _validation_facts(check: ValidationCheck) -> dict[str, str]:
+    """What was measured once, as far as it was."""
+    measured = {
+        f"accuracy {mode_of(check)}": check.accuracy,
+        "accuracy with classes renamed": check.mapped_accuracy if check.mapping else float("nan"),
+        "nearest to their own target": check.paired_with_own,
+        "nearest to another item's target": check.paired_with_other,
+        "difference of two inference passes": check.repeat_difference,
+        "difference with other items in the batch": check.company_difference,
+    }
+    facts = {name: _percent(value) for name, value in measured.items() if math.isfinite(value)}
+    renamed = [f"{predicted} is {label}" for predicted, label in check.mapping]
+    if renamed:
+        facts["predicted class is label"] = naming(renamed, MAX_ITEMS)
+    if check.active:
+        facts["random or batch-dependent in inference"] = naming(check.active, MAX_ITEMS)
+    part = check.seconds / check.training_seconds if check.training_seconds > 0 else float("nan")
+    of_training = f" ({_percent(part)} of the training)" if math.isfinite(part) else ""
+    facts["time for the checks"] = f"{number(check.seconds)} s{of_training}"
+    return facts
+
+
+def _percent(value: float) -> str:
+    """A ratio that may be above 1, as a percentage."""
+    return f"{number(100 * value)}%"
+
+
+def _held_out(_: ReportData, found: HeldOutScores) -> Section:
+    lead = f"{leads.held_out(found)} {leads.SCORED}."
+    return Section("held-out", "Held-out pictures", lead, tables=(tables.mask_scores(found.rows),))
 
 
 def _predictions(_: ReportData, measured: Predictions) -> Section:
@@ -196,6 +253,8 @@ _BUILDERS: tuple[tuple[type[Measurement], str, Builder], ...] = (
     (Experiments, "Experiments", _experiments),
     (OverfitHistory, "Learning", _learning),
     (TrainingHistory, "Training", _training),
+    (ValidationCheck, "Validation", _validation),
+    (HeldOutScores, "Held-out pictures", _held_out),
     (Predictions, "Predictions", _predictions),
     (GradientFlow, "Gradient flow", _flow),
     (GradientHistory, "Gradients", _gradients),

@@ -14,6 +14,7 @@ from saldiag.core.measurement import (
     ActivationRow,
     Activations,
     DataFacts,
+    DatasetScores,
     DtypeTrace,
     GradientFlow,
     GradientHistory,
@@ -24,19 +25,20 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.measurement.experiments import LayerLook
 from saldiag_reports import answer, network
-from saldiag_reports.wording import NONE, number, place, share, size, yes_no
+from saldiag_reports.wording import NONE, number, place, score, share, size, yes_no
 
-Kind = Literal["name", "text", "number", "share", "size", "flag"]
+Kind = Literal["name", "text", "number", "score", "share", "size", "flag"]
 
 _FORMATS: dict[Kind, Callable[[Any], str]] = {
     "name": lambda value: str(value) or "(model)",
     "text": str,
     "number": number,
+    "score": score,
     "share": share,
     "size": size,
     "flag": yes_no,
 }
-NUMERIC: tuple[Kind, ...] = ("number", "share", "size")
+NUMERIC: tuple[Kind, ...] = ("number", "score", "share", "size")
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of raw values under columns; ``caption`` names it for those who cannot see it."""
+    """Rows of raw values under columns; ``caption`` names it for those who cannot see it.
+
+    ``left_out`` counts rows that the measurement has and the table does not.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
+    left_out: int = 0
 
 
 def _table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Table:
@@ -324,6 +330,28 @@ def _tested(h: Hypothesis) -> tuple[Any, ...]:
         h.outcome, h.hypothesis + by, h.intervention + mode, *h.error, h.effect,
         whole, f"{h.restored} of {h.seeds}", h.steps,
     )  # fmt: skip
+
+
+def mask_scores(found: Sequence[DatasetScores]) -> Table:
+    """One row a data set: how well its predicted masks match the ground truths."""
+    columns = [
+        Column("data set", "name"),
+        Column("n", tip="pictures with a ground truth"),
+        Column("MAE", "score", "mean absolute error; lower is better"),
+        Column("max F", "score", "highest point of the mean F-beta curve, beta² = 0.3"),
+        Column("mean F", "score", "mean of the mean F-beta curve over 256 thresholds"),
+        Column("weighted F", "score", "Margolin et al., CVPR 2014, beta² = 0.3"),
+        Column("S", "score", "structure measure (Fan et al., ICCV 2017)"),
+        Column("mean E", "score", "enhanced alignment, mean over 256 thresholds (IJCAI 2018)"),
+        Column("adaptive E", "score", "enhanced alignment, cut at twice each mask's mean"),
+    ]
+    rows = (
+        (row.dataset, row.pictures, s.mae, s.max_f_beta, s.mean_f_beta, s.weighted_f_beta,
+         s.s_measure, s.mean_e_measure, s.adaptive_e_measure)
+        for row in found
+        for s in (row.scores,)
+    )  # fmt: skip
+    return _table("Predicted masks against ground truths", columns, rows)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Predictions,
     TrainingHistory,
+    ValidationCheck,
 )
 from saldiag_reports import answer, network
 from saldiag_reports.data import ReportData
@@ -43,6 +44,8 @@ def render_events(data: ReportData) -> bytes:
         _experiments(log, experiments)
     if (training := measured.get(TrainingHistory)) is not None:
         _training(log, training)
+    if (check := measured.get(ValidationCheck)) is not None:
+        _validation(log, check)
     if (gradients := measured.get(GradientHistory)) is not None:
         _gradients(log, gradients, data)
     if (histograms := measured.get(Histograms)) is not None:
@@ -63,6 +66,8 @@ def _seconds(started: str) -> float:
 def _findings(log: EventLog, data: ReportData) -> None:
     diagnosis = data.diagnosis
     parts = [f"# {escaped(plain(headline(diagnosis)))}"]
+    if diagnosis.verdict_reason and diagnosis.verdict != "not_tested":
+        parts.append(_inline(diagnosis.verdict_reason))
     parts += [_inline(sentence) for sentence in answer.of(data)]
     root = diagnosis.root_finding()
     if root is not None:
@@ -124,6 +129,20 @@ def _training(log: EventLog, history: TrainingHistory) -> None:
     for name, values in zip(history.names, np.atleast_2d(history.values), strict=False):
         for epoch, value in zip(history.epochs, values, strict=True):
             log.scalar(f"epoch/{name}", int(epoch), float(value))
+
+
+def _validation(log: EventLog, check: ValidationCheck) -> None:
+    """Errors of both modes at the steps of the checks; what was not measured is left out."""
+    for name, values in (
+        ("validation/inference", check.inference),
+        ("validation/training_mode", check.training),
+        ("validation/reestimated", check.reestimated),
+        ("validation/training items inference", check.train_inference),
+        ("validation/training items training_mode", check.train_training),
+        ("validation/training items reestimated", check.train_reestimated),
+    ):
+        for step, value in zip(np.ravel(check.steps), np.ravel(values), strict=False):
+            log.scalar(name, int(step), float(value))
 
 
 def _gradients(log: EventLog, history: GradientHistory, data: ReportData) -> None:

@@ -14,7 +14,13 @@ from rich.text import Text
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.finding import Finding, Severity
 from saldiag.core.hypothesis import Hypothesis, HypothesisOutcome
-from saldiag.core.measurement import DtypeTrace, GradientHistory, TrainableStatus
+from saldiag.core.measurement import (
+    DatasetScores,
+    DtypeTrace,
+    GradientHistory,
+    HeldOutScores,
+    TrainableStatus,
+)
 from saldiag_reports import answer, leads, tables
 from saldiag_reports.data import ReportData
 from saldiag_reports.tables import Table
@@ -256,10 +262,39 @@ def trainable_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | 
     )
 
 
+def held_out_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | None:
+    """Scores of the best checkpoint on held-out pictures; None if it was not scored."""
+    found = data.measured.get(HeldOutScores)
+    if found is None:
+        return None
+    table = screen_table(tables.mask_scores(found.rows), most)
+    return Group(Text(leads.held_out(found)), table, Text(f"{leads.SCORED}.", style="dim"))
+
+
+def print_mask_scores(
+    found: Sequence[DatasetScores], stretched: bool = False, console: Console | None = None
+) -> None:
+    """Print a table of predicted masks' scores, one row a data set.
+
+    Args:
+        found: the data sets.
+        stretched: whether each mask was stretched to the full range first.
+        console: where to; stdout if not given.
+    """
+    note = f"{leads.SCORED}; {'each' if stretched else 'not'} stretched to 0…255."
+
+    def draw(to: Console) -> None:
+        to.print(screen_table(tables.mask_scores(found)), highlight=False)
+        to.print(Text(note, style="dim"), highlight=False)
+
+    write_captured(console or Console(highlight=False), draw)
+
+
 _TABLES: dict[str, Callable[[ReportData], RenderableType | None]] = {
     "gradients": gradients_table,
     "dtypes": dtypes_table,
     "trainable": trainable_table,
+    "train": held_out_table,
 }
 
 
@@ -274,6 +309,6 @@ def screen_table(table: Table, most: int = MAX_ROWS) -> RenderableType:
     for row in table.rows[:most]:
         cells = [column.text(value) for column, value in zip(table.columns, row, strict=True)]
         made.add_row(*(Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
-    more = len(table.rows) - most
+    more = max(len(table.rows) - most, 0) + table.left_out
     note = [Text(f"… and {count(more, 'row')} more in the report")] if more > 0 else []
     return Group(made, *note)

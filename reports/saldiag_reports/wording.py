@@ -98,6 +98,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
+def score(value: float | None) -> str:
+    """A metric in [0, 1] with the three decimals that papers report; a dash for none."""
+    return NONE if value is None or math.isnan(value) else f"{value:.3f}"
+
+
 def share(value: float | None) -> str:
     """A share in [0, 1] as a percentage that never rounds up to all or down to none."""
     if value is None or math.isnan(value):

@@ -12,6 +12,7 @@ from saldiag.app.judging import judge
 from saldiag.core.config import RuleSettings
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import Measurement, Measurements
 
 
@@ -57,6 +58,7 @@ class Collector:
         except SaldiagError:
             raise
         except Exception as error:  # a broken probe must not cost the diagnosis
+            reraise_interrupt(error)
             self.missing(kind, one_line(error))
 
     def judge(self, verdict: Verdict | None = None) -> Diagnosis:

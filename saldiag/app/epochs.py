@@ -27,11 +27,16 @@ from saldiag.subject.named import DataName
 
 @dataclass(frozen=True)
 class Epochs:
-    """What to train on and to validate with, some samples to show, and lines for the user."""
+    """What to train on and to validate with, some samples to show, and lines for the user.
+
+    ``validation`` are the numbers of the pairs of image and mask to validate with, in the data
+    set's order; empty for other data.
+    """
 
     data: TrainingData
     shown: Batches
     notes: tuple[str, ...]
+    validation: tuple[int, ...] = ()
 
 
 def epochs_of(options: Options, name: DataName, takes: Takes, numbers: TrainingNumbers) -> Epochs:
@@ -66,9 +71,9 @@ def epochs_of(options: Options, name: DataName, takes: Takes, numbers: TrainingN
     )
     shown = validation[:PICTURES] if items.pixels else []
     names = tuple(items.names(number) for number in shown)
-    return Epochs(
-        data, Batches(in_batches(items, shown, PICTURES), names, items.pixels), items.notes
-    )
+    examples = Batches(in_batches(items, shown, PICTURES), names, items.pixels)
+    pairs = tuple(validation) if name.kind == "pairs" else ()
+    return Epochs(data, examples, items.notes, pairs)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from saldiag.app.load import Subject
 from saldiag.app.session import Session
 from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import During, ProgramError, Source
 from saldiag.core.printable import printable
 from saldiag.rules.crashes import is_known
@@ -47,6 +48,7 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        reraise_interrupt(error)
         root = _root(error)
         if not _explained(examination.session, examination.subject, root, during):
             raise

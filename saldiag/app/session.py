@@ -28,6 +28,7 @@ from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
 from saldiag.core.finding import Severity
+from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 
@@ -107,6 +108,7 @@ class Session(Collector):
             nullcontext() if own_display else self.console.status(f"{name} …"),
         ):
             yield
+            raise_pending()
 
     def add(self, *measurements: Measurement | None) -> None:
         """Keep measurements and write them to the run at once."""
@@ -158,10 +160,14 @@ class Session(Collector):
         self.write_info("failed")
         self.run.discard()
 
-    def interrupted(self) -> int:
-        """Write the run as far as it came; returns the exit code."""
+    def interrupted(self, verdict: Verdict = "inconclusive") -> int:
+        """Write the run as far as it came; returns the exit code.
+
+        A second Ctrl-C ends this too: the measurements are written already.
+        """
+        self.write_info("interrupted")
         with self.console.status("interrupted: writing what was measured …"):
-            [diagnosis] = repaired([(self.judge("inconclusive"), self.measured)])
+            [diagnosis] = repaired([(self.judge(verdict), self.measured)])
             self.close(diagnosis, "interrupted")
         self.console.print(
             f"interrupted; what was measured so far is in {self.run.path}",
@@ -188,14 +194,13 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def guarded(session: Session) -> Iterator[None]:
-    """Mark the run as failed where a command ends in an error."""
+    """Mark the run as failed where a command ends in an error that no Ctrl-C caused."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        with suppress(SaldiagError):
-            session.failed()
+    except BaseException as error:
+        if not caused_by_interrupt(error):
+            with suppress(SaldiagError):
+                session.failed()
         raise
 
 
@@ -203,15 +208,20 @@ def conduct(session: Session, work: Callable[[], Verdict]) -> int:
     """Do a command's work with the framework's warnings recorded; returns the exit code."""
     from saldiag.subject.warning_log import recording_warnings
 
+    verdict: Verdict = "inconclusive"
     try:
         with guarded(session):
             with recording_warnings() as recorder:
                 try:
                     verdict = work()
-                except KeyboardInterrupt:
-                    session.add(recorder.log())
+                    raise_pending()
+                except BaseException as error:
+                    if caused_by_interrupt(error):
+                        session.add(recorder.log())
                     raise
             session.add(recorder.log())
             return session.finish(verdict)
-    except KeyboardInterrupt:
-        return session.interrupted()
+    except BaseException as error:
+        if not take_interrupt(error):
+            raise
+        return session.interrupted(verdict)

@@ -35,7 +35,9 @@ from saldiag.subject.named import DataName, parse_data
 from saldiag.subject.own_files import OwnFiles
 
 if TYPE_CHECKING:
+    from saldiag.app.held_out import HeldOut
     from saldiag.experiments.modes import Batch, ModeErrors
+    from saldiag.experiments.train import Outcome
     from saldiag.quicksal.storage import Item
     from saldiag.quicksal.training import Recipe, TrainingData
     from saldiag.subject.fits import Takes
@@ -67,6 +69,7 @@ class TrainOptions:
     epochs: int = 50
     patience: int = 10
     probes: str = "economy"
+    recalibrate: bool = False
     cycle: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -88,6 +91,7 @@ class TrainOptions:
             "patience": self.patience,
             "precision": self.precision,
             "seed": self.shared.seed,
+            "recalibrate": self.recalibrate,
         }
 
 
@@ -149,10 +153,11 @@ def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
 
 
 def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
+    from saldiag.app.held_out import score_held_out
     from saldiag.quicksal.training import training_data
 
     with session.phase("reading data"):
-        training, validation = _items(options, recipe)
+        training, validation, held_out = _items(options, recipe)
         data = training_data(training, validation, recipe)
     session.attempt(SourceFiles, OwnFiles().measured)
 
@@ -161,7 +166,8 @@ def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdi
         with session.phase("building the model"):
             return build_subject(named, recipe.image_size, recipe.schedule())
 
-    trained, verdict = _trained(session, options, recipe, data, subject)
+    trained, outcome, verdict = _trained(session, options, recipe, data, subject)
+    score_held_out(session, trained.model, outcome, held_out)
     shown = read_items(validation[:PICTURES], recipe.image_size, recipe.batch_size)
     Examination(session, trained, shown).pictures()
     return verdict
@@ -172,6 +178,8 @@ def _as_compiled(
 ) -> Verdict:
     """Train a model of the user's as it was compiled, but for what the options change."""
     from saldiag.app.epochs import Epochs, epochs_of
+    from saldiag.app.held_out import score_held_out
+    from saldiag.app.mask_model import makes_masks
     from saldiag.app.subject import own_with
 
     def read(name: DataName, takes: Takes) -> tuple[Epochs, Any, tuple[str, ...]]:
@@ -180,7 +188,10 @@ def _as_compiled(
 
     subject, epochs = own_with(asked, session, read)
     session.attempt(SourceFiles, OwnFiles().measured)
-    _, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
+    _, outcome, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
+    if epochs.validation and makes_masks(subject.model):
+        held_out = _validation_pairs(asked, epochs.validation)
+        score_held_out(session, subject.model, outcome, held_out)
     if epochs.shown.pixels:
         Examination(session, subject, epochs.shown).pictures()
     return verdict
@@ -192,8 +203,8 @@ def _trained(
     numbers: TrainingNumbers,
     data: TrainingData,
     subject: Callable[[], Subject],
-) -> tuple[Subject, Verdict]:
-    """Look at the model and at a batch, and train; the model as it came out of it, the verdict."""
+) -> tuple[Subject, Outcome, Verdict]:
+    """Look at the model and at a batch, and train; the trained model, the outcome, the verdict."""
     from saldiag.app.judging import judge
     from saldiag.experiments.train import run_training
     from saldiag.experiments.validation.callback import ValidationWatch
@@ -213,6 +224,10 @@ def _trained(
         looks.append(examination)
         return examination.model
 
+    def notify(line: str) -> None:
+        session.note(line)
+        session.write_info("running")
+
     def subject_of_checks() -> tuple[ModeErrors, Sequence[Batch]]:
         return looks[0].errors, tuple(itertools.islice(data.train(0), BATCHES))
 
@@ -221,12 +236,13 @@ def _trained(
         seen = session.measured.with_(check)
         causes = [f for f in judge(seen, session.settings).findings if f.rule in FOLLOWS]
         for finding in causes[:1]:
-            session.note(f"epoch {check.checked[-1]}: {finding.rule} {finding.message}")
+            notify(f"epoch {check.checked[-1]}: {finding.rule} {finding.message}")
 
     validation = ValidationWatch(subject_of_checks, tell)
     outcome = run_training(
         model, data, numbers, session.run,
         probes=options.probes, resume=options.shared.resume, console=session.console,
+        notify=notify,
         validation=validation,
     )  # fmt: skip
     session.measured = session.run.read_measurements().with_(*session.measured)
@@ -238,17 +254,33 @@ def _trained(
     looks[0].trainable(session.measured.get(GradientHistory))
     stuck = outcome.stopped == "non-finite" or looks[0].no_gradient()
     verdict = "does_not_learn" if stuck else verdict_of_training(session.measured)[0]
-    return looks[0].subject, verdict
+    return looks[0].subject, outcome, verdict
 
 
-def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item]]:
+def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
+    """Pairs to train on and to validate with, and those that take no part in the training."""
+    from saldiag.app.held_out import HeldOut
     from saldiag.quicksal.msra10k import open_dataset, subset
 
     data, share = options.shared.data, options.shared.share
-    splits = open_dataset(Path(data) if data is not None else None).split(recipe.seed)
-    size, seed = recipe.batch_size, recipe.seed
-    training = subset(splits.train, share, at_least=size, seed=seed)
-    return training, subset(splits.val, share, at_least=size, seed=seed)
+    dataset = open_dataset(Path(data) if data is not None else None)
+    splits = dataset.split(recipe.seed)
+    training, validation, test = (
+        subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
+        for part in (splits.train, splits.val, splits.test)
+    )
+    held_out = HeldOut(dataset.name, "test", test, recipe.image_size, "auto")
+    return training, validation, held_out
+
+
+def _validation_pairs(asked: Options, numbers: Sequence[int]) -> HeldOut:
+    """The pairs that a model of the user's was validated with."""
+    from saldiag.app.held_out import HeldOut
+    from saldiag.quicksal.msra10k import open_dataset
+
+    dataset = open_dataset(parse_data(asked.data).path)
+    items = [dataset.items[number] for number in numbers]
+    return HeldOut(dataset.name, "validation", items, asked.image_size, asked.pixels)
 
 
 def _plan(numbers: TrainingNumbers, steps: int) -> FitPlan:

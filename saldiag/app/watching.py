@@ -17,6 +17,7 @@ from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.watched import Watched
 from saldiag.core.errors import DataError
 from saldiag.core.fitting import FitPlan
+from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (
     GradientHistory,
     Measurement,
@@ -163,6 +164,7 @@ class Watch(probes.Watch):
         try:
             action()
         except Exception as error:  # a probe must never break the training
+            reraise_interrupt(error)
             self._collector.missing(TrainableStatus, one_line(error))
 
     def _history(self) -> GradientHistory | None:

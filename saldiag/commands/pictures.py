@@ -1,12 +1,13 @@
-"""``saldiag data``: pairs of image and mask. Nothing of it needs TensorFlow."""
+"""``saldiag data`` and ``saldiag predict``: pictures and masks."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from saldiag.flags import POSITIVE, SEED, debug_option, format_option
+from saldiag.flags import POSITIVE, SEED, debug_option, format_option, predict_options
 
 
 @click.group()
@@ -51,3 +52,29 @@ def data_sample(directory: Path, count: int, seed: int) -> int:
     from saldiag.app import data as commands
 
     return commands.sample(directory, count, seed)
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.argument("pictures", type=click.Path(path_type=Path))
+@predict_options
+@format_option
+@debug_option
+def predict(**options: Any) -> int:
+    """Write one mask for each of PICTURES with the model in CHECKPOINT.
+
+    CHECKPOINT is a run of saldiag train (its best epoch), a .keras or .h5 file, a SavedModel
+    folder, or FILE.py:FUNCTION. PICTURES is a picture, a folder of them, or pictures with ground
+    truths: images/ beside masks/, or MSRA10K's layout, zipped or not.
+
+    Each mask is an 8-bit grey PNG in its picture's own size. Where there are ground truths, a table
+    has MAE, F-beta, S-measure and E-measure at their own size; DIR/predictions.json has them for
+    each picture. saldiag train reports its metrics at the training size.
+
+    Exit codes: 0 all done, 2 a picture or a ground truth could not be read (the others are done),
+    or could not run.
+    """
+    from saldiag.app.predict import PredictOptions
+    from saldiag.app.predict import predict as predict_masks
+
+    return predict_masks(PredictOptions(**options))

@@ -16,7 +16,8 @@ class TrainingNumbers:
     """How long to train, in which batches, and from which seed.
 
     ``patience`` are epochs without a lower validation loss. ``precision`` is the dtype policy that
-    the model is built under.
+    the model is built under. ``recalibrate`` re-estimates BatchNorm's statistics from training
+    batches before each validation.
 
     Raises:
         SaldiagError: a number is out of its range; the message names it.
@@ -28,6 +29,7 @@ class TrainingNumbers:
     patience: int = 10
     precision: Precision = "auto"
     seed: int = 0
+    recalibrate: bool = False
 
     COUNTS: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "patience")
     """Fields that are whole numbers from 1 on."""

@@ -75,11 +75,10 @@ class ModeErrors:
         numpy = keras.tree.map_structure(np.asarray, predictions)
         return Outcome(numpy, *(float(loss) for loss in losses))
 
-    def repeated(self, batch: Batch) -> tuple[Any, Any]:
-        """Predictions of two inference passes in a row; random draws go on between them."""
+    def repeated(self, batch: Batch, times: int = 2) -> list[Any]:
+        """Predictions of inference passes in a row; random draws go on between them."""
         with undisturbed(self.model), graph_as_built():
-            first, second = (self._outcome(False, batch).predictions for _ in range(2))
-        return first, second
+            return [self._outcome(False, batch).predictions for _ in range(times)]
 
     def predict(self, training: bool) -> list[Any]:
         """Predictions of each batch, as numpy arrays; the model is left as it was."""

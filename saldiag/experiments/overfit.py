@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.interrupts import raise_pending, take_interrupt
 from saldiag.core.measurement import Baselines, OverfitHistory
 from saldiag.experiments.modes import Batch, ModeErrors, batch_size, sample_variation
 from saldiag.experiments.recalibrate import recalibrated_error
@@ -89,7 +90,9 @@ class OverfitTest:
             if self.record.checked[-1] != len(self.record.loss):
                 self.check()
             return self._finish()
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not take_interrupt(error):
+                raise
             self.record.stopped = "interrupted"
             return self.history()
 
@@ -144,6 +147,7 @@ class OverfitTest:
 
     def after_step(self, logs: dict[str, float]) -> bool:
         """Take note of a step, from what ``fit`` reports of it; whether to stop."""
+        raise_pending()
         loss = float(logs.get("loss", math.nan))
         self.record.loss.append(loss)
         self.record.logs.append(logs)

@@ -21,11 +21,14 @@ import tensorflow as tf
 from rich.console import Console
 
 from saldiag.core.errors import RunError, SaldiagError
+from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import ActedCallback, TrainingHistory
 from saldiag.core.run import Run, RunInfo, Status, utc_now
 from saldiag.core.schedule import PRESETS, Schedule
 from saldiag.core.training import TrainingNumbers
+from saldiag.experiments.batch_statistics import Recalibration
 from saldiag.experiments.checkpoints import Checkpoints, EpochLog, Progress
+from saldiag.experiments.estimate import TrainingEstimate, batch_count
 from saldiag.experiments.progress import TrainingProgress, learning_rate
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.experiments.watching import Watching
@@ -43,6 +46,8 @@ _STATUS: dict[Stopped, Status] = {
 }
 _MAY_CHANGE = ("epochs", "patience")
 """What of a recipe may differ when a run is resumed: they only say when to end."""
+_BEFORE = {"recalibrate": False}
+"""What a run was trained with that is older than the setting."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def run_training(
     resume: bool = False,
     console: Console | None = None,
     validation: ValidationWatch | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Train a new model by the recipe and keep everything in the run directory.
 
@@ -94,6 +100,8 @@ def run_training(
         resume: go on after the last whole epoch of ``run``, if there is one.
         console: where to show the progress; stderr if not given.
         validation: checks the validation at the end of an epoch, once the epoch is kept.
+        notify: called with a line for the user that also belongs in ``run.json``; printed if not
+            given.
 
     Raises:
         RunError: the run directory cannot be written, holds a training already (without
@@ -114,11 +122,17 @@ def run_training(
     progress = _start(checkpoints, model, recipe, resume, console)
     _mark(run, recipe, "running")
     watching = Watching(run, schedule, progress.steps, data.steps)
-    bar = TrainingProgress(console, recipe.epochs, data.steps, first=len(progress.logs))
+    first = len(progress.logs)
+    bar = TrainingProgress(console, recipe.epochs, data.steps, first=first)
+    estimate = TrainingEstimate(
+        notify or (lambda line: _say(console, line)), epochs=recipe.epochs, steps=data.steps,
+        validation_batches=batch_count(data.validation), first=first,
+    )  # fmt: skip
     training = _Training(model, data, recipe, run, checkpoints, progress, watching)
-    outcome = training.run_to_its_end(
-        [EvaluationOnly(metrics), bar], [validation] if validation is not None else []
-    )
+    callbacks = [EvaluationOnly(metrics), bar, estimate]
+    if recipe.recalibrate:
+        callbacks.append(Recalibration(data.train, data.steps, lambda line: _say(console, line)))
+    outcome = training.run_to_its_end(callbacks, [validation] if validation is not None else [])
     if validation is not None:
         _note_kept(validation, outcome)
     for reason in outcome.missing.values():
@@ -158,7 +172,7 @@ def _start(
 
     def accept(found: Progress) -> None:
         for name, now in asdict(recipe).items():
-            then = found.recipe.get(name)
+            then = found.recipe.get(name, _BEFORE.get(name))
             if then != now and name not in _MAY_CHANGE:
                 raise RunError(
                     f"{checkpoints.state_path}: was trained with {name}={then}, not {now}:"
@@ -199,9 +213,13 @@ class _Training:
                 [self.watching.watch, *callbacks, _Epochs(self), *last]
             )
             self.watching.write()
-        except BaseException:
+        except BaseException as error:
             with suppress(RunError):  # the disk may be what failed
-                _mark(self.run, self.recipe, "failed")
+                _mark(
+                    self.run,
+                    self.recipe,
+                    "interrupted" if caused_by_interrupt(error) else "failed",
+                )
             raise
         missing = self.watching.missing()
         _mark(self.run, self.recipe, _STATUS[stopped], missing)
@@ -214,7 +232,10 @@ class _Training:
             self._fit(callbacks)
         except BaseException as error:
             for callback in callbacks:  # Keras does not tell them where an exception ends ``fit``
-                callback.on_train_end()
+                if isinstance(callback, ValidationWatch):
+                    callback.close()  # without the last check, which takes seconds
+                else:
+                    callback.on_train_end()
             return self._ended_by(error)
         done = len(self.progress.logs)
         if done < self.recipe.epochs:
@@ -226,7 +247,7 @@ class _Training:
 
     def _ended_by(self, error: BaseException) -> tuple[Stopped, str]:
         done = len(self.progress.logs)
-        if isinstance(error, KeyboardInterrupt):
+        if take_interrupt(error):
             return (
                 "interrupted",
                 f"interrupted after {counted(done, 'whole epoch')}: --resume goes on",
@@ -275,6 +296,7 @@ class _Epochs(keras.callbacks.Callback):
         keras.utils.set_random_seed(epoch_seed(self.training.recipe.seed, epoch))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        raise_pending()
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):  # before a broken state is saved over the last good one
             raise _NonFiniteLossError(loss, batch + 1)

@@ -93,6 +93,31 @@ def read_pair(item: Item) -> tuple[Array, Array]:
     return image, mask
 
 
+def read_mask(ref: Ref) -> Array:
+    """Read a ground truth at its own size: bool (height, width).
+
+    Grey levels from ``THRESHOLD`` on are object; in a mask of 0 and 1 the ones are.
+
+    Raises:
+        DataError: the file is missing or damaged; the message names it.
+    """
+    with opened(ref) as picture:
+        levels = mask_levels(picture)
+    return np.asarray(levels >= (1 if levels.max() <= 1 else THRESHOLD))
+
+
+def upright_size(ref: Ref, content: bytes) -> tuple[int, int]:
+    """Height and width of a picture once Exif's orientation is applied, from its header alone.
+
+    Raises:
+        DataError: ``content`` is no picture, or too large; the message names it.
+    """
+    with opened(ref, content) as picture:
+        width, height = picture.size
+        turned = orientation(picture) >= 5  # 5 to 8 swap the sides
+    return (width, height) if turned else (height, width)
+
+
 def verify(items: Iterable[Item]) -> None:
     """Look at every file of ``items`` once, on all cores, so that training will not stumble.
 

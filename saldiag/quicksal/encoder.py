@@ -11,6 +11,7 @@ import keras
 
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import Array
+from saldiag.quicksal.initializers import PerChannelScaling
 from saldiag.quicksal.mobilenet_v2 import UNITS, Unit
 
 TAPS = ("Conv1_relu", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
@@ -90,18 +91,26 @@ def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
         key: the layer's name.
         layer: the convolution.
         seed: of the whole model.
-        gain: variance of the output over the mean square of the input; None: Keras' default
-            (Glorot and Bengio, AISTATS 2010), which leaves the scale to a BatchNorm.
+        gain: variance of the output over the mean square of the input; None draws by the layer's
+            own initializer.
     """
     own = zlib.crc32(f"{seed}/{key}".encode())
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    name = "depthwise_initializer" if depthwise else "kernel_initializer"
     if gain is None:
-        initializer = keras.initializers.GlorotUniform(seed=own)
-    else:  # Keras takes all channels for a depthwise kernel's inputs, but each output sees one
-        scale = gain * layer.kernel.shape[2] if depthwise else gain
-        initializer = keras.initializers.VarianceScaling(scale, "fan_in", "uniform", seed=own)
-    setattr(layer, "depthwise_initializer" if depthwise else "kernel_initializer", initializer)
+        initializer = _seeded(getattr(layer, name), own)
+    elif depthwise:
+        initializer = PerChannelScaling(gain, own)
+    else:
+        initializer = keras.initializers.VarianceScaling(gain, "fan_in", "uniform", seed=own)
+    setattr(layer, name, initializer)
     layer.kernel.assign(initializer(layer.kernel.shape))
+
+
+def _seeded(initializer: Any, seed: int) -> Any:
+    """The same initializer with this seed, if it draws at all."""
+    config = initializer.get_config()
+    return type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
 
 
 def fill(placed: Sequence[Placed], layers: Mapping[str, list[Array]], seed: int) -> None:

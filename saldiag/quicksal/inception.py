@@ -26,6 +26,10 @@ class InceptionBlock(CompositeLayer):
         kernel_sizes: one depthwise branch for each.
         expansion: the first convolution multiplies the channels by this.
         activation_dtype: dtype of the activation layers; None: the policy's.
+        depthwise_initializer: start of the depthwise kernels. Keras' default shrinks the signal by
+            the number of channels, see ``PerChannelScaling``.
+        momentum: of the BatchNorms' moving statistics, which follow some ``1 / (1 - momentum)``
+            steps behind.
         **options: those of ``CompositeLayer``, such as ``name``.
     """
 
@@ -37,33 +41,39 @@ class InceptionBlock(CompositeLayer):
         *,
         expansion: int = 6,
         activation_dtype: str | None = None,
+        depthwise_initializer: Any = "glorot_uniform",
+        momentum: float = 0.99,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.in_filters, self.filters = in_filters, filters
         self.kernel_sizes, self.expansion = tuple(kernel_sizes), expansion
         self.activation_dtype = activation_dtype
+        self.depthwise_initializer = keras.initializers.get(depthwise_initializer)
+        self.momentum = momentum
         dtype = self.dtype_policy
         relu_dtype = activation_dtype or dtype
         conv: dict[str, Any] = {"padding": "same", "use_bias": False, "dtype": dtype}
+        depthwise: dict[str, Any] = {"depthwise_initializer": depthwise_initializer, **conv}
+        norm: dict[str, Any] = {"momentum": momentum, "dtype": dtype}
 
         self.expand = keras.layers.Conv2D(in_filters * expansion, 1, name="expand", **conv)
-        self.expand_norm = keras.layers.BatchNormalization(name="expand_BN", dtype=dtype)
+        self.expand_norm = keras.layers.BatchNormalization(name="expand_BN", **norm)
         self.expand_relu = keras.layers.ReLU(name="expand_relu", dtype=relu_dtype)
         self.branches = [
-            keras.layers.DepthwiseConv2D(size, name=f"branch_{number}", **conv)
+            keras.layers.DepthwiseConv2D(size, name=f"branch_{number}", **depthwise)
             for number, size in enumerate(self.kernel_sizes, 1)
         ]
         self.branch_norms = [
-            keras.layers.BatchNormalization(name=f"branch_{number}_BN", dtype=dtype)
+            keras.layers.BatchNormalization(name=f"branch_{number}_BN", **norm)
             for number in range(1, len(self.kernel_sizes) + 1)
         ]
         self.concatenate = keras.layers.Concatenate(name="concatenate", dtype=dtype)
         self.concatenate_relu = keras.layers.ReLU(name="concatenate_relu", dtype=relu_dtype)
         self.project = keras.layers.Conv2D(filters, 1, name="project", **conv)
-        self.project_norm = keras.layers.BatchNormalization(name="project_BN", dtype=dtype)
+        self.project_norm = keras.layers.BatchNormalization(name="project_BN", **norm)
         self.upsample = keras.layers.Conv2DTranspose(filters, 3, 2, name="upsample", **conv)
-        self.upsample_norm = keras.layers.BatchNormalization(name="upsample_BN", dtype=dtype)
+        self.upsample_norm = keras.layers.BatchNormalization(name="upsample_BN", **norm)
 
     def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
         """Build all layers inside."""
@@ -108,4 +118,6 @@ class InceptionBlock(CompositeLayer):
             "kernel_sizes": list(self.kernel_sizes),
             "expansion": self.expansion,
             "activation_dtype": self.activation_dtype,
+            "depthwise_initializer": keras.initializers.serialize(self.depthwise_initializer),
+            "momentum": self.momentum,
         }

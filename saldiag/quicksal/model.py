@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from saldiag.quicksal.decoder import decoder
+from saldiag.quicksal.decoder import MOMENTUM, decoder
 from saldiag.quicksal.encoder import Placed, check_image_size, draw, fill, mobilenet_encoder
 from saldiag.quicksal.inception import InceptionBlock
 from saldiag.quicksal.origins import note_origins, origins
@@ -21,7 +21,12 @@ __all__ = ["origins", "quicksal", "start"]
 
 
 def quicksal(
-    image_size: int = 224, *, weights: EncoderWeights | str = "auto", seed: int = 0
+    image_size: int = 224,
+    *,
+    weights: EncoderWeights | str = "auto",
+    seed: int = 0,
+    depthwise_initializer: Any = None,
+    momentum: float = MOMENTUM,
 ) -> Any:
     """Build the model: (N, S, S, 3) in [-1, 1] to (N, S, S, 1) in [0, 1], float32.
 
@@ -32,6 +37,8 @@ def quicksal(
         weights: the encoder's weights, or what ``load_encoder_weights`` takes. A file of a whole
             QUICKSAL model fills the decoder too.
         seed: of the random start of every layer that gets no weights.
+        depthwise_initializer: see ``decoder``, as for ``momentum``.
+        momentum: of the decoder's BatchNorms.
 
     Raises:
         ModelError: ``image_size`` is not divisible by 32.
@@ -44,7 +51,7 @@ def quicksal(
     encoder.trainable = weights.kind == "random"
 
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    x = decoder(encoder(inputs))
+    x = decoder(encoder(inputs), depthwise_initializer=depthwise_initializer, momentum=momentum)
     x = keras.layers.Conv2DTranspose(8, 3, padding="same", use_bias=False, name="Convf1")(x)
     x = keras.layers.Conv2DTranspose(1, 3, padding="same", use_bias=False, name="Convf2")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="sigmoid_output")(x)

@@ -24,10 +24,15 @@ from saldiag.quicksal.storage import FileRef, Item, MemberRef, Ref, reason
 IMAGES = (".jpg", ".jpeg")
 MASKS = (".png",)
 FOLDER = "Imgs"
+IMAGE_ALONE, MASK_ALONE = "image without a mask", "mask without an image"
 _MASK_ENDING = re.compile(r"[-_.](mask|gt|label|labels|seg|segmentation)$", re.IGNORECASE)
 """What many data sets add to the name of a mask, in a folder of masks."""
 SAMPLE_NAME = "built-in sample"
 VALIDATION_SHARE = TEST_SHARE = 0.1
+
+
+class NoPicturesError(DataError):
+    """A folder or a zip holds no picture in the layout."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,9 @@ def _folder_files(root: Path) -> list[tuple[str, Ref]]:
     """The pictures of the first place that holds any: here, in ``Imgs``, or one level down."""
     entries = list(os.scandir(root))
     if not entries:
-        raise DataError(f"{printable(root)}: empty folder, expected {FOLDER}/STEM.jpg and STEM.png")
+        raise NoPicturesError(
+            f"{printable(root)}: empty folder, expected {FOLDER}/STEM.jpg and STEM.png"
+        )
     below = sorted(entry.path for entry in entries if entry.is_dir() and _visible(entry.name))
     nearer = [_pictures(root, entries), _scan(root / FOLDER)]
     further = [
@@ -179,7 +186,7 @@ def _only_place(
             return files
     filled = [files for files in further if files]
     if not filled:
-        raise DataError(
+        raise NoPicturesError(
             f"{printable(root)}: no pairs there, expected {FOLDER}/STEM.jpg and {FOLDER}/STEM.png"
         )
     if len(filled) > 1:
@@ -215,12 +222,8 @@ def _matched(
     path: Path, images: dict[str, Ref], masks: dict[str, Ref], unpaired: list[Unpaired]
 ) -> Listing:
     both = sorted(images.keys() & masks.keys())
-    unpaired += [
-        Unpaired(_text(s), images[s], "image without a mask") for s in images if s not in masks
-    ]
-    unpaired += [
-        Unpaired(_text(s), masks[s], "mask without an image") for s in masks if s not in images
-    ]
+    unpaired += [Unpaired(_text(s), images[s], IMAGE_ALONE) for s in images if s not in masks]
+    unpaired += [Unpaired(_text(s), masks[s], MASK_ALONE) for s in masks if s not in images]
     unpaired.sort(key=lambda one: (one.stem, one.problem))
     items = tuple(Item(_text(stem), images[stem], masks[stem]) for stem in both)
     return Listing(printable(path.resolve().name or path), items, tuple(unpaired))
@@ -234,7 +237,7 @@ def _apart(root: Path, image_folder: Path, mask_folder: Path) -> Listing:
         for folder, kind in ((image_folder, "image"), (mask_folder, "mask"))
     )
     if not images and not masks:
-        raise DataError(
+        raise NoPicturesError(
             f"{printable(root)}: no JPEG or PNG in {printable(image_folder.name)}/ and"
             f" {printable(mask_folder.name)}/"
         )

@@ -18,7 +18,7 @@ import tensorflow as tf
 from saldiag.core.errors import DataError
 from saldiag.quicksal.decode import LARGEST_PICTURE, THRESHOLD, verify
 from saldiag.quicksal.jpeg_orientation import orientation, upright
-from saldiag.quicksal.storage import FileRef, Item
+from saldiag.quicksal.storage import FileRef, Item, Ref
 
 Array = np.ndarray[Any, Any]
 Tensor = Any
@@ -36,6 +36,7 @@ _PREFETCHED = 2
 """Batches made ahead: enough to hide decoding behind a step, and a known amount of memory."""
 _READERS = 2
 """Reads under way at once: while one waits for the disk, another inflates."""
+_UNDECODABLE = f"damaged picture, or larger than {LARGEST_PICTURE} pixels"
 _ALIASING = 2.5
 """From this reduction on, bilinear's 2 x 2 pixels miss too much and a wider kernel is taken."""
 
@@ -99,6 +100,19 @@ def load_arrays(items: Sequence[Item], image_size: int) -> tuple[Array, Array]:
     """
     images, masks = _decode_all(items, image_size)
     return images.astype(np.float32) / 127.5 - 1.0, masks.astype(np.float32)
+
+
+def read_image(ref: Ref, content: bytes, image_size: int) -> Array:
+    """One image float32 (S, S, 3) in [-1, 1], decoded and resized exactly as for training.
+
+    Raises:
+        DataError: it cannot be decoded; the message names it.
+    """
+    try:
+        image = _image(tf.constant(content), image_size)
+    except tf.errors.OpError as error:
+        raise DataError(f"{ref}: {_UNDECODABLE}") from error
+    return np.asarray(image, np.float32) / 127.5 - 1.0
 
 
 def _order(count: int, seed: int | None, epoch: Tensor) -> Tensor:
@@ -172,7 +186,7 @@ def damage(items: Sequence[Item]) -> DataError | None:
             except DataError as error:
                 return error
             except tf.errors.OpError:
-                return DataError(f"{ref}: damaged picture, or larger than {LARGEST_PICTURE} pixels")
+                return DataError(f"{ref}: {_UNDECODABLE}")
     return None
 
 

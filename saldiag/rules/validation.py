@@ -168,8 +168,7 @@ class Checked:
     @property
     def item_errors(self) -> Array:
         """Error of each validation item (N) as it was validated; may be empty."""
-        errors = np.atleast_2d(self.check.item_errors)
-        return errors[-1] if errors.size else np.zeros(0)
+        return self.check.item_errors
 
     @property
     def train_reestimated(self) -> float:
@@ -215,25 +214,19 @@ class Checked:
         return float(held.mean() - learnt.mean()) > deviations * error
 
     def repair(self, kind: str, share: float = LIMITS["corrected"]) -> Correction | None:
-        """The change of the validation data that closes most of the gap, if one closes enough."""
-        if not self.items_are_worse:
-            return None
-        able = [
-            correction
-            for correction in self.check.corrections
-            if correction.kind == kind
-            and self.held_out - correction.error > share * self.gap
-            and self._keeps_half(correction.error)
-        ]
-        return min(able, key=lambda c: c.error, default=None)
+        """The change of the validation data that repairs the error, if one does.
 
-    def _keeps_half(self, error: float) -> bool:
-        """Whether an error shows at least half of what was learned on training items.
-
-        A change to smaller targets lowers many a loss although nothing is predicted.
+        It has to close most of the gap, and to be better than a prediction that ignores the input:
+        inputs that are scaled down make a wrong model less certain of its answers, not right.
+        Nothing where a change of the other kind repairs more.
         """
-        learned = self.reference - self.train
-        return not learned > 0 or error - self.train < 0.5 * learned
+        if not (self.strays or self.items_are_worse) or not self.gap > 0.1 * abs(self.reference):
+            return None
+        wrong = min(self.held_out, self.reference)
+        limit = wrong - share * (wrong - self.train)
+        able = [correction for correction in self.check.corrections if correction.error < limit]
+        best = min(able, key=lambda c: c.error, default=None)
+        return best if best is not None and best.kind == kind else None
 
     def renamed(self, times: float = 2.0) -> bool:
         """Whether labels are right once the predicted classes are renamed."""

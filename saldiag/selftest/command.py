@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from saldiag.app.options import invocation, prepare_environment
 from saldiag.app.session import FAILED, FINISHED, FOUND, versions
 from saldiag.core.diagnosis import SCHEMA_VERSION
+from saldiag.core.interrupts import until_interrupted
 from saldiag.core.jsonio import dumps, write_json, write_text
 from saldiag.core.run import Run, RunInfo, utc_now
 from saldiag.selftest.cases import REPORTED, cases
@@ -57,7 +58,7 @@ def selftest(options: SelftestOptions) -> int:
     results: list[Result] = []
     begun = monotonic()
     record = read()
-    with suppress(KeyboardInterrupt), _progress(len(chosen)) as seen:
+    with until_interrupted(), _progress(len(chosen)) as seen:
         for result in run(chosen, options.jobs):
             results.append(result)
             seen(result)

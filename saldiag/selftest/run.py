@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.interrupts import children_without_interrupts
 from saldiag.core.measurement import Measurements
 from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
@@ -141,7 +142,9 @@ class _Worker:
             )
         self._done += 1
         try:
-            return self._pool.submit(_run_alone, case).result()
+            with children_without_interrupts():
+                running = self._pool.submit(_run_alone, case)
+            return running.result()
         except BrokenProcessPool as error:
             self.end()
             return Result(case, case.expected, failed=f"its process died: {error}")

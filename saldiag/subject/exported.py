@@ -57,13 +57,13 @@ def _same(variable: Any, index: int) -> Any:
     return wrapped
 
 
-def load_exported(path: Path, *, unsafe: bool) -> Any:
+def load_exported(path: Path, *, unsafe: bool, option: str = "--model") -> Any:
     """The model, which is not compiled: a SavedModel tells neither loss nor optimizer.
 
     Raises:
         ModelError: it is not to be trusted, cannot be loaded, or has no such function.
     """
-    where = f"--model {printable(path)}"
+    where = f"{option} {printable(path)}"
     if not unsafe:
         raise ModelError(
             f"{where}: a SavedModel is a program of its own, which may read and write files:"

@@ -27,6 +27,7 @@ def load_saved(
     *,
     unsafe: bool = False,
     compiled: bool = True,
+    option: str = "--model",
 ) -> Any:
     """Load a whole model in Keras' safe mode, compiled if it was.
 
@@ -35,12 +36,13 @@ def load_saved(
         custom_objects: classes and functions that the file names, by their names.
         unsafe: whether code in the file may run.
         compiled: whether how it was compiled matters; if not, it may be lost.
+        option: what names the path on the command line.
 
     Raises:
         ModelError: it is damaged, holds weights alone, or needs code; the message says which.
     """
-    where = f"--model {printable(path)}"
-    _refuse_damage(path, where)
+    where = f"{option} {printable(path)}"
+    _refuse_damage(path, where, option)
     options = {"custom_objects": dict(custom_objects), "safe_mode": not unsafe}
     try:
         return _able_to_step(keras.saving.load_model(path, **options))
@@ -96,7 +98,7 @@ def _compile_by_names(model: Any, path: Path, custom_objects: Mapping[str, Any])
     )
 
 
-def _refuse_damage(path: Path, where: str) -> None:
+def _refuse_damage(path: Path, where: str, option: str) -> None:
     if path.suffix != path.suffix.lower():  # Keras looks for lower case alone
         wanted = printable(path.with_suffix(path.suffix.lower()).name)
         raise ModelError(f"{where}: Keras opens it only if it is called {wanted}")
@@ -112,9 +114,10 @@ def _refuse_damage(path: Path, where: str) -> None:
     except OSError as error:
         raise ModelError(f"{where}: damaged, or no HDF5 file") from error
     if not whole:
+        loaded = f"--weights {printable(path)}" if option == "--model" else "that loads them"
         raise ModelError(
             f"{where}: weights alone, without the model they belong to: name the program that"
-            f" builds it, --model FILE.py:FUNCTION --weights {printable(path)}"
+            f" builds it, {option} FILE.py:FUNCTION {loaded}"
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import take_interrupt
 
 How = Literal["finished", "exited", "raised", "interrupted", "stopped"]
 
@@ -62,9 +63,9 @@ def _ending(execute: Callable[[], None]) -> Ended:
         return Ended("stopped", 0)
     except SystemExit as left:
         return Ended("exited", _exit_code(left))
-    except KeyboardInterrupt as error:
-        return Ended("interrupted", 130, error)
     except BaseException as error:
+        if take_interrupt(error):
+            return Ended("interrupted", 130, error)
         return Ended("raised", 1, error)
     return Ended("finished", 0)
 

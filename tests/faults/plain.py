@@ -396,7 +396,7 @@ def validation(
         "train_inference": np.array([train + max(0.0, inference - reestimated)]),
         "train_training": np.array([train]),
         "train_reestimated": np.array([train]),
-        "item_errors": around(inference)[None],
+        "item_errors": around(inference),
         "reestimated_item_errors": around(reestimated),
         "train_item_errors": around(train),
         "statistics": (StatisticsRow("encoder/norm", 0.99, 1.02, 0.01, 0.02),),

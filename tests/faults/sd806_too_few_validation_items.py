@@ -13,7 +13,7 @@ HELD = [0.3, 0.2, 0.25, 0.18, 0.24, 0.2, 0.22, 0.19, 0.23, 0.21]
 def _check(**fields):
     errors = np.array([0.01, 0.02, 0.6, 0.21])
     return validation(
-        0.21, 0.21, items=4, item_errors=errors[None], reestimated_item_errors=errors, **fields
+        0.21, 0.21, items=4, item_errors=errors, reestimated_item_errors=errors, **fields
     )
 
 

@@ -8,6 +8,7 @@ from saldiag_reports.plots.flow import plot_flow
 from saldiag_reports.plots.gradients import plot_gradients
 from saldiag_reports.plots.loss import plot_overfit, plot_training
 from saldiag_reports.plots.proof import plot_experiments
+from saldiag_reports.plots.validation_curves import plot_validation
 
 __all__ = [
     "plot_curves",
@@ -16,4 +17,5 @@ __all__ = [
     "plot_gradients",
     "plot_overfit",
     "plot_training",
+    "plot_validation",
 ]

@@ -51,7 +51,7 @@ def plot_overfit(history: OverfitHistory, name: str = "overfit") -> Markup:
         axes.set_title(f"{shorten(history.metric, 40)}, log scale", loc="left", color=svg.MUTED)
         return svg.inline(
             figure, name, "Loss in both modes against the baselines", _described(history)
-        ) + _undrawn(everything)
+        ) + undrawn(everything)
 
 
 def _line(axes: Axes, x: Array, y: Array, colour: str, marker: str = "o") -> None:
@@ -82,16 +82,17 @@ def _ends(
 ) -> list[tuple[float, str, str]]:
     """Value, label and colour of everything that is named at the right edge."""
     curves = [
-        (_last(history.training_error), "training mode", svg.TRAINING),
-        (_last(history.inference_error), "inference mode", svg.INFERENCE),
+        (last_positive(history.training_error), "training mode", svg.TRAINING),
+        (last_positive(history.inference_error), "inference mode", svg.INFERENCE),
         (history.recalibrated_error, "inference, statistics renewed", svg.INFERENCE),
-        (_last(history.loss), "batch loss", svg.BATCH),
+        (last_positive(history.loss), "batch loss", svg.BATCH),
     ]
     lines = [(value, label, svg.MUTED) for value, label in references]
     return [(v, text, colour) for v, text, colour in curves + lines if np.isfinite(v) and v > 0]
 
 
-def _last(values: Array) -> float:
+def last_positive(values: Array) -> float:
+    """The last value that a log axis can hold; nan if there is none."""
     held = positive(values)
     return float(held[-1]) if held.size else float("nan")
 
@@ -110,14 +111,14 @@ def _end_labels(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
 def _described(history: OverfitHistory) -> str:
     return (
         f"After {count(int(np.size(history.steps)), 'step')} on {count(history.items, 'item')}: "
-        f"training mode {number(_last(history.training_error))}, inference mode "
-        f"{number(_last(history.inference_error))}; best constant "
+        f"training mode {number(last_positive(history.training_error))}, inference mode "
+        f"{number(last_positive(history.inference_error))}; best constant "
         f"{number(history.baseline_constant)}, best fixed prediction "
         f"{number(history.baseline_independent)}."
     )
 
 
-def _undrawn(values: Array) -> Markup:
+def undrawn(values: Array) -> Markup:
     """Say how many points a log axis cannot show."""
     zeros = int(np.sum(np.isfinite(values) & (values <= 0)))
     infinite = int(np.sum(np.isinf(values)))

@@ -52,8 +52,11 @@ def log_y(axes: Axes, low: float, high: float) -> None:
 
 def tick(axes: Axes, low: float, high: float) -> None:
     """Ticks and labels of a y axis that is a log axis from ``low`` to ``high``."""
-    fine = np.log10(high) - np.log10(low) < 2.5
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if fine else (1,), numticks=10))
+    decades = np.log10(high) - np.log10(low)
+    subs: tuple[float, ...] = (1, 2, 5) if decades < 2.5 else (1,)
+    if decades < 0.95:
+        subs = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=10))
     axes.yaxis.set_major_formatter(FuncFormatter(power))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -23,6 +23,7 @@ from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
 from saldiag.app.program.options import MODELS, WatchOptions
 from saldiag.app.program.watched import Following, Places, Watched
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
 from saldiag.subject.frames import caller
 from saldiag.subject.script import ProgramStopped
@@ -98,9 +99,10 @@ class Observer:
         try:
             with self.deaf(), blaming(model):
                 result = original(model, **arguments)
-        except Exception:
-            with self.at_work():
-                watched.refused()
+        except Exception as error:
+            if not caused_by_interrupt(error):
+                with self.at_work():
+                    watched.refused()
             raise
         finally:
             self.learnt.note(model.trainable_variables if watched.steps else ())
@@ -170,7 +172,8 @@ class Observer:
         try:
             with self.at_work():
                 return prepare()
-        except Exception:  # it must never break the user's training
+        except Exception as error:  # it must never break the user's training
+            reraise_interrupt(error)
             self.unseen += 1
             self._current[owner] = None
             return None

@@ -19,6 +19,7 @@ from saldiag.app.repairs import repaired
 from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.rules.text import place
 from saldiag.subject.notebook import is_notebook, run_notebook
@@ -67,9 +68,23 @@ class _Program:
 
     def run(self) -> int:
         """Run the program and report; returns the exit code."""
-        with guarded(self._first):
-            observer, ended, error = self._watched()
-        return self._report(observer, ended, error)
+        try:
+            with guarded(self._first):
+                observer, ended, error = self._watched()
+            return self._report(observer, ended, error)
+        except BaseException as broken:
+            if not take_interrupt(broken):
+                raise
+            return self._interrupted()
+
+    def _interrupted(self) -> int:
+        """Ctrl-C while saldiag itself was at work; returns the exit code."""
+        if not self.sessions:
+            return self._first.interrupted()
+        for session in self.sessions:
+            session.write_info("interrupted")
+        self._tell([f"interrupted; what was measured so far is in {self._first.run.path}"])
+        return FAILED
 
     def _watched(self) -> tuple[Observer, Ended, ProgramError]:
         from saldiag.app.program.observer import Observer
@@ -86,7 +101,8 @@ class _Program:
                 observer = Observer(self.options, lines, self.open)
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
                 taped = listening_to_tapes(observer.first_calls)
-                with hooked(observer), taped, self._bridge(), same_scopes():
+                own = program_interrupts()
+                with hooked(observer), taped, self._bridge(), same_scopes(), own:
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)
@@ -142,7 +158,7 @@ class _Program:
         )
 
     def _report(self, observer: Observer, ended: Ended, error: ProgramError) -> int:
-        if ended.error is not None and ended.how == "raised":
+        if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
             print_error(ended.error)
         lines = _told(ended, observer)
         if not observer.watched:

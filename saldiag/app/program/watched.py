@@ -19,6 +19,7 @@ from saldiag.app.program.first_step import AsSeen
 from saldiag.app.program.options import WatchOptions
 from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.fitting import FitPlan
+from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (
     Activations,
     DataFacts,
@@ -336,6 +337,7 @@ class Watched:
         try:
             action()
         except Exception as error:  # a probe must never break the user's training
+            reraise_interrupt(error)
             for kind in kinds:
                 self.session.missing(kind, f"{what}: {one_line(error)}")
 

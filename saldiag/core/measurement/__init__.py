@@ -43,6 +43,7 @@ from saldiag.core.measurement.environment import (
     SourceFiles,
     WarningLog,
 )
+from saldiag.core.measurement.evaluation import DatasetScores, HeldOutScores, MaskScores
 from saldiag.core.measurement.experiments import Arm, Curve, Experiments
 from saldiag.core.measurement.network import (
     ActivationRow,
@@ -91,7 +92,7 @@ TYPES: dict[str, type[Measurement]] = {
         Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
         LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
         ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
-        ProgramError, SourceFiles, Experiments, ValidationCheck,
+        ProgramError, SourceFiles, Experiments, ValidationCheck, HeldOutScores,
     )
 }  # fmt: skip
 
@@ -166,6 +167,7 @@ __all__ = [
     "Correction",
     "Curve",
     "DataFacts",
+    "DatasetScores",
     "DtypeRow",
     "DtypeTrace",
     "During",
@@ -175,6 +177,7 @@ __all__ = [
     "ForeignObjects",
     "GradientFlow",
     "GradientHistory",
+    "HeldOutScores",
     "Histograms",
     "IgnoredOutput",
     "InputComparison",
@@ -184,6 +187,7 @@ __all__ = [
     "LostConstant",
     "MaskGreys",
     "MaskPairing",
+    "MaskScores",
     "Measurement",
     "Measurements",
     "NormalizationRow",

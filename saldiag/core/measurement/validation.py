@@ -79,7 +79,8 @@ class ValidationCheck(Measurement):
     """Errors of one training on a few of its validation and training items, in both modes.
 
     K checks over the training, the last after its last epoch. N validation items: the first that
-    ``fit`` itself drew, the same in every check. Errors are the compiled loss, recomputed from the
+    ``fit`` itself drew; the last check is made on all of them as far as time allows, checks during
+    the training on the first batch. Errors are the compiled loss, recomputed from the
     predictions, without regularisation. Statistics are re-estimated from training batches
     ("precise BN", Wu & Johnson, Rethinking "Batch" in BatchNorm, 2021).
     """
@@ -108,10 +109,11 @@ class ValidationCheck(Measurement):
     """Error on the training items in training mode (K)."""
     train_reestimated: Array
     """Error on the training items with BatchNorm's statistics re-estimated (K)."""
-    item_errors: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    """Error of each validation item in inference mode (K, N); empty where the loss has no items."""
+    item_errors: Array = field(default_factory=lambda: np.zeros(0))
+    """Error of each validation item in inference mode at the last check (N); empty where the loss
+    does not take items one by one, and where the last check was made during the training."""
     reestimated_item_errors: Array = field(default_factory=lambda: np.zeros(0))
-    """The same with the statistics re-estimated, at the last check (N); empty without BatchNorm."""
+    """The same with the statistics re-estimated (N); empty without BatchNorm."""
     train_item_errors: Array = field(default_factory=lambda: np.zeros(0))
     """Error of each training item at the last check, in the better of both ways of inference."""
     statistics: tuple[StatisticsRow, ...] = ()
@@ -119,6 +121,11 @@ class ValidationCheck(Measurement):
     repeat_difference: float = float("nan")
     """Mean |difference| of the predictions of two inference passes over the same items, as a share
     of their standard deviation; 0 for a deterministic model."""
+    averaged: float = float("nan")
+    """Error of the mean of several inference passes over the first validation batch; nan where two
+    passes agree."""
+    single: float = float("nan")
+    """Error of one of these passes by itself, on average."""
     company_difference: float = float("nan")
     """The same for a pass in which each item shares its batch with other items."""
     active: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from saldiag.core.interrupts import raise_pending, take_interrupt
 from saldiag.core.measurement import Arm, Experiments
 from saldiag.experiments.proof.journal import Journal
 from saldiag.experiments.proof.lab import described_arm
@@ -58,7 +59,9 @@ class Conductor:
                 jobs = rounds.send({job.names: arm for job, arm in done.items()})
         except StopIteration:
             pass
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not take_interrupt(error):
+                raise
             self._ended = "interrupted"
         return self.found()
 
@@ -69,6 +72,7 @@ class Conductor:
         todo = [job for job in jobs if job not in done]
         self.waiting(todo)
         for job, arm in self.workers(todo, deadline):
+            raise_pending()  # what it broke must not be kept as an arm that failed
             done[job] = arm
             self.waiting([job for job in jobs if job not in done])
             self.plan.keep(job, arm)

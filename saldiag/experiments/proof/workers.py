@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import children_without_interrupts
 from saldiag.core.measurement import Arm
 from saldiag.experiments.proof.conduct import Results, Workers
 from saldiag.experiments.proof.lab import Lab
@@ -81,7 +82,8 @@ def beside(make: Make, jobs: int) -> Iterator[Workers]:
     )
 
     def work(todo: Sequence[Job], deadline: float) -> Results:
-        futures = {pool.submit(_do, job, _clock(deadline)): job for job in todo}
+        with children_without_interrupts():
+            futures = {pool.submit(_do, job, _clock(deadline)): job for job in todo}
         for future in _as_they_come(futures):
             try:
                 arm = future.result()
@@ -118,7 +120,7 @@ _OF_THIS_PROCESS: list[Worker] = []
 
 def _start(make: Make, threads: int) -> None:
     """Leave Ctrl-C to the parent; what the model's code prints is not the parent's output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not blocked
     if not os.environ.get("SALDIAG_DEBUG"):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stdout = sys.stderr

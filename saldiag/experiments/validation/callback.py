@@ -136,6 +136,8 @@ class ValidationWatch(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
         """Make the last check, if a callback behind this one ended the training."""
         epochs = len(self._logs)
+        if self._training_since is None:
+            return
         if epochs > self._fits[-1] and self._last != epochs:
             self._guarded(lambda: self._check(epochs, last=True))
         self.close()
@@ -205,8 +207,8 @@ class ValidationWatch(keras.callbacks.Callback):
         seconds = self._seconds()
         done = max(1, len(self._logs) - (self._fits[-1] if self._fits else 0))
         cost = self._cost
-        if not cost >= 0:  # a check is about seven forward passes, each a third of a step
-            cost = 7 / 3 * seconds / max(1, self._steps)
+        if not cost >= 0:  # four forward passes, a third of a step each, and a trace
+            cost = 2 * 4 / 3 * seconds / max(1, self._steps)
         whole = seconds * max(1.0, (self.params.get("epochs") or done) / done)
         return spent + more * cost <= SHARE * (whole if planned else seconds)
 

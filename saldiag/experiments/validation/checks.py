@@ -23,6 +23,8 @@ from saldiag_probes.names import layer_paths
 from saldiag_probes.undisturbed import undisturbed
 
 NOT_MEASURED = float("nan")
+REPEATS = 8
+"""Inference passes that are averaged where two of them differ."""
 PASSES = 5
 """Forward passes of a plain check with one batch of either kind; a thorough one has twice that."""
 
@@ -36,7 +38,6 @@ class _Check:
     inference: float
     training: float
     reestimated: float
-    item_errors: Array
     train_inference: float = NOT_MEASURED
     train_training: float = NOT_MEASURED
     train_reestimated: float = NOT_MEASURED
@@ -110,7 +111,10 @@ class Checks:
             "reestimated": NOT_MEASURED,
         }
         predictions: Sequence[Any] = [outcome.predictions for outcome in outcomes]
-        values["item_errors"] = self._item_errors(validation, predictions, values["inference"])
+        if thorough:
+            self._more["item_errors"] = self._item_errors(
+                validation, predictions, values["inference"]
+            )
         best: Sequence[Outcome] = learnt.outcomes(training=False) if thorough else []
         if thorough:
             values["train_inference"] = _error(best, training)
@@ -172,18 +176,33 @@ class Checks:
         """Whether inference repeats itself, and whether it depends on the rest of the batch."""
         first, second = self._errors.repeated(batch)
         found: dict[str, Any] = {"repeat_difference": _difference(first, second)}
-        half = batch_size(batch) // 2
-        if found["repeat_difference"] == 0 and half and len(self._training):
-            mixed = _with_other_company(batch, self._training[0], half)
-            if mixed is not None:
-                other = self._errors.on([mixed]).predict(training=False)[0]
-                first, other = (
-                    keras.tree.map_structure(lambda a: a[:half], p) for p in (first, other)
-                )
-                found["company_difference"] = _difference(first, other)
-        if any(difference > 0 for difference in found.values()):
+        if found["repeat_difference"] > 0:
+            found.update(self._averaged(batch))
+        elif (mixed := self._in_other_company(batch)) is not None:
+            half = batch_size(batch) // 2
+            other = self._errors.on([mixed]).predict(training=False)[0]
+            first, other = (keras.tree.map_structure(lambda a: a[:half], p) for p in (first, other))
+            found["company_difference"] = _difference(first, other)
+        if any(found.get(name, 0) > 0 for name in ("repeat_difference", "company_difference")):
             found["active"] = layers_active_in_inference(self._errors.model, batch[0])
         return found
+
+    def _in_other_company(self, batch: Batch) -> Batch | None:
+        """The first half of the batch, followed by training items; None if they do not fit."""
+        half = batch_size(batch) // 2
+        return _with_other_company(batch, self._training[0], half) if half else None
+
+    def _averaged(self, batch: Batch) -> dict[str, float]:
+        """The error of the mean prediction of several passes, and that of a single pass."""
+        singles = self._errors.repeated(batch, REPEATS)
+        mean = keras.tree.map_structure(lambda *parts: np.mean(parts, axis=0), *singles)
+        errors = [self._item_errors([batch], [one]) for one in (mean, *singles)]
+        if not len(errors[0]):
+            return {}
+        return {
+            "averaged": float(errors[0].mean()),
+            "single": float(np.mean([e.mean() for e in errors[1:]])),
+        }
 
     def _search(self, training: Sequence[Batch], validation: Sequence[Batch]) -> None:
         search = Corrections(self._errors, training, validation, self._predictions)
@@ -205,7 +224,6 @@ class Checks:
 
         names = ("inference", "training", "reestimated")
         columns = {name: column(name) for name in (*names, *(f"train_{n}" for n in names))}
-        items = min(len(check.item_errors) for check in self._checks)
         fields: dict[str, Any] = {**columns, **self._more, **more}
         return ValidationCheck(
             loss=loss_name(self._errors.model),
@@ -213,7 +231,6 @@ class Checks:
             training_items=sum(map(batch_size, self._training)),
             checked=column("epoch"),
             steps=column("step"),
-            item_errors=np.array([check.item_errors[:items] for check in self._checks]),
             **fields,
         )
 

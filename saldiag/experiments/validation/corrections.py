@@ -100,6 +100,18 @@ class Corrections:
         batches = [_changed(batch, change, name) for batch in self._validation]
         return self._errors.on(batches).error(training=False)
 
+    def _possible(self, changed: Array) -> bool:
+        """Whether class numbers are whole and in range; TensorFlow prints a warning otherwise."""
+        targets, classes = self._targets, self._predictions.shape[-1]
+        numbered = targets.dtype.kind in "iu" or (
+            _class_numbers(targets, self._predictions) is not None
+            and targets.shape != self._predictions.shape
+        )
+        if not numbered:
+            return True
+        whole = bool((changed == np.round(changed)).all())
+        return whole and changed.min() >= 0 and changed.max() < max(2, classes)
+
     def _error_against(self, targets: Array) -> float:
         assert self._loss is not None
         return float(self._loss(tf.constant(targets), tf.constant(self._predictions)))
@@ -116,10 +128,8 @@ class Corrections:
             rescales = scaled is not None and name in RESCALING
             if rescales and (not scaled or _scaled_otherwise(changed, self._known)):
                 continue  # smaller targets have smaller errors, whatever is predicted
-            if targets.dtype.kind in "iu" and (changed != np.round(changed)).any():
+            if not self._possible(changed):
                 continue
-            if changed.min() < min(0, float(targets.min())) and targets.dtype.kind in "iu":
-                continue  # class numbers begin at 0
             if _binary(targets) and not ((changed >= 0) & (changed <= 1)).all():
                 continue
             error = _attempted(partial(self._error_against, changed.astype(targets.dtype)))

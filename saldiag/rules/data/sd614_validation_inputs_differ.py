@@ -62,6 +62,8 @@ class ValidationInputsDiffer(Rule):
         checked = Checked.of(measured)
         repair = checked.repair("inputs", limits["corrected"])
         inputs = checked.check.inputs
+        if checked.renamed():
+            return  # SD615
         if repair is not None:
             changed = next(found for found in inputs if found.name == repair.input)
             yield self._proved(checked, repair, changed, limits["corrected"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -90,12 +91,13 @@ class MetricThatCannotMove(Rule):
             held = values.get(f"val_{name}")
             if held is None or name.endswith("loss"):
                 continue
-            both = np.concatenate([curve, held])
-            value = float(both[0])
-            if np.isfinite(both).all() and not np.ptp(both) and value < limits["below"]:
+            value = float(held[-1])
+            stands = not np.ptp(curve) and not np.ptp(held[np.isfinite(held)])
+            if math.isfinite(value) and stands and value < limits["below"]:
                 yield self.finding(
-                    f"{label(name)} is {number(value)} in all {len(curve)} epochs (threshold "
-                    f"{number(limits['epochs'])}), in training and in validation, while "
+                    f"{label(name)} is {number(float(curve[0]))} in training and {number(value)} "
+                    f"in validation in all {len(curve)} epochs (threshold "
+                    f"{number(limits['epochs'])}), while "
                     f"{course.described}: predictions and targets never differ or agree in its "
                     "sense",
                     'Use a metric for what the model predicts, such as metrics=["mae"]',

@@ -96,10 +96,10 @@ def _excluded(checked: Checked) -> Iterator[str]:
             f"BatchNorm's statistics (error {number(checked.inference)}, re-estimated "
             f"{number(checked.reestimated)})"
         )
-    yield (
-        f"overfitting (error {number(checked.train)} on {counted(check.training_items, 'item')} "
-        f"of training, {number(checked.held_out)} on {counted(check.items, 'item')} of validation)"
-    )
+    if math.isfinite(checked.train):
+        learnt = f"{number(checked.train)} on {counted(check.training_items, 'item')} of training"
+        held = f"{number(checked.held_out)} on {counted(check.items, 'item')} of validation"
+        yield f"overfitting (error {learnt}, {held})"
     for kind, what in (("inputs", "other preprocessing"), ("targets", "other labels")):
         tried = [c for c in check.corrections if c.kind == kind]
         if tried:
