@@ -70,6 +70,11 @@ class Course:
         """Whether the loss fell, and ``val_loss`` did not go along."""
         return self.strays_by(LIMITS)
 
+    @property
+    def sinks(self) -> bool:
+        """Whether ``val_loss`` fell far below 0, and the loss did not: targets are out of range."""
+        return bool(float(self.val_loss[-1]) < -abs(self.fall) and float(self.loss.min()) >= 0)
+
     def strays_by(self, limits: Mapping[str, float]) -> bool:
         """The same by other limits."""
         fall = self.fall
@@ -104,9 +109,9 @@ def course_of(history: TrainingHistory | None) -> Course | None:
 
 
 def does_not_follow(history: TrainingHistory | None) -> bool:
-    """Whether the loss fell and ``val_loss`` did not go along."""
+    """Whether the loss fell and ``val_loss`` did not go along, or fell below 0."""
     course = course_of(history)
-    return course is not None and course.strays
+    return course is not None and (course.strays or course.sinks)
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ class Checked:
     """The same without the stand-in: nan if unknown."""
     strays: bool
     """Whether ``val_loss`` does not follow the loss."""
+    sinks: bool = False
+    """Whether ``val_loss`` is below 0 and the loss is not."""
 
     @classmethod
     def of(cls, measured: Measurements) -> Checked:
@@ -133,6 +140,7 @@ class Checked:
             baseline if baseline > 0 else first,
             baseline,
             course is not None and course.strays,
+            course is not None and course.sinks,
         )
 
     @property
@@ -220,11 +228,16 @@ class Checked:
         inputs that are scaled down make a wrong model less certain of its answers, not right.
         Nothing where a change of the other kind repairs more.
         """
-        if not (self.strays or self.items_are_worse) or not self.gap > 0.1 * abs(self.reference):
+        worse = (self.strays or self.items_are_worse) and self.gap > 0.1 * abs(self.reference)
+        if not (worse or self.sinks):
             return None
-        wrong = min(self.held_out, self.reference)
+        wrong = self.reference if self.sinks else min(self.held_out, self.reference)
         limit = wrong - share * (wrong - self.train)
-        able = [correction for correction in self.check.corrections if correction.error < limit]
+        able = [
+            correction
+            for correction in self.check.corrections
+            if correction.error < limit and (correction.error >= 0 or not self.sinks)
+        ]
         best = min(able, key=lambda c: c.error, default=None)
         return best if best is not None and best.kind == kind else None
 

@@ -56,7 +56,7 @@ class ValidationLabelsDiffer(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         checked = Checked.of(measured)
-        if not checked.gap > 0:
+        if not (checked.gap > 0 or checked.sinks):
             return
         known, unknown = _classes(measured)
         renames = not unknown or any(kind in known for _, kind in checked.check.mapping)
