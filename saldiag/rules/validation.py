@@ -144,6 +144,11 @@ class Checked:
         )
 
     @property
+    def validated(self) -> int:
+        """Items that ``val_loss`` is the mean of, about."""
+        return max(self.check.items, self.check.validated)
+
+    @property
     def inference(self) -> float:
         """On the validation items as they were validated."""
         return float(self.check.inference[-1])
@@ -276,14 +281,14 @@ class Checked:
         return self.check.company_difference > 0.01
 
     def undecided(self, course: Course, deviations: float = 1.96) -> float:
-        """Half-width of the 95 % interval of ``val_loss`` over items; nan if unknown.
+        """Half-width of the 95 % interval of ``val_loss`` over all its items; nan if unknown.
 
         Only where it is wider than what ``val_loss`` moved against the loss.
         """
         errors = self.item_errors
         if len(errors) < 2:
             return math.nan
-        half = deviations * float(errors.std(ddof=1)) / math.sqrt(len(errors))
+        half = deviations * float(errors.std(ddof=1)) / math.sqrt(self.validated)
         stray = abs(float(course.val_loss[-1] - course.loss[-1]))
         return half if half > stray else math.nan
 

@@ -155,3 +155,5 @@ class ValidationCheck(Measurement):
     """Time spent on the last check of each call of ``fit``."""
     training_seconds: float = 0.0
     """Time from the begin of the training to its end."""
+    validated: int = 0
+    """Items of a whole validation, about; 0 if unknown."""
