@@ -38,13 +38,16 @@ class ItemErrors:
         self._errors = tf.function(errors, autograph=False, reduce_retracing=True)
 
     def __call__(
-        self, batches: Sequence[tuple[Any, ...]], predictions: Sequence[Any], error: float
+        self,
+        batches: Sequence[tuple[Any, ...]],
+        predictions: Sequence[Any],
+        error: float | None = None,
     ) -> Array:
         """The error of each item of the batches (N,), float64.
 
         Empty where the model computes its loss by code of its own, there are no targets, or the
         loss does not take an item by itself: a loss that compares items has another mean than
-        ``error``, that of whole batches.
+        ``error``, that of whole batches, if it is given.
         """
         if not self._known or any(len(b) < 2 or b[1] is None for b in batches):
             return np.zeros(0)
@@ -58,7 +61,9 @@ class ItemErrors:
             self._known = False
             return np.zeros(0)
         errors = np.concatenate(found).astype(np.float64) if found else np.zeros(0)
-        if len(errors) and abs(float(errors.mean()) - error) > SAME * abs(error):
+        if error is None or not len(errors):
+            return errors
+        if abs(float(errors.mean()) - error) > SAME * abs(error):
             self._known = False
             return np.zeros(0)
         return errors
