@@ -117,7 +117,11 @@ def py_datasets(seed: int) -> Program:
 
 def validation_in_larger_batches(seed: int) -> Program:
     """Training in batches of eight, validation in batches of 32, two of them, every other epoch."""
-    more = {"validation_batch_size": 32, "validation_steps": 1, "validation_freq": 2}
+    more: dict[str, Any] = {
+        "validation_batch_size": 32,
+        "validation_steps": 1,
+        "validation_freq": 2,
+    }
     return Program(_classifier(), fit=training(*halves(blobs(seed), 112), epochs=8, **more))
 
 
