@@ -28,6 +28,7 @@ LIMITS: dict[str, float] = {
     "moved": 0.1,
     "corrected": 0.5,
     "certain": 3.0,
+    "likely": 1.96,
 }
 """What the course of a validation rests on, all of them our own choice but where said.
 
@@ -36,7 +37,8 @@ value. Shares of that fall: ``apart`` is the distance of ``val_loss`` from the l
 which on it did not follow, ``rose`` its rise since its best epoch, ``moved`` the least improvement
 on its first epoch. ``corrected``: share of the distance between validation and training items that
 a change of the validation data has to close to count as its repair. ``certain``: standard errors
-over items that make a difference certain (three: one in 700 by chance).
+over items that make a difference certain (three: one in 700 by chance), ``likely`` those that make
+it more likely than chance (the 95 % interval of a normal distribution).
 """
 
 
@@ -67,6 +69,11 @@ class Course:
     def strays(self) -> bool:
         """Whether the loss fell, and ``val_loss`` did not go along."""
         return self.strays_by(LIMITS)
+
+    @property
+    def sinks(self) -> bool:
+        """Whether ``val_loss`` fell far below 0, and the loss did not: targets are out of range."""
+        return bool(float(self.val_loss[-1]) < -abs(self.fall) and float(self.loss.min()) >= 0)
 
     def strays_by(self, limits: Mapping[str, float]) -> bool:
         """The same by other limits."""
@@ -102,9 +109,9 @@ def course_of(history: TrainingHistory | None) -> Course | None:
 
 
 def does_not_follow(history: TrainingHistory | None) -> bool:
-    """Whether the loss fell and ``val_loss`` did not go along."""
+    """Whether the loss fell and ``val_loss`` did not go along, or fell below 0."""
     course = course_of(history)
-    return course is not None and course.strays
+    return course is not None and (course.strays or course.sinks)
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,8 @@ class Checked:
     """The same without the stand-in: nan if unknown."""
     strays: bool
     """Whether ``val_loss`` does not follow the loss."""
+    sinks: bool = False
+    """Whether ``val_loss`` is below 0 and the loss is not."""
 
     @classmethod
     def of(cls, measured: Measurements) -> Checked:
@@ -131,7 +140,13 @@ class Checked:
             baseline if baseline > 0 else first,
             baseline,
             course is not None and course.strays,
+            course is not None and course.sinks,
         )
+
+    @property
+    def validated(self) -> int:
+        """Items that ``val_loss`` is the mean of, about."""
+        return max(self.check.items, self.check.validated)
 
     @property
     def inference(self) -> float:
@@ -199,13 +214,17 @@ class Checked:
     @property
     def items_are_worse(self) -> bool:
         """Whether validation items are worse than training items for certain."""
+        return self.worse_by(LIMITS["certain"])
+
+    def worse_by(self, deviations: float) -> bool:
+        """Whether validation items are worse than training items by so many standard errors."""
         if not self.gap > 0.1 * abs(self.reference):
             return False
         held, learnt = self.best_item_errors, self.check.train_item_errors
         if len(held) < 2 or len(learnt) < 2:
             return self.held_out > 1.5 * self.train
         error = math.sqrt(held.var(ddof=1) / len(held) + learnt.var(ddof=1) / len(learnt))
-        return float(held.mean() - learnt.mean()) > LIMITS["certain"] * error
+        return float(held.mean() - learnt.mean()) > deviations * error
 
     def repair(self, kind: str, share: float = LIMITS["corrected"]) -> Correction | None:
         """The change of the validation data that repairs the error, if one does.
@@ -214,11 +233,16 @@ class Checked:
         inputs that are scaled down make a wrong model less certain of its answers, not right.
         Nothing where a change of the other kind repairs more.
         """
-        if not (self.strays or self.items_are_worse) or not self.gap > 0.1 * abs(self.reference):
+        worse = (self.strays or self.items_are_worse) and self.gap > 0.1 * abs(self.reference)
+        if not (worse or self.sinks):
             return None
-        wrong = min(self.held_out, self.reference)
+        wrong = self.reference if self.sinks else min(self.held_out, self.reference)
         limit = wrong - share * (wrong - self.train)
-        able = [correction for correction in self.check.corrections if correction.error < limit]
+        able = [
+            correction
+            for correction in self.check.corrections
+            if correction.error < limit and (correction.error >= 0 or not self.sinks)
+        ]
         best = min(able, key=lambda c: c.error, default=None)
         return best if best is not None and best.kind == kind else None
 
@@ -257,14 +281,14 @@ class Checked:
         return self.check.company_difference > 0.01
 
     def undecided(self, course: Course, deviations: float = 1.96) -> float:
-        """Half-width of the 95 % interval of ``val_loss`` over items; nan if unknown.
+        """Half-width of the 95 % interval of ``val_loss`` over all its items; nan if unknown.
 
         Only where it is wider than what ``val_loss`` moved against the loss.
         """
         errors = self.item_errors
         if len(errors) < 2:
             return math.nan
-        half = deviations * float(errors.std(ddof=1)) / math.sqrt(len(errors))
+        half = deviations * float(errors.std(ddof=1)) / math.sqrt(self.validated)
         stray = abs(float(course.val_loss[-1] - course.loss[-1]))
         return half if half > stray else math.nan
 

@@ -56,6 +56,8 @@ class Correction:
     """The change as code, with ``x`` for the inputs and ``y`` for the targets."""
     error: float
     """Error on the validation items with the change, in units of the loss."""
+    input: str = ""
+    """Name of the input that is changed, of several; empty where there is one, and for targets."""
 
 
 @dataclass(frozen=True)
@@ -153,3 +155,5 @@ class ValidationCheck(Measurement):
     """Time spent on the last check of each call of ``fit``."""
     training_seconds: float = 0.0
     """Time from the begin of the training to its end."""
+    validated: int = 0
+    """Items of a whole validation, about; 0 if unknown."""

@@ -31,8 +31,14 @@ class BatchTap:
         """Batches as the model got them: ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``."""
         self.skipped = ""
         """Why nothing could be buffered; empty where something was, or nothing was drawn."""
-        self._items = self._bytes = 0
+        self._items = self._bytes = self._passed = 0
         self._full = False
+
+    @property
+    def items(self) -> int:
+        """Items of the whole evaluation, buffered or not; the last batch counts as a full one."""
+        batch = -(-self._items // max(1, len(self.batches)))
+        return self._items + batch * self._passed
 
     @contextmanager
     def open(self, model: Any) -> Iterator[None]:
@@ -56,7 +62,9 @@ class BatchTap:
 
     def _tapped(self, iterator: Any) -> Any:
         if self._full:
-            return self._original(iterator)
+            result = self._original(iterator)  # raises where it is exhausted
+            self._passed += getattr(self._model, "steps_per_execution", 1)
+            return result
         if not isinstance(iterator, tf.data.Iterator):
             self._full, self.skipped = True, "validation data is distributed over replicas"
             return self._original(iterator)
@@ -85,6 +93,7 @@ class BatchTap:
         size = sum(math.prod(leaf.shape) * max(1, leaf.dtype.size) for leaf in leaves)
         if self.batches and self._bytes + size > MOST_BYTES:
             self._full = True
+            self._passed += 1
             return
         self.batches.append(batch)
         self._bytes += size

@@ -94,6 +94,7 @@ class ValidationWatch(keras.callbacks.Callback):
         if checks is not None:
             check = checks.result(
                 callbacks=tuple(self._acted.values()),
+                validated=self._tap.items,
                 seconds=self._spent,
                 last_seconds=self._last_seconds,
                 training_seconds=self._seconds(),

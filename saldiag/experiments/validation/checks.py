@@ -112,7 +112,9 @@ class Checks:
         }
         predictions: Sequence[Any] = [outcome.predictions for outcome in outcomes]
         if thorough:
-            self._more["item_errors"] = self._item_errors(validation, predictions)
+            self._more["item_errors"] = self._item_errors(
+                validation, predictions, values["inference"]
+            )
         best: Sequence[Outcome] = learnt.outcomes(training=False) if thorough else []
         if thorough:
             values["train_inference"] = _error(best, training)
@@ -132,7 +134,7 @@ class Checks:
             values["train_training"] = values.get("train_inference", NOT_MEASURED)
         if thorough:
             self._more["train_item_errors"] = self._item_errors(
-                training, [outcome.predictions for outcome in best]
+                training, [outcome.predictions for outcome in best], _error(best, training)
             )
             self._predictions = predictions
         return _Check(epoch, step, **values)
@@ -149,7 +151,9 @@ class Checks:
         trained = learnt.outcomes(training=False)
         values["train_reestimated"] = _error(trained, learnt.batches)
         renewed = [outcome.predictions for outcome in again]
-        self._more["reestimated_item_errors"] = self._item_errors(validation, renewed)
+        self._more["reestimated_item_errors"] = self._item_errors(
+            validation, renewed, values["reestimated"]
+        )
         if values["train_reestimated"] < values["train_inference"]:
             return trained, renewed
         return before

@@ -38,7 +38,11 @@ SCALES: tuple[tuple[str, Change], ...] = (
     ("2 * x - 1", lambda x: 2 * x - 1),
     ("(x + 1) / 2", lambda x: (x + 1) / 2),
 )
+RESCALING = ("y / 255", "y * 255", "(y + 1) / 2", "2 * y - 1", "np.log(y)", "np.exp(y)")
+"""Changes of numbers that are tried only if they bring them to the scale of training."""
 TARGETS: tuple[tuple[str, Change], ...] = (
+    ("np.log(y)", lambda y: np.log(np.maximum(y, 1e-12))),
+    ("np.exp(y)", lambda y: np.exp(np.minimum(y, 80))),
     ("y / 255", lambda y: y / 255),
     ("y * 255", lambda y: y * 255),
     ("1 - y", lambda y: 1 - y),
@@ -86,15 +90,14 @@ class Corrections:
         }
 
     def _of_inputs(self) -> Iterator[Correction]:
-        if len(self._inputs) != 1:
-            return
-        for name, change in _input_changes(self._inputs[0]):
-            error = _attempted(partial(self._error_with, change))
-            if math.isfinite(error):
-                yield Correction("inputs", name, error)
+        for found in self._inputs:
+            for name, change in _input_changes(found):
+                error = _attempted(partial(self._error_with, change, found.name))
+                if math.isfinite(error):
+                    yield Correction("inputs", name, error, found.name)
 
-    def _error_with(self, change: Change) -> float:
-        batches = [_changed(batch, change) for batch in self._validation]
+    def _error_with(self, change: Change, name: str) -> float:
+        batches = [_changed(batch, change, name) for batch in self._validation]
         return self._errors.on(batches).error(training=False)
 
     def _possible(self, changed: Array) -> bool:
@@ -119,8 +122,12 @@ class Corrections:
             return
         if not isinstance(self._predictions, np.ndarray) or targets.dtype.kind not in "iufb":
             return
+        scaled = _scaled_otherwise(targets, self._known)
         for name, change in (*_target_changes(targets, self._known), *TARGETS):
             changed = change(targets.astype(np.float64))
+            rescales = scaled is not None and name in RESCALING
+            if rescales and (not scaled or _scaled_otherwise(changed, self._known)):
+                continue  # smaller targets have smaller errors, whatever is predicted
             if not self._possible(changed):
                 continue
             if _binary(targets) and not ((changed >= 0) & (changed <= 1)).all():
@@ -206,7 +213,7 @@ def _compared(
     paths = keras.tree.flatten_with_path(one)
     others = dict(keras.tree.flatten_with_path(other))
     return tuple(
-        _comparison("/".join(map(str, path)), leaf, others[path])
+        _comparison(_name(path), leaf, others[path])
         for path, leaf in paths
         if path in others and leaf.dtype.kind in "fiu" and leaf.ndim > 1
     )
@@ -219,8 +226,9 @@ def _comparison(name: str, one: Array, other: Array) -> InputComparison:
 
 
 def _moments(values: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, or of all numbers of one axis or a wide one."""
     values = values.astype(np.float64)
-    wide = values.shape[-1] > CHANNELS
+    wide = values.ndim < 2 or values.shape[-1] > CHANNELS
     flat = values.reshape(-1, 1 if wide else values.shape[-1])
     flat = np.where(np.isfinite(flat), flat, np.nan)
     mean, std = np.nanmean(flat, axis=0), np.nanstd(flat, axis=0)
@@ -265,28 +273,42 @@ def _apart(mean: Array, std: Array, of_mean: Array, of_std: Array) -> bool:
     return bool((shift > APART).any() or (ratio > APART).any())
 
 
+def _scaled_otherwise(targets: Array, known: Any) -> bool | None:
+    """Whether numbers have another scale than training's; None for class numbers."""
+    if not isinstance(known, np.ndarray) or targets.dtype.kind != "f":
+        return None
+    if known.dtype.kind not in "iuf" or known.shape[1:][-1:] != targets.shape[1:][-1:]:
+        return None
+    return _apart(*map(np.array, (*_moments(known), *_moments(targets))))
+
+
 def _target_changes(targets: Array, known: Any) -> Iterator[tuple[str, Change]]:
     """Training's mean and standard deviation for numbers that are on another scale."""
-    floats = targets.dtype.kind == "f" and isinstance(known, np.ndarray) and not _binary(targets)
-    if not floats or known.shape[1:] != targets.shape[1:]:
+    if _binary(targets) or not _scaled_otherwise(targets, known):
         return
-    (mean, std), (of_mean, of_std) = (
-        (a.astype(np.float64).mean(0), a.astype(np.float64).std(0)) for a in (known, targets)
+    (mean, std), (of_mean, of_std) = (map(np.array, _moments(a)) for a in (known, targets))
+    safe = np.maximum(of_std, 1e-12)
+    yield (
+        "(y - y.mean()) / y.std(), as for training",
+        lambda y: (y - of_mean) / safe * std + mean,
     )
-    if _apart(np.ravel(mean), np.ravel(std), np.ravel(of_mean), np.ravel(of_std)):
-        safe = np.maximum(of_std, 1e-12)
-        yield (
-            "(y - y.mean()) / y.std(), as for training",
-            lambda y: (y - of_mean) / safe * std + mean,
-        )
 
 
-def _changed(batch: Batch, change: Change) -> Batch:
-    def leaf(value: Any) -> Any:
+def _changed(batch: Batch, change: Change, name: str) -> Batch:
+    """The batch with the input of that name changed."""
+
+    def leaf(path: tuple[Any, ...], value: Any) -> Any:
+        if _name(path) != name:
+            return value
         array = np.asarray(value)
         return tf.constant(change(array.astype(np.float64)).astype(array.dtype))
 
-    return (keras.tree.map_structure(leaf, batch[0]), *batch[1:])
+    leaves = [leaf(path, value) for path, value in keras.tree.flatten_with_path(batch[0])]
+    return (keras.tree.pack_sequence_as(batch[0], leaves), *batch[1:])
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return "/".join(map(str, path))
 
 
 def _class_numbers(targets: Any, predictions: Any) -> Array | None:

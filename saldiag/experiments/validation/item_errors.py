@@ -14,6 +14,10 @@ from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.loss_check import plain
 from saldiag_probes.loss_facts import overrides_compute_loss, plain_loss
 
+SAME = 0.5
+"""Distance of the items' mean from the error of whole batches, as a share of the latter, up to
+which they measure the same; weights and sums over a batch make some difference."""
+
 
 class ItemErrors:
     """Computes the compiled loss item by item, unweighted and without regularisation."""
@@ -33,11 +37,17 @@ class ItemErrors:
 
         self._errors = tf.function(errors, autograph=False, reduce_retracing=True)
 
-    def __call__(self, batches: Sequence[tuple[Any, ...]], predictions: Sequence[Any]) -> Array:
+    def __call__(
+        self,
+        batches: Sequence[tuple[Any, ...]],
+        predictions: Sequence[Any],
+        error: float | None = None,
+    ) -> Array:
         """The error of each item of the batches (N,), float64.
 
         Empty where the model computes its loss by code of its own, there are no targets, or the
-        loss does not take an item by itself.
+        loss does not take an item by itself: a loss that compares items has another mean than
+        ``error``, that of whole batches, if it is given.
         """
         if not self._known or any(len(b) < 2 or b[1] is None for b in batches):
             return np.zeros(0)
@@ -50,4 +60,10 @@ class ItemErrors:
         except Exception:  # the user's own loss may need more than one item
             self._known = False
             return np.zeros(0)
-        return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
+        errors = np.concatenate(found).astype(np.float64) if found else np.zeros(0)
+        if error is None or not len(errors):
+            return errors
+        if abs(float(errors.mean()) - error) > SAME * abs(error):
+            self._known = False
+            return np.zeros(0)
+        return errors

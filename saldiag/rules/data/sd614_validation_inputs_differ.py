@@ -65,9 +65,10 @@ class ValidationInputsDiffer(Rule):
         if checked.renamed():
             return  # SD615
         if repair is not None:
-            yield self._proved(checked, repair, inputs[0], limits["corrected"])
+            changed = next(found for found in inputs if found.name == repair.input)
+            yield self._proved(checked, repair, changed, limits["corrected"])
             return
-        for found in inputs if checked.items_are_worse else ():
+        for found in inputs if checked.items_are_worse or checked.strays else ():
             ratio, shift = _ratio(found), _shift(found)
             if ratio > limits["ratio"] or shift > limits["shift"]:
                 yield self._differs(found, ratio, shift, limits)
@@ -76,13 +77,14 @@ class ValidationInputsDiffer(Rule):
         self, checked: Checked, repair: Correction, found: InputComparison, limit: float
     ) -> Finding:
         closed = (checked.held_out - repair.error) / checked.gap
+        change = f"{repair.change} for input {label(found.name)}" if found.name else repair.change
         return self.finding(
             f"validation inputs are preprocessed differently: error {number(checked.held_out)} on "
             f"{counted(checked.check.items, 'validation item')} as they are, "
-            f"{number(repair.error)} with {repair.change}, {number(checked.train)} on training "
+            f"{number(repair.error)} with {change}, {number(checked.train)} on training "
             f"items; that closes {percent(min(closed, 1.0))} of the gap (threshold "
             f"{percent(limit)}). {_described(found)}",
-            f"Preprocess validation data as training data: {repair.change}",
+            f"Preprocess validation data as training data: {change}",
             evidence={
                 "error": checked.held_out, "corrected_error": repair.error,
                 "training_items_error": checked.train, "change": repair.change,
@@ -93,9 +95,9 @@ class ValidationInputsDiffer(Rule):
     def _differs(
         self, found: InputComparison, ratio: float, shift: float, limits: Thresholds
     ) -> Finding:
-        of = f" of {label(found.name)}" if found.name else ""
+        what = f"input {label(found.name)} differs" if found.name else "inputs differ"
         return self.finding(
-            f"inputs{of} differ between training and validation: standard deviations by a factor "
+            f"{what} between training and validation: standard deviations by a factor "
             f"of {number(ratio)} (threshold {number(limits['ratio'])}), means by {number(shift)} "
             f"standard deviations (threshold {number(limits['shift'])}). {_described(found)}",
             "Preprocess validation data as training data",

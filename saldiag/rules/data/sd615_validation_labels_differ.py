@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from saldiag.core.finding import Finding
-from saldiag.core.measurement import Measurements, ValidationCheck
+from saldiag.core.measurement import ItemFacts, Measurements, ValidationCheck
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number, percent
 from saldiag.rules.validation import LIMITS, Checked
@@ -38,7 +38,8 @@ class ValidationLabelsDiffer(Rule):
     - `corrected` = 0.5: share of the gap between validation and training items that a change of the
       targets has to close.
     - `renamed` = 2: accuracy after the best renaming of classes (Kuhn, The Hungarian method, 1955)
-      over the accuracy as it is; the former has to be above 0.6 as well.
+      over the accuracy as it is; the former has to be above 0.6 as well, and one of the renamed
+      classes be known from training.
     - `other` = 0.4: share of predictions and targets of different items that are each other's
       nearest, where less than 0.1 are so for the same item. All are our own choice.
     """
@@ -49,16 +50,18 @@ class ValidationLabelsDiffer(Rule):
     requires = (ValidationCheck,)
     thresholds = {"corrected": LIMITS["corrected"], "renamed": 2, "other": 0.4}
     explains = {
-        "SD712": "anywhere", "SD802": "anywhere", "SD804": "anywhere",
+        "SD616": "anywhere", "SD712": "anywhere", "SD802": "anywhere", "SD804": "anywhere",
         "SD806": "anywhere", "SD807": "anywhere",
     }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         checked = Checked.of(measured)
-        if not checked.gap > 0:
+        if not (checked.gap > 0 or checked.sinks):
             return
-        repair = checked.repair("targets", limits["corrected"])
-        if checked.renamed(limits["renamed"]):
+        known, unknown = _classes(measured)
+        renames = not unknown or any(kind in known for _, kind in checked.check.mapping)
+        repair = None if unknown else checked.repair("targets", limits["corrected"])
+        if checked.renamed(limits["renamed"]) and renames:
             yield self._renamed(checked, limits["renamed"])
         elif repair is not None:
             closed = (checked.held_out - repair.error) / checked.gap
@@ -105,3 +108,16 @@ class ValidationLabelsDiffer(Rule):
                 "other": check.paired_with_other, "own": check.paired_with_own, "threshold": limit,
             },
         )  # fmt: skip
+
+
+def _classes(measured: Measurements) -> tuple[set[int], set[int]]:
+    """The classes of training, and those of validation that are not among them.
+
+    Items of the latter are predicted as some class they are not, which SD616 explains: a renaming
+    is proved by the others.
+    """
+    facts = measured.get(ItemFacts)
+    if facts is None or not facts.whole or not facts.class_counts:
+        return set(), set()
+    known = {kind for kind, _ in facts.class_counts}
+    return known, {kind for kind, _ in facts.validation_class_counts} - known

@@ -47,7 +47,7 @@ class ClassesMissingFromTraining(Rule):
     requires = (Wiring, ItemFacts)
     thresholds = {"share": 0.02, "error": 0.2}
     explains = {
-        "SD605": "anywhere", "SD606": "anywhere", "SD609": "anywhere", "SD615": "anywhere",
+        "SD605": "anywhere", "SD606": "anywhere", "SD609": "anywhere",
         "SD712": "anywhere", "SD804": "anywhere", "SD806": "anywhere", "SD807": "anywhere",
     }  # fmt: skip
 

@@ -201,9 +201,8 @@ def _late(rows: Sequence[StatisticsRow], steps: int) -> str:
     ratio = worst.variance_ratio
     far = f"{number(ratio)} times as large as" if ratio >= 1 else f"{number(ratio)} times"
     needed = max(map(_needed, rows))
-    verb = "lags" if len(rows) == 1 else "lag"
     return (
-        f". The statistics of {counted(len(rows), 'layer')} {verb}: the moving variance of "
+        f". The statistics of {counted(len(rows), 'layer')} lag: the moving variance of "
         f"{label(worst.path)} is {far} its batches' after {counted(steps, 'step')} at "
         f"momentum {number(worst.momentum)}; {counted(needed, 'more step')} would bring all within "
         "a tenth"

@@ -8,7 +8,7 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number
-from saldiag.rules.validation import Checked, course_of
+from saldiag.rules.validation import LIMITS, Checked, course_of
 
 
 class Overfits(Rule):
@@ -36,7 +36,8 @@ class Overfits(Rule):
 
     ## Threshold
     - `gap` = 0.1: least distance of the two errors, as a share of the error of the best prediction
-      that ignores the input; it has to be certain over items as well (three standard errors).
+      that ignores the input; it has to be likely over items as well (1.96 standard errors), and
+      certain (three) for the warning.
     - `never` = 0.98: best validation error, as a share of the same, above which validation never
       learned anything. The remedies are those of Goodfellow, Bengio & Courville (Deep Learning,
       2016, chapter 7).
@@ -54,10 +55,12 @@ class Overfits(Rule):
         if course is None or not course.strays or checked.misled:
             return
         reference = abs(checked.reference)
-        if not (checked.gap > limits["gap"] * reference and checked.items_are_worse):
+        if not (checked.gap > limits["gap"] * reference and checked.worse_by(LIMITS["likely"])):
             return
+        if checked.in_company and checked.check.active:
+            return  # SD410: the batches of validation are composed otherwise
         best = float(course.val_loss.min())
-        never = not best < limits["never"] * checked.reference
+        never = best >= limits["never"] * checked.baseline  # not if the baseline is unknown
         turned = course.epochs[course.best] < course.epochs[-1]
         epoch = int(course.epochs[course.best])
         end = (
@@ -85,6 +88,6 @@ class Overfits(Rule):
                 "best_epoch": epoch,
                 "threshold": limits["gap"],
             },
-            severity="warning" if never else "info",
+            severity="warning" if never and checked.items_are_worse else "info",
             confidence=0.6 if never else 0.9,
         )

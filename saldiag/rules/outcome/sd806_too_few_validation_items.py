@@ -56,7 +56,7 @@ class TooFewValidationItems(Rule):
         stray = abs(float(course.val_loss[-1] - course.loss[-1]))
         yield self.finding(
             f"{course.described}, but the 95 % interval of val_loss over "
-            f"{counted(checked.check.items, 'validation item')} is ±{number(half)}, wider than its "
+            f"{counted(checked.validated, 'validation item')} is ±{number(half)}, wider than its "
             f"distance from the loss ({number(stray)}, threshold {number(half)}): too few items to "
             "tell",
             "Validate with more items, or by cross-validation",

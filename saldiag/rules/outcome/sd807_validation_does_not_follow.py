@@ -70,7 +70,7 @@ class ValidationDoesNotFollow(Rule):
             )
             return
         checked = Checked.of(measured)
-        if checked.misled or checked.items_are_worse or checked.noisy:
+        if checked.misled or checked.worse_by(LIMITS["likely"]) or checked.noisy:
             return  # SD802, SD614, SD615, SD804 or SD410 has the reason
         if math.isfinite(checked.undecided(course)):
             return  # SD806

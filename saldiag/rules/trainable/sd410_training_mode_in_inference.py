@@ -28,12 +28,14 @@ class TrainingModeInInference(Rule):
 
     ## Example
     ```python
-    x = keras.layers.Dropout(0.5)(x, training=True)
+    def call(self, x, training=None):  # in a functional model, fit overrides training=True
+        return self.head(self.dropout(x, training=True))
     ```
 
     ## Use instead
     ```python
-    x = keras.layers.Dropout(0.5)(x)  # Keras sets training
+    def call(self, x, training=None):
+        return self.head(self.dropout(x, training=training))
     ```
 
     ## Threshold
