@@ -96,6 +96,7 @@ def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, folder, monkeypa
     assert "fault in saldiag" not in shown
     assert status(folder / "run") == "interrupted"
     assert (folder / "run" / "report.html").exists()
+    assert "SystemError" not in (folder / "run" / "run.json").read_text(), "it is no reason"
     found = json.loads((folder / "run" / "diagnosis.json").read_text())
     known = moment in ("rules judge", "the report is written")
     assert found["verdict"] == ("learns" if known else "inconclusive")

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from saldiag.experiments.modes import ModeErrors
+from saldiag.experiments.validation import callback
 from saldiag.experiments.validation.batch_tap import BatchTap, count_items, recut
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag_probes.undisturbed import undisturbed
@@ -116,6 +117,21 @@ def test_a_watched_training_is_bit_for_bit_that_without(kind):
     (watch,) = seen[3]
     assert not watch.failed
     assert {m.key for m in watch.measurements()} == {"training", "validation"}
+
+
+@pytest.mark.parametrize("share", [100.0, 0.0])
+def test_a_check_is_made_when_validation_first_strays_if_time_allows(share, monkeypatch):
+    monkeypatch.setattr(callback, "SHARE", share)
+    told = []
+    model = network()
+    batch = (X[:8], Y[:8])
+    watch = ValidationWatch(lambda: (ModeErrors(model, [batch]), [batch]), told.append)
+    model.fit(X, Y, batch_size=8, epochs=20, verbose=0, validation_data=(X[:8], 1 - Y[:8]),
+              callbacks=[watch])  # fmt: skip
+    (check,) = [m for m in watch.measurements() if m.key == "validation"]
+    assert check.checked[-1] == 20
+    assert len(told) == (share > 0)
+    assert (len(check.checked) > 1) == (share > 0)
 
 
 @pytest.mark.slow

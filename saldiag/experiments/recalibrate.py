@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
+from saldiag.experiments.batch_statistics import normalizations
 from saldiag.experiments.modes import Batch, ModeErrors, batch_size
 
 
@@ -35,7 +35,7 @@ def reestimated(errors: ModeErrors) -> Iterator[list[Moving]]:
     Yields a row for each layer that updates its statistics in training; the statistics are as
     before outside the block.
     """
-    layers = _normalizations(errors.model)
+    layers = normalizations(errors.model)
     before = [[v.numpy() for v in _statistics(layer)] for layer in layers]
     try:
         moving = [
@@ -60,11 +60,6 @@ class Moving:
     layer: Any
     held: tuple[Any, Any]
     estimate: tuple[Any, Any]
-
-
-def _normalizations(model: Any) -> list[Any]:
-    found = model._flatten_layers()
-    return [layer for layer in found if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _statistics(layer: Any) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import Array, StatisticsRow, ValidationCheck
+from saldiag.experiments.batch_statistics import normalizations
 from saldiag.experiments.modes import Batch, ModeErrors, Outcome, batch_size
 from saldiag.experiments.recalibrate import Moving, reestimated
 from saldiag.experiments.validation.corrections import Corrections
@@ -58,10 +59,7 @@ class Checks:
         self._errors, self._training, self._validation = errors, training, validation
         self._checks: list[_Check] = []
         self._modes = depends_on_mode(errors.model)
-        self._normalized = any(
-            isinstance(layer, keras.layers.BatchNormalization)
-            for layer in errors.model._flatten_layers()
-        )
+        self._normalized = bool(normalizations(errors.model))
         self._item_errors = ItemErrors(errors.model)
         self._more: dict[str, Any] = {}
 
