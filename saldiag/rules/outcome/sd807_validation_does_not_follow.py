@@ -18,8 +18,8 @@ class ValidationDoesNotFollow(Rule):
     ## What it does
     Compares the courses of the loss and `val_loss`. Where they part and no other rule has a reason,
     it lists what was measured and excluded: BatchNorm's statistics, other preprocessing, other
-    labels, layers that are active in inference, too few items. Where nothing could be measured it
-    says why, as a note.
+    labels, layers that are active in inference, too few items. It is a note where validation items
+    are worse than training items, too few to be likely, and where nothing could be measured.
 
     ## Why is this bad
     Whatever the model learns does not show on the data that it is judged by.
@@ -74,10 +74,13 @@ class ValidationDoesNotFollow(Rule):
             return  # SD802, SD614, SD615, SD804 or SD410 has the reason
         if math.isfinite(checked.undecided(course)):
             return  # SD806
+        unsure = checked.gap > 0.1 * abs(checked.reference)
+        maybe = f". Not certain: {_overfitting(checked)}" if unsure else ""
         yield self.finding(
-            f"{_told(course, limits)}. Excluded: {'; '.join(_excluded(checked))}",
+            f"{_told(course, limits)}. Excluded: {'; '.join(_excluded(checked, unsure))}{maybe}",
             "Validate with training items once: if val_loss follows, look at the validation data",
             evidence=evidence,
+            severity="info" if unsure else "warning",
             confidence=0.7,
         )
 
@@ -89,17 +92,22 @@ def _told(course: Course, limits: Thresholds) -> str:
     )
 
 
-def _excluded(checked: Checked) -> Iterator[str]:
+def _overfitting(checked: Checked) -> str:
+    check = checked.check
+    learnt = f"{number(checked.train)} on {counted(check.training_items, 'item')} of training"
+    held = f"{number(checked.held_out)} on {counted(check.items, 'item')} of validation"
+    return f"overfitting (error {learnt}, {held})"
+
+
+def _excluded(checked: Checked, unsure: bool) -> Iterator[str]:
     check = checked.check
     if math.isfinite(checked.reestimated):
         yield (
             f"BatchNorm's statistics (error {number(checked.inference)}, re-estimated "
             f"{number(checked.reestimated)})"
         )
-    if math.isfinite(checked.train):
-        learnt = f"{number(checked.train)} on {counted(check.training_items, 'item')} of training"
-        held = f"{number(checked.held_out)} on {counted(check.items, 'item')} of validation"
-        yield f"overfitting (error {learnt}, {held})"
+    if math.isfinite(checked.train) and not unsure:
+        yield _overfitting(checked)
     for kind, what in (("inputs", "other preprocessing"), ("targets", "other labels")):
         tried = [c for c in check.corrections if c.kind == kind]
         if tried:
