@@ -195,7 +195,7 @@ def test_train_and_resume(sample: Path, tmp_path: Path, capsys: pytest.CaptureFi
     lacking = {reason for reason in reasons if reason.endswith("not measured by this command")}
     assert lacking == {f"{what} not measured by this command" for what in UNASKED}
     with np.load(out / "measurements" / "training.npz") as measured:
-        assert measured["epochs"].tolist() in ([0, 1, 2], [1, 2, 3])
+        assert measured["epochs"].tolist() == [1, 2, 3]
 
 
 def test_report_draws_a_run_again_without_tensorflow(sample: Path, tmp_path: Path) -> None:

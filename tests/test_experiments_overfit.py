@@ -159,6 +159,63 @@ def test_recalibration_pools_several_batches_and_leaves_no_trace() -> None:
     assert recalibrated == pytest.approx(made.evaluate(x, y, verbose=0), rel=1e-4)
 
 
+class Stubborn:
+    """Builds networks in which one BatchNorm never updates its statistics."""
+
+    @staticmethod
+    def frozen(keras):
+        encoder = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+        encoder.layers[0].moving_mean.assign([3.0, 1.0, -2.0, 0.5])
+        encoder.trainable = False
+        made = keras.Sequential([
+            encoder, keras.layers.Dense(8), keras.layers.BatchNormalization(),
+            keras.layers.Dense(1),
+        ])  # fmt: skip
+        made.build((None, 4))
+        return made
+
+    @staticmethod
+    def called_in_inference_mode(keras):
+        class Net(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.one, self.two = (keras.layers.BatchNormalization() for _ in range(2))
+                self.hidden, self.head = keras.layers.Dense(8), keras.layers.Dense(1)
+
+            def call(self, x, training=None):
+                x = self.hidden(self.one(x, training=False))
+                return self.head(self.two(x, training=training))
+
+        made = Net()
+        made(np.zeros((1, 4), "float32"))
+        made.one.moving_mean.assign([3.0, 1.0, -2.0, 0.5])
+        return made
+
+
+@pytest.mark.parametrize("kind", ["frozen", "called_in_inference_mode"])
+def test_a_batchnorm_in_inference_mode_keeps_its_statistics_while_others_are_estimated(kind):
+    """Against the estimate that hooks into the layers themselves."""
+    import keras
+
+    from saldiag.experiments.batch_statistics import normalizations, reestimate_statistics
+    from saldiag.experiments.modes import ModeErrors
+    from saldiag.experiments.recalibrate import reestimated
+
+    keras.utils.set_random_seed(2)
+    made = getattr(Stubborn, kind)(keras)
+    made.compile("adam", "mse", jit_compile=False)
+    rng = np.random.default_rng(0)
+    data = [(rng.normal(2, 3, (16, 4)).astype("float32"), np.zeros((16, 1), "float32"))] * 2
+    with reestimated(ModeErrors(made, data)) as moving:
+        found = [[v.numpy() for v in (n.moving_mean, n.moving_variance)]
+                 for n in normalizations(made)]  # fmt: skip
+    assert len(moving) == 1
+    reestimate_statistics(made, data)
+    for layer, values in zip(normalizations(made), found, strict=True):
+        for value, variable in zip(values, (layer.moving_mean, layer.moving_variance), strict=True):
+            np.testing.assert_allclose(value, variable.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_budget_and_interruption_end_it_with_what_there_is() -> None:
     import keras
 

@@ -24,6 +24,8 @@ from saldiag.core.measurement import (
     LossCheck,
     Measurements,
     OverfitHistory,
+    TrainingHistory,
+    ValidationCheck,
     Wiring,
 )
 
@@ -35,7 +37,7 @@ FAULTS = {
 every_fault = pytest.mark.parametrize("fault", FAULTS)
 PATHS = {
     "path", "layer", "inputs", "outputs", "judged", "computed", "layers", "before", "behind", "fed",
-    "repeats",
+    "repeats", "active",
 }  # fmt: skip
 """Fields that hold layer paths, where their text is made of layer names."""
 
@@ -162,6 +164,12 @@ def scaled(measured: Measurements, factor: float) -> Measurements:
                 "recomputed_training", "in_order", "rolled",
             ),
             GradientFlow: ("loss",),
+            TrainingHistory: ("values",),
+            ValidationCheck: (
+                "inference", "training", "reestimated", "train_inference", "train_training",
+                "train_reestimated", "item_errors", "reestimated_item_errors",
+                "train_item_errors", "single", "averaged",
+            ),
         }.items()
         if measured.get(kind) is not None
     ]  # fmt: skip
@@ -178,6 +186,10 @@ def scaled(measured: Measurements, factor: float) -> Measurements:
             rows=tuple(_times(r, ("output_gradient", "input_gradient"), factor) for r in flow.rows),
             variables=tuple(_times(v, ("norm",), factor) for v in flow.variables),
         ))  # fmt: skip
+    check = next((m for m in changed if isinstance(m, ValidationCheck)), None)
+    if check is not None:
+        corrections = tuple(_times(c, ("error",), factor) for c in check.corrections)
+        changed.append(replace(check, corrections=corrections))
     if facts is not None and facts.baselines is not None:
         baselines = _times(facts.baselines, ("constant", "independent"), factor)
         changed.append(replace(facts, baselines=baselines))

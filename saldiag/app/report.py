@@ -52,6 +52,7 @@ def judge_again(run: Run, settings: RuleSettings) -> None:
         measured,
         settings,
         verdict=before.verdict if before else None,
+        reason=before.verdict_reason if before else None,
         timings=before.timings if before else None,
     )
     [diagnosis] = repaired([(diagnosis, measured)], read_fingerprints(run.path))

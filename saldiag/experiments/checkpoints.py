@@ -73,7 +73,7 @@ class Progress:
         rows = [[log.values.get(name, np.nan) for log in self.logs] for name in names]
         return TrainingHistory(
             names=names,
-            epochs=np.array([log.epoch for log in self.logs], np.int64),
+            epochs=np.array([log.epoch + 1 for log in self.logs], np.int64),
             values=np.array(rows, np.float64).reshape(len(names), len(self.logs)),
         )
 

@@ -81,10 +81,21 @@ def _estimates(errors: ModeErrors, layers: Sequence[Any]) -> list[tuple[Any, Any
 
     The variance of the whole is the mean of the batches' variances plus that of their means.
     """
-    seen = [_one_batch(errors, batch, layers) for batch in errors.batches]
+    held = {id(layer): [v.numpy() for v in _statistics(layer)] for layer in layers}
+    # A layer in inference mode goes on using its statistics: what it makes of zeros is garbage.
+    moving = [layer for layer in layers if layer.trainable]
+    first = _one_batch(errors, errors.batches[0], moving)
+    still = [one for one, seen in zip(moving, first, strict=True) if not any(map(np.any, seen))]
+    if still:
+        for layer in still:
+            _assign(layer, held[id(layer)])
+        moving = [layer for layer in moving if all(layer is not one for one in still)]
+        first = _one_batch(errors, errors.batches[0], moving)
+    seen = [first, *(_one_batch(errors, batch, moving) for batch in errors.batches[1:])]
     weights = np.array([batch_size(batch) for batch in errors.batches], dtype=np.float64)
     weights /= weights.sum()
-    return [_pooled([batch[i] for batch in seen], weights) for i in range(len(layers))]
+    pooled = {id(layer): _pooled([b[i] for b in seen], weights) for i, layer in enumerate(moving)}
+    return [pooled.get(id(layer)) for layer in layers]
 
 
 def _one_batch(errors: ModeErrors, batch: Batch, layers: Sequence[Any]) -> list[Any]:

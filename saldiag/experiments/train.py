@@ -142,7 +142,7 @@ def run_training(
 
 def _note_kept(validation: ValidationWatch, outcome: Outcome) -> None:
     """What early stopping and the best checkpoint made of ``val_loss``."""
-    kept = outcome.best.epoch if outcome.best is not None else None
+    kept = outcome.best.epoch + 1 if outcome.best is not None else None
     done = len(outcome.history.epochs)
     stopped = done if outcome.stopped == "early stopping" else None
     if kept is not None:

@@ -176,7 +176,10 @@ class Histograms(Measurement):
 
 @dataclass(frozen=True)
 class TrainingHistory(Measurement):
-    """Scalars over a training run: ``values[i]`` (len E) belongs to ``names[i]`` at ``epochs``."""
+    """Scalars over a training run: ``values[i]`` (len E) belongs to ``names[i]`` at ``epochs``.
+
+    Epochs count from 1, over all calls of ``fit``.
+    """
 
     key: ClassVar[str] = "training"
     names: tuple[str, ...]

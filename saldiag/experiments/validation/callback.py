@@ -40,7 +40,7 @@ class ValidationWatch(keras.callbacks.Callback):
     Args:
         subject: returns what predicts and measures the error of the model, and batches that it
             trains on; None where there are none. Called once, after the first validation.
-        on_check: called after a check that found that validation does not follow.
+        on_check: called once, after the check at which validation first does not follow.
     """
 
     def __init__(
@@ -182,7 +182,8 @@ class ValidationWatch(keras.callbacks.Callback):
         if not self._affordable(1, planned=True) or (checks := self._made()) is None:
             return False
         self._timed(lambda: checks.check(epoch, self._steps))
-        if strays and self._on_check is not None and (found := checks.result()) is not None:
+        first = strays and not self._symptom_checked
+        if first and self._on_check is not None and (found := checks.result()) is not None:
             self._on_check(found)
         return True
 

@@ -73,7 +73,7 @@ class ClassesMissingFromTraining(Rule):
             f"{percent(limits['error'] if grave else limits['share'])}), "
             f"{'belong' if count != 1 else 'belongs'} to "
             f"{'a class' if len(missing) == 1 else 'classes'} that training never sees: {names}. "
-            f"Training holds {counted(len(known), 'class' if len(known) == 1 else 'classe')} in "
+            f"Training holds {len(known)} {'class' if len(known) == 1 else 'classes'} in "
             f"{number(facts.read)} items",
             "Shuffle the items before they are split: order = rng.permutation(len(x)); "
             "x, y = x[order], y[order]",
