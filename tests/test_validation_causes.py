@@ -121,6 +121,18 @@ def test_each_of_several_inputs_is_changed_by_itself():
 
 
 @pytest.mark.tensorflow
+def test_logits_are_paired_with_the_masks_that_they_show():
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16)])
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    masks = (np.random.default_rng(0).random((24, 16)) < 0.3).astype("float32")
+    batch = (tf.constant(masks), tf.constant(masks[np.random.default_rng(1).permutation(24)]))
+    logits = 8 * masks - 5
+    tried = Corrections(ModeErrors(model, [batch]), [batch], [batch], [logits]).found()
+    assert tried["paired_with_other"] > 0.8
+    assert tried["paired_with_own"] < 0.1
+
+
+@pytest.mark.tensorflow
 def test_a_loss_that_compares_items_has_no_errors_by_item():
     def pairs(y, embedded):
         return keras.ops.mean(keras.ops.abs(embedded[:, None] - embedded[None]), axis=(1, 2))
