@@ -90,6 +90,15 @@ def test_a_wide_interval_counts_all_items_of_a_validation():
     assert "SD806" not in codes(STUCK, replace(noisy, validated=10_000))
 
 
+def test_inputs_go_before_targets_that_repair_as_much():
+    same = InputComparison("", (8, 8, 3), (8, 8, 3), (0.5,), (0.3,), (0.5,), (0.3,))
+    changes = (Correction("targets", "1 - y", 0.020), Correction("inputs", "x[..., ::-1]", 0.022))
+    check = validation(0.3, 0.3, 0.01, inputs=(same,), corrections=changes)
+    assert codes(STUCK, check) == ["SD614", "SD615"]
+    worse = replace(check, corrections=(changes[0], replace(changes[1], error=0.1)))
+    assert codes(STUCK, worse) == ["SD615"]
+
+
 def test_the_input_that_differs_is_named():
     one = ((8, 8, 3), (8, 8, 3), (0.5,), (0.3,))
     same = InputComparison("table", *one, (0.5,), (0.3,))
