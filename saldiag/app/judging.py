@@ -22,7 +22,7 @@ def judge(
     Args:
         measured: the measurements, and why others are missing.
         settings: which rules, and with which thresholds; default: all, with their own.
-        verdict: default: what the overfit test or the curves of the training come to.
+        verdict: default: that of the overfit test or of the training's curves.
         reason: why that verdict, in one sentence; default: the reason of the default verdict.
         timings: seconds by phase, handed on.
 

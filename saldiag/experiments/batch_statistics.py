@@ -18,8 +18,8 @@ from saldiag_probes.graphs import graph_as_built
 from saldiag_probes.undisturbed import undisturbed
 
 MOST_BATCHES = 64
-"""Batches for one estimate at the most: with 32 samples each about 2000, where the paper finds that
-more change nothing."""
+"""Most batches for one estimate: with 32 samples each about 2000, beyond which the paper finds no
+further gain."""
 
 
 def normalizations(model: Any) -> list[Any]:
@@ -31,7 +31,7 @@ def normalizations(model: Any) -> list[Any]:
 def reestimate_statistics(model: Any, batches: Iterable[Any]) -> tuple[str, ...]:
     """Set BatchNorm's moving statistics to mean and variance over ``batches``.
 
-    See ``StatisticsEstimate``, which does the same again without tracing anew.
+    See ``StatisticsEstimate``, which repeats it without another trace.
 
     Args:
         model: a Keras model that is built.

@@ -84,7 +84,7 @@ def verdict_from(measured: Measurements) -> tuple[Verdict, str]:
 def verdict_of_training(measured: Measurements) -> tuple[Verdict, str]:
     """The same from the curves of the training alone.
 
-    *Learns*: the loss comes to clearly less than a prediction that ignores the input gets.
+    *Learns*: the loss falls clearly below that of a prediction that ignores the input.
     *Does not learn* needs proof: a loss that is not finite, or one that after many steps is no
     better than that prediction and does not fall any more. The rest is *inconclusive*.
     """

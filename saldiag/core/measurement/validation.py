@@ -125,7 +125,7 @@ class ValidationCheck(Measurement):
     """Error of the mean of several inference passes over the first validation batch; nan where two
     passes agree."""
     single: float = float("nan")
-    """Error of one of these passes by itself, on average."""
+    """Mean error of the single passes."""
     company_difference: float = float("nan")
     """The same for a pass in which each item shares its batch with other items."""
     active: tuple[str, ...] = ()

@@ -56,7 +56,7 @@ class BatchTap:
         model.test_function = self._function
 
     def detach(self) -> None:
-        """Put the model's own test function back, unless it was made anew meanwhile."""
+        """Put the model's own test function back, unless it was replaced meanwhile."""
         if getattr(self._model, "test_function", None) is self._function:
             self._model.test_function = self._original
 
@@ -102,7 +102,7 @@ class BatchTap:
 
 
 def _iterator_over(batches: list[Any], spec: Any) -> Any:
-    """An iterator over these batches that a traced function takes for the one they came from.
+    """An iterator over these batches with the type spec of the one they came from: no new trace.
 
     A data set of known tensors has their full shapes in its spec; ``from_variant`` gives it the
     other one. ``from_generator`` would do so as well, but changes how the process frees memory.

@@ -20,7 +20,7 @@ from saldiag.rules.validation import does_not_follow
 SHARE = 0.01
 """Share of the training's time that checks before the last may take."""
 LAST_SECONDS = 2.0
-"""Time for the last check at the least; it is paid once."""
+"""Least time for the last check, which is made once."""
 BETWEEN_TAPS = 2.0
 """Seconds of training from one buffering to the next, of a program that calls ``fit`` often."""
 

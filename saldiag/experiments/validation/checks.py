@@ -75,7 +75,7 @@ class Checks:
             epoch: after which it is, from 1.
             step: training steps taken.
             searching: whether to compare the data of training and validation, and to try changes.
-            seconds: to spend at the most, as far as the first batch foretells.
+            seconds: limit, estimated from the first batch.
         """
         with undisturbed(self._errors.model):
             first = self._timed()

@@ -1,4 +1,4 @@
-"""The loss of each item by itself, for intervals over items."""
+"""The loss of each single item, for intervals over items."""
 
 from __future__ import annotations
 

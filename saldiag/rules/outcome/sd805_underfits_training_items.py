@@ -15,7 +15,7 @@ from saldiag.rules.validation import Checked, course_of
 
 
 class Underfits(Rule):
-    """The loss stands still on training items too: validation is not the problem.
+    """The loss doesn't move on training items either: validation is not the problem.
 
     ## What it does
     Reports a training whose loss and `val_loss` both stay near the error of the best prediction

@@ -16,7 +16,7 @@ class TooFewValidationItems(Rule):
     """The validation items are too few to tell whether val_loss follows the loss.
 
     ## What it does
-    Where `val_loss` does not follow the loss, takes the error of each validation item by itself.
+    Where `val_loss` does not follow the loss, computes the error of each validation item.
     If the 95 % interval of their mean is wider than the distance between `val_loss` and the loss,
     chance alone can be the reason.
 

@@ -43,7 +43,7 @@ class TrainingModeInInference(Rule):
       of the best prediction that ignores the input, from which on it is a warning; our own choice.
     - `difference` = 0.01: mean difference of two predictions of the same items, as a share of the
       standard deviation of the predictions. Rounding is below 1e-4; our own choice. Dropout draws
-      anew in each pass (Srivastava et al., Dropout, 2014).
+      another mask in each pass (Srivastava et al., Dropout, 2014).
     """
 
     code = "SD410"
