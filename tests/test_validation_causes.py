@@ -90,6 +90,15 @@ def test_a_wide_interval_counts_all_items_of_a_validation():
     assert "SD806" not in codes(STUCK, replace(noisy, validated=10_000))
 
 
+def test_inputs_go_before_targets_that_repair_as_much():
+    same = InputComparison("", (8, 8, 3), (8, 8, 3), (0.5,), (0.3,), (0.5,), (0.3,))
+    changes = (Correction("targets", "1 - y", 0.020), Correction("inputs", "x[..., ::-1]", 0.022))
+    check = validation(0.3, 0.3, 0.01, inputs=(same,), corrections=changes)
+    assert codes(STUCK, check) == ["SD614", "SD615"]
+    worse = replace(check, corrections=(changes[0], replace(changes[1], error=0.1)))
+    assert codes(STUCK, worse) == ["SD615"]
+
+
 def test_the_input_that_differs_is_named():
     one = ((8, 8, 3), (8, 8, 3), (0.5,), (0.3,))
     same = InputComparison("table", *one, (0.5,), (0.3,))
@@ -118,6 +127,18 @@ def test_each_of_several_inputs_is_changed_by_itself():
     best = min(tried, key=lambda change: change.error)
     assert (best.change, best.input) == ("x / 255", "0")
     assert best.error < 1e-6
+
+
+@pytest.mark.tensorflow
+def test_logits_are_paired_with_the_masks_that_they_show():
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16)])
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    masks = (np.random.default_rng(0).random((24, 16)) < 0.3).astype("float32")
+    batch = (tf.constant(masks), tf.constant(masks[np.random.default_rng(1).permutation(24)]))
+    logits = 8 * masks - 5
+    tried = Corrections(ModeErrors(model, [batch]), [batch], [batch], [logits]).found()
+    assert tried["paired_with_other"] > 0.8
+    assert tried["paired_with_own"] < 0.1
 
 
 @pytest.mark.tensorflow

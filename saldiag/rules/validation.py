@@ -29,6 +29,7 @@ LIMITS: dict[str, float] = {
     "corrected": 0.5,
     "certain": 3.0,
     "likely": 1.96,
+    "tie": 0.1,
 }
 """What the course of a validation rests on, all of them our own choice but where said.
 
@@ -38,7 +39,9 @@ which on it did not follow, ``rose`` its rise since its best epoch, ``moved`` th
 on its first epoch. ``corrected``: share of the distance between validation and training items that
 a change of the validation data has to close to count as its repair. ``certain``: standard errors
 over items that make a difference certain (three: one in 700 by chance), ``likely`` those that make
-it more likely than chance (the 95 % interval of a normal distribution).
+it more likely than chance (the 95 % interval of a normal distribution). ``tie``: share of that
+distance by which a repair is clearly better: of red and blue classes, reversed channels and
+exchanged labels repair alike.
 """
 
 
@@ -231,7 +234,7 @@ class Checked:
 
         It has to close most of the gap, and to be better than a prediction that ignores the input:
         inputs that are scaled down make a wrong model less certain of its answers, not right.
-        Nothing where a change of the other kind repairs more.
+        Nothing where a change of the other kind repairs clearly more.
         """
         worse = (self.strays or self.items_are_worse) and self.gap > 0.1 * abs(self.reference)
         if not (worse or self.sinks):
@@ -243,8 +246,10 @@ class Checked:
             for correction in self.check.corrections
             if correction.error < limit and (correction.error >= 0 or not self.sinks)
         ]
-        best = min(able, key=lambda c: c.error, default=None)
-        return best if best is not None and best.kind == kind else None
+        best = min((c.error for c in able), default=math.nan)
+        close = best + LIMITS["tie"] * (wrong - self.train)
+        own = [c for c in able if c.kind == kind and c.error <= close]
+        return min(own, key=lambda c: c.error, default=None)
 
     def renamed(self, times: float = 2.0) -> bool:
         """Whether labels are right once the predicted classes are renamed."""

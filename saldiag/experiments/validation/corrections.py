@@ -165,7 +165,7 @@ class Corrections:
         p, y = self._predictions, self._targets
         if not (isinstance(p, np.ndarray) and isinstance(y, np.ndarray)) or p.shape != y.shape:
             return {}
-        flat_p, flat_y = (a.reshape(len(a), -1).astype(np.float64) for a in (p, y))
+        flat_p, flat_y = (_standardised(a.reshape(len(a), -1)) for a in (p, y))
         if flat_p.shape[1] < FEWEST_NUMBERS or len(flat_p) < FEWEST_NUMBERS:
             return {}
         squares = (flat_p**2).sum(1)[:, None] + (flat_y**2).sum(1)[None]
@@ -178,6 +178,13 @@ class Corrections:
             "paired_with_own": float((mutual & own).mean()),
             "paired_with_other": float((mutual & ~own).mean()),
         }
+
+
+def _standardised(rows: Array) -> Array:
+    """Rows with mean 0 and standard deviation 1: logits are on another scale than their masks."""
+    rows = rows.astype(np.float64)
+    rows = rows - rows.mean(1, keepdims=True)
+    return np.asarray(rows / np.maximum(rows.std(1, keepdims=True), 1e-12))
 
 
 def _attempted(error: Callable[[], float]) -> float:

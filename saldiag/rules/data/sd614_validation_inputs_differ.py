@@ -62,7 +62,7 @@ class ValidationInputsDiffer(Rule):
         checked = Checked.of(measured)
         repair = checked.repair("inputs", limits["corrected"])
         inputs = checked.check.inputs
-        if checked.renamed():
+        if checked.renamed() and repair is None:
             return  # SD615
         if repair is not None:
             changed = next(found for found in inputs if found.name == repair.input)
