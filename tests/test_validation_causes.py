@@ -130,6 +130,22 @@ def test_each_of_several_inputs_is_changed_by_itself():
 
 
 @pytest.mark.tensorflow
+@pytest.mark.parametrize(("count", "tried"), [(8, False), (256, True)])
+def test_moments_of_few_items_lie_apart_by_chance(count, tried):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse", jit_compile=False)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(256, 4)).astype("float32")
+    held = x[:count] - x[:count].mean(0) + 0.9
+    y = np.zeros((256, 1), "float32")
+    one, other = (tf.constant(x), tf.constant(y)), (tf.constant(held), tf.constant(y[:count]))
+    errors = ModeErrors(model, [one])
+    predictions = errors.on([other]).predict(training=False)
+    changes = Corrections(errors, [one], [other], predictions).found()["corrections"]
+    assert any(change.kind == "inputs" for change in changes) == tried
+
+
+@pytest.mark.tensorflow
 def test_logits_are_paired_with_the_masks_that_they_show():
     model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16)])
     model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)

@@ -17,14 +17,14 @@ import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 
 from saldiag.core.measurement import Array, Correction, InputComparison
-from saldiag.experiments.modes import Batch, ModeErrors
+from saldiag.experiments.modes import Batch, ModeErrors, batch_size
 from saldiag_probes.loss_facts import overrides_compute_loss, plain_loss
 
 CHANNELS = 16
 """Channels of an input that are compared one by one."""
 APART = 0.5
 """Distance of means in standard deviations, or |log2| of the ratio of standard deviations, from
-which on changes of the scale are tried."""
+which on changes of the scale are tried; three standard errors over items are added."""
 FEWEST_NUMBERS = 8
 """Numbers in a target from which on predictions can be told to belong to another item."""
 
@@ -74,6 +74,7 @@ class Corrections:
         predictions: Sequence[Any],
     ) -> None:
         self._errors, self._validation = errors, validation
+        self._parts = (training, validation)
         self._inputs = _compared(training, validation)
         self._predictions = _whole(predictions)
         self._targets = _whole([batch[1] for batch in validation if len(batch) > 1])
@@ -90,8 +91,9 @@ class Corrections:
         }
 
     def _of_inputs(self) -> Iterator[Correction]:
+        least = _least_distance(*(sum(map(batch_size, part)) for part in self._parts))
         for found in self._inputs:
-            for name, change in _input_changes(found):
+            for name, change in _input_changes(found, least):
                 error = _attempted(partial(self._error_with, change, found.name))
                 if math.isfinite(error):
                     yield Correction("inputs", name, error, found.name)
@@ -242,8 +244,11 @@ def _moments(values: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _input_changes(found: InputComparison) -> Iterator[tuple[str, Change]]:
-    """Changes that would make validation inputs look like training inputs."""
+def _input_changes(found: InputComparison, least: float) -> Iterator[tuple[str, Change]]:
+    """Changes that would make validation inputs look like training inputs.
+
+    ``least``: distance of the moments from which on scales are tried.
+    """
     if _resizable(found):
         height, width = found.shape[:2]
         yield (
@@ -255,7 +260,7 @@ def _input_changes(found: InputComparison) -> Iterator[tuple[str, Change]]:
     mean, std, of_mean, of_std = (
         np.array(v) for v in (found.mean, found.std, found.validation_mean, found.validation_std)
     )
-    if _apart(mean, std, of_mean, of_std):
+    if _apart(mean, std, of_mean, of_std, least):
         yield from SCALES
         safe = np.maximum(of_std, 1e-12)
         yield (
@@ -274,10 +279,15 @@ def _resizable(found: InputComparison) -> bool:
     )
 
 
-def _apart(mean: Array, std: Array, of_mean: Array, of_std: Array) -> bool:
+def _least_distance(*items: int) -> float:
+    """``APART`` and three standard errors of the moments of so many items, of the fewest."""
+    return APART + 3 / math.sqrt(max(1, min(items)))
+
+
+def _apart(mean: Array, std: Array, of_mean: Array, of_std: Array, least: float) -> bool:
     shift = np.abs(mean - of_mean) / np.maximum(std, 1e-12)
     ratio = np.abs(np.log2(np.maximum(of_std, 1e-12) / np.maximum(std, 1e-12)))
-    return bool((shift > APART).any() or (ratio > APART).any())
+    return bool((shift > least).any() or (ratio > least).any())
 
 
 def _scaled_otherwise(targets: Array, known: Any) -> bool | None:
@@ -286,7 +296,8 @@ def _scaled_otherwise(targets: Array, known: Any) -> bool | None:
         return None
     if known.dtype.kind not in "iuf" or known.shape[1:][-1:] != targets.shape[1:][-1:]:
         return None
-    return _apart(*map(np.array, (*_moments(known), *_moments(targets))))
+    mean, std, of_mean, of_std = map(np.array, (*_moments(known), *_moments(targets)))
+    return _apart(mean, std, of_mean, of_std, _least_distance(len(known), len(targets)))
 
 
 def _target_changes(targets: Array, known: Any) -> Iterator[tuple[str, Change]]:
