@@ -160,7 +160,8 @@ def _validation_facts(check: ValidationCheck) -> dict[str, str]:
         facts["random or batch-dependent in inference"] = naming(check.active, MAX_ITEMS)
     part = check.seconds / check.training_seconds if check.training_seconds > 0 else float("nan")
     of_training = f" ({_percent(part)} of the training)" if math.isfinite(part) else ""
-    facts["time for the checks"] = f"{number(check.seconds)} s{of_training}"
+    facts["time for checks during training"] = f"{number(check.seconds)} s{of_training}"
+    facts["time for the last check"] = f"{number(check.last_seconds)} s"
     return facts
 
 
