@@ -248,6 +248,14 @@ class TestMetrics:
         assert finding.rule == "SD710"
         assert "mean_io_u is 0.333" in finding.message
 
+    def test_a_score_that_stands_still_without_validation(self):
+        history = TrainingHistory(
+            ("loss", "mean_io_u", "beta"), np.arange(1, 11),
+            np.array([FALLS, np.full(10, 1 / 3), np.full(10, 0.5)]),
+        )  # fmt: skip
+        (finding,) = diagnose(Measurements.of(history), verdict="learns").findings
+        assert finding.evidence["metric"] == "mean_io_u"
+
     @pytest.mark.parametrize("value", [1.0, 0.9995])
     def test_a_metric_at_its_end_is_none(self, value):
         full = np.full(10, value)

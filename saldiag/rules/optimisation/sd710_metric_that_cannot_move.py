@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -12,19 +12,27 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, OverfitHistory, TrainingHistory
 from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import counted, label, number
-from saldiag.rules.validation import course_of
 from saldiag.rules.verdict import verdict_of
 
 ACCURACY = re.compile(r"accuracy|(?<![a-z])acc(?![a-z])", re.IGNORECASE)
 """Not *acc* alone: macro_f1 and jaccard have it as well."""
 
 
+SCORE = re.compile(
+    rf"{ACCURACY.pattern}|io_?u|auc|precision|recall|dice|jaccard|f_?1", re.IGNORECASE
+)
+"""Metrics that move when predictions do."""
+
+Array = np.ndarray[Any, Any]
+
+
 class MetricThatCannotMove(Rule):
     """The model learns, and a metric has not moved from where it was.
 
     ## What it does
-    In a training that validates, looks at every metric that is reported for training and for
-    validation. Speaks up where both stood at the same value in every epoch while the loss fell.
+    Looks at the metrics that `fit` reports for training and for validation, and at scores such as
+    accuracy, IoU, AUC, precision or recall where it does not validate. Speaks up where one kept the
+    same value in every epoch while the loss fell.
 
     In the overfit test:
     Looks at the compiled metrics that are called *accuracy* or *acc*, also beside other words, step
@@ -82,31 +90,42 @@ class MetricThatCannotMove(Rule):
 
     def _in_training(self, history: TrainingHistory, limits: Thresholds) -> Iterable[Finding]:
         values = dict(zip(history.names, np.atleast_2d(history.values), strict=True))
-        course = course_of(history)
-        if course is None or len(course.epochs) < limits["epochs"]:
+        loss = values.get("loss", np.zeros(0))
+        if len(loss) < limits["epochs"] or not np.isfinite(loss).all():
             return
-        if not course.fall > limits["fell"] * abs(float(course.loss[0])):
+        if not float(loss[0] - loss[-1]) > limits["fell"] * abs(float(loss[0])):
             return
         for name, curve in values.items():
             held = values.get(f"val_{name}")
-            if held is None or name.endswith("loss"):
+            if name.startswith("val_") or name.endswith("loss"):
                 continue
-            value = float(held[-1])
-            stands = not np.ptp(curve) and not np.ptp(held[np.isfinite(held)])
-            if math.isfinite(value) and stands and value < limits["below"]:
-                yield self.finding(
-                    f"{label(name)} is {number(float(curve[0]))} in training and {number(value)} "
-                    f"in validation in all {len(curve)} epochs (threshold "
-                    f"{number(limits['epochs'])}), while "
-                    f"{course.described}: predictions and targets never differ or agree in its "
-                    "sense",
-                    'Use a metric for what the model predicts, such as metrics=["mae"]',
-                    evidence={
-                        "metric": name, "value": value, "epochs": len(curve),
-                        "threshold": limits["epochs"],
-                    },
-                    confidence=0.9,
-                )  # fmt: skip
+            if held is None and not SCORE.search(name):
+                continue  # a log of the program's own may be a constant on purpose
+            validated = curve if held is None else held[np.isfinite(held)]
+            stands = len(validated) and not np.ptp(curve) and not np.ptp(validated)
+            if stands and np.isfinite(curve).all() and float(validated[-1]) < limits["below"]:
+                yield self._stands_in_training(name, curve, held, loss, limits)
+
+    def _stands_in_training(
+        self, name: str, curve: Array, held: Array | None, loss: Array, limits: Thresholds
+    ) -> Finding:
+        value = number(float(curve[0]))
+        both = (
+            f"{value} in training and {number(float(held[-1]))} in validation"
+            if (held is not None)
+            else value
+        )
+        return self.finding(
+            f"{label(name)} is {both} in all {len(curve)} epochs (threshold "
+            f"{number(limits['epochs'])}), while the loss fell from {number(float(loss[0]))} to "
+            f"{number(float(loss[-1]))}: it does not measure what the model predicts",
+            'Use a metric for what the model predicts, such as metrics=["mae"]',
+            evidence={
+                "metric": name, "value": float(curve[0]), "epochs": len(curve),
+                "threshold": limits["epochs"],
+            },
+            confidence=0.9,
+        )  # fmt: skip
 
     def _in_the_test(self, history: OverfitHistory, limits: Thresholds) -> Iterable[Finding]:
         columns = [i for i, name in enumerate(history.metric_names) if ACCURACY.search(name)]
