@@ -55,7 +55,11 @@ def falling_probability(y: Array) -> float:
     if count < FEWEST:
         return 1.0
     # Value by value: all pairs of 10,000 at once would be a gigabyte.
-    score = float(sum(np.sign(y[i + 1 :] - y[i]).sum() for i in range(count - 1)))
+    # Compared, not subtracted: a difference of the largest numbers overflows.
+    signs = (
+        int((y[i + 1 :] > y[i]).sum()) - int((y[i + 1 :] < y[i]).sum()) for i in range(count - 1)
+    )
+    score = float(sum(signs))
     _, ties = np.unique(y, return_counts=True)
     variance = (_weight(count) - float(np.sum(_weight(ties)))) / 18.0
     if score >= 0 or variance <= 0:
