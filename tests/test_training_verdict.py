@@ -188,6 +188,12 @@ class TestData:
         assert (finding.rule, finding.severity) == ("SD804", "warning")
         assert "do not belong to their inputs" in finding.message
 
+    def test_class_weights_make_no_gap(self):
+        """The loss is weighted, val_loss and the errors of the check are not."""
+        weighted = course(FALLS / 300, 1.1 * FALLS)
+        light = data(baselines=replace(data().baselines, independent=0.25 / 300))
+        assert not found(weighted, light, validation(weight_scale=300.0))
+
     def test_a_repair_of_the_targets_goes_before_overfitting(self):
         change = Correction("targets", "np.roll(y, 1, axis=0)", 0.05)
         check = validation(0.3, 0.3, 0.01, corrections=(change,))

@@ -132,7 +132,8 @@ def _validation(measured: Measurements) -> str:
     ]
     if math.isfinite(float(check.reestimated[-1])):
         parts.append(f"{number(float(check.reestimated[-1]))} with statistics re-estimated")
-    return f", {', '.join(parts)}"
+    weights = " (without class or sample weights)" if check.weight_scale != 1.0 else ""
+    return f", {', '.join(parts)}{weights}"
 
 
 def _curve(measured: Measurements) -> _Curve | None:

@@ -101,14 +101,27 @@ class Course:
         return f"loss fell from {first} to {last}, val_loss went from {start} to {end}{turn}"
 
 
-def course_of(history: TrainingHistory | None) -> Course | None:
-    """The course of loss and ``val_loss``; None where one is missing or not finite."""
+def course_in(measured: Measurements) -> Course | None:
+    """The course of loss and ``val_loss``, the loss as it would be without weights of items."""
+    check = measured.get(ValidationCheck)
+    return course_of(
+        measured.get(TrainingHistory), check.weight_scale if check is not None else 1.0
+    )
+
+
+def course_of(history: TrainingHistory | None, weight_scale: float = 1.0) -> Course | None:
+    """The course of loss and ``val_loss``; None where one is missing or not finite.
+
+    The loss is multiplied by ``weight_scale``: see ``ValidationCheck``.
+    """
     if history is None or not {"loss", "val_loss"} <= set(history.names):
         return None
     values = np.atleast_2d(history.values)
     loss, held = (values[history.names.index(name)] for name in ("loss", "val_loss"))
     kept = np.isfinite(loss) & np.isfinite(held)
-    return Course(history.epochs[kept], loss[kept], held[kept]) if kept.any() else None
+    if not kept.any():
+        return None
+    return Course(history.epochs[kept], weight_scale * loss[kept], held[kept])
 
 
 def does_not_follow(history: TrainingHistory | None) -> bool:
@@ -134,12 +147,13 @@ class Checked:
     @classmethod
     def of(cls, measured: Measurements) -> Checked:
         """Read the check in ``measured``, which holds one."""
-        facts, history = measured.get(DataFacts), measured.get(TrainingHistory)
+        facts, check = measured.get(DataFacts), measured.need(ValidationCheck)
         baseline = facts.baselines.independent if facts and facts.baselines else math.nan
-        course = course_of(history)
+        baseline *= check.weight_scale
+        course = course_in(measured)
         first = float(course.loss[0]) if course is not None else math.nan
         return cls(
-            measured.need(ValidationCheck),
+            check,
             baseline if baseline > 0 else first,
             baseline,
             course is not None and course.strays,

@@ -118,6 +118,10 @@ class ValidationCheck(Measurement):
     """Error of each training item at the last check, in the better of both ways of inference."""
     statistics: tuple[StatisticsRow, ...] = ()
     """BatchNorm layers that update their statistics, in the order of the forward pass."""
+    weight_scale: float = 1.0
+    """Error of the training items without weights over their error with the weights that ``fit``
+    gives them (``class_weight``, ``sample_weight``); 1 without weights. All errors here are
+    without: validation items have other weights, or none."""
     repeat_difference: float = float("nan")
     """Mean |difference| of the predictions of two inference passes over the same items, as a share
     of their standard deviation; 0 for a deterministic model."""

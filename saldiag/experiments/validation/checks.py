@@ -56,7 +56,9 @@ class Checks:
     def __init__(
         self, errors: ModeErrors, training: Sequence[Batch], validation: Sequence[Batch]
     ) -> None:
-        self._errors, self._training, self._validation = errors, training, validation
+        self._weighted = [batch for batch in training if len(batch) > 2 and batch[2] is not None]
+        self._errors = errors
+        self._training, self._validation = _unweighted(training), _unweighted(validation)
         self._checks: list[_Check] = []
         self._modes = depends_on_mode(errors.model)
         self._normalized = bool(normalizations(errors.model))
@@ -82,6 +84,8 @@ class Checks:
             share = max(1, int(seconds / max(2 * PASSES * first, 1e-3)))
             training, validation = self._training[:share], self._validation[:share]
             self._checks.append(self._look(epoch, step, training, validation, thorough=True))
+            if self._weighted:
+                self._more["weight_scale"] = self._weight_scale(self._weighted[:share])
             if self._modes:
                 self._more.update(self._stability(validation[0]))
             if searching:
@@ -170,6 +174,14 @@ class Checks:
                 excess=float(np.median(np.abs(variance - true_variance) / true_variance)),
             )
 
+    def _weight_scale(self, weighted: Sequence[Batch]) -> float:
+        """Error without weights over that with the weights of training; 1 if either is 0."""
+        plain, heavy = (
+            self._errors.on(batches).error(training=False)
+            for batches in (_unweighted(weighted), weighted)
+        )
+        return plain / heavy if heavy > 0 and plain > 0 else 1.0
+
     def _stability(self, batch: Batch) -> dict[str, Any]:
         """Whether inference repeats itself, and whether it depends on the rest of the batch."""
         first, second = self._errors.repeated(batch)
@@ -231,6 +243,11 @@ class Checks:
             steps=column("step"),
             **fields,
         )
+
+
+def _unweighted(batches: Sequence[Batch]) -> list[Batch]:
+    """The batches without sample weights, class weights included."""
+    return [batch[:2] for batch in batches]
 
 
 def _error(outcomes: Sequence[Outcome], batches: Sequence[Batch]) -> float:

@@ -8,7 +8,7 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number
-from saldiag.rules.validation import LIMITS, Checked, course_of
+from saldiag.rules.validation import LIMITS, Checked, course_in
 
 
 class Overfits(Rule):
@@ -51,7 +51,7 @@ class Overfits(Rule):
     explains = {"SD712": "anywhere", "SD806": "anywhere", "SD807": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
-        checked, course = Checked.of(measured), course_of(measured.need(TrainingHistory))
+        checked, course = Checked.of(measured), course_in(measured)
         if course is None or not course.strays or checked.misled:
             return
         reference = abs(checked.reference)

@@ -11,7 +11,7 @@ from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCh
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number
 from saldiag.rules.trend import falling_probability
-from saldiag.rules.validation import Checked, course_of
+from saldiag.rules.validation import Checked, course_in
 
 
 class Underfits(Rule):
@@ -50,7 +50,7 @@ class Underfits(Rule):
     thresholds = {"learned": 0.95, "steps": 200, "epochs": 5, "significance": 0.05}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
-        checked, course = Checked.of(measured), course_of(measured.need(TrainingHistory))
+        checked, course = Checked.of(measured), course_in(measured)
         if course is None or len(course.epochs) < limits["epochs"] or not checked.baseline > 0:
             return
         steps = int(checked.check.steps[-1])

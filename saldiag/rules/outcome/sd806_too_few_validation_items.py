@@ -9,7 +9,7 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number
-from saldiag.rules.validation import Checked, course_of
+from saldiag.rules.validation import Checked, course_in
 
 
 class TooFewValidationItems(Rule):
@@ -47,7 +47,7 @@ class TooFewValidationItems(Rule):
     explains = {"SD712": "anywhere", "SD807": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
-        checked, course = Checked.of(measured), course_of(measured.need(TrainingHistory))
+        checked, course = Checked.of(measured), course_in(measured)
         if course is None or not course.strays or checked.misled:
             return
         half = checked.undecided(course, limits["deviations"])

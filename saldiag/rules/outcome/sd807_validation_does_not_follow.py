@@ -9,7 +9,7 @@ from saldiag.core.finding import Finding
 from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
 from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.text import counted, number, percent
-from saldiag.rules.validation import LIMITS, Checked, Course, course_of
+from saldiag.rules.validation import LIMITS, Checked, Course, course_in
 
 
 class ValidationDoesNotFollow(Rule):
@@ -50,7 +50,7 @@ class ValidationDoesNotFollow(Rule):
     thresholds = {name: LIMITS[name] for name in ("epochs", "fell", "apart", "rose", "moved")}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
-        course = course_of(measured.need(TrainingHistory))
+        course = course_in(measured)
         if course is None or not course.strays_by(limits):
             return
         evidence = {
