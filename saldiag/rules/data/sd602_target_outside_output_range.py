@@ -48,7 +48,9 @@ class TargetOutsideOutputRange(Rule):
     by_loss = True
     requires = (Wiring, DataFacts)
     thresholds = {"margin": 0.01}
-    explains = {"SD801": "anywhere"}
+    explains = {
+        "SD801": "anywhere", "SD802": "anywhere", "SD804": "anywhere", "SD807": "anywhere",
+    }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)

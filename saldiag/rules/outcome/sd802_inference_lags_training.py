@@ -31,7 +31,9 @@ class InferenceLagsTraining(Rule):
     In a training that validates, measures the error on a few validation items as they are validated
     and once more with BatchNorm's statistics re-estimated from training batches. Where that error
     is lower for certain (over items), the moving statistics lag behind the weights: an error where
-    the model is good and much of it is lost in inference, otherwise a note. It names the layers,
+    the model is good and much of it is lost in inference, otherwise a note. It is a note as well
+    after fewer steps than the statistics average over, 1 / (1 - momentum), unless `val_loss` has
+    parted from the loss over three epochs by then. It names the layers,
     and how many steps their statistics still need.
 
     In the overfit test, compares the error in both modes at its end. If the difference is gone once
@@ -99,8 +101,12 @@ class InferenceLagsTraining(Rule):
     ) -> Finding:
         check, lost, again = checked.check, checked.lost, checked.reestimated
         good = again < limits["good"] * checked.reference
-        grave = good and lost >= limits["lost"]
         steps = int(check.steps[-1])
+        # A trial of a few steps cannot be longer than the averages' own time.
+        long = checked.strays or steps >= min(
+            (1 / (1 - row.momentum) for row in check.statistics if row.momentum < 1), default=0
+        )
+        grave = good and lost >= limits["lost"] and long
         late = sorted(
             (row for row in check.statistics if row.excess > limits["lags"]),
             key=lambda row: -row.excess,

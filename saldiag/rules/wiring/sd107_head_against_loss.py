@@ -75,7 +75,8 @@ class HeadAgainstLoss(Rule):
     explains = {
         "SD103": "anywhere", "SD106": "anywhere", "SD201": "anywhere", "SD204": "anywhere",
         "SD301": "anywhere", "SD302": "anywhere", "SD303": "anywhere", "SD402": "anywhere",
-        "SD801": "anywhere", "SD901": "anywhere",
+        "SD801": "anywhere", "SD802": "anywhere", "SD804": "anywhere", "SD807": "anywhere",
+        "SD901": "anywhere",
     }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

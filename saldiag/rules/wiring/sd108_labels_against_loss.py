@@ -74,7 +74,7 @@ class LabelsAgainstLoss(Rule):
     thresholds = {"rounding": 1e-5, "variation": 0.01}
     explains = {
         "SD103": "anywhere", "SD204": "anywhere", "SD302": "anywhere", "SD602": "anywhere",
-        "SD801": "anywhere",
+        "SD801": "anywhere", "SD802": "anywhere", "SD804": "anywhere", "SD807": "anywhere",
     }  # fmt: skip
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
