@@ -195,12 +195,12 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
     assert process.returncode == 0, err
     assert told["whole"] is True
     assert told["totals"] == {
-        "faults": 7, "first": 7, "among": 7, "wells": 13, "with_error": 0, "with_warning": 0,
+        "faults": 8, "first": 8, "among": 8, "wells": 14, "with_error": 0, "with_warning": 0,
         "failed": 0,
     }  # fmt: skip
     (directory,) = (tmp_path / "saldiag-runs").iterdir()
     assert json.loads((directory / "selftest.json").read_text()) == told
-    assert "named first 7 (100.0 %)" in (directory / "selftest.txt").read_text()
+    assert "named first 8 (100.0 %)" in (directory / "selftest.txt").read_text()
     assert json.loads((directory / "run.json").read_text())["status"] == "finished"
 
 
