@@ -143,7 +143,7 @@ precision_option = click.option(
 )
 pixels_option = click.option(
     "--pixels", type=click.Choice(PIXELS), default="auto", show_default=True,
-    help="Range of pictures for a model of your own: 0…255, 0…1, -1…1.",
+    help="Range of pictures for your own model: 0…255, 0…1, -1…1.",
 )  # fmt: skip
 source_options = options_of(
     click.option(

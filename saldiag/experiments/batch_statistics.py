@@ -206,9 +206,7 @@ class Recalibration(keras.callbacks.Callback):
         if self._idle:
             return
         self._estimate = self._estimate or StatisticsEstimate(self.model)
-        if not self._estimate.apply(
-            lambda: itertools.islice(self._batches(self.epoch), self._most)
-        ):
+        if not self._estimate.apply(self._epochs_batches):
             self._idle = True
             self._say(
                 "--recalibrate changes nothing: no BatchNorm of this model runs in training mode"

@@ -86,8 +86,7 @@ class ModeErrors:
 
     def error(self, training: bool) -> float:
         """The error over all batches, weighted by their sizes; the model is left as it was."""
-        losses = [outcome.plain for outcome in self.outcomes(training)]
-        return float(np.average(losses, weights=[batch_size(batch) for batch in self.batches]))
+        return mean_error(self.outcomes(training), self.batches)
 
     def update_statistics(self, batch: Batch) -> None:
         """One forward pass in training mode that keeps what it changes (BatchNorm's averages)."""
@@ -109,6 +108,12 @@ class ModeErrors:
             rolled=order[1],
             **answers(self.model, self.batches[0], inference.predictions),
         )
+
+
+def mean_error(outcomes: Sequence[Outcome], batches: Sequence[Batch]) -> float:
+    """The error over all batches, weighted by their sizes."""
+    losses = [outcome.plain for outcome in outcomes]
+    return float(np.average(losses, weights=[batch_size(batch) for batch in batches]))
 
 
 def _three(batch: Batch) -> tuple[Any, Any, Any]:

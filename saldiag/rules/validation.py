@@ -206,6 +206,11 @@ class Checked:
         return float(self.check.train_reestimated[-1])
 
     @property
+    def renewed(self) -> bool:
+        """Whether training items are better with the statistics re-estimated."""
+        return self.train_reestimated < float(self.check.train_inference[-1])
+
+    @property
     def train(self) -> float:
         """On the training items, in the better of both ways of inference."""
         errors = [float(self.check.train_inference[-1]), self.train_reestimated]
@@ -214,14 +219,12 @@ class Checked:
     @property
     def held_out(self) -> float:
         """On the validation items, in the same way of inference as ``train``."""
-        renewed = self.train_reestimated < float(self.check.train_inference[-1])
-        return self.reestimated if renewed else self.inference
+        return self.reestimated if self.renewed else self.inference
 
     @property
     def best_item_errors(self) -> Array:
         """Error of each validation item in the same way of inference as ``train``."""
-        renewed = self.train_reestimated < float(self.check.train_inference[-1])
-        return self.check.reestimated_item_errors if renewed else self.item_errors
+        return self.check.reestimated_item_errors if self.renewed else self.item_errors
 
     @property
     def gap(self) -> float:

@@ -22,7 +22,7 @@ class Program:
     """A compiled model and its data; ``steps`` of training at the most.
 
     ``plan`` is what the program would hand to ``fit``, where that matters to what is shown;
-    ``origins`` tell where layers have their weights from. ``fit`` are arguments of ``model.fit``:
+    ``origins``: where layers got their weights. ``fit`` are arguments of ``model.fit``:
     the program is trained with them, in place of the overfit test on ``batches``.
     """
 

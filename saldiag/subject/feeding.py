@@ -116,9 +116,6 @@ def _split(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
 
 
 def _plan(arguments: Mapping[str, Any]) -> FitPlan:
-    callbacks = arguments.get("callbacks")
-    listed = getattr(callbacks, "callbacks", callbacks) or ()
-    listed = listed if isinstance(listed, (list, tuple)) else (listed,)
     training, held = _split(arguments)
     x, y = training["x"], training["y"]
     return FitPlan(
@@ -129,7 +126,7 @@ def _plan(arguments: Mapping[str, Any]) -> FitPlan:
         steps_per_epoch=arguments.get("steps_per_epoch"),
         batch_size=arguments.get("batch_size") or KERAS_BATCH,
         shuffle=arguments.get("shuffle", True),
-        callbacks=tuple(listed),
+        callbacks=listed_callbacks(arguments.get("callbacks")),
     )
 
 
@@ -137,6 +134,12 @@ def _targets(data: Any) -> Any:
     """The targets of validation data that is a tuple of arrays."""
     whole = isinstance(data, (tuple, list)) and len(data) > 1
     return data[1] if whole and hasattr(data[1], "__array__") else None
+
+
+def listed_callbacks(callbacks: Any) -> tuple[Any, ...]:
+    """The callbacks that ``fit`` is given: one, several, a ``CallbackList`` or none."""
+    listed = getattr(callbacks, "callbacks", callbacks) or ()
+    return tuple(listed) if isinstance(listed, (list, tuple)) else (listed,)
 
 
 def _validation(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, ...]:

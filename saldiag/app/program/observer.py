@@ -25,6 +25,7 @@ from saldiag.app.program.watched import Following, Places, Watched
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
+from saldiag.subject.feeding import listed_callbacks
 from saldiag.subject.frames import caller
 from saldiag.subject.script import ProgramStopped
 from saldiag.subject.sources import SourceLines
@@ -92,7 +93,7 @@ class Observer:
                 return original(model, **arguments)
         self._end_if_hopeless(watched)
         following = Following(watched, self.options.steps, self.options.stop_early)
-        watched.validation.others = _listed(arguments.get("callbacks"))
+        watched.validation.others = listed_callbacks(arguments.get("callbacks"))
         arguments["callbacks"] = _joined(
             arguments.get("callbacks"), watched.watch, watched.validation, following
         )
@@ -327,12 +328,6 @@ class Observer:
 def _size(x: Any) -> int | None:
     shape = getattr(tf.nest.flatten(x)[0], "shape", None) if x is not None else None
     return int(shape[0]) if shape else None
-
-
-def _listed(callbacks: Any) -> list[Any]:
-    """The program's callbacks."""
-    listed = getattr(callbacks, "callbacks", callbacks) or ()
-    return list(listed) if isinstance(listed, (list, tuple)) else [listed]
 
 
 def _joined(callbacks: Any, *ours: Any) -> Any:

@@ -31,8 +31,9 @@ class ValidationWatch(keras.callbacks.Callback):
     """Put it last among the callbacks of ``fit``: it reads what the others left in the logs.
 
     Once validation has drawn its first batches, which are buffered on their way, errors are
-    measured on them in both modes: when ``val_loss`` first stops following the loss, at epochs 1,
-    2, 4, 8, … as far as the checks stay under 1 % of the training's time, and after the last epoch.
+    measured on them in both modes: when ``val_loss`` first stops following the loss, from then on
+    at epochs 2, 4, 8, …, as far as these checks stay under 1 % of the training's time, and after
+    the last epoch.
     The model, its optimizer and all random states are put back.
 
     Nothing that goes wrong here reaches the training: checks end, and ``failed`` holds the reason.
@@ -59,7 +60,7 @@ class ValidationWatch(keras.callbacks.Callback):
         self._logs: list[dict[str, float]] = []
         self._fits: list[int] = []
         self._steps = 0
-        self._began = self._elapsed = 0.0
+        self._elapsed = 0.0
         self._training_since: float | None = None
         self._symptom_checked = False
         self._last = 0
@@ -170,16 +171,16 @@ class ValidationWatch(keras.callbacks.Callback):
         checks = self._checks
         if last:
             self._last = count
-            if self._affordable(1 if len(self._fits) > 1 else 0, planned=False):
+            if len(self._fits) < 2 or self._affordable(planned=False):
                 self._last_check(epoch, searching=strays)
         elif strays and not self._symptom_checked:
             self._symptom_checked = self._early_check(epoch, strays)
-        elif epoch & (epoch - 1) == 0 and checks is not None and self._affordable(1, planned=False):
+        elif epoch & (epoch - 1) == 0 and checks is not None and self._affordable(planned=False):
             self._early_check(epoch, strays)
 
     def _early_check(self, epoch: int, strays: bool) -> bool:
         """Check one batch, if the time of the whole training allows for it."""
-        if not self._affordable(1, planned=True) or (checks := self._made()) is None:
+        if not self._affordable(planned=True) or (checks := self._made()) is None:
             return False
         self._timed(lambda: checks.check(epoch, self._steps))
         first = strays and not self._symptom_checked
@@ -201,18 +202,15 @@ class ValidationWatch(keras.callbacks.Callback):
         self._cost = time.monotonic() - begun
         self._spent += self._cost
 
-    def _affordable(self, more: int, *, planned: bool) -> bool:
-        """Whether so many more checks stay within ``SHARE`` of the (planned) training's time."""
-        spent = self._spent
-        if not more:
-            return True
+    def _affordable(self, *, planned: bool) -> bool:
+        """Whether another check stays within ``SHARE`` of the (planned) training's time."""
         seconds = self._seconds()
         done = max(1, len(self._logs) - (self._fits[-1] if self._fits else 0))
         cost = self._cost
         if not cost >= 0:  # four forward passes, a third of a step each, and a trace
             cost = 2 * 4 / 3 * seconds / max(1, self._steps)
         whole = seconds * max(1.0, (self.params.get("epochs") or done) / done)
-        return spent + more * cost <= SHARE * (whole if planned else seconds)
+        return self._spent + cost <= SHARE * (whole if planned else seconds)
 
     def _made(self) -> Checks | None:
         """The checks on the items that are buffered; None where there can be none."""

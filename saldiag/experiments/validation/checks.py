@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from saldiag.core.measurement import Array, StatisticsRow, ValidationCheck
 from saldiag.experiments.batch_statistics import normalizations
-from saldiag.experiments.modes import Batch, ModeErrors, Outcome, batch_size
+from saldiag.experiments.modes import Batch, ModeErrors, Outcome, batch_size, mean_error
 from saldiag.experiments.recalibrate import Moving, reestimated
 from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
@@ -108,7 +108,7 @@ class Checks:
         held, learnt = self._errors.on(validation), self._errors.on(training)
         outcomes = held.outcomes(training=False)
         values: dict[str, Any] = {
-            "inference": _error(outcomes, validation),
+            "inference": mean_error(outcomes, validation),
             "training": held.error(training=True) if self._modes else NOT_MEASURED,
             "reestimated": NOT_MEASURED,
         }
@@ -119,13 +119,13 @@ class Checks:
             )
         best: Sequence[Outcome] = learnt.outcomes(training=False) if thorough else []
         if thorough:
-            values["train_inference"] = _error(best, training)
+            values["train_inference"] = mean_error(best, training)
             values["train_training"] = learnt.error(training=True) if self._modes else NOT_MEASURED
         if self._normalized:
             with reestimated(learnt) as moving:
                 if moving:
                     again = held.outcomes(training=False)
-                    values["reestimated"] = _error(again, validation)
+                    values["reestimated"] = mean_error(again, validation)
                     if thorough:
                         best, predictions = self._renewed(
                             learnt, validation, again, (best, predictions), values
@@ -136,7 +136,7 @@ class Checks:
             values["train_training"] = values.get("train_inference", NOT_MEASURED)
         if thorough:
             self._more["train_item_errors"] = self._item_errors(
-                training, [outcome.predictions for outcome in best], _error(best, training)
+                training, [outcome.predictions for outcome in best], mean_error(best, training)
             )
             self._predictions = predictions
         return _Check(epoch, step, **values)
@@ -151,7 +151,7 @@ class Checks:
     ) -> tuple[Sequence[Outcome], Sequence[Any]]:
         """Training outcomes and validation predictions in the better of both ways of inference."""
         trained = learnt.outcomes(training=False)
-        values["train_reestimated"] = _error(trained, learnt.batches)
+        values["train_reestimated"] = mean_error(trained, learnt.batches)
         renewed = [outcome.predictions for outcome in again]
         self._more["reestimated_item_errors"] = self._item_errors(
             validation, renewed, values["reestimated"]
@@ -248,11 +248,6 @@ class Checks:
 def _unweighted(batches: Sequence[Batch]) -> list[Batch]:
     """The batches without sample weights, class weights included."""
     return [batch[:2] for batch in batches]
-
-
-def _error(outcomes: Sequence[Outcome], batches: Sequence[Batch]) -> float:
-    losses = [outcome.plain for outcome in outcomes]
-    return float(np.average(losses, weights=[batch_size(batch) for batch in batches]))
 
 
 def _difference(one: Any, other: Any) -> float:

@@ -46,7 +46,7 @@ class ItemErrors:
         """The error of each item of the batches (N,), float64.
 
         Empty where the model computes its loss by code of its own, there are no targets, or the
-        loss does not take an item by itself: a loss that compares items has another mean than
+        loss does not take a single item: a loss that compares items has another mean than
         ``error``, that of whole batches, if it is given.
         """
         if not self._known or any(len(b) < 2 or b[1] is None for b in batches):
