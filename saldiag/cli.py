@@ -18,7 +18,7 @@ from saldiag.app.settings import RuleChoice
 from saldiag.commands import pictures, recorded
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
-from saldiag.core.schedule import PRESETS
+from saldiag.core.training.schedule import PRESETS
 from saldiag.flags import (
     POSITIVE,
     SEED,

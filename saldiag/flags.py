@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import click
 
 from saldiag.app.options import CHECK_FORMATS, FORMATS, PIXELS, PRECISIONS, SHARE
-from saldiag.core.finding import SEVERITIES
+from saldiag.core.findings.finding import SEVERITIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 

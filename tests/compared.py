@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.core.comparison import Recorded
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.finding import Finding, Skipped
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.files.sources import digest
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.finding import Finding, Skipped
 from saldiag.core.measurement import (
     LayerCall,
     Measurement,
@@ -17,8 +19,6 @@ from saldiag.core.measurement import (
     SourceFiles,
     Wiring,
 )
-from saldiag.core.run import Run, RunInfo
-from saldiag.core.sources import digest
 from saldiag_reports import gallery
 from saldiag_reports.data import ReportData
 

@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.finding import Finding, Skipped
-from saldiag.core.hypothesis import Hypothesis, HypothesisOutcome
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.finding import Finding, Skipped
+from saldiag.core.findings.hypothesis import Hypothesis, HypothesisOutcome
 from saldiag.core.measurement import (
     Arm,
     Curve,

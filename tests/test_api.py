@@ -12,7 +12,7 @@ import pytest
 import saldiag
 from saldiag.app.fed import first_batches
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
-from saldiag.core.sources import recorded_sources
+from saldiag.core.files.sources import recorded_sources
 
 pytestmark = [
     pytest.mark.slow,

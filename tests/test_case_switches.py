@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.findings.diagnosis import Diagnosis
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 SIZE = 64

@@ -17,7 +17,7 @@ from saldiag.core.comparison.layers import Layers, partners
 from saldiag.core.comparison.recorded import names_of
 from saldiag.core.comparison.rows import Row
 from saldiag.core.errors import RunError
-from saldiag.core.finding import SEVERITIES
+from saldiag.core.findings.finding import SEVERITIES
 from saldiag.core.measurement import OverfitHistory, SourceFile, SourceFiles, TrainingHistory
 
 

@@ -11,8 +11,8 @@ import pytest
 from compared import case, diagnosis, finding, run, written
 
 from saldiag import cli
-from saldiag.core.jsonio import read_json, write_json
-from saldiag.core.sources import is_unchanged, recorded_sources
+from saldiag.core.files.jsonio import read_json, write_json
+from saldiag.core.files.sources import is_unchanged, recorded_sources
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from saldiag.core.errors import DataError
-from saldiag.core.jsonio import dumps
+from saldiag.core.files.jsonio import dumps
 from saldiag.quicksal import check_data, decode
 from saldiag.quicksal.check_data import KINDS, DataReport, check, to_table
 from saldiag.quicksal.msra10k import open_dataset

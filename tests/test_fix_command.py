@@ -14,17 +14,17 @@ from faults.plain import wiring
 
 from saldiag.app.repairs import repaired
 from saldiag.cli import main
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding
-from saldiag.core.fingerprints import (
+from saldiag.core.files.fingerprints import (
     FilesSeen,
     Fingerprints,
     read_fingerprints,
     write_fingerprints,
 )
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurements, ProgramPlaces, Source
-from saldiag.core.run import Run, RunInfo
 
 CODE = """import keras
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from saldiag import cli
-from saldiag.core.run import Run
+from saldiag.core.files.run import Run
 from saldiag.rules.registry import all_rules
 from saldiag_reports import gallery
 

@@ -66,7 +66,7 @@ def arguments(command: str, *more: str) -> list[str]:
 
 def status(run: Path) -> str:
     """Of ``run.json``; every other file is whole, too."""
-    from saldiag.core.run import Run
+    from saldiag.core.files.run import Run
 
     assert not list(run.rglob("*.tmp"))
     Run.open(run).read_measurements()

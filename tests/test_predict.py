@@ -128,7 +128,7 @@ def test_what_holds_no_pictures_ends_in_one_line(tmp_path: Path, make: Any, says
 
 
 def recorded(path: Path, command: str = "train", **config: Any) -> Path:
-    from saldiag.core.run import Run, RunInfo
+    from saldiag.core.files.run import Run, RunInfo
 
     path.mkdir(exist_ok=True)
     Run(path).write_info(RunInfo(("saldiag", command), {}, 0, config))

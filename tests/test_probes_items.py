@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saldiag.core.fitting import FitPlan
+from saldiag.core.training.fit_plan import FitPlan
 
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(7)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
-from saldiag.core.fitting import FitPlan  # noqa: E402
+from saldiag.core.training.fit_plan import FitPlan  # noqa: E402
 
 
 def _measured(rate: Any, **plan: Any) -> Any:

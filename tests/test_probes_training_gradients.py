@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import GradientHistory
-from saldiag.core.schedule import every
+from saldiag.core.training.schedule import every
 
 pytestmark = pytest.mark.tensorflow
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import GradientHistory, Histograms, Measurements
-from saldiag.core.schedule import every, never
+from saldiag.core.training.schedule import every, never
 
 pytestmark = pytest.mark.tensorflow
 

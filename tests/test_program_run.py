@@ -94,8 +94,8 @@ class TestWhatIsNamed:
         """The gradients that follow from it are those that the loop itself gets."""
         import numpy as np
 
+        from saldiag.core.files.run import Run
         from saldiag.core.measurement import GradientFlow, GradientHistory
-        from saldiag.core.run import Run
 
         trained = []
         for number, decorator in enumerate(("", "step = tf.function(step)\n")):
@@ -128,8 +128,8 @@ class TestWhatIsNamed:
     def test_networks_that_take_turns_are_not_told_that_their_loss_should_fall(self, run, tmp_path):
         import numpy as np
 
+        from saldiag.core.files.run import Run
         from saldiag.core.measurement import GradientHistory
-        from saldiag.core.run import Run
 
         second = LOOP.replace("model", "other").replace("def step", "def go")
         second = second.replace("optimizer =", "second =").replace(

@@ -10,8 +10,8 @@ import pytest
 from proof_arms import arm
 
 from saldiag.core.errors import RunError, SaldiagError
-from saldiag.core.finding import Finding
-from saldiag.core.jsonio import dumps
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.finding import Finding
 from saldiag.experiments.proof.conduct import Conductor
 from saldiag.experiments.proof.journal import Journal
 from saldiag.experiments.proof.plan import Idea, Job, Plan

@@ -7,8 +7,8 @@ import math
 import pytest
 import reports_hostile as hostile
 
-from saldiag.core.finding import Finding
-from saldiag.core.hypothesis import CHANGES_NOTHING, Hypothesis
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.hypothesis import CHANGES_NOTHING, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
 from saldiag_reports.answer import confirmation, effect, listed, sentences
 

@@ -15,8 +15,8 @@ import xmlschema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saldiag.core.diagnosis import Diagnosis, SubjectSummary
-from saldiag.core.finding import Finding, Skipped
+from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
+from saldiag.core.findings.finding import Finding, Skipped
 from saldiag.core.measurement import ProgramPlaces, Source
 from saldiag_reports import gallery
 from saldiag_reports.checks import Checked, RuleText

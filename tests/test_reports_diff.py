@@ -10,8 +10,8 @@ from functools import cache
 import pytest
 from reports_hostile import NAMES
 
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Source
 from saldiag.repair.diff import unified
 from saldiag_reports import gallery

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import reports_hostile as hostile
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Finding
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import (
     DtypeTrace,
     GradientFlow,

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import reports_hostile as hostile
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.jsonio import jsonable, restore
-from saldiag.core.run import Run
+from saldiag.core.files.jsonio import jsonable, restore
+from saldiag.core.files.run import Run
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag_reports import gallery
 from saldiag_reports.data import ReportData
 from saldiag_reports.json_report import render_json, schema

@@ -12,10 +12,10 @@ import pytest
 import reports_hostile as hostile
 
 from saldiag import cli
-from saldiag.core.hypothesis import Hypothesis
-from saldiag.core.jsonio import jsonable
+from saldiag.core.files.jsonio import jsonable
+from saldiag.core.files.run import Run
+from saldiag.core.findings.hypothesis import Hypothesis
 from saldiag.core.measurement import Experiments
-from saldiag.core.run import Run
 from saldiag.rules.proof import hypotheses
 from saldiag_reports import gallery, gallery_proof, plots, tables
 from saldiag_reports.checks import Checked

@@ -12,6 +12,7 @@ import reports_hostile as hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import (
     ActedCallback,
     Correction,
@@ -20,7 +21,6 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
-from saldiag.core.run import Run
 from saldiag_reports import gallery, page, plots
 from saldiag_reports import validation_tables as tables
 from saldiag_reports.data import ReportData

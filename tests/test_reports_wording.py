@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saldiag.core.diagnosis import Diagnosis, SubjectSummary
+from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
 from saldiag_reports.wording import (
     NONE,
     cut,

@@ -13,10 +13,10 @@ from types import ModuleType
 import faults
 import pytest
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.jsonio import dumps, restore
+from saldiag.core.files.jsonio import dumps, restore
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.rule import Rule
 from saldiag.core.measurement import Measurements, OverfitHistory
-from saldiag.core.rule import Rule
 from saldiag.rules.engine import diagnose
 from saldiag.rules.explain import HEADINGS, explain, to_text
 from saldiag.rules.registry import all_rules

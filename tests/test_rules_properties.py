@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saldiag.app.judging import judge
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import (
     DataFacts,
     GradientFlow,

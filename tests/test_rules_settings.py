@@ -14,9 +14,9 @@ from faults import sd203_exploding_gradients as exploding
 from saldiag.app.repairs import repaired
 from saldiag.cli import main
 from saldiag.core.config import RuleSettings
-from saldiag.core.fingerprints import Fingerprints
+from saldiag.core.files.fingerprints import Fingerprints
+from saldiag.core.files.run import Run, RunInfo
 from saldiag.core.measurement import Measurements
-from saldiag.core.run import Run, RunInfo
 from saldiag.rules.catalogue import catalogue, matching
 from saldiag.rules.engine import diagnose
 from saldiag.rules.registry import all_rules

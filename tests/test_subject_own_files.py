@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from saldiag.core.errors import RunError
-from saldiag.core.jsonio import read_json, write_json
+from saldiag.core.files.jsonio import read_json, write_json
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.files.sources import decoded, digest, is_unchanged, recorded_sources
 from saldiag.core.measurement import SourceFiles
-from saldiag.core.run import Run, RunInfo
-from saldiag.core.sources import decoded, digest, is_unchanged, recorded_sources
 from saldiag.subject import frames, own_files
 from saldiag.subject.own_files import OwnFiles
 

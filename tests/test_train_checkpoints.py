@@ -17,8 +17,8 @@ from train_toys import (
 )
 
 from saldiag.core.errors import RunError
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import Histograms
-from saldiag.core.run import Run
 
 pytestmark = pytest.mark.tensorflow
 

@@ -19,8 +19,8 @@ from train_toys import (
 )
 
 from saldiag.core.errors import DataError, SaldiagError
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import GradientHistory, Histograms, TrainingHistory
-from saldiag.core.run import Run
 
 pytestmark = pytest.mark.tensorflow
 
@@ -169,7 +169,7 @@ def frozen(model):
 
 
 def test_resume_without_a_state_begins_anew_and_run_json_stays_the_callers(tmp_path):
-    from saldiag.core.run import RunInfo
+    from saldiag.core.files.run import RunInfo
 
     run = Run.create("train", tmp_path / "run")
     info = RunInfo(("saldiag", "train"), {"saldiag": "1"}, 7, {"a": 1}, started="now", notes=("x",))

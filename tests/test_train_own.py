@@ -170,8 +170,8 @@ def test_the_subset_and_the_batches_are_as_asked(here: Path) -> None:
 
 @pytest.mark.slow
 def test_pictures_with_masks_are_shown(here: Path) -> None:
+    from saldiag.core.files.run import Run
     from saldiag.core.measurement import HeldOutScores, Predictions
-    from saldiag.core.run import Run
 
     assert train("--model", "net.py:segmenter", epochs=1) in (0, 1)
     measured = Run.open(here / "run").read_measurements()

@@ -14,7 +14,7 @@ from train_toys import pictures, small_recipe, tiny_model, train, values, worker
 
 from saldiag import cli
 from saldiag.core.errors import RunError
-from saldiag.core.run import Run
+from saldiag.core.files.run import Run
 
 pytestmark = pytest.mark.tensorflow
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import GradientHistory
-from saldiag.core.run import Run
 
 SIZE = 32
 WORKER = Path(__file__).with_name("train_worker.py")

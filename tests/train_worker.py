@@ -32,7 +32,7 @@ def main() -> int:
     from train_toys import small_data, small_recipe, tiny_model
 
     from saldiag.core.errors import SaldiagError
-    from saldiag.core.run import Run
+    from saldiag.core.files.run import Run
     from saldiag.experiments import progress, train
 
     tf.config.experimental.enable_op_determinism()

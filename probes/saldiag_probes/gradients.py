@@ -19,7 +19,7 @@ import tensorflow as tf
 from saldiag.core.errors import ModelError
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import Array, GradientHistory, Histograms, VariableInfo
-from saldiag.core.schedule import Schedule, every, never
+from saldiag.core.training.schedule import Schedule, every, never
 from saldiag_probes.histograms import BINS, gradient_histograms, rows_to_histograms
 from saldiag_probes.hooking import ApplyHook, trace_again
 from saldiag_probes.loss_tap import LossTap

@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.fitting import KERAS_BATCH, FitPlan
 from saldiag.core.measurement import Array, ItemFacts
+from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
 from saldiag_probes.calls import CannotMeasure, as_batch
 from saldiag_probes.masks import Masks
 from saldiag_probes.undisturbed import undisturbed

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.fitting import KERAS_BATCH, FitPlan
 from saldiag.core.measurement import Array, PlannedCallback, TrainingPlan
+from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
 from saldiag_probes.layer_facts import plain
 from saldiag_probes.loss_facts import learning_rate
 from saldiag_probes.optimizers import inner

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 
 from saldiag.core.measurement import Array
-from saldiag.core.schedule import Schedule
+from saldiag.core.training.schedule import Schedule
 
 WINDOW = 1 << 14
 """Steps that are planned ahead. The graph cannot call a Python schedule, so it looks the next step

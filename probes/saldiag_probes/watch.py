@@ -12,7 +12,7 @@ import keras
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import GradientHistory, Histograms, Measurement
-from saldiag.core.schedule import PRESETS, Schedule, never
+from saldiag.core.training.schedule import PRESETS, Schedule, never
 from saldiag_probes.gradients import HISTOGRAM_CAPACITY, GradientNorms
 from saldiag_probes.histograms import histograms_of, joined_histograms
 from saldiag_probes.histories import joined

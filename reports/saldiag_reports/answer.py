@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from saldiag.core.finding import Finding
-from saldiag.core.hypothesis import RESTORED, Hypothesis
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Experiments
 from saldiag_reports.data import ReportData
 from saldiag_reports.wording import NONE, count, cut, number, plain, shorten

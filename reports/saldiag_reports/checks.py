@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saldiag.core.finding import Finding, Severity
+from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import ProgramPlaces, Source
 from saldiag_reports.answer import confirmation
 from saldiag_reports.data import ReportData

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import Measurements
-from saldiag.core.run import Run, RunInfo
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding, Skipped
-from saldiag.core.jsonio import write_text
+from saldiag.core.files.jsonio import write_text
+from saldiag.core.files.run import RunInfo
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding, Skipped
 from saldiag.core.measurement import (
     Baselines,
     DataFacts,
@@ -31,7 +32,6 @@ from saldiag.core.measurement import (
     TensorFacts,
     WarningLog,
 )
-from saldiag.core.run import RunInfo
 from saldiag_reports import gallery_network as made
 from saldiag_reports import gallery_proof, gallery_validation
 from saldiag_reports.data import ReportData

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from saldiag.core.hypothesis import CHANGES_NOTHING, Hypothesis
+from saldiag.core.findings.hypothesis import CHANGES_NOTHING, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
 
 LOOKS = (0, 2, 7, 14, 21, 28, 35, 42, 49, 56, 60)

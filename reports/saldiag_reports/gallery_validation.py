@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.finding import Finding
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import (
     ActedCallback,
     Baselines,

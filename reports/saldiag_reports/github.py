@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from saldiag.core.finding import Severity
+from saldiag.core.findings.finding import Severity
 from saldiag.core.measurement import Source
 from saldiag_reports.checks import Checked, title
 from saldiag_reports.wording import headline, plain

@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import SEVERITIES, Finding
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag_reports import answer, page, wording
 from saldiag_reports.data import ReportData
 

@@ -6,9 +6,9 @@ import json
 from importlib.resources import files
 from typing import Any, Literal
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Finding
-from saldiag.core.jsonio import dumps
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
 from saldiag_reports.data import ReportData
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from saldiag.core.finding import SEVERITIES, Finding, Severity, at_least
+from saldiag.core.findings.finding import SEVERITIES, Finding, Severity, at_least
 from saldiag_reports import answer
 from saldiag_reports.checks import Checked
 from saldiag_reports.wording import count, headline, plain

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from saldiag.core.errors import RunError
-from saldiag.core.jsonio import atomic_file
+from saldiag.core.files.jsonio import atomic_file
 from saldiag_reports.data import ReportData
 
 EVENTS_FILE = "events.out.tfevents.0.saldiag"

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from saldiag.core.finding import Finding, Severity
-from saldiag.core.jsonio import jsonable
+from saldiag.core.files.jsonio import jsonable
+from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import Source
 from saldiag_reports.artifacts import artifact
 from saldiag_reports.checks import MAX_LAYERS, Checked, RuleText

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
 from saldiag_reports.artifacts import artifact
 from saldiag_reports.wording import lines
 

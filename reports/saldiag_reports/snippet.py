@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Finding
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
 from saldiag_reports import answer
 from saldiag_reports.data import ReportData
 from saldiag_reports.wording import headline, naming, place, plain

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from saldiag.core.hypothesis import Hypothesis
+from saldiag.core.findings.hypothesis import Hypothesis
 from saldiag.core.measurement import (
     ActivationRow,
     Activations,

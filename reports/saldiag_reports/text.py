@@ -11,9 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from saldiag.core.diagnosis import Diagnosis, Verdict
-from saldiag.core.finding import Finding, Severity
-from saldiag.core.hypothesis import Hypothesis, HypothesisOutcome
+from saldiag.core.findings.diagnosis import Diagnosis, Verdict
+from saldiag.core.findings.finding import Finding, Severity
+from saldiag.core.findings.hypothesis import Hypothesis, HypothesisOutcome
 from saldiag.core.measurement import (
     DatasetScores,
     DtypeTrace,

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.core.diagnosis import Diagnosis, Verdict
-from saldiag.core.finding import Finding
-from saldiag.core.jsonio import dumps
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.diagnosis import Diagnosis, Verdict
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Source
 
 MAX_ITEMS = 6

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.core.errors import ModelError, RunError
+from saldiag.core.files.run import Run
 from saldiag.core.printable import printable
-from saldiag.core.run import Run
 from saldiag.subject.named import MODEL_FILES, CodeName, is_exported, parse_code
 
 OPTION = "CHECKPOINT"

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from saldiag.app.judging import judge
 from saldiag.core.config import RuleSettings
-from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
+from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import Measurement, Measurements
 

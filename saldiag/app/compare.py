@@ -9,7 +9,7 @@ from pathlib import Path
 
 from saldiag.core.comparison import Comparison, compare_runs
 from saldiag.core.errors import RunError
-from saldiag.core.finding import Severity
+from saldiag.core.findings.finding import Severity
 
 
 @dataclass(frozen=True)

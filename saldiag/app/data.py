@@ -29,7 +29,7 @@ def check(path: Path | None, seed: int, output_format: str) -> int:
     Raises:
         DataError: there is no data set at ``path``.
     """
-    from saldiag.core.jsonio import dumps
+    from saldiag.core.files.jsonio import dumps
     from saldiag.quicksal.check_data import check as check_all
     from saldiag.quicksal.check_data import to_table
 

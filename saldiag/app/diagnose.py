@@ -20,9 +20,8 @@ from saldiag.app.load import Data, check_inputs, parse_model
 from saldiag.app.options import Options, prepare_environment
 from saldiag.app.refusals import TOLD, Refused, explaining, unless_refused
 from saldiag.app.session import Session, conduct, own_stdout
-from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
-from saldiag.core.fitting import FitPlan
+from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import (
     GradientHistory,
     Measurement,
@@ -31,7 +30,8 @@ from saldiag.core.measurement import (
     Wiring,
 )
 from saldiag.core.printable import printable
-from saldiag.core.schedule import every
+from saldiag.core.training.fit_plan import FitPlan
+from saldiag.core.training.schedule import every
 from saldiag.subject.own_files import OwnFiles
 
 

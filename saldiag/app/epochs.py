@@ -17,7 +17,7 @@ from saldiag.app.feeds import opened, split
 from saldiag.app.load import Batches
 from saldiag.app.options import Options
 from saldiag.core.errors import DataError
-from saldiag.core.training import TrainingNumbers
+from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.quicksal.training import TrainingData, epoch_seed
 from saldiag.subject.code import theirs
 from saldiag.subject.fits import Takes

@@ -13,7 +13,6 @@ import numpy as np
 from saldiag.app.collector import Collector
 from saldiag.app.load import Batches, Subject
 from saldiag.core.errors import SaldiagError
-from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import (
     Activations,
     Baselines,
@@ -33,7 +32,8 @@ from saldiag.core.measurement import (
     TrainingPlan,
     Wiring,
 )
-from saldiag.core.schedule import every, logarithmic, never
+from saldiag.core.training.fit_plan import FitPlan
+from saldiag.core.training.schedule import every, logarithmic, never
 
 if TYPE_CHECKING:
     from saldiag.experiments.modes import ModeErrors

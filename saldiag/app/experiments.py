@@ -14,13 +14,13 @@ from rich.console import Console
 
 from saldiag.app.examination import Examination
 from saldiag.app.options import Options, Wishes
-from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import ModelError, RunError, SaldiagError
-from saldiag.core.finding import Finding
-from saldiag.core.jsonio import atomic_file, jsonable
+from saldiag.core.files.jsonio import atomic_file, jsonable
+from saldiag.core.files.run import Run
+from saldiag.core.findings.diagnosis import Verdict
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Experiments, Wiring
 from saldiag.core.measurement.experiments import LayerLook
-from saldiag.core.run import Run
 
 if TYPE_CHECKING:
     from saldiag.experiments.proof.lab import Lab

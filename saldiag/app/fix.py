@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import RunError
-from saldiag.core.finding import Finding
-from saldiag.core.fingerprints import Fingerprints, read_fingerprints
-from saldiag.core.jsonio import atomic_file
+from saldiag.core.files.fingerprints import Fingerprints, read_fingerprints
+from saldiag.core.files.jsonio import atomic_file
+from saldiag.core.files.run import Run
+from saldiag.core.files.sources import digest
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Measurements
-from saldiag.core.run import Run
-from saldiag.core.sources import digest
 from saldiag.repair.diff import unified
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.findings import OWN, Changed, Mended, mend_files

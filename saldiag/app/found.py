@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from saldiag.app.collector import Collector
 from saldiag.app.session import versions
 from saldiag.core.config import RuleSettings, listed
-from saldiag.core.diagnosis import Diagnosis as Outcome
-from saldiag.core.diagnosis import RootCause, Verdict
-from saldiag.core.finding import Finding, Severity, Skipped
+from saldiag.core.files.run import Run, RunInfo, utc_now
+from saldiag.core.findings.diagnosis import Diagnosis as Outcome
+from saldiag.core.findings.diagnosis import RootCause, Verdict
+from saldiag.core.findings.finding import Finding, Severity, Skipped
 from saldiag.core.measurement import Measurements
-from saldiag.core.run import Run, RunInfo, utc_now
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from saldiag.core.config import RuleSettings
-from saldiag.core.diagnosis import Diagnosis, Verdict
+from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.measurement import Experiments, Measurements
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from saldiag.app.collector import Collector
 from saldiag.app.examination import Examination
 from saldiag.app.load import Batches, Subject
-from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
+from saldiag.core.training.fit_plan import FitPlan
 
 
 def examine_model(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from saldiag.app.settings import RuleChoice
-from saldiag.core.finding import Severity
+from saldiag.core.findings.finding import Severity
 
 Pixels = Literal["auto", "bytes", "unit", "signed"]
 PIXELS: tuple[Pixels, ...] = get_args(Pixels)

@@ -190,7 +190,7 @@ class _Prediction:
 
     def end(self, console: Console, status: str) -> int:
         """Write the record, print the outcome, and return the exit code."""
-        from saldiag.core.jsonio import dumps
+        from saldiag.core.files.jsonio import dumps
         from saldiag_reports.reporter import write_bytes
 
         self.masks.sort(key=lambda one: one.picture)

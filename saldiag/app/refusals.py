@@ -9,8 +9,8 @@ from saldiag.app.collector import Collector
 from saldiag.app.examination import Examination
 from saldiag.app.load import Subject
 from saldiag.app.session import Session
-from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
+from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import During, ProgramError, Source
 from saldiag.core.printable import printable

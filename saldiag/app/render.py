@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Severity
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Severity
 
 if TYPE_CHECKING:
     from saldiag.app.session import Session
-    from saldiag.core.rule import Rule
+    from saldiag.core.findings.rule import Rule
     from saldiag_reports.checks import Checked, RuleText
     from saldiag_reports.data import ReportData
 

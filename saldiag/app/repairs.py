@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.fingerprints import Fingerprints, write_fingerprints
+from saldiag.core.files.fingerprints import Fingerprints, write_fingerprints
+from saldiag.core.files.run import Run
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import Measurements
-from saldiag.core.run import Run
 
 
 def repaired(

@@ -10,9 +10,9 @@ from saldiag.app.judging import judge
 from saldiag.app.repairs import repaired
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.config import RuleSettings
-from saldiag.core.finding import Severity
-from saldiag.core.fingerprints import read_fingerprints
-from saldiag.core.run import Run
+from saldiag.core.files.fingerprints import read_fingerprints
+from saldiag.core.files.run import Run
+from saldiag.core.findings.finding import Severity
 
 
 def report_again(
@@ -66,7 +66,7 @@ def explain_rule(rule: str, output_format: str) -> int:
     Raises:
         SaldiagError: no such rule.
     """
-    from saldiag.core.jsonio import dumps
+    from saldiag.core.files.jsonio import dumps
     from saldiag.rules.explain import explain, to_text
 
     explanation = explain(rule)

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from saldiag.app.settings import RuleChoice, rule_settings
-from saldiag.core.diagnosis import SCHEMA_VERSION
-from saldiag.core.jsonio import dumps
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 from saldiag.rules.catalogue import Entry, catalogue, matching
 from saldiag.rules.text import counted
 from saldiag_reports.text import SEVERITY_STYLES

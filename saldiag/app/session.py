@@ -25,12 +25,12 @@ from saldiag.app.collector import Collector
 from saldiag.app.options import Options, invocation
 from saldiag.app.repairs import keep_fingerprints, repaired
 from saldiag.app.settings import RuleChoice, rule_settings, with_rules
-from saldiag.core.diagnosis import Diagnosis, Verdict
 from saldiag.core.errors import SaldiagError
-from saldiag.core.finding import Severity
+from saldiag.core.files.run import Run, RunInfo, Status, utc_now
+from saldiag.core.findings.diagnosis import Diagnosis, Verdict
+from saldiag.core.findings.finding import Severity
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
-from saldiag.core.run import Run, RunInfo, Status, utc_now
 
 FINISHED, FOUND, FAILED = 0, 1, 2
 """Exit codes: nothing to complain of, findings, could not run."""

@@ -25,11 +25,11 @@ from saldiag.app.load import (
 from saldiag.app.options import Options, Precision, prepare_environment
 from saldiag.app.refusals import explaining, unless_refused
 from saldiag.app.session import Session, conduct, own_stdout
-from saldiag.core.diagnosis import Verdict
 from saldiag.core.errors import SaldiagError
-from saldiag.core.fitting import FitPlan
+from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
-from saldiag.core.training import TrainingNumbers
+from saldiag.core.training.fit_plan import FitPlan
+from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.subject.feeding import BATCHES
 from saldiag.subject.named import DataName, parse_data
 from saldiag.subject.own_files import OwnFiles

@@ -16,7 +16,6 @@ from saldiag.app.program.one_loop import LoopObserver
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.watched import Watched
 from saldiag.core.errors import DataError
-from saldiag.core.fitting import FitPlan
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (
     GradientHistory,
@@ -25,7 +24,8 @@ from saldiag.core.measurement import (
     TrainableStatus,
     ValidationCheck,
 )
-from saldiag.core.schedule import Schedule
+from saldiag.core.training.fit_plan import FitPlan
+from saldiag.core.training.schedule import Schedule
 from saldiag.experiments.modes import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.cut import without_any_gradient

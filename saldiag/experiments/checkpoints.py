@@ -23,9 +23,9 @@ import keras
 import numpy as np
 
 from saldiag.core.errors import RunError
-from saldiag.core.jsonio import atomic_file, dumps, restore
+from saldiag.core.files.jsonio import atomic_file, dumps, restore
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import Array, TrainingHistory
-from saldiag.core.run import Run
 
 FORMAT = 1
 

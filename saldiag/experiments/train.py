@@ -21,11 +21,11 @@ import tensorflow as tf
 from rich.console import Console
 
 from saldiag.core.errors import RunError, SaldiagError
+from saldiag.core.files.run import Run, RunInfo, Status, utc_now
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import ActedCallback, TrainingHistory
-from saldiag.core.run import Run, RunInfo, Status, utc_now
-from saldiag.core.schedule import PRESETS, Schedule
-from saldiag.core.training import TrainingNumbers
+from saldiag.core.training.numbers import TrainingNumbers
+from saldiag.core.training.schedule import PRESETS, Schedule
 from saldiag.experiments.batch_statistics import Recalibration
 from saldiag.experiments.checkpoints import Checkpoints, EpochLog, Progress
 from saldiag.experiments.estimate import TrainingEstimate, batch_count

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import (
     GradientHistory,
     Histograms,
@@ -14,8 +15,7 @@ from saldiag.core.measurement import (
     Measurements,
     arrays_of,
 )
-from saldiag.core.run import Run
-from saldiag.core.schedule import Schedule, never
+from saldiag.core.training.schedule import Schedule, never
 from saldiag_probes.watch import Watch
 
 T = TypeVar("T", GradientHistory, Histograms)

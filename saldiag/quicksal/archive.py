@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 
 from saldiag.core.errors import DataError
-from saldiag.core.jsonio import read_json, write_json, write_text
+from saldiag.core.files.jsonio import read_json, write_json, write_text
 from saldiag.core.printable import printable
 from saldiag.quicksal.msra10k import list_pairs
 from saldiag.quicksal.progress import Advance, silent

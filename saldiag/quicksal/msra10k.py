@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from saldiag.core.errors import DataError
-from saldiag.core.folders import two_folders
+from saldiag.core.files.folders import two_folders
 from saldiag.core.printable import printable
 from saldiag.quicksal.decode import Array, read_pair
 from saldiag.quicksal.storage import FileRef, Item, MemberRef, Ref, reason

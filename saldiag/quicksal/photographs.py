@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saldiag.core.errors import DataError
-from saldiag.core.folders import two_folders
+from saldiag.core.files.folders import two_folders
 from saldiag.core.printable import printable
 from saldiag.quicksal.msra10k import (
     IMAGE_ALONE,

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.errors import DataError
-from saldiag.core.training import TrainingNumbers
+from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
 from saldiag.quicksal.losses import loss_by_name
 from saldiag.quicksal.metrics import saliency_metrics

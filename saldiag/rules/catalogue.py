@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saldiag.core.config import RuleSettings
-from saldiag.core.finding import Severity
-from saldiag.core.rule import Rule, Thresholds
+from saldiag.core.findings.finding import Severity
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.rules.engine import rules_with_limits
 from saldiag.rules.explain import explanation_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from saldiag.core.finding import SEVERITIES, Finding
+from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag.core.measurement import Wiring
 from saldiag.rules.network import Network
 

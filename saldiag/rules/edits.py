@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saldiag.core.edit import COMPILE, Edit, Plain
+from saldiag.core.findings.edit import COMPILE, Edit, Plain
+from saldiag.core.findings.rule import source_of
 from saldiag.core.measurement import LayerCall, Measurements, ProgramPlaces, TrainingPlan, Wiring
-from saldiag.core.rule import source_of
 from saldiag.rules.optimisation._plans import SILENT
 from saldiag.rules.text import label, number
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary, Verdict
 from saldiag.core.errors import SaldiagError
-from saldiag.core.finding import SEVERITIES, Finding, Skipped
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary, Verdict
+from saldiag.core.findings.finding import SEVERITIES, Finding, Skipped
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.suggest import suggestion
 from saldiag.rules.by_loss import by_loss
 from saldiag.rules.causes import explained, explains_how_many

@@ -6,8 +6,8 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from saldiag.core.finding import Severity
-from saldiag.core.rule import Rule
+from saldiag.core.findings.finding import Severity
+from saldiag.core.findings.rule import Rule
 from saldiag.rules.registry import rule_by_name
 
 HEADINGS = ("What it does", "Why is this bad", "Example", "Use instead", "Threshold")

@@ -15,9 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Finding
-from saldiag.core.hypothesis import CHANGES_NOTHING, RESTORED, Hypothesis, HypothesisOutcome
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.hypothesis import (
+    CHANGES_NOTHING,
+    RESTORED,
+    Hypothesis,
+    HypothesisOutcome,
+)
 from saldiag.core.measurement import Arm, Curve, Experiments
 
 LIMITS: dict[str, float] = {

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import saldiag.rules
 from saldiag.core.errors import SaldiagError
-from saldiag.core.rule import Rule
+from saldiag.core.findings.rule import Rule
 from saldiag.core.suggest import suggestion
 
 _MODULE = re.compile(r"sd\d{3}_\w+")

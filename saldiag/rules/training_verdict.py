@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.core.diagnosis import Verdict
+from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import (
     DataFacts,
     GradientHistory,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from saldiag.core.findings.rule import CannotJudge
 from saldiag.core.measurement import (
     GradientHistory,
     Measurements,
@@ -16,7 +17,6 @@ from saldiag.core.measurement import (
     RangeTest,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge
 from saldiag.rules.text import label, number
 
 Array = np.ndarray[Any, Any]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from saldiag.core.diagnosis import Verdict
+from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import OverfitHistory
 from saldiag.rules.text import number
 from saldiag.rules.trend import falling_probability, means_over

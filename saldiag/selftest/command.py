@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from saldiag.app.options import invocation, prepare_environment
 from saldiag.app.session import FAILED, FINISHED, FOUND, versions
-from saldiag.core.diagnosis import SCHEMA_VERSION
+from saldiag.core.files.jsonio import dumps, write_json, write_text
+from saldiag.core.files.run import Run, RunInfo, utc_now
+from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 from saldiag.core.interrupts import until_interrupted
-from saldiag.core.jsonio import dumps, write_json, write_text
-from saldiag.core.run import Run, RunInfo, utc_now
 from saldiag.selftest.cases import REPORTED, cases
 from saldiag.selftest.outcome import Result, Totals, totals_of
 from saldiag.selftest.record import Record, read, worse, worse_cases

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import children_without_interrupts
 from saldiag.core.measurement import Measurements
 from saldiag.selftest.cases import Case

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from saldiag.core.fitting import KERAS_BATCH, FitPlan
+from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
 
 Batch = tuple[Any, ...]
 BATCHES = 4

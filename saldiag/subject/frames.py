@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
-from saldiag.core.fingerprints import FilesSeen
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
 
 FRAMEWORKS = ("keras", "tensorflow")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from saldiag.core.errors import DataError, ModelError, SaldiagError
-from saldiag.core.folders import DataKind, kind_of_folder
+from saldiag.core.files.folders import DataKind, kind_of_folder
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
 

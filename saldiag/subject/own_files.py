@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from saldiag.core.files.sources import decoded, digest
 from saldiag.core.measurement import SourceFile, SourceFiles
-from saldiag.core.sources import decoded, digest
 from saldiag.subject.frames import CONVERTED, is_user, shown_path
 from saldiag.subject.notebook import is_notebook
 

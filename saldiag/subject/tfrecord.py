@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.errors import DataError
-from saldiag.core.folders import is_tfrecord
+from saldiag.core.files.folders import is_tfrecord
 from saldiag.core.printable import printable
 from saldiag.subject.features import HOW, Feature
 from saldiag.subject.fits import Takes

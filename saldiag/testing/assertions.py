@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saldiag.app.api import Diagnosis
-    from saldiag.core.finding import Finding, Severity
+    from saldiag.core.findings.finding import Finding, Severity
 
 MAX_TOLD = 5
 """Findings of which a failure tells all; the others are counted."""
@@ -122,7 +122,7 @@ def assert_no_findings(
     """
     __tracebackhide__ = True
     from saldiag.app.api import diagnose
-    from saldiag.core.finding import SEVERITIES, at_least
+    from saldiag.core.findings.finding import SEVERITIES, at_least
 
     if severity not in SEVERITIES:
         raise ValueError(f"severity is {severity!r}, not one of {', '.join(SEVERITIES)}")

@@ -59,7 +59,7 @@ def stepper(kind: str, options: argparse.Namespace) -> tuple[Step, float]:
     import keras
     import tensorflow as tf
 
-    from saldiag.core.schedule import every, logarithmic, never
+    from saldiag.core.training.schedule import every, logarithmic, never
     from saldiag.quicksal.model import quicksal
     from saldiag_probes.watch import Watch
 

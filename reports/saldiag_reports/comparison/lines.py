@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saldiag.core.comparison import LAYER, Comparison, FileRow, FindingRow, Part, Recorded, Row
-from saldiag.core.jsonio import jsonable
+from saldiag.core.files.jsonio import jsonable
 from saldiag_reports.tables import Column, Table
 from saldiag_reports.wording import NONE, count, cut, naming, number, shorten, value_text
 

@@ -13,7 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from saldiag.core.hypothesis import RESTORED, Hypothesis
+from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
 from saldiag.core.measurement.experiments import Stopped
 from saldiag_reports import answer

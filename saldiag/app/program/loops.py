@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from saldiag.app.program.blame import blaming
 from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
-from saldiag.core.fitting import KERAS_BATCH
+from saldiag.core.training.fit_plan import KERAS_BATCH
 from saldiag.subject.frames import caller
 from saldiag_probes.loss_facts import loss_scale
 from saldiag_probes.tapes import identity, raw

@@ -8,8 +8,8 @@ from typing import Any
 
 from saldiag.app.options import Wishes
 from saldiag.app.settings import RuleChoice
-from saldiag.core.finding import Severity
-from saldiag.core.schedule import Schedule
+from saldiag.core.findings.finding import Severity
+from saldiag.core.training.schedule import Schedule
 
 MODELS = 8
 """Models of one program that are looked at: a search over settings builds hundreds."""

@@ -17,8 +17,8 @@ from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.render import print_outcomes
 from saldiag.app.repairs import repaired
 from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
-from saldiag.core.diagnosis import Diagnosis
 from saldiag.core.errors import SaldiagError
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.rules.text import place

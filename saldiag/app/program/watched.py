@@ -17,8 +17,7 @@ from saldiag.app.experiments import experiment
 from saldiag.app.load import Batches, Subject
 from saldiag.app.program.first_step import AsSeen
 from saldiag.app.program.options import WatchOptions
-from saldiag.core.diagnosis import Diagnosis, Verdict
-from saldiag.core.fitting import FitPlan
+from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (
     Activations,
@@ -36,7 +35,8 @@ from saldiag.core.measurement import (
     ValidationCheck,
     Wiring,
 )
-from saldiag.core.schedule import logarithmic
+from saldiag.core.training.fit_plan import FitPlan
+from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.modes import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.cut import without_any_gradient

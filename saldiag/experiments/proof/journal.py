@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.core.errors import RunError
-from saldiag.core.jsonio import jsonable, read_json, restore, write_json
+from saldiag.core.files.jsonio import jsonable, read_json, restore, write_json
 from saldiag.core.measurement import Arm
 from saldiag.experiments.proof.plan import Job
 

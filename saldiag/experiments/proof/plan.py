@@ -17,7 +17,7 @@ import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from saldiag.core.hypothesis import Hypothesis
+from saldiag.core.findings.hypothesis import Hypothesis
 from saldiag.core.measurement import Arm
 from saldiag.core.measurement.experiments import control_of
 from saldiag.rules.proof import LIMITS, hangs_on_seeds, judged_arm, learns, stands_still

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from saldiag.core.errors import SaldiagError
-from saldiag.core.finding import Finding, at_least
+from saldiag.core.findings.finding import Finding, at_least
 from saldiag.core.suggest import suggestion
 from saldiag.experiments.proof.intervention import Intervention, all_interventions
 from saldiag.experiments.proof.plan import Idea

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory
-from saldiag.core.rule import Rule, Thresholds, source_of
 from saldiag.rules.text import at, label, number
 from saldiag.rules.updates import course_of, kernel_columns
 from saldiag.rules.verdict import verdict_of

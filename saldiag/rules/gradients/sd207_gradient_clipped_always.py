@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules import edits
 from saldiag.rules.text import counted, label, number, percent
 from saldiag.rules.updates import kernel_columns

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import (
     GradientFlow,
     GradientHistory,
     Measurements,
     OverfitHistory,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules import edits
 from saldiag.rules.gradients._depth import depth_trend
 from saldiag.rules.gradients.sd203_exploding_gradients import ExplodingGradients

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import (
     Array,
     GradientHistory,
@@ -15,7 +16,6 @@ from saldiag.core.measurement import (
     RangeTest,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules import edits
 from saldiag.rules.text import counted, number
 from saldiag.rules.trend import first_and_last_quarter

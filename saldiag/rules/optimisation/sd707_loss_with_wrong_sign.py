@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import (
     DataFacts,
     GradientHistory,
@@ -16,7 +17,6 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules.heads import weighs_classes
 from saldiag.rules.text import label, number
 from saldiag.rules.trend import kendall_tau

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, OverfitHistory, TrainingHistory
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules.text import counted, label, number
 from saldiag.rules.verdict import verdict_of
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, RangeTest
-from saldiag.core.rule import Rule, Thresholds
 from saldiag.rules import edits
 from saldiag.rules.text import counted, number, percent
 from saldiag.rules.updates import fastest_rate, optimizer_and_rate, step_ratios

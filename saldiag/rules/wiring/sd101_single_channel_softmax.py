@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     DataFacts,
     FlowRow,
@@ -13,7 +14,6 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds, source_of
 from saldiag.rules import edits
 from saldiag.rules.cut import LIMITS
 from saldiag.rules.heads import CROSS_ENTROPIES, SQUASHING, axis_size, from_logits

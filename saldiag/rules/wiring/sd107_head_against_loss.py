@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
 from saldiag.rules import edits
 from saldiag.rules.heads import (
     CROSS_ENTROPIES,

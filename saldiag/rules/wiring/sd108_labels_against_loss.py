@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import (
     DataFacts,
     LossCheck,
@@ -13,7 +14,6 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
 from saldiag.rules import edits
 from saldiag.rules.crashes import OF_LABELS, meaning_of
 from saldiag.rules.heads import RANGES, from_logits

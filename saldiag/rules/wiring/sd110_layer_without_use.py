@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     GradientFlow,
     Measurements,
@@ -12,7 +13,6 @@ from saldiag.core.measurement import (
     UncalledLayer,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, counted, label, listed
 

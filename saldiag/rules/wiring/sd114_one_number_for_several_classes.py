@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
 from saldiag.rules.heads import axis_size
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, label

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.rules.network import Network
 from saldiag.rules.text import at, counted, label, listed, number
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from saldiag.core.diagnosis import SCHEMA_VERSION
 from saldiag.core.errors import RunError
-from saldiag.core.jsonio import read_json, restore, write_json
-from saldiag.core.sources import digest
+from saldiag.core.files.jsonio import read_json, restore, write_json
+from saldiag.core.files.sources import digest
+from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 
 FILE = "sources.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from saldiag.core.finding import Finding, Severity, Skipped, at_least
-from saldiag.core.hypothesis import Hypothesis
+from saldiag.core.findings.finding import Finding, Severity, Skipped, at_least
+from saldiag.core.findings.hypothesis import Hypothesis
 from saldiag.core.measurement import Source
 
 Verdict = Literal["learns", "does_not_learn", "inconclusive", "not_tested"]

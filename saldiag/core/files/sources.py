@@ -7,8 +7,8 @@ import io
 import tokenize
 from pathlib import Path
 
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import SourceFile, SourceFiles
-from saldiag.core.run import Run
 
 
 def recorded_sources(run: Path) -> dict[str, SourceFile]:

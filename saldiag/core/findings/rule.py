@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding, Severity
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import (
     Measurement,
     Measurements,

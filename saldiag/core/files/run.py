@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from saldiag.core.diagnosis import SCHEMA_VERSION, Diagnosis
 from saldiag.core.errors import RunError
-from saldiag.core.jsonio import atomic_file, read_json, restore, write_json
+from saldiag.core.files.jsonio import atomic_file, read_json, restore, write_json
+from saldiag.core.findings.diagnosis import SCHEMA_VERSION, Diagnosis
 from saldiag.core.measurement import TYPES, Measurement, Measurements, SourceFiles, arrays_of
 
 Status = Literal["running", "finished", "interrupted", "failed"]

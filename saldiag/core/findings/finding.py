@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from saldiag.core.edit import Edit
+from saldiag.core.findings.edit import Edit
 from saldiag.core.measurement import Source
 
 Severity = Literal["error", "warning", "info"]
