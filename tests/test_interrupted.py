@@ -80,7 +80,7 @@ MOMENTS = {
     "the model is traced": "saldiag.app.examination.Examination.survey",
     "a probe that may fail": "saldiag.app.diagnose.OwnFiles.measured",
     "a training step": "saldiag.experiments.overfit.OverfitTest.after_step",
-    "the gradients are read": "saldiag_probes.gradients.GradientNorms._before",
+    "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before",
     "rules judge": "saldiag.app.session.Session.conclude",
     "the report is written": "saldiag.app.render.write_outcome",
 }

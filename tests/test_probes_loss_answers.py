@@ -14,7 +14,7 @@ X = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
 
 
 def _answers(loss: Any, y: np.ndarray, predicted: np.ndarray) -> Any:
-    from saldiag_probes.loss_answers import answers
+    from saldiag_probes.loss.sensitivity import answers
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", loss)

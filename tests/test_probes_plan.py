@@ -15,7 +15,7 @@ from saldiag.core.training.fit_plan import FitPlan  # noqa: E402
 
 
 def _measured(rate: Any, **plan: Any) -> Any:
-    from saldiag_probes.plan import measure_plan
+    from saldiag_probes.training.fit_plan import measure_plan
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(rate), "mse")
@@ -69,7 +69,7 @@ def test_the_size_of_arrays_tells_the_steps() -> None:
 )
 def test_what_a_callback_takes_for_better(monitor: str, mode: str, direction: str) -> None:
     """A metric of that name is not known before the compiled metrics are built."""
-    from saldiag_probes.plan import measure_plan
+    from saldiag_probes.training.fit_plan import measure_plan
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", "mse", metrics=["mae"])

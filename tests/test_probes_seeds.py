@@ -26,7 +26,7 @@ def unseeded():
 
 @pytest.mark.usefixtures("unseeded")
 def test_which_seed_is_set():
-    from saldiag_probes.seeds import measure_seeds
+    from saldiag_probes.state.seeds import measure_seeds
 
     assert measure_seeds() == Seeds(keras=False, tensorflow=False, deterministic=False)
     tf.random.set_seed(3)
@@ -36,7 +36,7 @@ def test_which_seed_is_set():
 
 
 def test_asking_moves_nothing():
-    from saldiag_probes.seeds import measure_seeds
+    from saldiag_probes.state.seeds import measure_seeds
 
     def drawn():
         return random.random(), np.random.random(), float(keras.random.uniform(()))  # noqa: NPY002

@@ -129,7 +129,7 @@ CRASHES = {
 
 
 def crashed(code: str) -> ProgramError:
-    from saldiag_probes.undisturbed import same_scopes
+    from saldiag_probes.state.isolation import same_scopes
 
     linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
     with same_scopes(), warnings.catch_warnings(), recording_sources() as lines:

@@ -316,9 +316,9 @@ class TestNothingIsLost:
         "probe",
         [
             "saldiag_probes.survey.survey",
-            "saldiag_probes.data.measure_data",
-            "saldiag_probes.trainable.measure_trainable",
-            "saldiag_probes.watch.Watch.measurements",
+            "saldiag_probes.data.tensor_statistics.measure_data",
+            "saldiag_probes.network.trainability.measure_trainable",
+            "saldiag_probes.training.callback.Watch.measurements",
         ],
     )
     def test_a_broken_probe_is_a_reason(self, run, monkeypatch, probe):

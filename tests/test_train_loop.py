@@ -112,12 +112,12 @@ def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on_from_there(tmp_path, mon
 
 
 def test_a_probe_that_fails_is_told_and_training_goes_on(tmp_path, monkeypatch):
-    from saldiag_probes import gradients
+    from saldiag_probes.training import gradient_norms
 
     def broken(*_):
         raise ZeroDivisionError("a bug in the probe")
 
-    monkeypatch.setattr(gradients.GradientNorms, "_before", broken)
+    monkeypatch.setattr(gradient_norms.GradientNorms, "_before", broken)
     console = Console(file=io.StringIO(), width=200)
     outcome = train(tmp_path / "run", small_recipe(epochs=1), console=console)
     assert outcome.stopped == "epochs"

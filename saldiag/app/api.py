@@ -23,7 +23,7 @@ from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles
 from saldiag.subject.feeding import BATCHES
 from saldiag.subject.own_files import OwnFiles
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.state.isolation import undisturbed
 
 
 def diagnose(

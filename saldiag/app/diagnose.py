@@ -134,7 +134,7 @@ def _training(examination: Asked, kind: type[Measurement]) -> Iterator[None]:
     Raises:
         SaldiagError: no rule can tell why it raises.
     """
-    from saldiag_probes.calls import explain
+    from saldiag_probes.trace.recorder import explain
 
     try:
         with explaining(examination, "training") if examination.own else nullcontext():
@@ -159,8 +159,8 @@ def _untrainable(why: str) -> str:
 def _few_steps(examination: Asked) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
     from saldiag.experiments.overfit import repeated
-    from saldiag_probes.graphs import graph_as_built
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.trace.execution import graph_as_built
+    from saldiag_probes.training.callback import Watch
 
     steps = examination.options.steps
     watch = Watch(schedule=every(1), histograms=every(max(1, steps - 1)))
@@ -196,7 +196,7 @@ def _overfit(examination: Asked) -> Verdict:
 
 def _put_back(examination: Asked) -> AbstractContextManager[object]:
     """The model is at its start again behind the block, where experiments need it there."""
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     wanted = examination.options.experiments is not None
     return undisturbed(examination.model) if wanted else nullcontext()

@@ -85,9 +85,9 @@ class Examination:
         Raises:
             SaldiagError: the model cannot be called on the first batch.
         """
-        from saldiag_probes.calls import CannotMeasure
-        from saldiag_probes.loss_facts import optimizer_facts
+        from saldiag_probes.loss.compiled_loss import optimizer_facts
         from saldiag_probes.survey import survey
+        from saldiag_probes.trace.recorder import CannotMeasure
 
         with self.session.phase("following one batch through the model"):
             try:
@@ -132,7 +132,7 @@ class Examination:
 
     def look_at_inputs(self) -> None:
         """Facts of inputs and predictions, where targets and loss are not known."""
-        from saldiag_probes.data import measure_data
+        from saldiag_probes.data.tensor_statistics import measure_data
 
         with self.session.phase("looking at inputs"):
             self.session.attempt(
@@ -145,22 +145,22 @@ class Examination:
             self.session.attempt(Seeds, self._seeds)
 
     def _item_facts(self) -> ItemFacts:
-        from saldiag_probes.items import measure_items
+        from saldiag_probes.data.samples import measure_items
 
         return measure_items(self.model, self.plan, self.data.batches)
 
     def _foreign_objects(self) -> ForeignObjects:
-        from saldiag_probes.foreign import measure_foreign
+        from saldiag_probes.network.legacy_keras import measure_foreign
 
         return measure_foreign(self.model, self.plan.callbacks if self.plan else ())
 
     def _seeds(self) -> Seeds:
-        from saldiag_probes.seeds import measure_seeds
+        from saldiag_probes.state.seeds import measure_seeds
 
         return measure_seeds()
 
     def _data_facts(self) -> DataFacts:
-        from saldiag_probes.data import measure_data
+        from saldiag_probes.data.tensor_statistics import measure_data
 
         batches = self.data.batches
         facts = measure_data(
@@ -188,7 +188,7 @@ class Examination:
 
         ``learnt``: variables that are known to be at their start no more.
         """
-        from saldiag_probes.trainable import measure_trainable
+        from saldiag_probes.network.trainability import measure_trainable
 
         with self.session.phase("comparing flags with facts"):
             self.session.attempt(
@@ -215,7 +215,7 @@ class Examination:
         from saldiag.experiments.overfit import OverfitPlan, OverfitTest
         from saldiag.experiments.range_test import range_test
         from saldiag.rules.verdict import learns_slowly
-        from saldiag_probes.watch import Watch
+        from saldiag_probes.training.callback import Watch
 
         facts = self.session.measured.get(DataFacts)
         watch = Watch(every(1), logarithmic(2) if histograms else never)
@@ -257,7 +257,7 @@ class Examination:
         if plan is None:
             self.session.missing(TrainingPlan, "what the program hands to fit is not known")
             return
-        from saldiag_probes.plan import measure_plan
+        from saldiag_probes.training.fit_plan import measure_plan
 
         self.session.attempt(TrainingPlan, lambda: measure_plan(self.model, plan))
 

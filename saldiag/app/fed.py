@@ -9,7 +9,7 @@ from saldiag.app.collector import one_line
 from saldiag.core.errors import DataError
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.subject.feeding import BATCHES, Batch, Feed, feed_of
-from saldiag_probes.undisturbed import same_draws, undisturbed
+from saldiag_probes.state.isolation import same_draws, undisturbed
 
 
 def read_feed(model: Any, arguments: Mapping[str, Any], batches: int = BATCHES) -> Feed:

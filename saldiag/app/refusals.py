@@ -43,7 +43,7 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
         Refused: there are some.
         Exception: whatever was raised, where no rule can tell what it means.
     """
-    from saldiag_probes.calls import explain
+    from saldiag_probes.trace.recorder import explain
 
     try:
         yield
@@ -57,7 +57,7 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
 
 def _root(error: Exception) -> Exception:
     """What the model itself raised: probes hand it on in words of their own."""
-    from saldiag_probes.calls import CannotMeasure
+    from saldiag_probes.trace.recorder import CannotMeasure
 
     while isinstance(error, (SaldiagError, CannotMeasure)):
         if not isinstance(error.__cause__, Exception):

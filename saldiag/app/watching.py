@@ -32,8 +32,8 @@ from saldiag.rules.cut import without_any_gradient
 from saldiag.subject.hooks import hooked
 from saldiag.subject.own_files import OwnFiles
 from saldiag.subject.under_fit import arguments_of_fit
-from saldiag_probes import watch as probes
-from saldiag_probes.tapes import listening_to_tapes
+from saldiag_probes.training import callback as probes
+from saldiag_probes.training.gradient_tape import listening_to_tapes
 
 NO_STEP = (
     "no step of the optimizer was seen: the block has none, or it is in a tf.function that was"

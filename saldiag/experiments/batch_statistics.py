@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.trace.execution import graph_as_built
 
 MOST_BATCHES = 64
 """Most batches for one estimate: with 32 samples each about 2000, beyond which the paper finds no

@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
-from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.layer_facts import depends_on_mode
-from saldiag_probes.loss_answers import answers
-from saldiag_probes.loss_check import in_order_and_rolled, losses_in
-from saldiag_probes.loss_facts import loss_name
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.loss.compiled_loss import loss_name
+from saldiag_probes.loss.recomputed_loss import in_order_and_rolled, losses_in
+from saldiag_probes.loss.sensitivity import answers
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.trace.layer_facts import depends_on_mode
 
 Batch = tuple[Any, ...]
 """``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``; each may be nested."""

@@ -23,9 +23,9 @@ from saldiag.core.measurement import Baselines, OverfitHistory
 from saldiag.experiments.modes import Batch, ModeErrors, batch_size, sample_variation
 from saldiag.experiments.recalibrate import recalibrated_error
 from saldiag.rules.verdict import should_stop
-from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.loss_facts import learning_rate
-from saldiag_probes.optimizers import inner
+from saldiag_probes.loss.compiled_loss import learning_rate
+from saldiag_probes.state.optimizers import inner
+from saldiag_probes.trace.execution import graph_as_built
 
 Progress = Callable[[int, float, float], None]
 """Called after each step with the step's number, its loss and the seconds left."""

@@ -17,10 +17,10 @@ from saldiag.core.measurement import RangeTest
 from saldiag.experiments.modes import ModeErrors
 from saldiag.experiments.overfit import repeated
 from saldiag.rules.updates import INVARIANT
-from saldiag_probes.calls import CannotMeasure
-from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.optimizers import inner
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.optimizers import inner
+from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.trace.recorder import CannotMeasure
 
 LOWEST, HIGHEST, PER_DECADE = 1e-6, 1.0, 4
 HIGHEST_OF_ADAM = 0.1

@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     arrays_of,
 )
 from saldiag.core.training.schedule import Schedule, never
-from saldiag_probes.watch import Watch
+from saldiag_probes.training.callback import Watch
 
 T = TypeVar("T", GradientHistory, Histograms)
 

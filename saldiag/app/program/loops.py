@@ -14,9 +14,9 @@ from saldiag.app.program.blame import blaming
 from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.core.training.fit_plan import KERAS_BATCH
 from saldiag.subject.frames import caller
-from saldiag_probes.loss_facts import loss_scale
-from saldiag_probes.tapes import identity, raw
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.loss.compiled_loss import loss_scale
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.training.gradient_tape import identity, raw
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer

@@ -92,8 +92,8 @@ class _Program:
         from saldiag.subject.hooks import hooked
         from saldiag.subject.sources import recording_sources
         from saldiag.subject.warning_log import recording_warnings
-        from saldiag_probes.tapes import listening_to_tapes
-        from saldiag_probes.undisturbed import same_scopes
+        from saldiag_probes.state.isolation import same_scopes
+        from saldiag_probes.training.gradient_tape import listening_to_tapes
 
         shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:

@@ -40,8 +40,8 @@ from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.modes import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.cut import without_any_gradient
-from saldiag_probes.undisturbed import undisturbed
-from saldiag_probes.watch import Watch
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.training.callback import Watch
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at a training that is to stop early."""

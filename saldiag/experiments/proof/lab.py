@@ -26,10 +26,10 @@ from saldiag.experiments.proof.intervention import NotApplicable, intervention
 from saldiag.experiments.proof.score import CannotScore
 from saldiag.experiments.proof.starts import Starts, reordered
 from saldiag.experiments.proof.training import Forward, Training
-from saldiag_probes.calls import as_batch, build
-from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.names import layer_paths
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.trace.paths import layer_paths
+from saldiag_probes.trace.recorder import as_batch, build
 
 CONTROL = Arm("control", "the model as it is")
 Tell = Callable[[str, int, int], None]

@@ -21,7 +21,7 @@ from saldiag.core.measurement.experiments import LayerLook
 from saldiag.experiments.proof.change import Swap
 from saldiag.experiments.proof.feeds import joined
 from saldiag.experiments.proof.targets import targets_of
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.state.isolation import undisturbed
 
 FOLDS = 5
 """Of the cross-validation, by items: places of one picture depend on each other."""

@@ -10,8 +10,8 @@ from keras.src.trainers.compile_utils import CompileLoss  # no public name
 
 from saldiag.experiments.proof.change import Swap
 from saldiag.experiments.proof.intervention import NotApplicable
-from saldiag_probes.loss_facts import learning_rate, overrides_compute_loss
-from saldiag_probes.optimizers import inner
+from saldiag_probes.loss.compiled_loss import learning_rate, overrides_compute_loss
+from saldiag_probes.state.optimizers import inner
 
 
 def rate_of(model: Any) -> float:

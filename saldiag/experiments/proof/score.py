@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from saldiag.core.measurement import Array
-from saldiag_probes.loss_facts import compiled_losses
+from saldiag_probes.loss.compiled_loss import compiled_losses
 
 MOST_CLASSES = 20_000
 """One-hot targets of more classes do not fit into memory."""

@@ -12,7 +12,7 @@ from keras.src.initializers.random_initializers import RandomInitializer
 from saldiag.experiments.modes import batch_size
 from saldiag.experiments.proof.change import Batches
 from saldiag.experiments.proof.feeds import each_array
-from saldiag_probes.start import initializer_of, start_distance
+from saldiag_probes.network.initial_distance import initializer_of, start_distance
 
 AT_START = 1.63
 """Kolmogorov-Smirnov distance exceeded by 1 % of fresh weights (Massey 1951)."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from saldiag.experiments.proof.heads import units_of
 from saldiag.experiments.proof.intervention import NotApplicable
-from saldiag_probes.loss_facts import compiled_losses
+from saldiag_probes.loss.compiled_loss import compiled_losses
 
 Kind = Literal["binary", "shares", "classes", "one-hot", "sides", "numbers"]
 """``binary``: two values that stand for no and yes. ``shares``: from 0 to 1. ``classes``: the

@@ -17,9 +17,9 @@ from saldiag.core.measurement.experiments import Mode, Stopped
 from saldiag.experiments.proof.change import Batches
 from saldiag.experiments.proof.score import Score, score
 from saldiag.rules.proof import LIMITS
-from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.optimizers import inner
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.optimizers import inner
+from saldiag_probes.trace.execution import graph_as_built
 
 MEMORISED = LIMITS["memorised"]
 STILL = 1e-6

@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from saldiag.core.measurement import Array, Correction, InputComparison
 from saldiag.experiments.modes import Batch, ModeErrors, batch_size
-from saldiag_probes.loss_facts import overrides_compute_loss, plain_loss
+from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
 
 CHANNELS = 16
 """Channels of an input that are compared one by one."""

@@ -14,8 +14,8 @@ from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.parts import rate_of, rebuilt
 from saldiag.experiments.range_test import range_test
 from saldiag.rules.updates import fastest_rate
-from saldiag_probes.calls import CannotMeasure
-from saldiag_probes.optimizers import inner
+from saldiag_probes.state.optimizers import inner
+from saldiag_probes.trace.recorder import CannotMeasure
 
 
 def at_rate(lab: Any, rate: float, told: str) -> Change:

@@ -12,7 +12,7 @@ from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.interventions.learning_rate import at_rate
 from saldiag.experiments.proof.parts import rate_of, times_loss, with_loss
 from saldiag.experiments.proof.targets import Kind, kinds_of
-from saldiag_probes.loss_facts import compiled_losses
+from saldiag_probes.loss.compiled_loss import compiled_losses
 
 
 class FittingLoss(Intervention):

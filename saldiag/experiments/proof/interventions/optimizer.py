@@ -10,7 +10,7 @@ from saldiag.experiments.proof.change import Change
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.parts import rebuilt
 from saldiag.rules.updates import INVARIANT
-from saldiag_probes.optimizers import inner
+from saldiag_probes.state.optimizers import inner
 
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 SETTINGS = (*CLIPPING, "weight_decay", "epsilon",

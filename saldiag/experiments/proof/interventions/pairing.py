@@ -9,7 +9,7 @@ import numpy as np
 from saldiag.experiments.proof.change import Batches, Change
 from saldiag.experiments.proof.feeds import joined, split_as
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
-from saldiag_probes.masks import partners
+from saldiag_probes.data.masks import partners
 
 MOVED = 0.5
 """Share of masks that have to lie better on another picture than on their own."""

@@ -10,7 +10,7 @@ from saldiag.experiments.proof.change import Change, Swap
 from saldiag.experiments.proof.heads import heads_of
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.parts import rebuilt
-from saldiag_probes.optimizers import inner
+from saldiag_probes.state.optimizers import inner
 
 
 def in_float32(layers: dict[str, Any]) -> tuple[dict[str, Any], tuple[Swap, ...]]:

@@ -10,7 +10,7 @@ import keras
 from saldiag.experiments.proof.change import Change, Swap
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.parts import rebuilt
-from saldiag_probes.optimizers import inner
+from saldiag_probes.state.optimizers import inner
 
 _RATES = ("rate", "stddev", "dropout", "recurrent_dropout")
 

@@ -11,7 +11,7 @@ from saldiag.experiments.proof.feeds import mapped
 from saldiag.experiments.proof.heads import last_activations
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.targets import targets_of
-from saldiag_probes.loss_facts import compiled_losses, loss_name
+from saldiag_probes.loss.compiled_loss import compiled_losses, loss_name
 
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0)}
 
