@@ -19,8 +19,8 @@ from saldiag.core.measurement import (
     SourceFiles,
     Wiring,
 )
-from saldiag_reports import gallery
-from saldiag_reports.data import ReportData
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.gallery import runs
 
 
 def call(path: str, kind: str = "Dense", units: int = 4, **more: Any) -> LayerCall:
@@ -92,7 +92,7 @@ def of_report(name: str, data: ReportData) -> Recorded:
 
 def case() -> tuple[Recorded, Recorded]:
     """The case, and the network that learns, each with its program."""
-    one, two = gallery.broken(), gallery.learns()
+    one, two = runs.broken(), runs.learns()
     before = sources(train='head = "softmax"\nfit()\n', data="x = 1\n")
     after = sources(train='head = "sigmoid"\nfit()\n', data="x = 1\n")
     one = dataclasses.replace(one, measured=one.measured.with_(before))

@@ -43,7 +43,7 @@ def run(*arguments: str) -> int:
 def diagnosis(folder: Path) -> dict[str, Any]:
     from jsonschema import validate
 
-    from saldiag_reports.json_report import schema
+    from saldiag_reports.formats.json_document import schema
 
     found: dict[str, Any] = json.loads((folder / "diagnosis.json").read_text())
     validate(found, schema("diagnosis"))

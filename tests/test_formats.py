@@ -14,7 +14,7 @@ import pytest
 from saldiag import cli
 from saldiag.core.files.run import Run
 from saldiag.rules.registry import all_rules
-from saldiag_reports import gallery
+from saldiag_reports.gallery import runs
 
 CHECKS = ("junit", "sarif", "github")
 DIAGNOSING = ("overfit", "gradients", "dtypes", "trainable", "train", "report", "run")
@@ -41,7 +41,7 @@ made("ill", "softmax").fit(x, y, epochs=1, verbose=0)
 
 @pytest.fixture
 def run_of_the_case(tmp_path: Path) -> Path:
-    data = gallery.broken()
+    data = runs.broken()
     run = Run.create("overfit", tmp_path / "run")
     run.write_info(data.info)
     run.write_diagnosis(data.diagnosis)

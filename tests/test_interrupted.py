@@ -141,7 +141,7 @@ def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
 def test_a_second_ctrl_c_gives_the_report_up(second, folder, monkeypatch, capsys):
     monkeypatch.setattr("saldiag.experiments.overfit.OverfitTest.after_step", fail_in_c)
     with monkeypatch.context() as patch:
-        patch.setattr("saldiag_reports.reporter.write_reports", second)
+        patch.setattr("saldiag_reports.writer.write_reports", second)
         assert cli.main(arguments("overfit")) == 2
     assert capsys.readouterr().err.endswith("saldiag: interrupted\n")
     assert status(folder / "run") == "interrupted"

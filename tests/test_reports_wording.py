@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
-from saldiag_reports.wording import (
+from saldiag_reports.content.wording import (
     NONE,
     cut,
     headline,

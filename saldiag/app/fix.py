@@ -20,7 +20,7 @@ from saldiag.core.measurement import Measurements
 from saldiag.repair.diff import unified
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.findings import OWN, Changed, Mended, mend_files
-from saldiag_reports.wording import lines, place, plain
+from saldiag_reports.content.wording import lines, place, plain
 
 NOTHING_LEFT, LEFT = 0, 1
 """Exit codes: nothing is left to mend; there is a diff, or something to mend by hand."""

@@ -21,7 +21,7 @@ from saldiag.core.measurement import Measurements
 if TYPE_CHECKING:
     import pandas as pd
 
-    from saldiag_reports.data import ReportData
+    from saldiag_reports.content.data import ReportData
 
 
 class Diagnosis:
@@ -60,7 +60,7 @@ class Diagnosis:
         return self.outcome.failed(fail_on)
 
     def __str__(self) -> str:
-        from saldiag_reports.text import render_text
+        from saldiag_reports.formats.text import render_text
 
         return render_text(self._data()).rstrip()
 
@@ -70,7 +70,7 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         """A short account for a notebook; what is user text is escaped."""
-        from saldiag_reports.snippet import render_snippet
+        from saldiag_reports.formats.notebook import render_snippet
 
         return render_snippet(self._data())
 
@@ -97,7 +97,7 @@ class Diagnosis:
         Raises:
             RunError: it holds a run already, or cannot be written.
         """
-        from saldiag_reports.reporter import write_reports
+        from saldiag_reports.writer import write_reports
 
         run = Run.create("diagnose", Path(directory))
         for measurement in self.measured:
@@ -114,7 +114,7 @@ class Diagnosis:
         webbrowser.open((folder / "report.html").as_uri())
 
     def _data(self) -> ReportData:
-        from saldiag_reports.data import ReportData
+        from saldiag_reports.content.data import ReportData
 
         info = RunInfo(
             command=("saldiag", "diagnose"),

@@ -191,7 +191,7 @@ class _Prediction:
     def end(self, console: Console, status: str) -> int:
         """Write the record, print the outcome, and return the exit code."""
         from saldiag.core.files.jsonio import dumps
-        from saldiag_reports.reporter import write_bytes
+        from saldiag_reports.writer import write_bytes
 
         self.masks.sort(key=lambda one: one.picture)
         failed = [one for one in self.masks if one.error is not None]
@@ -221,7 +221,7 @@ class _Prediction:
         console = Console(highlight=False)
         over = self.scorer.over(self.photographs.name)
         if over is not None:
-            from saldiag_reports.text import print_mask_scores
+            from saldiag_reports.formats.text import print_mask_scores
 
             print_mask_scores([over], self.options.stretched)
         masks = f"{written} mask{'' if written == 1 else 's'}"
@@ -252,7 +252,7 @@ def _write_png(path: Path, levels: Any) -> None:
     """
     from PIL import Image
 
-    from saldiag_reports.reporter import write_bytes
+    from saldiag_reports.writer import write_bytes
 
     content = io.BytesIO()
     Image.fromarray(levels).save(content, format="PNG")

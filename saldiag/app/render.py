@@ -14,13 +14,13 @@ from saldiag.core.findings.finding import Severity
 if TYPE_CHECKING:
     from saldiag.app.session import Session
     from saldiag.core.findings.rule import Rule
-    from saldiag_reports.checks import Checked, RuleText
-    from saldiag_reports.data import ReportData
+    from saldiag_reports.content.data import ReportData
+    from saldiag_reports.formats.ci import Checked, RuleText
 
 
 def write_outcome(session: Session, diagnosis: Diagnosis) -> None:
     """Write ``diagnosis.json`` and everything that renderers draw, each whole or not at all."""
-    from saldiag_reports.reporter import write_reports
+    from saldiag_reports.writer import write_reports
 
     session.run.write_diagnosis(diagnosis)
     write_reports(_data(session, diagnosis), session.run.path)
@@ -41,11 +41,11 @@ def print_data(
 ) -> None:
     """Print runs on stdout, all in one document."""
     if output_format == "json":
-        from saldiag_reports.json_report import render_json
+        from saldiag_reports.formats.json_document import render_json
 
         sys.stdout.write(render_json(*(data for data, _ in runs)))
     elif output_format == "text":
-        from saldiag_reports.text import print_text
+        from saldiag_reports.formats.text import print_text
 
         for data, path in runs:
             print_text(data, path)
@@ -56,14 +56,14 @@ def print_data(
 def _document(checked: Sequence[Checked], output_format: str, fail_on: Severity) -> str:
     """One document, or one list of commands, for all diagnoses."""
     if output_format == "junit":
-        from saldiag_reports.junit import render_junit
+        from saldiag_reports.formats.junit import render_junit
 
         return render_junit(checked, fail_on)
     if output_format == "sarif":
-        from saldiag_reports.sarif import render_sarif
+        from saldiag_reports.formats.sarif import render_sarif
 
         return render_sarif(checked)
-    from saldiag_reports.github import render_github
+    from saldiag_reports.formats.github import render_github
 
     return render_github(checked)
 
@@ -76,7 +76,7 @@ def _write(text: str) -> None:
 
 def _checked(data: ReportData) -> Checked:
     """A run and the rules that were asked, with their documentation."""
-    from saldiag_reports.checks import Checked
+    from saldiag_reports.formats.ci import Checked
 
     rules = _asked(data.info.config.get("rules") or {})
     return Checked(data, tuple(_rule_text(rule) for rule in rules))
@@ -99,7 +99,7 @@ def _asked(settings: dict[str, object]) -> list[type[Rule]]:
 def _rule_text(rule: type[Rule]) -> RuleText:
     from saldiag.rules.catalogue import family_of
     from saldiag.rules.explain import explanation_of, to_text
-    from saldiag_reports.checks import RuleText
+    from saldiag_reports.formats.ci import RuleText
 
     told = explanation_of(rule)
     return RuleText(
@@ -114,7 +114,7 @@ def _rule_text(rule: type[Rule]) -> RuleText:
 
 
 def _data(session: Session, diagnosis: Diagnosis) -> ReportData:
-    from saldiag_reports.data import ReportData
+    from saldiag_reports.content.data import ReportData
 
     info = replace(session.info, missing=dict(session.measured.missing))
     return ReportData(diagnosis=diagnosis, measured=session.measured, info=info)

@@ -27,8 +27,8 @@ def report_again(
         ConfigError: the settings are not valid.
     """
     from saldiag.app.render import print_data
-    from saldiag_reports.data import ReportData
-    from saldiag_reports.reporter import write_reports
+    from saldiag_reports.content.data import ReportData
+    from saldiag_reports.writer import write_reports
 
     if rules is not None:
         judge_again(Run.open(path), rule_settings(rules))

@@ -194,8 +194,8 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
 
 def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """What a failure says: the verdict, then each finding with its place and its fix."""
-    from saldiag_reports.checks import account
-    from saldiag_reports.wording import count, headline, plain
+    from saldiag_reports.content.wording import count, headline, plain
+    from saldiag_reports.formats.ci import account
 
     left = len(findings) - MAX_TOLD
     return "\n\n".join(

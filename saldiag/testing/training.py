@@ -15,7 +15,7 @@ from saldiag.core.measurement import TrainableRow, TrainableStatus
 from saldiag_probes.network.trainability import measure_trainable
 from saldiag_probes.trace.paths import layer_paths, variable_paths
 from saldiag_probes.trace.recorder import CannotMeasure
-from saldiag_reports.wording import plain
+from saldiag_reports.content.wording import plain
 
 
 def status_of(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableStatus:

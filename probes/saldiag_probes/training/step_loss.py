@@ -24,7 +24,7 @@ class LossTap:
 
     def __init__(self, model: Any, *, tapes: bool = True) -> None:
         self._model = model
-        self._tapes = gradient_tape
+        self._tapes = tapes
         self._open = False
         self._loss: Any = None
         self.open()

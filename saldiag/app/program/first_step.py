@@ -75,7 +75,7 @@ class _Call:
 
 
 class FirstCalls:
-    """Listens to tapes (see ``saldiag_probes.training.gradient_tape.Curious``) until a model's first step is over.
+    """Subscribes to gradient tapes until a model's first step is over (see ``gradient_tape``).
 
     The gradients by the predictions fall off in the pass that the program makes anyway.
     """

@@ -21,10 +21,10 @@ from saldiag.core.measurement import (
     HeldOutScores,
     TrainableStatus,
 )
-from saldiag_reports import answer, leads, tables
-from saldiag_reports.data import ReportData
-from saldiag_reports.tables import Table
-from saldiag_reports.wording import (
+from saldiag_reports.content import hypothesis_text, summaries, tables
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.content.tables import Table
+from saldiag_reports.content.wording import (
     count,
     cut,
     diff_lines,
@@ -111,7 +111,7 @@ def _blocks(data: ReportData) -> Iterator[RenderableType]:
     if diagnosis.verdict_reason and diagnosis.verdict != "not_tested":
         yield Text(plain(diagnosis.verdict_reason), style="dim")
     yield ""
-    if told := answer.of(data):
+    if told := hypothesis_text.of(data):
         yield from (Text(sentence) for sentence in told)
         yield ""
     if (root := diagnosis.root_finding()) is not None:
@@ -147,7 +147,7 @@ def _root(root: Finding, diagnosis: Diagnosis) -> RenderableType:
             grid.add_row("", Text(cut(root.source.text, 200), style="italic"))
     grid.add_row("Fix", Text(lines(root.fix), style="bold"))
     if root.confirmed_by:
-        grid.add_row("Proof", Text(answer.confirmation(root, diagnosis.hypotheses)))
+        grid.add_row("Proof", Text(hypothesis_text.confirmation(root, diagnosis.hypotheses)))
     if root.diff:
         grid.add_row("Diff", _diff(root.diff))
     return grid
@@ -200,7 +200,9 @@ def _experiments(hypotheses: Sequence[Hypothesis]) -> RenderableType:
         "not applicable": inapplicable,
     }
     notes = [f"{amount} {which}" for which, amount in more.items() if amount > 0]
-    note = [Text(f"… and {answer.listed(notes)} in the report", style="dim")] if notes else []
+    note = (
+        [Text(f"… and {hypothesis_text.listed(notes)} in the report", style="dim")] if notes else []
+    )
     title = "Experiments: mean absolute error, and the effect in R² with its 95 % interval"
     return Group(Text(title, style="dim"), *([grid] if told else []), *note)
 
@@ -208,9 +210,13 @@ def _experiments(hypotheses: Sequence[Hypothesis]) -> RenderableType:
 def _trial(h: Hypothesis, hypotheses: Sequence[Hypothesis]) -> str:
     """What was changed, the error and the score's difference with its interval."""
     why = f"; {cut(h.reason, 200)}" if h.outcome == "undecided" else ""
-    moved = answer.measure(h) if h.mode == "inference" else f"error {answer.pair(h.error)}"
+    moved = (
+        hypothesis_text.measure(h)
+        if h.mode == "inference"
+        else f"error {hypothesis_text.pair(h.error)}"
+    )
     return (
-        f"{answer.subject(h, hypotheses)}: {moved}, effect {answer.effect(h)}, "
+        f"{hypothesis_text.subject(h, hypotheses)}: {moved}, effect {hypothesis_text.effect(h)}, "
         f"{h.restored} of {count(h.seeds, 'seed')}, {count(h.steps, 'step')}{why}"
     )
 
@@ -249,7 +255,9 @@ def dtypes_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | Non
     trace = data.measured.get(DtypeTrace)
     if trace is None:
         return None
-    return Group(Text(plain(leads.dtypes(trace))), screen_table(tables.dtypes_by_kind(trace), most))
+    return Group(
+        Text(plain(summaries.dtypes(trace))), screen_table(tables.dtypes_by_kind(trace), most)
+    )
 
 
 def trainable_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | None:
@@ -258,7 +266,8 @@ def trainable_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | 
     if status is None:
         return None
     return Group(
-        Text(plain(leads.trainable(status))), screen_table(tables.trainable_by_flags(status), most)
+        Text(plain(summaries.trainable(status))),
+        screen_table(tables.trainable_by_flags(status), most),
     )
 
 
@@ -268,7 +277,7 @@ def held_out_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | N
     if found is None:
         return None
     table = screen_table(tables.mask_scores(found.rows), most)
-    return Group(Text(leads.held_out(found)), table, Text(f"{leads.SCORED}.", style="dim"))
+    return Group(Text(summaries.held_out(found)), table, Text(f"{summaries.SCORED}.", style="dim"))
 
 
 def print_mask_scores(
@@ -281,7 +290,7 @@ def print_mask_scores(
         stretched: whether each mask was stretched to the full range first.
         console: where to; stdout if not given.
     """
-    note = f"{leads.SCORED}; {'each' if stretched else 'not'} stretched to 0…255."
+    note = f"{summaries.SCORED}; {'each' if stretched else 'not'} stretched to 0…255."
 
     def draw(to: Console) -> None:
         to.print(screen_table(tables.mask_scores(found)), highlight=False)

@@ -27,12 +27,13 @@ from saldiag.core.measurement import (
     ValidationCheck,
     WarningLog,
 )
-from saldiag_reports import answer, leads, plots, tables
-from saldiag_reports.data import ReportData
-from saldiag_reports.pictures import MAX_SAMPLES, Sample, samples
-from saldiag_reports.tables import Table
-from saldiag_reports.validation_tables import mode_of, validation_tables
-from saldiag_reports.wording import MAX_ITEMS, count, naming, number
+from saldiag_reports import plots
+from saldiag_reports.content import hypothesis_text, summaries, tables
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.content.tables import Table
+from saldiag_reports.content.thumbnails import MAX_SAMPLES, Sample, samples
+from saldiag_reports.content.validation_tables import mode_of, validation_tables
+from saldiag_reports.content.wording import MAX_ITEMS, count, naming, number
 
 GRADIENT_CUT = "SD201"
 """The rule that judges where the signal dies; the picture of the flow marks its layers."""
@@ -83,11 +84,11 @@ def _experiments(data: ReportData, found: Experiments) -> Section:
         "ended": _ENDED.get(found.ended, found.ended),
     }
     if math.isfinite(found.budget_seconds):
-        facts["budget"] = answer.span(found.budget_seconds)
+        facts["budget"] = hypothesis_text.span(found.budget_seconds)
     picture = plots.plot_experiments(found, hypotheses, "plot-experiments")
     listed = [tables.hypotheses(hypotheses)] if hypotheses else []
     listed += [tables.looks(found.looks)] if found.looks else []
-    lead = f"{answer.R2}."
+    lead = f"{hypothesis_text.R2}."
     return Section("experiments", "Experiments", lead, (picture,), tuple(listed), facts=facts)
 
 
@@ -171,7 +172,7 @@ def _percent(value: float) -> str:
 
 
 def _held_out(_: ReportData, found: HeldOutScores) -> Section:
-    lead = f"{leads.held_out(found)} {leads.SCORED}."
+    lead = f"{summaries.held_out(found)} {summaries.SCORED}."
     return Section("held-out", "Held-out pictures", lead, tables=(tables.mask_scores(found.rows),))
 
 
@@ -232,13 +233,13 @@ def _data(data: ReportData, measured: DataFacts) -> Section:
 
 def _dtypes(_: ReportData, trace: DtypeTrace) -> Section:
     listed = (tables.dtypes(trace), *([tables.casts(trace)] if trace.casts else []))
-    return Section("dtypes", "Precision", leads.dtypes(trace), tables=listed)
+    return Section("dtypes", "Precision", summaries.dtypes(trace), tables=listed)
 
 
 def _trainable(_: ReportData, status: TrainableStatus) -> Section:
     listed = [tables.trainable(status)]
     listed += [tables.normalization(status)] if status.normalization else []
-    return Section("trainable", "Trainable", leads.trainable(status), tables=tuple(listed))
+    return Section("trainable", "Trainable", summaries.trainable(status), tables=tuple(listed))
 
 
 def _warnings(_: ReportData, log: WarningLog) -> Section:

@@ -6,9 +6,9 @@ from html import escape
 
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
-from saldiag_reports import answer
-from saldiag_reports.data import ReportData
-from saldiag_reports.wording import headline, naming, place, plain
+from saldiag_reports.content import hypothesis_text
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.content.wording import headline, naming, place, plain
 
 COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "info": "#1f5fa8"}
 
@@ -16,7 +16,7 @@ COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "info": "#1f5fa8"}
 def render_snippet(data: ReportData) -> str:
     """Verdict and findings as a fragment without scripts or styles of its own; text is escaped."""
     diagnosis = data.diagnosis
-    told = "".join(f"<p>{_text(sentence)}</p>" for sentence in answer.of(data))
+    told = "".join(f"<p>{_text(sentence)}</p>" for sentence in hypothesis_text.of(data))
     rows = "".join(_row(finding, diagnosis) for finding in diagnosis.findings)
     table = f'<table style="text-align:left">{rows}</table>' if rows else "<p>Nothing found.</p>"
     skipped = f"<p>{len(diagnosis.skipped)} rules could not judge.</p>" if diagnosis.skipped else ""
@@ -33,7 +33,7 @@ def _row(finding: Finding, diagnosis: Diagnosis) -> str:
     fix = "" if finding.explained_by else f"<br><code>{_text(finding.fix)}</code>"
     proof = ""
     if finding.confirmed_by:
-        confirmed = answer.confirmation(finding, diagnosis.hypotheses)
+        confirmed = hypothesis_text.confirmation(finding, diagnosis.hypotheses)
         proof = f"<br>Confirmed by experiment: {_text(confirmed)}"
     return (
         f'<tr><td style="color:{colour};vertical-align:top">{finding.severity}</td>'

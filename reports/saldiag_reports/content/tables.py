@@ -24,8 +24,8 @@ from saldiag.core.measurement import (
     WarningLog,
 )
 from saldiag.core.measurement.experiments import LayerLook
-from saldiag_reports import answer, network
-from saldiag_reports.wording import NONE, number, place, score, share, size, yes_no
+from saldiag_reports.content import hypothesis_text, layer_order
+from saldiag_reports.content.wording import NONE, number, place, score, share, size, yes_no
 
 Kind = Literal["name", "text", "number", "score", "share", "size", "flag"]
 
@@ -324,7 +324,7 @@ def _tested(h: Hypothesis) -> tuple[Any, ...]:
     if not h.tried:
         none = float("nan")
         return (h.outcome, h.hypothesis + by, h.reason, none, none, none, NONE, NONE, none)
-    whole = answer.interval(h).replace(" ", "\N{NO-BREAK SPACE}")
+    whole = hypothesis_text.interval(h).replace(" ", "\N{NO-BREAK SPACE}")
     mode = " (in inference mode)" if h.mode == "inference" else ""
     return (
         h.outcome, h.hypothesis + by, h.intervention + mode, *h.error, h.effect,
@@ -410,9 +410,9 @@ def _span(first: str, last: str) -> str:
 
 def gradients_by_block(history: GradientHistory, measured: Measurements, most: int) -> Table:
     """At most ``most`` rows of layers in network order: norm at the first and the last step."""
-    layers = network.in_network_order([v.layer for v in history.variables], measured)
-    gathered = network.rows(layers, most)
-    norms = network.combine(network.layer_norms(history, layers), layers, gathered)
+    layers = layer_order.in_network_order([v.layer for v in history.variables], measured)
+    gathered = layer_order.rows(layers, most)
+    norms = layer_order.combine(layer_order.layer_norms(history, layers), layers, gathered)
     columns = (Column("layers", "name"), Column("|g| first"), Column("|g| last"))
     ends = norms if norms.shape[1] else np.full((len(gathered), 1), np.nan)
     rows = ((row.label(52), ends[i][0], ends[i][-1]) for i, row in enumerate(gathered))

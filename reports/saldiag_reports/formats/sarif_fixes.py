@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saldiag.core.findings.finding import Finding
-from saldiag_reports.artifacts import artifact
-from saldiag_reports.wording import lines
+from saldiag_reports.content.wording import lines
+from saldiag_reports.formats.sarif_paths import artifact
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 

@@ -1,6 +1,6 @@
 """Sample reports from fixed numbers: what a report looks like, and what its tests compare with.
 
-``python -m saldiag_reports.gallery`` writes them again into ``reports/gallery`` of a checkout;
+``python -m saldiag_reports.gallery.runs`` writes them again into ``reports/gallery`` of a checkout;
 with ``--screenshot`` it also takes the picture that the README shows.
 """
 
@@ -32,11 +32,12 @@ from saldiag.core.measurement import (
     TensorFacts,
     WarningLog,
 )
-from saldiag_reports import gallery_network as made
-from saldiag_reports import gallery_proof, gallery_validation
-from saldiag_reports.data import ReportData
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.gallery import network as made
+from saldiag_reports.gallery import proof as proof_run
+from saldiag_reports.gallery import validation as validation_run
 
-DIRECTORY = Path(__file__).parents[1] / "gallery"
+DIRECTORY = Path(__file__).parents[2] / "gallery"
 VERSIONS = {"saldiag": "0.1.0", "python": "3.11.2", "tensorflow": "2.21.0", "keras": "3.15.0"}
 HEAD = Source(
     made.FILE,
@@ -145,26 +146,26 @@ def proof() -> ReportData:
     measured = Measurements.of(
         made.wiring("quicksal-as-reported", places),
         _stuck(),
-        gallery_proof.experiments(),
+        proof_run.experiments(),
         missing={"training": "this command does not train"},
     )
     root, *others = data.diagnosis.findings
     diagnosis = replace(
         data.diagnosis,
         findings=(replace(root, confirmed_by="fitting-output"), *others),
-        hypotheses=gallery_proof.HYPOTHESES,
+        hypotheses=proof_run.HYPOTHESES,
         timings={"experiments": 118.2, "total": 139.9},
     )
-    words = ("--suspect", gallery_proof.SUSPICION)
+    words = ("--suspect", proof_run.SUSPICION)
     command = (*data.info.command, "--experiments", "--budget", "2m", *words)
     return ReportData(diagnosis, measured, _info(command, measured))
 
 
 def lags() -> ReportData:
     """A training whose ``val_loss`` lags: BatchNorm's statistics, which EarlyStopping obeyed."""
-    measured = gallery_validation.measurements()
+    measured = validation_run.measurements()
     command = ("saldiag", "run", "train.py")
-    return ReportData(gallery_validation.diagnosis(), measured, _info(command, measured))
+    return ReportData(validation_run.diagnosis(), measured, _info(command, measured))
 
 
 SAMPLES: dict[str, Callable[[], ReportData]] = {
@@ -320,9 +321,9 @@ def _pictures(constant: bool) -> Predictions:
 
 def write(directory: Path = DIRECTORY) -> list[Path]:
     """Write every sample in every text format; returns the files."""
-    from saldiag_reports.html import render_html
-    from saldiag_reports.json_report import render_json
-    from saldiag_reports.text import render_text
+    from saldiag_reports.formats.html import render_html
+    from saldiag_reports.formats.json_document import render_json
+    from saldiag_reports.formats.text import render_text
 
     renderers: dict[str, Callable[[ReportData], str]] = {
         "html": render_html, "txt": render_text, "json": render_json,

@@ -16,12 +16,12 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
-from saldiag_reports import answer, network
-from saldiag_reports.data import ReportData
-from saldiag_reports.events import EventLog, escaped, table
-from saldiag_reports.pictures import MAX_SAMPLES, pixels, png, size_of
-from saldiag_reports.reporter import EVENTS_FILE, write_bytes
-from saldiag_reports.wording import headline, lines, naming, place, plain, typed, value_text
+from saldiag_reports.content import hypothesis_text, layer_order
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.content.thumbnails import MAX_SAMPLES, pixels, png, size_of
+from saldiag_reports.content.wording import headline, lines, naming, place, plain, typed, value_text
+from saldiag_reports.formats.tensorboard_events import EventLog, escaped, table
+from saldiag_reports.writer import EVENTS_FILE, write_bytes
 
 
 def write_tensorboard(data: ReportData, directory: Path) -> None:
@@ -68,7 +68,7 @@ def _findings(log: EventLog, data: ReportData) -> None:
     parts = [f"# {escaped(plain(headline(diagnosis)))}"]
     if diagnosis.verdict_reason and diagnosis.verdict != "not_tested":
         parts.append(_inline(diagnosis.verdict_reason))
-    parts += [_inline(sentence) for sentence in answer.of(data)]
+    parts += [_inline(sentence) for sentence in hypothesis_text.of(data)]
     root = diagnosis.root_finding()
     if root is not None:
         where = f" at {escaped(plain(place(root.source)))}" if root.source else ""
@@ -85,7 +85,7 @@ def _findings(log: EventLog, data: ReportData) -> None:
             _inline(f.message),
             escaped(plain(value_text(f.evidence))),
             f.explained_by or "",
-            _inline(answer.confirmation(f, diagnosis.hypotheses)),
+            _inline(hypothesis_text.confirmation(f, diagnosis.hypotheses)),
         )
         for f in diagnosis.findings
     ]
@@ -146,8 +146,8 @@ def _validation(log: EventLog, check: ValidationCheck) -> None:
 
 
 def _gradients(log: EventLog, history: GradientHistory, data: ReportData) -> None:
-    layers = network.in_network_order([v.layer for v in history.variables], data.measured)
-    norms = network.layer_norms(history, layers)
+    layers = layer_order.in_network_order([v.layer for v in history.variables], data.measured)
+    norms = layer_order.layer_norms(history, layers)
     for layer, row in zip(layers, norms, strict=True):
         for step, value in zip(history.steps, row, strict=True):
             log.scalar(f"gradient norm/{layer or '(model)'}", int(step), float(value))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from saldiag.core.errors import RunError
 from saldiag.core.files.jsonio import atomic_file
-from saldiag_reports.data import ReportData
+from saldiag_reports.content.data import ReportData
 
 EVENTS_FILE = "events.out.tfevents.0.saldiag"
 """Always the same, so that drawing a run again replaces what was there."""
@@ -39,19 +39,19 @@ class Rendered:
 
 
 def _json(data: ReportData) -> bytes:
-    from saldiag_reports.json_report import render_json
+    from saldiag_reports.formats.json_document import render_json
 
     return render_json(data).encode("utf-8")
 
 
 def _html(data: ReportData) -> bytes:
-    from saldiag_reports.html import render_html
+    from saldiag_reports.formats.html import render_html
 
     return render_html(data).encode("utf-8")
 
 
 def _events(data: ReportData) -> bytes:
-    from saldiag_reports.tensorboard import render_events
+    from saldiag_reports.formats.tensorboard import render_events
 
     return render_events(data)
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from saldiag.core.measurement import Predictions
-from saldiag_reports.wording import count, number
+from saldiag_reports.content.wording import count, number
 
 Array = np.ndarray[Any, Any]
 MAX_SIDE = 160

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from saldiag.core.findings.finding import SEVERITIES, Finding, Severity, at_least
-from saldiag_reports import answer
-from saldiag_reports.checks import Checked
-from saldiag_reports.wording import count, headline, plain
+from saldiag_reports.content import hypothesis_text
+from saldiag_reports.content.wording import count, headline, plain
+from saldiag_reports.formats.ci import Checked
 
 VERDICT = "verdict"
 """The case that fails where the model does not learn, whatever the rules found."""
@@ -66,7 +66,7 @@ def _verdict(one: Checked) -> ET.Element:
     if one.data.diagnosis.verdict == "does_not_learn":
         told = plain(headline(one.data.diagnosis))
         failure = ET.SubElement(case, "failure", {"type": "does_not_learn", "message": told})
-        failure.text = "\n".join([told, *answer.of(one.data)])
+        failure.text = "\n".join([told, *hypothesis_text.of(one.data)])
     return case
 
 

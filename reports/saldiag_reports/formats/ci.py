@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import ProgramPlaces, Source
-from saldiag_reports.answer import confirmation
-from saldiag_reports.data import ReportData
-from saldiag_reports.wording import diff_lines, lines, naming, place, plain
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.content.hypothesis_text import confirmation
+from saldiag_reports.content.wording import diff_lines, lines, naming, place, plain
 
 MAX_LAYERS = 100
 """Layers of a finding that are named one by one; a rule may find thousands."""

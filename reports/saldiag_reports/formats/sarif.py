@@ -10,10 +10,10 @@ from typing import Any
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.artifacts import artifact
-from saldiag_reports.checks import MAX_LAYERS, Checked, RuleText
-from saldiag_reports.sarif_fixes import fixes
-from saldiag_reports.wording import lines, plain
+from saldiag_reports.content.wording import lines, plain
+from saldiag_reports.formats.ci import MAX_LAYERS, Checked, RuleText
+from saldiag_reports.formats.sarif_fixes import fixes
+from saldiag_reports.formats.sarif_paths import artifact
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Experiments
-from saldiag_reports.data import ReportData
-from saldiag_reports.wording import NONE, count, cut, number, plain, shorten
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.content.wording import NONE, count, cut, number, plain, shorten
 
 Hypotheses = Sequence[Hypothesis]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saldiag.core.measurement import DtypeTrace, HeldOutScores, TrainableStatus
-from saldiag_reports.wording import count, share, size
+from saldiag_reports.content.wording import count, share, size
 
 
 def dtypes(trace: DtypeTrace) -> str:

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import SEVERITIES, Finding
-from saldiag_reports import answer, page, wording
-from saldiag_reports.data import ReportData
+from saldiag_reports.content import hypothesis_text, sections, wording
+from saldiag_reports.content.data import ReportData
 
 MAX_ROWS = 3000
 """Rows of a table in the page; the rest stays in the run's ``measurements``."""
@@ -34,10 +34,10 @@ def render_html(data: ReportData) -> str:
         root=data.diagnosis.root_finding(),
         chain=_chain(data.diagnosis),
         counts=_counts(data.diagnosis),
-        sections=page.sections(data),
-        missing=page.missing(data),
-        answers=answer.of(data),
-        proof=partial(answer.confirmation, found=data.diagnosis.hypotheses),
+        sections=sections.sections(data),
+        missing=sections.missing(data),
+        answers=hypothesis_text.of(data),
+        proof=partial(hypothesis_text.confirmation, found=data.diagnosis.hypotheses),
         script=Markup(script),  # noqa: S704 - a file of this package
         style=Markup(style),  # noqa: S704 - a file of this package
         policy=policy(script),

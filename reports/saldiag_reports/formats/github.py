@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from saldiag.core.findings.finding import Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.checks import Checked, title
-from saldiag_reports.wording import headline, plain
+from saldiag_reports.content.wording import headline, plain
+from saldiag_reports.formats.ci import Checked, title
 
 COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from saldiag.core.files.jsonio import dumps
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
-from saldiag_reports.data import ReportData
+from saldiag_reports.content.data import ReportData
 
 
 def render_json(data: ReportData, *others: ReportData) -> str:
