@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import Baselines, OverfitHistory
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.verdicts.overfit import verdict_of
 
 pytestmark = pytest.mark.tensorflow
 

@@ -11,7 +11,7 @@ from faults.plain import STEPS, overfit, wiring
 
 from saldiag.app.judging import judge
 from saldiag.core.measurement import Measurements, RangeTest
-from saldiag.rules.updates import fastest_rate
+from saldiag.rules.shared.update_ratios import fastest_rate
 
 RATES = np.geomspace(1e-6, 1.0, 25)
 

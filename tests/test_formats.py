@@ -13,7 +13,7 @@ import pytest
 
 from saldiag import cli
 from saldiag.core.files.run import Run
-from saldiag.rules.registry import all_rules
+from saldiag.rules.engine.registry import all_rules
 from saldiag_reports.gallery import runs
 
 CHECKS = ("junit", "sarif", "github")

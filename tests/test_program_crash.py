@@ -8,8 +8,8 @@ import warnings
 import pytest
 
 from saldiag.core.measurement import Measurements, ProgramError
-from saldiag.rules.crashes import MEANINGS, meaning_of
-from saldiag.rules.engine import diagnose
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.shared.error_messages import MEANINGS, meaning_of
 from saldiag.subject.crash import LONGEST, program_error
 from saldiag.subject.sources import recording_sources
 

@@ -16,7 +16,7 @@ from saldiag.experiments.proof.conduct import Conductor
 from saldiag.experiments.proof.journal import Journal
 from saldiag.experiments.proof.plan import Idea, Job, Plan
 from saldiag.experiments.proof.suspicion import ideas, meant
-from saldiag.rules.proof import hypotheses
+from saldiag.rules.verdicts.hypotheses import hypotheses
 
 pytestmark = pytest.mark.tensorflow  # arms are described by their interventions
 NAMES = ("best-rate", "fitting-output", "float32")

@@ -16,7 +16,7 @@ from saldiag.core.files.jsonio import jsonable
 from saldiag.core.files.run import Run
 from saldiag.core.findings.hypothesis import Hypothesis
 from saldiag.core.measurement import Experiments
-from saldiag.rules.proof import hypotheses
+from saldiag.rules.verdicts.hypotheses import hypotheses
 from saldiag_reports import plots
 from saldiag_reports.content import tables
 from saldiag_reports.formats.ci import Checked

@@ -16,9 +16,9 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import LossCheck, Measurements, Wiring
-from saldiag.rules import engine, registry
-from saldiag.rules.causes import explained, explains_how_many
-from saldiag.rules.explain import explain
+from saldiag.rules.engine import engine, registry
+from saldiag.rules.engine.explain import explain
+from saldiag.rules.engine.root_cause import explained, explains_how_many
 
 
 def finding(rule: str, *layers: str, severity: str = "error", confidence: float = 1.0) -> Finding:

@@ -17,9 +17,9 @@ from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import Fingerprints
 from saldiag.core.files.run import Run, RunInfo
 from saldiag.core.measurement import Measurements
-from saldiag.rules.catalogue import catalogue, matching
-from saldiag.rules.engine import diagnose
-from saldiag.rules.registry import all_rules
+from saldiag.rules.engine.catalogue import catalogue, matching
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.engine.registry import all_rules
 
 
 @pytest.fixture(autouse=True)

@@ -178,7 +178,7 @@ def _few_steps(examination: Asked) -> GradientHistory | None:
 
 
 def _overfit(examination: Asked) -> Verdict:
-    from saldiag.rules.verdict import verdict_of
+    from saldiag.rules.verdicts.overfit import verdict_of
 
     examination.survey()
     examination.look_at_data()

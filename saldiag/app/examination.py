@@ -214,7 +214,7 @@ class Examination:
         """
         from saldiag.experiments.overfit import OverfitPlan, OverfitTest
         from saldiag.experiments.range_test import range_test
-        from saldiag.rules.verdict import learns_slowly
+        from saldiag.rules.verdicts.overfit import learns_slowly
         from saldiag_probes.training.callback import Watch
 
         facts = self.session.measured.get(DataFacts)
@@ -242,7 +242,7 @@ class Examination:
 
     def no_gradient(self) -> bool:
         """Whether no trainable variable gets a gradient, but for rounding, as the survey saw it."""
-        from saldiag.rules.cut import no_gradient
+        from saldiag.rules.shared.gradient_cut import no_gradient
 
         measured = self.session.measured
         flow = measured.get(GradientFlow)

@@ -182,7 +182,7 @@ class _Display:
         """A job came to its end."""
         if self.bar.disable:
             return
-        from saldiag.rules.proof import hypotheses
+        from saldiag.rules.verdicts.hypotheses import hypotheses
 
         outcomes = [h.outcome for h in hypotheses(found)]
         counts = (

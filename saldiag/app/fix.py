@@ -72,7 +72,7 @@ def _wanted(diagnoses: Sequence[Diagnosis], rule: str | None) -> list[Finding]:
     findings = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
     if rule is None:
         return [finding for finding in findings if finding.to_mend]
-    from saldiag.rules.registry import rule_by_name
+    from saldiag.rules.engine.registry import rule_by_name
 
     code = rule_by_name(rule).code
     return [finding for finding in findings if finding.rule == code]

@@ -17,7 +17,7 @@ from saldiag.core.measurement import HeldOutScores
 from saldiag.quicksal.decode import read_mask
 from saldiag.quicksal.mask_scores import MaskScorer, resized
 from saldiag.quicksal.storage import Item
-from saldiag.rules.text import counted
+from saldiag.rules.shared.wording import counted
 
 if TYPE_CHECKING:
     from saldiag.experiments.train import Outcome

@@ -29,9 +29,9 @@ def judge(
     Raises:
         SaldiagError: the settings name what does not exist.
     """
-    from saldiag.rules.engine import diagnose
-    from saldiag.rules.proof import with_proof
-    from saldiag.rules.training_verdict import verdict_from
+    from saldiag.rules.engine.engine import diagnose
+    from saldiag.rules.verdicts.hypotheses import with_proof
+    from saldiag.rules.verdicts.training import verdict_from
 
     settings = settings or RuleSettings()
     found, why = verdict_from(measured)

@@ -14,7 +14,7 @@ from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import During, ProgramError, Source
 from saldiag.core.printable import printable
-from saldiag.rules.crashes import is_known
+from saldiag.rules.shared.error_messages import is_known
 
 TOLD = {
     "call": "the model cannot be called on these data",

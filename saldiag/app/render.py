@@ -85,7 +85,7 @@ def _checked(data: ReportData) -> Checked:
 def _asked(settings: dict[str, object]) -> list[type[Rule]]:
     """The rules that a run's recorded settings choose."""
     from saldiag.core.errors import SaldiagError
-    from saldiag.rules.engine import rules_with_limits
+    from saldiag.rules.engine.engine import rules_with_limits
 
     select, ignore = settings.get("select"), settings.get("ignore")
     names = [tuple(v) if isinstance(v, (list, tuple)) else None for v in (select, ignore)]
@@ -97,8 +97,8 @@ def _asked(settings: dict[str, object]) -> list[type[Rule]]:
 
 
 def _rule_text(rule: type[Rule]) -> RuleText:
-    from saldiag.rules.catalogue import family_of
-    from saldiag.rules.explain import explanation_of, to_text
+    from saldiag.rules.engine.catalogue import family_of
+    from saldiag.rules.engine.explain import explanation_of, to_text
     from saldiag_reports.formats.ci import RuleText
 
     told = explanation_of(rule)

@@ -67,7 +67,7 @@ def explain_rule(rule: str, output_format: str) -> int:
         SaldiagError: no such rule.
     """
     from saldiag.core.files.jsonio import dumps
-    from saldiag.rules.explain import explain, to_text
+    from saldiag.rules.engine.explain import explain, to_text
 
     explanation = explain(rule)
     sys.stdout.write(

@@ -57,7 +57,7 @@ def with_rules(config: Mapping[str, Any], settings: RuleSettings) -> dict[str, A
 
 
 def _check(settings: RuleSettings) -> None:
-    from saldiag.rules.engine import rules_with_limits
+    from saldiag.rules.engine.engine import rules_with_limits
 
     rules_with_limits(settings.select, settings.ignore, settings.thresholds)
 

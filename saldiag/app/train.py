@@ -208,7 +208,7 @@ def _trained(
     from saldiag.app.judging import judge
     from saldiag.experiments.train import run_training
     from saldiag.experiments.validation.callback import ValidationWatch
-    from saldiag.rules.training_verdict import verdict_of_training
+    from saldiag.rules.verdicts.training import verdict_of_training
 
     looks: list[Examination] = []
 

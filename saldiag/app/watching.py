@@ -28,7 +28,7 @@ from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import Schedule
 from saldiag.experiments.modes import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
-from saldiag.rules.cut import without_any_gradient
+from saldiag.rules.shared.gradient_cut import without_any_gradient
 from saldiag.subject.hooks import hooked
 from saldiag.subject.own_files import OwnFiles
 from saldiag.subject.under_fit import arguments_of_fit

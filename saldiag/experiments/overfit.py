@@ -22,7 +22,7 @@ from saldiag.core.interrupts import raise_pending, take_interrupt
 from saldiag.core.measurement import Baselines, OverfitHistory
 from saldiag.experiments.modes import Batch, ModeErrors, batch_size, sample_variation
 from saldiag.experiments.recalibrate import recalibrated_error
-from saldiag.rules.verdict import should_stop
+from saldiag.rules.verdicts.overfit import should_stop
 from saldiag_probes.loss.compiled_loss import learning_rate
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.execution import graph_as_built

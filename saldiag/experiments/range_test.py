@@ -16,7 +16,7 @@ import numpy as np
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.modes import ModeErrors
 from saldiag.experiments.overfit import repeated
-from saldiag.rules.updates import INVARIANT
+from saldiag.rules.shared.update_ratios import INVARIANT
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.execution import graph_as_built

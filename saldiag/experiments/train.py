@@ -34,7 +34,7 @@ from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.experiments.watching import Watching
 from saldiag.quicksal.metrics import EvaluationOnly
 from saldiag.quicksal.training import TrainingData, dtype_policy, epoch_seed
-from saldiag.rules.text import counted
+from saldiag.rules.shared.wording import counted
 
 Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]
 

@@ -61,7 +61,7 @@ def assert_learns(
 def _fall(diagnosis: Diagnosis) -> str:
     """How far the error fell in the overfit test."""
     from saldiag.core.measurement import OverfitHistory
-    from saldiag.rules.text import number
+    from saldiag.rules.shared.wording import number
 
     history = diagnosis.measured.get(OverfitHistory)
     if history is None or not len(history.training_error):

@@ -114,7 +114,7 @@ def experimented(case: Any, options: argparse.Namespace) -> dict[str, Any]:
     from saldiag.experiments.proof.score import CannotScore
     from saldiag.experiments.proof.suspicion import ideas
     from saldiag.experiments.proof.workers import here
-    from saldiag.rules.proof import hypotheses
+    from saldiag.rules.verdicts.hypotheses import hypotheses
 
     diagnosis, measured = judged(case)
     row: dict[str, Any] = {"findings": [f.rule for f in diagnosis.findings]}

@@ -21,7 +21,7 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.rules.text import place
+from saldiag.rules.shared.wording import place
 from saldiag.subject.notebook import is_notebook, run_notebook
 from saldiag.subject.own_files import OwnFiles
 from saldiag.subject.script import Ended, print_error, run_script

@@ -39,7 +39,7 @@ from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.modes import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
-from saldiag.rules.cut import without_any_gradient
+from saldiag.rules.shared.gradient_cut import without_any_gradient
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.training.callback import Watch
 
@@ -294,7 +294,7 @@ class Watched:
 
     def verdict(self) -> Verdict:
         """Of the overfit test or the training's curves; certain failure comes first."""
-        from saldiag.rules.training_verdict import verdict_from
+        from saldiag.rules.verdicts.training import verdict_from
 
         if self.session.measured.get(OverfitHistory) is None and self.hopeless():
             return "does_not_learn"

@@ -11,7 +11,7 @@ from saldiag.core.measurement import Arm, Experiments
 from saldiag.experiments.proof.journal import Journal
 from saldiag.experiments.proof.lab import described_arm
 from saldiag.experiments.proof.plan import Job, Plan
-from saldiag.rules.proof import learns
+from saldiag.rules.verdicts.hypotheses import learns
 
 Results = Iterator[tuple[Job, Arm]]
 Workers = Callable[[Sequence[Job], float], Results]

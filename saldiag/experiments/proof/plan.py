@@ -20,7 +20,13 @@ from dataclasses import dataclass, replace
 from saldiag.core.findings.hypothesis import Hypothesis
 from saldiag.core.measurement import Arm
 from saldiag.core.measurement.experiments import control_of
-from saldiag.rules.proof import LIMITS, hangs_on_seeds, judged_arm, learns, stands_still
+from saldiag.rules.verdicts.hypotheses import (
+    LIMITS,
+    hangs_on_seeds,
+    judged_arm,
+    learns,
+    stands_still,
+)
 
 SEEDS, MORE_SEEDS = (0, 1, 2), (3, 4, 5, 6)
 """Trainings of each arm, and those on top where luck has a part in how the control ends."""

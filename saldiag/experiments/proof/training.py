@@ -16,7 +16,7 @@ from saldiag.core.measurement import Array, Curve
 from saldiag.core.measurement.experiments import Mode, Stopped
 from saldiag.experiments.proof.change import Batches
 from saldiag.experiments.proof.score import Score, score
-from saldiag.rules.proof import LIMITS
+from saldiag.rules.verdicts.hypotheses import LIMITS
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.execution import graph_as_built

@@ -15,7 +15,7 @@ from saldiag.core.measurement import ActedCallback, Measurement, TrainingHistory
 from saldiag.experiments.modes import Batch, ModeErrors, batch_size
 from saldiag.experiments.validation.batch_tap import BatchTap, recut
 from saldiag.experiments.validation.checks import Checks
-from saldiag.rules.validation import does_not_follow
+from saldiag.rules.verdicts.validation import does_not_follow
 
 SHARE = 0.01
 """Share of the training's time that checks before the last may take."""

@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, percent
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, percent
 
 RELUS = frozenset({"relu", "relu6"})
 

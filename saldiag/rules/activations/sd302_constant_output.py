@@ -16,9 +16,9 @@ from saldiag.core.measurement import (
     TrainableStatus,
     Wiring,
 )
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, listed, number
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, label, listed, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class ConstantOutput(Rule):

@@ -13,9 +13,9 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, number, percent
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, label, number, percent
+from saldiag.rules.verdicts.overfit import verdict_of
 
 BOUNDED = frozenset({"hard_tanh", "sigmoid", "softsign", "tanh"})
 MIXING = frozenset({"Multiply", "Minimum", "Dot", "op"})

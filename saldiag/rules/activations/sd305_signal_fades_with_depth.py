@@ -16,9 +16,9 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.rules.text import at, label, number
-from saldiag.rules.trend import kendall_tau, theil_sen
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.trend_statistics import kendall_tau, theil_sen
+from saldiag.rules.shared.wording import at, label, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class SignalFadesWithDepth(Rule):

@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
-from saldiag.rules.network import Network
-from saldiag.rules.text import label, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import label, number
 
 NORMALISING = frozenset({
     "BatchNormalization", "CategoryEncoding", "Discretization", "Embedding", "GroupNormalization",

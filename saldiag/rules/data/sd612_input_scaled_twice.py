@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, label, number
 
 SCALING = frozenset({"Normalization", "Rescaling"})
 LEVELS = 255.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, RecordedWarning, Source, WarningLog
-from saldiag.rules.text import at, counted
+from saldiag.rules.shared.wording import at, counted
 
 HIDDEN_BY_PYTHON = frozenset({
     "DeprecationWarning", "ImportWarning", "PendingDeprecationWarning", "ResourceWarning",

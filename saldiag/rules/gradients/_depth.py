@@ -16,8 +16,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.rules.trend import kendall_tau, theil_sen
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.trend_statistics import kendall_tau, theil_sen
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 @dataclass(frozen=True)

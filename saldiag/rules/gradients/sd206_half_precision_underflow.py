@@ -15,9 +15,9 @@ from saldiag.core.measurement import (
     Measurements,
     OverfitHistory,
 )
-from saldiag.rules.text import at, listed, number, percent
-from saldiag.rules.updates import kernel_columns
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.update_ratios import kernel_columns
+from saldiag.rules.shared.wording import at, listed, number, percent
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class HalfPrecisionUnderflow(Rule):

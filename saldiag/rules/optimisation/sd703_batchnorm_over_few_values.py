@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     TrainableStatus,
     Wiring,
 )
-from saldiag.rules.text import at, counted, listed, number
+from saldiag.rules.shared.wording import at, counted, listed, number
 
 
 class BatchnormOverFewValues(Rule):

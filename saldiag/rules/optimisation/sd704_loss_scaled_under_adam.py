@@ -13,9 +13,9 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.rules.text import label, number
-from saldiag.rules.updates import INVARIANT, gradients_in_epsilons
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.update_ratios import INVARIANT, gradients_in_epsilons
+from saldiag.rules.shared.wording import label, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 

@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     ValidationCheck,
     Wiring,
 )
-from saldiag.rules.text import counted, label, number, percent
-from saldiag.rules.validation import Checked
+from saldiag.rules.shared.wording import counted, label, number, percent
+from saldiag.rules.verdicts.validation import Checked
 
 MOMENTUM = 0.99
 """Keras' default."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, TrainableRow, TrainableStatus, Wiring
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, listed, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, listed, number
 
 
 class FrozenAtRandomStart(Rule):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, compile_source
 from saldiag.core.measurement import Measurements, TrainableStatus
-from saldiag.rules.text import at, counted, listed
+from saldiag.rules.shared.wording import at, counted, listed
 
 
 class UnfrozenAfterCompile(Rule):

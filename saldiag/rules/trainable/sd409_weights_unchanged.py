@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.rules.text import counted, number
+from saldiag.rules.shared.wording import counted, number
 
 
 class WeightsUnchanged(Rule):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, ValidationCheck
-from saldiag.rules.text import listed, number, percent
-from saldiag.rules.validation import Checked
+from saldiag.rules.shared.wording import listed, number, percent
+from saldiag.rules.verdicts.validation import Checked
 
 
 class TrainingModeInInference(Rule):

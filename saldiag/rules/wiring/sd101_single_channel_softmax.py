@@ -14,11 +14,11 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.rules import edits
-from saldiag.rules.cut import LIMITS
-from saldiag.rules.heads import CROSS_ENTROPIES, SQUASHING, axis_size, from_logits
-from saldiag.rules.network import Network, is_shape_only
-from saldiag.rules.text import at, label, listed, number
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.gradient_cut import LIMITS
+from saldiag.rules.shared.graph import Network, is_shape_only
+from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, SQUASHING, axis_size, from_logits
+from saldiag.rules.shared.wording import at, label, listed, number
 
 
 class SingleChannelSoftmax(Rule):

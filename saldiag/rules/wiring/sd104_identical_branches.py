@@ -9,8 +9,8 @@ from typing import Any
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 Shape = tuple[Any, ...]
 

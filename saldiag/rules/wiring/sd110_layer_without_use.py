@@ -13,8 +13,8 @@ from saldiag.core.measurement import (
     UncalledLayer,
     Wiring,
 )
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 WEIGHTED = frozenset({
     "BatchNormalization", "Bidirectional", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose",

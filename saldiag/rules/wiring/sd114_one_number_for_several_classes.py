@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
-from saldiag.rules.heads import axis_size
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import axis_size
+from saldiag.rules.shared.wording import at, label
 
 NARROWING = frozenset({"Conv1D", "Conv2D", "Conv3D", "Dense", "GRU", "LSTM", "SimpleRNN"})
 CATEGORICAL = frozenset({"categorical_crossentropy", "sparse_categorical_crossentropy"})

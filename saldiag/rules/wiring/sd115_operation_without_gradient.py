@@ -15,7 +15,7 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 IN_PLACE = {
     "ArgMax": "the softmax itself: keras.ops.softmax(x)",

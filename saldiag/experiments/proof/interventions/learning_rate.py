@@ -13,7 +13,7 @@ from saldiag.experiments.proof.change import Change
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.parts import rate_of, rebuilt
 from saldiag.experiments.range_test import range_test
-from saldiag.rules.updates import fastest_rate
+from saldiag.rules.shared.update_ratios import fastest_rate
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.recorder import CannotMeasure
 

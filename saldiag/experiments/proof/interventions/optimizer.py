@@ -9,7 +9,7 @@ import keras
 from saldiag.experiments.proof.change import Change
 from saldiag.experiments.proof.intervention import Intervention, NotApplicable
 from saldiag.experiments.proof.parts import rebuilt
-from saldiag.rules.updates import INVARIANT
+from saldiag.rules.shared.update_ratios import INVARIANT
 from saldiag_probes.state.optimizers import inner
 
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")

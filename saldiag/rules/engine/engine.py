@@ -11,9 +11,9 @@ from saldiag.core.findings.finding import SEVERITIES, Finding, Skipped
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
 from saldiag.core.suggest import suggestion
-from saldiag.rules.by_loss import by_loss
-from saldiag.rules.causes import explained, explains_how_many
-from saldiag.rules.registry import all_rules, chosen_rules, rule_by_name
+from saldiag.rules.engine.per_loss import by_loss
+from saldiag.rules.engine.registry import all_rules, chosen_rules, rule_by_name
+from saldiag.rules.engine.root_cause import explained, explains_how_many
 
 Limits = Mapping[str, Mapping[str, float]]
 

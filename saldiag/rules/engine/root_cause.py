@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag.core.measurement import Wiring
-from saldiag.rules.network import Network
+from saldiag.rules.shared.graph import Network
 
 Explains = Mapping[str, Mapping[str, str]]
 """By rule: the codes it can explain, and where those findings must stand."""

@@ -17,9 +17,9 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
-from saldiag.rules.text import counted, number
-from saldiag.rules.trend import falling_probability, first_and_last_quarter
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.trend_statistics import falling_probability, first_and_last_quarter
+from saldiag.rules.shared.wording import counted, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 Array = np.ndarray[Any, Any]
 

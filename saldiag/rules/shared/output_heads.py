@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saldiag.core.measurement import LayerCall, TensorFacts, Wiring
-from saldiag.rules.network import Network
+from saldiag.rules.shared.graph import Network
 
 SQUASHING = frozenset({"sigmoid", "softmax"})
 CROSS_ENTROPIES = frozenset({

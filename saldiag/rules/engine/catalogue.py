@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from saldiag.core.config import RuleSettings
 from saldiag.core.findings.finding import Severity
 from saldiag.core.findings.rule import Rule, Thresholds
-from saldiag.rules.engine import rules_with_limits
-from saldiag.rules.explain import explanation_of
+from saldiag.rules.engine.engine import rules_with_limits
+from saldiag.rules.engine.explain import explanation_of
 
 
 @dataclass(frozen=True)

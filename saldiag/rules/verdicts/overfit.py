@@ -9,8 +9,8 @@ import numpy as np
 
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import OverfitHistory
-from saldiag.rules.text import number
-from saldiag.rules.trend import falling_probability, means_over
+from saldiag.rules.shared.trend_statistics import falling_probability, means_over
+from saldiag.rules.shared.wording import number
 
 LIMITS: dict[str, float] = {
     "learnt": 0.1,

@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
-from saldiag.rules.text import number
+from saldiag.rules.shared.wording import number
 
 Array = np.ndarray[Any, Any]
 

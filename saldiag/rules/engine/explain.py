@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from saldiag.core.findings.finding import Severity
 from saldiag.core.findings.rule import Rule
-from saldiag.rules.registry import rule_by_name
+from saldiag.rules.engine.registry import rule_by_name
 
 HEADINGS = ("What it does", "Why is this bad", "Example", "Use instead", "Threshold")
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
