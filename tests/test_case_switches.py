@@ -35,8 +35,8 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     from saldiag.quicksal.model import origins
     from saldiag.quicksal.training import compile_model
     from saldiag.selftest.program import pictures
-    from saldiag.subject.sources import recording_sources
-    from saldiag.subject.warning_log import recording_warnings
+    from saldiag.subject.program.warning_log import recording_warnings
+    from saldiag.subject.source.layer_sources import recording_sources
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(precision)

@@ -236,7 +236,8 @@ class TestInAProgram:
 
     @pytest.mark.parametrize("what", [interrupt, fail_in_c])
     @pytest.mark.parametrize(
-        "moment", ["saldiag.subject.crash.program_error", "saldiag.app.render.write_outcome"]
+        "moment",
+        ["saldiag.subject.program.crash.program_error", "saldiag.app.render.write_outcome"],
     )
     def test_while_saldiag_reports(self, moment, what, folder, monkeypatch, capsys):
         (folder / "program.py").write_text(FITTED)

@@ -10,8 +10,8 @@ import pytest
 from saldiag.core.measurement import Measurements, ProgramError
 from saldiag.rules.engine.engine import diagnose
 from saldiag.rules.shared.error_messages import MEANINGS, meaning_of
-from saldiag.subject.crash import LONGEST, program_error
-from saldiag.subject.sources import recording_sources
+from saldiag.subject.program.crash import LONGEST, program_error
+from saldiag.subject.source.layer_sources import recording_sources
 
 FILE = "/home/user/program.py"
 

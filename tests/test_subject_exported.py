@@ -39,7 +39,7 @@ def folder(keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_computes_what_was_exported_and_a_step_moves_it(keras: Any, folder: Path) -> None:
-    from saldiag.subject.exported import load_exported
+    from saldiag.subject.models.saved_model import load_exported
 
     model = load_exported(folder, unsafe=True)
     np.testing.assert_allclose(model(X), network(keras)(X), rtol=1e-5)
@@ -53,7 +53,7 @@ def test_it_computes_what_was_exported_and_a_step_moves_it(keras: Any, folder: P
 
 
 def test_several_inputs_go_by_their_names(keras: Any, tmp_path: Path) -> None:
-    from saldiag.subject.exported import load_exported
+    from saldiag.subject.models.saved_model import load_exported
 
     a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b")
     ends = {"one": keras.layers.Dense(1)(a), "two": keras.layers.Dense(2)(b)}
@@ -94,7 +94,7 @@ def test_it_has_no_loss_of_its_own(folder: Path, capsys: pytest.CaptureFixture[s
 def test_what_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from saldiag.subject.exported import load_exported
+    from saldiag.subject.models.saved_model import load_exported
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     with pytest.raises(ModelError, match="has no function serving_default"):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.tensorflow
 
 
 def of(value: Any) -> Any:
-    from saldiag.subject.items import of_value
+    from saldiag.subject.data.items import of_value
 
     return of_value(value, "it")
 

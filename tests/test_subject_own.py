@@ -335,7 +335,7 @@ def test_weights_that_cannot_be_had(weights: str, said: str, here: Path) -> None
 
 
 def fits(inputs: Any, x: Any) -> None:
-    from saldiag.subject.fits import Takes, check_fit
+    from saldiag.subject.models.input_spec import Takes, check_fit
 
     check_fit(Takes(inputs), x, "--model m", "--data d")
 

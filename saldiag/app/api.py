@@ -21,8 +21,8 @@ from saldiag.app.watching import Watch, WatchedLoop, watch
 from saldiag.core.config import listed
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles
-from saldiag.subject.feeding import BATCHES
-from saldiag.subject.own_files import OwnFiles
+from saldiag.subject.data.fit_batches import BATCHES
+from saldiag.subject.program.source_snapshot import OwnFiles
 from saldiag_probes.state.isolation import undisturbed
 
 

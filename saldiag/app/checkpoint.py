@@ -12,7 +12,7 @@ from typing import Any
 from saldiag.core.errors import ModelError, RunError
 from saldiag.core.files.run import Run
 from saldiag.core.printable import printable
-from saldiag.subject.named import MODEL_FILES, CodeName, is_exported, parse_code
+from saldiag.subject.models.spec import MODEL_FILES, CodeName, is_exported, parse_code
 
 OPTION = "CHECKPOINT"
 TAKEN = "a run of saldiag train, a .keras or .h5 file, a SavedModel folder, FILE.py:FUNCTION"
@@ -94,9 +94,9 @@ def load_checkpoint(found: Checkpoint, custom_objects: tuple[str, ...], *, unsaf
     """
     import keras
 
-    from saldiag.subject.code import collected, made_by
-    from saldiag.subject.exported import load_exported
-    from saldiag.subject.saved import load_saved
+    from saldiag.subject.models.keras_files import load_saved
+    from saldiag.subject.models.saved_model import load_exported
+    from saldiag.subject.models.user_code import collected, made_by
 
     objects = collected(custom_objects, ModelError)
     if found.code is not None:

@@ -10,8 +10,8 @@ from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
 from saldiag.quicksal.losses import LOSSES, loss_by_name
-from saldiag.subject.code import named, theirs
-from saldiag.subject.named import parse_code
+from saldiag.subject.models.spec import parse_code
+from saldiag.subject.models.user_code import named, theirs
 
 
 def settle(

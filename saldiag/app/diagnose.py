@@ -32,7 +32,7 @@ from saldiag.core.measurement import (
 from saldiag.core.printable import printable
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every
-from saldiag.subject.own_files import OwnFiles
+from saldiag.subject.program.source_snapshot import OwnFiles
 
 
 @dataclass

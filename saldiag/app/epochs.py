@@ -19,10 +19,10 @@ from saldiag.app.options import Options
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.quicksal.training import TrainingData, epoch_seed
-from saldiag.subject.code import theirs
-from saldiag.subject.fits import Takes
-from saldiag.subject.items import Batch, Items, Stream, cut, in_batches, of_arrays
-from saldiag.subject.named import DataName
+from saldiag.subject.data.items import Batch, Items, Stream, cut, in_batches, of_arrays
+from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.spec import DataName
+from saldiag.subject.models.user_code import theirs
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from saldiag.app.collector import one_line
 from saldiag.core.errors import DataError
 from saldiag.core.training.fit_plan import FitPlan
-from saldiag.subject.feeding import BATCHES, Batch, Feed, feed_of
+from saldiag.subject.data.fit_batches import BATCHES, Batch, Feed, feed_of
 from saldiag_probes.state.isolation import same_draws, undisturbed
 
 

@@ -15,12 +15,12 @@ from saldiag.app.load import Data
 from saldiag.app.options import Options, has_gpu, memorised_items, sizes
 from saldiag.core.errors import DataError
 from saldiag.quicksal.msra10k import VALIDATION_SHARE
-from saldiag.subject.code import made_by, theirs
-from saldiag.subject.features import parse_features
-from saldiag.subject.fits import Takes
-from saldiag.subject.items import Batch, Items, Stream, in_batches, of_value
-from saldiag.subject.named import DataName
-from saldiag.subject.pictures import Frame, frame_for
+from saldiag.subject.data.image_format import Frame, frame_for
+from saldiag.subject.data.items import Batch, Items, Stream, in_batches, of_value
+from saldiag.subject.data.tfrecord_features import parse_features
+from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.spec import DataName
+from saldiag.subject.models.user_code import made_by, theirs
 
 
 def read_data(options: Options, name: DataName, takes: Takes) -> tuple[Data, tuple[str, ...]]:
@@ -58,7 +58,7 @@ def _pictures(options: Options, name: DataName, takes: Takes) -> Items:
         from saldiag.app.pairs import open_pairs
 
         return open_pairs(name.path, frame, takes)
-    from saldiag.subject.class_folder import open_classes
+    from saldiag.subject.data.class_folder import open_classes
 
     assert name.path is not None
     return open_classes(name.path, frame, takes)
@@ -67,14 +67,14 @@ def _pictures(options: Options, name: DataName, takes: Takes) -> Items:
 def _records(options: Options, name: DataName, takes: Takes) -> Items:
     assert name.path is not None
     if name.kind == "npz":
-        from saldiag.subject.tables import open_npz
+        from saldiag.subject.data.tables import open_npz
 
         return open_npz(name.path, options.inputs, options.target, takes)
     if name.kind == "csv":
-        from saldiag.subject.tables import open_csv
+        from saldiag.subject.data.tables import open_csv
 
         return open_csv(name.path, options.inputs, options.target, takes)
-    from saldiag.subject.tfrecord import open_tfrecord
+    from saldiag.subject.data.tfrecord import open_tfrecord
 
     return open_tfrecord(
         name.path, options.inputs, options.target, takes,
@@ -89,7 +89,7 @@ def _examples(options: Options, path: Path) -> int | None:
     wanted = None if options.items == 0 else 2 * _wanted(options)
     if options.subset is None:
         return wanted
-    from saldiag.subject.tfrecord import count_examples
+    from saldiag.subject.data.tfrecord import count_examples
 
     share = max(math.ceil(options.subset * count_examples(path)), 1)
     return share if wanted is None else min(share, wanted)

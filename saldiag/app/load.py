@@ -11,8 +11,8 @@ from saldiag.app.options import Options, memorised_items, sizes
 from saldiag.app.unused import refuse_unused
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Origin, Source
-from saldiag.subject import named
-from saldiag.subject.named import ModelName
+from saldiag.subject.models import spec
+from saldiag.subject.models.spec import ModelName
 
 if TYPE_CHECKING:
     from saldiag.quicksal.storage import Item
@@ -26,7 +26,7 @@ def parse_model(spec: str) -> ModelName:
     Raises:
         ModelError: no such model, file or folder, or faults for a model that has none.
     """
-    name = named.parse_model(spec, BUILT_IN)
+    name = spec.parse_model(spec, BUILT_IN)
     if name.faults is not None and name.name != "quicksal-as-reported":
         raise ModelError(f"--model {spec}: only quicksal-as-reported takes faults after the colon")
     return name
@@ -42,7 +42,7 @@ def check_inputs(options: Options) -> None:
     """
     from saldiag.quicksal.msra10k import open_dataset
 
-    model, data = parse_model(options.model), named.parse_data(options.data)
+    model, data = parse_model(options.model), spec.parse_data(options.data)
     refuse_unused(options, model, data)
     if data.kind == "pairs" and data.path is not None:
         open_dataset(data.path)
@@ -187,7 +187,7 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
     from saldiag.app.compiling import settle
     from saldiag.quicksal.model import origins
     from saldiag.quicksal.pipeline import INPUT_RANGE
-    from saldiag.subject.sources import recording_sources
+    from saldiag.subject.source.layer_sources import recording_sources
 
     with recording_sources() as lines:
         try:

@@ -18,8 +18,8 @@ from saldiag.quicksal.encoder import check_image_size
 from saldiag.quicksal.inception import InceptionBlock
 from saldiag.quicksal.pipeline import INPUT_RANGE, read_image
 from saldiag.quicksal.storage import Ref
-from saldiag.subject.fits import takes
-from saldiag.subject.pictures import Frame, frame_for
+from saldiag.subject.data.image_format import Frame, frame_for
+from saldiag.subject.models.input_spec import takes
 
 Array = np.ndarray[Any, Any]
 

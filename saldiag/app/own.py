@@ -13,12 +13,12 @@ from saldiag.app.options import Options
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.measurement import Source
 from saldiag.core.printable import printable
-from saldiag.subject.code import collected, made_by
-from saldiag.subject.exported import load_exported
-from saldiag.subject.fits import Takes, takes
-from saldiag.subject.named import CodeName, ModelName, is_exported
-from saldiag.subject.saved import load_saved, load_weights
-from saldiag.subject.sources import recording_sources
+from saldiag.subject.models.input_spec import Takes, takes
+from saldiag.subject.models.keras_files import load_saved, load_weights
+from saldiag.subject.models.saved_model import load_exported
+from saldiag.subject.models.spec import CodeName, ModelName, is_exported
+from saldiag.subject.models.user_code import collected, made_by
+from saldiag.subject.source.layer_sources import recording_sources
 
 
 @dataclass(frozen=True)

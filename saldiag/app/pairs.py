@@ -13,10 +13,10 @@ from PIL import Image, ImageOps
 from saldiag.quicksal.decode import mask_levels, opened
 from saldiag.quicksal.msra10k import open_dataset
 from saldiag.quicksal.storage import Item
-from saldiag.subject.fits import Takes
-from saldiag.subject.items import Batch, Items
-from saldiag.subject.mask_targets import as_targets, classes_of
-from saldiag.subject.pictures import Frame
+from saldiag.subject.data.image_format import Frame
+from saldiag.subject.data.items import Batch, Items
+from saldiag.subject.data.mask_targets import as_targets, classes_of
+from saldiag.subject.models.input_spec import Takes
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 

@@ -68,7 +68,7 @@ def _root(error: Exception) -> Exception:
 
 def _explained(collector: Collector, subject: Subject, error: Exception, during: During) -> bool:
     """Whether a finding is grave enough to be the reason; the error is among what rules judge."""
-    from saldiag.subject.crash import program_error
+    from saldiag.subject.program.crash import program_error
 
     found = program_error(error, _made(subject), during=during)
     if is_known(found):

@@ -18,7 +18,7 @@ def repaired(
     ``known``: the files as they were; default: as they were seen while this program ran.
     """
     from saldiag.repair.findings import with_diffs
-    from saldiag.subject.frames import FILES
+    from saldiag.subject.source.stack_frames import FILES
 
     return with_diffs(judged, FILES.fingerprints() if known is None else known)
 
@@ -29,7 +29,7 @@ def keep_fingerprints(run: Run, diagnosis: Diagnosis) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    from saldiag.subject.frames import FILES
+    from saldiag.subject.source.stack_frames import FILES
 
     files = [edit.source.file for finding in diagnosis.findings for edit in finding.edits]
     write_fingerprints(run.path, FILES.fingerprints().only(files))

@@ -206,7 +206,7 @@ def guarded(session: Session) -> Iterator[None]:
 
 def conduct(session: Session, work: Callable[[], Verdict]) -> int:
     """Do a command's work with the framework's warnings recorded; returns the exit code."""
-    from saldiag.subject.warning_log import recording_warnings
+    from saldiag.subject.program.warning_log import recording_warnings
 
     verdict: Verdict = "inconclusive"
     try:

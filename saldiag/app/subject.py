@@ -14,8 +14,8 @@ from saldiag.app.options import Options
 from saldiag.app.own import load_own, take_weights
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.subject.fits import Takes, check_fit
-from saldiag.subject.named import DataName, parse_data
+from saldiag.subject.models.input_spec import Takes, check_fit
+from saldiag.subject.models.spec import DataName, parse_data
 
 Read = TypeVar("Read")
 

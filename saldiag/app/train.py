@@ -30,9 +30,9 @@ from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.numbers import TrainingNumbers
-from saldiag.subject.feeding import BATCHES
-from saldiag.subject.named import DataName, parse_data
-from saldiag.subject.own_files import OwnFiles
+from saldiag.subject.data.fit_batches import BATCHES
+from saldiag.subject.models.spec import DataName, parse_data
+from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.app.held_out import HeldOut
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from saldiag.experiments.train import Outcome
     from saldiag.quicksal.storage import Item
     from saldiag.quicksal.training import Recipe, TrainingData
-    from saldiag.subject.fits import Takes
+    from saldiag.subject.models.input_spec import Takes
 
 OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2")
 """Numbers that only the recipe of the case has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saldiag.app.options import Options
 from saldiag.core.errors import SaldiagError
-from saldiag.subject.named import DataName, ModelName
+from saldiag.subject.models.spec import DataName, ModelName
 
 
 def refuse_unused(options: Options, model: ModelName, data: DataName) -> None:

@@ -29,9 +29,9 @@ from saldiag.core.training.schedule import Schedule
 from saldiag.experiments.modes import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
-from saldiag.subject.hooks import hooked
-from saldiag.subject.own_files import OwnFiles
-from saldiag.subject.under_fit import arguments_of_fit
+from saldiag.subject.program.fit_frame import arguments_of_fit
+from saldiag.subject.program.keras_hooks import hooked
+from saldiag.subject.program.source_snapshot import OwnFiles
 from saldiag_probes.training import callback as probes
 from saldiag_probes.training.gradient_tape import listening_to_tapes
 

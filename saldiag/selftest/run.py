@@ -63,8 +63,8 @@ def _diagnosed(case: Case) -> Diagnosis:
     from saldiag.app.judging import judge
     from saldiag.app.load import Subject
     from saldiag.app.model import examine_model
-    from saldiag.subject.sources import recording_sources
-    from saldiag.subject.warning_log import recording_warnings
+    from saldiag.subject.program.warning_log import recording_warnings
+    from saldiag.subject.source.layer_sources import recording_sources
 
     with warnings.catch_warnings(), recording_warnings() as recorder:
         with recording_sources() as lines:

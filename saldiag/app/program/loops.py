@@ -13,7 +13,7 @@ import tensorflow as tf
 from saldiag.app.program.blame import blaming
 from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.core.training.fit_plan import KERAS_BATCH
-from saldiag.subject.frames import caller
+from saldiag.subject.source.stack_frames import caller
 from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.training.gradient_tape import identity, raw

@@ -25,10 +25,10 @@ from saldiag.app.program.watched import Following, Places, Watched
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
-from saldiag.subject.feeding import listed_callbacks
-from saldiag.subject.frames import caller
-from saldiag.subject.script import ProgramStopped
-from saldiag.subject.sources import SourceLines
+from saldiag.subject.data.fit_batches import listed_callbacks
+from saldiag.subject.program.script import ProgramStopped
+from saldiag.subject.source.layer_sources import SourceLines
+from saldiag.subject.source.stack_frames import caller
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ UNSTARTED = "the program ended before the model's first step"
 
 
 class Observer:
-    """A ``Listener`` (see ``saldiag.subject.hooks``); nothing that it does reaches the program.
+    """A ``Listener`` (see ``saldiag.subject.program.keras_hooks``); nothing that it does reaches the program.
 
     Args:
         options: what was asked for.

@@ -10,7 +10,7 @@ from saldiag.app.program.observer import Observer
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.watched import Watched
 from saldiag.core.measurement import Source
-from saldiag.subject.sources import SourceLines
+from saldiag.subject.source.layer_sources import SourceLines
 
 
 class LoopObserver(Observer):

@@ -22,15 +22,15 @@ from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.rules.shared.wording import place
-from saldiag.subject.notebook import is_notebook, run_notebook
-from saldiag.subject.own_files import OwnFiles
-from saldiag.subject.script import Ended, print_error, run_script
+from saldiag.subject.program.notebook import is_notebook, run_notebook
+from saldiag.subject.program.script import Ended, print_error, run_script
+from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
     from saldiag.app.program.watched import Watched
     from saldiag.subject.compat.entries import Rename
-    from saldiag.subject.warning_log import WarningRecorder
+    from saldiag.subject.program.warning_log import WarningRecorder
 
 NO_MODEL = "the program trained no Keras model"
 
@@ -88,10 +88,10 @@ class _Program:
 
     def _watched(self) -> tuple[Observer, Ended, ProgramError]:
         from saldiag.app.program.observer import Observer
-        from saldiag.subject.crash import program_error
-        from saldiag.subject.hooks import hooked
-        from saldiag.subject.sources import recording_sources
-        from saldiag.subject.warning_log import recording_warnings
+        from saldiag.subject.program.crash import program_error
+        from saldiag.subject.program.keras_hooks import hooked
+        from saldiag.subject.program.warning_log import recording_warnings
+        from saldiag.subject.source.layer_sources import recording_sources
         from saldiag_probes.state.isolation import same_scopes
         from saldiag_probes.training.gradient_tape import listening_to_tapes
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.subject.fits import Takes
+from saldiag.subject.models.input_spec import Takes
 
 RANGES: dict[str, tuple[float, float]] = {
     "bytes": (0.0, 255.0),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from saldiag.core.files.sources import decoded, digest
 from saldiag.core.measurement import SourceFile, SourceFiles
-from saldiag.subject.frames import CONVERTED, is_user, shown_path
-from saldiag.subject.notebook import is_notebook
+from saldiag.subject.program.notebook import is_notebook
+from saldiag.subject.source.stack_frames import CONVERTED, is_user, shown_path
 
 MAX_FILES = 200
 """A checkout that is installed in place has more modules than a comparison has use for."""

@@ -92,7 +92,7 @@ def of_value(value: Any, where: str) -> Items | Stream:
     """
     import tensorflow as tf
 
-    from saldiag.subject.feeding import batches_of
+    from saldiag.subject.data.fit_batches import batches_of
 
     again = isinstance(value, (tf.data.Dataset, keras.utils.PyDataset))
     if again or _is_iterator(value):

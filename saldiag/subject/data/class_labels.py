@@ -9,7 +9,7 @@ import numpy as np
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.subject.fits import Takes
+from saldiag.subject.models.input_spec import Takes
 
 SHOWN = 10
 """Classes that are listed by name."""

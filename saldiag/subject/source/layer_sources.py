@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from saldiag.core.measurement import Source
-from saldiag.subject.frames import FILES, caller
+from saldiag.subject.source.stack_frames import FILES, caller
 
 
 class SourceLines:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.core.errors import SaldiagError
-from saldiag.subject.script import Ended, run_main
+from saldiag.subject.program.script import Ended, run_main
 
 SUFFIX = ".ipynb"
 TIMING = frozenset({"time", "timeit", "capture", "prun"})

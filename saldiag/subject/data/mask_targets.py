@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.subject.fits import Takes
+from saldiag.subject.models.input_spec import Takes
 
 THRESHOLD = 128
 """Grey levels from here on are object, in masks of 0 and 255."""

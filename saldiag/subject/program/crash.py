@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Mapping
 
 from saldiag.core.measurement import During, ProgramError, Source
-from saldiag.subject.frames import is_user, shown_path
+from saldiag.subject.source.stack_frames import is_user, shown_path
 
 LONGEST = 4000
 """Characters of a message that are kept; what matters stands at its beginning or at its end."""

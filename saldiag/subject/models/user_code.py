@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from saldiag.core.errors import SaldiagError
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
-from saldiag.subject.frames import is_user, shown_path
-from saldiag.subject.named import CodeName
+from saldiag.subject.models.spec import CodeName
+from saldiag.subject.source.stack_frames import is_user, shown_path
 
 T = TypeVar("T")
 

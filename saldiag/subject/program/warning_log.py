@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from saldiag.core.measurement import RecordedWarning, Source, WarningLog
-from saldiag.subject.frames import caller, is_framework, source_of_frame, user_frame
+from saldiag.subject.source.stack_frames import caller, is_framework, source_of_frame, user_frame
 
 LOGGERS = ("tensorflow", "absl")
 _Key = tuple[str, str, str, int]

@@ -12,9 +12,9 @@ import numpy as np
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
-from saldiag.subject.fits import Takes
-from saldiag.subject.items import Items, of_arrays
-from saldiag.subject.labels import as_labels
+from saldiag.subject.data.class_labels import as_labels
+from saldiag.subject.data.items import Items, of_arrays
+from saldiag.subject.models.input_spec import Takes
 
 if TYPE_CHECKING:
     import pandas as pd

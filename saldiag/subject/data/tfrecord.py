@@ -14,12 +14,12 @@ import tensorflow as tf
 from saldiag.core.errors import DataError
 from saldiag.core.files.folders import is_tfrecord
 from saldiag.core.printable import printable
-from saldiag.subject.features import HOW, Feature
-from saldiag.subject.fits import Takes
-from saldiag.subject.items import Items, of_arrays
-from saldiag.subject.mask_targets import as_targets
-from saldiag.subject.pictures import Frame
-from saldiag.subject.tables import TARGETS, refuse_unknown
+from saldiag.subject.data.image_format import Frame
+from saldiag.subject.data.items import Items, of_arrays
+from saldiag.subject.data.mask_targets import as_targets
+from saldiag.subject.data.tables import TARGETS, refuse_unknown
+from saldiag.subject.data.tfrecord_features import HOW, Feature
+from saldiag.subject.models.input_spec import Takes
 
 _OWN = "read it in a function of your own (--data FILE.py:FUNCTION)"
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")

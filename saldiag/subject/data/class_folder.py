@@ -11,10 +11,10 @@ import numpy as np
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.subject.fits import Takes
-from saldiag.subject.items import Batch, Items
-from saldiag.subject.labels import as_labels
-from saldiag.subject.pictures import Frame
+from saldiag.subject.data.class_labels import as_labels
+from saldiag.subject.data.image_format import Frame
+from saldiag.subject.data.items import Batch, Items
+from saldiag.subject.models.input_spec import Takes
 
 
 def open_classes(path: Path, frame: Frame, takes: Takes) -> Items:
