@@ -79,7 +79,7 @@ MOMENTS = {
     "data are read": "saldiag.app.subject.subject_on",
     "the model is traced": "saldiag.app.examination.Examination.survey",
     "a probe that may fail": "saldiag.app.diagnose.OwnFiles.measured",
-    "a training step": "saldiag.experiments.overfit.OverfitTest.after_step",
+    "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
     "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before",
     "rules judge": "saldiag.app.session.Session.conclude",
     "the report is written": "saldiag.app.render.write_outcome",
@@ -131,7 +131,9 @@ def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
 
 
 def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.experiments.overfit.OverfitTest.after_step", fail_in_c)
+    monkeypatch.setattr(
+        "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
+    )
     monkeypatch.setattr("saldiag.app.render.write_outcome", fault)
     assert cli.main(arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
@@ -139,7 +141,9 @@ def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize("second", [interrupt, fail_in_c])
 def test_a_second_ctrl_c_gives_the_report_up(second, folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.experiments.overfit.OverfitTest.after_step", fail_in_c)
+    monkeypatch.setattr(
+        "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
+    )
     with monkeypatch.context() as patch:
         patch.setattr("saldiag_reports.writer.write_reports", second)
         assert cli.main(arguments("overfit")) == 2
@@ -151,7 +155,7 @@ def test_a_second_ctrl_c_gives_the_report_up(second, folder, monkeypatch, capsys
 
 
 def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
-    from saldiag.experiments.progress import TrainingProgress
+    from saldiag.experiments.training.progress import TrainingProgress
 
     def lose(bar: Any, batch: int, logs: Any = None) -> None:
         if bar.epoch == 1:
@@ -167,7 +171,7 @@ def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
 
 
 def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypatch):
-    from saldiag.experiments.proof.lab import Lab
+    from saldiag.experiments.search.lab import Lab
 
     whole = Lab._curve
 

@@ -65,7 +65,7 @@ def test_modes_differ_unless_all_is_kerass_own_and_plain(make, differ):
 
 @pytest.mark.parametrize("kind", ["Dense", "Dropout"])
 def test_errors_are_those_of_a_trace_in_that_mode(kind):
-    from saldiag.experiments.modes import ModeErrors
+    from saldiag.experiments.overfit.mode_errors import ModeErrors
     from saldiag_probes.loss.recomputed_loss import losses_in
 
     model = of(layers.Dense(3) if kind == "Dense" else layers.Dropout(0.999))

@@ -64,7 +64,7 @@ def test_a_run_learns_and_leaves_everything_in_its_directory(tmp_path):
 
 @pytest.mark.slow
 def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path, monkeypatch):
-    from saldiag.experiments.progress import TrainingProgress
+    from saldiag.experiments.training.progress import TrainingProgress
     from saldiag.quicksal.training import epoch_seed
 
     drawn = []
@@ -90,7 +90,7 @@ def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on_from_there(tmp_path, monkeypatch):
-    from saldiag.experiments.progress import TrainingProgress
+    from saldiag.experiments.training.progress import TrainingProgress
 
     def press(bar, batch, logs=None):
         if bar.epoch == 2 and batch == 1:
@@ -241,7 +241,7 @@ def test_mixed_float16_trains_with_a_scaled_loss(tmp_path):
 def progress_of_two_epochs(console):
     import keras
 
-    from saldiag.experiments.progress import TrainingProgress
+    from saldiag.experiments.training.progress import TrainingProgress
     from saldiag.quicksal.training import compile_model
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])

@@ -11,7 +11,7 @@ import tensorflow as tf
 from faults.plain import around, course, healthy, items, validation, wiring
 
 from saldiag.core.measurement import Correction, InputComparison
-from saldiag.experiments.modes import ModeErrors
+from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.validation.batch_tap import BatchTap
 from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors

@@ -99,7 +99,7 @@ def small_recipe(**changes):
 
 def train(out, recipe=None, factory=tiny_model, data=None, **options):
     """One training run on the tiny data, without a screen unless ``console`` is given."""
-    from saldiag.experiments.train import run_training
+    from saldiag.experiments.training.loop import run_training
 
     recipe = recipe or small_recipe()
     run = Run.create("train", out, resume=options.get("resume", False))

@@ -158,7 +158,7 @@ def _untrainable(why: str) -> str:
 
 def _few_steps(examination: Asked) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
-    from saldiag.experiments.overfit import repeated
+    from saldiag.experiments.overfit.overfit_test import repeated
     from saldiag_probes.trace.execution import graph_as_built
     from saldiag_probes.training.callback import Watch
 

@@ -36,7 +36,7 @@ from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every, logarithmic, never
 
 if TYPE_CHECKING:
-    from saldiag.experiments.modes import ModeErrors
+    from saldiag.experiments.overfit.mode_errors import ModeErrors
 
 NO_BASELINES = Baselines("loss", math.nan, math.nan, math.nan, "none")
 """Stands in where the loss cannot be evaluated on plain predictions."""
@@ -116,7 +116,7 @@ class Examination:
     @cached_property
     def errors(self) -> ModeErrors:
         """Predictions and losses of the batches, in either mode."""
-        from saldiag.experiments.modes import ModeErrors
+        from saldiag.experiments.overfit.mode_errors import ModeErrors
 
         return ModeErrors(self.model, self.data.batches)
 
@@ -212,8 +212,8 @@ class Examination:
         ``histograms``: whether to take those of gradients and weights now and then. ``plan`` are
         fields of ``OverfitPlan``; what was measured before fills in the rest.
         """
-        from saldiag.experiments.overfit import OverfitPlan, OverfitTest
-        from saldiag.experiments.range_test import range_test
+        from saldiag.experiments.overfit.learning_rate_range import range_test
+        from saldiag.experiments.overfit.overfit_test import OverfitPlan, OverfitTest
         from saldiag.rules.verdicts.overfit import learns_slowly
         from saldiag_probes.training.callback import Watch
 

@@ -23,8 +23,8 @@ from saldiag.core.measurement import Experiments, Wiring
 from saldiag.core.measurement.experiments import LayerLook
 
 if TYPE_CHECKING:
-    from saldiag.experiments.proof.lab import Lab
-    from saldiag.experiments.proof.plan import Job
+    from saldiag.experiments.search.lab import Lab
+    from saldiag.experiments.search.plan import Job
 
 STARTS = "starts.npz"
 """All weights before the first step: every process starts from the same ones."""
@@ -47,7 +47,7 @@ class Rebuilt:
         from saldiag.app.collector import Collector
         from saldiag.app.options import prepare_environment
         from saldiag.app.subject import subject_on
-        from saldiag.experiments.proof.lab import Lab
+        from saldiag.experiments.search.lab import Lab
 
         prepare_environment()
         subject, data = subject_on(self.options, Collector())
@@ -104,13 +104,13 @@ def experiment(
     Raises:
         KeyboardInterrupt: Ctrl-C ended them; what was decided is kept.
     """
-    from saldiag.experiments.proof.conduct import Conductor
-    from saldiag.experiments.proof.journal import Journal
-    from saldiag.experiments.proof.lab import Lab
-    from saldiag.experiments.proof.plan import Plan
-    from saldiag.experiments.proof.score import CannotScore
-    from saldiag.experiments.proof.suspicion import ideas
-    from saldiag.experiments.proof.workers import workers_of
+    from saldiag.experiments.search.journal import Journal
+    from saldiag.experiments.search.lab import Lab
+    from saldiag.experiments.search.plan import Plan
+    from saldiag.experiments.search.runner import Conductor
+    from saldiag.experiments.search.score import CannotScore
+    from saldiag.experiments.search.suspicion import ideas
+    from saldiag.experiments.search.workers import workers_of
 
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
@@ -139,7 +139,7 @@ def experiment(
 
 def _looks(lab: Lab) -> tuple[LayerLook, ...]:
     """What each layer knows of the targets; nothing where that cannot be measured."""
-    from saldiag.experiments.proof.looks import look
+    from saldiag.experiments.search.linear_probes import look
 
     try:
         return look(lab)

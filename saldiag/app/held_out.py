@@ -20,7 +20,7 @@ from saldiag.quicksal.storage import Item
 from saldiag.rules.shared.wording import counted
 
 if TYPE_CHECKING:
-    from saldiag.experiments.train import Outcome
+    from saldiag.experiments.training.loop import Outcome
 
 MOST = 1000
 """Largest number of pictures to score: 25 ms each for the metrics, and a forward pass."""

@@ -67,7 +67,7 @@ class Wishes:
         Raises:
             SaldiagError: no experiment answers to one.
         """
-        from saldiag.experiments.proof.suspicion import meant
+        from saldiag.experiments.search.suspicion import meant
 
         return {text: meant(text) for text in self.suspect}
 

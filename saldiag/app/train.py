@@ -36,8 +36,8 @@ from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.app.held_out import HeldOut
-    from saldiag.experiments.modes import Batch, ModeErrors
-    from saldiag.experiments.train import Outcome
+    from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
+    from saldiag.experiments.training.loop import Outcome
     from saldiag.quicksal.storage import Item
     from saldiag.quicksal.training import Recipe, TrainingData
     from saldiag.subject.models.input_spec import Takes
@@ -206,7 +206,7 @@ def _trained(
 ) -> tuple[Subject, Outcome, Verdict]:
     """Look at the model and at a batch, and train; the trained model, the outcome, the verdict."""
     from saldiag.app.judging import judge
-    from saldiag.experiments.train import run_training
+    from saldiag.experiments.training.loop import run_training
     from saldiag.experiments.validation.callback import ValidationWatch
     from saldiag.rules.verdicts.training import verdict_of_training
 

@@ -37,7 +37,7 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import logarithmic
-from saldiag.experiments.modes import Batch, ModeErrors
+from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
 from saldiag_probes.state.isolation import undisturbed

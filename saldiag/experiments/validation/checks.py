@@ -12,9 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import Array, StatisticsRow, ValidationCheck
-from saldiag.experiments.batch_statistics import normalizations
-from saldiag.experiments.modes import Batch, ModeErrors, Outcome, batch_size, mean_error
-from saldiag.experiments.recalibrate import Moving, reestimated
+from saldiag.experiments.overfit.batch_statistics import normalizations
+from saldiag.experiments.overfit.batchnorm_recalibration import Moving, reestimated
+from saldiag.experiments.overfit.mode_errors import (
+    Batch,
+    ModeErrors,
+    Outcome,
+    batch_size,
+    mean_error,
+)
 from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
 from saldiag_probes.loss.compiled_loss import loss_name
