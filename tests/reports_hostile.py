@@ -32,7 +32,8 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.measurement.experiments import Stopped
 from saldiag_reports.content.data import ReportData
-from saldiag_reports.gallery import runs, validation
+from saldiag_reports.gallery import runs
+from saldiag_reports.gallery import validation as validation_run
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -175,7 +176,7 @@ def flow(pairs: list[tuple[float | None, float | None]]) -> GradientFlow:
 
 def validation(**fields: Any) -> ValidationCheck:
     """The validation check of the sample that lags, with other fields as given."""
-    sample = validation.measurements().need(ValidationCheck)
+    sample = validation_run.measurements().need(ValidationCheck)
     return dataclasses.replace(sample, **fields)
 
 

@@ -35,9 +35,7 @@ def test_the_loss_is_the_target_that_was_asked_for_these_variables():
         with tf.GradientTape() as tape:
             target = one**3
         tape.gradient(target, one, output_gradients=tf.constant(2.0))  # on the way to a loss
-        assert (
-            float(gradient_tape.loss_of([gradient_tape.identity(one)])) == 8.0
-        )  # the sum, as for the tape
+        assert float(gradient_tape.loss_of([gradient_tape.identity(one)])) == 8.0  # the sum
         assert float(gradient_tape.loss_of([gradient_tape.identity(other)])) == 15.0
         assert gradient_tape.loss_of([gradient_tape.identity(tf.Variable(1.0))]) is None
 
@@ -50,9 +48,7 @@ def test_the_loss_is_the_target_that_was_asked_for_these_variables():
             return gradient_tape.loss_of([gradient_tape.identity(one)])
 
         assert float(inside()) == 10.0
-        assert (
-            gradient_tape.loss_of([gradient_tape.identity(one)]) is None
-        )  # that was of another graph
+        assert gradient_tape.loss_of([gradient_tape.identity(one)]) is None  # another graph
     finally:
         gradient_tape.stop_listening()
 

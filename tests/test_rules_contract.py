@@ -147,7 +147,8 @@ def test_rules_do_without_tensorflow() -> None:
 
     code = (
         "import sys; from saldiag.rules.engine.registry import all_rules; all_rules();"
-        "import saldiag.rules.engine.engine, saldiag.rules.engine.explain, saldiag.rules.verdicts.overfit;"
+        "import saldiag.rules.engine.engine, saldiag.rules.engine.explain;"
+        "import saldiag.rules.verdicts.overfit;"
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ from saldiag.app.options import Options, memorised_items, sizes
 from saldiag.app.unused import refuse_unused
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Origin, Source
-from saldiag.subject.models import spec
+from saldiag.subject.models import spec as specs
 from saldiag.subject.models.spec import ModelName
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def parse_model(spec: str) -> ModelName:
     Raises:
         ModelError: no such model, file or folder, or faults for a model that has none.
     """
-    name = spec.parse_model(spec, BUILT_IN)
+    name = specs.parse_model(spec, BUILT_IN)
     if name.faults is not None and name.name != "quicksal-as-reported":
         raise ModelError(f"--model {spec}: only quicksal-as-reported takes faults after the colon")
     return name
@@ -42,7 +42,7 @@ def check_inputs(options: Options) -> None:
     """
     from saldiag.quicksal.msra10k import open_dataset
 
-    model, data = parse_model(options.model), spec.parse_data(options.data)
+    model, data = parse_model(options.model), specs.parse_data(options.data)
     refuse_unused(options, model, data)
     if data.kind == "pairs" and data.path is not None:
         open_dataset(data.path)

@@ -39,7 +39,7 @@ UNSTARTED = "the program ended before the model's first step"
 
 
 class Observer:
-    """A ``Listener`` (see ``saldiag.subject.program.keras_hooks``); nothing that it does reaches the program.
+    """A ``Listener`` of ``keras_hooks``; nothing that it does reaches the program.
 
     Args:
         options: what was asked for.

@@ -54,7 +54,7 @@ def all_interventions() -> dict[str, type[Intervention]]:
     Raises:
         RuntimeError: two share a name.
     """
-    package = importlib.import_module("saldiag.experiments.proof.interventions")
+    package = importlib.import_module("saldiag.experiments.interventions.library")
     found: dict[str, type[Intervention]] = {}
     for module in pkgutil.iter_modules(package.__path__):
         for kind in _in_module(f"{package.__name__}.{module.name}"):

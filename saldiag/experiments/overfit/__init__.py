@@ -1,1 +1,1 @@
-"""The overfit test and what belongs to it: errors by mode, running statistics, learning-rate range."""
+"""The overfit test: errors by mode, running statistics, learning-rate range."""

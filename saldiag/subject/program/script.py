@@ -108,7 +108,7 @@ def _without_launcher(search: list[str]) -> list[str]:
 def print_error(error: BaseException) -> None:
     """The traceback as Python shows it, from the program's first frame on."""
     trace = error.__traceback__
-    own = str(Path(__file__).parents[1]) + os.sep
+    own = str(Path(__file__).parents[2]) + os.sep
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(own):
         trace = trace.tb_next
     kept = _without_own_frames(traceback.TracebackException(type(error), error, trace), own)

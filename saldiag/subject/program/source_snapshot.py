@@ -19,7 +19,7 @@ MAX_TEXT = 256 * 1024
 MAX_TEXTS = 4 * 1024 * 1024
 """Bytes of all texts together."""
 
-_SALDIAG = str(Path(__file__).parents[1])
+_SALDIAG = str(Path(__file__).parents[2])
 
 
 class OwnFiles:

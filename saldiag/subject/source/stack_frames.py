@@ -17,7 +17,7 @@ from saldiag.core.measurement import Source
 FRAMEWORKS = ("keras", "tensorflow")
 CONVERTED = "__autograph_generated_file"
 """In the names of the files that AutoGraph writes the code to that it runs in the user's place."""
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 
 FILES = FilesSeen()
 """The files that places in the user's code were told of, as they were then."""
