@@ -33,7 +33,7 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     from saldiag.app.model import examine_model
     from saldiag.quicksal.as_reported import quicksal_as_reported
     from saldiag.quicksal.model import origins
-    from saldiag.quicksal.training import compile_model
+    from saldiag.recipes.training import compile_model
     from saldiag.selftest.program import pictures
     from saldiag.subject.program.warning_log import recording_warnings
     from saldiag.subject.source.layer_sources import recording_sources

@@ -21,7 +21,7 @@ from PIL import Image
 from saldiag import cli
 from saldiag.app.checkpoint import find_checkpoint
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
-from saldiag.quicksal.photographs import list_photographs
+from saldiag.image_masks.photographs import list_photographs
 
 PROGRAM = '''
 import keras
@@ -234,7 +234,7 @@ def test_masks_have_their_pictures_sizes_and_scores_those_of_the_files(
         assert mask.shape == tuple(masks[name]["size"]) == size
     assert read(out / "turned.png")[40, 45] > 200, "what was on top is right once Exif turns it"
     assert masks["turned"]["scores"] is None
-    from saldiag.quicksal.mask_scores import MaskScorer
+    from saldiag.recipes.mask_scores import MaskScorer
 
     scorer = MaskScorer()
     for name in "abc":
@@ -356,10 +356,10 @@ def test_quicksal_is_predicted_as_it_was_trained(
     data: Path, capsys: pytest.CaptureFixture[str], keras: Any
 ) -> None:
     from saldiag.app.mask_model import mask_model
+    from saldiag.image_masks.msra10k import open_dataset
+    from saldiag.image_masks.pipeline import load_arrays
+    from saldiag.image_masks.storage import FileRef
     from saldiag.quicksal.model import quicksal
-    from saldiag.quicksal.msra10k import open_dataset
-    from saldiag.quicksal.pipeline import load_arrays
-    from saldiag.quicksal.storage import FileRef
 
     keras.utils.set_random_seed(0)
     model = quicksal(32, weights="random")
@@ -410,7 +410,7 @@ def test_from_training_to_masks(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert document["image_size"] == [32, 32]
     assert document["datasets"][0]["pictures"] == 24
     # The held-out pictures have the same scores in both.
-    from saldiag.quicksal.msra10k import open_dataset
+    from saldiag.image_masks.msra10k import open_dataset
 
     test = {item.stem for item in open_dataset(sample).split(0).test}
     mae = [one["scores"]["mae"] for one in document["masks"] if one["picture"] in test]

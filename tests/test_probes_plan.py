@@ -33,7 +33,7 @@ def test_a_schedule_is_sampled_over_the_planned_steps() -> None:
 
 
 def test_a_cycle_and_a_rate_that_rises_without_end() -> None:
-    from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+    from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 
     cycle = TriangularCyclicalLearningRate(1e-4, 1e-3, 2000)
     assert _measured(cycle, epochs=1, steps_per_epoch=10).peak == pytest.approx(1e-3, rel=0.1)

@@ -230,7 +230,7 @@ def test_quicksal_takes_images_beside_masks(here: Path) -> None:
 
 
 def test_a_model_of_ones_own_on_pairs_in_one_folder(here: Path, tmp_path: Path) -> None:
-    from saldiag.quicksal.sample import write_sample
+    from saldiag.image_masks.sample import write_sample
 
     write_sample(tmp_path / "sample", 8, 0)
     code, found = examined(

@@ -188,7 +188,7 @@ def test_a_checkpoint_of_another_shape_names_the_variable(tmp_path):
     import keras
 
     from saldiag.experiments.training.checkpoints import Checkpoints, Progress
-    from saldiag.quicksal.training import compile_model
+    from saldiag.recipes.training import compile_model
 
     def dense(units):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units, name="out")])
@@ -206,7 +206,7 @@ def test_bfloat16_variables_come_back_bit_for_bit(tmp_path):
     import keras
 
     from saldiag.experiments.training.checkpoints import Checkpoints, Progress
-    from saldiag.quicksal.training import compile_model
+    from saldiag.recipes.training import compile_model
 
     def dense():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, dtype="bfloat16")])

@@ -65,7 +65,7 @@ def test_a_run_learns_and_leaves_everything_in_its_directory(tmp_path):
 @pytest.mark.slow
 def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path, monkeypatch):
     from saldiag.experiments.training.progress import TrainingProgress
-    from saldiag.quicksal.training import epoch_seed
+    from saldiag.recipes.training import epoch_seed
 
     drawn = []
 
@@ -200,10 +200,10 @@ def test_too_little_memory_is_one_line(tmp_path):
 
 
 def test_a_picture_damaged_after_it_was_verified_is_named(tmp_path, monkeypatch):
-    from saldiag.quicksal import pipeline
-    from saldiag.quicksal.msra10k import open_dataset
-    from saldiag.quicksal.sample import write_sample
-    from saldiag.quicksal.training import training_data
+    from saldiag.image_masks import pipeline
+    from saldiag.image_masks.msra10k import open_dataset
+    from saldiag.image_masks.sample import write_sample
+    from saldiag.recipes.training import training_data
 
     monkeypatch.setattr(pipeline, "_fits", lambda *_: False)  # decode anew in every epoch
     write_sample(tmp_path / "set", count=6, size=(40, 40))
@@ -242,7 +242,7 @@ def progress_of_two_epochs(console):
     import keras
 
     from saldiag.experiments.training.progress import TrainingProgress
-    from saldiag.quicksal.training import compile_model
+    from saldiag.recipes.training import compile_model
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     compile_model(model, learning_rate=0.5)

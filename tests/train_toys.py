@@ -81,14 +81,14 @@ def epochs_of(images, masks, batch_size, on_epoch=lambda epoch: None):
 def small_data(batch_size=4, on_epoch=lambda epoch: None):
     import tensorflow as tf
 
-    from saldiag.quicksal.training import TrainingData
+    from saldiag.recipes.training import TrainingData
 
     validation = tf.data.Dataset.from_tensor_slices(pictures(8, seed=1)).batch(4)
     return TrainingData(epochs_of(*pictures(), batch_size, on_epoch), 12 // batch_size, validation)
 
 
 def small_recipe(**changes):
-    from saldiag.quicksal.training import Recipe
+    from saldiag.recipes.training import Recipe
 
     numbers = {
         "epochs": 3, "batch_size": 4, "image_size": SIZE, "step_size": 4, "max_learning_rate": 0.02,

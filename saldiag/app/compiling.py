@@ -9,7 +9,7 @@ import keras
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
-from saldiag.quicksal.losses import LOSSES, loss_by_name
+from saldiag.recipes.losses import LOSSES, loss_by_name
 from saldiag.subject.models.spec import parse_code
 from saldiag.subject.models.user_code import named, theirs
 

@@ -30,8 +30,8 @@ def check(path: Path | None, seed: int, output_format: str) -> int:
         DataError: there is no data set at ``path``.
     """
     from saldiag.core.files.jsonio import dumps
-    from saldiag.quicksal.check_data import check as check_all
-    from saldiag.quicksal.check_data import to_table
+    from saldiag.image_masks.check_data import check as check_all
+    from saldiag.image_masks.check_data import to_table
 
     with _progress("checking", MofNCompleteColumn()) as advance:
         report = check_all(path, seed, advance)
@@ -48,8 +48,8 @@ def fetch(destination: Path, url: str | None, sha256: str | None) -> int:
     Raises:
         DataError: offline, an error of the server, a full disk, or another file than expected.
     """
-    from saldiag.quicksal.archive import PAIRS, URL
-    from saldiag.quicksal.archive import fetch as fetch_archive
+    from saldiag.image_masks.archive import PAIRS, URL
+    from saldiag.image_masks.archive import fetch as fetch_archive
 
     pairs = PAIRS if url is None else None
     columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -65,7 +65,7 @@ def sample(directory: Path, count: int, seed: int) -> int:
     Raises:
         DataError: the directory holds something already, or cannot be written.
     """
-    from saldiag.quicksal.sample import write_sample
+    from saldiag.image_masks.sample import write_sample
 
     console = Console()
     with Console(stderr=True).status("drawing …"):

@@ -18,7 +18,7 @@ from saldiag.app.load import Batches
 from saldiag.app.options import Options
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
-from saldiag.quicksal.training import TrainingData, epoch_seed
+from saldiag.recipes.training import TrainingData, epoch_seed
 from saldiag.subject.data.items import Batch, Items, Stream, cut, in_batches, of_arrays
 from saldiag.subject.models.input_spec import Takes
 from saldiag.subject.models.spec import DataName

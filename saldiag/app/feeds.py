@@ -14,7 +14,7 @@ import numpy as np
 from saldiag.app.load import Data
 from saldiag.app.options import Options, has_gpu, memorised_items, sizes
 from saldiag.core.errors import DataError
-from saldiag.quicksal.msra10k import VALIDATION_SHARE
+from saldiag.image_masks.msra10k import VALIDATION_SHARE
 from saldiag.subject.data.image_format import Frame, frame_for
 from saldiag.subject.data.items import Batch, Items, Stream, in_batches, of_value
 from saldiag.subject.data.tfrecord_features import parse_features

@@ -14,9 +14,9 @@ from saldiag.app.mask_model import MaskModel, mask_model
 from saldiag.app.session import Session
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.measurement import HeldOutScores
-from saldiag.quicksal.decode import read_mask
-from saldiag.quicksal.mask_scores import MaskScorer, resized
-from saldiag.quicksal.storage import Item
+from saldiag.image_masks.decode import read_mask
+from saldiag.image_masks.storage import Item
+from saldiag.recipes.mask_scores import MaskScorer, resized
 from saldiag.rules.shared.wording import counted
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from saldiag.subject.models import spec as specs
 from saldiag.subject.models.spec import ModelName
 
 if TYPE_CHECKING:
-    from saldiag.quicksal.storage import Item
+    from saldiag.image_masks.storage import Item
 
 BUILT_IN = ("quicksal", "quicksal-as-reported")
 
@@ -40,7 +40,7 @@ def check_inputs(options: Options) -> None:
         DataError: the data set is missing, empty or damaged.
         SaldiagError: an option that this model and these data leave without a use.
     """
-    from saldiag.quicksal.msra10k import open_dataset
+    from saldiag.image_masks.msra10k import open_dataset
 
     model, data = parse_model(options.model), specs.parse_data(options.data)
     refuse_unused(options, model, data)
@@ -97,7 +97,7 @@ def load_data(options: Options) -> Data:
     Raises:
         DataError: the data set is missing, empty, damaged, or an item of it cannot be read.
     """
-    from saldiag.quicksal.msra10k import open_dataset, subset
+    from saldiag.image_masks.msra10k import open_dataset, subset
 
     dataset = open_dataset(Path(options.data) if options.data is not None else None)
     image_size, batch_size = sizes(options)
@@ -122,7 +122,7 @@ def read_items(items: Sequence[Item], image_size: int, batch_size: int) -> Batch
     Raises:
         DataError: an item is missing or damaged.
     """
-    from saldiag.quicksal.pipeline import INPUT_RANGE, load_arrays
+    from saldiag.image_masks.pipeline import INPUT_RANGE, load_arrays
 
     if not items:
         return Batches(())
@@ -150,7 +150,7 @@ def build_model(options: Options, image_size: int) -> tuple[Any, tuple[str, ...]
         ModelError: no such model or fault, or an image size that the model cannot take.
         WeightsError: the weights cannot be read or belong to another model.
     """
-    from saldiag.quicksal.weights import load_encoder_weights
+    from saldiag.quicksal.pretrained.weights import load_encoder_weights
 
     name = parse_model(options.model)
     weights = load_encoder_weights(options.weights)
@@ -185,8 +185,8 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
         SaldiagError: see ``build_model``; or no such loss.
     """
     from saldiag.app.compiling import settle
+    from saldiag.image_masks.pipeline import INPUT_RANGE
     from saldiag.quicksal.model import origins
-    from saldiag.quicksal.pipeline import INPUT_RANGE
     from saldiag.subject.source.layer_sources import recording_sources
 
     with recording_sources() as lines:

@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 
 from saldiag.app.options import Options, sizes
 from saldiag.core.errors import DataError, ModelError, SaldiagError
-from saldiag.quicksal.decode import opened, upright_size
-from saldiag.quicksal.encoder import check_image_size
-from saldiag.quicksal.inception import InceptionBlock
-from saldiag.quicksal.pipeline import INPUT_RANGE, read_image
-from saldiag.quicksal.storage import Ref
+from saldiag.image_masks.decode import opened, upright_size
+from saldiag.image_masks.pipeline import INPUT_RANGE, read_image
+from saldiag.image_masks.storage import Ref
+from saldiag.quicksal.blocks.encoder import check_image_size
+from saldiag.quicksal.blocks.inception import InceptionBlock
 from saldiag.subject.data.image_format import Frame, frame_for
 from saldiag.subject.models.input_spec import takes
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from saldiag.quicksal.decode import mask_levels, opened
-from saldiag.quicksal.msra10k import open_dataset
-from saldiag.quicksal.storage import Item
+from saldiag.image_masks.decode import mask_levels, opened
+from saldiag.image_masks.msra10k import open_dataset
+from saldiag.image_masks.storage import Item
 from saldiag.subject.data.image_format import Frame
 from saldiag.subject.data.items import Batch, Items
 from saldiag.subject.data.mask_targets import as_targets, classes_of

@@ -18,11 +18,11 @@ from saldiag.app.options import Pixels, has_gpu, prepare_environment
 from saldiag.core.errors import DataError, RunError
 from saldiag.core.measurement import DatasetScores, MaskScores
 from saldiag.core.printable import printable
-from saldiag.quicksal.photographs import Photograph, Photographs, list_photographs
+from saldiag.image_masks.photographs import Photograph, Photographs, list_photographs
 
 if TYPE_CHECKING:
     from saldiag.app.mask_model import MaskModel
-    from saldiag.quicksal.mask_scores import MaskScorer
+    from saldiag.recipes.mask_scores import MaskScorer
 
 SCHEMA_VERSION = 1
 RECORD = "predictions.json"
@@ -138,7 +138,7 @@ class _Prediction:
     masks: list[PredictedMask] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        from saldiag.quicksal.mask_scores import MaskScorer
+        from saldiag.recipes.mask_scores import MaskScorer
 
         self.scorer: MaskScorer = MaskScorer(stretched=self.options.stretched)
 
@@ -170,13 +170,13 @@ class _Prediction:
             self._write(photograph, mask, one.size)
 
     def _write(self, photograph: Photograph, mask: Any, size: tuple[int, int]) -> None:
-        from saldiag.quicksal.mask_scores import resized
+        from saldiag.recipes.mask_scores import resized
 
         levels = resized(mask, size)
         _write_png(self.options.out / _file(photograph), levels)
         scores, error = None, None
         if photograph.truth is not None:
-            from saldiag.quicksal.decode import read_mask
+            from saldiag.image_masks.decode import read_mask
 
             try:
                 truth = read_mask(photograph.truth)

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from saldiag.app.held_out import HeldOut
     from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
     from saldiag.experiments.training.loop import Outcome
-    from saldiag.quicksal.storage import Item
-    from saldiag.quicksal.training import Recipe, TrainingData
+    from saldiag.image_masks.storage import Item
+    from saldiag.recipes.training import Recipe, TrainingData
     from saldiag.subject.models.input_spec import Takes
 
 OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2")
@@ -117,7 +117,7 @@ def _train_built_in(options: TrainOptions) -> int:
     if shared.optimizer is not None:
         raise SaldiagError("--optimizer is for a model of your own: the recipe's is Adam")
     prepare_environment()
-    from saldiag.quicksal.training import Recipe
+    from saldiag.recipes.training import Recipe
 
     recipe = Recipe(**options.numbers, **options.given("image_size", "loss"), **options.cycle)
     session = _session(options, recipe)
@@ -154,7 +154,7 @@ def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
 
 def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     from saldiag.app.held_out import score_held_out
-    from saldiag.quicksal.training import training_data
+    from saldiag.recipes.training import training_data
 
     with session.phase("reading data"):
         training, validation, held_out = _items(options, recipe)
@@ -260,7 +260,7 @@ def _trained(
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
     """Pairs to train on and to validate with, and those that take no part in the training."""
     from saldiag.app.held_out import HeldOut
-    from saldiag.quicksal.msra10k import open_dataset, subset
+    from saldiag.image_masks.msra10k import open_dataset, subset
 
     data, share = options.shared.data, options.shared.share
     dataset = open_dataset(Path(data) if data is not None else None)
@@ -276,7 +276,7 @@ def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Seque
 def _validation_pairs(asked: Options, numbers: Sequence[int]) -> HeldOut:
     """The pairs that a model of the user's was validated with."""
     from saldiag.app.held_out import HeldOut
-    from saldiag.quicksal.msra10k import open_dataset
+    from saldiag.image_masks.msra10k import open_dataset
 
     dataset = open_dataset(parse_data(asked.data).path)
     items = [dataset.items[number] for number in numbers]

@@ -32,8 +32,8 @@ from saldiag.experiments.training.estimate import TrainingEstimate, batch_count
 from saldiag.experiments.training.progress import TrainingProgress, learning_rate
 from saldiag.experiments.training.resumed_probes import Watching
 from saldiag.experiments.validation.callback import ValidationWatch
-from saldiag.quicksal.metrics import EvaluationOnly
-from saldiag.quicksal.training import TrainingData, dtype_policy, epoch_seed
+from saldiag.recipes.metrics import EvaluationOnly
+from saldiag.recipes.training import TrainingData, dtype_policy, epoch_seed
 from saldiag.rules.shared.wording import counted
 
 Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]

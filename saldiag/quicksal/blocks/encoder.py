@@ -11,8 +11,8 @@ import keras
 
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import Array
-from saldiag.quicksal.initializers import PerChannelScaling
-from saldiag.quicksal.mobilenet_v2 import UNITS, Unit
+from saldiag.quicksal.blocks.initializers import PerChannelScaling
+from saldiag.quicksal.blocks.mobilenet_v2 import UNITS, Unit
 
 TAPS = ("Conv1_relu", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
 """Layers of MobileNetV2 that the decoder listens to, from the finest to the deepest."""

@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.errors import DataError
-from saldiag.quicksal.decode import LARGEST_PICTURE, THRESHOLD, verify
-from saldiag.quicksal.jpeg_orientation import orientation, upright
-from saldiag.quicksal.storage import FileRef, Item, Ref
+from saldiag.image_masks.decode import LARGEST_PICTURE, THRESHOLD, verify
+from saldiag.image_masks.jpeg_orientation import orientation, upright
+from saldiag.image_masks.storage import FileRef, Item, Ref
 
 Array = np.ndarray[Any, Any]
 Tensor = Any

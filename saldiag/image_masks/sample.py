@@ -18,9 +18,9 @@ from PIL import Image
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.quicksal.msra10k import FOLDER
-from saldiag.quicksal.sample_pictures import draw
-from saldiag.quicksal.storage import reason
+from saldiag.image_masks.msra10k import FOLDER
+from saldiag.image_masks.sample_pictures import draw
+from saldiag.image_masks.storage import reason
 
 COUNT = 120
 SIZE = (180, 320)

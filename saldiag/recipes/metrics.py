@@ -1,7 +1,7 @@
 """Saliency metrics for ``compile(metrics=[...])``, streaming over the images of an epoch.
 
 Each takes masks in {0, 1} and predictions in [0, 1] of shape (B, H, W, 1), and averages over
-images, as the field does. ``saldiag.quicksal.saliency`` has the same in plain numpy and tells how
+images, as the field does. ``saldiag.recipes.saliency`` has the same in plain numpy and tells how
 both relate to PySODMetrics. A prediction that is not finite makes the result ``nan``.
 
 MaxFBeta, MeanFBeta and AdaptiveFBeta are TensorFlow operations throughout. WeightedFBeta needs an
@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from saldiag.quicksal import saliency
-from saldiag.quicksal.saliency import BETA2, THRESHOLDS, Array
+from saldiag.recipes import saliency
+from saldiag.recipes.saliency import BETA2, THRESHOLDS, Array
 
 
 class ImageMetric(keras.metrics.Metric):

@@ -18,9 +18,9 @@ import requests
 from saldiag.core.errors import DataError
 from saldiag.core.files.jsonio import read_json, write_json, write_text
 from saldiag.core.printable import printable
-from saldiag.quicksal.msra10k import list_pairs
-from saldiag.quicksal.progress import Advance, silent
-from saldiag.quicksal.storage import reason
+from saldiag.image_masks.msra10k import list_pairs
+from saldiag.image_masks.progress import Advance, silent
+from saldiag.image_masks.storage import reason
 
 URL = "http://mftp.mmcheng.net/Data/MSRA10K_Imgs_GT.zip"
 """As published on the data set's page (mmcheng.net/msra10k), 195 MB; there is no https."""

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.quicksal.storage import Item, Ref
+from saldiag.image_masks.storage import Item, Ref
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.quicksal.decode import (
+from saldiag.image_masks.decode import (
     THRESHOLD,
     in_threads,
     load_fast,
@@ -24,10 +24,10 @@ from saldiag.quicksal.decode import (
     opened,
     orientation,
 )
-from saldiag.quicksal.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split
-from saldiag.quicksal.progress import Advance, silent
-from saldiag.quicksal.sample import cached_sample
-from saldiag.quicksal.storage import FileRef, Item, Ref
+from saldiag.image_masks.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split
+from saldiag.image_masks.progress import Advance, silent
+from saldiag.image_masks.sample import cached_sample
+from saldiag.image_masks.storage import FileRef, Item, Ref
 
 SCHEMA_VERSION = 1
 Array = np.ndarray[Any, Any]

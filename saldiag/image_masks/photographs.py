@@ -9,7 +9,7 @@ from pathlib import Path
 from saldiag.core.errors import DataError
 from saldiag.core.files.folders import two_folders
 from saldiag.core.printable import printable
-from saldiag.quicksal.msra10k import (
+from saldiag.image_masks.msra10k import (
     IMAGE_ALONE,
     IMAGES,
     MASK_ALONE,
@@ -18,7 +18,7 @@ from saldiag.quicksal.msra10k import (
     NoPicturesError,
     list_pairs,
 )
-from saldiag.quicksal.storage import FileRef, Ref
+from saldiag.image_masks.storage import FileRef, Ref
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from saldiag.core.errors import DataError
 from saldiag.core.files.folders import two_folders
 from saldiag.core.printable import printable
-from saldiag.quicksal.decode import Array, read_pair
-from saldiag.quicksal.storage import FileRef, Item, MemberRef, Ref, reason
+from saldiag.image_masks.decode import Array, read_pair
+from saldiag.image_masks.storage import FileRef, Item, MemberRef, Ref, reason
 
 IMAGES = (".jpg", ".jpeg")
 MASKS = (".png",)
@@ -94,7 +94,7 @@ def open_dataset(path: Path | None) -> PairedDataset:
     """
     if path is None:
         # Drawing the sample is not needed to read other data.
-        from saldiag.quicksal.sample import cached_sample
+        from saldiag.image_masks.sample import cached_sample
 
         return PairedDataset(SAMPLE_NAME, _whole(list_pairs(cached_sample()), None))
     listing = list_pairs(path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from saldiag.quicksal.composite import CompositeLayer
+from saldiag.quicksal.blocks.composite import CompositeLayer
 
 
 @keras.saving.register_keras_serializable(package="saldiag")

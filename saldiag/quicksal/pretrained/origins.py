@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from saldiag.core.measurement import Origin
-from saldiag.quicksal.encoder import Placed
-from saldiag.quicksal.mobilenet_v2 import EPSILON, NETWORK
+from saldiag.quicksal.blocks.encoder import Placed
+from saldiag.quicksal.blocks.mobilenet_v2 import EPSILON, NETWORK
 
 _known: weakref.WeakKeyDictionary[Any, tuple[Origin, ...]] = weakref.WeakKeyDictionary()
 

@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
-from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
-from saldiag.quicksal.losses import loss_by_name
-from saldiag.quicksal.metrics import saliency_metrics
-from saldiag.quicksal.pipeline import damage, make_dataset
-from saldiag.quicksal.saliency import BETA2
-from saldiag.quicksal.storage import Item
+from saldiag.image_masks.pipeline import damage, make_dataset
+from saldiag.image_masks.storage import Item
+from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
+from saldiag.recipes.losses import loss_by_name
+from saldiag.recipes.metrics import saliency_metrics
+from saldiag.recipes.saliency import BETA2
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from saldiag.quicksal.composite import CompositeLayer
-from saldiag.quicksal.mobilenet_v2 import EPSILON, MOMENTUM
+from saldiag.quicksal.blocks.composite import CompositeLayer
+from saldiag.quicksal.blocks.mobilenet_v2 import EPSILON, MOMENTUM
 
 
 @keras.saving.register_keras_serializable(package="saldiag")

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from saldiag.quicksal.inception import InceptionBlock
-from saldiag.quicksal.initializers import PerChannelScaling
+from saldiag.quicksal.blocks.inception import InceptionBlock
+from saldiag.quicksal.blocks.initializers import PerChannelScaling
 
 BLOCKS: tuple[tuple[str, int, tuple[int, ...]], ...] = (
     ("inception_5", 96, (1, 3)),

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from saldiag.core.errors import WeightsError
 from saldiag.core.measurement import Array
-from saldiag.quicksal.imagenet import imagenet_layers
-from saldiag.quicksal.mobilenet_v2 import NETWORK, SHAPES, UNITS
-from saldiag.quicksal.weight_files import Layers, read_layers
+from saldiag.quicksal.blocks.mobilenet_v2 import NETWORK, SHAPES, UNITS
+from saldiag.quicksal.pretrained.imagenet import imagenet_layers
+from saldiag.quicksal.pretrained.weight_files import Layers, read_layers
 
 SPECS = ("auto", "imagenet", "random")
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from saldiag.core.measurement import DatasetScores, MaskScores
-from saldiag.quicksal import saliency
+from saldiag.recipes import saliency
 
 Array = np.ndarray[Any, Any]
 
