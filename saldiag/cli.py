@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from saldiag import __version__
-from saldiag.app.options import Options, Wishes, note_invocation
-from saldiag.app.settings import RuleChoice
+from saldiag.app.session.options import Options, Wishes, note_invocation
+from saldiag.app.session.settings import RuleChoice
 from saldiag.commands import pictures, recorded
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
@@ -91,7 +91,7 @@ def cli() -> None:
 @experiment_options
 def overfit(**options: Any) -> int:
     """Can the model memorise a few samples? The first thing to ask."""
-    from saldiag.app import diagnose
+    from saldiag.app.commands import diagnose
 
     wishes = _wishes(options)
     return diagnose.overfit(dataclasses.replace(_asked(options), experiments=wishes))
@@ -124,7 +124,7 @@ def prove(**options: Any) -> int:
     same starts, on the same batches, for at least three seeds. What findings and --suspect name
     comes first.
     """
-    from saldiag.app import diagnose
+    from saldiag.app.commands import diagnose
 
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to go on with")
@@ -141,7 +141,7 @@ def prove(**options: Any) -> int:
 )
 def gradients(**options: Any) -> int:
     """Where does the gradient go, and does it move the weights?"""
-    from saldiag.app import diagnose
+    from saldiag.app.commands import diagnose
 
     return diagnose.gradients(_asked(options))
 
@@ -150,7 +150,7 @@ def gradients(**options: Any) -> int:
 @look_options
 def dtypes(**options: Any) -> int:
     """Which dtypes does a forward pass really use? Found by tracing."""
-    from saldiag.app import diagnose
+    from saldiag.app.commands import diagnose
 
     return diagnose.dtypes(_asked(options))
 
@@ -159,7 +159,7 @@ def dtypes(**options: Any) -> int:
 @look_options
 def trainable(**options: Any) -> int:
     """Which variables are declared trainable, and which really train?"""
-    from saldiag.app import diagnose
+    from saldiag.app.commands import diagnose
 
     return diagnose.trainable(_asked(options))
 
@@ -220,7 +220,7 @@ def train(**options: Any) -> int:
     F-beta). Either keeps its best epoch and goes on after a kill with --resume. A loop of your own
     stays in your program: saldiag run SCRIPT watches that.
     """
-    from saldiag.app import train as training
+    from saldiag.app.commands import train as training
 
     if options["resume"] and options["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to go on with")

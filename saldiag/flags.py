@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 import click
 
-from saldiag.app.options import CHECK_FORMATS, FORMATS, PIXELS, PRECISIONS, SHARE
+from saldiag.app.session.options import CHECK_FORMATS, FORMATS, PIXELS, PRECISIONS, SHARE
 from saldiag.core.findings.finding import SEVERITIES
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -28,9 +28,9 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     """What is said of the case with these faults, from one batch and no training step."""
     import keras
 
-    from saldiag.app.judging import judge
-    from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model
+    from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.session.judging import judge
+    from saldiag.app.subject.load import Subject
     from saldiag.quicksal.as_reported import quicksal_as_reported
     from saldiag.quicksal.model import origins
     from saldiag.recipes.training import compile_model

@@ -113,7 +113,7 @@ def test_every_error_is_one_line_and_exit_2(
         raise error
 
     monkeypatch.delenv("SALDIAG_DEBUG", raising=False)
-    monkeypatch.setattr("saldiag.app.report.explain_rule", explain_rule)
+    monkeypatch.setattr("saldiag.app.commands.report.explain_rule", explain_rule)
     assert cli.main(["explain", "SD101"]) == 2
     captured = capsys.readouterr().err
     assert said in captured

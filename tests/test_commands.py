@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from saldiag import cli
-from saldiag.app.options import has_gpu
+from saldiag.app.session.options import has_gpu
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from faults.plain import STEPS, overfit, wiring
 
-from saldiag.app.judging import judge
+from saldiag.app.session.judging import judge
 from saldiag.core.measurement import Measurements, RangeTest
 from saldiag.rules.shared.update_ratios import fastest_rate
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from faults.plain import wiring
 
-from saldiag.app.repairs import repaired
+from saldiag.app.session.diffs import repaired
 from saldiag.cli import main
 from saldiag.core.files.fingerprints import (
     FilesSeen,

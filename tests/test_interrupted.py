@@ -76,13 +76,13 @@ def status(run: Path) -> str:
 
 
 MOMENTS = {
-    "data are read": "saldiag.app.subject.subject_on",
-    "the model is traced": "saldiag.app.examination.Examination.survey",
-    "a probe that may fail": "saldiag.app.diagnose.OwnFiles.measured",
+    "data are read": "saldiag.app.subject.pair_model_data.subject_on",
+    "the model is traced": "saldiag.app.examine.examination.Examination.survey",
+    "a probe that may fail": "saldiag.app.commands.diagnose.OwnFiles.measured",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
     "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before",
-    "rules judge": "saldiag.app.session.Session.conclude",
-    "the report is written": "saldiag.app.render.write_outcome",
+    "rules judge": "saldiag.app.session.session.Session.conclude",
+    "the report is written": "saldiag.app.session.output.write_outcome",
 }
 
 
@@ -124,7 +124,7 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
 
 
 def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.app.examination.Examination.look_at_data", fault)
+    monkeypatch.setattr("saldiag.app.examine.examination.Examination.look_at_data", fault)
     assert cli.main(arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
     assert status(folder / "run") == "failed"
@@ -134,7 +134,7 @@ def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
     monkeypatch.setattr(
         "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
     )
-    monkeypatch.setattr("saldiag.app.render.write_outcome", fault)
+    monkeypatch.setattr("saldiag.app.session.output.write_outcome", fault)
     assert cli.main(arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
 
@@ -241,7 +241,7 @@ class TestInAProgram:
     @pytest.mark.parametrize("what", [interrupt, fail_in_c])
     @pytest.mark.parametrize(
         "moment",
-        ["saldiag.subject.program.crash.program_error", "saldiag.app.render.write_outcome"],
+        ["saldiag.subject.program.crash.program_error", "saldiag.app.session.output.write_outcome"],
     )
     def test_while_saldiag_reports(self, moment, what, folder, monkeypatch, capsys):
         (folder / "program.py").write_text(FITTED)

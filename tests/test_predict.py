@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from saldiag import cli
-from saldiag.app.checkpoint import find_checkpoint
+from saldiag.app.subject.checkpoint import find_checkpoint
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 from saldiag.image_masks.photographs import list_photographs
 
@@ -355,7 +355,7 @@ def test_a_zip_and_two_folders_are_read_as_the_rest(
 def test_quicksal_is_predicted_as_it_was_trained(
     data: Path, capsys: pytest.CaptureFixture[str], keras: Any
 ) -> None:
-    from saldiag.app.mask_model import mask_model
+    from saldiag.app.subject.mask_model import mask_model
     from saldiag.image_masks.msra10k import open_dataset
     from saldiag.image_masks.pipeline import load_arrays
     from saldiag.image_masks.storage import FileRef

@@ -52,9 +52,9 @@ def test_asking_moves_nothing():
 @pytest.mark.usefixtures("unseeded")
 @pytest.mark.parametrize("seeded", [False, True])
 def test_a_program_is_examined_with_its_own_seed(seeded):
-    from saldiag.app.judging import judge
-    from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model
+    from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.session.judging import judge
+    from saldiag.app.subject.load import Subject
 
     if seeded:
         keras.utils.set_random_seed(2)

@@ -107,8 +107,8 @@ class TestConductor:
 
         from rich.console import Console
 
-        from saldiag.app.experiments import _Display
-        from saldiag.app.options import Wishes
+        from saldiag.app.examine.experiments import _Display
+        from saldiag.app.session.options import Wishes
 
         console = Console(file=io.StringIO(), force_terminal=True, width=120)
         display = _Display(console, Wishes(jobs=2))

@@ -11,7 +11,7 @@ import pytest
 from faults import sd101_single_channel_softmax as softmax
 from faults import sd203_exploding_gradients as exploding
 
-from saldiag.app.repairs import repaired
+from saldiag.app.session.diffs import repaired
 from saldiag.cli import main
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import Fingerprints

@@ -221,8 +221,8 @@ def test_a_model_that_scales_its_pictures_gets_bytes(here: Path, tmp_path: Path)
 
 
 def test_quicksal_takes_images_beside_masks(here: Path) -> None:
-    from saldiag.app.load import load_data
-    from saldiag.app.options import Options
+    from saldiag.app.session.options import Options
+    from saldiag.app.subject.load import load_data
 
     data = load_data(Options(data="pairs", image_size=32, batch_size=2))
     x, y = data.batches[0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.app.options import Options
+from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.subject.data.tfrecord_features import parse_features
 
@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_told(features: Any, told: str, tmp_path: Path) -> 
 
 
 def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
-    from saldiag.app.feeds import read_data
+    from saldiag.app.subject.batches import read_data
     from saldiag.subject.models.input_spec import Takes
     from saldiag.subject.models.spec import parse_data
 
@@ -127,7 +127,7 @@ def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
 
 
 def test_features_are_for_records_alone() -> None:
-    from saldiag.app.unused import refuse_unused
+    from saldiag.app.session.option_checks import refuse_unused
     from saldiag.subject.models.spec import parse_data, parse_model
 
     options = Options(model="m:f", data="m:g", features=("x:4:int8",))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.app.options import Options
+from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError
 
 pytestmark = pytest.mark.tensorflow
@@ -21,13 +21,13 @@ def of(value: Any) -> Any:
 
 
 def chosen(count: int, **options: Any) -> Any:
-    from saldiag.app.feeds import _chosen
+    from saldiag.app.subject.batches import _chosen
 
     return _chosen(Options(**options), of((np.arange(count), np.arange(count))))
 
 
 def first(value: Any, **options: Any) -> Any:
-    from saldiag.app.feeds import _first_batches
+    from saldiag.app.subject.batches import _first_batches
 
     return _first_batches(Options(**options), of(value), "it")
 

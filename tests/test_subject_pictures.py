@@ -102,7 +102,7 @@ def test_more_classes_than_the_model_tells(tmp_path: Path) -> None:
 
 
 def pairs(root: Path, wanted: Any) -> Any:
-    from saldiag.app.pairs import open_pairs
+    from saldiag.app.subject.image_mask_pairs import open_pairs
 
     return open_pairs(root, frame(wanted), wanted)
 

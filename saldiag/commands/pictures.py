@@ -22,7 +22,7 @@ def data() -> None:
 @debug_option
 def data_check(path: Path | None, seed: int, output_format: str) -> int:
     """List every defect; exit code 1 if there are any."""
-    from saldiag.app import data as commands
+    from saldiag.app.commands import data as commands
 
     return commands.check(path, seed, output_format)
 
@@ -37,7 +37,7 @@ def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:
 
     An unfinished download is resumed. The checksum is recorded on first use.
     """
-    from saldiag.app import data as commands
+    from saldiag.app.commands import data as commands
 
     return commands.fetch(destination, url, sha256)
 
@@ -49,7 +49,7 @@ def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:
 @debug_option
 def data_sample(directory: Path, count: int, seed: int) -> int:
     """Write the built-in sample to DIRECTORY."""
-    from saldiag.app import data as commands
+    from saldiag.app.commands import data as commands
 
     return commands.sample(directory, count, seed)
 
@@ -74,7 +74,7 @@ def predict(**options: Any) -> int:
     Exit codes: 0 all done, 2 a picture or a ground truth could not be read (the others are done),
     or could not run.
     """
-    from saldiag.app.predict import PredictOptions
-    from saldiag.app.predict import predict as predict_masks
+    from saldiag.app.commands.predict import PredictOptions
+    from saldiag.app.commands.predict import predict as predict_masks
 
     return predict_masks(PredictOptions(**options))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from saldiag.app.settings import RuleChoice
+from saldiag.app.session.settings import RuleChoice
 from saldiag.flags import (
     check_format_option,
     compare_options,
@@ -30,7 +30,7 @@ from saldiag.flags import (
 @debug_option
 def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: Any) -> int:
     """Draw the report of RUN again; needs no TensorFlow."""
-    from saldiag.app.report import report_again
+    from saldiag.app.commands.report import report_again
 
     if any(rules.values()) and not again:
         raise click.UsageError("--select, --ignore and --config need --rules")
@@ -50,7 +50,7 @@ def compare_command(**options: Any) -> int:
     The first run directory is the base: settings, network, findings, curves and code (the program's
     own files, as they were when it ran) of the others are compared with it.
     """
-    from saldiag.app.compare import CompareOptions, compare
+    from saldiag.app.commands.compare import CompareOptions, compare
 
     if len(options["runs"]) < 2:
         raise click.UsageError("compare needs two runs or more")
@@ -75,7 +75,7 @@ def fix(run: Path, diff: bool, write: bool, rule: str | None) -> int:
     Exit codes: 0 nothing is left to mend, 1 there is a diff or something to mend by hand, 2 RUN
     cannot be read or a file is not what it was.
     """
-    from saldiag.app.fix import fix as mend
+    from saldiag.app.commands.fix import fix as mend
 
     if diff and write:
         raise click.UsageError("--diff or --write, not both")
@@ -88,7 +88,7 @@ def fix(run: Path, diff: bool, write: bool, rule: str | None) -> int:
 @debug_option
 def explain(rule: str, output_format: str) -> int:
     """Explain RULE (SDnnn, or its name)."""
-    from saldiag.app.report import explain_rule
+    from saldiag.app.commands.report import explain_rule
 
     return explain_rule(rule, output_format)
 
@@ -100,7 +100,7 @@ def explain(rule: str, output_format: str) -> int:
 @debug_option
 def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
     """List the rules; WORDs narrow it (sd2, gradients, softmax, error)."""
-    from saldiag.app.rules import list_rules
+    from saldiag.app.commands.rules import list_rules
 
     return list_rules(words, output_format, RuleChoice.of(**rules))
 

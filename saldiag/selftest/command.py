@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from saldiag.app.options import invocation, prepare_environment
-from saldiag.app.session import FAILED, FINISHED, FOUND, versions
+from saldiag.app.session.options import invocation, prepare_environment
+from saldiag.app.session.session import FAILED, FINISHED, FOUND, versions
 from saldiag.core.files.jsonio import dumps, write_json, write_text
 from saldiag.core.files.run import Run, RunInfo, utc_now
 from saldiag.core.findings.diagnosis import SCHEMA_VERSION

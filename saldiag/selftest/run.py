@@ -22,7 +22,7 @@ from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
 
 if TYPE_CHECKING:
-    from saldiag.app.load import Subject
+    from saldiag.app.subject.load import Subject
 
 RENEWED_AFTER = 150
 """Cases that one process runs."""
@@ -60,9 +60,9 @@ def _since(begun: float) -> float:
 
 
 def _diagnosed(case: Case) -> Diagnosis:
-    from saldiag.app.judging import judge
-    from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model
+    from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.session.judging import judge
+    from saldiag.app.subject.load import Subject
     from saldiag.subject.program.warning_log import recording_warnings
     from saldiag.subject.source.layer_sources import recording_sources
 
@@ -86,7 +86,7 @@ def _diagnosed(case: Case) -> Diagnosis:
 
 def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
     """What ``saldiag.Watch`` measures while the model trains with these arguments of ``fit``."""
-    from saldiag.app.watching import Watch
+    from saldiag.app.program.python_api import Watch
 
     class WithSources(Watch):
         """Knows the line of each layer."""

@@ -13,15 +13,15 @@ from typing import Any, NoReturn, TypeVar
 import keras
 import tensorflow as tf
 
-from saldiag.app.collector import Collector, one_line
-from saldiag.app.fed import read_feed
-from saldiag.app.load import Subject
-from saldiag.app.program.blame import blaming, failing_model
+from saldiag.app.program.assigned_variables import Learnt
+from saldiag.app.program.custom_loops import COMPUTED, Loops, stand_in, symbolic_inputs
+from saldiag.app.program.error_origin import blaming, failing_model
 from saldiag.app.program.first_step import FirstCalls
-from saldiag.app.program.learnt import Learnt
-from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
 from saldiag.app.program.options import MODELS, WatchOptions
-from saldiag.app.program.watched import Following, Places, Watched
+from saldiag.app.program.watched_model import Following, Places, Watched
+from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.subject.fit_arguments import read_feed
+from saldiag.app.subject.load import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from saldiag.app.judging import judge
-from saldiag.app.options import prepare_environment
 from saldiag.app.program.options import MODELS, ProgramOptions
-from saldiag.app.render import print_outcomes
-from saldiag.app.repairs import repaired
-from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
+from saldiag.app.session.diffs import repaired
+from saldiag.app.session.judging import judge
+from saldiag.app.session.options import prepare_environment
+from saldiag.app.session.output import print_outcomes
+from saldiag.app.session.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
@@ -28,7 +28,7 @@ from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
-    from saldiag.app.program.watched import Watched
+    from saldiag.app.program.watched_model import Watched
     from saldiag.subject.compat.entries import Rename
     from saldiag.subject.program.warning_log import WarningRecorder
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saldiag.app.options import Options, memorised_items, sizes
-from saldiag.app.unused import refuse_unused
+from saldiag.app.session.option_checks import refuse_unused
+from saldiag.app.session.options import Options, memorised_items, sizes
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Origin, Source
 from saldiag.subject.models import spec as specs
@@ -184,7 +184,7 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
     Raises:
         SaldiagError: see ``build_model``; or no such loss.
     """
-    from saldiag.app.compiling import settle
+    from saldiag.app.subject.compile import settle
     from saldiag.image_masks.pipeline import INPUT_RANGE
     from saldiag.quicksal.model import origins
     from saldiag.subject.source.layer_sources import recording_sources

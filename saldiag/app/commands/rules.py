@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from saldiag.app.settings import RuleChoice, rule_settings
+from saldiag.app.session.settings import RuleChoice, rule_settings
 from saldiag.core.files.jsonio import dumps
 from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 from saldiag.rules.engine.catalogue import Entry, catalogue, matching

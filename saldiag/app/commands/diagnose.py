@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from saldiag.app.examination import Examination
-from saldiag.app.experiments import (
+from saldiag.app.examine.examination import Examination
+from saldiag.app.examine.experiments import (
     STARTS,
     Rebuilt,
     check_resumed,
@@ -16,10 +16,10 @@ from saldiag.app.experiments import (
     load_starts,
     save_starts,
 )
-from saldiag.app.load import Data, check_inputs, parse_model
-from saldiag.app.options import Options, prepare_environment
-from saldiag.app.refusals import TOLD, Refused, explaining, unless_refused
-from saldiag.app.session import Session, conduct, own_stdout
+from saldiag.app.examine.uncallable import TOLD, Refused, explaining, unless_refused
+from saldiag.app.session.options import Options, prepare_environment
+from saldiag.app.session.session import Session, conduct, own_stdout
+from saldiag.app.subject.load import Data, check_inputs, parse_model
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import (
@@ -98,7 +98,7 @@ def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> in
 
 
 def _asked(session: Session, options: Options) -> Asked:
-    from saldiag.app.subject import subject_on
+    from saldiag.app.subject.pair_model_data import subject_on
 
     own = parse_model(options.model).kind != "built-in"
     subject, data = subject_on(options, session)
@@ -227,7 +227,7 @@ def _experiment(examination: Asked, verdict: Verdict) -> None:
 
 def _memorise(examination: Asked) -> OverfitHistory:
     """Run the overfit test with the training hook on, showing loss and time left."""
-    from saldiag.app.progress import overfit_progress
+    from saldiag.app.session.progress import overfit_progress
 
     session, options, data = examination.session, examination.options, examination.data
     with overfit_progress(session.console, options.budget) as progress:

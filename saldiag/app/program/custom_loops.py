@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from saldiag.app.program.blame import blaming
+from saldiag.app.program.error_origin import blaming
 from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.core.training.fit_plan import KERAS_BATCH
 from saldiag.subject.source.stack_frames import caller
@@ -20,7 +20,7 @@ from saldiag_probes.training.gradient_tape import identity, raw
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
-    from saldiag.app.program.watched import Watched
+    from saldiag.app.program.watched_model import Watched
 
 COMPUTED = "the step computes what it calls the model on"
 PARTLY = "the optimizer trains a part of the model: another loss may train the rest"

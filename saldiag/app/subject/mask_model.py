@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from saldiag.app.options import Options, sizes
+from saldiag.app.session.options import Options, sizes
 from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.image_masks.decode import opened, upright_size
 from saldiag.image_masks.pipeline import INPUT_RANGE, read_image

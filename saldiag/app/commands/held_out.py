@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from saldiag.app.mask_model import MaskModel, mask_model
-from saldiag.app.session import Session
+from saldiag.app.session.session import Session
+from saldiag.app.subject.mask_model import MaskModel, mask_model
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.measurement import HeldOutScores
 from saldiag.image_masks.decode import read_mask

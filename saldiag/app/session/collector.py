@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from saldiag.app.judging import judge
+from saldiag.app.session.judging import judge
 from saldiag.core.config import RuleSettings
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict

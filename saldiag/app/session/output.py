@@ -12,7 +12,7 @@ from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Severity
 
 if TYPE_CHECKING:
-    from saldiag.app.session import Session
+    from saldiag.app.session.session import Session
     from saldiag.core.findings.rule import Rule
     from saldiag_reports.content.data import ReportData
     from saldiag_reports.formats.ci import Checked, RuleText

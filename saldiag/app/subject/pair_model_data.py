@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import keras
 
-from saldiag.app.collector import Collector
-from saldiag.app.feeds import read_data
-from saldiag.app.load import Data, Subject, load_data, load_subject, parse_model, set_policy
-from saldiag.app.options import Options
-from saldiag.app.own import load_own, take_weights
+from saldiag.app.session.collector import Collector
+from saldiag.app.session.options import Options
+from saldiag.app.subject.batches import read_data
+from saldiag.app.subject.load import Data, Subject, load_data, load_subject, parse_model, set_policy
+from saldiag.app.subject.user_model import load_own, take_weights
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
 from saldiag.subject.models.input_spec import Takes, check_fit

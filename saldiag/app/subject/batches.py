@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.app.load import Data
-from saldiag.app.options import Options, has_gpu, memorised_items, sizes
+from saldiag.app.session.options import Options, has_gpu, memorised_items, sizes
+from saldiag.app.subject.load import Data
 from saldiag.core.errors import DataError
 from saldiag.image_masks.msra10k import VALIDATION_SHARE
 from saldiag.subject.data.image_format import Frame, frame_for
@@ -55,7 +55,7 @@ def opened(options: Options, name: DataName, takes: Takes) -> Items | Stream:
 def _pictures(options: Options, name: DataName, takes: Takes) -> Items:
     frame = _frame(options, takes)
     if name.kind == "pairs":
-        from saldiag.app.pairs import open_pairs
+        from saldiag.app.subject.image_mask_pairs import open_pairs
 
         return open_pairs(name.path, frame, takes)
     from saldiag.subject.data.class_folder import open_classes

@@ -7,14 +7,14 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from saldiag.app.collector import Collector, one_line
-from saldiag.app.examination import Examination
-from saldiag.app.fed import first_batches, read_feed
-from saldiag.app.found import Diagnosis, chosen_rules, judged
-from saldiag.app.load import Batches, Subject
-from saldiag.app.program.one_loop import LoopObserver
+from saldiag.app.examine.examination import Examination
 from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.watched import Watched
+from saldiag.app.program.single_loop import LoopObserver
+from saldiag.app.program.watched_model import Watched
+from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.session.result import Diagnosis, chosen_rules, judged
+from saldiag.app.subject.fit_arguments import first_batches, read_feed
+from saldiag.app.subject.load import Batches, Subject
 from saldiag.core.errors import DataError
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (

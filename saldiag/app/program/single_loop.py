@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from saldiag.app.collector import Collector
 from saldiag.app.program.observer import Observer
 from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.watched import Watched
+from saldiag.app.program.watched_model import Watched
+from saldiag.app.session.collector import Collector
 from saldiag.core.measurement import Source
 from saldiag.subject.source.layer_sources import SourceLines
 

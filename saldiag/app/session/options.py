@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from saldiag.app.settings import RuleChoice
+from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
 
 Pixels = Literal["auto", "bytes", "unit", "signed"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from saldiag.app.examination import Examination
-from saldiag.app.options import Options, Wishes
+from saldiag.app.examine.examination import Examination
+from saldiag.app.session.options import Options, Wishes
 from saldiag.core.errors import ModelError, RunError, SaldiagError
 from saldiag.core.files.jsonio import atomic_file, jsonable
 from saldiag.core.files.run import Run
@@ -44,9 +44,9 @@ class Rebuilt:
         Raises:
             SaldiagError: it is another model now.
         """
-        from saldiag.app.collector import Collector
-        from saldiag.app.options import prepare_environment
-        from saldiag.app.subject import subject_on
+        from saldiag.app.session.collector import Collector
+        from saldiag.app.session.options import prepare_environment
+        from saldiag.app.subject.pair_model_data import subject_on
         from saldiag.experiments.search.lab import Lab
 
         prepare_environment()
@@ -193,7 +193,7 @@ class _Display:
         self._show(self._now)
 
     def _show(self, now: str) -> None:
-        from saldiag.app.progress import clock
+        from saldiag.app.session.progress import clock
 
         self._now = now
         left = max(0.0, self._until - time.monotonic())

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from saldiag.app.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from saldiag.app.options import Pixels, has_gpu, prepare_environment
+from saldiag.app.session.options import Pixels, has_gpu, prepare_environment
+from saldiag.app.subject.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from saldiag.core.errors import DataError, RunError
 from saldiag.core.measurement import DatasetScores, MaskScores
 from saldiag.core.printable import printable
 from saldiag.image_masks.photographs import Photograph, Photographs, list_photographs
 
 if TYPE_CHECKING:
-    from saldiag.app.mask_model import MaskModel
+    from saldiag.app.subject.mask_model import MaskModel
     from saldiag.recipes.mask_scores import MaskScorer
 
 SCHEMA_VERSION = 1
@@ -83,8 +83,8 @@ def predict(options: PredictOptions) -> int:
     photographs = list_photographs(options.pictures)
     _check_out(options.out, photographs)
     prepare_environment()
-    from saldiag.app.mask_model import mask_model
-    from saldiag.app.session import own_stdout
+    from saldiag.app.session.session import own_stdout
+    from saldiag.app.subject.mask_model import mask_model
 
     console = Console(stderr=True)
     with own_stdout(options.output_format), console.status("loading the model …"):

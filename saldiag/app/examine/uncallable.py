@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from saldiag.app.collector import Collector
-from saldiag.app.examination import Examination
-from saldiag.app.load import Subject
-from saldiag.app.session import Session
+from saldiag.app.examine.examination import Examination
+from saldiag.app.session.collector import Collector
+from saldiag.app.session.session import Session
+from saldiag.app.subject.load import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt

@@ -6,9 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from saldiag.app.judging import judge
-from saldiag.app.repairs import repaired
-from saldiag.app.settings import RuleChoice, rule_settings, with_rules
+from saldiag.app.session.diffs import repaired
+from saldiag.app.session.judging import judge
+from saldiag.app.session.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import read_fingerprints
 from saldiag.core.files.run import Run
@@ -26,7 +26,7 @@ def report_again(
         RunError: there is no run there, or it cannot be read or written.
         ConfigError: the settings are not valid.
     """
-    from saldiag.app.render import print_data
+    from saldiag.app.session.output import print_data
     from saldiag_reports.content.data import ReportData
     from saldiag_reports.writer import write_reports
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from saldiag.app.compiling import settle
-from saldiag.app.options import Options
+from saldiag.app.session.options import Options
+from saldiag.app.subject.compile import settle
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.measurement import Source
 from saldiag.core.printable import printable

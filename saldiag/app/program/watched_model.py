@@ -11,12 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from saldiag.app.collector import Collector, one_line
-from saldiag.app.examination import Examination
-from saldiag.app.experiments import experiment
-from saldiag.app.load import Batches, Subject
+from saldiag.app.examine.examination import Examination
+from saldiag.app.examine.experiments import experiment
 from saldiag.app.program.first_step import AsSeen
 from saldiag.app.program.options import WatchOptions
+from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.subject.load import Batches, Subject
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (

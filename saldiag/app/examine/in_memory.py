@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from saldiag.app.collector import Collector
-from saldiag.app.examination import Examination
-from saldiag.app.load import Batches, Subject
+from saldiag.app.examine.examination import Examination
+from saldiag.app.session.collector import Collector
+from saldiag.app.subject.load import Batches, Subject
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
 from saldiag.core.training.fit_plan import FitPlan
 

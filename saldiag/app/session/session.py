@@ -21,10 +21,10 @@ from typing import Any
 from rich.console import Console
 
 from saldiag import __version__
-from saldiag.app.collector import Collector
-from saldiag.app.options import Options, invocation
-from saldiag.app.repairs import keep_fingerprints, repaired
-from saldiag.app.settings import RuleChoice, rule_settings, with_rules
+from saldiag.app.session.collector import Collector
+from saldiag.app.session.diffs import keep_fingerprints, repaired
+from saldiag.app.session.options import Options, invocation
+from saldiag.app.session.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.errors import SaldiagError
 from saldiag.core.files.run import Run, RunInfo, Status, utc_now
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
@@ -119,7 +119,7 @@ class Session(Collector):
 
     def finish(self, verdict: Verdict) -> int:
         """Judge, write, render and print; returns the exit code."""
-        from saldiag.app.render import print_outcomes
+        from saldiag.app.session.output import print_outcomes
 
         diagnosis = self.conclude(verdict)
         print_outcomes([(self, diagnosis)])
@@ -133,7 +133,7 @@ class Session(Collector):
 
     def close(self, diagnosis: Diagnosis, status: Status = "finished") -> None:
         """Write the run whole."""
-        from saldiag.app.render import write_outcome
+        from saldiag.app.session.output import write_outcome
 
         keep_fingerprints(self.run, diagnosis)
         write_outcome(self, diagnosis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saldiag.app.collector import one_line
+from saldiag.app.session.collector import one_line
 from saldiag.core.errors import DataError
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.subject.data.fit_batches import BATCHES, Batch, Feed, feed_of

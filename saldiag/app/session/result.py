@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saldiag.app.collector import Collector
-from saldiag.app.session import versions
+from saldiag.app.session.collector import Collector
+from saldiag.app.session.session import versions
 from saldiag.core.config import RuleSettings, listed
 from saldiag.core.files.run import Run, RunInfo, utc_now
 from saldiag.core.findings.diagnosis import Diagnosis as Outcome

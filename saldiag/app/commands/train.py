@@ -13,8 +13,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saldiag.app.examination import PICTURES, Examination
-from saldiag.app.load import (
+from saldiag.app.examine.examination import PICTURES, Examination
+from saldiag.app.examine.uncallable import explaining, unless_refused
+from saldiag.app.session.options import Options, Precision, prepare_environment
+from saldiag.app.session.session import Session, conduct, own_stdout
+from saldiag.app.subject.load import (
     Batches,
     Subject,
     build_subject,
@@ -22,9 +25,6 @@ from saldiag.app.load import (
     parse_model,
     read_items,
 )
-from saldiag.app.options import Options, Precision, prepare_environment
-from saldiag.app.refusals import explaining, unless_refused
-from saldiag.app.session import Session, conduct, own_stdout
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
@@ -35,7 +35,7 @@ from saldiag.subject.models.spec import DataName, parse_data
 from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
-    from saldiag.app.held_out import HeldOut
+    from saldiag.app.commands.held_out import HeldOut
     from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
     from saldiag.experiments.training.loop import Outcome
     from saldiag.image_masks.storage import Item
@@ -153,7 +153,7 @@ def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
 
 
 def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
-    from saldiag.app.held_out import score_held_out
+    from saldiag.app.commands.held_out import score_held_out
     from saldiag.recipes.training import training_data
 
     with session.phase("reading data"):
@@ -177,10 +177,10 @@ def _as_compiled(
     session: Session, options: TrainOptions, asked: Options, numbers: TrainingNumbers
 ) -> Verdict:
     """Train a model of the user's as it was compiled, but for what the options change."""
-    from saldiag.app.epochs import Epochs, epochs_of
-    from saldiag.app.held_out import score_held_out
-    from saldiag.app.mask_model import makes_masks
-    from saldiag.app.subject import own_with
+    from saldiag.app.commands.held_out import score_held_out
+    from saldiag.app.subject.epochs import Epochs, epochs_of
+    from saldiag.app.subject.mask_model import makes_masks
+    from saldiag.app.subject.pair_model_data import own_with
 
     def read(name: DataName, takes: Takes) -> tuple[Epochs, Any, tuple[str, ...]]:
         epochs = epochs_of(asked, name, takes, numbers)
@@ -205,7 +205,7 @@ def _trained(
     subject: Callable[[], Subject],
 ) -> tuple[Subject, Outcome, Verdict]:
     """Look at the model and at a batch, and train; the trained model, the outcome, the verdict."""
-    from saldiag.app.judging import judge
+    from saldiag.app.session.judging import judge
     from saldiag.experiments.training.loop import run_training
     from saldiag.experiments.validation.callback import ValidationWatch
     from saldiag.rules.verdicts.training import verdict_of_training
@@ -259,7 +259,7 @@ def _trained(
 
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
     """Pairs to train on and to validate with, and those that take no part in the training."""
-    from saldiag.app.held_out import HeldOut
+    from saldiag.app.commands.held_out import HeldOut
     from saldiag.image_masks.msra10k import open_dataset, subset
 
     data, share = options.shared.data, options.shared.share
@@ -275,7 +275,7 @@ def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Seque
 
 def _validation_pairs(asked: Options, numbers: Sequence[int]) -> HeldOut:
     """The pairs that a model of the user's was validated with."""
-    from saldiag.app.held_out import HeldOut
+    from saldiag.app.commands.held_out import HeldOut
     from saldiag.image_masks.msra10k import open_dataset
 
     dataset = open_dataset(parse_data(asked.data).path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saldiag.app.options import Options
+from saldiag.app.session.options import Options
 from saldiag.core.errors import SaldiagError
 from saldiag.subject.models.spec import DataName, ModelName
 
