@@ -242,7 +242,7 @@ class TestDiagnosis:
         assert list(broken.to_frame().columns[:3]) == ["rule", "name", "severity"]
 
     def test_saves_a_run_that_the_command_line_reads(self, broken, tmp_path, capsys):
-        from saldiag.cli import main
+        from saldiag.cli.main import main
 
         folder = broken.save(tmp_path / "run")
         assert {"run.json", "diagnosis.json", "report.html", "measurements"} <= {

@@ -13,7 +13,7 @@ import pytest
 from faults.plain import wiring
 
 from saldiag.app.session.diffs import repaired
-from saldiag.cli import main
+from saldiag.cli.main import main
 from saldiag.core.files.fingerprints import (
     FilesSeen,
     Fingerprints,
@@ -310,7 +310,7 @@ def test_a_program_that_goes_elsewhere_is_still_the_one_that_ran(tmp_path, monke
 def test_it_needs_no_tensorflow() -> None:
     recorded(finding(edit()))
     code = (
-        "import sys; from saldiag.cli import main; code = main(['fix', 'run', '--write']);"
+        "import sys; from saldiag.cli.main import main; code = main(['fix', 'run', '--write']);"
         "sys.exit(10 + code + 100 * any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     done = subprocess.run(

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag import cli
 from saldiag.app.subject.checkpoint import find_checkpoint
+from saldiag.cli import main
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 from saldiag.image_masks.photographs import list_photographs
 
@@ -81,7 +81,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def predict(*arguments: str | Path) -> int:
-    return cli.main(["predict", *(str(argument) for argument in arguments)])
+    return main.main(["predict", *(str(argument) for argument in arguments)])
 
 
 # Without TensorFlow.
@@ -390,9 +390,9 @@ def test_quicksal_is_predicted_as_it_was_trained(
 @pytest.mark.tensorflow
 def test_from_training_to_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample, run, out = tmp_path / "sample", tmp_path / "run", tmp_path / "masks"
-    assert cli.main(["data", "sample", str(sample), "--count", "24"]) == 0
+    assert main.main(["data", "sample", str(sample), "--count", "24"]) == 0
     capsys.readouterr()
-    code = cli.main(
+    code = main.main(
         ["train", "--data", str(sample), "--out", str(run), "--epochs", "1", "--image-size", "32",
          "--batch-size", "4", "--weights", "random"]
     )  # fmt: skip
@@ -405,7 +405,7 @@ def test_from_training_to_masks(tmp_path: Path, capsys: pytest.CaptureFixture[st
     page = (run / "report.html").read_text()
     assert '<section id="held-out">' in page
 
-    assert cli.main(["predict", str(run), str(sample), "--out", str(out)]) == 0
+    assert main.main(["predict", str(run), str(sample), "--out", str(out)]) == 0
     document = json.loads((out / "predictions.json").read_text())
     assert document["image_size"] == [32, 32]
     assert document["datasets"][0]["pictures"] == 24
@@ -426,8 +426,8 @@ def test_ctrl_c_keeps_the_masks_that_are_written(data: Path) -> None:
     many.mkdir()
     for number in range(300):
         (many / f"{number:03}.jpg").write_bytes(content.getvalue())
-    command = [sys.executable, "-m", "saldiag.cli", "predict", "models.py:fixed", "many"]
-    root = Path(cli.__file__).parents[1]
+    command = [sys.executable, "-m", "saldiag", "predict", "models.py:fixed", "many"]
+    root = Path(main.__file__).parents[1]
     paths = os.pathsep.join(str(root / name) for name in ("", "probes", "reports"))
     with subprocess.Popen(
         [*command, "--out", "out", "--batch-size", "2"],

@@ -262,7 +262,7 @@ class TestNothingIsLost:
     def test_where_the_process_is_ended_at_once(self, tmp_path):
         (tmp_path / "program.py").write_text(FAULTY + "model.fit(x, y, verbose=0)\nos._exit(5)\n")
         done = subprocess.run(
-            [sys.executable, "-m", "saldiag.cli", "run", "--out", "run", "program.py"],
+            [sys.executable, "-m", "saldiag", "run", "--out", "run", "program.py"],
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 5, done.stderr
@@ -305,7 +305,7 @@ class TestNothingIsLost:
             + textwrap.indent(FAULTY + "model.fit(x, y, verbose=0)\n", "    ")
         )
         done = subprocess.run(
-            [sys.executable, "-m", "saldiag.cli", "run", "program.py"],
+            [sys.executable, "-m", "saldiag", "run", "program.py"],
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1, done.stderr

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import reports_hostile as hostile
 
-from saldiag import cli
+from saldiag.cli import main
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.files.run import Run
 from saldiag.core.findings.hypothesis import Hypothesis
@@ -261,7 +261,7 @@ def recorded(data, tmp_path):
 
 def test_a_recorded_run_tells_all_of_it_again(data, recorded, capsys):
     assert jsonable(recorded.read_diagnosis()) == jsonable(data.diagnosis)
-    assert cli.main(["report", str(recorded.path)]) == 1
+    assert main.main(["report", str(recorded.path)]) == 1
     shown = flat(capsys.readouterr().out)
     assert PROOF[1:] in shown
     assert "You suspected “too much <b>data</b> \\x1b[31m& so on”: refuted" in shown
@@ -270,7 +270,7 @@ def test_a_recorded_run_tells_all_of_it_again(data, recorded, capsys):
 
 
 def test_a_run_that_is_judged_again_is_judged_as_before(data, recorded, capsys):
-    cli.main(["report", str(recorded.path), "--rules", "--format", "json"])
+    main.main(["report", str(recorded.path), "--rules", "--format", "json"])
     told = json.loads(capsys.readouterr().out)["hypotheses"]
     assert [h["outcome"] for h in told] == [h.outcome for h in data.diagnosis.hypotheses]
 

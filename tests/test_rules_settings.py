@@ -12,7 +12,7 @@ from faults import sd101_single_channel_softmax as softmax
 from faults import sd203_exploding_gradients as exploding
 
 from saldiag.app.session.diffs import repaired
-from saldiag.cli import main
+from saldiag.cli.main import main
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import Fingerprints
 from saldiag.core.files.run import Run, RunInfo
@@ -52,7 +52,7 @@ def test_a_recorded_run_is_judged_again_with_the_same_result(tmp_path: Path, cap
 def test_judging_again_needs_no_tensorflow(tmp_path: Path) -> None:
     recorded(tmp_path / "run", softmax.broken())
     code = (
-        "import sys; from saldiag.cli import main; code = main(['report', 'run', '--rules']);"
+        "import sys; from saldiag.cli.main import main; code = main(['report', 'run', '--rules']);"
         "sys.exit(10 + code + 100 * any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)

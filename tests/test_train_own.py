@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag import cli
+from saldiag.cli import main
 
 pytestmark = pytest.mark.tensorflow
 
@@ -92,7 +92,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def train(*arguments: str, out: str = "run", epochs: int = 2) -> int:
     sizes = ("--epochs", str(epochs), "--batch-size", "16")
-    return cli.main(["train", *arguments, *sizes, "--out", out])
+    return main.main(["train", *arguments, *sizes, "--out", out])
 
 
 def history(run: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from saldiag.app.session.settings import RuleChoice
-from saldiag.flags import (
+from saldiag.cli.options import (
     check_format_option,
     compare_options,
     debug_option,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from saldiag.flags import POSITIVE, SEED, debug_option, format_option, predict_options
+from saldiag.cli.options import POSITIVE, SEED, debug_option, format_option, predict_options
 
 
 @click.group()

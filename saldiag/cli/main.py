@@ -15,11 +15,8 @@ import click
 from saldiag import __version__
 from saldiag.app.session.options import Options, Wishes, note_invocation
 from saldiag.app.session.settings import RuleChoice
-from saldiag.commands import pictures, recorded
-from saldiag.core.errors import SaldiagError
-from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
-from saldiag.core.training.schedule import PRESETS
-from saldiag.flags import (
+from saldiag.cli import pictures, recorded
+from saldiag.cli.options import (
     POSITIVE,
     SEED,
     Duration,
@@ -34,6 +31,9 @@ from saldiag.flags import (
     suspect_option,
     train_options,
 )
+from saldiag.core.errors import SaldiagError
+from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
+from saldiag.core.training.schedule import PRESETS
 from saldiag.selftest.cases import REPORTED, TUNING
 
 FAILED = 2
@@ -251,8 +251,8 @@ def selftest(**options: Any) -> int:
     PARTs of names narrow it (healthy, softmax, lstm). Exit code 1 if faults are missed or false
     alarms raised that are not on record.
     """
-    from saldiag.selftest.command import SelftestOptions
-    from saldiag.selftest.command import selftest as run_matrix
+    from saldiag.cli.selftest import SelftestOptions
+    from saldiag.cli.selftest import selftest as run_matrix
 
     return run_matrix(SelftestOptions(**options))
 
