@@ -51,7 +51,7 @@ def _refuse_unjudged(comparison: Comparison) -> None:
 
 def _write_page(comparison: Comparison, path: Path, everything: bool) -> None:
     from saldiag_reports.comparison.page import render_comparison_html
-    from saldiag_reports.writer import write_bytes
+    from saldiag_reports.files import write_bytes
 
     page = render_comparison_html(comparison, everything)
     write_bytes(path, page.encode("utf-8"), option="--html")

@@ -191,7 +191,7 @@ class _Prediction:
     def end(self, console: Console, status: str) -> int:
         """Write the record, print the outcome, and return the exit code."""
         from saldiag.core.files.jsonio import dumps
-        from saldiag_reports.writer import write_bytes
+        from saldiag_reports.files import write_bytes
 
         self.masks.sort(key=lambda one: one.picture)
         failed = [one for one in self.masks if one.error is not None]
@@ -252,7 +252,7 @@ def _write_png(path: Path, levels: Any) -> None:
     """
     from PIL import Image
 
-    from saldiag_reports.writer import write_bytes
+    from saldiag_reports.files import write_bytes
 
     content = io.BytesIO()
     Image.fromarray(levels).save(content, format="PNG")

@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saldiag.app.examine.examination import PICTURES, Examination
+from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.uncallable import explaining, unless_refused
 from saldiag.app.session.options import Options, Precision, prepare_environment
 from saldiag.app.session.session import Session, conduct, own_stdout
 from saldiag.app.subject.load import (
+    PICTURES,
     Batches,
     Subject,
     build_subject,

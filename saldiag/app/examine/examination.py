@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saldiag.app.session.collector import Collector
-from saldiag.app.subject.load import Batches, Subject
+from saldiag.app.subject.load import PICTURES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
     Activations,
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 NO_BASELINES = Baselines("loss", math.nan, math.nan, math.nan, "none")
 """Stands in where the loss cannot be evaluated on plain predictions."""
-
-PICTURES = 4
-"""Predictions shown in the report."""
 
 
 @dataclass

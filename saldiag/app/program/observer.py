@@ -14,10 +14,11 @@ import keras
 import tensorflow as tf
 
 from saldiag.app.program.assigned_variables import Learnt
-from saldiag.app.program.custom_loops import COMPUTED, Loops, stand_in, symbolic_inputs
+from saldiag.app.program.custom_loops import Loops
 from saldiag.app.program.error_origin import blaming, failing_model
 from saldiag.app.program.first_step import FirstCalls
 from saldiag.app.program.options import MODELS, WatchOptions
+from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
 from saldiag.app.program.watched_model import Following, Places, Watched
 from saldiag.app.session.collector import Collector, one_line
 from saldiag.app.subject.fit_arguments import read_feed

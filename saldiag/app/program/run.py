@@ -15,7 +15,7 @@ from saldiag.app.program.options import MODELS, ProgramOptions
 from saldiag.app.session.diffs import repaired
 from saldiag.app.session.judging import judge
 from saldiag.app.session.options import prepare_environment
-from saldiag.app.session.output import print_outcomes
+from saldiag.app.session.output import print_data
 from saldiag.app.session.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Diagnosis
@@ -173,7 +173,8 @@ class _Program:
         self._keep(error, lines)
         self._tell(lines)
         outcomes = self._concluded(observer)
-        print_outcomes(outcomes)
+        runs = [session.reported(diagnosis) for session, diagnosis in outcomes]
+        print_data(runs, self.options.output_format, self.options.fail_on)
         codes = [session.code(diagnosis) for session, diagnosis in outcomes]
         if ended.how == "interrupted" or (ended.how == "raised" and FOUND not in codes):
             return FAILED

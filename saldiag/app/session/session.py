@@ -16,7 +16,7 @@ from contextlib import (
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -31,6 +31,9 @@ from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.findings.finding import Severity
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
+
+if TYPE_CHECKING:
+    from saldiag_reports.content.data import ReportData
 
 FINISHED, FOUND, FAILED = 0, 1, 2
 """Exit codes: nothing to complain of, findings, could not run."""
@@ -119,10 +122,10 @@ class Session(Collector):
 
     def finish(self, verdict: Verdict) -> int:
         """Judge, write, render and print; returns the exit code."""
-        from saldiag.app.session.output import print_outcomes
+        from saldiag.app.session.output import print_data
 
         diagnosis = self.conclude(verdict)
-        print_outcomes([(self, diagnosis)])
+        print_data([self.reported(diagnosis)], self.output_format, self.fail_on)
         return self.code(diagnosis)
 
     def conclude(self, verdict: Verdict) -> Diagnosis:
@@ -136,8 +139,16 @@ class Session(Collector):
         from saldiag.app.session.output import write_outcome
 
         keep_fingerprints(self.run, diagnosis)
-        write_outcome(self, diagnosis)
+        data, _ = self.reported(diagnosis)
+        write_outcome(self.run, data)
         self.write_info(status)
+
+    def reported(self, diagnosis: Diagnosis) -> tuple[ReportData, Path]:
+        """What the reports show, and the directory of the run."""
+        from saldiag_reports.content.data import ReportData
+
+        info = replace(self.info, missing=dict(self.measured.missing))
+        return ReportData(diagnosis=diagnosis, measured=self.measured, info=info), self.run.path
 
     def code(self, diagnosis: Diagnosis) -> int:
         """The exit code."""

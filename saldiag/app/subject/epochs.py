@@ -12,10 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.app.examine.examination import PICTURES
 from saldiag.app.session.options import Options
 from saldiag.app.subject.batches import opened, split
-from saldiag.app.subject.load import Batches
+from saldiag.app.subject.load import PICTURES, Batches
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.recipes.training import TrainingData, epoch_seed

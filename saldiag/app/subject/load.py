@@ -17,6 +17,9 @@ from saldiag.subject.models.spec import ModelName
 if TYPE_CHECKING:
     from saldiag.image_masks.storage import Item
 
+PICTURES = 4
+"""Predictions shown in the report."""
+
 BUILT_IN = ("quicksal", "quicksal-as-reported")
 
 
