@@ -123,11 +123,11 @@ MODEL = ("--model", "net.py:model")
         ((*MODEL, "--data", "net.py:batches", "--batch-size", "4"), "is batched already"),
         (
             (*MODEL, "--data", "net.py:batches", "--items", "0"),
-            "its number of batches is not known",
+            "number of batches is not known",
         ),
         (
             (*MODEL, "--data", "net.py:endless", "--items", "0"),
-            "its number of batches is not known",
+            "number of batches is not known",
         ),
         ((*MODEL, "--data", "net.py:data", "--image-size", "8"), "--image-size is for image files"),
         ((*MODEL, "--data", "net.py:data", "--weights", "random"), "for registered models"),

@@ -34,7 +34,7 @@ class HeldOut:
     dataset: str
     """Name of the data set."""
     part: Literal["test", "validation"]
-    """``test`` if they took no part in the training, ``validation`` if they chose its best epoch."""
+    """``test`` if not used in the training, ``validation`` if they chose its best epoch."""
     items: Sequence[Item]
     """The images and their masks."""
     image_size: int | None
