@@ -19,10 +19,9 @@ class OneLayerDominates(Rule):
 
     ## What it does
     Takes the update-to-weight ratio |Δw| / |w| of each weight matrix in the first recorded steps.
-    Of these, the first step with a large ratio counts. A layer is reported if its ratio there is
-    about 1 or more and many times that of every other matrix, the loss doesn't fall (or falls only
-    in part, after rising to many times its first value), and the model doesn't learn in the overfit
-    test. Matrices that start at or near 0 are ignored, because their first ratio means nothing, and
+    The first step with a large ratio counts. A layer is reported if its ratio at that step is many
+    times that of every other matrix, the loss doesn't fall (or falls only in part, after rising to
+    many times its first value), and the model doesn't learn in the overfit test. Matrices that start at or near 0 are ignored, because their first ratio means nothing, and
     so are models with fewer than three matrices. Steps that are too large in every layer are
     reported by learning-rate-too-high.
 

@@ -36,9 +36,9 @@ class SharedLayerForTwins(Rule):
     Finds two calls of one layer with the same input whose outputs meet again in a sum, a
     concatenation or any other call: the two outputs are equal. Layers in between are followed as
     long as they are equal too, and no dropout or custom layer can make the outputs differ. Also
-    reports, as an info, a layer that is called repeatedly on its own output with no other input:
-    this repeats one layer and makes no deep network. Calls with different inputs (siamese
-    networks) and recurrences that read an input at each step are not reported.
+    reports, as an info, a layer that is called repeatedly on its own output with no other input,
+    which repeats one layer instead of making the network deeper. Calls with different inputs
+    (siamese networks) and recurrences that read an input at each step are not reported.
 
     ## Why is this bad
     Two branches that share everything give the same features twice. A loop over one layer has the
