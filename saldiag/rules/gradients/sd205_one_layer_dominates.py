@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.text import at, label, number
-from saldiag.rules.updates import course_of, kernel_columns
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.update_ratios import course_of, kernel_columns
+from saldiag.rules.shared.wording import at, label, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class OneLayerDominates(Rule):
@@ -21,9 +21,10 @@ class OneLayerDominates(Rule):
     Takes the update-to-weight ratio |Δw| / |w| of each weight matrix in the first recorded steps.
     The first step with a large ratio counts. A layer is reported if its ratio at that step is many
     times that of every other matrix, the loss doesn't fall (or falls only in part, after rising to
-    many times its first value), and the model doesn't learn in the overfit test. Matrices that start at or near 0 are ignored, because their first ratio means nothing, and
-    so are models with fewer than three matrices. Steps that are too large in every layer are
-    reported by learning-rate-too-high.
+    many times its first value), and the model doesn't learn in the overfit test. Matrices that
+    start at or near 0 are ignored, because their first ratio means nothing, and so are models with
+    fewer than three matrices. Steps that are too large in every layer are reported by
+    learning-rate-too-high.
 
     ## Why is this bad
     No learning rate fits both: one that suits the other layers destroys this one, and one that
