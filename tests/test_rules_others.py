@@ -342,6 +342,6 @@ def test_tables_that_are_constant_as_a_whole_or_small_name_no_columns() -> None:
 def test_whole_numbers_that_keep_nothing_are_named_as_such() -> None:
     flat = WrappedIntegers("scale", "scale", "FloorDiv", "uint8", 1.0, flat=True)
     finding = one("SD506", dtypes(wrapped=(flat,)), stuck())
-    assert "nothing is left" in finding.message
+    assert "the information is lost" in finding.message
     assert (finding.layers, finding.severity) == (("scale",), "warning")
     assert one("SD506", dtypes(wrapped=(flat,)), overfit()).severity == "info"  # it learns

@@ -40,7 +40,7 @@ class ClassImbalance(Rule):
     ## Threshold
     - `share` = 0.02: share of the rarer value. At this share, a constant prediction is right for
       98 % of the values (He & Garcia, Learning from Imbalanced Data, 2009, section 2, name
-      imbalances from 100:1 on).
+      imbalances of 100:1 and more).
     - `min_values` = 200: minimum number of values.
     """
 
@@ -88,5 +88,5 @@ def _is_single_binary_value(target: TensorFacts) -> bool:
 
 
 def _value_count(target: TensorFacts, samples: int) -> int:
-    """Number of target values in so many samples; axes of unknown size count as 1."""
+    """Number of target values in ``samples`` samples; axes of unknown size count as 1."""
     return samples * math.prod(size or 1 for size in target.shape[1:])

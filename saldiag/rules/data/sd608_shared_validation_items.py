@@ -41,11 +41,11 @@ class SharedValidationItems(Rule):
       copies of training images, which was reason enough for a new test set (Barz & Denzler, Do We
       Train on Test Data?, 2020, table 1).
     - `items` = 2: minimum number of shared items; one can be a coincidence.
-    - `values` = 16: distinct values in an item. From this number on, items are not equal by chance;
-      below it, `by_nature` decides. Both are our own choice.
-    - `by_nature` = 0.25: share of repeated training items, divided by the share above. From this
-      value on, items count as equal by nature. With few validation items the share is uncertain,
-      and the lower end of its 95 % interval counts (Wilson, 1927).
+    - `values` = 16: distinct values in an item. With at least this many, items are not equal by
+      chance; with fewer, `by_nature` decides. Both are our own choice.
+    - `by_nature` = 0.25: share of repeated training items, divided by the share above. At or above
+      it, items count as equal by nature. With few validation items the share is uncertain, and the
+      lower end of its 95 % interval counts (Wilson, 1927).
     """
 
     code = "SD608"

@@ -43,7 +43,7 @@ class SortedByClass(Rule):
     - `changes` = 16: minimum number of changes in a random order. With fewer, the share is too
       uncertain.
     - `mixed` = 0.5: share of pairs of different classes within a batch, divided by that among all
-      items. From this value on, only the order within batches is sorted. It is our own choice.
+      items. At or above it, only the order within batches is sorted. Our own choice.
     """
 
     code = "SD609"

@@ -40,8 +40,8 @@ class GreyMaskEdges(Rule):
       Jia, Hierarchical Image Saliency Detection, 2016) makes 0.023 at 224 pixels, 0.09 at 64.
     - `between` = 0.7: minimum share of grey values with a 0 and a 1 nearby; 0.80 to 0.98 on these
       masks.
-    - `faint` = 0.8: share of grey values within 0.06 of 0 or 1. From this value on, the finding
-      names JPEG as the cause; 0.24 to 0.36 on these masks. All three are our own measurements.
+    - `faint` = 0.8: share of grey values within 0.06 of 0 or 1. At or above it, the finding names
+      JPEG as the cause; 0.24 to 0.36 on these masks. All three are our own measurements.
     """
 
     code = "SD611"

@@ -20,8 +20,9 @@ class ValidationInputsDiffer(Rule):
     Runs if `val_loss` does not follow the loss. Compares the mean and standard deviation of
     training and validation inputs, and evaluates the model on changed validation inputs: scaled by
     common factors, shifted and scaled to the statistics of the training inputs, with reversed
-    channels, resized. A change that closes most of the gap between validation and training items is
-    a proof and an error. Statistics that differ strongly without such a change are a warning.
+    channels, resized. A change that closes most of the gap between validation and training items
+    proves the cause and is an error. Statistics that differ strongly without such a change are a
+    warning.
 
     ## Why is this bad
     The model sees inputs that it was never trained on. `val_loss` measures the preprocessing, and

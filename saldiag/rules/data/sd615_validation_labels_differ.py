@@ -17,8 +17,8 @@ class ValidationLabelsDiffer(Rule):
     ## What it does
     Runs if `val_loss` does not follow the loss. Compares the predictions for the validation items
     with changed targets: scaled, inverted, moved by one item, reversed, with renamed classes. A
-    change that closes most of the gap between validation and training items is a proof. Masks and
-    other large targets are also compared with the predictions for all other items.
+    change that closes most of the gap between validation and training items proves the cause. Masks
+    and other large targets are also compared with the predictions for all other items.
 
     ## Why is this bad
     The predictions are right but count as wrong. No change of the model can lower such a
@@ -42,7 +42,7 @@ class ValidationLabelsDiffer(Rule):
       divided by the accuracy before. The accuracy after it must also exceed 0.6, and one of the
       renamed classes must occur in training.
     - `other` = 0.4: share of predictions and targets of different items that are each other's
-      nearest, if this holds for less than 0.1 of the same items. All are our own choice.
+      nearest, while less than 0.1 of them match their own item. All are our own choice.
     """
 
     code = "SD615"

@@ -36,9 +36,9 @@ class ClassesMissingFromTraining(Rule):
 
     ## Threshold
     - `share` = 0.02: share of the validation items whose class never occurs in training.
-    - `error` = 0.2: the same share, from which on the finding is an error. Both are our own choice.
-      Kohavi (A Study of Cross-Validation and Bootstrap, 1995) advises parts with similar class
-      proportions.
+    - `error` = 0.2: the same share; at or above it, the finding is an error. Both are our own
+      choice. Kohavi (A Study of Cross-Validation and Bootstrap, 1995) advises parts with similar
+      class proportions.
     """
 
     code = "SD616"
