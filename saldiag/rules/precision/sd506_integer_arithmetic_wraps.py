@@ -119,9 +119,9 @@ class IntegerArithmeticWraps(Rule):
         operation = OPERATION_NAMES.get(found.op, found.op)
         return self.finding(
             f"{label(found.layer)}: {operation} overflows {found.dtype} "
-            f"({INTEGER_RANGES.get(found.dtype, '8 or 16 bits')}) in {percent(found.share)} of its values "
-            f"(threshold {percent(threshold)}) and wraps around. Cast to float32 "
-            f"first{at(source)}",
+            f"({INTEGER_RANGES.get(found.dtype, '8 or 16 bits')}) in "
+            f"{percent(found.share)} of its values (threshold {percent(threshold)}) and wraps "
+            f"around. Cast to float32 first{at(source)}",
             'x = keras.ops.cast(x, "float32")  # before the arithmetic',
             **_layers_and_evidence(found, threshold),
             source=source,
