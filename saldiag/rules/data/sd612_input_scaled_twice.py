@@ -35,9 +35,8 @@ class InputScaledTwice(Rule):
 
     ## Why is this bad
     The network sees almost the same number everywhere: images differ only in the third digit, the
-    gradients are as small, and BatchNorm's output is determined mostly by its epsilon. Many
-    networks of ``keras.applications`` (EfficientNet, ConvNeXt, MobileNetV3) contain their own
-    rescaling.
+    gradients are equally small, and BatchNorm's output depends mostly on its epsilon. Many networks
+    of ``keras.applications`` (EfficientNet, ConvNeXt, MobileNetV3) contain their own rescaling.
 
     ## Example
     ```python

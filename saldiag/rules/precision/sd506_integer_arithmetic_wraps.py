@@ -35,9 +35,9 @@ class IntegerArithmeticWraps(Rule):
     """Arithmetic on integers of 8 or 16 bits overflows and wraps around.
 
     ## What it does
-    Recomputes each sum, difference and product of such integers that depends on the input in wide
-    integers, on one batch, and compares the results. Casts of floats that do not fit are reported
-    as well. Not judged: integers of 32 and 64 bits, which hashes let overflow on purpose, and
+    Recomputes each sum, difference and product of 8- and 16-bit integers that depends on the input,
+    using wide integers on one batch, and compares the results. Also reports casts of floats that do
+    not fit. Not judged: integers of 32 and 64 bits, which hashes let overflow on purpose, and
     integers that only enter the model, because Keras' layers convert them to floats.
 
     For integers of any size, also reports a cast from floats or an integer division that turns
