@@ -113,7 +113,7 @@ def test_frozen_before_it_was_built_is_meant() -> None:
     ("fields", "words"),
     [
         ({"has_gradient": False}, "without a gradient"),
-        ({"has_gradient": False, "watched": False}, "trainable and freeze it afterwards"),
+        ({"has_gradient": False, "watched": False}, "freeze it afterwards"),
         ({"in_optimizer": False}, "unknown to the optimizer"),
         ({"has_gradient": None, "in_optimizer": None, "changed": None}, None),
         ({"changed": False}, None),
@@ -130,8 +130,8 @@ def test_why_it_does_not_train(fields: dict[str, Any], words: str | None) -> Non
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (NormalizationRow("n", False, True, 0.99, False), "frozen, but normalising by the batch"),
-        (NormalizationRow("n", True, False, 0.99, True), "does nothing"),
+        (NormalizationRow("n", False, True, 0.99, False), "frozen, but normalising with batch"),
+        (NormalizationRow("n", True, False, 0.99, True), "which has no effect"),
         (NormalizationRow("n", True, False, 0.99, False), None),  # fine-tuning, as Keras advises
         (NormalizationRow("n", False, False, 0.99, False), None),
         (NormalizationRow("n", True, None, 0.99, True), None),
