@@ -163,7 +163,7 @@ def test_two_rules_in_one_file_are_an_error() -> None:
     module = types.ModuleType("saldiag.rules.wiring.sd198_two")
     for name in ("A", "B"):
         setattr(module, name, type(name, (Stub,), {"__module__": module.__name__}))
-    with pytest.raises(RuntimeError, match="holds 2 rules, not one"):
+    with pytest.raises(RuntimeError, match="contains 2 rules, not one"):
         registry._rule_in(module)
 
 
