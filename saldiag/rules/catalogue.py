@@ -46,7 +46,7 @@ def catalogue(settings: RuleSettings) -> tuple[Entry, ...]:
     chosen = rules_with_limits(settings.select, settings.ignore)
     on = {rule for rule, _ in chosen}
     limited = rules_with_limits(limits=settings.thresholds)
-    return tuple(_entry(rule, limits, rule in on) for rule, limits in limited)
+    return tuple(_catalogue_entry(rule, limits, rule in on) for rule, limits in limited)
 
 
 def matching(entries: Sequence[Entry], words: Sequence[str]) -> tuple[Entry, ...]:
@@ -59,7 +59,7 @@ def family_of(rule: type[Rule]) -> str:
     return rule.__module__.rsplit(".", 2)[-2]
 
 
-def _entry(rule: type[Rule], limits: Thresholds, on: bool) -> Entry:
+def _catalogue_entry(rule: type[Rule], limits: Thresholds, on: bool) -> Entry:
     explanation = explanation_of(rule)
     return Entry(
         code=rule.code,

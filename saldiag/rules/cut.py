@@ -68,11 +68,11 @@ def cuts(
     ]
     # A call behind another cut only receives that cut's rounding error: it is no separate cut.
     first = [row for path, row in dying.items() if path in reached]
-    found = [_cut(row, call_graph, trainable, starving, reached_layers) for row in first]
+    found = [_cut_at(row, call_graph, trainable, starving, reached_layers) for row in first]
     return [cut for cut in found if cut.starving]
 
 
-def _cut(
+def _cut_at(
     row: FlowRow,
     call_graph: _CallGraph,
     trainable: Sequence[str],
@@ -122,7 +122,7 @@ class _CallGraph:
 
     def upstream(self, paths: Iterable[str], stop: frozenset[str] = frozenset()) -> set[str]:
         """Those calls and all calls before them, not going past ``stop``."""
-        return _reach(paths, {p: () if p in stop else i for p, i in self.inputs.items()})
+        return _reachable_calls(paths, {p: () if p in stop else i for p, i in self.inputs.items()})
 
     def downstream(self, path: str) -> set[str]:
         """That call and all calls after it."""
@@ -130,14 +130,14 @@ class _CallGraph:
         for consumer, inputs in self.inputs.items():
             for source in inputs:
                 consumers.setdefault(source, []).append(consumer)
-        return _reach([path], consumers)
+        return _reachable_calls([path], consumers)
 
     def layers(self, paths: Iterable[str]) -> set[str]:
         """The layers of those calls."""
         return {self.layer_of[path] for path in paths}
 
 
-def _reach(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+def _reachable_calls(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
     seen: set[str] = set()
     waiting = list(start)
     while waiting:

@@ -45,7 +45,7 @@ def diagnose(
     limited = rules_with_limits(select, ignore, limits)
     outcomes = [_run_rule(rule, measured, thresholds) for rule, thresholds in limited]
     findings = placed([finding for found, _ in outcomes for finding in found], measured)
-    findings = _ranked(
+    findings = _ranked_findings(
         explained(findings, _explained_codes(rule for rule, _ in limited), measured.get(Wiring))
     )
     return Diagnosis(
@@ -129,7 +129,7 @@ def _explained_codes(rules: Iterable[type[Rule]]) -> dict[str, dict[str, str]]:
     return {rule.code: dict(rule.explains) for rule in rules}
 
 
-def _ranked(findings: Sequence[Finding]) -> list[Finding]:
+def _ranked_findings(findings: Sequence[Finding]) -> list[Finding]:
     """The root cause first, then by severity, code and layers."""
     ordered = sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.rule, f.layers))
     roots = [finding for finding in ordered if finding.explained_by is None]

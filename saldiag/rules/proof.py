@@ -83,20 +83,20 @@ def hypotheses(found: Experiments, limits: Mapping[str, float] = LIMITS) -> tupl
     if found.ended != "decided":
         return tuple(ranked)
     restored = any(h.outcome == "confirmed" for h in ranked)
-    learnt = bool(found.controls) and learns(found.controls[-1], limits)
+    control_learns = bool(found.controls) and learns(found.controls[-1], limits)
     return tuple(
-        replace(h, reason=f"not tried: {_why_untried(h, restored, learnt)}")
+        replace(h, reason=f"not tried: {_why_untried(h, restored, control_learns)}")
         if h.reason == LEFT_OUT
         else h
         for h in ranked
     )
 
 
-def _why_untried(hypothesis: Hypothesis, restored: bool, learnt: bool) -> str:
+def _why_untried(hypothesis: Hypothesis, restored: bool, control_learns: bool) -> str:
     """Why the hypothesis was not tried although time was left."""
     if restored:
         return "another change restores learning"
-    if learnt:
+    if control_learns:
         return "the unchanged model learns in training mode"
     if hypothesis.mode == "inference":
         return "the model does not learn in training mode either"
@@ -123,7 +123,7 @@ def judged_arm(
     if not pairs:
         return Hypothesis(**common, outcome="undecided", reason=LEFT_OUT)
     numbers = _statistics(arm, pairs, limits)
-    outcome, reason = _outcome(arm, pairs, numbers["interval"], limits)
+    outcome, reason = _outcome_and_reason(arm, pairs, numbers["interval"], limits)
     if outcome == "confirmed" and not (proven or arm.suspected_by or stands_still(control)):
         outcome, reason = "undecided", UNPROVEN
     return Hypothesis(**common, outcome=outcome, reason=reason, **numbers)
@@ -143,8 +143,8 @@ def stands_still(control: Arm | None) -> bool:
 def hangs_on_seeds(control: Arm | None, arm: Arm, limits: Mapping[str, float] = LIMITS) -> bool:
     """Whether the arm learns from every seed, and the control from fewer than half of them."""
     pairs = paired(control, arm) if control is not None else []
-    learnt, needed = _arm_learns_control_fails(arm, pairs, limits)
-    return bool(pairs) and all(learnt) and 2 * sum(needed) > len(pairs)
+    arm_learns, control_fails = _arm_learns_control_fails(arm, pairs, limits)
+    return bool(pairs) and all(arm_learns) and 2 * sum(control_fails) > len(pairs)
 
 
 def _arm_learns_control_fails(
@@ -200,7 +200,7 @@ def interval(
 ) -> tuple[float, float]:
     """Bootstrap interval of the difference in score: seeds are drawn, then items within each."""
     random = np.random.default_rng(0)
-    drawn = np.array([_differences(*pair, mode, random) for pair in pairs])
+    drawn = np.array([_score_differences(*pair, mode, random) for pair in pairs])
     which = random.integers(0, len(pairs), size=(len(pairs), BOOTSTRAP_DRAWS))
     means = np.take_along_axis(drawn, which, axis=0).mean(axis=0)
     tail = (1 - confidence) / 2
@@ -208,7 +208,7 @@ def interval(
     return float(low), float(high)
 
 
-def _differences(control: Curve, arm: Curve, mode: str, random: np.random.Generator) -> Any:
+def _score_differences(control: Curve, arm: Curve, mode: str, random: np.random.Generator) -> Any:
     """Differences in score for resampled items, the same ones in both if they have equally many."""
     before, after = _missed_shares(control, mode), _missed_shares(arm, mode)
     items = random.integers(0, before.size, size=(BOOTSTRAP_DRAWS, before.size))
@@ -227,17 +227,19 @@ def _missed_shares(curve: Curve, mode: str) -> Any:
     return missed if missed.size and np.isfinite(missed).all() else np.ones(1)
 
 
-def _outcome(
+def _outcome_and_reason(
     arm: Arm,
     pairs: Sequence[tuple[Curve, Curve]],
     bounds: tuple[float, float],
     limits: Mapping[str, float],
 ) -> tuple[HypothesisOutcome, str]:
-    learnt, needed = _arm_learns_control_fails(arm, pairs, limits)
-    restored = sum(after and before for after, before in zip(learnt, needed, strict=True))
+    arm_learns, control_fails = _arm_learns_control_fails(arm, pairs, limits)
+    restored = sum(
+        after and before for after, before in zip(arm_learns, control_fails, strict=True)
+    )
     low, high = bounds
     enough = len(pairs) >= limits["seeds"]
-    if all(learnt) and 2 * restored > len(pairs) and low >= limits["effect"]:
+    if all(arm_learns) and 2 * restored > len(pairs) and low >= limits["effect"]:
         if not arm.suspected_by and all(_still_rises(c, limits) for c, _ in pairs):
             return "undecided", "the unchanged model learns too, but slowly"
         return _outcome_of_restoring(arm, restored, len(pairs), enough)
@@ -253,7 +255,7 @@ def _outcome(
 def _outcome_without_restoring(arm: Arm, same: bool) -> tuple[HypothesisOutcome, str]:
     if same:
         return ("refuted" if arm.suspected_by else "no difference"), CHANGES_NOTHING
-    return "refuted", "it makes a difference but does not restore learning"
+    return "refuted", "it makes a difference, and does not restore learning"
 
 
 def _memorises_beyond_standstill(

@@ -53,7 +53,7 @@ def verdict_of(
             "does_not_learn",
             f"loss or predictions became non-finite after {_steps_taken(history)}",
         )
-    if _memorised(history, lowest_error(history), limits):
+    if _is_memorised(history, lowest_error(history), limits):
         return "learns", _error_against_baseline(history, "falls to")
     if history.no_gradient:
         return _verdict_without_gradient(history)
@@ -79,7 +79,7 @@ def should_stop(history: OverfitHistory, limits: Mapping[str, float] = LIMITS) -
     """
     if history.no_gradient or _became_non_finite(history):
         return True
-    return bool(len(history.checked)) and _memorised(
+    return bool(len(history.checked)) and _is_memorised(
         history, float(history.training_error[-1]), limits
     )
 
@@ -105,7 +105,7 @@ def lowest_error(history: OverfitHistory) -> float:
     return float(finite.min()) if len(finite) else math.inf
 
 
-def _memorised(history: OverfitHistory, error: float, limits: Mapping[str, float]) -> bool:
+def _is_memorised(history: OverfitHistory, error: float, limits: Mapping[str, float]) -> bool:
     # A share of a baseline at or below zero (a negated loss, a similarity) has no meaning.
     return (
         history.baseline_independent > 0 and error < limits["learnt"] * history.baseline_independent

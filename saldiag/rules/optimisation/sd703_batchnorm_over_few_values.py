@@ -86,7 +86,7 @@ class BatchnormOverFewValues(Rule):
         yield self.finding(
             f"{listed(layers)}: normalised over {counted(least, 'value')} per channel "
             f"(threshold {number(limits['values'])}) with {counted(batch, 'sample')} per batch"
-            f"{_effect(least)}. Use a larger batch or GroupNormalization{at(source)}",
+            f"{_effect_of_few_values(least)}. Use a larger batch or GroupNormalization{at(source)}",
             "keras.layers.GroupNormalization(groups=8)  # or batch_size=16",
             layers=layers,
             evidence={
@@ -141,7 +141,7 @@ def _values_per_channel(call: LayerCall, batch: int) -> int | None:
     return batch * math.prod(size for size in shape if size is not None)
 
 
-def _effect(values: int) -> str:
+def _effect_of_few_values(values: int) -> str:
     if values == 1:
         return ": the output is the same for every input, and no gradient passes"
     if values == 2:

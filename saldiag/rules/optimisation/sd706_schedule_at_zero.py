@@ -68,11 +68,11 @@ class ScheduleAtZero(Rule):
         over = _share_after_last_high_rate(plan.rates, limits["rate"] * highest)
         if over >= limits["share"]:
             severity: Severity = "error" if over >= limits["whole"] else "warning"
-            yield self._ended(plan, over, limits, severity)
+            yield self._schedule_ended(plan, over, limits, severity)
         elif highest < limits["reached"] * plan.peak:
-            yield self._not_begun(plan, highest, limits["reached"])
+            yield self._schedule_not_begun(plan, highest, limits["reached"])
 
-    def _ended(
+    def _schedule_ended(
         self, plan: TrainingPlan, over: float, limits: Thresholds, severity: Severity
     ) -> Finding:
         highest = float(plan.rates.max())
@@ -94,7 +94,7 @@ class ScheduleAtZero(Rule):
             severity=severity,
         )
 
-    def _not_begun(self, plan: TrainingPlan, highest: float, limit: float) -> Finding:
+    def _schedule_not_begun(self, plan: TrainingPlan, highest: float, limit: float) -> Finding:
         return self.finding(
             f"{label(plan.schedule)}: within {counted(_planned_epochs(plan), 'epoch')} the "
             f"learning rate reaches at most {number(highest)}, {percent(highest / plan.peak)} of "

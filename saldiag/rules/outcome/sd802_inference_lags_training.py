@@ -165,9 +165,9 @@ class InferenceLagsTraining(Rule):
             return
         if training >= history.training_error[0]:
             return  # nothing was learned that could lag
-        yield self._lags(measured, training, inference, gap, limits)
+        yield self._modes_differ(measured, training, inference, gap, limits)
 
-    def _lags(
+    def _modes_differ(
         self,
         measured: Measurements,
         training: float,
