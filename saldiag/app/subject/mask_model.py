@@ -16,6 +16,7 @@ from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.image_masks.decode import opened, upright_size
 from saldiag.image_masks.pipeline import INPUT_RANGE, read_image
 from saldiag.image_masks.storage import Ref
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag.quicksal.blocks.encoder import check_image_size
 from saldiag.quicksal.blocks.inception import InceptionBlock
 from saldiag.subject.data.image_format import Frame, frame_for
@@ -140,7 +141,7 @@ def mask_model(
         raise ModelError(
             f"{where}: returns {shapes}; a mask needs one number a pixel, (N, H, W, 1)"
         )
-    built_in = any(isinstance(layer, InceptionBlock) for layer in model._flatten_layers())
+    built_in = any(isinstance(layer, InceptionBlock) for layer in flattened_layers(model))
     if built_in:
         if image_size is not None and image_size != model.input_shape[1]:
             check_image_size(image_size)
