@@ -18,7 +18,6 @@ from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
 from saldiag.core.measurement import Source
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag.keras_internals.variables import raw_variable
-from saldiag.subject.source.stack_frames import caller
 from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.training.gradient_tape import identity
@@ -44,6 +43,9 @@ class ModelObserver(Protocol):
 
     def models(self) -> list[Any]:
         """The program's models that are alive."""
+
+    def caller(self) -> Source | None:
+        """The line of the program that this is called from."""
 
     def current(self, model: Any) -> Watched | None:
         """The model's subject, as long as it is not compiled again."""
@@ -174,10 +176,12 @@ class Loops:
         if model is None:
             return None
         self._observer.learnt.note(_variables(optimizer, args, kwargs))
-        watched = self._observer.current(model) or self._observer.begin(model, caller())
+        watched = self._observer.current(model) or self._observer.begin(
+            model, self._observer.caller()
+        )
         if watched is None:
             return None
-        watched.trains_at(caller())
+        watched.trains_at(self._observer.caller())
         if watched.seen and watched.first_step is None:
             self._over(watched)
         with tf.init_scope():
