@@ -45,7 +45,7 @@ slow: install
 test: lint
 	$(PYTEST) --durations=25 -m 'not tensorflow'
 	$(PYTEST) --durations=25 -m 'tensorflow'
-	$(BIN)/saldiag selftest --sample
+	$(BIN)/saldiag selftest --jobs 2 --sample "$$(git rev-parse HEAD 2>/dev/null || date +%F)"
 
 clean:
 	rm -rf $(VENV) $(NIGHTLY) build dist .mypy_cache .ruff_cache .pytest_cache
