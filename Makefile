@@ -1,14 +1,14 @@
 # Two commands do everything on a machine that has Python 3.11+ and make:
 #   make demo   install into .venv and run the overfit test on the built-in sample
 #   make test   install into .venv and run everything that CI runs
-# `make check` is the quick part: lint, types, floors and fast tests.
+# `make check` is the quick part: lint, types, floors, the documentation and fast tests.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint fast slow matrix record install clean
+.PHONY: demo test check lint docs fast slow matrix record install clean
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -22,7 +22,7 @@ install: $(VENV)/.installed
 demo: install
 	$(BIN)/saldiag overfit --subset 0.1
 
-check: lint fast
+check: lint docs fast
 
 lint: install
 	$(BIN)/ruff check
@@ -30,13 +30,17 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The site is in build/docs; `.venv/bin/python -m mkdocs serve` shows it while you write.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 fast: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 slow: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/saldiag selftest
 
