@@ -50,7 +50,7 @@ clean:
 matrix: install
 	$(BIN)/saldiag selftest
 
-# Run it whole, both halves, and put what came of it on record and into the README.
+# Run both halves of the matrix and write the outcome to the record and to docs/selftest.md.
 record: install
 	rm -rf build/selftest
 	$(BIN)/saldiag selftest --seed 0 --out build/selftest/tuning || test $$? -eq 1
