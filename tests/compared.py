@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.core.comparison import Recorded
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.finding import Finding, Skipped
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.files.sources import digest
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.finding import Finding, Skipped
 from saldiag.core.measurement import (
     LayerCall,
     Measurement,
@@ -17,10 +19,8 @@ from saldiag.core.measurement import (
     SourceFiles,
     Wiring,
 )
-from saldiag.core.run import Run, RunInfo
-from saldiag.core.sources import digest
-from saldiag_reports import gallery
-from saldiag_reports.data import ReportData
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.gallery import runs
 
 
 def call(path: str, kind: str = "Dense", units: int = 4, **more: Any) -> LayerCall:
@@ -92,7 +92,7 @@ def of_report(name: str, data: ReportData) -> Recorded:
 
 def case() -> tuple[Recorded, Recorded]:
     """The case, and the network that learns, each with its program."""
-    one, two = gallery.broken(), gallery.learns()
+    one, two = runs.broken(), runs.learns()
     before = sources(train='head = "softmax"\nfit()\n', data="x = 1\n")
     after = sources(train='head = "sigmoid"\nfit()\n', data="x = 1\n")
     one = dataclasses.replace(one, measured=one.measured.with_(before))

@@ -122,8 +122,8 @@ def half(keras: Any) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def pretrained() -> Any:
     """Made-up weights of a whole encoder, none of which is at its start value."""
-    from saldiag.quicksal.mobilenet_v2 import UNITS
-    from saldiag.quicksal.weights import EncoderWeights
+    from saldiag.quicksal.blocks.mobilenet_v2 import UNITS
+    from saldiag.quicksal.pretrained.weights import EncoderWeights
 
     rng = np.random.default_rng(5)
     layers = {}

@@ -6,10 +6,10 @@ from typing import Any
 
 from faults.plain import CALLS, call, healthy, wiring
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Finding
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurement, Measurements, Wiring
-from saldiag.rules.engine import diagnose
+from saldiag.rules.engine.engine import diagnose
 
 
 def run(measured: Measurements, code: str) -> Diagnosis:

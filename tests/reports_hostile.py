@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.finding import Finding, Skipped
-from saldiag.core.hypothesis import Hypothesis, HypothesisOutcome
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.finding import Finding, Skipped
+from saldiag.core.findings.hypothesis import Hypothesis, HypothesisOutcome
 from saldiag.core.measurement import (
     Arm,
     Curve,
@@ -31,8 +31,9 @@ from saldiag.core.measurement import (
     WarningLog,
 )
 from saldiag.core.measurement.experiments import Stopped
-from saldiag_reports import gallery, gallery_validation
-from saldiag_reports.data import ReportData
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.gallery import runs
+from saldiag_reports.gallery import validation as validation_run
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -78,7 +79,7 @@ def rename(value: Any, names: tuple[str, ...] = NAMES) -> Any:
 
 def hostile() -> ReportData:
     """The broken sample with every text in it replaced; only what rules make keeps its form."""
-    sample = gallery.broken()
+    sample = runs.broken()
     measured = Measurements(
         {key: rename(value) for key, value in sample.measured.found.items()},
         {"training": NAMES[0], "histograms": NAMES[6]},
@@ -143,7 +144,7 @@ def experiments(*scores: float) -> Experiments:
 
 def overfit(loss: list[float], errors: list[float], baseline: float = 0.2) -> OverfitHistory:
     """An overfit history with the given numbers."""
-    sample = gallery.learns().measured.need(OverfitHistory)
+    sample = runs.learns().measured.need(OverfitHistory)
     return dataclasses.replace(
         sample, steps=np.arange(1, len(loss) + 1), loss=np.array(loss, dtype=float),
         checked=np.arange(len(errors)), training_error=np.array(errors, dtype=float),
@@ -175,7 +176,7 @@ def flow(pairs: list[tuple[float | None, float | None]]) -> GradientFlow:
 
 def validation(**fields: Any) -> ValidationCheck:
     """The validation check of the sample that lags, with other fields as given."""
-    sample = gallery_validation.measurements().need(ValidationCheck)
+    sample = validation_run.measurements().need(ValidationCheck)
     return dataclasses.replace(sample, **fields)
 
 

@@ -85,7 +85,7 @@ def run(path: Path, text: str, folder: Path) -> tuple[int, list[dict[str, Any]],
     """
     import keras
 
-    import saldiag_reports.reporter
+    import saldiag_reports.writer
     from saldiag.app.program.options import ProgramOptions
     from saldiag.app.program.run import run_program
 
@@ -100,7 +100,7 @@ def run(path: Path, text: str, folder: Path) -> tuple[int, list[dict[str, Any]],
         redirect_stderr(shown),
     ):
         patched.chdir(folder)
-        patched.setattr(saldiag_reports.reporter, "write_reports", lambda *_: None)
+        patched.setattr(saldiag_reports.writer, "write_reports", lambda *_: None)
         warnings.simplefilter("default")  # the program's warnings are its own
         try:
             code = run_program(options)

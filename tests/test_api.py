@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import saldiag
-from saldiag.app.fed import first_batches
+from saldiag.app.subject.fit_arguments import first_batches
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
-from saldiag.core.sources import recorded_sources
+from saldiag.core.files.sources import recorded_sources
 
 pytestmark = [
     pytest.mark.slow,
@@ -242,7 +242,7 @@ class TestDiagnosis:
         assert list(broken.to_frame().columns[:3]) == ["rule", "name", "severity"]
 
     def test_saves_a_run_that_the_command_line_reads(self, broken, tmp_path, capsys):
-        from saldiag.cli import main
+        from saldiag.cli.main import main
 
         folder = broken.save(tmp_path / "run")
         assert {"run.json", "diagnosis.json", "report.html", "measurements"} <= {

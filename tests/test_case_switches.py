@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.findings.diagnosis import Diagnosis
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 SIZE = 64
@@ -28,15 +28,15 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     """What is said of the case with these faults, from one batch and no training step."""
     import keras
 
-    from saldiag.app.judging import judge
-    from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model
+    from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.session.judging import judge
+    from saldiag.app.subject.load import Subject
     from saldiag.quicksal.as_reported import quicksal_as_reported
     from saldiag.quicksal.model import origins
-    from saldiag.quicksal.training import compile_model
+    from saldiag.recipes.training import compile_model
     from saldiag.selftest.program import pictures
-    from saldiag.subject.sources import recording_sources
-    from saldiag.subject.warning_log import recording_warnings
+    from saldiag.subject.program.warning_log import recording_warnings
+    from saldiag.subject.source.layer_sources import recording_sources
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(precision)

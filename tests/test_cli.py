@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from saldiag import cli
+from saldiag.cli import main
 from saldiag.core.errors import SaldiagError
 
 COMMANDS = (
@@ -21,7 +21,7 @@ COMMANDS = (
 
 
 def saldiag(*arguments: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "saldiag.cli", *arguments]
+    command = [sys.executable, "-m", "saldiag", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload,no-any-return]
 
 
@@ -35,7 +35,8 @@ def test_help_of_every_command_fits_80_columns(arguments: tuple[str, ...]) -> No
 
 def test_help_imports_no_tensorflow() -> None:
     code = (
-        "import sys\nfrom saldiag.cli import main\nmain(['--help'])\nmain(['overfit', '--help'])\n"
+        "import sys\nfrom saldiag.cli.main import main\n"
+        "main(['--help'])\nmain(['overfit', '--help'])\n"
         "heavy = {'tensorflow', 'keras', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -73,7 +74,7 @@ def test_help_imports_no_tensorflow() -> None:
 def test_bad_usage_is_one_line_and_exit_2(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("saldiag: ")
@@ -85,7 +86,7 @@ def test_bad_usage_is_one_line_and_exit_2(
 def test_without_a_command_the_help_is_shown_as_it_is(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith("Usage: saldiag")
     assert said.count("\n") > 5
@@ -113,8 +114,8 @@ def test_every_error_is_one_line_and_exit_2(
         raise error
 
     monkeypatch.delenv("SALDIAG_DEBUG", raising=False)
-    monkeypatch.setattr("saldiag.app.report.explain_rule", explain_rule)
-    assert cli.main(["explain", "SD101"]) == 2
+    monkeypatch.setattr("saldiag.app.commands.report.explain_rule", explain_rule)
+    assert main.main(["explain", "SD101"]) == 2
     captured = capsys.readouterr().err
     assert said in captured
     assert captured.strip().count("\n") == 0
@@ -123,14 +124,14 @@ def test_every_error_is_one_line_and_exit_2(
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SALDIAG_DEBUG", "")
     with pytest.raises(SaldiagError, match="no such run directory"):
-        cli.main(["report", str(tmp_path / "none"), "--debug"])
+        main.main(["report", str(tmp_path / "none"), "--debug"])
 
 
 def test_a_reader_that_goes_away_is_no_fault() -> None:
     read, write = os.pipe()
     os.close(read)
     result = subprocess.run(
-        [sys.executable, "-m", "saldiag.cli", "explain", "SD101"],
+        [sys.executable, "-m", "saldiag", "explain", "SD101"],
         stdout=write, stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     os.close(write)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag import cli
-from saldiag.app.options import has_gpu
+from saldiag.app.session.options import has_gpu
+from saldiag.cli import main
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,18 +32,18 @@ SMALL = ("--image-size", "32", "--batch-size", "4", "--weights", "random")
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    assert cli.main(["data", "sample", str(folder / "set"), "--count", "24"]) == 0
+    assert main.main(["data", "sample", str(folder / "set"), "--count", "24"]) == 0
     return folder / "set"
 
 
 def run(*arguments: str) -> int:
-    return cli.main([*arguments])
+    return main.main([*arguments])
 
 
 def diagnosis(folder: Path) -> dict[str, Any]:
     from jsonschema import validate
 
-    from saldiag_reports.json_report import schema
+    from saldiag_reports.formats.json_document import schema
 
     found: dict[str, Any] = json.loads((folder / "diagnosis.json").read_text())
     validate(found, schema("diagnosis"))
@@ -205,7 +205,7 @@ def test_report_draws_a_run_again_without_tensorflow(sample: Path, tmp_path: Pat
     (out / "report.html").unlink()
     code = (
         "import sys; sys.modules['tensorflow'] = None; sys.modules['keras'] = None\n"
-        f"from saldiag.cli import main; sys.exit(main(['report', {str(out)!r}]))"
+        f"from saldiag.cli.main import main; sys.exit(main(['report', {str(out)!r}]))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -217,7 +217,7 @@ def test_report_draws_a_run_again_without_tensorflow(sample: Path, tmp_path: Pat
 def interrupted(sample: Path, out: Path) -> tuple[int, str]:
     """Ctrl-C in the middle of the overfit test: exit code and stderr."""
     command = [
-        sys.executable, "-m", "saldiag.cli", "overfit", "--learning-rate", "1e-9",
+        sys.executable, "-m", "saldiag", "overfit", "--learning-rate", "1e-9",
         "--max-steps", "1000000", "--budget", "900",
         "--data", str(sample), "--out", str(out), *SMALL,
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from saldiag.core.comparison.layers import Layers, partners
 from saldiag.core.comparison.recorded import names_of
 from saldiag.core.comparison.rows import Row
 from saldiag.core.errors import RunError
-from saldiag.core.finding import SEVERITIES
+from saldiag.core.findings.finding import SEVERITIES
 from saldiag.core.measurement import OverfitHistory, SourceFile, SourceFiles, TrainingHistory
 
 
@@ -125,9 +125,9 @@ def test_a_skip_that_goes_elsewhere_is_a_changed_input():
 
 
 def test_frozen_layers_and_dtypes_are_told():
-    from saldiag_reports import gallery
+    from saldiag_reports.gallery import runs
 
-    trace = gallery.broken().measured.found["dtypes"]
+    trace = runs.broken().measured.found["dtypes"]
     path = next(row.path for row in trace.rows if row.leaf)
     network = wiring(call(path))
     frozen = wiring(dataclasses.replace(call(path), trainable=False))

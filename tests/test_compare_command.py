@@ -10,9 +10,9 @@ import sys
 import pytest
 from compared import case, diagnosis, finding, run, written
 
-from saldiag import cli
-from saldiag.core.jsonio import read_json, write_json
-from saldiag.core.sources import is_unchanged, recorded_sources
+from saldiag.cli import main
+from saldiag.core.files.jsonio import read_json, write_json
+from saldiag.core.files.sources import is_unchanged, recorded_sources
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def test_two_runs_are_compared_on_stdout_and_in_a_page(runs, tmp_path, capsys):
-    assert cli.main(["compare", *runs(*case()), "--html", "page.html"]) == 0
+    assert main.main(["compare", *runs(*case()), "--html", "page.html"]) == 0
     captured = capsys.readouterr()
     assert "does not learn" in captured.out
     assert captured.err == ""
@@ -35,7 +35,7 @@ def test_two_runs_are_compared_on_stdout_and_in_a_page(runs, tmp_path, capsys):
 
 
 def test_json_is_all_of_stdout(runs, capsys):
-    assert cli.main(["compare", *runs(*case()), "--format", "json"]) == 0
+    assert main.main(["compare", *runs(*case()), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["same"] is False
 
 
@@ -50,22 +50,22 @@ def test_json_is_all_of_stdout(runs, capsys):
 )
 def test_new_findings_fail_at_their_severity_if_asked(runs, severity, limit, code):
     names = runs(run("a"), run("b", judged=diagnosis(finding("SD301", severity))))
-    assert cli.main(["compare", *names]) == 0
-    assert cli.main(["compare", *names, "--fail-on-new", limit]) == code
-    assert cli.main(["compare", *reversed(names), "--fail-on-new", limit]) == 0
+    assert main.main(["compare", *names]) == 0
+    assert main.main(["compare", *names, "--fail-on-new", limit]) == code
+    assert main.main(["compare", *reversed(names), "--fail-on-new", limit]) == 0
 
 
 def test_a_run_that_was_not_judged_has_no_new_findings_and_is_no_pass(runs, capsys):
     names = runs(run("a"), dataclasses.replace(run("b", status="running"), diagnosis=None))
-    assert cli.main(["compare", *names]) == 0
+    assert main.main(["compare", *names]) == 0
     assert "b: it is still running, or was killed: it was not judged" in capsys.readouterr().out
-    assert cli.main(["compare", *names, "--fail-on-new", "error"]) == 2
+    assert main.main(["compare", *names, "--fail-on-new", "error"]) == 2
     assert "saldiag: b: it was not judged" in capsys.readouterr().err
 
 
 def test_the_same_run_twice_is_told(runs, capsys):
     (name,) = runs(case()[0])
-    assert cli.main(["compare", name, f"./{name}"]) == 0
+    assert main.main(["compare", name, f"./{name}"]) == 0
     shown = capsys.readouterr().out
     assert "broken (2): it is the same run as broken" in shown
     assert "Nothing differs" in shown
@@ -75,7 +75,7 @@ def test_a_run_of_a_newer_saldiag_is_refused(runs, tmp_path, capsys):
     names = runs(*case())
     value = read_json(tmp_path / names[1] / "diagnosis.json")
     write_json(tmp_path / names[1] / "diagnosis.json", {**value, "schema_version": 2, "more": []})
-    assert cli.main(["compare", *names]) == 2
+    assert main.main(["compare", *names]) == 2
     assert "written by a newer saldiag (schema_version 2, this one reads 1): update" in (
         capsys.readouterr().err
     )
@@ -84,13 +84,13 @@ def test_a_run_of_a_newer_saldiag_is_refused(runs, tmp_path, capsys):
 def test_a_damaged_run_is_refused(runs, tmp_path, capsys):
     names = runs(*case())
     (tmp_path / names[0] / "measurements" / "wiring.json").write_text("{")
-    assert cli.main(["compare", *names]) == 2
+    assert main.main(["compare", *names]) == 2
     assert "wiring.json: cannot be read" in capsys.readouterr().err
 
 
 def test_a_page_that_cannot_be_written_is_refused(runs, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert cli.main(["compare", *runs(*case()), "--html", "file/page.html"]) == 2
+    assert main.main(["compare", *runs(*case()), "--html", "file/page.html"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "choose another --html" in captured.err
@@ -99,7 +99,7 @@ def test_a_page_that_cannot_be_written_is_refused(runs, tmp_path, capsys):
 def test_neither_tensorflow_nor_a_plotting_library_is_imported(runs, tmp_path):
     names = runs(*case())
     code = (
-        "import sys\nfrom saldiag.cli import main\n"
+        "import sys\nfrom saldiag.cli.main import main\n"
         f"main(['compare', *{names!r}])\nmain(['compare', *{names!r}, '--format', 'json'])\n"
         "heavy = {'tensorflow', 'keras', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
@@ -144,13 +144,13 @@ def test_two_versions_of_a_program_are_told_apart(tmp_path, capsys, monkeypatch)
     ):
         (tmp_path / "train.py").write_text(PROGRAM.format(rate=rate))
         (tmp_path / "network.py").write_text(NETWORK.format(extra=extra, last=last))
-        command = [sys.executable, "-m", "saldiag.cli", "run", "--out", name, "train.py"]
+        command = [sys.executable, "-m", "saldiag", "run", "--out", name, "train.py"]
         subprocess.run(command, check=False, capture_output=True, cwd=tmp_path)
     recorded = recorded_sources(tmp_path / "after")
     assert list(recorded) == ["train.py", "network.py"]
     assert all(is_unchanged(source, tmp_path / file) for file, source in recorded.items())
 
-    assert cli.main(["compare", "before", "after", "--format", "json"]) == 0
+    assert main.main(["compare", "before", "after", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     values = {(row["at"], row["name"]): row["values"] for row in told["rows"]}
     assert values["", "learning rate"] == [1e-3, 3e-3]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saldiag.core.jsonio import atomic_file, dumps, read_json, restore, write_json, write_text
+from saldiag.core.files.jsonio import atomic_file, dumps, read_json, restore, write_json, write_text
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

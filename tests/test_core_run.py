@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
 from saldiag.core.errors import RunError
-from saldiag.core.finding import Finding
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import (
     TYPES,
     FlowRow,
@@ -21,7 +22,6 @@ from saldiag.core.measurement import (
     Source,
     VariableGradient,
 )
-from saldiag.core.run import Run, RunInfo
 
 INFO = RunInfo(command=("saldiag", "overfit"), versions={"keras": "3"}, seed=1, config={"a": None})
 FLOW = GradientFlow(

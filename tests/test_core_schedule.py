@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saldiag.core.schedule import PRESETS, every, logarithmic, never
+from saldiag.core.training.schedule import PRESETS, every, logarithmic, never
 
 
 @given(st.integers(1, 50), st.integers(0, 10_000))

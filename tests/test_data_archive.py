@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from saldiag.core.errors import DataError
-from saldiag.quicksal import archive
-from saldiag.quicksal.archive import NAME, fetch
-from saldiag.quicksal.sample import write_sample
+from saldiag.image_masks import archive
+from saldiag.image_masks.archive import NAME, fetch
+from saldiag.image_masks.sample import write_sample
 
 PAIRS = 5
 

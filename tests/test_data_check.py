@@ -17,12 +17,12 @@ from PIL import Image
 from rich.console import Console
 
 from saldiag.core.errors import DataError
-from saldiag.core.jsonio import dumps
-from saldiag.quicksal import check_data, decode
-from saldiag.quicksal.check_data import KINDS, DataReport, check, to_table
-from saldiag.quicksal.msra10k import open_dataset
-from saldiag.quicksal.sample import write_sample
-from saldiag.quicksal.storage import Item
+from saldiag.core.files.jsonio import dumps
+from saldiag.image_masks import check_data, decode
+from saldiag.image_masks.check_data import KINDS, DataReport, check, to_table
+from saldiag.image_masks.msra10k import open_dataset
+from saldiag.image_masks.sample import write_sample
+from saldiag.image_masks.storage import Item
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data"
 ORIENTATION = 0x0112

@@ -16,9 +16,9 @@ from PIL import Image
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.quicksal.msra10k import Item, list_pairs, open_dataset, split, subset
-from saldiag.quicksal.sample import write_sample
-from saldiag.quicksal.storage import FileRef, MemberRef
+from saldiag.image_masks.msra10k import Item, list_pairs, open_dataset, split, subset
+from saldiag.image_masks.sample import write_sample
+from saldiag.image_masks.storage import FileRef, MemberRef
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data"
 

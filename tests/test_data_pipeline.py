@@ -14,8 +14,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from saldiag.core.errors import DataError
-from saldiag.quicksal.msra10k import PairedDataset, open_dataset
-from saldiag.quicksal.sample import write_sample
+from saldiag.image_masks.msra10k import PairedDataset, open_dataset
+from saldiag.image_masks.sample import write_sample
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 @pytest.fixture(scope="module")
 def pipeline() -> Any:
-    from saldiag.quicksal import pipeline
+    from saldiag.image_masks import pipeline
 
     return pipeline
 
@@ -168,7 +168,7 @@ def _mask_picture(mode: str) -> Image.Image:
 
 @pytest.mark.parametrize("mode", ["L", "1", "RGB", "P", "LA", "RGBA", "I;16"])
 def test_masks_of_every_mode_are_read_alike(pipeline: Any, tmp_path: Path, mode: str) -> None:
-    from saldiag.quicksal.decode import mask_levels
+    from saldiag.image_masks.decode import mask_levels
 
     content = _png(_mask_picture(mode))
     found = pipeline._mask(content, 37).numpy()[..., 0]

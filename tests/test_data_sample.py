@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from saldiag.core.errors import DataError
-from saldiag.quicksal import sample
-from saldiag.quicksal.msra10k import open_dataset
-from saldiag.quicksal.sample import GREY_EVERY, cached_sample, write_sample
+from saldiag.image_masks import sample
+from saldiag.image_masks.msra10k import open_dataset
+from saldiag.image_masks.sample import GREY_EVERY, cached_sample, write_sample
 
 Array = np.ndarray[Any, Any]
 SIDE = 64

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import Baselines, OverfitHistory
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.verdicts.overfit import verdict_of
 
 pytestmark = pytest.mark.tensorflow
 
@@ -37,8 +37,8 @@ def model(*layers: Any, learning_rate: float = 0.02, loss: str = "mse") -> Any:
 
 
 def run(made: Any, data: list[tuple[Any, Any]], **plan: Any) -> OverfitHistory:
-    from saldiag.experiments.modes import ModeErrors
-    from saldiag.experiments.overfit import OverfitPlan, OverfitTest
+    from saldiag.experiments.overfit.mode_errors import ModeErrors
+    from saldiag.experiments.overfit.overfit_test import OverfitPlan, OverfitTest
 
     plan = {"baselines": BASELINES, "max_steps": 300, "check_every": 10, **plan}
     return OverfitTest(ModeErrors(made, data), OverfitPlan(**plan)).run()
@@ -143,8 +143,8 @@ def test_batchnorm_that_lags_is_seen_and_told_apart() -> None:
 def test_recalibration_pools_several_batches_and_leaves_no_trace() -> None:
     import keras
 
-    from saldiag.experiments.modes import ModeErrors
-    from saldiag.experiments.recalibrate import recalibrated_error
+    from saldiag.experiments.overfit.batchnorm_recalibration import recalibrated_error
+    from saldiag.experiments.overfit.mode_errors import ModeErrors
 
     made = model(keras.layers.BatchNormalization(momentum=0.9))
     data = batches(3)
@@ -197,9 +197,9 @@ def test_a_batchnorm_in_inference_mode_keeps_its_statistics_while_others_are_est
     """Against the estimate that hooks into the layers themselves."""
     import keras
 
-    from saldiag.experiments.batch_statistics import normalizations, reestimate_statistics
-    from saldiag.experiments.modes import ModeErrors
-    from saldiag.experiments.recalibrate import reestimated
+    from saldiag.experiments.overfit.batch_statistics import normalizations, reestimate_statistics
+    from saldiag.experiments.overfit.batchnorm_recalibration import reestimated
+    from saldiag.experiments.overfit.mode_errors import ModeErrors
 
     keras.utils.set_random_seed(2)
     made = getattr(Stubborn, kind)(keras)
@@ -282,7 +282,7 @@ def test_measuring_does_not_change_the_training() -> None:
 
 
 def test_sample_variation_is_zero_for_the_same_output_everywhere() -> None:
-    from saldiag.experiments.modes import sample_variation
+    from saldiag.experiments.overfit.mode_errors import sample_variation
 
     random = np.random.default_rng(0)
     assert sample_variation([np.ones((4, 3))]) == 0.0

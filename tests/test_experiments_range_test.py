@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from faults.plain import STEPS, overfit, wiring
 
-from saldiag.app.judging import judge
+from saldiag.app.session.judging import judge
 from saldiag.core.measurement import Measurements, RangeTest
-from saldiag.rules.updates import fastest_rate
+from saldiag.rules.shared.update_ratios import fastest_rate
 
 RATES = np.geomspace(1e-6, 1.0, 25)
 
@@ -62,7 +62,7 @@ def test_the_rule_names_the_decade_that_was_found():
 class TestRangeTest:
     @staticmethod
     def errors(keras, optimizer):
-        from saldiag.experiments.modes import ModeErrors
+        from saldiag.experiments.overfit.mode_errors import ModeErrors
 
         rng = np.random.default_rng(0)
         keras.utils.set_random_seed(0)
@@ -75,7 +75,7 @@ class TestRangeTest:
         return ModeErrors(model, [(x[:8], y[:8]), (x[8:], y[8:])])
 
     def test_finds_a_rate_at_which_the_loss_falls_and_leaves_all_as_it_was(self, keras):
-        from saldiag.experiments.range_test import range_test
+        from saldiag.experiments.overfit.learning_rate_range import range_test
 
         errors = self.errors(keras, keras.optimizers.Adam(1e-6))
         errors.model.fit(*errors.batches[0], verbose=0)
@@ -88,22 +88,22 @@ class TestRangeTest:
         )
 
     def test_ends_where_the_loss_has_left(self, keras):
-        from saldiag.experiments.range_test import range_test
+        from saldiag.experiments.overfit.learning_rate_range import range_test
 
         found = range_test(self.errors(keras, keras.optimizers.SGD(1e-3, momentum=0.99)))
         assert len(found.loss) < len(RATES)
         assert not np.isfinite(found.loss[-1]) or found.loss[-1] > 4 * found.loss.min()
 
     def test_a_schedule_cannot_be_set_aside(self, keras):
-        from saldiag.experiments.range_test import range_test
-        from saldiag_probes.calls import CannotMeasure
+        from saldiag.experiments.overfit.learning_rate_range import range_test
+        from saldiag_probes.trace.recorder import CannotMeasure
 
         schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
         with pytest.raises(CannotMeasure, match="schedule"):
             range_test(self.errors(keras, keras.optimizers.Adam(schedule)))
 
     def test_no_time_left_ends_it_after_one_pass(self, keras):
-        from saldiag.experiments.range_test import range_test
+        from saldiag.experiments.overfit.learning_rate_range import range_test
 
         assert len(range_test(self.errors(keras, "adam"), budget_seconds=0.0).loss) == 1
 
@@ -111,7 +111,7 @@ class TestRangeTest:
 @pytest.mark.tensorflow
 class TestTheRateToTrainAt:
     def test_at_the_upper_end_a_tenth_is_taken(self):
-        from saldiag.experiments.proof.interventions.learning_rate import _stable
+        from saldiag.experiments.interventions.library.learning_rate import _stable
 
         falls = RangeTest(rates=np.geomspace(1e-6, 1.0, 25), loss=np.geomspace(2.0, 0.3, 25))
         assert _stable(1.0, falls) == pytest.approx(0.1)

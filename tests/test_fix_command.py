@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 from faults.plain import wiring
 
-from saldiag.app.repairs import repaired
-from saldiag.cli import main
-from saldiag.core.diagnosis import Diagnosis, RootCause, SubjectSummary
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding
-from saldiag.core.fingerprints import (
+from saldiag.app.session.diffs import repaired
+from saldiag.cli.main import main
+from saldiag.core.files.fingerprints import (
     FilesSeen,
     Fingerprints,
     read_fingerprints,
     write_fingerprints,
 )
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurements, ProgramPlaces, Source
-from saldiag.core.run import Run, RunInfo
 
 CODE = """import keras
 
@@ -310,7 +310,7 @@ def test_a_program_that_goes_elsewhere_is_still_the_one_that_ran(tmp_path, monke
 def test_it_needs_no_tensorflow() -> None:
     recorded(finding(edit()))
     code = (
-        "import sys; from saldiag.cli import main; code = main(['fix', 'run', '--write']);"
+        "import sys; from saldiag.cli.main import main; code = main(['fix', 'run', '--write']);"
         "sys.exit(10 + code + 100 * any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     done = subprocess.run(

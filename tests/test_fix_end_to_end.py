@@ -69,7 +69,7 @@ LABELS = """
 
 
 def saldiag(folder: Path, *arguments: str, code: int) -> str:
-    call = "from saldiag.cli import run; run()"
+    call = "from saldiag.cli.main import run; run()"
     done = subprocess.run(
         [sys.executable, "-c", call, *arguments], cwd=folder, capture_output=True, text=True,
         check=False,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from saldiag import cli
+from saldiag.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
@@ -66,7 +66,7 @@ def arguments(command: str, *more: str) -> list[str]:
 
 def status(run: Path) -> str:
     """Of ``run.json``; every other file is whole, too."""
-    from saldiag.core.run import Run
+    from saldiag.core.files.run import Run
 
     assert not list(run.rglob("*.tmp"))
     Run.open(run).read_measurements()
@@ -76,13 +76,13 @@ def status(run: Path) -> str:
 
 
 MOMENTS = {
-    "data are read": "saldiag.app.subject.subject_on",
-    "the model is traced": "saldiag.app.examination.Examination.survey",
-    "a probe that may fail": "saldiag.app.diagnose.OwnFiles.measured",
-    "a training step": "saldiag.experiments.overfit.OverfitTest.after_step",
-    "the gradients are read": "saldiag_probes.gradients.GradientNorms._before",
-    "rules judge": "saldiag.app.session.Session.conclude",
-    "the report is written": "saldiag.app.render.write_outcome",
+    "data are read": "saldiag.app.subject.pair_model_data.subject_on",
+    "the model is traced": "saldiag.app.examine.examination.Examination.survey",
+    "a probe that may fail": "saldiag.app.commands.diagnose.OwnFiles.measured",
+    "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
+    "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before",
+    "rules judge": "saldiag.app.session.session.Session.conclude",
+    "the report is written": "saldiag.app.session.output.write_outcome",
 }
 
 
@@ -90,7 +90,7 @@ MOMENTS = {
 def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, folder, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         once(patch, MOMENTS[moment], fail_in_c)
-        assert cli.main(arguments("overfit")) == 2
+        assert main.main(arguments("overfit")) == 2
     shown = capsys.readouterr().err
     assert "interrupted; what was measured so far is in " in shown
     assert "fault in saldiag" not in shown
@@ -124,34 +124,38 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
 
 
 def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.app.examination.Examination.look_at_data", fault)
-    assert cli.main(arguments("overfit")) == 2
+    monkeypatch.setattr("saldiag.app.examine.examination.Examination.look_at_data", fault)
+    assert main.main(arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
     assert status(folder / "run") == "failed"
 
 
 def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.experiments.overfit.OverfitTest.after_step", fail_in_c)
-    monkeypatch.setattr("saldiag.app.render.write_outcome", fault)
-    assert cli.main(arguments("overfit")) == 2
+    monkeypatch.setattr(
+        "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
+    )
+    monkeypatch.setattr("saldiag.app.session.output.write_outcome", fault)
+    assert main.main(arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("second", [interrupt, fail_in_c])
 def test_a_second_ctrl_c_gives_the_report_up(second, folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.experiments.overfit.OverfitTest.after_step", fail_in_c)
+    monkeypatch.setattr(
+        "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
+    )
     with monkeypatch.context() as patch:
-        patch.setattr("saldiag_reports.reporter.write_reports", second)
-        assert cli.main(arguments("overfit")) == 2
+        patch.setattr("saldiag_reports.writer.write_reports", second)
+        assert main.main(arguments("overfit")) == 2
     assert capsys.readouterr().err.endswith("saldiag: interrupted\n")
     assert status(folder / "run") == "interrupted"
     assert not (folder / "run" / "report.html").exists()
-    cli.main(["report", "run"])
+    main.main(["report", "run"])
     assert (folder / "run" / "report.html").exists()
 
 
 def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
-    from saldiag.experiments.progress import TrainingProgress
+    from saldiag.experiments.training.progress import TrainingProgress
 
     def lose(bar: Any, batch: int, logs: Any = None) -> None:
         if bar.epoch == 1:
@@ -159,15 +163,15 @@ def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingProgress, "on_train_batch_end", lose)
-        assert cli.main(arguments("train", "--epochs", "3")) == 2
+        assert main.main(arguments("train", "--epochs", "3")) == 2
     assert "interrupted after 1 whole epoch" in capsys.readouterr().err
     assert status(folder / "run") == "interrupted"
-    assert cli.main(arguments("train", "--epochs", "3", "--resume")) in (0, 1)
+    assert main.main(arguments("train", "--epochs", "3", "--resume")) in (0, 1)
     assert status(folder / "run") == "finished"
 
 
 def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypatch):
-    from saldiag.experiments.proof.lab import Lab
+    from saldiag.experiments.search.lab import Lab
 
     whole = Lab._curve
 
@@ -175,7 +179,7 @@ def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypa
         return fail_in_c() if prepared.change.told else whole(lab, prepared, *more)
 
     monkeypatch.setattr(Lab, "_curve", broken)
-    assert cli.main(arguments("prove", "--learning-rate", "1e-9")) == 2
+    assert main.main(arguments("prove", "--learning-rate", "1e-9")) == 2
     assert status(folder / "run") == "interrupted"
     kept = [path.name for path in (folder / "run" / "experiments").glob("*.json")]
     assert kept
@@ -236,13 +240,14 @@ class TestInAProgram:
 
     @pytest.mark.parametrize("what", [interrupt, fail_in_c])
     @pytest.mark.parametrize(
-        "moment", ["saldiag.subject.crash.program_error", "saldiag.app.render.write_outcome"]
+        "moment",
+        ["saldiag.subject.program.crash.program_error", "saldiag.app.session.output.write_outcome"],
     )
     def test_while_saldiag_reports(self, moment, what, folder, monkeypatch, capsys):
         (folder / "program.py").write_text(FITTED)
         with monkeypatch.context() as patch:
             once(patch, moment, what)
-            assert cli.main(["run", "--out", "run", "program.py"]) == 2
+            assert main.main(["run", "--out", "run", "program.py"]) == 2
         shown = capsys.readouterr().err
         assert "interrupted; what was measured so far is in " in shown
         assert status(folder / "run") == "interrupted"
@@ -250,7 +255,7 @@ class TestInAProgram:
 
 WAITS = """
 import sys, time
-from saldiag.cli import main
+from saldiag.cli.main import main
 print("begun", flush=True)
 sys.exit(main())
 """
@@ -290,7 +295,7 @@ def test_a_program_is_ended_by_sigterm_as_without_saldiag(folder):
         FITTED + "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nprint('went on')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "saldiag.cli", "run", "--out", "run", "program.py"],
+        [sys.executable, "-m", "saldiag", "run", "--out", "run", "program.py"],
         capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
@@ -304,7 +309,7 @@ def test_worker_processes_do_not_hear_of_ctrl_c(folder):
     """A terminal sends it to all of them, and they may be at their imports."""
     options = ["--learning-rate", "1e-9", "--jobs", "2", "--budget", "600"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "saldiag.cli", *arguments("prove", *options)],
+        [sys.executable, "-m", "saldiag", *arguments("prove", *options)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip

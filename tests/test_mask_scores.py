@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import MaskScores
-from saldiag.quicksal.mask_scores import MaskScorer, resized
+from saldiag.recipes.mask_scores import MaskScorer, resized
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

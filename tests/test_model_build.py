@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.errors import ModelError, WeightsError
-from saldiag.quicksal.mobilenet_v2 import SHAPES, UNITS
+from saldiag.quicksal.blocks.mobilenet_v2 import SHAPES, UNITS
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -484,7 +484,7 @@ def test_encoder_file_written_by_keras(tmp_path):
 
 @pytest.mark.slow
 def test_a_whole_file_of_another_model_changes_nothing(tmp_path):
-    from saldiag.quicksal.weights import load_model_weights
+    from saldiag.quicksal.pretrained.weights import load_model_weights
 
     reported("random_expand", seed=1).save_weights(tmp_path / "m.weights.h5")
     model, path = reported(), tmp_path / "m.weights.h5"

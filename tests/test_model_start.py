@@ -15,7 +15,7 @@ SIZE = 32
 
 
 def blocks(model: Any) -> list[Any]:
-    from saldiag.quicksal.inception import InceptionBlock
+    from saldiag.quicksal.blocks.inception import InceptionBlock
 
     return [layer for layer in model.layers if isinstance(layer, InceptionBlock)]
 
@@ -26,7 +26,7 @@ def norms(block: Any) -> list[Any]:
 
 @pytest.mark.parametrize("size", [1, 3, 7])
 def test_a_depthwise_kernel_keeps_the_variance_behind_a_relu(keras: Any, size: int) -> None:
-    from saldiag.quicksal.initializers import PerChannelScaling
+    from saldiag.quicksal.blocks.initializers import PerChannelScaling
 
     layer = keras.layers.DepthwiseConv2D(
         size, use_bias=False, depthwise_initializer=PerChannelScaling(seed=1)
@@ -41,7 +41,7 @@ def test_a_depthwise_kernel_keeps_the_variance_behind_a_relu(keras: Any, size: i
 
 
 def test_the_initializer_comes_back_from_its_config(keras: Any) -> None:
-    from saldiag.quicksal.initializers import PerChannelScaling
+    from saldiag.quicksal.blocks.initializers import PerChannelScaling
 
     made = PerChannelScaling(1.5, seed=7)
     again = keras.initializers.deserialize(keras.initializers.serialize(made))
@@ -53,8 +53,8 @@ def test_the_initializer_comes_back_from_its_config(keras: Any) -> None:
 
 
 def test_a_block_comes_back_from_its_config_and_from_an_older_one(keras: Any) -> None:
-    from saldiag.quicksal.inception import InceptionBlock
-    from saldiag.quicksal.initializers import PerChannelScaling
+    from saldiag.quicksal.blocks.inception import InceptionBlock
+    from saldiag.quicksal.blocks.initializers import PerChannelScaling
 
     made = InceptionBlock(
         4, 8, (1, 3), depthwise_initializer=PerChannelScaling(seed=3), momentum=0.8
@@ -77,8 +77,8 @@ def test_a_block_comes_back_from_its_config_and_from_an_older_one(keras: Any) ->
 def test_quicksal_starts_with_the_signal_and_with_statistics_that_follow(tmp_path: Path) -> None:
     import keras
 
-    from saldiag.quicksal.decoder import MOMENTUM
-    from saldiag.quicksal.initializers import PerChannelScaling
+    from saldiag.quicksal.blocks.decoder import MOMENTUM
+    from saldiag.quicksal.blocks.initializers import PerChannelScaling
     from saldiag.quicksal.model import quicksal
 
     model = quicksal(SIZE, weights="random")

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from saldiag.core.errors import WeightsError
-from saldiag.quicksal import imagenet
-from saldiag.quicksal.mobilenet_v2 import BLOCKS, SHAPES, UNITS
-from saldiag.quicksal.weight_files import LARGEST_ARRAY, read_layers
-from saldiag.quicksal.weights import EncoderWeights, check_shapes, load_encoder_weights
+from saldiag.quicksal.blocks.mobilenet_v2 import BLOCKS, SHAPES, UNITS
+from saldiag.quicksal.pretrained import imagenet
+from saldiag.quicksal.pretrained.weight_files import LARGEST_ARRAY, read_layers
+from saldiag.quicksal.pretrained.weights import EncoderWeights, check_shapes, load_encoder_weights
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 FOLDED = DATA / "weights" / "mobilenet_v2_1.0_224_folded_f16.npz"
@@ -232,7 +232,7 @@ def test_huge_shape_that_stores_nothing_is_refused(tmp_path):
 
 
 def test_zip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("saldiag.quicksal.weight_files.LARGEST_FILE", 10_000)
+    monkeypatch.setattr("saldiag.quicksal.pretrained.weight_files.LARGEST_FILE", 10_000)
     with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(100_000))
     assert "unpacks to over" in refused(tmp_path / "w.npz")

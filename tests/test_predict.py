@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag import cli
-from saldiag.app.checkpoint import find_checkpoint
+from saldiag.app.subject.checkpoint import find_checkpoint
+from saldiag.cli import main
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
-from saldiag.quicksal.photographs import list_photographs
+from saldiag.image_masks.photographs import list_photographs
 
 PROGRAM = '''
 import keras
@@ -81,7 +81,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def predict(*arguments: str | Path) -> int:
-    return cli.main(["predict", *(str(argument) for argument in arguments)])
+    return main.main(["predict", *(str(argument) for argument in arguments)])
 
 
 # Without TensorFlow.
@@ -128,7 +128,7 @@ def test_what_holds_no_pictures_ends_in_one_line(tmp_path: Path, make: Any, says
 
 
 def recorded(path: Path, command: str = "train", **config: Any) -> Path:
-    from saldiag.core.run import Run, RunInfo
+    from saldiag.core.files.run import Run, RunInfo
 
     path.mkdir(exist_ok=True)
     Run(path).write_info(RunInfo(("saldiag", command), {}, 0, config))
@@ -234,7 +234,7 @@ def test_masks_have_their_pictures_sizes_and_scores_those_of_the_files(
         assert mask.shape == tuple(masks[name]["size"]) == size
     assert read(out / "turned.png")[40, 45] > 200, "what was on top is right once Exif turns it"
     assert masks["turned"]["scores"] is None
-    from saldiag.quicksal.mask_scores import MaskScorer
+    from saldiag.recipes.mask_scores import MaskScorer
 
     scorer = MaskScorer()
     for name in "abc":
@@ -355,11 +355,11 @@ def test_a_zip_and_two_folders_are_read_as_the_rest(
 def test_quicksal_is_predicted_as_it_was_trained(
     data: Path, capsys: pytest.CaptureFixture[str], keras: Any
 ) -> None:
-    from saldiag.app.mask_model import mask_model
+    from saldiag.app.subject.mask_model import mask_model
+    from saldiag.image_masks.msra10k import open_dataset
+    from saldiag.image_masks.pipeline import load_arrays
+    from saldiag.image_masks.storage import FileRef
     from saldiag.quicksal.model import quicksal
-    from saldiag.quicksal.msra10k import open_dataset
-    from saldiag.quicksal.pipeline import load_arrays
-    from saldiag.quicksal.storage import FileRef
 
     keras.utils.set_random_seed(0)
     model = quicksal(32, weights="random")
@@ -390,9 +390,9 @@ def test_quicksal_is_predicted_as_it_was_trained(
 @pytest.mark.tensorflow
 def test_from_training_to_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample, run, out = tmp_path / "sample", tmp_path / "run", tmp_path / "masks"
-    assert cli.main(["data", "sample", str(sample), "--count", "24"]) == 0
+    assert main.main(["data", "sample", str(sample), "--count", "24"]) == 0
     capsys.readouterr()
-    code = cli.main(
+    code = main.main(
         ["train", "--data", str(sample), "--out", str(run), "--epochs", "1", "--image-size", "32",
          "--batch-size", "4", "--weights", "random"]
     )  # fmt: skip
@@ -405,12 +405,12 @@ def test_from_training_to_masks(tmp_path: Path, capsys: pytest.CaptureFixture[st
     page = (run / "report.html").read_text()
     assert '<section id="held-out">' in page
 
-    assert cli.main(["predict", str(run), str(sample), "--out", str(out)]) == 0
+    assert main.main(["predict", str(run), str(sample), "--out", str(out)]) == 0
     document = json.loads((out / "predictions.json").read_text())
     assert document["image_size"] == [32, 32]
     assert document["datasets"][0]["pictures"] == 24
     # The held-out pictures have the same scores in both.
-    from saldiag.quicksal.msra10k import open_dataset
+    from saldiag.image_masks.msra10k import open_dataset
 
     test = {item.stem for item in open_dataset(sample).split(0).test}
     mae = [one["scores"]["mae"] for one in document["masks"] if one["picture"] in test]
@@ -426,8 +426,8 @@ def test_ctrl_c_keeps_the_masks_that_are_written(data: Path) -> None:
     many.mkdir()
     for number in range(300):
         (many / f"{number:03}.jpg").write_bytes(content.getvalue())
-    command = [sys.executable, "-m", "saldiag.cli", "predict", "models.py:fixed", "many"]
-    root = Path(cli.__file__).parents[1]
+    command = [sys.executable, "-m", "saldiag", "predict", "models.py:fixed", "many"]
+    root = Path(main.__file__).parents[1]
     paths = os.pathsep.join(str(root / name) for name in ("", "probes", "reports"))
     with subprocess.Popen(
         [*command, "--out", "out", "--batch-size", "2"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saldiag.core.fitting import FitPlan
+from saldiag.core.training.fit_plan import FitPlan
 
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(7)
@@ -21,7 +21,7 @@ def model(keras):
 
 @pytest.fixture
 def measure(model):
-    from saldiag_probes.items import measure_items
+    from saldiag_probes.data.samples import measure_items
 
     def of(data, batches=(), **plan):
         return measure_items(model, FitPlan(data=data, **plan), batches)
@@ -72,7 +72,7 @@ def test_a_dataset_tells_its_end_or_is_read_to_it(measure):
 
 
 def test_a_generator_is_not_touched(measure):
-    from saldiag_probes.calls import CannotMeasure
+    from saldiag_probes.trace.recorder import CannotMeasure
 
     generator = iter([items()])
     with pytest.raises(CannotMeasure, match="cannot be read twice"):
@@ -95,7 +95,7 @@ def squares(count, side=24):
 
 
 def looked_at(pictures, masks):
-    from saldiag_probes.masks import Masks
+    from saldiag_probes.data.masks import Masks
 
     found = Masks()
     found.add([pictures], [masks])
@@ -142,7 +142,7 @@ def test_real_photographs_find_their_masks():
 
 
 def test_objects_of_another_keras_are_told_by_their_module(keras):
-    from saldiag_probes.foreign import measure_foreign
+    from saldiag_probes.network.legacy_keras import measure_foreign
 
     older = type("Dense", (), {"__module__": "tf_keras.src.layers.core.dense"})
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)], name="m")
@@ -171,7 +171,7 @@ def test_batches_of_both_classes_are_mixed_however_sorted(measure):
 def test_a_generator_behind_a_dataset_is_not_touched(measure, inside):
     import tensorflow as tf
 
-    from saldiag_probes.calls import CannotMeasure
+    from saldiag_probes.trace.recorder import CannotMeasure
 
     generator = iter(range(8))
 
@@ -214,7 +214,7 @@ def test_arrays_in_files_are_read_by_slices(measure):
 def test_what_is_no_array_is_not_read(measure):
     from scipy.sparse import csr_matrix
 
-    from saldiag_probes.calls import CannotMeasure
+    from saldiag_probes.trace.recorder import CannotMeasure
 
     x, y = items()
     for data in ((csr_matrix(x), y), (x, y[:-1]), (object(),), (x, 1.0), ()):

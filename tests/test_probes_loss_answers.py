@@ -14,7 +14,7 @@ X = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
 
 
 def _answers(loss: Any, y: np.ndarray, predicted: np.ndarray) -> Any:
-    from saldiag_probes.loss_answers import answers
+    from saldiag_probes.loss.sensitivity import answers
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", loss)
@@ -54,8 +54,8 @@ class _AllWithAll(keras.losses.Loss):
 
 def test_the_overfit_test_keeps_metrics_and_whether_weights_moved() -> None:
     from saldiag.core.measurement import Baselines
-    from saldiag.experiments.modes import ModeErrors
-    from saldiag.experiments.overfit import OverfitPlan, OverfitTest
+    from saldiag.experiments.overfit.mode_errors import ModeErrors
+    from saldiag.experiments.overfit.overfit_test import OverfitPlan, OverfitTest
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", metrics=["mae"])

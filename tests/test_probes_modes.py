@@ -57,7 +57,7 @@ def series(layer):
     ],
 )
 def test_modes_differ_unless_all_is_kerass_own_and_plain(make, differ):
-    from saldiag_probes.layer_facts import depends_on_mode
+    from saldiag_probes.trace.layer_facts import depends_on_mode
 
     model = make()
     assert depends_on_mode(model) is differ
@@ -65,8 +65,8 @@ def test_modes_differ_unless_all_is_kerass_own_and_plain(make, differ):
 
 @pytest.mark.parametrize("kind", ["Dense", "Dropout"])
 def test_errors_are_those_of_a_trace_in_that_mode(kind):
-    from saldiag.experiments.modes import ModeErrors
-    from saldiag_probes.loss_check import losses_in
+    from saldiag.experiments.overfit.mode_errors import ModeErrors
+    from saldiag_probes.loss.recomputed_loss import losses_in
 
     model = of(layers.Dense(3) if kind == "Dense" else layers.Dropout(0.999))
     model.compile("sgd", "mse", jit_compile=False)
@@ -79,8 +79,8 @@ def test_errors_are_those_of_a_trace_in_that_mode(kind):
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("inside", [False, True])
 def test_what_a_pass_tells_of_batchnorm_is_what_a_trace_of_its_own_tells(frozen, inside):
+    from saldiag_probes.network.trainability import measure_trainable
     from saldiag_probes.survey import survey
-    from saldiag_probes.trainable import measure_trainable
 
     norm = layers.BatchNormalization(name="norm")
     norm.trainable = not frozen

@@ -11,11 +11,11 @@ pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
-from saldiag.core.fitting import FitPlan  # noqa: E402
+from saldiag.core.training.fit_plan import FitPlan  # noqa: E402
 
 
 def _measured(rate: Any, **plan: Any) -> Any:
-    from saldiag_probes.plan import measure_plan
+    from saldiag_probes.training.fit_plan import measure_plan
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(rate), "mse")
@@ -33,7 +33,7 @@ def test_a_schedule_is_sampled_over_the_planned_steps() -> None:
 
 
 def test_a_cycle_and_a_rate_that_rises_without_end() -> None:
-    from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+    from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 
     cycle = TriangularCyclicalLearningRate(1e-4, 1e-3, 2000)
     assert _measured(cycle, epochs=1, steps_per_epoch=10).peak == pytest.approx(1e-3, rel=0.1)
@@ -69,7 +69,7 @@ def test_the_size_of_arrays_tells_the_steps() -> None:
 )
 def test_what_a_callback_takes_for_better(monitor: str, mode: str, direction: str) -> None:
     """A metric of that name is not known before the compiled metrics are built."""
-    from saldiag_probes.plan import measure_plan
+    from saldiag_probes.training.fit_plan import measure_plan
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", "mse", metrics=["mae"])

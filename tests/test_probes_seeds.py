@@ -26,7 +26,7 @@ def unseeded():
 
 @pytest.mark.usefixtures("unseeded")
 def test_which_seed_is_set():
-    from saldiag_probes.seeds import measure_seeds
+    from saldiag_probes.state.seeds import measure_seeds
 
     assert measure_seeds() == Seeds(keras=False, tensorflow=False, deterministic=False)
     tf.random.set_seed(3)
@@ -36,7 +36,7 @@ def test_which_seed_is_set():
 
 
 def test_asking_moves_nothing():
-    from saldiag_probes.seeds import measure_seeds
+    from saldiag_probes.state.seeds import measure_seeds
 
     def drawn():
         return random.random(), np.random.random(), float(keras.random.uniform(()))  # noqa: NPY002
@@ -52,9 +52,9 @@ def test_asking_moves_nothing():
 @pytest.mark.usefixtures("unseeded")
 @pytest.mark.parametrize("seeded", [False, True])
 def test_a_program_is_examined_with_its_own_seed(seeded):
-    from saldiag.app.judging import judge
-    from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model
+    from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.session.judging import judge
+    from saldiag.app.subject.load import Subject
 
     if seeded:
         keras.utils.set_random_seed(2)

@@ -23,10 +23,10 @@ class Curious:
 def test_the_loss_is_the_target_that_was_asked_for_these_variables():
     import tensorflow as tf
 
-    from saldiag_probes import tapes
+    from saldiag_probes.training import gradient_tape
 
     one, other = tf.Variable(2.0), tf.Variable(3.0)
-    tapes.start_listening()
+    gradient_tape.start_listening()
     try:
         for variable in (one, other):
             with tf.GradientTape() as tape:
@@ -35,32 +35,32 @@ def test_the_loss_is_the_target_that_was_asked_for_these_variables():
         with tf.GradientTape() as tape:
             target = one**3
         tape.gradient(target, one, output_gradients=tf.constant(2.0))  # on the way to a loss
-        assert float(tapes.loss_of([tapes.identity(one)])) == 8.0  # the sum, as for the tape
-        assert float(tapes.loss_of([tapes.identity(other)])) == 15.0
-        assert tapes.loss_of([tapes.identity(tf.Variable(1.0))]) is None
+        assert float(gradient_tape.loss_of([gradient_tape.identity(one)])) == 8.0  # the sum
+        assert float(gradient_tape.loss_of([gradient_tape.identity(other)])) == 15.0
+        assert gradient_tape.loss_of([gradient_tape.identity(tf.Variable(1.0))]) is None
 
         @tf.function
         def inside():
-            assert tapes.loss_of([tapes.identity(one)]) is None  # it is of no graph
+            assert gradient_tape.loss_of([gradient_tape.identity(one)]) is None  # it is of no graph
             with tf.GradientTape() as tape:
                 target = 5.0 * one
             tape.gradient(target, [one])
-            return tapes.loss_of([tapes.identity(one)])
+            return gradient_tape.loss_of([gradient_tape.identity(one)])
 
         assert float(inside()) == 10.0
-        assert tapes.loss_of([tapes.identity(one)]) is None  # that was of another graph
+        assert gradient_tape.loss_of([gradient_tape.identity(one)]) is None  # another graph
     finally:
-        tapes.stop_listening()
+        gradient_tape.stop_listening()
 
 
 def test_more_is_told_and_the_answer_stays_what_it_was():
     import tensorflow as tf
 
-    from saldiag_probes import tapes
+    from saldiag_probes.training import gradient_tape
 
     original, curious = tf.GradientTape.gradient, Curious()
     variable = tf.Variable([1.0, 2.0])
-    with tapes.listening_to_tapes(curious):
+    with gradient_tape.listening_to_tapes(curious):
         with tf.GradientTape() as tape:
             between = variable * 3.0
             loss = tf.reduce_sum(between**2)
@@ -68,7 +68,7 @@ def test_more_is_told_and_the_answer_stays_what_it_was():
         found = tape.gradient(loss, {"weights": variable})
     assert found["weights"].numpy().tolist() == [18.0, 36.0]
     ((variables, (told, nothing)),) = curious.answers
-    assert variables == {tapes.identity(variable)}
+    assert variables == {gradient_tape.identity(variable)}
     assert told.numpy().tolist() == [6.0, 12.0]
     assert nothing is None
     assert tf.GradientTape.gradient is original
@@ -77,18 +77,18 @@ def test_more_is_told_and_the_answer_stays_what_it_was():
 def test_the_tape_is_put_back_by_the_last_who_listens(monkeypatch):
     import tensorflow as tf
 
-    from saldiag_probes import tapes
+    from saldiag_probes.training import gradient_tape
 
     original = tf.GradientTape.gradient
-    tapes.start_listening()
-    tapes.start_listening()
-    tapes.stop_listening()
+    gradient_tape.start_listening()
+    gradient_tape.start_listening()
+    gradient_tape.stop_listening()
     assert tf.GradientTape.gradient is not original
-    tapes.stop_listening()
+    gradient_tape.stop_listening()
     assert tf.GradientTape.gradient is original
-    tapes.start_listening()
+    gradient_tape.start_listening()
     monkeypatch.setattr(tf.GradientTape, "gradient", somebody_elses := lambda *_: None)
-    tapes.stop_listening()
+    gradient_tape.stop_listening()
     assert tf.GradientTape.gradient is somebody_elses
     monkeypatch.undo()
     tf.GradientTape.gradient = original

@@ -23,7 +23,7 @@ class TestFacts:
     @given(seed=st.integers(0, 2**16), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
     @settings(max_examples=20, deadline=None)
     def test_batch_by_batch_is_the_same_as_all_at_once(self, seed, sizes):
-        from saldiag_probes.data import _Facts
+        from saldiag_probes.data.tensor_statistics import _Facts
 
         rng = np.random.default_rng(seed)
         parts = [rng.normal(3, 2, (size, 2, 3)) for size in sizes]
@@ -42,7 +42,7 @@ class TestFacts:
             assert np.isnan(found.sample_variation)
 
     def test_nan_inf_text_and_sizes_that_differ(self):
-        from saldiag_probes.data import _Facts
+        from saldiag_probes.data.tensor_statistics import _Facts
 
         facts = _Facts("x")
         facts.add(np.array([[1.0, np.nan], [3.0, np.inf]]))
@@ -57,7 +57,7 @@ class TestFacts:
     def test_text_has_no_nan(self, keras):
         import tensorflow as tf
 
-        from saldiag_probes.data import _Facts
+        from saldiag_probes.data.tensor_statistics import _Facts
 
         facts = _Facts("x")
         facts.add(tf.constant([["normal"], ["fixed"]]))
@@ -70,14 +70,14 @@ class TestFacts:
         [([[0, -2.5, 0], [1.5, 0, 0], [0, 0, 0]], True), ([[1, 1, 0]], False), ([[1], [0]], False)],
     )
     def test_one_value_among_zeros(self, rows, single):
-        from saldiag_probes.data import _Facts
+        from saldiag_probes.data.tensor_statistics import _Facts
 
         facts = _Facts("y")
         facts.add(np.array(rows, "float32"))
         assert facts.result().single == single
 
     def test_everything_is_named_and_only_the_first_batches_are_looked_at(self, keras):
-        from saldiag_probes.data import measure_data
+        from saldiag_probes.data.tensor_statistics import measure_data
 
         a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b", dtype="int32")
         both = keras.layers.Concatenate()([a, keras.ops.cast(b, "float32")])
@@ -101,8 +101,8 @@ class TestFacts:
         assert found.no_baselines == "the model is not compiled with a loss"
 
     def test_no_batch_and_a_batch_that_does_not_fit(self, keras):
-        from saldiag_probes.calls import CannotMeasure
-        from saldiag_probes.data import measure_data
+        from saldiag_probes.data.tensor_statistics import measure_data
+        from saldiag_probes.trace.recorder import CannotMeasure
 
         model = dense(keras, "mse")
         with pytest.raises(CannotMeasure, match="no batch"):
@@ -111,7 +111,7 @@ class TestFacts:
             measure_data(model, [(np.ones((2, 9)), np.ones((2, 1)))])
 
     def test_predictions_can_be_handed_in(self, keras):
-        from saldiag_probes.data import measure_data
+        from saldiag_probes.data.tensor_statistics import measure_data
 
         batch = (np.ones((2, 4)), np.ones((2, 1)))
         found = measure_data(dense(keras, "mse"), [batch], predictions=lambda x: x[:, :1] * 7)
@@ -120,7 +120,7 @@ class TestFacts:
 
 class TestBaselines:
     def baselines(self, model, *batches):
-        from saldiag_probes.data import measure_data
+        from saldiag_probes.data.tensor_statistics import measure_data
 
         found = measure_data(model, batches)
         return found.baselines, found.no_baselines
@@ -194,7 +194,7 @@ class TestBaselines:
 class TestLossCheck:
     @pytest.mark.filterwarnings("ignore:You are using a softmax")
     def test_a_softmax_over_one_channel_cannot_hide_behind_cross_entropy(self, keras):
-        from saldiag_probes.loss_check import measure_loss_check
+        from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         keras.utils.set_random_seed(0)  # from some starts 30 epochs are not enough
         model = keras.Sequential(
@@ -216,7 +216,7 @@ class TestLossCheck:
         assert found.recomputed_training == found.recomputed
 
     def test_an_honest_head_agrees_with_weights_and_regularisation(self, keras):
-        from saldiag_probes.loss_check import measure_loss_check
+        from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         model = keras.Sequential(
             [
@@ -242,7 +242,7 @@ class TestLossCheck:
         assert other.recomputed == pytest.approx(np.log(3) * batch[2].mean(), rel=1e-4)
 
     def test_a_mask_reaches_both(self, keras):
-        from saldiag_probes.loss_check import measure_loss_check
+        from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         model = keras.Sequential(
             [keras.Input((3, 2)), keras.layers.Masking(), keras.layers.Dense(1)]
@@ -257,7 +257,7 @@ class TestLossCheck:
         assert found.recomputed == pytest.approx(found.reported)
 
     def test_several_outputs_and_a_loss_of_the_model_s_own(self, keras):
-        from saldiag_probes.loss_check import measure_loss_check
+        from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         inputs = keras.Input((4,))
         model = keras.Model(inputs, [keras.layers.Dense(1)(inputs), keras.layers.Dense(2)(inputs)])
@@ -277,7 +277,7 @@ class TestLossCheck:
         assert (found.reported, found.recomputed, found.regularization) == (4.0, 4.0, 0.0)
 
     def test_whether_the_loss_minds_whose_target_it_gets(self, keras):
-        from saldiag_probes.loss_check import in_order_and_rolled
+        from saldiag_probes.loss.recomputed_loss import in_order_and_rolled
 
         class Squares(keras.losses.Loss):
             def call(self, y_true, y_pred):
@@ -293,8 +293,8 @@ class TestLossCheck:
         assert first != pytest.approx(second, rel=1e-3)
 
     def test_why_it_cannot_be_measured(self, keras):
-        from saldiag_probes.calls import CannotMeasure
-        from saldiag_probes.loss_check import measure_loss_check
+        from saldiag_probes.loss.recomputed_loss import measure_loss_check
+        from saldiag_probes.trace.recorder import CannotMeasure
 
         x = RNG.random((4, 4))
         with pytest.raises(CannotMeasure, match="not compiled"):
@@ -304,7 +304,7 @@ class TestLossCheck:
 
 
 def test_columns_of_a_table_that_never_change(keras):
-    from saldiag_probes.data import measure_data
+    from saldiag_probes.data.tensor_statistics import measure_data
 
     def constant(x):
         model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(1)])

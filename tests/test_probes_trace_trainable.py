@@ -11,7 +11,7 @@ RNG = np.random.default_rng(3)
 
 @pytest.fixture(scope="module")
 def measure():
-    from saldiag_probes.trainable import measure_trainable
+    from saldiag_probes.network.trainability import measure_trainable
 
     return measure_trainable
 
@@ -103,7 +103,7 @@ def test_no_step_tells_nothing_of_gradients(keras, measure):
 
 
 def test_an_unbuilt_model_needs_a_batch(keras, measure):
-    from saldiag_probes.calls import CannotMeasure
+    from saldiag_probes.trace.recorder import CannotMeasure
 
     model = keras.Sequential([keras.layers.Dense(1, name="only")])
     with pytest.raises(CannotMeasure, match="not built"):
@@ -228,7 +228,7 @@ def test_a_history_stands_in_for_the_step(keras, measure):
     ],
 )
 def test_a_fresh_variable_is_at_its_start_and_a_trained_one_is_not(keras, initializer):
-    from saldiag_probes.start import start_distance
+    from saldiag_probes.network.initial_distance import start_distance
 
     config = {"class_name": initializer, "config": {"seed": 1}}
     layer = keras.layers.Conv2D(24, 3, kernel_initializer=keras.initializers.get(config))
@@ -255,7 +255,7 @@ class _Those(list):
 
 
 def test_the_projections_of_attention_have_fans_of_their_own(keras):
-    from saldiag_probes.start import start_distance
+    from saldiag_probes.network.initial_distance import start_distance
 
     keras.utils.set_random_seed(1)  # of 100 starts one exceeds 1.63 by chance
     attention = keras.layers.MultiHeadAttention(4, 8)
@@ -266,7 +266,7 @@ def test_the_projections_of_attention_have_fans_of_their_own(keras):
 
 
 def test_starts_without_a_distribution(keras):
-    from saldiag_probes.start import start_distance
+    from saldiag_probes.network.initial_distance import start_distance
 
     layer = keras.layers.Dense(3, kernel_initializer="orthogonal")
     layer.build((None, 3))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import GradientHistory
-from saldiag.core.schedule import every
+from saldiag.core.training.schedule import every
 
 pytestmark = pytest.mark.tensorflow
 
@@ -88,7 +88,7 @@ def tape_gradients(model: Any) -> list[Any]:
     """The gradients of the first step, from an eager tape, which leaves the model as it was."""
     import tensorflow as tf
 
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     x, y = (tf.constant(part) for part in batch())
     with undisturbed(model), tf.GradientTape() as tape:
@@ -98,7 +98,7 @@ def tape_gradients(model: Any) -> list[Any]:
 
 
 def measure(model: Any, steps: int = 1, **kwargs: Any) -> GradientHistory:
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     with GradientNorms(model, **kwargs) as probe:
         for _ in range(steps):
@@ -179,7 +179,7 @@ def test_custom_loop(traced: bool, method: str) -> None:
     import keras
     import tensorflow as tf
 
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = compiled()
     optimizer = keras.optimizers.Adam(0.01)
@@ -206,7 +206,7 @@ def test_custom_loop(traced: bool, method: str) -> None:
 
 
 def test_closing_leaves_the_optimizer_as_it_was() -> None:
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = compiled()
     model.train_on_batch(*batch())  # traced before the probe comes
@@ -221,7 +221,7 @@ def test_closing_leaves_the_optimizer_as_it_was() -> None:
 
 
 def test_probes_on_one_optimizer_close_in_any_order() -> None:
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = compiled()
     first, second = GradientNorms(model), GradientNorms(model)
@@ -241,7 +241,7 @@ def test_schedule_and_capacity() -> None:
 
 
 def test_steps_per_execution() -> None:
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = compiled(steps_per_execution=4)
     with GradientNorms(model, schedule=every(3)) as probe:
@@ -332,7 +332,7 @@ def test_a_step_skipped_by_the_loss_scale_shows() -> None:
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
     model = compiled(lambda: sequential("mixed_float16"), optimizer)
     x, y = batch()
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     with GradientNorms(model) as probe:
         model.train_on_batch(x, y * 1e5)  # overflows float16 on its way back
@@ -350,7 +350,7 @@ def test_a_step_skipped_by_the_loss_scale_shows() -> None:
 def test_norms_neither_overflow_nor_vanish() -> None:
     import tensorflow as tf
 
-    from saldiag_probes.blocks import gradient_statistics, norms, pack
+    from saldiag_probes.training.batched_statistics import gradient_statistics, norms, pack
 
     values = np.array([[3e30, 4e30], [3e-30, 4e-30], [3, 4]], "float32")
     half = tf.constant([60000.0] * 300, tf.float16)
@@ -365,7 +365,7 @@ def test_norms_neither_overflow_nor_vanish() -> None:
 def test_statistics_of_many_shapes_agree_with_numpy() -> None:
     import tensorflow as tf
 
-    from saldiag_probes.blocks import gradient_statistics, grouped, pack
+    from saldiag_probes.training.batched_statistics import gradient_statistics, grouped, pack
 
     generator = np.random.default_rng(2)
     shapes: list[tuple[int, ...]] = [(), (1,), (127,), (128,), (129,), (3, 5, 7), (300, 40)]
@@ -410,7 +410,7 @@ def test_sparse_gradients(eagerly: bool) -> None:
     found = tape.gradient(loss, model.trainable_variables)
     assert isinstance(found[0], tf.IndexedSlices)
     gradients = [tf.convert_to_tensor(g).numpy().astype("float64") for g in found]
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     with GradientNorms(model) as probe:
         model.train_on_batch(x, y)
@@ -422,7 +422,7 @@ def test_two_optimizers_have_a_probe_each() -> None:
     import keras
     import tensorflow as tf
 
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     class Gan(keras.Model):
         def __init__(self) -> None:
@@ -457,8 +457,8 @@ def test_two_optimizers_have_a_probe_each() -> None:
 
 
 def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
-    from saldiag_probes import gradients
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training import gradient_norms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     def fail(*args: Any) -> Any:
         raise RuntimeError("broken\non purpose")
@@ -466,7 +466,7 @@ def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
     model = compiled()
     for function in ("before_step", "after_step"):
         with monkeypatch.context() as patch:
-            patch.setattr(gradients, function, fail)
+            patch.setattr(gradient_norms, function, fail)
             with GradientNorms(model) as probe:
                 loss = model.train_on_batch(*batch())
                 assert "apply" not in vars(model.optimizer)
@@ -478,7 +478,7 @@ def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
 def test_a_variable_from_elsewhere_detaches_the_probe() -> None:
     import keras
 
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     model, other = compiled(), compiled()
     model.optimizer = keras.optimizers.SGD(0.1)
@@ -493,7 +493,7 @@ def test_a_variable_from_elsewhere_detaches_the_probe() -> None:
 
 def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
     from saldiag.core.errors import ModelError
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = sequential()
     with pytest.raises(ModelError, match="no optimizer to watch"):
@@ -510,10 +510,10 @@ def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
 def test_the_plan_moves_on(monkeypatch: Any) -> None:
     import tensorflow as tf
 
-    from saldiag_probes import ring
+    from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring, "WINDOW", 8)
-    rows = ring.Ring(1, capacity=100, schedule=every(3))
+    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
+    rows = ring_buffer.Ring(1, capacity=100, schedule=every(3))
 
     def write() -> Any:
         rows.write(tf.constant([1.0], tf.float64))
@@ -534,10 +534,10 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
 def test_a_schedule_that_skips_nothing_at_first_is_asked_again(monkeypatch: Any) -> None:
     import tensorflow as tf
 
-    from saldiag_probes import ring
+    from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring, "WINDOW", 8)
-    rows = ring.Ring(1, capacity=100, schedule=lambda step: step < 12)
+    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
+    rows = ring_buffer.Ring(1, capacity=100, schedule=lambda step: step < 12)
     assert rows.scheduled() is True
 
     @tf.function
@@ -555,7 +555,7 @@ def test_a_schedule_that_skips_nothing_at_first_is_asked_again(monkeypatch: Any)
 def test_a_function_of_the_users_measures_nothing_after_close() -> None:
     import tensorflow as tf
 
-    from saldiag_probes.gradients import GradientNorms
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = compiled()
     model.optimizer.build(model.trainable_variables)
@@ -577,10 +577,10 @@ def test_a_function_of_the_users_measures_nothing_after_close() -> None:
 def test_eager_steps_plan_ahead_by_themselves(monkeypatch: Any) -> None:
     import tensorflow as tf
 
-    from saldiag_probes import ring
+    from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring, "WINDOW", 8)
-    rows = ring.Ring(1, capacity=100, schedule=every(3))
+    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
+    rows = ring_buffer.Ring(1, capacity=100, schedule=every(3))
     for _ in range(20):
         if rows.scheduled():
             rows.write(tf.constant([1.0], tf.float64))

@@ -22,7 +22,7 @@ FLOATS = npst.arrays(
 @settings(deadline=None)
 @given(FLOATS)
 def test_every_finite_element_is_in_one_bin(values: Any) -> None:
-    from saldiag_probes.histograms import BINS, histogram_of
+    from saldiag_probes.training.histograms import BINS, histogram_of
 
     counts, edges = histogram_of(values)
     assert counts.shape == (BINS,)
@@ -38,7 +38,7 @@ def test_every_finite_element_is_in_one_bin(values: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool"])
 def test_agrees_with_numpy(dtype: str) -> None:
-    from saldiag_probes.histograms import histogram_of
+    from saldiag_probes.training.histograms import histogram_of
 
     values = (np.random.default_rng(0).normal(size=(50, 20)) * 10).astype(dtype)
     counts, edges = histogram_of(values, bins=10)
@@ -48,7 +48,7 @@ def test_agrees_with_numpy(dtype: str) -> None:
 
 
 def test_equal_values_and_none_at_all() -> None:
-    from saldiag_probes.histograms import histogram_of
+    from saldiag_probes.training.histograms import histogram_of
 
     counts, edges = histogram_of(np.full(7, 3.0))
     assert (edges[0], edges[-1], counts.sum()) == (2.5, 3.5, 7)
@@ -59,7 +59,7 @@ def test_equal_values_and_none_at_all() -> None:
 def test_in_the_graph_as_in_numpy() -> None:
     import tensorflow as tf
 
-    from saldiag_probes.histograms import BINS, gradient_histograms, histogram_of
+    from saldiag_probes.training.histograms import BINS, gradient_histograms, histogram_of
 
     generator = np.random.default_rng(1)
     arrays: list[Any] = [
@@ -84,7 +84,7 @@ def test_in_the_graph_as_in_numpy() -> None:
 def test_a_sparse_gradient_counts_the_zeros_it_leaves_out() -> None:
     import tensorflow as tf
 
-    from saldiag_probes.histograms import gradient_histograms, histogram_of
+    from saldiag_probes.training.histograms import gradient_histograms, histogram_of
 
     slices = tf.IndexedSlices(
         tf.constant([[1.0, 2.0], [3.0, 4.0], [1.0, 1.0]]),
@@ -98,7 +98,7 @@ def test_a_sparse_gradient_counts_the_zeros_it_leaves_out() -> None:
 
 
 def test_joined_in_order_of_step() -> None:
-    from saldiag_probes.histograms import histograms_of, joined_histograms
+    from saldiag_probes.training.histograms import histograms_of, joined_histograms
 
     late = histograms_of({"weights/a": np.arange(4), "weights/b": np.arange(5)}, step=9)
     early = histograms_of({"weights/a": np.arange(6)}, step=2)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.measurement import GradientHistory, VariableInfo
-from saldiag_probes.histories import PER_STEP, PER_VARIABLE, joined
+from saldiag_probes.training.merge_histories import PER_STEP, PER_VARIABLE, joined
 
 
 def history(paths: list[str], steps: list[int], value: float, loss: float) -> GradientHistory:
@@ -60,5 +60,7 @@ def test_cutting_a_history_and_joining_it_changes_nothing(steps: list[int], cut:
 def test_needs_no_tensorflow() -> None:
     import subprocess
 
-    code = "import saldiag_probes.histories, sys; sys.exit('tensorflow' in sys.modules)"
+    code = (
+        "import saldiag_probes.training.merge_histories, sys; sys.exit('tensorflow' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,8 +20,8 @@ import hashlib, json, random, sys
 import numpy as np
 import keras
 import tensorflow as tf
-from saldiag.core.schedule import every
-from saldiag_probes.watch import Watch
+from saldiag.core.training.schedule import every
+from saldiag_probes.training.callback import Watch
 
 tf.config.experimental.enable_op_determinism()
 L = keras.layers

@@ -32,7 +32,7 @@ def nested(keras: Any) -> Any:
 
 
 def test_paths_follow_the_nesting(keras: Any) -> None:
-    from saldiag_probes.names import layer_paths
+    from saldiag_probes.trace.paths import layer_paths
 
     paths = [p for p in layer_paths(nested(keras)).values() if "input_layer" not in p]
     assert paths[:5] == ["", "input", "inner", "inner/d", "block"]
@@ -42,7 +42,7 @@ def test_paths_follow_the_nesting(keras: Any) -> None:
 
 
 def test_each_layer_has_one_path(keras: Any) -> None:
-    from saldiag_probes.names import layer_paths
+    from saldiag_probes.trace.paths import layer_paths
 
     model = nested(keras)
     paths = layer_paths(model)
@@ -52,7 +52,7 @@ def test_each_layer_has_one_path(keras: Any) -> None:
 
 
 def test_each_variable_has_one_path(keras: Any) -> None:
-    from saldiag_probes.names import variable_paths
+    from saldiag_probes.trace.paths import variable_paths
 
     model = nested(keras)
     paths = variable_paths(model)
@@ -65,7 +65,7 @@ def test_each_variable_has_one_path(keras: Any) -> None:
 
 
 def test_wrapped_and_recurrent_layers(keras: Any) -> None:
-    from saldiag_probes.names import variable_paths
+    from saldiag_probes.trace.paths import variable_paths
 
     layers = keras.layers
     model = keras.Sequential(
@@ -82,7 +82,7 @@ def test_wrapped_and_recurrent_layers(keras: Any) -> None:
 
 
 def test_a_variable_of_no_layer_keeps_its_own_path(keras: Any) -> None:
-    from saldiag_probes.names import variable_paths
+    from saldiag_probes.trace.paths import variable_paths
 
     stray = keras.Variable([1.0], name="stray")
 

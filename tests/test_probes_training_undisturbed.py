@@ -49,7 +49,7 @@ def assert_same(before: list[Any], after: list[Any]) -> None:
 
 
 def test_a_step_inside_leaves_no_trace(model: Any) -> None:
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     model.train_on_batch(*batch())
     before = state(model)
@@ -62,7 +62,7 @@ def test_a_step_inside_leaves_no_trace(model: Any) -> None:
 
 
 def test_values_come_back_after_an_error(model: Any) -> None:
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     before = state(model)
 
@@ -80,7 +80,7 @@ def test_values_come_back_after_an_error(model: Any) -> None:
 def test_an_optimizer_is_unbuilt_again(model: Any, scaled: bool) -> None:
     import keras
 
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     inner = keras.optimizers.Adam(0.1, use_ema=True)
     optimizer = keras.optimizers.LossScaleOptimizer(inner) if scaled else inner
@@ -106,7 +106,7 @@ def test_an_optimizer_is_unbuilt_again(model: Any, scaled: bool) -> None:
 def test_training_goes_on_as_if_nothing_had_been(model: Any, tmp_path: Any) -> None:
     import keras
 
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     def train(probe: bool) -> list[Any]:
         keras.utils.set_random_seed(1)
@@ -127,7 +127,7 @@ def test_random_draws_do_not_shift(model: Any) -> None:
     import keras
     import tensorflow as tf
 
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     def draws() -> list[Any]:
         return [
@@ -156,7 +156,7 @@ def test_generators_made_inside_are_forgotten(model: Any) -> None:
     from keras.src.backend.common import global_state
     from tensorflow.python.ops import stateful_random_ops
 
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     global_state.set_global_attribute("global_seed_generator", None)
     stateful_random_ops.global_generator = None
@@ -174,7 +174,7 @@ def test_a_function_traced_inside_works_outside(model: Any) -> None:
     import tensorflow as tf
     from keras.src.backend.common import global_state
 
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     global_state.set_global_attribute("global_seed_generator", None)
     noise = tf.function(lambda: keras.random.normal((2,)))
@@ -187,7 +187,7 @@ def test_a_function_traced_inside_works_outside(model: Any) -> None:
 
 def test_scopes_left_open_are_closed(keras: Any, model: Any) -> None:
     """TensorFlow refuses the name of the inner layer when it traces, with the outer scope open."""
-    from saldiag_probes.undisturbed import same_draws, undisturbed
+    from saldiag_probes.state.isolation import same_draws, undisturbed
 
     bad = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="my head")], name="net")
     bad.compile("sgd", "mse")
@@ -200,7 +200,7 @@ def test_scopes_left_open_are_closed(keras: Any, model: Any) -> None:
 
 
 def test_scopes_open_before_stay(keras: Any, model: Any) -> None:
-    from saldiag_probes.undisturbed import undisturbed
+    from saldiag_probes.state.isolation import undisturbed
 
     with keras.name_scope("outer"):
         with undisturbed(model):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import GradientHistory, Histograms, Measurements
-from saldiag.core.schedule import every, never
+from saldiag.core.training.schedule import every, never
 
 pytestmark = pytest.mark.tensorflow
 
@@ -48,7 +48,7 @@ def histories(watch: Any) -> tuple[GradientHistory, Histograms | None]:
 
 @pytest.mark.parametrize("kwargs", [{}, {"run_eagerly": True}, {"steps_per_execution": 3}])
 def test_every_step_under_fit(kwargs: Any) -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(**kwargs), Watch("full")
     logs = fit(model, watch).history["loss"]
@@ -67,7 +67,7 @@ def test_the_step_is_traced_once_more() -> None:
     """tf.function traces again what makes variables: the probe's are made before."""
     import keras
 
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     class Counted(keras.Sequential):
         traces = 0
@@ -103,7 +103,7 @@ def counting() -> Any:
 
 
 def test_a_watched_step_is_traced_as_often_as_any_other() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     plain, watched, watch = counting(), counting(), Watch("full", every(2))
     for _ in range(3):
@@ -120,7 +120,7 @@ def test_a_watched_step_is_traced_as_often_as_any_other() -> None:
 
 
 def test_what_is_compiled_anew_is_traced_anew() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model, watch = counting(), Watch("full")
     fit(model, watch, epochs=1)
@@ -134,7 +134,7 @@ def test_what_is_compiled_anew_is_traced_anew() -> None:
 
 
 def test_a_fit_in_between_is_not_measured() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model, watch = counting(), Watch("full")
     fit(model, watch, epochs=1)
@@ -145,8 +145,8 @@ def test_a_fit_in_between_is_not_measured() -> None:
 
 
 def test_the_graph_is_asked_only_where_there_is_something_to_read(monkeypatch: Any) -> None:
-    from saldiag_probes.gradients import GradientNorms
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
+    from saldiag_probes.training.gradient_norms import GradientNorms
 
     asked: list[int] = []
     steps_taken = GradientNorms.steps_taken.fget
@@ -163,7 +163,7 @@ def test_the_graph_is_asked_only_where_there_is_something_to_read(monkeypatch: A
 
 
 def test_evaluation_does_not_pass_for_a_step() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(run_eagerly=True), Watch("full")
     training = fit(model, watch, validation_data=(batch()[0], batch()[1] + 100)).history["loss"]
@@ -175,7 +175,7 @@ def test_a_loss_of_evaluation_is_not_taken_for_one_of_training() -> None:
     import keras
     import tensorflow as tf
 
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     losses: list[float] = []
 
@@ -201,7 +201,7 @@ def test_a_loss_of_evaluation_is_not_taken_for_one_of_training() -> None:
 
 
 def test_presets_and_schedules() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model = compiled()
     for schedule, steps in (("economy", [0, 1, 2, 3, 4, 7, 10]), ("business", [0, 10])):
@@ -213,7 +213,7 @@ def test_presets_and_schedules() -> None:
 
 
 def test_several_fits_go_on_counting() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(), Watch(every(3), histograms=every(5))
     fit(model, watch, epochs=1)
@@ -226,7 +226,7 @@ def test_several_fits_go_on_counting() -> None:
 
 
 def test_nothing_is_lost_when_the_ring_is_small(monkeypatch: Any) -> None:
-    from saldiag_probes import watch as module
+    from saldiag_probes.training import callback as module
 
     monkeypatch.setattr(module, "CAPACITY", 4)
     watch = module.Watch("full")
@@ -237,7 +237,7 @@ def test_nothing_is_lost_when_the_ring_is_small(monkeypatch: Any) -> None:
 
 
 def test_measures_are_handed_over_at_once() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     seen: list[int] = []
     fit(compiled(), Watch(every(2), on_measure=lambda h: seen.extend(h.steps.tolist())))
@@ -245,7 +245,7 @@ def test_measures_are_handed_over_at_once() -> None:
 
 
 def test_an_error_of_the_listener_is_not_swallowed() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     def stop(history: GradientHistory) -> None:
         raise KeyError("mine")
@@ -262,7 +262,7 @@ def test_an_error_of_the_listener_is_not_swallowed() -> None:
 def test_an_exception_in_training_loses_nothing() -> None:
     import keras
 
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, step: int, logs: Any = None) -> None:
@@ -279,14 +279,14 @@ def test_an_exception_in_training_loses_nothing() -> None:
 
 
 def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
-    from saldiag_probes import gradients
-    from saldiag_probes import watch as module
+    from saldiag_probes.training import callback as module
+    from saldiag_probes.training import gradient_norms
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("broken")
 
     for target, name, said in (
-        (gradients, "before_step", "the gradients probe failed: broken"),
+        (gradient_norms, "before_step", "the gradients probe failed: broken"),
         (module, "joined", "the training hook failed: broken"),
         (module, "GradientNorms", "the training hook failed: broken"),
     ):
@@ -302,7 +302,7 @@ def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
 
 
 def test_says_when_there_is_nothing_to_see() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(), Watch("full")
     model.trainable = False
@@ -313,7 +313,7 @@ def test_says_when_there_is_nothing_to_see() -> None:
 
 
 def test_xla_is_refused_before_it_breaks_the_step() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     watch, model = Watch("full"), compiled(jit_compile=True)
     watch.set_model(model)
@@ -322,7 +322,7 @@ def test_xla_is_refused_before_it_breaks_the_step() -> None:
 
 
 def test_histograms_of_gradients_and_weights() -> None:
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(), Watch(never, histograms=every(4))
     fit(model, watch)
@@ -346,7 +346,7 @@ def test_custom_loop(traced: bool) -> None:
     import keras
     import tensorflow as tf
 
-    from saldiag_probes.watch import watch
+    from saldiag_probes.training.callback import watch
 
     model, optimizer = compiled(), keras.optimizers.SGD(0.1)
     x, y = (tf.constant(part) for part in batch())
@@ -375,7 +375,7 @@ def test_two_optimizers_share_a_history() -> None:
     import keras
     import tensorflow as tf
 
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     class Gan(keras.Model):
         def __init__(self) -> None:

@@ -102,7 +102,7 @@ def test_an_output_with_softmax_is_judged_by_its_logits():
 
 
 def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
-    from saldiag.rules.network import Network
+    from saldiag.rules.shared.graph import Network
 
     inputs = keras.Input((3,))
     state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)
@@ -117,7 +117,7 @@ def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
 
 
 def test_the_layer_before_operations_does_not_make_the_output():
-    from saldiag.rules.network import Network
+    from saldiag.rules.shared.graph import Network
 
     inputs = keras.Input((3,))
     state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)

@@ -8,10 +8,10 @@ import warnings
 import pytest
 
 from saldiag.core.measurement import Measurements, ProgramError
-from saldiag.rules.crashes import MEANINGS, meaning_of
-from saldiag.rules.engine import diagnose
-from saldiag.subject.crash import LONGEST, program_error
-from saldiag.subject.sources import recording_sources
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.shared.error_messages import MEANINGS, meaning_of
+from saldiag.subject.program.crash import LONGEST, program_error
+from saldiag.subject.source.layer_sources import recording_sources
 
 FILE = "/home/user/program.py"
 
@@ -129,7 +129,7 @@ CRASHES = {
 
 
 def crashed(code: str) -> ProgramError:
-    from saldiag_probes.undisturbed import same_scopes
+    from saldiag_probes.state.isolation import same_scopes
 
     linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
     with same_scopes(), warnings.catch_warnings(), recording_sources() as lines:

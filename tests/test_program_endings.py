@@ -44,7 +44,7 @@ while True:
 def test_a_program_that_catches_everything_is_ended_with_its_report(decorated, tmp_path):
     """In a process of its own, which ends in the middle of the program."""
     (tmp_path / "program.py").write_text(f"{FRAME}\ndecorated = {decorated}\n{STUBBORN}")
-    command = "from saldiag.cli import run; run()"
+    command = "from saldiag.cli.main import run; run()"
     options = ["--steps", "3", "--format", "json", "--out", "run", "program.py"]
     ended = subprocess.run(
         [sys.executable, "-c", command, "run", *options],

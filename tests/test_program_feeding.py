@@ -15,7 +15,7 @@ Y = np.arange(20, dtype="float32")[:, None]
 
 @pytest.fixture
 def feed(keras):
-    from saldiag.subject.feeding import feed_of
+    from saldiag.subject.data.fit_batches import feed_of
 
     def of(**arguments):
         return feed_of({"shuffle": False, **arguments})

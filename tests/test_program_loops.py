@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import GradientFlow, GradientHistory
-from saldiag.core.run import Run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 

@@ -94,8 +94,8 @@ class TestWhatIsNamed:
         """The gradients that follow from it are those that the loop itself gets."""
         import numpy as np
 
+        from saldiag.core.files.run import Run
         from saldiag.core.measurement import GradientFlow, GradientHistory
-        from saldiag.core.run import Run
 
         trained = []
         for number, decorator in enumerate(("", "step = tf.function(step)\n")):
@@ -128,8 +128,8 @@ class TestWhatIsNamed:
     def test_networks_that_take_turns_are_not_told_that_their_loss_should_fall(self, run, tmp_path):
         import numpy as np
 
+        from saldiag.core.files.run import Run
         from saldiag.core.measurement import GradientHistory
-        from saldiag.core.run import Run
 
         second = LOOP.replace("model", "other").replace("def step", "def go")
         second = second.replace("optimizer =", "second =").replace(
@@ -262,7 +262,7 @@ class TestNothingIsLost:
     def test_where_the_process_is_ended_at_once(self, tmp_path):
         (tmp_path / "program.py").write_text(FAULTY + "model.fit(x, y, verbose=0)\nos._exit(5)\n")
         done = subprocess.run(
-            [sys.executable, "-m", "saldiag.cli", "run", "--out", "run", "program.py"],
+            [sys.executable, "-m", "saldiag", "run", "--out", "run", "program.py"],
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 5, done.stderr
@@ -305,7 +305,7 @@ class TestNothingIsLost:
             + textwrap.indent(FAULTY + "model.fit(x, y, verbose=0)\n", "    ")
         )
         done = subprocess.run(
-            [sys.executable, "-m", "saldiag.cli", "run", "program.py"],
+            [sys.executable, "-m", "saldiag", "run", "program.py"],
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1, done.stderr
@@ -316,9 +316,9 @@ class TestNothingIsLost:
         "probe",
         [
             "saldiag_probes.survey.survey",
-            "saldiag_probes.data.measure_data",
-            "saldiag_probes.trainable.measure_trainable",
-            "saldiag_probes.watch.Watch.measurements",
+            "saldiag_probes.data.tensor_statistics.measure_data",
+            "saldiag_probes.network.trainability.measure_trainable",
+            "saldiag_probes.training.callback.Watch.measurements",
         ],
     )
     def test_a_broken_probe_is_a_reason(self, run, monkeypatch, probe):

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from saldiag.core.errors import SaldiagError
-from saldiag.subject.notebook import plain_python, read_notebook, run_notebook
-from saldiag.subject.script import print_error, run_script
+from saldiag.subject.program.notebook import plain_python, read_notebook, run_notebook
+from saldiag.subject.program.script import print_error, run_script
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import seeded
 
-from saldiag.core.finding import SEVERITIES
+from saldiag.core.findings.finding import SEVERITIES
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 

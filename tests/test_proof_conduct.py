@@ -10,13 +10,13 @@ import pytest
 from proof_arms import arm
 
 from saldiag.core.errors import RunError, SaldiagError
-from saldiag.core.finding import Finding
-from saldiag.core.jsonio import dumps
-from saldiag.experiments.proof.conduct import Conductor
-from saldiag.experiments.proof.journal import Journal
-from saldiag.experiments.proof.plan import Idea, Job, Plan
-from saldiag.experiments.proof.suspicion import ideas, meant
-from saldiag.rules.proof import hypotheses
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.finding import Finding
+from saldiag.experiments.search.journal import Journal
+from saldiag.experiments.search.plan import Idea, Job, Plan
+from saldiag.experiments.search.runner import Conductor
+from saldiag.experiments.search.suspicion import ideas, meant
+from saldiag.rules.verdicts.hypotheses import hypotheses
 
 pytestmark = pytest.mark.tensorflow  # arms are described by their interventions
 NAMES = ("best-rate", "fitting-output", "float32")
@@ -107,8 +107,8 @@ class TestConductor:
 
         from rich.console import Console
 
-        from saldiag.app.experiments import _Display
-        from saldiag.app.options import Wishes
+        from saldiag.app.examine.experiments import _Display
+        from saldiag.app.session.options import Wishes
 
         console = Console(file=io.StringIO(), force_terminal=True, width=120)
         display = _Display(console, Wishes(jobs=2))
@@ -208,6 +208,6 @@ class TestSuspicion:
 
 
 def test_time_is_told_in_one_clock():
-    from saldiag.experiments.proof.workers import _clock
+    from saldiag.experiments.search.workers import _clock
 
     assert abs(_clock(time.monotonic() + 5) - (time.time() + 5)) < 0.5

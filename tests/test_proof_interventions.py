@@ -10,13 +10,13 @@ import pytest
 from keras import layers
 from keras.src.random.seed_generator import global_seed_generator
 
-from saldiag.experiments.proof.intervention import (
+from saldiag.experiments.interventions.base import (
     NotApplicable,
     all_interventions,
     intervention,
 )
-from saldiag.experiments.proof.lab import Lab
-from saldiag.experiments.proof.suspicion import meant
+from saldiag.experiments.search.lab import Lab
+from saldiag.experiments.search.suspicion import meant
 from saldiag.selftest.program import chain
 from saldiag_probes.survey import trace_only
 

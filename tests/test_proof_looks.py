@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from saldiag.experiments.proof.lab import Lab
-from saldiag.experiments.proof.looks import look, ridge, validated
+from saldiag.experiments.search.lab import Lab
+from saldiag.experiments.search.linear_probes import look, ridge, validated
 
 random = np.random.default_rng(0)
 X = random.normal(size=(40, 6)).astype("float32")

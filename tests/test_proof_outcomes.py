@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proof_arms import arm, curve
 
 from saldiag.core.measurement import Experiments
-from saldiag.rules.proof import UNPROVEN, hypotheses, interval, judged_arm, paired
+from saldiag.rules.verdicts.hypotheses import UNPROVEN, hypotheses, interval, judged_arm, paired
 
 CONTROL = arm([0.0, 0.05, 0.02], "control")
 scores = st.floats(-2.0, 1.0)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from proof_arms import arm
 
-from saldiag.experiments.proof.plan import MORE_SEEDS, ONCE_MORE, RUNGS, SEEDS, Idea, Plan
+from saldiag.experiments.search.plan import MORE_SEEDS, ONCE_MORE, RUNGS, SEEDS, Idea, Plan
 
 
 def carried_out(plan, world):

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from saldiag.cli import main
+from saldiag.cli.main import main
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,7 +96,7 @@ def test_a_model_that_learns_has_nothing_confirmed(folder):
 def test_a_killed_run_is_gone_on_with(folder):
     more = ["--suspect", "learning rate", "--suspect", "vanishing gradients"]
     main(arguments("broken", "whole", *more))
-    command = [sys.executable, "-m", "saldiag.cli", *arguments("broken", "killed", *more)]
+    command = [sys.executable, "-m", "saldiag", *arguments("broken", "killed", *more)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     jobs = folder / "killed" / "experiments"
     until = time.monotonic() + 240
@@ -118,7 +118,7 @@ def test_other_options_are_no_going_on(folder, capsys):
 
 
 def test_ctrl_c_keeps_what_is_decided(folder):
-    command = [sys.executable, "-m", "saldiag.cli", *arguments("broken", "cut", "--jobs", "2")]
+    command = [sys.executable, "-m", "saldiag", *arguments("broken", "cut", "--jobs", "2")]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )

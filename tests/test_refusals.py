@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import saldiag
-from saldiag import cli
+from saldiag.cli import main
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import ProgramError
 
@@ -85,7 +85,7 @@ def parts(here, model, data):
 def test_overfit_tells_the_cause_with_its_line(model, data, here):
     rule, said = REFUSED[model, data]
     out = here / "run"
-    code = cli.main(
+    code = main.main(
         ["overfit", "--model", f"net.py:{model}", "--data", f"net.py:{data}", "--out", str(out)]
     )
     found = json.loads((out / "diagnosis.json").read_text())
@@ -108,7 +108,7 @@ def test_diagnose_tells_the_cause_and_leaves_the_model(model, data, here):
 
 
 def test_an_error_that_no_rule_knows_is_one_line(here, capsys):
-    assert cli.main(["overfit", "--model", "net.py:unknown", "--data", "net.py:classes"]) == 2
+    assert main.main(["overfit", "--model", "net.py:unknown", "--data", "net.py:classes"]) == 2
     assert "the model cannot be called: Unknown.call()" in capsys.readouterr().err
     made, given = parts(here, "unknown", "classes")
     with pytest.raises(SaldiagError, match="cannot be called"):

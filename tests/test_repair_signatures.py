@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from saldiag.core.edit import COMPILE
+from saldiag.core.findings.edit import COMPILE
 from saldiag.repair.signatures import POSITIONS, SHORT, is_default
 
 pytestmark = pytest.mark.tensorflow

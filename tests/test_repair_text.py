@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saldiag.core.edit import Edit
+from saldiag.core.findings.edit import Edit
 from saldiag.core.measurement import Source
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.mend import _prove, mended

@@ -7,10 +7,10 @@ import math
 import pytest
 import reports_hostile as hostile
 
-from saldiag.core.finding import Finding
-from saldiag.core.hypothesis import CHANGES_NOTHING, Hypothesis
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.hypothesis import CHANGES_NOTHING, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
-from saldiag_reports.answer import confirmation, effect, listed, sentences
+from saldiag_reports.content.hypothesis_text import confirmation, effect, listed, sentences
 
 NUMBERS = {"seeds": 3, "steps": 40, "score": (0.0, 0.97), "interval": (0.95, 0.99)}
 

@@ -15,19 +15,19 @@ import xmlschema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saldiag.core.diagnosis import Diagnosis, SubjectSummary
-from saldiag.core.finding import Finding, Skipped
+from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
+from saldiag.core.findings.finding import Finding, Skipped
 from saldiag.core.measurement import ProgramPlaces, Source
-from saldiag_reports import gallery
-from saldiag_reports.checks import Checked, RuleText
-from saldiag_reports.github import render_github
-from saldiag_reports.junit import render_junit
-from saldiag_reports.sarif import FINGERPRINT, artifact, render_sarif
+from saldiag_reports.formats.ci import Checked, RuleText
+from saldiag_reports.formats.github import render_github
+from saldiag_reports.formats.junit import render_junit
+from saldiag_reports.formats.sarif import FINGERPRINT, artifact, render_sarif
+from saldiag_reports.gallery import runs
 
 SCHEMAS = Path(__file__).parent / "schemas"
 XSD = xmlschema.XMLSchema(str(SCHEMAS / "junit-10.xsd"))
 SARIF = json.loads((SCHEMAS / "sarif-2.1.0-rtm.5.json").read_text(encoding="utf-8"))
-BUILDERS = {**gallery.SAMPLES, "hostile": hostile.hostile}
+BUILDERS = {**runs.SAMPLES, "hostile": hostile.hostile}
 SEVERITIES = ("error", "warning", "info")
 
 
@@ -36,7 +36,7 @@ def rule(code="SD101", name="single-channel-softmax"):
 
 
 def checked(*findings, model="model", verdict="not_tested", skipped=(), rules=(), places=None):
-    data = gallery.learns()
+    data = runs.learns()
     diagnosis = Diagnosis(SubjectSummary(model, "mse", 1, 1), verdict, None, findings, skipped)
     measured = data.measured.with_(places) if places else data.measured
     return Checked(dataclasses.replace(data, diagnosis=diagnosis, measured=measured), rules)
@@ -88,7 +88,7 @@ def cases(suite):
 @pytest.mark.parametrize("fail_on", SEVERITIES)
 def test_every_sample_is_valid_in_every_format(name, fail_on):
     one = Checked(BUILDERS[name](), (rule(),))
-    two = Checked(gallery.learns(), (rule(), rule("SD201", "gradient-cut")))
+    two = Checked(runs.learns(), (rule(), rule("SD201", "gradient-cut")))
     root = parsed(render_junit([one, two], fail_on))
     assert len(root) == 2
     failed = {suite.get("failures") != "0" for suite in root[:1]}
@@ -243,6 +243,6 @@ def test_no_renderer_needs_tensorflow():
     import subprocess
     import sys
 
-    code = "import saldiag_reports.junit, saldiag_reports.sarif, saldiag_reports.github, sys\n"
+    code = "import sys\nfrom saldiag_reports.formats import github, junit, sarif\n"
     code += "sys.exit('tensorflow' in sys.modules or 'saldiag.rules' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -22,9 +22,9 @@ from saldiag_reports.comparison.document import render_comparison_json
 from saldiag_reports.comparison.lines import cells
 from saldiag_reports.comparison.page import render_comparison_html
 from saldiag_reports.comparison.text import render_comparison
-from saldiag_reports.json_report import schema
+from saldiag_reports.content.wording import NONE
+from saldiag_reports.formats.json_document import schema
 from saldiag_reports.plots import plot_curves
-from saldiag_reports.wording import NONE
 
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

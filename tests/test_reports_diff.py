@@ -10,19 +10,19 @@ from functools import cache
 import pytest
 from reports_hostile import NAMES
 
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Source
 from saldiag.repair.diff import unified
-from saldiag_reports import gallery
-from saldiag_reports.checks import Checked, account
-from saldiag_reports.html import render_html
-from saldiag_reports.json_report import render_json
-from saldiag_reports.sarif import render_sarif
-from saldiag_reports.sarif_fixes import fixes
-from saldiag_reports.snippet import render_snippet
-from saldiag_reports.text import render_text
-from saldiag_reports.wording import diff_lines
+from saldiag_reports.content.wording import diff_lines
+from saldiag_reports.formats.ci import Checked, account
+from saldiag_reports.formats.html import render_html
+from saldiag_reports.formats.json_document import render_json
+from saldiag_reports.formats.notebook import render_snippet
+from saldiag_reports.formats.sarif import render_sarif
+from saldiag_reports.formats.sarif_fixes import fixes
+from saldiag_reports.formats.text import render_text
+from saldiag_reports.gallery import runs
 
 BEFORE = b"one\ntwo\n--- three\n" + b"same\n" * 20 + b"four\nfive\n"
 AFTER = b"ONE\ntwo\n++ new\n+++ three\n" + b"same\n" * 20 + b"four\n"
@@ -56,36 +56,36 @@ def test_sarif_replacements_make_the_new_text() -> None:
 
 def test_sarif_has_no_fix_without_a_diff() -> None:
     assert fixes(replace(finding(), diff="")) == []
-    whole = json.loads(render_sarif([Checked(gallery.broken(), ())]))
+    whole = json.loads(render_sarif([Checked(runs.broken(), ())]))
     results = whole["runs"][0]["results"]
     assert ["fixes" in result for result in results] == [True, False, False, False, False]
 
 
 def test_the_page_shows_added_and_removed_lines() -> None:
-    page = render_html(gallery.broken())
+    page = render_html(runs.broken())
     assert page.count('<span class="removed">-') == page.count('<span class="added">+') == 2
     assert "By hand" not in page
-    first, *rest = gallery.broken().diagnosis.findings
+    first, *rest = runs.broken().diagnosis.findings
     told = replace(first, diff="", by_hand="line 5 makes <other> layers")
     data = replace(
-        gallery.broken(), diagnosis=replace(gallery.broken().diagnosis, findings=(told, *rest))
+        runs.broken(), diagnosis=replace(runs.broken().diagnosis, findings=(told, *rest))
     )
     assert "<dt>By hand</dt><dd>line 5 makes &lt;other&gt; layers</dd>" in render_html(data)
 
 
 @cache
 def scripts_of_a_plain_page() -> int:
-    return render_html(gallery.broken()).count("<script")
+    return render_html(runs.broken()).count("<script")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", NAMES)
 def test_no_format_obeys_what_a_file_holds(text: str) -> None:
     pair = ("train.py", f"x = 1\n{text}\n".encode("utf-8", "replace"), b"x = 2\n")
-    first, *rest = gallery.broken().diagnosis.findings
+    first, *rest = runs.broken().diagnosis.findings
     diff = unified(*pair).decode()
-    diagnosis = replace(gallery.broken().diagnosis, findings=(replace(first, diff=diff), *rest))
-    data = replace(gallery.broken(), diagnosis=diagnosis)
+    diagnosis = replace(runs.broken().diagnosis, findings=(replace(first, diff=diff), *rest))
+    data = replace(runs.broken(), diagnosis=diagnosis)
     for shown in (render_text(data), account(diagnosis.findings[0])):
         assert not {c for c in shown if not c.isprintable()} - {"\n", "\t", "\u200d"}
     page = render_html(data)
@@ -103,7 +103,7 @@ def test_each_line_of_a_diff_is_one_line() -> None:
 
 def test_the_way_to_the_repair_is_told_where_there_is_one(tmp_path) -> None:
     assert f"Repair: saldiag fix {tmp_path} " in " ".join(
-        render_text(gallery.broken(), path=tmp_path).split()
+        render_text(runs.broken(), path=tmp_path).split()
     )
-    assert "saldiag fix" not in render_text(gallery.learns(), path=tmp_path)
-    assert html.escape("saldiag fix") not in render_text(gallery.broken())
+    assert "saldiag fix" not in render_text(runs.learns(), path=tmp_path)
+    assert html.escape("saldiag fix") not in render_text(runs.broken())

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import reports_hostile as hostile
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Finding
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import (
     DtypeTrace,
     GradientFlow,
@@ -24,8 +24,8 @@ from saldiag.core.measurement import (
     Predictions,
     Wiring,
 )
-from saldiag_reports import gallery
-from saldiag_reports.html import render_html
+from saldiag_reports.formats.html import render_html
+from saldiag_reports.gallery import runs
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -71,9 +71,9 @@ def skeleton(page):
     return re.sub(r"data:image/png;base64,[\w+/=]+", "data:", page)
 
 
-@pytest.fixture(scope="module", params=sorted(gallery.SAMPLES))
+@pytest.fixture(scope="module", params=sorted(runs.SAMPLES))
 def sample(request):
-    data = gallery.SAMPLES[request.param]()
+    data = runs.SAMPLES[request.param]()
     return request.param, data, render_html(data)
 
 
@@ -84,9 +84,9 @@ def hostile_page():
 
 def test_the_page_is_as_in_the_gallery(sample):
     """Everything but the drawings is compared letter by letter; `python -m
-    saldiag_reports.gallery` writes the gallery again."""
+    saldiag_reports.gallery.runs` writes the gallery again."""
     name, _, page = sample
-    golden = (gallery.DIRECTORY / f"{name}.html").read_text(encoding="utf-8")
+    golden = (runs.DIRECTORY / f"{name}.html").read_text(encoding="utf-8")
     assert skeleton(page) == skeleton(golden)
     assert page.count("<svg") == golden.count("<svg")
     assert page.count("data:image/png") == golden.count("data:image/png")
@@ -129,7 +129,7 @@ def test_the_same_run_gives_the_same_page(sample):
 
 
 def test_verdict_root_cause_and_source_line_are_one_sentence_at_the_top():
-    page = render_html(gallery.broken())
+    page = render_html(runs.broken())
     (top,) = re.findall(r"<h1>(.*?)</h1>", page, re.DOTALL)
     assert " ".join(re.sub(r"<[^>]+>", "", top).split()) == (
         "quicksal-as-reported does not learn because of single-channel-softmax in softmax_output,"
@@ -138,7 +138,7 @@ def test_verdict_root_cause_and_source_line_are_one_sentence_at_the_top():
 
 
 def test_the_chain_leads_from_the_root_to_what_it_explains():
-    (chain,) = re.findall(r'<ol class="chain".*?</ol>', render_html(gallery.broken()), re.DOTALL)
+    (chain,) = re.findall(r'<ol class="chain".*?</ol>', render_html(runs.broken()), re.DOTALL)
     assert re.findall(r"--depth: (\d)\"><span class=\"rule\">(SD\d+)", chain) == [
         ("0", "SD101"),
         ("1", "SD201"),
@@ -147,7 +147,7 @@ def test_the_chain_leads_from_the_root_to_what_it_explains():
 
 
 def test_findings_that_explain_each_other_end_the_chain():
-    data = gallery.broken()
+    data = runs.broken()
     first, second, *rest = data.diagnosis.findings
     first = dataclasses.replace(first, explained_by=second.rule)
     diagnosis = dataclasses.replace(data.diagnosis, findings=(first, second, *rest))
@@ -157,26 +157,26 @@ def test_findings_that_explain_each_other_end_the_chain():
 
 
 def test_what_was_not_measured_says_why():
-    text = Page(render_html(gallery.bare())).text
+    text = Page(render_html(runs.bare())).text
     assert "Learning interrupted before the first step" in text
     assert "Gradients gradients not measured by this command" in text
     assert "Gradient flow interrupted" in text
 
 
 def test_the_page_tells_how_to_make_it_again():
-    page = Page(render_html(gallery.bare())).text
+    page = Page(render_html(runs.bare())).text
     assert "saldiag overfit --data 'My Pictures'" in page
     assert "saldiag report ." in page
 
 
 def test_evidence_shows_value_and_threshold():
-    page = Page(render_html(gallery.broken())).text
+    page = Page(render_html(runs.broken())).text
     assert "sample variation 0" in page
     assert "threshold 1e-06" in page
 
 
 def test_no_verdict_without_a_reason():
-    data = gallery.bare()
+    data = runs.bare()
     diagnosis = dataclasses.replace(data.diagnosis, verdict="does_not_learn")
     assert "No rule found a reason." in render_html(dataclasses.replace(data, diagnosis=diagnosis))
 
@@ -202,7 +202,7 @@ def test_a_layer_name_with_a_line_break_shows_it(hostile_page):
 
 def big(layers, steps):
     """A sample with many layers, as large models have them."""
-    data = gallery.learns()
+    data = runs.learns()
     names = [f"stage_{i // 25}/block_{i // 5}/conv_{i}" for i in range(layers)]
     call = data.measured.need(Wiring).calls[0]
     calls = tuple(dataclasses.replace(call, path=name, layer=name) for name in names)
@@ -238,8 +238,8 @@ def test_a_report_of_a_large_model_stays_small():
 
 
 def test_a_table_that_is_too_long_says_what_is_left_out(monkeypatch):
-    monkeypatch.setattr("saldiag_reports.html.MAX_ROWS", 5)
-    data = hostile.with_measurement(gallery.bare(), hostile.gradients(np.ones((2, 1300))))
+    monkeypatch.setattr("saldiag_reports.formats.html.MAX_ROWS", 5)
+    data = hostile.with_measurement(runs.bare(), hostile.gradients(np.ones((2, 1300))))
     page = render_html(data)
     assert page.count('<td class="name">') == 5
     assert "… and 1,295 more in the run" in page
@@ -251,7 +251,7 @@ def test_predictions_of_any_value_can_be_shown():
         [np.full((7, 5, 1), np.nan), np.full((7, 5, 1), 9.0), np.full((7, 5, 1), -np.inf)]
     )
     guessed[1, 0, 0] = np.inf
-    data = hostile.with_measurement(gallery.bare(), hostile.predictions(images, guessed))
+    data = hostile.with_measurement(runs.bare(), hostile.predictions(images, guessed))
     text = Page(render_html(data)).text
     assert "no finite value" in text
     assert "9 everywhere, 1 value not finite" in text
@@ -259,7 +259,7 @@ def test_predictions_of_any_value_can_be_shown():
 
 def test_only_the_first_predictions_are_shown():
     many = hostile.predictions(np.zeros((20, 4, 4, 3)), np.zeros((20, 4, 4, 1)))
-    page = render_html(hostile.with_measurement(gallery.bare(), many))
+    page = render_html(hostile.with_measurement(runs.bare(), many))
     assert page.count("<img") == 12 * 3
     assert "8 more not shown" in page
     assert isinstance(many, Predictions)
@@ -268,7 +268,7 @@ def test_only_the_first_predictions_are_shown():
 def test_many_layers_of_a_finding_are_counted():
     layers = tuple(f"layer_{i}" for i in range(40))
     finding = Finding("SD301", "dead-relu", "warning", "dead", "fix", layers)
-    data = gallery.bare()
+    data = runs.bare()
     diagnosis = Diagnosis(data.diagnosis.subject, "learns", None, (finding,))
     text = Page(render_html(dataclasses.replace(data, diagnosis=diagnosis))).text
     assert "layer_11 and 28 more" in text
@@ -297,7 +297,7 @@ def test_a_click_on_a_heading_sorts(tmp_path):
     norm = np.array([[3.0, np.nan, 0.001, 200.0]])
     history = hostile.gradients(norm)
     assert isinstance(history, GradientHistory)
-    page = render_html(hostile.with_measurement(gallery.bare(), history))
+    page = render_html(hostile.with_measurement(runs.bare(), history))
     # The policy would rightly stop the test's own script.
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     path = tmp_path / "page.html"

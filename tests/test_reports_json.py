@@ -10,14 +10,14 @@ import jsonschema
 import pytest
 import reports_hostile as hostile
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.jsonio import jsonable, restore
-from saldiag.core.run import Run
-from saldiag_reports import gallery
-from saldiag_reports.data import ReportData
-from saldiag_reports.json_report import render_json, schema
+from saldiag.core.files.jsonio import jsonable, restore
+from saldiag.core.files.run import Run
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.formats.json_document import render_json, schema
+from saldiag_reports.gallery import runs
 
-BUILDERS = {**gallery.SAMPLES, "hostile": hostile.hostile}
+BUILDERS = {**runs.SAMPLES, "hostile": hostile.hostile}
 
 
 def strict(text):
@@ -38,10 +38,10 @@ def test_the_schemas_are_schemas(name):
     jsonschema.Draft202012Validator.check_schema(schema(name))
 
 
-@pytest.mark.parametrize("name", sorted(gallery.SAMPLES))
+@pytest.mark.parametrize("name", sorted(runs.SAMPLES))
 def test_the_json_is_as_in_the_gallery(name):
-    golden = (gallery.DIRECTORY / f"{name}.json").read_text(encoding="utf-8")
-    assert render_json(gallery.SAMPLES[name]()) == golden
+    golden = (runs.DIRECTORY / f"{name}.json").read_text(encoding="utf-8")
+    assert render_json(runs.SAMPLES[name]()) == golden
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
@@ -52,7 +52,7 @@ def test_the_json_fits_its_schema(name):
 
 
 def test_several_models_are_in_one_document():
-    ill, well = gallery.broken(), gallery.SAMPLES["learns"]()
+    ill, well = runs.broken(), runs.SAMPLES["learns"]()
     value = strict(render_json(ill, well))
     check("diagnosis", value)
     models = value.pop("models")
@@ -64,7 +64,7 @@ def test_several_models_are_in_one_document():
 
 
 def test_the_keys_stand_in_the_order_of_the_contract():
-    value = strict(render_json(gallery.broken()))
+    value = strict(render_json(runs.broken()))
     assert list(value) == [
         "schema_version", "subject", "verdict", "verdict_reason", "root_cause", "findings",
         "skipped", "hypotheses", "timings",
@@ -75,22 +75,22 @@ def test_the_keys_stand_in_the_order_of_the_contract():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(gallery.SAMPLES))
+@pytest.mark.parametrize("name", sorted(runs.SAMPLES))
 def test_the_json_reads_back_as_the_same_diagnosis(name):
-    diagnosis = gallery.SAMPLES[name]().diagnosis
-    back = restore(Diagnosis, strict(render_json(gallery.SAMPLES[name]())))
+    diagnosis = runs.SAMPLES[name]().diagnosis
+    back = restore(Diagnosis, strict(render_json(runs.SAMPLES[name]())))
     assert back == diagnosis
 
 
 def test_every_field_of_the_core_is_in_the_json():
     """A field that is added to the core must not be lost here."""
-    data = gallery.broken()
+    data = runs.broken()
     value = strict(render_json(data))
     assert value == jsonable(data.diagnosis)
 
 
 def test_numbers_that_json_has_not_are_strings():
-    data = gallery.broken()
+    data = runs.broken()
     finding = dataclasses.replace(
         data.diagnosis.findings[0], evidence={"a": math.nan, "b": [math.inf, -math.inf]}
     )
@@ -112,14 +112,14 @@ def test_numbers_that_json_has_not_are_strings():
     ],
 )
 def test_the_schema_refuses_what_is_not_the_contract(spoil):
-    value = strict(render_json(gallery.broken()))
+    value = strict(render_json(runs.broken()))
     spoil(value)
     with pytest.raises(jsonschema.ValidationError):
         check("diagnosis", value)
 
 
 def test_a_run_on_disk_is_drawn_again_from_its_files(tmp_path):
-    data = gallery.broken()
+    data = runs.broken()
     run = Run.create("overfit", tmp_path / "run")
     run.write_info(data.info)
     run.write_diagnosis(data.diagnosis)
@@ -128,7 +128,7 @@ def test_a_run_on_disk_is_drawn_again_from_its_files(tmp_path):
     check("run", json.loads((run.path / "run.json").read_text(encoding="utf-8")))
     check("diagnosis", json.loads((run.path / "diagnosis.json").read_text(encoding="utf-8")))
     again = ReportData.of_run(run.path)
-    from saldiag_reports.html import render_html
+    from saldiag_reports.formats.html import render_html
 
     assert again.command == "overfit"
     assert render_json(again) == render_json(data)

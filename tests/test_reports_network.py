@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.measurement import Measurements
-from saldiag_reports import gallery, network
-from saldiag_reports import gallery_network as made
+from saldiag_reports.content import layer_order
+from saldiag_reports.gallery import network as made
+from saldiag_reports.gallery import runs
 from saldiag_reports.plots.scales import limits, power, spread
 
 LAYERS = st.lists(
@@ -19,7 +20,7 @@ LAYERS = st.lists(
 
 @given(LAYERS, st.integers(8, 60))
 def test_rows_hold_every_layer_once_in_order(layers, most):
-    rows = network.rows(layers, most)
+    rows = layer_order.rows(layers, most)
     assert [layer for row in rows for layer in row.layers] == layers
     assert len(rows) <= most
 
@@ -27,37 +28,38 @@ def test_rows_hold_every_layer_once_in_order(layers, most):
 @given(LAYERS)
 def test_rows_do_not_cross_blocks_while_blocks_are_few(layers):
     assert all(
-        len({network.block_of(layer) for layer in row.layers}) == 1 for row in network.rows(layers)
+        len({layer_order.block_of(layer) for layer in row.layers}) == 1
+        for row in layer_order.rows(layers)
     )
 
 
 def test_a_thousand_blocks_still_fit():
-    rows = network.rows([f"layer_{index}" for index in range(1000)])
-    assert len(rows) <= network.MAX_ROWS
+    rows = layer_order.rows([f"layer_{index}" for index in range(1000)])
+    assert len(rows) <= layer_order.MAX_ROWS
     assert sum(len(row.layers) for row in rows) == 1000
 
 
 def test_labels_name_a_layer_a_whole_block_or_a_span():
-    assert network.Row(("encoder/conv",)).label() == "encoder/conv"
-    assert network.Row(("",)).label() == "(model)"
-    assert network.Row(("enc/a", "enc/b"), whole=True).label() == "enc (2 layers)"
-    assert network.Row(("enc/a", "enc/b")).label() == "enc/a … b"
-    assert len(network.Row(("x" * 500, "y" * 500)).label(34)) <= 34
+    assert layer_order.Row(("encoder/conv",)).label() == "encoder/conv"
+    assert layer_order.Row(("",)).label() == "(model)"
+    assert layer_order.Row(("enc/a", "enc/b"), whole=True).label() == "enc (2 layers)"
+    assert layer_order.Row(("enc/a", "enc/b")).label() == "enc/a … b"
+    assert len(layer_order.Row(("x" * 500, "y" * 500)).label(34)) <= 34
 
 
 def test_network_order_is_that_of_the_calls():
     places = made.network("sigmoid")
     paths = [place.path for place in places]
     measured = Measurements.of(made.wiring("m", places))
-    assert network.in_network_order([*reversed(paths), "elsewhere"], measured) == [
+    assert layer_order.in_network_order([*reversed(paths), "elsewhere"], measured) == [
         *paths,
         "elsewhere",
     ]
-    assert network.in_network_order(["b", "a", "b"], Measurements()) == ["b", "a"]
+    assert layer_order.in_network_order(["b", "a", "b"], Measurements()) == ["b", "a"]
 
 
 def test_layer_norm_joins_its_variables_and_keeps_zero_none_and_infinity_apart():
-    history = gallery.learns().measured.need(made.GradientHistory)
+    history = runs.learns().measured.need(made.GradientHistory)
     norm = np.array(history.norm)
     owners = [variable.layer for variable in history.variables]
     layer = "inception_5/depthwise_1_bn"
@@ -67,7 +69,7 @@ def test_layer_norm_joins_its_variables_and_keeps_zero_none_and_infinity_apart()
     norm[3, mine[1]] = np.inf
     norm[4, mine], norm[5, mine] = 3e200, 1e-200
     changed = made.GradientHistory(**{**vars(history), "norm": norm})
-    got = network.layer_norms(changed, [layer])[0]
+    got = layer_order.layer_norms(changed, [layer])[0]
     assert got[0] == 0
     assert np.isnan(got[1])
     assert got[2] == norm[2, mine[1]]

@@ -20,7 +20,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     TrainingHistory,
 )
-from saldiag_reports import gallery, plots
+from saldiag_reports import plots
+from saldiag_reports.gallery import runs
 
 NUMBERS = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True, width=32),
@@ -43,12 +44,12 @@ def texts(markup):
 
 @pytest.fixture(scope="module")
 def broken():
-    return gallery.broken().measured
+    return runs.broken().measured
 
 
 @pytest.fixture(scope="module")
 def learns():
-    return gallery.learns().measured
+    return runs.learns().measured
 
 
 def draw_all(measured):

@@ -11,21 +11,23 @@ import jsonschema
 import pytest
 import reports_hostile as hostile
 
-from saldiag import cli
-from saldiag.core.hypothesis import Hypothesis
-from saldiag.core.jsonio import jsonable
+from saldiag.cli import main
+from saldiag.core.files.jsonio import jsonable
+from saldiag.core.files.run import Run
+from saldiag.core.findings.hypothesis import Hypothesis
 from saldiag.core.measurement import Experiments
-from saldiag.core.run import Run
-from saldiag.rules.proof import hypotheses
-from saldiag_reports import gallery, gallery_proof, plots, tables
-from saldiag_reports.checks import Checked
-from saldiag_reports.github import render_github
-from saldiag_reports.html import render_html
-from saldiag_reports.json_report import render_json, schema
-from saldiag_reports.junit import render_junit
-from saldiag_reports.sarif import render_sarif
-from saldiag_reports.snippet import render_snippet
-from saldiag_reports.text import render_text
+from saldiag.rules.verdicts.hypotheses import hypotheses
+from saldiag_reports import plots
+from saldiag_reports.content import tables
+from saldiag_reports.formats.ci import Checked
+from saldiag_reports.formats.github import render_github
+from saldiag_reports.formats.html import render_html
+from saldiag_reports.formats.json_document import render_json, schema
+from saldiag_reports.formats.junit import render_junit
+from saldiag_reports.formats.notebook import render_snippet
+from saldiag_reports.formats.sarif import render_sarif
+from saldiag_reports.formats.text import render_text
+from saldiag_reports.gallery import proof, runs
 
 PROOF = (
     "replacing softmax by sigmoid on Convf2 and softmax_output restores learning (mean absolute"
@@ -36,7 +38,7 @@ UNSEEN = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 @pytest.fixture(scope="module")
 def data():
-    return gallery.proof()
+    return runs.proof()
 
 
 def flat(text):
@@ -119,7 +121,7 @@ def test_the_page_has_answer_proof_table_and_what_r2_means(data):
 
 
 def test_a_page_without_experiments_says_nothing_of_them():
-    page = render_html(gallery.learns())
+    page = render_html(runs.learns())
     assert 'class="answer"' not in page
     assert 'id="experiments"' not in page
 
@@ -131,10 +133,10 @@ def test_the_table_sorts_by_numbers_and_says_why_nothing_was_changed(data):
     assert rows["confirmed"]["after"] == 0.0243
     assert rows["confirmed"]["restored"] == "3 of 3"
     assert rows["confirmed"]["interval"] == "[0.92,\N{NO-BREAK SPACE}0.96]"
-    assert rows["not applicable"]["what was changed"] == gallery_proof.NO_DROPOUT
+    assert rows["not applicable"]["what was changed"] == proof.NO_DROPOUT
     assert rows["refuted"]["hypothesis"] == "the loss does not fit the targets"
     suspected = [row[1] for row in table.rows if "suspected by" in row[1]]
-    assert any(gallery_proof.SUSPICION in cell for cell in suspected)
+    assert any(proof.SUSPICION in cell for cell in suspected)
 
 
 def drawn(markup):
@@ -259,7 +261,7 @@ def recorded(data, tmp_path):
 
 def test_a_recorded_run_tells_all_of_it_again(data, recorded, capsys):
     assert jsonable(recorded.read_diagnosis()) == jsonable(data.diagnosis)
-    assert cli.main(["report", str(recorded.path)]) == 1
+    assert main.main(["report", str(recorded.path)]) == 1
     shown = flat(capsys.readouterr().out)
     assert PROOF[1:] in shown
     assert "You suspected “too much <b>data</b> \\x1b[31m& so on”: refuted" in shown
@@ -268,7 +270,7 @@ def test_a_recorded_run_tells_all_of_it_again(data, recorded, capsys):
 
 
 def test_a_run_that_is_judged_again_is_judged_as_before(data, recorded, capsys):
-    cli.main(["report", str(recorded.path), "--rules", "--format", "json"])
+    main.main(["report", str(recorded.path), "--rules", "--format", "json"])
     told = json.loads(capsys.readouterr().out)["hypotheses"]
     assert [h["outcome"] for h in told] == [h.outcome for h in data.diagnosis.hypotheses]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from saldiag.core.errors import RunError
-from saldiag_reports import gallery
-from saldiag_reports.data import ReportData
-from saldiag_reports.html import render_html
-from saldiag_reports.json_report import render_json
-from saldiag_reports.reporter import write_reports
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.formats.html import render_html
+from saldiag_reports.formats.json_document import render_json
+from saldiag_reports.gallery import runs
+from saldiag_reports.writer import write_reports
 
 
 def files(directory):
@@ -25,7 +25,7 @@ WHOLE = ["diagnosis.json", "report.html", "tensorboard/events.out.tfevents.0.sal
 
 
 def test_a_run_gets_every_report(tmp_path):
-    data = gallery.bare()
+    data = runs.bare()
     write_reports(data, tmp_path / "run")
     assert files(tmp_path / "run") == WHOLE
     assert (tmp_path / "run/report.html").read_text(encoding="utf-8") == render_html(data)
@@ -33,9 +33,9 @@ def test_a_run_gets_every_report(tmp_path):
 
 
 def test_drawing_again_changes_nothing(tmp_path):
-    write_reports(gallery.broken(), tmp_path)
+    write_reports(runs.broken(), tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
-    write_reports(gallery.broken(), tmp_path)
+    write_reports(runs.broken(), tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 
@@ -48,16 +48,16 @@ class Broken:
 
 
 def test_a_renderer_that_fails_leaves_the_last_good_report(tmp_path):
-    write_reports(gallery.bare(), tmp_path)
+    write_reports(runs.bare(), tmp_path)
     before = (tmp_path / "report.html").read_bytes()
     with pytest.raises(RuntimeError, match="a bug"):
-        write_reports(gallery.broken(), tmp_path, (Broken(),))
+        write_reports(runs.broken(), tmp_path, (Broken(),))
     assert (tmp_path / "report.html").read_bytes() == before
     assert files(tmp_path) == WHOLE
 
 
 def test_a_full_disk_leaves_the_last_good_report_and_no_rest(tmp_path, monkeypatch):
-    write_reports(gallery.bare(), tmp_path)
+    write_reports(runs.bare(), tmp_path)
     before = (tmp_path / "report.html").read_bytes()
 
     def full(_):
@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_last_good_report_and_no_rest(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"cannot be written \(No space left on device\)") as raised:
-        write_reports(gallery.broken(), tmp_path)
+        write_reports(runs.broken(), tmp_path)
     assert "\n" not in str(raised.value)
     assert (tmp_path / "report.html").read_bytes() == before
     assert files(tmp_path) == WHOLE
@@ -75,13 +75,13 @@ def test_a_file_in_the_way_is_told(tmp_path):
     blocked = tmp_path / "run"
     blocked.write_text("not a directory", encoding="utf-8")
     with pytest.raises(RunError, match=r"run/diagnosis\.json: cannot be written"):
-        write_reports(gallery.bare(), blocked)
+        write_reports(runs.bare(), blocked)
     assert blocked.read_text(encoding="utf-8") == "not a directory"
 
 
 def test_the_gallery_is_written_whole(tmp_path):
-    written = gallery.write(tmp_path)
-    committed = {path.name for path in gallery.DIRECTORY.iterdir() if path.suffix != ".png"}
+    written = runs.write(tmp_path)
+    committed = {path.name for path in runs.DIRECTORY.iterdir() if path.suffix != ".png"}
     assert {path.name for path in written} == committed
     assert all(isinstance(path, Path) and path.stat().st_size for path in written)
 
@@ -89,4 +89,4 @@ def test_the_gallery_is_written_whole(tmp_path):
 def test_a_missing_browser_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no chromium"):
-        gallery.screenshot(tmp_path / "a.html", tmp_path / "a.png")
+        runs.screenshot(tmp_path / "a.html", tmp_path / "a.png")

@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from saldiag.core.measurement import DtypeTrace
-from saldiag_reports import gallery
-from saldiag_reports.text import print_text, render_text
+from saldiag_reports.formats.text import print_text, render_text
+from saldiag_reports.gallery import runs
 
 
 def under(command, data):
@@ -24,15 +24,15 @@ def under(command, data):
     return dataclasses.replace(data, info=info)
 
 
-@pytest.mark.parametrize("name", sorted(gallery.SAMPLES))
+@pytest.mark.parametrize("name", sorted(runs.SAMPLES))
 def test_the_text_is_as_in_the_gallery(name):
-    golden = (gallery.DIRECTORY / f"{name}.txt").read_text(encoding="utf-8")
-    assert render_text(gallery.SAMPLES[name]()) == golden
+    golden = (runs.DIRECTORY / f"{name}.txt").read_text(encoding="utf-8")
+    assert render_text(runs.SAMPLES[name]()) == golden
 
 
 def test_the_verdict_is_first_and_the_report_last():
     path = Path("runs") / ("very-long-directory-name-" * 6)
-    shown = render_text(gallery.broken(), path=path).splitlines()
+    shown = render_text(runs.broken(), path=path).splitlines()
     assert shown[0] == "quicksal-as-reported does not learn"
     assert shown[2].startswith("Root cause  SD101 single-channel-softmax in softmax_output, Convf2")
     assert shown[-1] == f"Report: {path / 'report.html'}"
@@ -41,7 +41,7 @@ def test_the_verdict_is_first_and_the_report_last():
 @pytest.mark.parametrize("command", ["overfit", "gradients", "dtypes", "trainable"])
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_is_wider_than_the_terminal(command, width):
-    for build in (*gallery.SAMPLES.values(), hostile.hostile):
+    for build in (*runs.SAMPLES.values(), hostile.hostile):
         shown = render_text(under(command, build()), width=width)
         assert max(cell_len(line) for line in shown.splitlines()) <= width
 
@@ -55,7 +55,7 @@ def test_hostile_text_is_spelt_out_and_is_no_markup():
 
 
 def test_square_brackets_are_text():
-    data = gallery.broken()
+    data = runs.broken()
     name = "[bold red]rich[/] [link=x]y[/link]"
     first, *rest = data.diagnosis.findings
     first = dataclasses.replace(first, message=name, fix=name)
@@ -71,7 +71,7 @@ def test_many_findings_are_cut_and_counted():
 
 
 def test_each_command_shows_its_table():
-    data = gallery.learns()
+    data = runs.learns()
     assert "inception_5/expand … depthwise_1_bn" in render_text(under("gradients", data))
     assert re.search(r"ReLU +37 +float32 +float32", render_text(under("dtypes", data)))
     assert "Policy mixed_float16; output float32" in render_text(under("dtypes", data))
@@ -81,11 +81,11 @@ def test_each_command_shows_its_table():
     assert headings.split()[1:] == ["n", "declared", "in", "model", "gradient", "changed"]
     assert "|g| first" not in render_text(data)
     for command in ("gradients", "dtypes", "trainable"):  # nothing measured, nothing shown
-        assert render_text(under(command, gallery.bare())) == render_text(gallery.bare())
+        assert render_text(under(command, runs.bare())) == render_text(runs.bare())
 
 
 def test_a_long_table_is_cut_and_counted():
-    data = gallery.learns()
+    data = runs.learns()
     trace = data.measured.need(DtypeTrace)
     rows = tuple(dataclasses.replace(trace.rows[0], kind=f"Kind{index}") for index in range(33))
     changed = hostile.with_measurement(data, dataclasses.replace(trace, rows=rows))
@@ -96,7 +96,7 @@ def test_a_long_table_is_cut_and_counted():
 
 
 def test_gradients_of_no_step_are_dashes():
-    data = hostile.with_measurement(gallery.bare(), hostile.gradients(np.zeros((0, 2))))
+    data = hostile.with_measurement(runs.bare(), hostile.gradients(np.zeros((0, 2))))
     assert re.search(r"b0/l0 +– +–", render_text(under("gradients", data)))  # noqa: RUF001
 
 
@@ -106,7 +106,7 @@ def test_colour_only_on_a_terminal_and_not_against_no_color(monkeypatch):
 
     def printed(**options):
         stream = io.StringIO()
-        print_text(gallery.broken(), console=Console(file=stream, width=80, **options))
+        print_text(runs.broken(), console=Console(file=stream, width=80, **options))
         return stream.getvalue()
 
     assert "\x1b[1;31mquicksal-as-reported does not learn" in printed(force_terminal=True)
@@ -124,7 +124,7 @@ def test_a_stream_in_ascii_is_no_error(monkeypatch):
 
 
 def test_no_reason_is_said():
-    data = gallery.bare()
+    data = runs.bare()
     diagnosis = dataclasses.replace(data.diagnosis, verdict="does_not_learn")
     shown = render_text(dataclasses.replace(data, diagnosis=diagnosis))
     assert "No rule found a reason." in shown

@@ -12,6 +12,7 @@ import reports_hostile as hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import (
     ActedCallback,
     Correction,
@@ -20,13 +21,14 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
-from saldiag.core.run import Run
-from saldiag_reports import gallery, page, plots
-from saldiag_reports import validation_tables as tables
-from saldiag_reports.data import ReportData
-from saldiag_reports.html import render_html
+from saldiag_reports import plots
+from saldiag_reports.content import sections
+from saldiag_reports.content import validation_tables as tables
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.formats.html import render_html
+from saldiag_reports.formats.text import render_text
+from saldiag_reports.gallery import runs
 from saldiag_reports.plots.validation_curves import epoch_marks, thinned
-from saldiag_reports.text import render_text
 
 NAN, INF = float("nan"), float("inf")
 NUMBERS = st.one_of(
@@ -67,11 +69,11 @@ def at(epochs, inference, training=None, reestimated=None, **fields):
 
 @pytest.fixture(scope="module")
 def lags():
-    return gallery.lags()
+    return runs.lags()
 
 
 def section(data):
-    return next(s for s in page.sections(data) if s.key == "validation")
+    return next(s for s in sections.sections(data) if s.key == "validation")
 
 
 def test_the_picture_names_curves_checks_and_the_baseline_with_their_values(lags):
@@ -177,7 +179,7 @@ def test_the_worst_of_many_batchnorm_layers_come_first_and_the_rest_is_counted()
     table = tables.statistics(hostile.validation(statistics=tuple(rows)))
     assert [row[0] for row in table.rows[:2]] == ["bn_3", "bn_69"]
     assert (len(table.rows), table.left_out) == (50, 20)
-    data = hostile.with_measurement(gallery.bare(), hostile.validation(statistics=tuple(rows)))
+    data = hostile.with_measurement(runs.bare(), hostile.validation(statistics=tuple(rows)))
     assert "… and 20 more in the run's measurements." in render_html(data)
 
 
@@ -215,7 +217,7 @@ def test_facts_show_renamed_classes_and_what_is_random_in_inference():
         accuracy=0.1, mapped_accuracy=0.8, mapping=((0, 3), (3, 0)), active=("noise",),
         repeat_difference=1.5,
     )  # fmt: skip
-    facts = section(hostile.with_measurement(gallery.bare(), check)).facts
+    facts = section(hostile.with_measurement(runs.bare(), check)).facts
     assert facts["predicted class is label"] == "0 is 3, 3 is 0"
     assert facts["accuracy with classes renamed"] == "80%"
     assert facts["random or batch-dependent in inference"] == "noise"
@@ -223,8 +225,8 @@ def test_facts_show_renamed_classes_and_what_is_random_in_inference():
 
 
 def test_a_run_without_the_check_says_why_there_is_no_section():
-    assert "validation" not in {s.key for s in page.sections(gallery.learns())}
-    assert page.missing(gallery.learns())["Validation"] == (
+    assert "validation" not in {s.key for s in sections.sections(runs.learns())}
+    assert sections.missing(runs.learns())["Validation"] == (
         "validation not measured by this command"
     )
 

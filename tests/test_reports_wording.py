@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saldiag.core.diagnosis import Diagnosis, SubjectSummary
-from saldiag_reports.wording import (
+from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
+from saldiag_reports.content.wording import (
     NONE,
     cut,
     headline,

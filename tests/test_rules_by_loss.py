@@ -9,7 +9,7 @@ from faults.plain import CALLS, call, data, tensor, wiring
 from judging import found, skipped
 
 from saldiag.core.measurement import OutputLoss, ProgramError
-from saldiag.rules.by_loss import by_loss
+from saldiag.rules.engine.per_loss import by_loss
 
 VALUE = call("value", "Dense", "body", activation=None)
 KIND = call("kind", "Dense", "body", activation="softmax", output_shapes=((None, 3),))

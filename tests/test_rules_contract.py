@@ -13,14 +13,14 @@ from types import ModuleType
 import faults
 import pytest
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.jsonio import dumps, restore
+from saldiag.core.files.jsonio import dumps, restore
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.rule import Rule
 from saldiag.core.measurement import Measurements, OverfitHistory
-from saldiag.core.rule import Rule
-from saldiag.rules.engine import diagnose
-from saldiag.rules.explain import HEADINGS, explain, to_text
-from saldiag.rules.registry import all_rules
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.engine.explain import HEADINGS, explain, to_text
+from saldiag.rules.engine.registry import all_rules
+from saldiag.rules.verdicts.overfit import verdict_of
 
 RULES = all_rules()
 FAULTS: dict[str, ModuleType] = {
@@ -146,8 +146,9 @@ def test_rules_do_without_tensorflow() -> None:
     import subprocess
 
     code = (
-        "import sys; from saldiag.rules.registry import all_rules; all_rules();"
-        "import saldiag.rules.engine, saldiag.rules.explain, saldiag.rules.verdict;"
+        "import sys; from saldiag.rules.engine.registry import all_rules; all_rules();"
+        "import saldiag.rules.engine.engine, saldiag.rules.engine.explain;"
+        "import saldiag.rules.verdicts.overfit;"
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

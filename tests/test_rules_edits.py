@@ -22,8 +22,8 @@ from faults import sd803_learns_slowly as slow
 from faults.plain import CALLS, MASK, call, data, plan, tensor
 from judging import head, run
 
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import (
     DataFacts,
     Measurements,

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.errors import SaldiagError
-from saldiag.core.finding import SEVERITIES, Finding
+from saldiag.core.findings.finding import SEVERITIES, Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import LossCheck, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules import engine, registry
-from saldiag.rules.causes import explained, explains_how_many
-from saldiag.rules.explain import explain
+from saldiag.rules.engine import engine, registry
+from saldiag.rules.engine.explain import explain
+from saldiag.rules.engine.root_cause import explained, explains_how_many
 
 
 def finding(rule: str, *layers: str, severity: str = "error", confidence: float = 1.0) -> Finding:

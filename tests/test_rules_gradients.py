@@ -28,7 +28,7 @@ from saldiag.core.measurement import (
     Measurement,
     Wiring,
 )  # fmt: skip
-from saldiag.rules.cut import no_gradient
+from saldiag.rules.shared.gradient_cut import no_gradient
 
 # SD201
 

@@ -27,7 +27,7 @@ from faults.plain import (
 )  # fmt: skip
 from judging import found, head, one, run, skipped
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import (
     LayerCall,
     NormalizationRow,

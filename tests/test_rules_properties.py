@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saldiag.app.judging import judge
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.app.session.judging import judge
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import (
     DataFacts,
     GradientFlow,

@@ -11,15 +11,15 @@ import pytest
 from faults import sd101_single_channel_softmax as softmax
 from faults import sd203_exploding_gradients as exploding
 
-from saldiag.app.repairs import repaired
-from saldiag.cli import main
+from saldiag.app.session.diffs import repaired
+from saldiag.cli.main import main
 from saldiag.core.config import RuleSettings
-from saldiag.core.fingerprints import Fingerprints
+from saldiag.core.files.fingerprints import Fingerprints
+from saldiag.core.files.run import Run, RunInfo
 from saldiag.core.measurement import Measurements
-from saldiag.core.run import Run, RunInfo
-from saldiag.rules.catalogue import catalogue, matching
-from saldiag.rules.engine import diagnose
-from saldiag.rules.registry import all_rules
+from saldiag.rules.engine.catalogue import catalogue, matching
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.engine.registry import all_rules
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_a_recorded_run_is_judged_again_with_the_same_result(tmp_path: Path, cap
 def test_judging_again_needs_no_tensorflow(tmp_path: Path) -> None:
     recorded(tmp_path / "run", softmax.broken())
     code = (
-        "import sys; from saldiag.cli import main; code = main(['report', 'run', '--rules']);"
+        "import sys; from saldiag.cli.main import main; code = main(['report', 'run', '--rules']);"
         "sys.exit(10 + code + 100 * any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.measurement import OverfitHistory
-from saldiag.rules.verdict import should_stop, verdict_of
+from saldiag.rules.verdicts.overfit import should_stop, verdict_of
 
 
 def verdict(history: OverfitHistory | None) -> str:

@@ -36,6 +36,6 @@ def test_lines_of_a_notebook_count_within_code_cells(tmp_path):
 
 @pytest.mark.parametrize("path", seeded.programs(), ids=lambda path: path.stem)
 def test_every_program_has_one_fault_of_a_known_rule(path):
-    from saldiag.rules.registry import all_rules
+    from saldiag.rules.engine.registry import all_rules
 
     assert seeded.with_fault(path).rule in {rule.code for rule in all_rules()}

@@ -178,7 +178,7 @@ def test_a_process_that_dies_is_a_result() -> None:
 
 def _saldiag(*arguments: str, where: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "saldiag.cli", "selftest", *arguments],
+        [sys.executable, "-m", "saldiag", "selftest", *arguments],
         cwd=where, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
     )  # fmt: skip

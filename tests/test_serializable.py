@@ -59,9 +59,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Path:
     """A compiled model with layers, a loss, metrics and a schedule of saldiag's."""
     import numpy as np
 
-    from saldiag.quicksal.bir import BottleneckInvertedResidual
-    from saldiag.quicksal.inception import InceptionBlock
-    from saldiag.quicksal.training import Recipe
+    from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
+    from saldiag.quicksal.blocks.inception import InceptionBlock
+    from saldiag.recipes.training import Recipe
 
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag import cli
+from saldiag.cli import main
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,7 +119,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def examined(out: Path, command: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = cli.main([command, *arguments, "--out", str(out)])
+    code = main.main([command, *arguments, "--out", str(out)])
     assert (out / "diagnosis.json").exists(), "the command could not run"
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
     assert "<html" in (out / "report.html").read_text()
@@ -221,8 +221,8 @@ def test_a_model_that_scales_its_pictures_gets_bytes(here: Path, tmp_path: Path)
 
 
 def test_quicksal_takes_images_beside_masks(here: Path) -> None:
-    from saldiag.app.load import load_data
-    from saldiag.app.options import Options
+    from saldiag.app.session.options import Options
+    from saldiag.app.subject.load import load_data
 
     data = load_data(Options(data="pairs", image_size=32, batch_size=2))
     x, y = data.batches[0]
@@ -230,7 +230,7 @@ def test_quicksal_takes_images_beside_masks(here: Path) -> None:
 
 
 def test_a_model_of_ones_own_on_pairs_in_one_folder(here: Path, tmp_path: Path) -> None:
-    from saldiag.quicksal.sample import write_sample
+    from saldiag.image_masks.sample import write_sample
 
     write_sample(tmp_path / "sample", 8, 0)
     code, found = examined(
@@ -250,11 +250,11 @@ def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
     np.savez(data, x=x, y=np.arange(9) % 3)
     arguments = (command, "--model", "net.py:Raising", "--data", str(data))
     if command == "overfit":
-        assert cli.main([*arguments, "--out", str(tmp_path / "without")]) == 2
+        assert main.main([*arguments, "--out", str(tmp_path / "without")]) == 2
         assert "compiled without a loss, which overfit measures" in capsys.readouterr().err
         arguments = (*arguments, "--loss", "sparse_categorical_crossentropy")
     else:  # nothing that was measured says why
-        assert cli.main([*arguments, "--out", str(tmp_path / "failed")]) == 2
+        assert main.main([*arguments, "--out", str(tmp_path / "failed")]) == 2
         assert f"saldiag: {told}\n" in capsys.readouterr().err
         assert json.loads((tmp_path / "failed" / "run.json").read_text())["status"] == "failed"
     np.savez(data, x=np.full((9, 4), np.nan, np.float32), y=np.arange(9) % 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag import cli
+from saldiag.cli import main
 
 pytestmark = pytest.mark.tensorflow
 
@@ -135,7 +135,7 @@ MODEL = ("--model", "net.py:model")
 def test_one_line_exit_2_and_no_run(
     arguments: tuple[str, ...], said: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["overfit", *arguments, "--out", "run"]) == 2
+    assert main.main(["overfit", *arguments, "--out", "run"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("saldiag: "), captured.err

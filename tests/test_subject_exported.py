@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag import cli
+from saldiag.cli import main
 from saldiag.core.errors import ModelError
 
 pytestmark = pytest.mark.tensorflow
@@ -39,7 +39,7 @@ def folder(keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_computes_what_was_exported_and_a_step_moves_it(keras: Any, folder: Path) -> None:
-    from saldiag.subject.exported import load_exported
+    from saldiag.subject.models.saved_model import load_exported
 
     model = load_exported(folder, unsafe=True)
     np.testing.assert_allclose(model(X), network(keras)(X), rtol=1e-5)
@@ -53,7 +53,7 @@ def test_it_computes_what_was_exported_and_a_step_moves_it(keras: Any, folder: P
 
 
 def test_several_inputs_go_by_their_names(keras: Any, tmp_path: Path) -> None:
-    from saldiag.subject.exported import load_exported
+    from saldiag.subject.models.saved_model import load_exported
 
     a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b")
     ends = {"one": keras.layers.Dense(1)(a), "two": keras.layers.Dense(2)(b)}
@@ -70,7 +70,7 @@ def test_several_inputs_go_by_their_names(keras: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_says_that_a_sound_one_learns(folder: Path) -> None:
     common = ("--data", "data.npz", "--loss", "bce", "--unsafe-load", "--learning-rate", "0.05")
-    assert cli.main(["overfit", "--model", "exported", *common, "--out", "run"]) == 0
+    assert main.main(["overfit", "--model", "exported", *common, "--out", "run"]) == 0
     found = json.loads(Path("run", "diagnosis.json").read_text())
     assert found["verdict"] == "learns"
     assert found["findings"] == []
@@ -80,21 +80,21 @@ def test_code_in_it_is_run_only_if_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["overfit", "--model", "exported", "--data", "data.npz", "--loss", "bce"]
-    assert cli.main(asked) == 2
+    assert main.main(asked) == 2
     told = capsys.readouterr().err
     assert "--unsafe-load runs it" in told
     assert told.count("\n") == 1
 
 
 def test_it_has_no_loss_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["overfit", "--model", "exported", "--data", "data.npz", "--unsafe-load"]) == 2
+    assert main.main(["overfit", "--model", "exported", "--data", "data.npz", "--unsafe-load"]) == 2
     assert "say --loss" in capsys.readouterr().err
 
 
 def test_what_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from saldiag.subject.exported import load_exported
+    from saldiag.subject.models.saved_model import load_exported
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     with pytest.raises(ModelError, match="has no function serving_default"):

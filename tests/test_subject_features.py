@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.app.options import Options
+from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError, SaldiagError
-from saldiag.subject.features import parse_features
+from saldiag.subject.data.tfrecord_features import parse_features
 
 pytestmark = pytest.mark.tensorflow
 
@@ -34,8 +34,8 @@ def written(path: Path, *examples: dict[str, Any]) -> Path:
 
 
 def opened(path: Path, shape: Any, *features: str, **names: Any) -> Any:
-    from saldiag.subject.fits import Takes
-    from saldiag.subject.tfrecord import open_tfrecord
+    from saldiag.subject.data.tfrecord import open_tfrecord
+    from saldiag.subject.models.input_spec import Takes
 
     takes = Takes((("x", shape),), output=(None, 1))
     asked = {"inputs": (), "target": None, "count": None, **names}
@@ -58,9 +58,9 @@ def test_raw_bytes_in_the_shape_and_type_that_are_told(tmp_path: Path) -> None:
 
 
 def opened_by_guess(path: Path) -> Any:
-    from saldiag.subject.fits import Takes
-    from saldiag.subject.pictures import frame_for
-    from saldiag.subject.tfrecord import open_tfrecord
+    from saldiag.subject.data.image_format import frame_for
+    from saldiag.subject.data.tfrecord import open_tfrecord
+    from saldiag.subject.models.input_spec import Takes
 
     takes = Takes((("x", (None, 3, 4, 1)),), output=(None, 1))
     return open_tfrecord(
@@ -108,9 +108,9 @@ def test_what_does_not_fit_is_told(features: Any, told: str, tmp_path: Path) -> 
 
 
 def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
-    from saldiag.app.feeds import read_data
-    from saldiag.subject.fits import Takes
-    from saldiag.subject.named import parse_data
+    from saldiag.app.subject.batches import read_data
+    from saldiag.subject.models.input_spec import Takes
+    from saldiag.subject.models.spec import parse_data
 
     path = written(tmp_path / "a.tfrecord", *({"x": [float(n)], "y": [n % 2]} for n in range(40)))
     takes = Takes((("x", (None, 1)),), output=(None, 1))
@@ -127,8 +127,8 @@ def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
 
 
 def test_features_are_for_records_alone() -> None:
-    from saldiag.app.unused import refuse_unused
-    from saldiag.subject.named import parse_data, parse_model
+    from saldiag.app.session.option_checks import refuse_unused
+    from saldiag.subject.models.spec import parse_data, parse_model
 
     options = Options(model="m:f", data="m:g", features=("x:4:int8",))
     with pytest.raises(SaldiagError, match=r"--features is for \.tfrecord"):

@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.app.options import Options
+from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError
 
 pytestmark = pytest.mark.tensorflow
 
 
 def of(value: Any) -> Any:
-    from saldiag.subject.items import of_value
+    from saldiag.subject.data.items import of_value
 
     return of_value(value, "it")
 
 
 def chosen(count: int, **options: Any) -> Any:
-    from saldiag.app.feeds import _chosen
+    from saldiag.app.subject.batches import _chosen
 
     return _chosen(Options(**options), of((np.arange(count), np.arange(count))))
 
 
 def first(value: Any, **options: Any) -> Any:
-    from saldiag.app.feeds import _first_batches
+    from saldiag.app.subject.batches import _first_batches
 
     return _first_batches(Options(**options), of(value), "it")
 

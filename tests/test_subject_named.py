@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.app.options import Options
-from saldiag.app.unused import refuse_unused
+from saldiag.app.session.option_checks import refuse_unused
+from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError, ModelError, SaldiagError
-from saldiag.core.folders import is_tfrecord, kind_of_folder
-from saldiag.subject.named import DataName, ModelName, parse_code, parse_data, parse_model
+from saldiag.core.files.folders import is_tfrecord, kind_of_folder
+from saldiag.subject.models.spec import DataName, ModelName, parse_code, parse_data, parse_model
 
 BUILT_IN = ("quicksal", "quicksal-as-reported")
 

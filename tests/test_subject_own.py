@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.app.options import Options
+from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError, ModelError, SaldiagError, WeightsError
 from saldiag.core.measurement import Source
 
@@ -82,8 +82,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def own(model: str, **options: Any) -> Any:
-    from saldiag.app.load import parse_model
-    from saldiag.app.own import load_own
+    from saldiag.app.subject.load import parse_model
+    from saldiag.app.subject.user_model import load_own
 
     return load_own(Options(model=model, **options), parse_model(model))
 
@@ -292,7 +292,7 @@ def test_custom_objects_that_are_not_there(here: Path) -> None:
 
 
 def weighted(model: str, weights: str) -> Any:
-    from saldiag.app.own import take_weights
+    from saldiag.app.subject.user_model import take_weights
 
     found = own(model, loss="mse").model
     take_weights(Options(weights=weights), found, np.zeros((1, 4), np.float32))
@@ -335,7 +335,7 @@ def test_weights_that_cannot_be_had(weights: str, said: str, here: Path) -> None
 
 
 def fits(inputs: Any, x: Any) -> None:
-    from saldiag.subject.fits import Takes, check_fit
+    from saldiag.subject.models.input_spec import Takes, check_fit
 
     check_fit(Takes(inputs), x, "--model m", "--data d")
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from saldiag.core.errors import RunError
-from saldiag.core.jsonio import read_json, write_json
+from saldiag.core.files.jsonio import read_json, write_json
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.files.sources import decoded, digest, is_unchanged, recorded_sources
 from saldiag.core.measurement import SourceFiles
-from saldiag.core.run import Run, RunInfo
-from saldiag.core.sources import decoded, digest, is_unchanged, recorded_sources
-from saldiag.subject import frames, own_files
-from saldiag.subject.own_files import OwnFiles
+from saldiag.subject.program import source_snapshot
+from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.source import stack_frames
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def loaded(tmp_path, monkeypatch):
     """Write a file and load it as a module of the program."""
     monkeypatch.chdir(tmp_path)
     modules = {}
-    monkeypatch.setattr(own_files, "sys", types.SimpleNamespace(modules=modules))
-    frames.shown_path.cache_clear()
+    monkeypatch.setattr(source_snapshot, "sys", types.SimpleNamespace(modules=modules))
+    stack_frames.shown_path.cache_clear()
 
     def load(name, content=b"x = 1\n"):
         path = tmp_path / name
@@ -38,7 +39,7 @@ def loaded(tmp_path, monkeypatch):
 
     load.modules = modules
     yield load
-    frames.shown_path.cache_clear()
+    stack_frames.shown_path.cache_clear()
 
 
 def names(measured):
@@ -72,7 +73,7 @@ def test_the_program_comes_first_as_it_was_before_it_ran(loaded, tmp_path):
 def test_what_is_not_the_users_is_left_out(loaded):
     loaded("__autograph_generated_file1.py")
     built_in = loaded.modules["saldiag.quicksal"] = types.ModuleType("q")
-    built_in.__file__ = str(Path(own_files.__file__).parents[1] / "q.py")
+    built_in.__file__ = str(Path(source_snapshot.__file__).parents[1] / "q.py")
     loaded.modules["json"] = json
     loaded.modules["none"] = types.ModuleType("none")
     assert names(OwnFiles().measured()) == []
@@ -89,8 +90,8 @@ def test_a_notebook_has_its_hash_and_its_cells_their_text(loaded, tmp_path, monk
 
 
 def test_long_texts_and_many_files_are_told_but_not_kept(loaded, monkeypatch):
-    monkeypatch.setattr(own_files, "MAX_TEXT", 10)
-    monkeypatch.setattr(own_files, "MAX_FILES", 2)
+    monkeypatch.setattr(source_snapshot, "MAX_TEXT", 10)
+    monkeypatch.setattr(source_snapshot, "MAX_FILES", 2)
     for name in ("a.py", "b.py", "c.py"):
         loaded(name, b"#" * (11 if name == "a.py" else 10))
     measured = OwnFiles().measured()
@@ -102,7 +103,7 @@ def test_long_texts_and_many_files_are_told_but_not_kept(loaded, monkeypatch):
 
 
 def test_all_texts_together_have_a_limit(loaded, monkeypatch):
-    monkeypatch.setattr(own_files, "MAX_TEXTS", 15)
+    monkeypatch.setattr(source_snapshot, "MAX_TEXTS", 15)
     for name in ("a.py", "b.py"):
         loaded(name, b"#" * 10)
     assert [s.text is None for s in OwnFiles().measured().files] == [False, True]

@@ -24,13 +24,13 @@ def picture(path: Path, colour: Any = RED, size: tuple[int, int] = (10, 8)) -> P
 
 
 def takes(shape: Any, output: Any = None, **known: Any) -> Any:
-    from saldiag.subject.fits import Takes
+    from saldiag.subject.models.input_spec import Takes
 
     return Takes((("image", shape),), output, **known)
 
 
 def frame(wanted: Any, size: int | None = None, pixels: str = "auto") -> Any:
-    from saldiag.subject.pictures import frame_for
+    from saldiag.subject.data.image_format import frame_for
 
     return frame_for(wanted, size, 24, pixels)
 
@@ -67,7 +67,7 @@ def test_a_model_that_takes_no_such_pictures(shape: Any, size: Any, said: str) -
 
 
 def classes(root: Path, wanted: Any) -> Any:
-    from saldiag.subject.class_folder import open_classes
+    from saldiag.subject.data.class_folder import open_classes
 
     return open_classes(root, frame(wanted), wanted)
 
@@ -102,7 +102,7 @@ def test_more_classes_than_the_model_tells(tmp_path: Path) -> None:
 
 
 def pairs(root: Path, wanted: Any) -> Any:
-    from saldiag.app.pairs import open_pairs
+    from saldiag.app.subject.image_mask_pairs import open_pairs
 
     return open_pairs(root, frame(wanted), wanted)
 
@@ -189,7 +189,7 @@ def record(path: Path, *contents: bytes) -> Path:
 
 
 def tfrecord(path: Path, wanted: Any, *, count: int | None = None, **names: Any) -> Any:
-    from saldiag.subject.tfrecord import open_tfrecord
+    from saldiag.subject.data.tfrecord import open_tfrecord
 
     asked = {"inputs": (), "target": None, **names}
     return open_tfrecord(path, takes=wanted, count=count, frame=lambda: frame(wanted), **asked)

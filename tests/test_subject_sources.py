@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.subject import frames
-from saldiag.subject.sources import recording_sources
+from saldiag.subject.source import stack_frames
+from saldiag.subject.source.layer_sources import recording_sources
 
 pytestmark = pytest.mark.tensorflow
 
@@ -75,7 +75,7 @@ def test_paths_below_the_working_directory_are_relative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    frames.shown_path.cache_clear()
-    assert frames.shown_path(str(tmp_path / "train.py")) == "train.py"
-    assert frames.shown_path("/elsewhere/train.py") == "/elsewhere/train.py"
-    frames.shown_path.cache_clear()
+    stack_frames.shown_path.cache_clear()
+    assert stack_frames.shown_path(str(tmp_path / "train.py")) == "train.py"
+    assert stack_frames.shown_path("/elsewhere/train.py") == "/elsewhere/train.py"
+    stack_frames.shown_path.cache_clear()

@@ -16,20 +16,20 @@ ROWS = "a,b,kind\n1,2.5,cat\n3,,dog\n5,6,cat\n"
 
 
 def takes(*inputs: tuple[str, tuple[int | None, ...]], **known: Any) -> Any:
-    from saldiag.subject.fits import Takes
+    from saldiag.subject.models.input_spec import Takes
 
     return Takes(tuple(inputs), **known)
 
 
 def csv(path: Path, text: str, target: str | None = None, inputs: Any = (), **known: Any) -> Any:
-    from saldiag.subject.tables import open_csv
+    from saldiag.subject.data.tables import open_csv
 
     path.write_text(text, encoding="utf-8")
     return open_csv(path, inputs, target, takes(**known))
 
 
 def npz(path: Path, inputs: Any = (), target: str | None = None, wants: Any = None) -> Any:
-    from saldiag.subject.tables import open_npz
+    from saldiag.subject.data.tables import open_npz
 
     return open_npz(path, inputs, target, wants or takes())
 
@@ -60,7 +60,7 @@ def test_a_target_of_numbers_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_columns_become_the_inputs_of_their_names(tmp_path: Path) -> None:
-    from saldiag.subject.tables import open_csv
+    from saldiag.subject.data.tables import open_csv
 
     (tmp_path / "t.csv").write_text(ROWS)
     wants = takes(("b", (None, 1)), ("a", (None, 1)))
@@ -104,7 +104,7 @@ def test_more_classes_than_outputs(tmp_path: Path) -> None:
 
 
 def test_a_table_in_another_encoding(tmp_path: Path) -> None:
-    from saldiag.subject.tables import open_csv
+    from saldiag.subject.data.tables import open_csv
 
     (tmp_path / "t.csv").write_bytes("a,größe\n1,2\n".encode("latin-1"))
     with pytest.raises(DataError, match="no text in UTF-8"):

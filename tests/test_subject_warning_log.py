@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from saldiag.subject import frames
-from saldiag.subject.warning_log import recording_warnings
+from saldiag.subject.program.warning_log import recording_warnings
+from saldiag.subject.source import stack_frames
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ def framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "def complain(text='softmax over one channel', level=2):\n"
         "    warnings.warn(text, UserWarning, stacklevel=level)\n"
     )
-    monkeypatch.setattr(frames, "framework_folders", lambda: (f"{tmp_path}/keras/",))
-    frames.is_user.cache_clear()
+    monkeypatch.setattr(stack_frames, "framework_folders", lambda: (f"{tmp_path}/keras/",))
+    stack_frames.is_user.cache_clear()
     spec = importlib.util.spec_from_file_location("keras_fake.layer", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    frames.is_user.cache_clear()
+    stack_frames.is_user.cache_clear()
 
 
 def test_records_what_a_filter_hides_and_who_hid_it(framework: ModuleType) -> None:

@@ -27,7 +27,7 @@ def everything(data: list[Any]) -> np.ndarray:
 
 
 def reestimate(model: Any, data: Any) -> tuple[str, ...]:
-    from saldiag.experiments.batch_statistics import reestimate_statistics
+    from saldiag.experiments.overfit.batch_statistics import reestimate_statistics
 
     return reestimate_statistics(model, data)
 

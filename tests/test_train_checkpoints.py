@@ -17,14 +17,14 @@ from train_toys import (
 )
 
 from saldiag.core.errors import RunError
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import Histograms
-from saldiag.core.run import Run
 
 pytestmark = pytest.mark.tensorflow
 
 
 def test_histories_are_joined_and_a_repeated_epoch_counts_once():
-    from saldiag.experiments.watching import join_gradients
+    from saldiag.experiments.training.resumed_probes import join_gradients
 
     whole = join_gradients(gradients_at([0, 2, 3, 4], 1.0, 1), gradients_at([0, 1], 2.0, 2), 3)
     assert whole.steps.tolist() == [0, 2, 3, 4]
@@ -39,7 +39,7 @@ def test_histories_are_joined_and_a_repeated_epoch_counts_once():
 
 
 def test_histograms_are_joined_with_their_names():
-    from saldiag.experiments.watching import join_histograms
+    from saldiag.experiments.training.resumed_probes import join_histograms
 
     def at(names, steps):
         return Histograms(
@@ -94,7 +94,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_good_files(tmp_path):
 def test_patience_is_that_of_keras(losses, patience):
     import keras
 
-    from saldiag.experiments.checkpoints import Progress
+    from saldiag.experiments.training.checkpoints import Progress
 
     stopper = keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=patience)
     stopper.set_model(keras.Sequential())
@@ -113,7 +113,7 @@ def test_patience_is_that_of_keras(losses, patience):
 
 
 def test_an_epoch_without_a_finite_val_loss_is_never_the_best_one():
-    from saldiag.experiments.checkpoints import Progress
+    from saldiag.experiments.training.checkpoints import Progress
 
     progress = Progress({}).after(1, {"val_loss": float("nan")})
     assert progress.best is None  # Keras would keep it, and no later epoch could beat it
@@ -187,8 +187,8 @@ def test_a_damaged_state_is_one_line(copied):
 def test_a_checkpoint_of_another_shape_names_the_variable(tmp_path):
     import keras
 
-    from saldiag.experiments.checkpoints import Checkpoints, Progress
-    from saldiag.quicksal.training import compile_model
+    from saldiag.experiments.training.checkpoints import Checkpoints, Progress
+    from saldiag.recipes.training import compile_model
 
     def dense(units):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units, name="out")])
@@ -205,8 +205,8 @@ def test_a_checkpoint_of_another_shape_names_the_variable(tmp_path):
 def test_bfloat16_variables_come_back_bit_for_bit(tmp_path):
     import keras
 
-    from saldiag.experiments.checkpoints import Checkpoints, Progress
-    from saldiag.quicksal.training import compile_model
+    from saldiag.experiments.training.checkpoints import Checkpoints, Progress
+    from saldiag.recipes.training import compile_model
 
     def dense():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, dtype="bfloat16")])

@@ -25,7 +25,7 @@ def fit(
     step: float = STEP, run: int | None = None, **options: Any,
 ) -> list[tuple[int, int]]:  # fmt: skip
     """Call the callback as Keras does; returns the epoch and step at which each line was said."""
-    from saldiag.experiments.estimate import TrainingEstimate
+    from saldiag.experiments.training.estimate import TrainingEstimate
 
     options.setdefault("memory", lambda: (6_100_000_000, None))
     clock = Clock()
@@ -99,7 +99,7 @@ def test_memory_is_told_where_it_is_known() -> None:
 
 
 def test_peak_memory_is_that_of_this_process() -> None:
-    from saldiag.experiments.estimate import peak_memory
+    from saldiag.experiments.training.estimate import peak_memory
 
     process, _ = peak_memory()
     assert process is None or 50e6 < process < 1e12
@@ -110,7 +110,7 @@ def test_peak_memory_is_that_of_this_process() -> None:
     [(61, "1 min"), (3540, "59 min"), (3600, "1 h"), (86400 * 2 + 3600 * 3, "2 d 3 h")],
 )
 def test_spans(seconds: float, told: str) -> None:
-    from saldiag.experiments import estimate
+    from saldiag.experiments.training import estimate
 
     assert estimate._span(seconds) == told
 
@@ -118,7 +118,7 @@ def test_spans(seconds: float, told: str) -> None:
 def test_a_data_set_that_does_not_know_its_length_has_no_count() -> None:
     import tensorflow as tf
 
-    from saldiag.experiments.estimate import batch_count
+    from saldiag.experiments.training.estimate import batch_count
 
     numbers = tf.data.Dataset.range(10)
     assert batch_count(numbers.batch(4)) == 3

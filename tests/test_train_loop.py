@@ -19,8 +19,8 @@ from train_toys import (
 )
 
 from saldiag.core.errors import DataError, SaldiagError
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import GradientHistory, Histograms, TrainingHistory
-from saldiag.core.run import Run
 
 pytestmark = pytest.mark.tensorflow
 
@@ -64,8 +64,8 @@ def test_a_run_learns_and_leaves_everything_in_its_directory(tmp_path):
 
 @pytest.mark.slow
 def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path, monkeypatch):
-    from saldiag.experiments.progress import TrainingProgress
-    from saldiag.quicksal.training import epoch_seed
+    from saldiag.experiments.training.progress import TrainingProgress
+    from saldiag.recipes.training import epoch_seed
 
     drawn = []
 
@@ -90,7 +90,7 @@ def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on_from_there(tmp_path, monkeypatch):
-    from saldiag.experiments.progress import TrainingProgress
+    from saldiag.experiments.training.progress import TrainingProgress
 
     def press(bar, batch, logs=None):
         if bar.epoch == 2 and batch == 1:
@@ -112,12 +112,12 @@ def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on_from_there(tmp_path, mon
 
 
 def test_a_probe_that_fails_is_told_and_training_goes_on(tmp_path, monkeypatch):
-    from saldiag_probes import gradients
+    from saldiag_probes.training import gradient_norms
 
     def broken(*_):
         raise ZeroDivisionError("a bug in the probe")
 
-    monkeypatch.setattr(gradients.GradientNorms, "_before", broken)
+    monkeypatch.setattr(gradient_norms.GradientNorms, "_before", broken)
     console = Console(file=io.StringIO(), width=200)
     outcome = train(tmp_path / "run", small_recipe(epochs=1), console=console)
     assert outcome.stopped == "epochs"
@@ -169,7 +169,7 @@ def frozen(model):
 
 
 def test_resume_without_a_state_begins_anew_and_run_json_stays_the_callers(tmp_path):
-    from saldiag.core.run import RunInfo
+    from saldiag.core.files.run import RunInfo
 
     run = Run.create("train", tmp_path / "run")
     info = RunInfo(("saldiag", "train"), {"saldiag": "1"}, 7, {"a": 1}, started="now", notes=("x",))
@@ -200,10 +200,10 @@ def test_too_little_memory_is_one_line(tmp_path):
 
 
 def test_a_picture_damaged_after_it_was_verified_is_named(tmp_path, monkeypatch):
-    from saldiag.quicksal import pipeline
-    from saldiag.quicksal.msra10k import open_dataset
-    from saldiag.quicksal.sample import write_sample
-    from saldiag.quicksal.training import training_data
+    from saldiag.image_masks import pipeline
+    from saldiag.image_masks.msra10k import open_dataset
+    from saldiag.image_masks.sample import write_sample
+    from saldiag.recipes.training import training_data
 
     monkeypatch.setattr(pipeline, "_fits", lambda *_: False)  # decode anew in every epoch
     write_sample(tmp_path / "set", count=6, size=(40, 40))
@@ -241,8 +241,8 @@ def test_mixed_float16_trains_with_a_scaled_loss(tmp_path):
 def progress_of_two_epochs(console):
     import keras
 
-    from saldiag.experiments.progress import TrainingProgress
-    from saldiag.quicksal.training import compile_model
+    from saldiag.experiments.training.progress import TrainingProgress
+    from saldiag.recipes.training import compile_model
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     compile_model(model, learning_rate=0.5)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from saldiag.quicksal import saliency
+from saldiag.recipes import saliency
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -160,7 +160,7 @@ def streamed(request):
 def test_keras_metrics_agree_with_pysodmetrics_in_graph_mode(streamed):
     import tensorflow as tf
 
-    from saldiag.quicksal.metrics import saliency_metrics
+    from saldiag.recipes.metrics import saliency_metrics
 
     cut, stacked = streamed
     metrics = {metric.name: metric for metric in saliency_metrics()}
@@ -188,7 +188,7 @@ def test_keras_metrics_agree_with_pysodmetrics_in_graph_mode(streamed):
 def test_a_metric_is_nan_before_the_first_image_and_after_a_prediction_that_is_not_finite():
     import keras
 
-    from saldiag.quicksal.metrics import AdaptiveFBeta, MaxFBeta, MeanFBeta, WeightedFBeta
+    from saldiag.recipes.metrics import AdaptiveFBeta, MaxFBeta, MeanFBeta, WeightedFBeta
 
     mask = np.zeros((1, 4, 4, 1), np.float32)
     mask[:, 2:] = 1
@@ -210,7 +210,7 @@ def test_a_metric_is_nan_before_the_first_image_and_after_a_prediction_that_is_n
 
 @pytest.mark.tensorflow
 def test_images_can_be_weighted_where_the_metric_says_so():
-    from saldiag.quicksal.metrics import AdaptiveFBeta, WeightedFBeta
+    from saldiag.recipes.metrics import AdaptiveFBeta, WeightedFBeta
 
     masks = np.ones((2, 4, 4, 1), np.float32)
     predictions = np.stack([np.ones((4, 4, 1)), np.zeros((4, 4, 1))]).astype(np.float32)
@@ -227,7 +227,7 @@ def test_images_can_be_weighted_where_the_metric_says_so():
 def test_the_costly_metric_is_measured_on_validation_images_only():
     import keras
 
-    from saldiag.quicksal.metrics import EvaluationOnly, saliency_metrics
+    from saldiag.recipes.metrics import EvaluationOnly, saliency_metrics
 
     images = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
     masks = (images > 0.5).astype(np.float32)

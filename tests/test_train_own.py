@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag import cli
+from saldiag.cli import main
 
 pytestmark = pytest.mark.tensorflow
 
@@ -92,7 +92,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def train(*arguments: str, out: str = "run", epochs: int = 2) -> int:
     sizes = ("--epochs", str(epochs), "--batch-size", "16")
-    return cli.main(["train", *arguments, *sizes, "--out", out])
+    return main.main(["train", *arguments, *sizes, "--out", out])
 
 
 def history(run: str) -> dict[str, Any]:
@@ -170,8 +170,8 @@ def test_the_subset_and_the_batches_are_as_asked(here: Path) -> None:
 
 @pytest.mark.slow
 def test_pictures_with_masks_are_shown(here: Path) -> None:
+    from saldiag.core.files.run import Run
     from saldiag.core.measurement import HeldOutScores, Predictions
-    from saldiag.core.run import Run
 
     assert train("--model", "net.py:segmenter", epochs=1) in (0, 1)
     measured = Run.open(here / "run").read_measurements()

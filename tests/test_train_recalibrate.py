@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 from train_toys import pictures, small_recipe, tiny_model, train, values, worker
 
-from saldiag import cli
+from saldiag.cli import main
 from saldiag.core.errors import RunError
-from saldiag.core.run import Run
+from saldiag.core.files.run import Run
 
 pytestmark = pytest.mark.tensorflow
 
@@ -126,7 +126,7 @@ def test_a_model_of_the_users_from_the_command_line(
 
     def run(out: str, *arguments: str, model: str = "model") -> Any:
         made = ("--model", f"net.py:{model}", "--data", "net.py:data", "--batch-size", "16")
-        cli.main(["train", *made, "--epochs", "3", "--out", out, *arguments])
+        main.main(["train", *made, "--epochs", "3", "--out", out, *arguments])
         return history(tmp_path / out)
 
     lagging, renewed = run("lagging"), run("renewed", "--recalibrate")

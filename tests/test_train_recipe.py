@@ -24,7 +24,7 @@ rates = st.floats(1e-6, 1.0).flatmap(lambda base: st.tuples(st.just(base), st.fl
 
 @given(rates, st.integers(1, 5000), st.integers(0, 100_000))
 def test_the_cycle_is_smiths_formula_within_its_bounds_and_periodic(rates, step_size, step):
-    from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+    from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 
     base, maximum = rates
     schedule = TriangularCyclicalLearningRate(base, maximum, step_size)
@@ -36,7 +36,7 @@ def test_the_cycle_is_smiths_formula_within_its_bounds_and_periodic(rates, step_
 
 @given(rates, st.integers(1, 5000), st.integers(0, 1_000_000))
 def test_the_cycle_peaks_half_way_and_begins_at_the_base(rates, step_size, cycle):
-    from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+    from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 
     base, maximum = rates
     schedule = TriangularCyclicalLearningRate(base, maximum, step_size)
@@ -48,7 +48,7 @@ def test_the_cycle_peaks_half_way_and_begins_at_the_base(rates, step_size, cycle
 def test_the_cycle_is_followed_in_the_training_graph_and_survives_saving(tmp_path):
     import keras
 
-    from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+    from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     schedule = TriangularCyclicalLearningRate(0.1, 0.4, 3)
@@ -74,14 +74,14 @@ def test_the_cycle_is_followed_in_the_training_graph_and_survives_saving(tmp_pat
     [((0.2, 0.1, 5), "base <= maximum"), ((-1, 0.1, 5), "0 <= base"), ((0, 0.1, 0), "1 step")],
 )
 def test_a_cycle_that_makes_no_sense_is_refused(arguments, complaint):
-    from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+    from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 
     with pytest.raises(SaldiagError, match=complaint):
         TriangularCyclicalLearningRate(*arguments)
 
 
 def test_the_recipe_is_that_of_the_case():
-    from saldiag.quicksal.training import Recipe
+    from saldiag.recipes.training import Recipe
 
     recipe = Recipe()
     assert (recipe.epochs, recipe.batch_size, recipe.image_size) == (50, 32, 224)
@@ -96,7 +96,7 @@ def test_the_recipe_is_that_of_the_case():
 def test_precision_follows_the_hardware_and_says_so(monkeypatch):
     import tensorflow as tf
 
-    from saldiag.quicksal.training import Recipe
+    from saldiag.recipes.training import Recipe
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     recipe, note = Recipe().resolved()
@@ -125,7 +125,7 @@ def test_precision_follows_the_hardware_and_says_so(monkeypatch):
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused_in_one_line(numbers, complaint):
-    from saldiag.quicksal.training import Recipe
+    from saldiag.recipes.training import Recipe
 
     with pytest.raises(SaldiagError, match=complaint) as caught:
         Recipe(**numbers)
@@ -151,7 +151,7 @@ GUESS = np.full((2, 2, 2, 1), 0.25, np.float32)
 def test_losses_are_what_their_formulas_say_and_survive_saving(name, expected):
     import keras
 
-    from saldiag.quicksal.losses import LOSSES, loss_by_name
+    from saldiag.recipes.losses import LOSSES, loss_by_name
 
     loss = loss_by_name(name)
     assert float(loss(MASK, GUESS)) == pytest.approx(expected, rel=1e-5)
@@ -164,7 +164,7 @@ def test_losses_are_what_their_formulas_say_and_survive_saving(name, expected):
 def test_overlap_losses_are_0_for_the_mask_itself_and_pull_the_right_way(name):
     import tensorflow as tf
 
-    from saldiag.quicksal.losses import loss_by_name
+    from saldiag.recipes.losses import loss_by_name
 
     loss = loss_by_name(name)
     assert float(loss(MASK, MASK)) == pytest.approx(0, abs=1e-6)
@@ -184,7 +184,7 @@ def test_overlap_losses_are_0_for_the_mask_itself_and_pull_the_right_way(name):
 def test_the_loss_is_scaled_under_mixed_float16_and_only_there(policy, scaled):
     import keras
 
-    from saldiag.quicksal.training import compile_model, dtype_policy
+    from saldiag.recipes.training import compile_model, dtype_policy
 
     before = keras.config.dtype_policy().name
     with dtype_policy(policy):
@@ -197,7 +197,7 @@ def test_the_loss_is_scaled_under_mixed_float16_and_only_there(policy, scaled):
 
 
 def test_each_epoch_has_a_seed_of_its_own():
-    from saldiag.quicksal.training import epoch_seed
+    from saldiag.recipes.training import epoch_seed
 
     seeds = [epoch_seed(seed, number) for seed in range(10) for number in range(10)]
     assert seeds == [epoch_seed(seed, number) for seed in range(10) for number in range(10)]
@@ -207,9 +207,9 @@ def test_each_epoch_has_a_seed_of_its_own():
 
 def test_the_order_of_an_epoch_is_the_same_wherever_training_begins(tmp_path):
     from saldiag.core.errors import DataError
-    from saldiag.quicksal.msra10k import open_dataset
-    from saldiag.quicksal.sample import write_sample
-    from saldiag.quicksal.training import Recipe, training_data
+    from saldiag.image_masks.msra10k import open_dataset
+    from saldiag.image_masks.sample import write_sample
+    from saldiag.recipes.training import Recipe, training_data
 
     write_sample(tmp_path / "sample", count=7)
     items = open_dataset(tmp_path / "sample").split(0).train

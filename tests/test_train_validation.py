@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import saldiag
-from saldiag import cli
+from saldiag.cli import main
 from saldiag.core.measurement import ValidationCheck
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
@@ -49,7 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trained(*arguments: str, model: str = "model", epochs: int = 12) -> tuple[int, dict[str, Any]]:
-    code = cli.main([
+    code = main.main([
         "train", "--model", f"net.py:{model}", "--data", "net.py:data", "--epochs", str(epochs),
         "--batch-size", "16", "--out", "run", "--patience", "20", *arguments,
     ])  # fmt: skip

@@ -19,9 +19,9 @@ from saldiag.core.measurement import (
     StatisticsRow,
     TrainingHistory,
 )
-from saldiag.rules.engine import diagnose
-from saldiag.rules.training_verdict import verdict_from, verdict_of_training
-from saldiag.rules.validation import Checked, course_of, does_not_follow
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.verdicts.training import verdict_from, verdict_of_training
+from saldiag.rules.verdicts.validation import Checked, course_of, does_not_follow
 
 FALLS = 0.3 * np.exp(-0.25 * np.arange(10))
 

@@ -11,12 +11,12 @@ import tensorflow as tf
 from faults.plain import around, course, healthy, items, validation, wiring
 
 from saldiag.core.measurement import Correction, InputComparison
-from saldiag.experiments.modes import ModeErrors
+from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.validation.batch_tap import BatchTap
 from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
-from saldiag.rules.engine import diagnose
-from saldiag.rules.validation import Checked, does_not_follow
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.verdicts.validation import Checked, does_not_follow
 
 FALLS = 0.3 * np.exp(-0.25 * np.arange(10))
 STUCK = course(FALLS, [0.3] * 10)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from saldiag.experiments.modes import ModeErrors
+from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.validation import callback
 from saldiag.experiments.validation.batch_tap import BatchTap, count_items, recut
 from saldiag.experiments.validation.callback import ValidationWatch
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.state.isolation import undisturbed
 
 pytestmark = pytest.mark.tensorflow
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from saldiag.core.files.run import Run
 from saldiag.core.measurement import GradientHistory
-from saldiag.core.run import Run
 
 SIZE = 32
 WORKER = Path(__file__).with_name("train_worker.py")
@@ -81,14 +81,14 @@ def epochs_of(images, masks, batch_size, on_epoch=lambda epoch: None):
 def small_data(batch_size=4, on_epoch=lambda epoch: None):
     import tensorflow as tf
 
-    from saldiag.quicksal.training import TrainingData
+    from saldiag.recipes.training import TrainingData
 
     validation = tf.data.Dataset.from_tensor_slices(pictures(8, seed=1)).batch(4)
     return TrainingData(epochs_of(*pictures(), batch_size, on_epoch), 12 // batch_size, validation)
 
 
 def small_recipe(**changes):
-    from saldiag.quicksal.training import Recipe
+    from saldiag.recipes.training import Recipe
 
     numbers = {
         "epochs": 3, "batch_size": 4, "image_size": SIZE, "step_size": 4, "max_learning_rate": 0.02,
@@ -99,7 +99,7 @@ def small_recipe(**changes):
 
 def train(out, recipe=None, factory=tiny_model, data=None, **options):
     """One training run on the tiny data, without a screen unless ``console`` is given."""
-    from saldiag.experiments.train import run_training
+    from saldiag.experiments.training.loop import run_training
 
     recipe = recipe or small_recipe()
     run = Run.create("train", out, resume=options.get("resume", False))

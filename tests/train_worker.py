@@ -32,8 +32,8 @@ def main() -> int:
     from train_toys import small_data, small_recipe, tiny_model
 
     from saldiag.core.errors import SaldiagError
-    from saldiag.core.run import Run
-    from saldiag.experiments import progress, train
+    from saldiag.core.files.run import Run
+    from saldiag.experiments.training import loop, progress
 
     tf.config.experimental.enable_op_determinism()
 
@@ -44,7 +44,7 @@ def main() -> int:
     progress.TrainingProgress.on_train_batch_end = kill
 
     try:
-        outcome = train.run_training(
+        outcome = loop.run_training(
             tiny_model,
             small_data(),
             small_recipe(epochs=options.epochs, recalibrate=options.recalibrate),

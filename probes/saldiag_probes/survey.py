@@ -21,14 +21,24 @@ from saldiag.core.measurement import (
     Source,
     Wiring,
 )
-from saldiag_probes import activations as activations_probe
-from saldiag_probes import dtypes as dtypes_probe
-from saldiag_probes import flow as flow_probe
-from saldiag_probes import wiring as wiring_probe
-from saldiag_probes import wrapped as wrapped_probe
-from saldiag_probes.backward import backward
-from saldiag_probes.blocked import blocked_operations
-from saldiag_probes.calls import (
+from saldiag_probes.network import wiring as wiring_probe
+from saldiag_probes.network.blocked_operations import blocked_operations
+from saldiag_probes.network.trainability import batch_moments
+from saldiag_probes.network.untracked_weights import untracked_weights
+from saldiag_probes.network.unused_outputs import (
+    ignored_outputs,
+    judged_outputs,
+    output_losses,
+    unused_inputs,
+)
+from saldiag_probes.signal import activations as activations_probe
+from saldiag_probes.signal import dtypes as dtypes_probe
+from saldiag_probes.signal import gradient_flow as flow_probe
+from saldiag_probes.signal import integer_overflow as wrapped_probe
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.trace.backward import backward
+from saldiag_probes.trace.execution import garbage_left, graph_as_built
+from saldiag_probes.trace.recorder import (
     Batch,
     CannotMeasure,
     Trace,
@@ -38,11 +48,6 @@ from saldiag_probes.calls import (
     flat_tensors,
     forward,
 )
-from saldiag_probes.graphs import garbage_left, graph_as_built
-from saldiag_probes.trainable import batch_moments
-from saldiag_probes.undisturbed import undisturbed
-from saldiag_probes.unjudged import ignored_outputs, judged_outputs, output_losses, unused_inputs
-from saldiag_probes.untracked import untracked_weights
 
 NOT_ASKED = "not asked for"
 

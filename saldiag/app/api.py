@@ -8,22 +8,22 @@ from typing import Any
 
 import keras
 
-from saldiag.app.collector import Collector, one_line
-from saldiag.app.compiling import optimizer_of
-from saldiag.app.examination import Examination
-from saldiag.app.experiments import experiment
-from saldiag.app.fed import first_batches
-from saldiag.app.found import Diagnosis, chosen_rules, judged
-from saldiag.app.load import Batches, Subject
-from saldiag.app.options import Wishes
-from saldiag.app.refusals import Refused, explaining
-from saldiag.app.watching import Watch, WatchedLoop, watch
+from saldiag.app.examine.examination import Examination
+from saldiag.app.examine.experiments import experiment
+from saldiag.app.examine.uncallable import Refused, explaining
+from saldiag.app.program.python_api import Watch, WatchedLoop, watch
+from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.session.options import Wishes
+from saldiag.app.session.result import Diagnosis, chosen_rules, judged
+from saldiag.app.subject.compile import optimizer_of
+from saldiag.app.subject.fit_arguments import first_batches
+from saldiag.app.subject.load import Batches, Subject
 from saldiag.core.config import listed
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles
-from saldiag.subject.feeding import BATCHES
-from saldiag.subject.own_files import OwnFiles
-from saldiag_probes.undisturbed import undisturbed
+from saldiag.subject.data.fit_batches import BATCHES
+from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag_probes.state.isolation import undisturbed
 
 
 def diagnose(

@@ -15,14 +15,14 @@ from multiprocessing import get_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import children_without_interrupts
 from saldiag.core.measurement import Measurements
 from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
 
 if TYPE_CHECKING:
-    from saldiag.app.load import Subject
+    from saldiag.app.subject.load import Subject
 
 RENEWED_AFTER = 150
 """Cases that one process runs."""
@@ -60,11 +60,11 @@ def _since(begun: float) -> float:
 
 
 def _diagnosed(case: Case) -> Diagnosis:
-    from saldiag.app.judging import judge
-    from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model
-    from saldiag.subject.sources import recording_sources
-    from saldiag.subject.warning_log import recording_warnings
+    from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.session.judging import judge
+    from saldiag.app.subject.load import Subject
+    from saldiag.subject.program.warning_log import recording_warnings
+    from saldiag.subject.source.layer_sources import recording_sources
 
     with warnings.catch_warnings(), recording_warnings() as recorder:
         with recording_sources() as lines:
@@ -86,7 +86,7 @@ def _diagnosed(case: Case) -> Diagnosis:
 
 def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
     """What ``saldiag.Watch`` measures while the model trains with these arguments of ``fit``."""
-    from saldiag.app.watching import Watch
+    from saldiag.app.program.python_api import Watch
 
     class WithSources(Watch):
         """Knows the line of each layer."""

@@ -12,10 +12,10 @@ import keras
 from saldiag.app.api import diagnose
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import TrainableRow, TrainableStatus
-from saldiag_probes.calls import CannotMeasure
-from saldiag_probes.names import layer_paths, variable_paths
-from saldiag_probes.trainable import measure_trainable
-from saldiag_reports.wording import plain
+from saldiag_probes.network.trainability import measure_trainable
+from saldiag_probes.trace.paths import layer_paths, variable_paths
+from saldiag_probes.trace.recorder import CannotMeasure
+from saldiag_reports.content.wording import plain
 
 
 def status_of(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableStatus:

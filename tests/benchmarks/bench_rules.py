@@ -57,11 +57,11 @@ def first_pass(options: argparse.Namespace) -> None:
 
 def with_batches_of(batch_size: int, image_size: int) -> None:
     """The first pass at one size of batch."""
-    from saldiag.app.collector import Collector
-    from saldiag.app.examination import Examination
-    from saldiag.app.judging import judge
-    from saldiag.app.load import load_data, load_subject
-    from saldiag.app.options import Options, prepare_environment
+    from saldiag.app.examine.examination import Examination
+    from saldiag.app.session.collector import Collector
+    from saldiag.app.session.judging import judge
+    from saldiag.app.session.options import Options, prepare_environment
+    from saldiag.app.subject.load import load_data, load_subject
 
     prepare_environment()
     asked = Options(image_size=image_size, batch_size=batch_size, weights="random")
@@ -87,7 +87,7 @@ def with_batches_of(batch_size: int, image_size: int) -> None:
 
 def growth(_: argparse.Namespace) -> None:
     """Judging and surveying chains of more and more layers."""
-    from saldiag.app.judging import judge
+    from saldiag.app.session.judging import judge
 
     sizes = (10, 30, 100, 300, 1000, 2000)
     judging = [best(lambda: judge(chain(size, 50))) for size in sizes]  # noqa: B023
@@ -121,7 +121,7 @@ def real(size: int) -> float:
 
 def long_run(_: argparse.Namespace) -> None:
     """10,000 steps of 500 layers."""
-    from saldiag.app.judging import judge
+    from saldiag.app.session.judging import judge
 
     measured = chain(500, 10_000)
     judge(chain(10, 10))

@@ -13,22 +13,22 @@ from typing import Any, NoReturn, TypeVar
 import keras
 import tensorflow as tf
 
-from saldiag.app.collector import Collector, one_line
-from saldiag.app.fed import read_feed
-from saldiag.app.load import Subject
-from saldiag.app.program.blame import blaming, failing_model
+from saldiag.app.program.assigned_variables import Learnt
+from saldiag.app.program.custom_loops import COMPUTED, Loops, stand_in, symbolic_inputs
+from saldiag.app.program.error_origin import blaming, failing_model
 from saldiag.app.program.first_step import FirstCalls
-from saldiag.app.program.learnt import Learnt
-from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
 from saldiag.app.program.options import MODELS, WatchOptions
-from saldiag.app.program.watched import Following, Places, Watched
+from saldiag.app.program.watched_model import Following, Places, Watched
+from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.subject.fit_arguments import read_feed
+from saldiag.app.subject.load import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
-from saldiag.subject.feeding import listed_callbacks
-from saldiag.subject.frames import caller
-from saldiag.subject.script import ProgramStopped
-from saldiag.subject.sources import SourceLines
+from saldiag.subject.data.fit_batches import listed_callbacks
+from saldiag.subject.program.script import ProgramStopped
+from saldiag.subject.source.layer_sources import SourceLines
+from saldiag.subject.source.stack_frames import caller
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ UNSTARTED = "the program ended before the model's first step"
 
 
 class Observer:
-    """A ``Listener`` (see ``saldiag.subject.hooks``); nothing that it does reaches the program.
+    """A ``Listener`` of ``keras_hooks``; nothing that it does reaches the program.
 
     Args:
         options: what was asked for.

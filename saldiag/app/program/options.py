@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saldiag.app.options import Wishes
-from saldiag.app.settings import RuleChoice
-from saldiag.core.finding import Severity
-from saldiag.core.schedule import Schedule
+from saldiag.app.session.options import Wishes
+from saldiag.app.session.settings import RuleChoice
+from saldiag.core.findings.finding import Severity
+from saldiag.core.training.schedule import Schedule
 
 MODELS = 8
 """Models of one program that are looked at: a search over settings builds hundreds."""

@@ -11,26 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from saldiag.app.judging import judge
-from saldiag.app.options import prepare_environment
 from saldiag.app.program.options import MODELS, ProgramOptions
-from saldiag.app.render import print_outcomes
-from saldiag.app.repairs import repaired
-from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.app.session.diffs import repaired
+from saldiag.app.session.judging import judge
+from saldiag.app.session.options import prepare_environment
+from saldiag.app.session.output import print_outcomes
+from saldiag.app.session.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.errors import SaldiagError
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.rules.text import place
-from saldiag.subject.notebook import is_notebook, run_notebook
-from saldiag.subject.own_files import OwnFiles
-from saldiag.subject.script import Ended, print_error, run_script
+from saldiag.rules.shared.wording import place
+from saldiag.subject.program.notebook import is_notebook, run_notebook
+from saldiag.subject.program.script import Ended, print_error, run_script
+from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
-    from saldiag.app.program.watched import Watched
+    from saldiag.app.program.watched_model import Watched
     from saldiag.subject.compat.entries import Rename
-    from saldiag.subject.warning_log import WarningRecorder
+    from saldiag.subject.program.warning_log import WarningRecorder
 
 NO_MODEL = "the program trained no Keras model"
 
@@ -88,12 +88,12 @@ class _Program:
 
     def _watched(self) -> tuple[Observer, Ended, ProgramError]:
         from saldiag.app.program.observer import Observer
-        from saldiag.subject.crash import program_error
-        from saldiag.subject.hooks import hooked
-        from saldiag.subject.sources import recording_sources
-        from saldiag.subject.warning_log import recording_warnings
-        from saldiag_probes.tapes import listening_to_tapes
-        from saldiag_probes.undisturbed import same_scopes
+        from saldiag.subject.program.crash import program_error
+        from saldiag.subject.program.keras_hooks import hooked
+        from saldiag.subject.program.warning_log import recording_warnings
+        from saldiag.subject.source.layer_sources import recording_sources
+        from saldiag_probes.state.isolation import same_scopes
+        from saldiag_probes.training.gradient_tape import listening_to_tapes
 
         shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:

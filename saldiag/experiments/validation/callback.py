@@ -12,10 +12,10 @@ import numpy as np
 
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import ActedCallback, Measurement, TrainingHistory, ValidationCheck
-from saldiag.experiments.modes import Batch, ModeErrors, batch_size
+from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
 from saldiag.experiments.validation.batch_tap import BatchTap, recut
 from saldiag.experiments.validation.checks import Checks
-from saldiag.rules.validation import does_not_follow
+from saldiag.rules.verdicts.validation import does_not_follow
 
 SHARE = 0.01
 """Share of the training's time that checks before the last may take."""

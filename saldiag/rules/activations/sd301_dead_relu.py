@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     ActivationRow,
     Activations,
@@ -14,9 +15,8 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, percent
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, percent
 
 RELUS = frozenset({"relu", "relu6"})
 

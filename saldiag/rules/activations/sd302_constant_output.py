@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     Activations,
     DataFacts,
@@ -15,10 +16,9 @@ from saldiag.core.measurement import (
     TrainableStatus,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, listed, number
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, label, listed, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class ConstantOutput(Rule):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     ActivationRow,
     Activations,
@@ -12,10 +13,9 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, number, percent
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, label, number, percent
+from saldiag.rules.verdicts.overfit import verdict_of
 
 BOUNDED = frozenset({"hard_tanh", "sigmoid", "softsign", "tanh"})
 MIXING = frozenset({"Multiply", "Minimum", "Dot", "op"})

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     ActivationRow,
     Activations,
@@ -15,10 +16,9 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.text import at, label, number
-from saldiag.rules.trend import kendall_tau, theil_sen
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.trend_statistics import kendall_tau, theil_sen
+from saldiag.rules.shared.wording import at, label, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class SignalFadesWithDepth(Rule):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import (
     Activations,
     DataFacts,
@@ -14,9 +15,8 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.network import Network
-from saldiag.rules.text import label, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import label, number
 
 NORMALISING = frozenset({
     "BatchNormalization", "CategoryEncoding", "Discretization", "Embedding", "GroupNormalization",

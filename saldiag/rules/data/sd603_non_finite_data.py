@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import DataFacts, Measurements
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.text import label, percent
+from saldiag.rules.shared.wording import label, percent
 
 
 class NonFiniteData(Rule):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import DataFacts, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.heads import CROSS_ENTROPIES, RANGES
-from saldiag.rules.network import Network
-from saldiag.rules.text import counted, label, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, RANGES
+from saldiag.rules.shared.wording import counted, label, number
 
 
 class ConstantTarget(Rule):

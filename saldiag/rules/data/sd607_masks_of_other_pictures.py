@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, MaskPairing, Measurements
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import counted, number, percent
+from saldiag.rules.shared.wording import counted, number, percent
 
 
 class MasksOfOtherPictures(Rule):

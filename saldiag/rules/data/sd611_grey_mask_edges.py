@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, LayerCall, MaskGreys, Measurements, Wiring
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.network import Network
-from saldiag.rules.text import counted, percent
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import counted, percent
 
 
 class GreyMaskEdges(Rule):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     ActivationRow,
     Activations,
@@ -14,9 +15,8 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, label, number
 
 SCALING = frozenset({"Normalization", "Rescaling"})
 LEVELS = 255.0

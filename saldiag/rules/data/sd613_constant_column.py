@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import counted, label, listed, number
+from saldiag.rules.shared.wording import counted, label, listed, number
 
 
 class ConstantColumn(Rule):

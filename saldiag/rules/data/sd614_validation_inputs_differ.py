@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Correction, InputComparison, Measurements, ValidationCheck
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.text import counted, label, number, percent
-from saldiag.rules.validation import LIMITS, Checked
+from saldiag.rules.shared.wording import counted, label, number, percent
+from saldiag.rules.verdicts.validation import LIMITS, Checked
 
 
 class ValidationInputsDiffer(Rule):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, Measurements, ValidationCheck
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.text import counted, number, percent
-from saldiag.rules.validation import LIMITS, Checked
+from saldiag.rules.shared.wording import counted, number, percent
+from saldiag.rules.verdicts.validation import LIMITS, Checked
 
 
 class ValidationLabelsDiffer(Rule):

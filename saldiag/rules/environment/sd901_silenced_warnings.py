@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, RecordedWarning, Source, WarningLog
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.text import at, counted
+from saldiag.rules.shared.wording import at, counted
 
 HIDDEN_BY_PYTHON = frozenset({
     "DeprecationWarning", "ImportWarning", "PendingDeprecationWarning", "ResourceWarning",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, ProgramError, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules import edits
-from saldiag.rules.crashes import OF_LABELS, meaning_of
-from saldiag.rules.text import label, place
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.error_messages import OF_LABELS, meaning_of
+from saldiag.rules.shared.wording import label, place
 
 LONGEST = 420
 ENDED = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from saldiag.core.findings.rule import CannotJudge
 from saldiag.core.measurement import (
     Array,
     GradientFlow,
@@ -15,9 +16,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge
-from saldiag.rules.trend import kendall_tau, theil_sen
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.trend_statistics import kendall_tau, theil_sen
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 @dataclass(frozen=True)

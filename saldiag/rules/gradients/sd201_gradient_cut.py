@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import GradientFlow, GradientHistory, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.cut import LIMITS, Cut, cuts
-from saldiag.rules.text import at, counted, label, listed, number
+from saldiag.rules.shared.gradient_cut import LIMITS, Cut, cuts
+from saldiag.rules.shared.wording import at, counted, label, listed, number
 
 
 class GradientCut(Rule):

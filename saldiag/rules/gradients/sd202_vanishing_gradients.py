@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements
-from saldiag.core.rule import Rule, Thresholds, source_of
 from saldiag.rules.gradients._depth import depth_trend, learns_all_the_same
-from saldiag.rules.text import at, label, number
+from saldiag.rules.shared.wording import at, label, number
 
 
 class VanishingGradients(Rule):

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import GradientFlow, GradientHistory, Measurements
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.rules.gradients._depth import DepthTrend, depth_trend, learns_all_the_same
-from saldiag.rules.text import at, counted, label, number
-from saldiag.rules.trend import first_and_last_quarter
+from saldiag.rules.shared.trend_statistics import first_and_last_quarter
+from saldiag.rules.shared.wording import at, counted, label, number
 
 
 class ExplodingGradients(Rule):

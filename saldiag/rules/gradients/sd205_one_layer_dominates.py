@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.text import at, label, number
-from saldiag.rules.updates import course_of, kernel_columns
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.update_ratios import course_of, kernel_columns
+from saldiag.rules.shared.wording import at, label, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class OneLayerDominates(Rule):

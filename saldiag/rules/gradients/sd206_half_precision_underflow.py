@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     Array,
     DtypeTrace,
@@ -14,10 +15,9 @@ from saldiag.core.measurement import (
     Measurements,
     OverfitHistory,
 )
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.text import at, listed, number, percent
-from saldiag.rules.updates import kernel_columns
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.update_ratios import kernel_columns
+from saldiag.rules.shared.wording import at, listed, number, percent
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class HalfPrecisionUnderflow(Rule):

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules import edits
-from saldiag.rules.text import counted, label, number, percent
-from saldiag.rules.updates import kernel_columns
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.update_ratios import kernel_columns
+from saldiag.rules.shared.wording import counted, label, number, percent
+from saldiag.rules.verdicts.overfit import verdict_of
 
 SCALE_FREE = frozenset({
     "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion", "Muon",

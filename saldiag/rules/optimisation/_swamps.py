@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from saldiag.core.findings.rule import Thresholds
 from saldiag.core.measurement import (
     GradientHistory,
     LossCheck,
@@ -15,9 +16,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import Thresholds
-from saldiag.rules.text import label, number
-from saldiag.rules.updates import kernel_columns, step_ratios
+from saldiag.rules.shared.update_ratios import kernel_columns, step_ratios
+from saldiag.rules.shared.wording import label, number
 
 
 @dataclass(frozen=True)

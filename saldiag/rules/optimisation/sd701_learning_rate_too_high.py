@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import (
     GradientFlow,
     GradientHistory,
     Measurements,
     OverfitHistory,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules import edits
 from saldiag.rules.gradients._depth import depth_trend
 from saldiag.rules.gradients.sd203_exploding_gradients import ExplodingGradients
-from saldiag.rules.text import number
-from saldiag.rules.updates import Course, course_of, optimizer_and_rate, step_ratios
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.update_ratios import Course, course_of, optimizer_and_rate, step_ratios
+from saldiag.rules.shared.wording import number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class LearningRateTooHigh(Rule):

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import (
     Array,
     GradientHistory,
@@ -15,11 +16,9 @@ from saldiag.core.measurement import (
     RangeTest,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules import edits
-from saldiag.rules.text import counted, number
-from saldiag.rules.trend import first_and_last_quarter
-from saldiag.rules.updates import (
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.trend_statistics import first_and_last_quarter
+from saldiag.rules.shared.update_ratios import (
     fastest_rate,
     gradients_in_epsilons,
     gradients_to_weights,
@@ -27,7 +26,8 @@ from saldiag.rules.updates import (
     optimizer_and_rate,
     step_ratios,
 )
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.wording import counted, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 USUAL = 1e-3
 """Keras' own for Adam, where no range test tells better."""

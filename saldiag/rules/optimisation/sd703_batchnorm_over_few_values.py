@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     Activations,
     DtypeTrace,
@@ -15,8 +16,7 @@ from saldiag.core.measurement import (
     TrainableStatus,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.text import at, counted, listed, number
+from saldiag.rules.shared.wording import at, counted, listed, number
 
 
 class BatchnormOverFewValues(Rule):

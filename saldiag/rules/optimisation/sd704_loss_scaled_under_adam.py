@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import (
     GradientHistory,
     LossCheck,
@@ -12,10 +13,9 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.text import label, number
-from saldiag.rules.updates import INVARIANT, gradients_in_epsilons
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.update_ratios import INVARIANT, gradients_in_epsilons
+from saldiag.rules.shared.wording import label, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 

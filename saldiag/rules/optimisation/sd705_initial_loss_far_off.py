@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LossCheck, Measurements, OverfitHistory, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.heads import CROSS_ENTROPIES
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import CROSS_ENTROPIES
+from saldiag.rules.shared.wording import at, label, number
 
 MEANS = frozenset({None, "mean", "mean_with_sample_weight", "sum_over_batch_size"})
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from saldiag.core.finding import Finding, Severity
+from saldiag.core.findings.finding import Finding, Severity
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Array, Measurements, TrainingPlan
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import counted, label, number, percent
+from saldiag.rules.shared.wording import counted, label, number, percent
 
 LENGTHS = ("warmup_steps", "step_size", "first_decay_steps", "decay_steps")
 

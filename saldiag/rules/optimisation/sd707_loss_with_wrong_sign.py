@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import (
     DataFacts,
     GradientHistory,
@@ -16,11 +17,10 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.heads import weighs_classes
-from saldiag.rules.text import label, number
-from saldiag.rules.trend import kendall_tau
-from saldiag.rules.updates import step_ratios
+from saldiag.rules.shared.output_heads import weighs_classes
+from saldiag.rules.shared.trend_statistics import kendall_tau
+from saldiag.rules.shared.update_ratios import step_ratios
+from saldiag.rules.shared.wording import label, number
 
 
 class LossWithWrongSign(Rule):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import LossCheck, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import label, number
+from saldiag.rules.shared.wording import label, number
 
 
 class LossWithoutTargets(Rule):

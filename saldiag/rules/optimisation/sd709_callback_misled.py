@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, PlannedCallback, TrainingPlan
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.optimisation import _plans as plans
-from saldiag.rules.text import label, listed, number
+from saldiag.rules.shared import training_plan as plans
+from saldiag.rules.shared.wording import label, listed, number
 
 MORE = {"max": "higher", "min": "lower"}
 EFFECTS = {

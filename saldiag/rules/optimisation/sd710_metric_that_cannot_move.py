@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, OverfitHistory, TrainingHistory
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import counted, label, number
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.wording import counted, label, number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 ACCURACY = re.compile(r"accuracy|(?<![a-z])acc(?![a-z])", re.IGNORECASE)
 """Not *acc* alone: macro_f1 and jaccard have it as well."""

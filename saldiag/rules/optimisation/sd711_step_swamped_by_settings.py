@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules import edits
 from saldiag.rules.optimisation import _swamps as swamps
-from saldiag.rules.text import number
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.wording import number
+from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class StepSwampedBySettings(Rule):

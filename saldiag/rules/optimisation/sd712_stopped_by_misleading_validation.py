@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, ValidationCheck
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.text import counted, number
-from saldiag.rules.validation import Checked
+from saldiag.rules.shared.wording import counted, number
+from saldiag.rules.verdicts.validation import Checked
 
 
 class StoppedByMisleadingValidation(Rule):

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, OverfitHistory
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules.text import counted, number
-from saldiag.rules.verdict import LIMITS, verdict_of
+from saldiag.rules.shared.wording import counted, number
+from saldiag.rules.verdicts.overfit import LIMITS, verdict_of
 
 
 class CannotMemorise(Rule):

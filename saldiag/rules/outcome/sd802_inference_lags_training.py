@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     Measurements,
     OverfitHistory,
@@ -14,9 +15,8 @@ from saldiag.core.measurement import (
     ValidationCheck,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.text import counted, label, number, percent
-from saldiag.rules.validation import Checked
+from saldiag.rules.shared.wording import counted, label, number, percent
+from saldiag.rules.verdicts.validation import Checked
 
 MOMENTUM = 0.99
 """Keras' default."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, RangeTest
-from saldiag.core.rule import Rule, Thresholds
-from saldiag.rules import edits
-from saldiag.rules.text import counted, number, percent
-from saldiag.rules.updates import fastest_rate, optimizer_and_rate, step_ratios
-from saldiag.rules.verdict import LIMITS, learns_slowly, lowest_error
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.update_ratios import fastest_rate, optimizer_and_rate, step_ratios
+from saldiag.rules.shared.wording import counted, number, percent
+from saldiag.rules.verdicts.overfit import LIMITS, learns_slowly, lowest_error
 
 USUAL = 1e-3
 """|Δw| / |w| of a healthy step (Karpathy, CS231n: Neural Networks Part 3, 2015)."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import DtypeTrace, LayerCall, Measurements, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules import edits
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 HALF = frozenset({"float16", "bfloat16"})
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Cast, DtypeRow, DtypeTrace, Measurements
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.text import at, counted, listed, percent
+from saldiag.rules.shared.wording import at, counted, listed, percent
 
 HALF = frozenset({"float16", "bfloat16"})
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import GradientHistory, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.text import at, counted, listed, number, percent
+from saldiag.rules.shared.wording import at, counted, listed, number, percent
 
 
 class LossScaleFalls(Rule):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DtypeTrace, Measurements, OverfitHistory, WrappedIntegers
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.text import at, label, percent
-from saldiag.rules.verdict import verdict_of
+from saldiag.rules.shared.wording import at, label, percent
+from saldiag.rules.verdicts.overfit import verdict_of
 
 CALLED = {
     "Div": "a division of whole numbers", "FloorDiv": "a division of whole numbers",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, TrainableRow, TrainableStatus, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, listed
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, listed
 
 
 class TrainableWithoutEffect(Rule):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, TrainableStatus
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.text import at, label, listed
+from saldiag.rules.shared.wording import at, label, listed
 
 
 class TrainableAgainstParent(Rule):

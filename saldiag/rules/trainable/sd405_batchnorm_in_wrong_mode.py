@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, NormalizationRow, TrainableStatus
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.text import at, counted, listed
+from saldiag.rules.shared.wording import at, counted, listed
 
 
 class BatchnormInWrongMode(Rule):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, UntrackedWeights, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 
 class WeightsNotTracked(Rule):

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import (
     GradientFlow,
     GradientHistory,
@@ -15,8 +16,7 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules.text import counted, number
+from saldiag.rules.shared.wording import counted, number
 
 
 class WeightsUnchanged(Rule):

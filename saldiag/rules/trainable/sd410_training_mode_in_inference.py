@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, ValidationCheck
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.text import listed, number, percent
-from saldiag.rules.validation import Checked
+from saldiag.rules.shared.wording import listed, number, percent
+from saldiag.rules.verdicts.validation import Checked
 
 
 class TrainingModeInInference(Rule):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     DataFacts,
     FlowRow,
@@ -13,12 +14,11 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules import edits
-from saldiag.rules.cut import LIMITS
-from saldiag.rules.heads import CROSS_ENTROPIES, SQUASHING, axis_size, from_logits
-from saldiag.rules.network import Network, is_shape_only
-from saldiag.rules.text import at, label, listed, number
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.gradient_cut import LIMITS
+from saldiag.rules.shared.graph import Network, is_shape_only
+from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, SQUASHING, axis_size, from_logits
+from saldiag.rules.shared.wording import at, label, listed, number
 
 
 class SingleChannelSoftmax(Rule):

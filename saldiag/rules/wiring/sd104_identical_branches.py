@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 Shape = tuple[Any, ...]
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, Origin, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.text import at, counted, label
+from saldiag.rules.shared.wording import at, counted, label
 
 
 class DiffersFromWeightsSource(Rule):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, compile_source
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
-from saldiag.core.rule import Rule, Thresholds, compile_source
-from saldiag.rules import edits
-from saldiag.rules.heads import CROSS_ENTROPIES, from_logits
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, number
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, from_logits
+from saldiag.rules.shared.wording import at, label, number
 
 
 class LogitsTakenForProbabilities(Rule):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules import edits
-from saldiag.rules.heads import (
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import (
     CROSS_ENTROPIES,
     SQUASHING,
     axis_size,
     from_logits,
     takes_logits_behind,
 )
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label, number
+from saldiag.rules.shared.wording import at, label, number
 
 NO_PROBABILITIES = frozenset({
     "elu", "gelu", "leaky_relu", "log_softmax", "mish", "relu", "relu6", "selu", "silu", "softplus",

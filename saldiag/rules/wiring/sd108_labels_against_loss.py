@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import (
     DataFacts,
     LossCheck,
@@ -13,12 +14,11 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds
-from saldiag.rules import edits
-from saldiag.rules.crashes import OF_LABELS, meaning_of
-from saldiag.rules.heads import RANGES, from_logits
-from saldiag.rules.network import Network
-from saldiag.rules.text import label, number
+from saldiag.rules.shared import edits
+from saldiag.rules.shared.error_messages import OF_LABELS, meaning_of
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import RANGES, from_logits
+from saldiag.rules.shared.wording import label, number
 
 BY_ELEMENT = frozenset({
     "huber", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",

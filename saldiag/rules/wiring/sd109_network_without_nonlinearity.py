@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.network import SHAPE_ONLY, Network
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.graph import SHAPE_ONLY, Network
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 WEIGHTED = frozenset({
     "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Dense",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.heads import CROSS_ENTROPIES, SQUASHING, from_logits
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, SQUASHING, from_logits
+from saldiag.rules.shared.wording import at, label
 
 NORMALISING = frozenset({
     "BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",

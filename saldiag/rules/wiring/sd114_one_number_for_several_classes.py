@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
-from saldiag.core.rule import Rule, Thresholds, source_of
-from saldiag.rules.heads import axis_size
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, label
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.output_heads import axis_size
+from saldiag.rules.shared.wording import at, label
 
 NARROWING = frozenset({"Conv1D", "Conv2D", "Conv3D", "Dense", "GRU", "LSTM", "SimpleRNN"})
 CATEGORICAL = frozenset({"categorical_crossentropy", "sparse_categorical_crossentropy"})

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import (
     BlockedOperation,
     GradientFlow,
@@ -14,8 +15,7 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 IN_PLACE = {
     "ArgMax": "the softmax itself: keras.ops.softmax(x)",

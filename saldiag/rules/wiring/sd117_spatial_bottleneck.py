@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, source_of
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, listed, number
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, listed, number
 
 GLOBAL = frozenset({"GlobalAveragePooling2D", "GlobalMaxPooling2D"})
 WITH_KERNEL = frozenset({"Conv2D", "DepthwiseConv2D", "SeparableConv2D"})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from saldiag.core.finding import Finding
+from saldiag.core.findings.finding import Finding
+from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, compile_source
 from saldiag.core.measurement import GradientFlow, IgnoredOutput, Measurements, Wiring
-from saldiag.core.rule import CannotJudge, Rule, Thresholds, compile_source
-from saldiag.rules.network import Network
-from saldiag.rules.text import at, counted, label, listed
+from saldiag.rules.shared.graph import Network
+from saldiag.rules.shared.wording import at, counted, label, listed
 
 
 class OutputWithoutLoss(Rule):

@@ -1,0 +1,67 @@
+"""Which rules judge, and how strictly: the command line first, then the project's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from saldiag.core.config import RuleSettings, find_settings, read_settings
+from saldiag.core.errors import ConfigError, SaldiagError
+
+
+@dataclass(frozen=True)
+class RuleChoice:
+    """What the command line says of rules; None where it says nothing.
+
+    ``select`` and ``ignore`` replace what the file says under the same name.
+    """
+
+    select: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] | None = None
+    config: Path | None = None
+
+    @classmethod
+    def of(cls, select: Sequence[str], ignore: Sequence[str], config: Path | None) -> RuleChoice:
+        """From options that may be repeated, each a list separated by commas."""
+        return cls(_listed(select), _listed(ignore), config)
+
+
+def rule_settings(choice: RuleChoice) -> RuleSettings:
+    """The settings that hold, checked against the rules there are.
+
+    Raises:
+        ConfigError: the file is not there or not valid, or it names what does not exist.
+        SaldiagError: the command line names a rule that does not exist.
+    """
+    path = choice.config
+    stored = read_settings(path) if path is not None else find_settings(Path.cwd())
+    try:
+        _check(stored)
+    except SaldiagError as error:
+        raise ConfigError(f"{stored.file}: {error}") from error
+    chosen = replace(
+        stored,
+        select=stored.select if choice.select is None else choice.select,
+        ignore=stored.ignore if choice.ignore is None else choice.ignore,
+    )
+    _check(chosen)
+    return chosen
+
+
+def with_rules(config: Mapping[str, Any], settings: RuleSettings) -> dict[str, Any]:
+    """A run's recorded configuration with these settings, if there are any."""
+    rest = {key: value for key, value in config.items() if key != "rules"}
+    return rest if settings == RuleSettings() else {**rest, "rules": asdict(settings)}
+
+
+def _check(settings: RuleSettings) -> None:
+    from saldiag.rules.engine.engine import rules_with_limits
+
+    rules_with_limits(settings.select, settings.ignore, settings.thresholds)
+
+
+def _listed(values: Sequence[str]) -> tuple[str, ...] | None:
+    names = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    return names if values else None
