@@ -8,30 +8,15 @@ from collections.abc import Iterator
 
 import click
 
+from saldiag.cli.main import cli
 from saldiag_docs.markdown import escaped, table
 
 FOLDER = "reference/cli"
 
 
-def command_group() -> click.Group:
-    """The command ``saldiag``.
-
-    Raises:
-        LookupError: ``saldiag.cli`` holds no click group.
-    """
-    from saldiag import cli
-
-    for module in (cli, getattr(cli, "main", None)):
-        for value in vars(module).values() if inspect.ismodule(module) else ():
-            if isinstance(value, click.Group) and value.name in {"cli", "saldiag"}:
-                return value
-    raise LookupError("saldiag.cli holds no click group named cli")
-
-
 def commands() -> Iterator[tuple[str, click.Command, click.Context]]:
     """Every command that does something: its words after ``saldiag``, and its context."""
-    group = command_group()
-    yield from _commands(group, click.Context(group, info_name="saldiag"), ())
+    yield from _commands(cli, click.Context(cli, info_name="saldiag"), ())
 
 
 def _commands(
@@ -64,7 +49,6 @@ def _file(words: str) -> str:
 
 
 def _index() -> str:
-    group = command_group()
     rows = [
         (f"[`saldiag {words}`]({_file(words)})", _as_code(command.get_short_help_str(120)))
         for words, command, _ in commands()
@@ -72,7 +56,7 @@ def _index() -> str:
     return "\n\n".join(
         [
             "# Command line",
-            _prose(group.help or ""),
+            _prose(cli.help or ""),
             table(("Command", "Purpose"), rows),
             "`saldiag --version` prints the version. Every command has `--help` (`-h`). The"
             " commands that read a recorded run (`report`, `compare`, `fix`) and the lists of rules"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from saldiag.cli.main import main
 from saldiag_docs.markdown import table
 
 FOLDER = "rules"
@@ -26,8 +27,6 @@ RELATIONS = {
 
 def _printed(*arguments: str) -> dict[str, Any]:
     """What a command prints as JSON."""
-    from saldiag.cli import main
-
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         code = main([*arguments, "--format", "json"])
