@@ -246,6 +246,46 @@ def test_every_rule_has_an_address_of_its_own(site: Path) -> None:
         assert f'href="{rule.code}/"' in index
 
 
+def test_sarif_and_report_link_to_the_pages_of_the_rules(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from saldiag.cli.main import main
+    from saldiag.core.files.run import Run
+    from saldiag_reports.gallery import runs
+
+    data, run = runs.broken(), Run.create("overfit", tmp_path / "run")
+    run.write_info(data.info)
+    run.write_diagnosis(data.diagnosis)
+    monkeypatch.setenv("SALDIAG_DOCS_URL", "https://docs.example/saldiag/")
+    assert main(["report", str(run.path), "--format", "sarif"]) == 1
+    rules = json.loads(capsys.readouterr().out)["runs"][0]["tool"]["driver"]["rules"]
+    assert 'href="https://docs.example/saldiag/rules/SD101/"' in report_of(run.path)
+    for rule in rules:
+        page = rule["helpUri"].removeprefix("https://docs.example/saldiag/")
+        assert (site / page / "index.html").is_file()
+    monkeypatch.delenv("SALDIAG_DOCS_URL")
+    assert main(["report", str(run.path), "--format", "sarif"]) == 1
+    assert "helpUri" not in capsys.readouterr().out
+    assert "http" not in re.findall(r'<span class="rule">.*?</span>', report_of(run.path))[0]
+
+
+def report_of(run: Path) -> str:
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("base", "code"),
+    [("", "SD101"), ("javascript:x", "SD101"), ("https://a b", "SD101"), ("https://a", "../SD1")],
+)
+def test_only_a_rule_of_an_address_is_linked(
+    base: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from saldiag.core.documentation import rule_url
+
+    monkeypatch.setenv("SALDIAG_DOCS_URL", base)
+    assert rule_url(code) is None
+
+
 def test_every_command_and_flag_is_in_the_reference(site: Path) -> None:
     from saldiag_docs.command_line import commands
 
