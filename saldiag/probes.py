@@ -6,12 +6,15 @@ from saldiag_probes.data.samples import measure_items
 from saldiag_probes.data.tensor_statistics import measure_data
 from saldiag_probes.loss.recomputed_loss import measure_loss_check
 from saldiag_probes.network.trainability import measure_trainable
-from saldiag_probes.network.wiring import measure_wiring
-from saldiag_probes.signal.activations import measure_activations
-from saldiag_probes.signal.dtypes import measure_dtypes
-from saldiag_probes.signal.gradient_flow import measure_gradient_flow
 from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.survey import Survey, survey
+from saldiag_probes.survey import (
+    Survey,
+    measure_activations,
+    measure_dtypes,
+    measure_gradient_flow,
+    measure_wiring,
+    survey,
+)
 from saldiag_probes.trace.recorder import CannotMeasure
 from saldiag_probes.training.callback import Watch, watch
 from saldiag_probes.training.fit_plan import measure_plan

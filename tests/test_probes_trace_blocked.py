@@ -82,7 +82,7 @@ def test_a_loss_can_hold_it_too() -> None:
 def test_without_a_loss_there_is_nothing_to_look_from() -> None:
     import keras
 
-    from saldiag_probes.network.wiring import measure_wiring
+    from saldiag_probes.survey import measure_wiring
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     assert measure_wiring(model, keras.KerasTensor((2, 3))).blocked is None

@@ -11,7 +11,7 @@ RNG = np.random.default_rng(7)
 
 @pytest.fixture(scope="module")
 def measure():
-    from saldiag_probes.signal.gradient_flow import measure_gradient_flow
+    from saldiag_probes.survey import measure_gradient_flow
 
     return measure_gradient_flow
 

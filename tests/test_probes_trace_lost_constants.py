@@ -12,7 +12,7 @@ pytestmark = pytest.mark.tensorflow
 def _lost(function: Any, dtype: str = "mixed_float16") -> Any:
     import keras
 
-    from saldiag_probes.signal.dtypes import measure_dtypes
+    from saldiag_probes.survey import measure_dtypes
 
     layer = keras.layers.Lambda(function, name="own", dtype=dtype)
     model = keras.Sequential([keras.Input((3,)), layer])
@@ -58,7 +58,7 @@ def test_a_zero_that_was_one_from_the_start_is_no_epsilon() -> None:
 def test_layers_of_keras_are_left_alone() -> None:
     import keras
 
-    from saldiag_probes.signal.dtypes import measure_dtypes
+    from saldiag_probes.survey import measure_dtypes
 
     parts = [
         keras.layers.BatchNormalization(epsilon=1e-9, dtype="mixed_float16"),

@@ -170,7 +170,7 @@ class TestWiring:
 
 class TestDtypes:
     def test_real_dtypes_and_casts_by_tracing(self, keras, half):
-        from saldiag_probes.signal.dtypes import measure_dtypes
+        from saldiag_probes.survey import measure_dtypes
 
         model = keras.Sequential(
             [
@@ -198,7 +198,7 @@ class TestDtypes:
     def test_nothing_runs(self, keras):
         import tensorflow as tf
 
-        from saldiag_probes.signal.dtypes import measure_dtypes
+        from saldiag_probes.survey import measure_dtypes
 
         def explode(x):
             raise AssertionError("executed")
@@ -215,7 +215,7 @@ class TestDtypes:
 
 class TestActivations:
     def test_the_numbers_are_numpy_s(self, keras):
-        from saldiag_probes.signal.activations import measure_activations
+        from saldiag_probes.survey import measure_activations
 
         model = keras.Sequential(
             [
@@ -243,7 +243,7 @@ class TestActivations:
         assert tanh.nonfinite_share == 0
 
     def test_constants_infinities_and_lone_samples(self, keras):
-        from saldiag_probes.signal.activations import measure_activations
+        from saldiag_probes.survey import measure_activations
 
         model = keras.Sequential(
             [
@@ -260,7 +260,7 @@ class TestActivations:
         assert np.isnan(lone.sample_variation)
 
     def test_the_mode_is_the_one_asked_for(self, keras):
-        from saldiag_probes.signal.activations import measure_activations
+        from saldiag_probes.survey import measure_activations
 
         model = keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.5, name="drop")])
         x = np.ones((4, 50))
@@ -268,14 +268,16 @@ class TestActivations:
         assert 0.3 < measure_activations(model, x, training=True).rows[0].zero_share < 0.7
 
     def test_a_large_output_whose_sum_overflows_is_finite(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH, measure_activations
+        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.survey import measure_activations
 
         model = keras.Sequential([keras.Input((ENOUGH,)), keras.layers.Activation("linear")])
         x = np.full((2, ENOUGH), 3e38, "float32")
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
     def test_half_precision_is_added_up_in_single(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH, measure_activations
+        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.survey import measure_activations
 
         layer = keras.layers.Activation("linear", dtype="float16")
         x = np.full((2, ENOUGH), 1000.0, "float16")
@@ -283,7 +285,8 @@ class TestActivations:
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
     def test_an_output_of_unknown_shape_is_looked_at_as_well(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH, measure_activations
+        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.survey import measure_activations
 
         class Chosen(keras.layers.Layer):
             def call(self, x):
@@ -299,7 +302,8 @@ class TestActivations:
         assert 0 < row.nonfinite_share < 1e-4
 
     def test_of_a_large_output_one_infinity_is_seen_and_the_rest_is_near(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH, measure_activations
+        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.survey import measure_activations
 
         model = keras.Sequential([keras.Input((300, 300, 8)), keras.layers.ReLU(name="relu")])
         x = RNG.standard_normal((3, 300, 300, 8)).astype(np.float32)

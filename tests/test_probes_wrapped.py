@@ -51,7 +51,7 @@ def test_what_fits_and_what_is_wide_is_left_out() -> None:
 def test_without_a_run_it_is_not_known() -> None:
     import keras
 
-    from saldiag_probes.signal.dtypes import measure_dtypes
+    from saldiag_probes.survey import measure_dtypes
 
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     assert measure_dtypes(model, BATCH).wrapped is None

@@ -15,10 +15,10 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.util import tensor_util
 
 from saldiag.core.measurement import Experiments, Histograms, OverfitHistory, TrainingHistory
+from saldiag_reports.files import EVENTS_FILE
 from saldiag_reports.formats.tensorboard import render_events, write_tensorboard
 from saldiag_reports.formats.tensorboard_events import EventLog, escaped, table
 from saldiag_reports.gallery import runs
-from saldiag_reports.writer import EVENTS_FILE
 
 # The reader that checks the files is TensorBoard's own, and loads TensorFlow where it finds it.
 pytestmark = pytest.mark.tensorflow

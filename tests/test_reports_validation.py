@@ -21,8 +21,7 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
-from saldiag_reports import plots
-from saldiag_reports.content import sections
+from saldiag_reports import plots, sections
 from saldiag_reports.content import validation_tables as tables
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.formats.html import render_html

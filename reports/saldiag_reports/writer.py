@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from saldiag.core.errors import RunError
-from saldiag.core.files.jsonio import atomic_file
 from saldiag_reports.content.data import ReportData
-
-EVENTS_FILE = "events.out.tfevents.0.saldiag"
-"""Always the same, so that drawing a run again replaces what was there."""
+from saldiag_reports.files import EVENTS_FILE, write_bytes
 
 
 class Reporter(Protocol):
@@ -38,12 +34,6 @@ class Rendered:
         return self.make(data)
 
 
-def _json(data: ReportData) -> bytes:
-    from saldiag_reports.formats.json_document import render_json
-
-    return render_json(data).encode("utf-8")
-
-
 def _html(data: ReportData) -> bytes:
     from saldiag_reports.formats.html import render_html
 
@@ -57,11 +47,10 @@ def _events(data: ReportData) -> bytes:
 
 
 REPORTERS: tuple[Reporter, ...] = (
-    Rendered("diagnosis.json", _json),
     Rendered("report.html", _html),
     Rendered(f"tensorboard/{EVENTS_FILE}", _events),
 )
-"""What a run gets: the cheapest and most important first."""
+"""What is drawn of a run, beside ``diagnosis.json``: the cheapest and most important first."""
 
 
 def write_reports(
@@ -74,17 +63,3 @@ def write_reports(
     """
     for reporter in reporters:
         write_bytes(directory / reporter.output, reporter.render(data))
-
-
-def write_bytes(path: Path, content: bytes, option: str = "--out") -> None:
-    """Write ``content`` to ``path`` as a whole or not at all; ``option`` is what names the path.
-
-    Raises:
-        RunError: it cannot be written; what was there is still there.
-    """
-    try:
-        with atomic_file(path, "wb") as stream:
-            stream.write(content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RunError(f"{path}: cannot be written ({reason}): choose another {option}") from error

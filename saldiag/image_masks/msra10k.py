@@ -19,11 +19,10 @@ from saldiag.core.errors import DataError
 from saldiag.core.files.folders import two_folders
 from saldiag.core.printable import printable
 from saldiag.image_masks.decode import Array, read_pair
-from saldiag.image_masks.storage import FileRef, Item, MemberRef, Ref, reason
+from saldiag.image_masks.storage import FOLDER, FileRef, Item, MemberRef, Ref, reason
 
 IMAGES = (".jpg", ".jpeg")
 MASKS = (".png",)
-FOLDER = "Imgs"
 IMAGE_ALONE, MASK_ALONE = "image without a mask", "mask without an image"
 _MASK_ENDING = re.compile(r"[-_.](mask|gt|label|labels|seg|segmentation)$", re.IGNORECASE)
 """What many data sets add to the name of a mask, in a folder of masks."""

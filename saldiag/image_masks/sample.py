@@ -18,9 +18,8 @@ from PIL import Image
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.image_masks.msra10k import FOLDER
 from saldiag.image_masks.sample_pictures import draw
-from saldiag.image_masks.storage import reason
+from saldiag.image_masks.storage import FOLDER, reason
 
 COUNT = 120
 SIZE = (180, 320)

@@ -20,6 +20,9 @@ LARGEST_FILE = 512 * 2**20
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # APPNOTE.TXT 4.3.7, PKWARE 2022
 _ENCRYPTED = 0x1
 
+FOLDER = "Imgs"
+"""Folder of the pairs in MSRA10K's layout."""
+
 
 @dataclass(frozen=True)
 class FileRef:

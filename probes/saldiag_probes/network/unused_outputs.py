@@ -13,8 +13,8 @@ from keras.src.models.functional import Functional
 
 from saldiag.core.measurement import IgnoredOutput, OutputLoss
 from saldiag_probes.loss.compiled_loss import config_of, name_of, overrides_compute_loss
-from saldiag_probes.network.wiring import Dataflow
 from saldiag_probes.trace.backward import Backward, made_of
+from saldiag_probes.trace.dataflow import Dataflow
 from saldiag_probes.trace.recorder import Trace, flat_tensors
 
 

@@ -21,6 +21,7 @@ from keras.src.models.functional import Functional
 from saldiag.core.measurement import LayerCall, Origin, Source, UncalledLayer, Wiring
 from saldiag_probes.loss import compiled_loss
 from saldiag_probes.trace import layer_facts
+from saldiag_probes.trace.dataflow import Dataflow
 from saldiag_probes.trace.paths import layer_paths
 from saldiag_probes.trace.recorder import Call, Trace
 
@@ -38,52 +39,6 @@ HANDING_ON = frozenset({
     "SplitV", "Squeeze", "StopGradient", "StridedSlice", "Transpose", "Unpack",
 })  # fmt: skip
 """Operations after which numbers still lie where an activation put them."""
-
-
-class Dataflow:
-    """For every tensor of a forward pass: the paths of the nearest leaf calls upstream of it.
-
-    One sweep over the operations in the order of their creation, in which each comes after what
-    it needs: linear in the size of the graph.
-    """
-
-    def __init__(self, trace: Trace) -> None:
-        self._made_by = {
-            tensor.name: call.path for call in trace.calls if call.leaf for tensor in call.outputs
-        }
-        self._sources: dict[str, tuple[str, ...]] = {}
-        model_inputs = {tensor.op.name for tensor in trace.inputs}
-        for op in trace.operations():
-            found = ("",) if op.name in model_inputs else self.union(op.inputs)
-            self._sources[op.name] = found
-
-    def union(self, tensors: Iterable[Any]) -> tuple[str, ...]:
-        """The leaf calls that any of these tensors comes from."""
-        parts = [part for tensor in tensors if (part := self.of(tensor))]
-        if len(parts) <= 1:
-            return parts[0] if parts else ()
-        return tuple(dict.fromkeys(path for part in parts for path in part))
-
-    def of(self, tensor: Any) -> tuple[str, ...]:
-        """The leaf calls that a tensor comes from; ``""`` is the model's input."""
-        maker = self._made_by.get(tensor.name)
-        return self._sources.get(tensor.op.name, ()) if maker is None else (maker,)
-
-    def is_given_by_leaf(self, tensor: Any) -> bool:
-        """Whether it is the output of a leaf call itself."""
-        return tensor.name in self._made_by
-
-    def into(self, call: Call) -> tuple[str, ...]:
-        """The leaf calls that feed ``call``; of one out of reach those of the layer around it."""
-        if call.skipped is not None:
-            return self.into(call.parent) if call.parent is not None else ("",)
-        makers = zip(call.upstream, call.made_by, strict=True)
-        found = [
-            (maker,) if maker is not None else self.of(tensor)
-            for tensor, maker in makers
-            if not tensor.dtype.is_bool  # masks
-        ]
-        return tuple(dict.fromkeys(path for paths in found for path in paths))
 
 
 def add_operations(trace: Trace) -> None:
@@ -329,26 +284,3 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
     if tensor.shape.rank is None:
         return (None,)
     return tuple(None if axis == 0 else size for axis, size in enumerate(tensor.shape.as_list()))
-
-
-def measure_wiring(
-    model: Any,
-    batch: Any,
-    *,
-    sources: Mapping[int, Source] | None = None,
-    origins: Sequence[Origin] = (),
-) -> Wiring:
-    """The wiring of a model, by tracing alone; nothing is executed.
-
-    Args:
-        model: any Keras model, compiled or not.
-        batch: a batch or its description, as for ``measure_dtypes``.
-        sources: place in the user's code by ``id(layer)``.
-        origins: passed on.
-
-    Raises:
-        CannotMeasure: the model cannot be called on such a batch.
-    """
-    from saldiag_probes.survey import trace_only
-
-    return trace_only(model, batch, sources=sources, origins=origins).wiring

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from saldiag.core.measurement import ActivationRow, Activations, Array
 from saldiag_probes.network.wiring import activation
-from saldiag_probes.trace.recorder import Call, CannotMeasure, Trace
+from saldiag_probes.trace.recorder import Call, Trace
 
 LIMITS = {
     "sigmoid": (0.0, 1.0),
@@ -177,22 +177,3 @@ def _saturated(values: Array, low: float, high: float) -> float:
 def _variation(values: Array, spread: float) -> float:
     """Standard deviation across samples, averaged over elements, over the overall one."""
     return float(values.std(axis=0, dtype=np.float64).mean()) / spread if spread > 0.0 else 0.0
-
-
-def measure_activations(model: Any, x: Any, training: bool = False) -> Activations:
-    """Statistics of every layer call's output over one batch.
-
-    Args:
-        model: any Keras model, compiled or not.
-        x: the model's input; arrays or tensors, nested as the model takes them.
-        training: the mode of the forward pass.
-
-    Raises:
-        CannotMeasure: the model cannot be called, or the pass failed.
-    """
-    from saldiag_probes.survey import survey
-
-    found = survey(model, (x,), training=training, flow=False)
-    if found.activations is None:
-        raise CannotMeasure(found.missing[Activations.key])
-    return found.activations

@@ -80,20 +80,3 @@ def _elements(tensor: Any, batch_size: int) -> int:
     for size in tensor.shape.as_list() if tensor.shape.rank is not None else []:
         total *= batch_size if size is None else size
     return total
-
-
-def measure_dtypes(model: Any, batch: Any) -> DtypeTrace:
-    """Compute, variable and real dtypes of every layer call; nothing is executed.
-
-    Args:
-        model: any Keras model. If it is compiled and ``batch`` holds targets, the dtype of its
-            loss is measured as well.
-        batch: a batch, or its description: ``tf.TensorSpec`` or ``keras.KerasTensor`` in place of
-            the tensors (an unknown batch size counts as 1).
-
-    Raises:
-        CannotMeasure: the model cannot be called on such a batch.
-    """
-    from saldiag_probes.survey import trace_only
-
-    return trace_only(model, batch).dtypes

@@ -319,26 +319,3 @@ def _between(op: Any) -> set[str]:
                 found.add(tensor.name)
                 pending.append(tensor)
     return found
-
-
-def measure_gradient_flow(
-    model: Any, batch: Any, *, training: bool = True, loss: Loss | None = None
-) -> GradientFlow:
-    """|dL/d(output)| and |dL/d(input)| of every layer call for one batch.
-
-    Args:
-        model: any Keras model; compiled, unless ``loss`` is given.
-        batch: ``(x, y)`` or ``(x, y, sample_weight)``; arrays or tensors, nested as the model
-            takes them.
-        training: the mode of the forward pass.
-        loss: ``loss(y, y_pred)`` in place of the compiled one.
-
-    Raises:
-        CannotMeasure: the model cannot be called, has no loss, or the pass failed.
-    """
-    from saldiag_probes.survey import survey
-
-    found = survey(model, batch, training=training, activations=False, loss=loss)
-    if found.flow is None:
-        raise CannotMeasure(found.missing[GradientFlow.key])
-    return found.flow

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import WrappedIntegers
-from saldiag_probes.network.wiring import Dataflow
 from saldiag_probes.trace.backward import OF_SHAPE, made_of
+from saldiag_probes.trace.dataflow import Dataflow
 from saldiag_probes.trace.recorder import Call, Trace
 
 SMALL = frozenset({"int8", "int16", "uint8", "uint16"})

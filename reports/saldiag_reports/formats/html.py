@@ -14,7 +14,8 @@ from markupsafe import Markup
 from saldiag.core.documentation import rule_url
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import SEVERITIES, Finding
-from saldiag_reports.content import hypothesis_text, sections, wording
+from saldiag_reports import sections
+from saldiag_reports.content import hypothesis_text, wording
 from saldiag_reports.content.data import ReportData
 
 MAX_ROWS = 3000

@@ -20,8 +20,8 @@ from saldiag_reports.content import hypothesis_text, layer_order
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.thumbnails import MAX_SAMPLES, pixels, png, size_of
 from saldiag_reports.content.wording import headline, lines, naming, place, plain, typed, value_text
+from saldiag_reports.files import EVENTS_FILE, write_bytes
 from saldiag_reports.formats.tensorboard_events import EventLog, escaped, table
-from saldiag_reports.writer import EVENTS_FILE, write_bytes
 
 
 def write_tensorboard(data: ReportData, directory: Path) -> None:

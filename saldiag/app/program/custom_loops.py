@@ -4,32 +4,70 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import tensorflow as tf
 
+from saldiag.app.program.assigned_variables import Learnt
 from saldiag.app.program.error_origin import blaming
 from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
-from saldiag.core.training.fit_plan import KERAS_BATCH
-from saldiag.subject.source.stack_frames import caller
+from saldiag.app.program.options import WatchOptions
+from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
+from saldiag.core.measurement import Source
 from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.training.gradient_tape import identity, raw
 
 if TYPE_CHECKING:
-    from saldiag.app.program.observer import Observer
     from saldiag.app.program.watched_model import Watched
 
-COMPUTED = "the step computes what it calls the model on"
+T = TypeVar("T")
+
 PARTLY = "the optimizer trains a part of the model: another loss may train the rest"
+
+
+class ModelObserver(Protocol):
+    """What custom loops need of the observer of a program."""
+
+    @property
+    def options(self) -> WatchOptions:
+        """What was asked for."""
+
+    @property
+    def learnt(self) -> Learnt:
+        """Variables that were assigned or trained."""
+
+    def models(self) -> list[Any]:
+        """The program's models that are alive."""
+
+    def caller(self) -> Source | None:
+        """The line of the program that this is called from."""
+
+    def current(self, model: Any) -> Watched | None:
+        """The model's subject, as long as it is not compiled again."""
+
+    def begin(self, model: Any, trained: Source | None) -> Watched | None:
+        """A new subject; None where there have been enough, or no session can be had."""
+
+    def prepared(self, owner: Any, prepare: Callable[[], T]) -> T | None:
+        """Run ``prepare`` before the first step of ``owner``; None if it breaks."""
+
+    def deaf(self) -> AbstractContextManager[None]:
+        """Disable the hooks for this thread inside the block."""
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """``deaf``, with Keras' warnings recorded and not shown."""
+
+    def step_due(self, watched: Watched, taken: int) -> None:
+        """Before a step of a custom loop: end the program if enough steps were taken."""
 
 
 class Loops:
     """Finds out which model an optimizer trains, and on what."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: ModelObserver) -> None:
         self._observer = observer
         self._known: weakref.WeakKeyDictionary[Any, Watched | None] = weakref.WeakKeyDictionary()
         self._inputs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -136,10 +174,12 @@ class Loops:
         if model is None:
             return None
         self._observer.learnt.note(_variables(optimizer, args, kwargs))
-        watched = self._observer.current(model) or self._observer.begin(model, caller())
+        watched = self._observer.current(model) or self._observer.begin(
+            model, self._observer.caller()
+        )
         if watched is None:
             return None
-        watched.trains_at(caller())
+        watched.trains_at(self._observer.caller())
         if watched.seen and watched.first_step is None:
             self._over(watched)
         with tf.init_scope():
@@ -233,30 +273,6 @@ class Loops:
             return given[place]
         alike = [t for t in given if tensor.shape.is_compatible_with(t.shape)]
         return alike[0] if len(alike) == 1 else None
-
-
-def symbolic_inputs(model: Any) -> Any:
-    """A model's inputs as it takes them; None where it was built without any."""
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return None
-    try:
-        return model.input
-    except AttributeError:  # a Sequential model that no other model calls
-        return inputs[0] if len(inputs) == 1 else inputs
-
-
-def stand_in(inputs: Any) -> tuple[Any, ...] | None:
-    """A batch of zeros in the shape of a model's symbolic inputs; None where it is not known.
-
-    A size that is not known is that of Keras' batches: a single sample has faults of its own.
-    """
-    flat = tf.nest.flatten(inputs)
-    if not all(hasattr(t, "shape") and tf.TensorShape(t.shape).rank is not None for t in flat):
-        return None
-    sizes = [[KERAS_BATCH if n is None else n for n in t.shape] for t in flat]
-    zeros = [tf.zeros(size, t.dtype) for size, t in zip(sizes, flat, strict=True)]
-    return (tf.nest.pack_sequence_as(inputs, zeros),)
 
 
 def _variables(optimizer: Any, args: Any, kwargs: Any) -> Any:

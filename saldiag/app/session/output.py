@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Severity
 
 if TYPE_CHECKING:
-    from saldiag.app.session.session import Session
+    from saldiag.core.files.run import Run
     from saldiag.core.findings.rule import Rule
     from saldiag_reports.content.data import ReportData
     from saldiag_reports.formats.ci import Checked, RuleText
 
 
-def write_outcome(session: Session, diagnosis: Diagnosis) -> None:
+def write_outcome(run: Run, data: ReportData) -> None:
     """Write ``diagnosis.json`` and everything that renderers draw, each whole or not at all."""
     from saldiag_reports.writer import write_reports
 
-    session.run.write_diagnosis(diagnosis)
-    write_reports(_data(session, diagnosis), session.run.path)
-
-
-def print_outcomes(outcomes: Sequence[tuple[Session, Diagnosis]]) -> None:
-    """Print what came of one or more models, the gravest first, in the format asked for."""
-    first = outcomes[0][0]
-    print_data(
-        [(_data(session, diagnosis), session.run.path) for session, diagnosis in outcomes],
-        first.output_format,
-        first.fail_on,
-    )
+    run.write_diagnosis(data.diagnosis)
+    write_reports(data, run.path)
 
 
 def print_data(
@@ -111,10 +99,3 @@ def _rule_text(rule: type[Rule]) -> RuleText:
         description=" ".join(told.sections.get("What it does", "").split()),
         help=to_text(told),
     )
-
-
-def _data(session: Session, diagnosis: Diagnosis) -> ReportData:
-    from saldiag_reports.content.data import ReportData
-
-    info = replace(session.info, missing=dict(session.measured.missing))
-    return ReportData(diagnosis=diagnosis, measured=session.measured, info=info)

@@ -37,16 +37,16 @@ class RootCause:
 class Diagnosis:
     """Verdict, root cause and findings of a run, sorted: the same numbers give the same text."""
 
+    schema_version: int = field(default=SCHEMA_VERSION, kw_only=True)
     subject: SubjectSummary
     verdict: Verdict
+    verdict_reason: str = field(default="", kw_only=True)
+    """Why that verdict, in one sentence with its numbers; empty where there is none."""
     root_cause: RootCause | None
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
-    verdict_reason: str = ""
-    """Why that verdict, in one sentence with its numbers; empty where there is none."""
 
     def failed(self, fail_on: Severity = "error") -> bool:
         """Whether the exit code is 1: a finding at or above ``fail_on``, or nothing is learnt."""

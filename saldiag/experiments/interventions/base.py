@@ -7,15 +7,13 @@ import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement.experiments import Mode
 from saldiag.core.suggest import suggestion
 from saldiag.experiments.interventions.change import Change
-
-if TYPE_CHECKING:
-    from saldiag.experiments.search.lab import Lab
+from saldiag.experiments.interventions.workbench import Workbench
 
 
 class NotApplicable(Exception):  # noqa: N818 - a normal outcome
@@ -39,7 +37,7 @@ class Intervention(ABC):
     if_restored: ClassVar[str] = ""
 
     @abstractmethod
-    def change(self, lab: Lab) -> Change:
+    def change(self, lab: Workbench) -> Change:
         """What to change in the lab's model.
 
         Raises:

@@ -11,6 +11,7 @@ import keras
 from saldiag.core.measurement import LayerCall, Wiring
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.change import Swap
+from saldiag.experiments.interventions.workbench import Workbench
 
 _ACTIVATIONS: dict[type, str] = {
     keras.layers.ReLU: "relu",
@@ -102,7 +103,7 @@ def _last_of_all(path: str, layer: Any) -> Part | None:
     return Part(path, layer, names[0], alone=True) if names else None
 
 
-def heads_of(lab: Any) -> list[Head]:
+def heads_of(lab: Workbench) -> list[Head]:
     """One head for each output.
 
     Raises:
@@ -116,7 +117,7 @@ def heads_of(lab: Any) -> list[Head]:
     return [_head(lab, wiring, path) for path in wiring.judged or wiring.outputs]
 
 
-def head_layers(lab: Any) -> set[int]:
+def head_layers(lab: Workbench) -> set[int]:
     """The layers that outputs go through last, by id; none where that is not known."""
     try:
         return {id(part.layer) for head in heads_of(lab) for part in head.parts}
@@ -124,7 +125,7 @@ def head_layers(lab: Any) -> set[int]:
         return set()
 
 
-def last_activations(lab: Any, count: int) -> list[str]:
+def last_activations(lab: Workbench, count: int) -> list[str]:
     """What was done last to each of ``count`` outputs, as the activation's name or ``linear``.
 
     Raises:
@@ -145,14 +146,14 @@ def last_activations(lab: Any, count: int) -> list[str]:
     return [(call and call.activation) or "linear" for call in calls]
 
 
-def units_of(lab: Any, count: int) -> list[int]:
+def units_of(lab: Workbench, count: int) -> list[int]:
     """The size of each output's last axis, 0 where it is not known."""
     shapes = [call.output_shapes if call else () for call in _calls(lab, count)]
     sizes = [(found[0][-1] or 0) if found and found[0] else 0 for found in shapes]
     return sizes or [0] * count
 
 
-def _calls(lab: Any, count: int) -> list[LayerCall | None]:
+def _calls(lab: Workbench, count: int) -> list[LayerCall | None]:
     """The calls that make the outputs, if there are so many with a loss, or so many in all."""
     wiring: Wiring | None = lab.wiring
     if wiring is None:
@@ -161,7 +162,7 @@ def _calls(lab: Any, count: int) -> list[LayerCall | None]:
     return [wiring.call(path) for path in paths]
 
 
-def _head(lab: Any, wiring: Wiring, path: str) -> Head:
+def _head(lab: Workbench, wiring: Wiring, path: str) -> Head:
     parts: list[Part] = []
     layers = lab.layers
     call: LayerCall | None = wiring.call(path)

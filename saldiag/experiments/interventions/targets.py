@@ -9,6 +9,7 @@ import numpy as np
 
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.output_layers import units_of
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.loss.compiled_loss import compiled_losses
 
 Kind = Literal["binary", "shares", "classes", "one-hot", "sides", "numbers"]
@@ -20,7 +21,7 @@ _IMPLIED: dict[Kind, str] = {
 }  # fmt: skip
 
 
-def targets_of(lab: Any) -> list[Any]:
+def targets_of(lab: Workbench) -> list[Any]:
     """The targets of each output, all items in one array.
 
     Raises:
@@ -32,7 +33,7 @@ def targets_of(lab: Any) -> list[Any]:
     return [np.concatenate([np.asarray(part) for part in column]) for column in columns]
 
 
-def kinds_of(lab: Any) -> list[Kind]:
+def kinds_of(lab: Workbench) -> list[Kind]:
     """What kind of targets each output has.
 
     Raises:
@@ -74,7 +75,7 @@ def takes_logits(model: Any) -> bool:
     return any(bool(loss.get_config().get("from_logits")) for loss in losses)
 
 
-def fitting_activation(lab: Any, count: int) -> list[str]:
+def fitting_activation(lab: Workbench, count: int) -> list[str]:
     """The activation that targets and loss imply for each of ``count`` outputs.
 
     Raises:

@@ -8,9 +8,10 @@ import keras
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
+from saldiag.experiments.interventions.workbench import Workbench
 
 
-def _norms(lab: Any) -> dict[str, Any]:
+def _norms(lab: Workbench) -> dict[str, Any]:
     found = {path: layer for path, layer in lab.layers.items()
              if isinstance(layer, keras.layers.BatchNormalization)}  # fmt: skip
     if not found:
@@ -29,7 +30,7 @@ class BatchNormOfAverages(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD405", "SD703")
     words: ClassVar[tuple[str, ...]] = ("batchnorm", "batch norm", "normalization layer")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         norms = _norms(lab)
         swaps = tuple(Swap(layer, "call", _inferring(layer), tracked=False)
                       for layer in norms.values())  # fmt: skip
@@ -57,7 +58,7 @@ class BatchNormMomentum(Intervention):
     words: ClassVar[tuple[str, ...]] = ("batchnorm", "batch norm", "momentum", "val_loss", "infer")
     mode = "inference"
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         slow = {path: layer for path, layer in _norms(lab).items() if layer.momentum > 0.9}
         if not slow:
             raise NotApplicable("BatchNorm's momentum is 0.9 or less already")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 
@@ -10,6 +10,7 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.output_layers import Head, heads_of
 from saldiag.experiments.interventions.targets import fitting_activation
+from saldiag.experiments.interventions.workbench import Workbench
 
 
 class FittingOutput(Intervention):
@@ -29,7 +30,7 @@ class FittingOutput(Intervention):
         "output", "head", "activation", "softmax", "sigmoid", "connection", "wiring", "wired",
     )  # fmt: skip
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         heads = heads_of(lab)
         swaps: list[Swap] = []
         told: list[str] = []
@@ -64,7 +65,7 @@ class SingleActivation(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD102", "SD113")
     words: ClassVar[tuple[str, ...]] = ("twice", "double", "activation", "connection")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         busy = [[p for p in head.parts if p.activation not in ("linear", "")]
                 for head in heads_of(lab)]  # fmt: skip
         extra = [part for parts in busy for part in parts[1:]]

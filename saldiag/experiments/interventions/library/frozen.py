@@ -9,6 +9,7 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuilt
 from saldiag.experiments.interventions.output_layers import heads_of
+from saldiag.experiments.interventions.workbench import Workbench
 
 
 class UnfreezeAll(Intervention):
@@ -21,7 +22,7 @@ class UnfreezeAll(Intervention):
         "froz", "freez", "trainable", "untrained", "encoder", "expansion", "backbone", "pretrained",
     )  # fmt: skip
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         return _trained(lab, lambda _: True, "training all weights")
 
 
@@ -32,13 +33,13 @@ class HeadOnly(Intervention):
     states = "training the layers below the head ruins what they know"
     words: ClassVar[tuple[str, ...]] = ("ruin", "forget", "fine-tun", "head only", "encoder")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         heads = {id(part.layer) for head in heads_of(lab) for part in head.parts}
         kept = {id(v) for layer in lab.layers.values() if id(layer) in heads for v in layer.weights}
         return _trained(lab, lambda variable: id(variable) in kept, "training only the head")
 
 
-def _trained(lab: Any, wanted: Callable[[Any], bool], told: str) -> Change:
+def _trained(lab: Workbench, wanted: Callable[[Any], bool], told: str) -> Change:
     """Set each flag by itself: Keras' own setter hands a layer's down to all that is in it."""
     model = lab.model
     before = {id(v) for v in model.trainable_variables}

@@ -10,9 +10,10 @@ import keras
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.output_layers import Part, head_layers, part_of
+from saldiag.experiments.interventions.workbench import Workbench
 
 
-def _inside(lab: Any) -> list[Part]:
+def _inside(lab: Workbench) -> list[Part]:
     """Layers with an activation that the output's own is not."""
     heads = head_layers(lab)
     parts = (part_of(path, layer) for path, layer in lab.layers.items() if id(layer) not in heads)
@@ -29,7 +30,7 @@ class _InPlaceOfReLU:
 
     other: ClassVar[str]
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         found = [part for part in _inside(lab) if part.activation in ("relu", "relu6")]
         if not found:
             raise NotApplicable("no layer inside the model has ReLU for its activation")
@@ -64,7 +65,7 @@ class Unsaturated(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD304",)
     words: ClassVar[tuple[str, ...]] = ("saturat", "vanish")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         found = [part for part in _inside(lab) if part.activation in ("sigmoid", "tanh")
                  and not hasattr(part.layer, "recurrent_activation")]  # fmt: skip
         if not found:
@@ -85,7 +86,7 @@ class Nonlinearity(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD109",)
     words: ClassVar[tuple[str, ...]] = ("linear", "no activation", "missing activation")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         inside = _inside(lab)
         found = [p for p in inside if p.activation == "linear" and hasattr(p.layer, "kernel")]
         if not found or any(p.activation != "linear" for p in inside):

@@ -10,6 +10,7 @@ import numpy as np
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.batch_transforms import joined, mapped, split_as
 from saldiag.experiments.interventions.change import Batches, Change, Swap
+from saldiag.experiments.interventions.workbench import Workbench
 
 _SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
@@ -25,7 +26,7 @@ class NormalisedInputs(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD601", "SD612", "SD613")
     words: ClassVar[tuple[str, ...]] = ("normali", "input scale", "scaled", "preprocess", "inputs")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         parts = [np.asarray(p) for p in keras.tree.flatten(joined(lab.batches)[0])]
         if not all(np.issubdtype(part.dtype, np.floating) for part in parts):
             raise NotApplicable("the inputs are whole numbers, which may be names of things")
@@ -70,7 +71,7 @@ class FloatInputs(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD506",)
     words: ClassVar[tuple[str, ...]] = ("integer", "uint8", "overflow", "bytes")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         whole = [np.issubdtype(np.asarray(part).dtype, np.integer)
                  for part in keras.tree.flatten(lab.batches[0][0])]  # fmt: skip
         if not any(whole) or any(
@@ -84,7 +85,7 @@ class FloatInputs(Intervention):
         return Change("giving the inputs as float32", swaps=_declared_float(lab), feed=feed)
 
 
-def _declared_float(lab: Any) -> tuple[Swap, ...]:
+def _declared_float(lab: Workbench) -> tuple[Swap, ...]:
     """Functional models cast what they get to the type that their inputs were declared with."""
     tensors = [t for layer in lab.layers.values()
                for t in keras.tree.flatten(getattr(layer, "_inputs", None) or [])]  # fmt: skip
@@ -103,7 +104,7 @@ class FiniteData(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD603",)
     words: ClassVar[tuple[str, ...]] = ("nan", "missing", "infinite")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         parts = [p for batch in lab.batches for p in keras.tree.flatten(batch[:2]) if p is not None]
         if all(np.isfinite(p).all() for p in map(np.asarray, parts) if p.dtype.kind == "f"):
             raise NotApplicable("all numbers are finite")
@@ -133,7 +134,7 @@ class Mixed(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD609",)
     words: ClassVar[tuple[str, ...]] = ("shuffl", "sorted", "order of the data")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         if len(lab.batches) < 2:
             raise NotApplicable("all items are in one batch")
 

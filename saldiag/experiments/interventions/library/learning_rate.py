@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 
@@ -11,6 +11,7 @@ from saldiag.core.measurement import RangeTest
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.compile_changes import rate_of, rebuilt
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.experiments.overfit.learning_rate_range import range_test
 from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.rules.shared.update_ratios import fastest_rate
@@ -18,7 +19,7 @@ from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.recorder import CannotMeasure
 
 
-def at_rate(lab: Any, rate: float, told: str) -> Change:
+def at_rate(lab: Workbench, rate: float, told: str) -> Change:
     """The optimizer at another rate, which is a variable: nothing is traced anew.
 
     Raises:
@@ -39,7 +40,7 @@ class _Times:
 
     factor: ClassVar[float]
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         rate = rate_of(lab.model)
         other = rate * self.factor
         return at_rate(lab, other, f"a learning rate of {other:.3g} in place of {rate:.3g}")
@@ -73,7 +74,7 @@ class BestRate(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD701", "SD702", "SD803")
     words: ClassVar[tuple[str, ...]] = ("rate", "lr")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         errors = ModeErrors(lab.model, lab.batches)
         try:
             found: RangeTest = range_test(errors)
@@ -113,7 +114,7 @@ class ConstantRate(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD702", "SD706", "SD803")
     words: ClassVar[tuple[str, ...]] = ("schedule", "warm", "decay of the rate", "cyclic")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         schedule = inner(lab.model.optimizer)._learning_rate
         if isinstance(schedule, keras.Variable) or not callable(schedule):
             raise NotApplicable("the learning rate follows no schedule of the optimizer's")

@@ -12,6 +12,7 @@ from saldiag.experiments.interventions.compile_changes import rate_of, times_los
 from saldiag.experiments.interventions.library.learning_rate import at_rate
 from saldiag.experiments.interventions.output_layers import last_activations
 from saldiag.experiments.interventions.targets import Kind, kinds_of
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.loss.compiled_loss import compiled_losses
 
 
@@ -29,7 +30,7 @@ class FittingLoss(Intervention):
     )  # fmt: skip
     words: ClassVar[tuple[str, ...]] = ("loss function", "better loss", "wrong loss", "logits")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         kinds = kinds_of(lab)
         activations = last_activations(lab, len(kinds))
         wanted = [fitting_loss(k, a) for k, a in zip(kinds, activations, strict=True)]
@@ -78,7 +79,7 @@ class ScaledLoss(Intervention):
         "vanish", "loss scale", "scale the loss", "multiply the loss", "small gradient", "x1000",
     )  # fmt: skip
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         return Change("multiplying the loss by 1000", swaps=(times_loss(lab.model, 1000.0),))
 
 
@@ -90,7 +91,7 @@ class RightSign(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD707",)
     words: ClassVar[tuple[str, ...]] = ("sign", "negative loss", "maximi", "climb")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         return at_rate(
             lab, -rate_of(lab.model), "taking each step the other way, as under minus the loss"
         )

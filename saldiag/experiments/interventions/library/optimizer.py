@@ -9,6 +9,7 @@ import keras
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.compile_changes import rebuilt
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.rules.shared.update_ratios import INVARIANT
 from saldiag_probes.state.optimizers import inner
 
@@ -28,7 +29,7 @@ class OtherOptimizer(Intervention):
     states = "the optimizer does not suit the model"
     words: ClassVar[tuple[str, ...]] = ("optimizer", "adam", "sgd")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         now = type(inner(lab.model.optimizer)).__name__
         other = (
             keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=True)
@@ -49,7 +50,7 @@ class DefaultSettings(Intervention):
         "epsilon", "weight decay", "momentum", "clipnorm", "clipvalue", "optimizer setting",
     )  # fmt: skip
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         optimizer = inner(lab.model.optimizer)
         now, usual = optimizer.get_config(), _defaults(type(optimizer))
         other = {k: usual[k] for k in SETTINGS if k in now and k in usual and now[k] != usual[k]}
@@ -82,7 +83,7 @@ class LargerEpsilon(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD507",)
     words: ClassVar[tuple[str, ...]] = ("epsilon", "float16", "half precision")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         optimizer = inner(lab.model.optimizer)
         dtypes = {str(v.dtype) for v in lab.model.trainable_variables}
         epsilon = getattr(optimizer, "epsilon", None)
@@ -101,7 +102,7 @@ class ClippedGradients(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD203", "SD205")
     words: ClassVar[tuple[str, ...]] = ("explod", "clip", "spike", "nan")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         now = inner(lab.model.optimizer)
         if any(getattr(now, name, None) is not None for name in CLIPPING):
             raise NotApplicable("the gradients are clipped already")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.batch_transforms import joined, split_as
 from saldiag.experiments.interventions.change import Batches, Change
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.data.masks import partners
 
 MOVED = 0.5
@@ -23,7 +24,7 @@ class RepairedPairs(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD607",)
     words: ClassVar[tuple[str, ...]] = ("pair", "mismatch", "wrong mask", "misalign")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         whole = joined(lab.batches)
         if len(whole) < 2 or not all(isinstance(part, np.ndarray) for part in whole[:2]):
             raise NotApplicable("there is not one array of pictures with one of masks")

@@ -10,6 +10,7 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuilt
 from saldiag.experiments.interventions.output_layers import heads_of
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.state.optimizers import inner
 
 
@@ -46,7 +47,7 @@ class Float32(Intervention):
     )  # fmt: skip
     words: ClassVar[tuple[str, ...]] = ("precision", "float16", "float32", "fp16", "mixed", "half")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         layers, swaps = in_float32(lab.layers)
         return Change("computing all layers in float32", tuple(p for p in layers if p), swaps)
 
@@ -62,7 +63,7 @@ class Float32Head(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD501",)
     words: ClassVar[tuple[str, ...]] = ("precision", "float16", "fp16", "mixed", "half")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         paths = {part.path: part.layer for head in heads_of(lab) for part in head.parts}
         layers, swaps = in_float32(paths)
         return Change("computing output and loss in float32", tuple(layers), swaps)
@@ -76,7 +77,7 @@ class LossScaling(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD206", "SD502")
     words: ClassVar[tuple[str, ...]] = ("loss scal", "underflow", "float16", "fp16", "mixed")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         if all(layer.compute_dtype != "float16" for layer in lab.layers.values()):
             raise NotApplicable("nothing is computed in float16")
         scaled = keras.optimizers.LossScaleOptimizer(

@@ -10,6 +10,7 @@ import keras
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuilt
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.state.optimizers import inner
 
 _RATES = ("rate", "stddev", "dropout", "recurrent_dropout")
@@ -23,7 +24,7 @@ class NoDropout(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD112",)
     words: ClassVar[tuple[str, ...]] = ("dropout", "regulari", "noise")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         found = [(path, Swap(layer, name, 0.0)) for path, layer in lab.layers.items()
                  for name in _dropping(layer)]  # fmt: skip
         if not found:
@@ -51,7 +52,7 @@ class NoPenalty(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD711",)
     words: ClassVar[tuple[str, ...]] = ("regulari", "weight decay", "penalty", "l2")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         layers: list[str] = []
         swaps: list[Swap] = []
         for path, layer in lab.layers.items():

@@ -12,6 +12,7 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.output_layers import heads_of
 from saldiag.experiments.interventions.targets import kinds_of, targets_of
+from saldiag.experiments.interventions.workbench import Workbench
 
 _RELUS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "prelu"}
 
@@ -30,7 +31,7 @@ class Reinitialised(Intervention):
         "initiali", "random start", "untrained", "expansion", "dead", "saturat", "vanish",
     )  # fmt: skip
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         drawn = list(_drawn(lab))
         if not drawn:
             raise NotApplicable("no trainable weight is of a kind that could be drawn anew")
@@ -44,7 +45,7 @@ class Reinitialised(Intervention):
         return Change(told, tuple(dict.fromkeys(p for p, *_ in drawn)), start=start, traced=False)
 
 
-def _drawn(lab: Any) -> Iterator[tuple[str, Any, Any]]:
+def _drawn(lab: Workbench) -> Iterator[tuple[str, Any, Any]]:
     trained = {id(v) for v in lab.model.trainable_variables}
     # A model's first layer with ReLU behind it, by a layer of its own, is told from the layer only.
     for path, layer in lab.layers.items():
@@ -96,7 +97,7 @@ class InitialBias(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD606", "SD705")
     words: ClassVar[tuple[str, ...]] = ("imbalance", "rare", "initial bias", "frequency")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         layer, path, activation = _last(lab)
         value = _best_constant(lab, activation, int(layer.bias.shape[0]))
 
@@ -107,7 +108,7 @@ class InitialBias(Intervention):
         return Change(told, (path,), start=start, traced=False)
 
 
-def _last(lab: Any) -> tuple[Any, str, str]:
+def _last(lab: Workbench) -> tuple[Any, str, str]:
     heads = heads_of(lab)
     part = heads[0].parts[0]
     if len(heads) > 1 or getattr(part.layer, "bias", None) is None:
@@ -115,7 +116,7 @@ def _last(lab: Any) -> tuple[Any, str, str]:
     return part.layer, part.path, heads[0].parts[-1].activation
 
 
-def _best_constant(lab: Any, activation: str, units: int) -> Any:
+def _best_constant(lab: Workbench, activation: str, units: int) -> Any:
     """(units,): what the last layer has to say to be right on average."""
     kind, target = kinds_of(lab)[0], targets_of(lab)[0]
     if kind == "classes" and units > 1:

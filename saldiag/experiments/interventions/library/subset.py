@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.batch_transforms import each_array, joined, mapped, split_as
 from saldiag.experiments.interventions.change import Batches, Change
+from saldiag.experiments.interventions.workbench import Workbench
 
 FEWER = "fewer items are learnt sooner by any model: it repairs nothing"
 
@@ -22,7 +23,7 @@ class Tenth(Intervention):
     words: ClassVar[tuple[str, ...]] = ("too much data", "subset", "less data", "amount of data")
     if_restored = FEWER
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         kept = max(2, lab.items // 10)
         if kept >= lab.items:
             raise NotApplicable(f"there are {lab.items} items only")
@@ -42,7 +43,7 @@ class OneBatch(Intervention):
     words: ClassVar[tuple[str, ...]] = ("too much data", "one batch", "single batch")
     if_restored = FEWER
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         if len(lab.batches) < 2:
             raise NotApplicable("there is one batch only")
         return Change(
@@ -61,7 +62,7 @@ class RandomLabels(Intervention):
     words: ClassVar[tuple[str, ...]] = ("random label", "memoris", "memoriz", "capacity")
     if_restored = "the model memorises targets dealt out at random: its own are at fault, not it"
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         if len(lab.batches[0]) < 2 or lab.batches[0][1] is None:
             raise NotApplicable("there are no targets")
 

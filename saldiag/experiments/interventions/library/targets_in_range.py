@@ -11,6 +11,7 @@ from saldiag.experiments.interventions.batch_transforms import mapped
 from saldiag.experiments.interventions.change import Batches, Change
 from saldiag.experiments.interventions.output_layers import last_activations
 from saldiag.experiments.interventions.targets import targets_of
+from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.loss.compiled_loss import compiled_losses, loss_name
 
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0)}
@@ -24,7 +25,7 @@ class TargetsInRange(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD108", "SD602")
     words: ClassVar[tuple[str, ...]] = ("target", "mask", "label", "range", "255")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         targets = targets_of(lab)
         ranges = [_range(lab, name) for name in last_activations(lab, len(targets))]
         if any(wanted is None for wanted in ranges):
@@ -51,7 +52,7 @@ class TargetsInRange(Intervention):
         return Change(told, feed=feed, traced=False)
 
 
-def _range(lab: Any, activation: str) -> tuple[float, float] | None:
+def _range(lab: Workbench, activation: str) -> tuple[float, float] | None:
     if "binary" in loss_name(lab.model):
         return 0.0, 1.0
     if len(compiled_losses(lab.model)) == 1 and "hinge" in loss_name(lab.model):

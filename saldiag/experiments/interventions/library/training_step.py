@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.compile_changes import rebuilt, with_keras_step
+from saldiag.experiments.interventions.workbench import Workbench
 
 
 class KerasStep(Intervention):
@@ -17,7 +18,7 @@ class KerasStep(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD203", "SD205", "SD409", "SD707")
     words: ClassVar[tuple[str, ...]] = ("train_step", "training step", "training loop", "custom")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         swaps = with_keras_step(lab.model)
         names = " and ".join(swap.name for swap in swaps)
         return Change(f"taking Keras' {names} in place of the model's own", swaps=swaps)
@@ -31,7 +32,7 @@ class CompiledAnew(Intervention):
     answers: ClassVar[tuple[str, ...]] = ("SD402", "SD406", "SD407")
     words: ClassVar[tuple[str, ...]] = ("compile", "optimizer state", "stale optimizer")
 
-    def change(self, lab: Any) -> Change:
+    def change(self, lab: Workbench) -> Change:
         if not lab.had_optimizer_built:
             raise NotApplicable("the optimizer is new already")
         return Change("a new optimizer of the same settings", optimizer=rebuilt(lab.optimizer))
