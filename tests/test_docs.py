@@ -354,6 +354,25 @@ def test_the_commands_are_in_the_readme() -> None:
     assert [words for words, _, _ in commands() if f"saldiag {words}" not in text] == []
 
 
+def test_the_picture_of_the_rooms_shows_the_import_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    drawn = re.findall(
+        r'<text [^>]*y="(\d+)"[^>]*>(saldiag[\w.]+)</text>',
+        (DOCS / "architecture" / "rooms.svg").read_text(encoding="utf-8"),
+    )
+    rows: dict[str, set[str]] = {}
+    for height, room in drawn:
+        rows.setdefault(height, set()).add(room)
+    assert [set(layer.split(" | ")) for layer in layers] == list(rows.values())
+    table = (DOCS / "architecture" / "index.md").read_text(encoding="utf-8")
+    for folder in (
+        path for path in (ROOT / "saldiag").iterdir() if (path / "__init__.py").exists()
+    ):
+        assert f"`saldiag/{folder.name}/`" in table
+
+
 def test_the_glossary_is_short() -> None:
     text = (DOCS / "architecture" / "glossary.md").read_text(encoding="utf-8")
     assert 10 <= len(re.findall(r"(?m)^:   ", text)) <= 25
