@@ -13,10 +13,16 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from saldiag_docs import command_line, measurement_page, rule_pages, schema_pages
+from saldiag_docs import (
+    command_line,
+    measurement_page,
+    rooms_picture,
+    rule_pages,
+    schema_pages,
+)
 from saldiag_docs.markdown import with_rule_links
 
-GENERATORS = (command_line, rule_pages, schema_pages, measurement_page)
+GENERATORS = (command_line, rule_pages, schema_pages, measurement_page, rooms_picture)
 NAVIGATION = {"@commands": command_line, "@rules": rule_pages, "@schemas": schema_pages}
 """Entries of ``nav`` in mkdocs.yml in whose place the generated ones are put."""
 
