@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint fast slow matrix record install clean
+.PHONY: demo test check lint fast slow messages matrix record install clean
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -42,6 +42,11 @@ test: lint
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+
+# Writes tests/messages.txt, every text that a user can see. After a change of texts only,
+# `make messages OPTIONS=--cheap` does it in seconds, without running tests.
+messages: install
+	$(BIN)/python tests/support/messages.py $(OPTIONS)
 
 matrix: install
 	$(BIN)/saldiag selftest
