@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from saldiag_reports.data import ReportData
-from saldiag_reports.html import render_html
-from saldiag_reports.json_report import render_json
-from saldiag_reports.reporter import write_reports
-from saldiag_reports.tensorboard import write_tensorboard
-from saldiag_reports.text import print_text, render_text
+from saldiag_reports.content.data import ReportData
+from saldiag_reports.formats.html import render_html
+from saldiag_reports.formats.json_document import render_json
+from saldiag_reports.formats.tensorboard import write_tensorboard
+from saldiag_reports.formats.text import print_text, render_text
+from saldiag_reports.writer import write_reports
 
 __all__ = [
     "ReportData",

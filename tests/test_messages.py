@@ -12,8 +12,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from support import messages
-from support.recording import (
+
+from tests.support import messages
+from tests.support.recording import (
     DIRECTORY,
     MESSAGES,
     ROOT,
@@ -28,7 +29,7 @@ from support.recording import (
     tidied,
     with_recording,
 )
-from support.source_texts import (
+from tests.support.source_texts import (
     ERRORS,
     EXPERIMENTS,
     NOT_MEASURED,
@@ -177,10 +178,10 @@ def test_a_recording_module_computes_the_same(tmp_path: Path) -> None:
 
 def test_a_process_records_what_its_modules_say(tmp_path: Path) -> None:
     code = (
-        "from support.recording import install\ninstall()\n"
+        "from tests.support.recording import install\ninstall()\n"
         "from saldiag.core.suggest import suggestion\nprint(suggestion('slat', ['salt', 'sugar']))"
     )
-    folders = os.pathsep.join(str(ROOT / name) for name in ("", "tests", "probes", "reports"))
+    folders = os.pathsep.join(str(ROOT / name) for name in ("", "probes", "reports"))
     environment = {**os.environ, DIRECTORY: str(tmp_path), "PYTHONPATH": folders}
     shown = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

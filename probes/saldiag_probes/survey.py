@@ -21,14 +21,24 @@ from saldiag.core.measurement import (
     Source,
     Wiring,
 )
-from saldiag_probes import activations as activations_probe
-from saldiag_probes import dtypes as dtypes_probe
-from saldiag_probes import flow as flow_probe
-from saldiag_probes import wiring as wiring_probe
-from saldiag_probes import wrapped as wrapped_probe
-from saldiag_probes.backward import backward
-from saldiag_probes.blocked import blocked_operations
-from saldiag_probes.calls import (
+from saldiag_probes.network import wiring as wiring_probe
+from saldiag_probes.network.blocked_operations import blocked_operations
+from saldiag_probes.network.trainability import batch_moments
+from saldiag_probes.network.untracked_weights import untracked_weights
+from saldiag_probes.network.unused_outputs import (
+    ignored_outputs,
+    judged_outputs,
+    output_losses,
+    unused_inputs,
+)
+from saldiag_probes.signal import activations as activations_probe
+from saldiag_probes.signal import dtypes as dtypes_probe
+from saldiag_probes.signal import gradient_flow as flow_probe
+from saldiag_probes.signal import integer_overflow as wrapped_probe
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.trace.backward import backward
+from saldiag_probes.trace.execution import garbage_left, graph_as_built
+from saldiag_probes.trace.recorder import (
     Batch,
     CannotMeasure,
     Trace,
@@ -38,11 +48,6 @@ from saldiag_probes.calls import (
     flat_tensors,
     forward,
 )
-from saldiag_probes.graphs import garbage_left, graph_as_built
-from saldiag_probes.trainable import batch_moments
-from saldiag_probes.undisturbed import undisturbed
-from saldiag_probes.unjudged import ignored_outputs, judged_outputs, output_losses, unused_inputs
-from saldiag_probes.untracked import untracked_weights
 
 NOT_ASKED = "not asked for"
 
@@ -243,3 +248,85 @@ def _traced(model: Any, batch: Any, **wanted: Any) -> _Pass:
     build(model, data)
     with undisturbed(model), garbage_left():  # a trace can draw seeds, and build metrics
         return _Pass(model, data, **wanted)
+
+
+def measure_activations(model: Any, x: Any, training: bool = False) -> Activations:
+    """Statistics of every layer call's output over one batch.
+
+    Args:
+        model: any Keras model, compiled or not.
+        x: the model's input; arrays or tensors, nested as the model takes them.
+        training: the mode of the forward pass.
+
+    Raises:
+        CannotMeasure: the model cannot be called, or the pass failed.
+    """
+    from saldiag_probes.survey import survey
+
+    found = survey(model, (x,), training=training, flow=False)
+    if found.activations is None:
+        raise CannotMeasure(found.missing[Activations.key])
+    return found.activations
+
+
+def measure_dtypes(model: Any, batch: Any) -> DtypeTrace:
+    """Compute, variable and real dtypes of every layer call; nothing is executed.
+
+    Args:
+        model: any Keras model. If it is compiled and ``batch`` holds targets, the dtype of its
+            loss is measured as well.
+        batch: a batch, or its description: ``tf.TensorSpec`` or ``keras.KerasTensor`` in place of
+            the tensors (an unknown batch size counts as 1).
+
+    Raises:
+        CannotMeasure: the model cannot be called on such a batch.
+    """
+    from saldiag_probes.survey import trace_only
+
+    return trace_only(model, batch).dtypes
+
+
+def measure_gradient_flow(
+    model: Any, batch: Any, *, training: bool = True, loss: flow_probe.Loss | None = None
+) -> GradientFlow:
+    """|dL/d(output)| and |dL/d(input)| of every layer call for one batch.
+
+    Args:
+        model: any Keras model; compiled, unless ``loss`` is given.
+        batch: ``(x, y)`` or ``(x, y, sample_weight)``; arrays or tensors, nested as the model
+            takes them.
+        training: the mode of the forward pass.
+        loss: ``loss(y, y_pred)`` in place of the compiled one.
+
+    Raises:
+        CannotMeasure: the model cannot be called, has no loss, or the pass failed.
+    """
+    from saldiag_probes.survey import survey
+
+    found = survey(model, batch, training=training, activations=False, loss=loss)
+    if found.flow is None:
+        raise CannotMeasure(found.missing[GradientFlow.key])
+    return found.flow
+
+
+def measure_wiring(
+    model: Any,
+    batch: Any,
+    *,
+    sources: Mapping[int, Source] | None = None,
+    origins: Sequence[Origin] = (),
+) -> Wiring:
+    """The wiring of a model, by tracing alone; nothing is executed.
+
+    Args:
+        model: any Keras model, compiled or not.
+        batch: a batch or its description, as for ``measure_dtypes``.
+        sources: place in the user's code by ``id(layer)``.
+        origins: passed on.
+
+    Raises:
+        CannotMeasure: the model cannot be called on such a batch.
+    """
+    from saldiag_probes.survey import trace_only
+
+    return trace_only(model, batch, sources=sources, origins=origins).wiring

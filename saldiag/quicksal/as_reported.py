@@ -11,12 +11,12 @@ from typing import Any
 import keras
 
 from saldiag.core.errors import ModelError
-from saldiag.quicksal.bir import BottleneckInvertedResidual
-from saldiag.quicksal.decoder import decoder
-from saldiag.quicksal.encoder import NAME, Placed, check_image_size
-from saldiag.quicksal.mobilenet_v2 import BLOCKS, EPSILON, MOMENTUM, UNITS
+from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
+from saldiag.quicksal.blocks.decoder import decoder
+from saldiag.quicksal.blocks.encoder import NAME, Placed, check_image_size
+from saldiag.quicksal.blocks.mobilenet_v2 import BLOCKS, EPSILON, MOMENTUM, UNITS
 from saldiag.quicksal.model import start
-from saldiag.quicksal.weights import EncoderWeights, load_encoder_weights
+from saldiag.quicksal.pretrained.weights import EncoderWeights, load_encoder_weights
 
 FAULTS: tuple[str, ...] = (
     "softmax_head",

@@ -11,11 +11,15 @@ from typing import Any
 
 import keras
 
-from saldiag.quicksal.decoder import MOMENTUM, decoder
-from saldiag.quicksal.encoder import Placed, check_image_size, draw, fill, mobilenet_encoder
-from saldiag.quicksal.inception import InceptionBlock
-from saldiag.quicksal.origins import note_origins, origins
-from saldiag.quicksal.weights import EncoderWeights, load_encoder_weights, load_model_weights
+from saldiag.quicksal.blocks.decoder import MOMENTUM, decoder
+from saldiag.quicksal.blocks.encoder import Placed, check_image_size, draw, fill, mobilenet_encoder
+from saldiag.quicksal.blocks.inception import InceptionBlock
+from saldiag.quicksal.pretrained.origins import note_origins, origins
+from saldiag.quicksal.pretrained.weights import (
+    EncoderWeights,
+    load_encoder_weights,
+    load_model_weights,
+)
 
 __all__ = ["origins", "quicksal", "start"]
 

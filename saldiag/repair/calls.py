@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from saldiag.core.edit import COMPILE, Edit
+from saldiag.core.findings.edit import COMPILE, Edit
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.names import KERAS, Names
 from saldiag.repair.signatures import DTYPE, POSITIONS, class_of_name

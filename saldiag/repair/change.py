@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from saldiag.core.edit import COMPILE, Edit, Plain
+from saldiag.core.findings.edit import COMPILE, Edit, Plain
 from saldiag.repair.calls import (
     Slot,
     argument_of,

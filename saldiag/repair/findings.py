@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.edit import Edit
-from saldiag.core.finding import Finding
-from saldiag.core.fingerprints import Fingerprint, Fingerprints
-from saldiag.core.sources import digest
+from saldiag.core.files.fingerprints import Fingerprint, Fingerprints
+from saldiag.core.files.sources import digest
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.edit import Edit
+from saldiag.core.findings.finding import Finding
 from saldiag.repair.diff import unified
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.mend import mended

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import replace
 
-from saldiag.core.edit import Edit
+from saldiag.core.findings.edit import Edit
 from saldiag.repair.change import Change, change_for
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.names import Names

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.edit import COMPILE, Edit
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.edit import COMPILE, Edit
 from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
 from saldiag.repair.errors import Uncertain
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
-from saldiag.core.edit import COMPILE, Plain
+from saldiag.core.findings.edit import COMPILE, Plain
 
 _CONV = (
     "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups",

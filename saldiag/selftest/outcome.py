@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from saldiag.core.finding import SEVERITIES
+from saldiag.core.findings.finding import SEVERITIES
 from saldiag.selftest.cases import Case
 
 Outcome = Literal["first", "among", "missed", "clear", "info", "warning", "error", "failed"]

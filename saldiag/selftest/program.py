@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from saldiag.core.fitting import FitPlan
 from saldiag.core.measurement import Origin
+from saldiag.core.training.fit_plan import FitPlan
 
 FORMS = ("sequential", "functional", "subclassed", "nested")
 """In which a chain of layers can be put together."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from saldiag.core.jsonio import read_json, write_json, write_text
+from saldiag.core.files.jsonio import read_json, write_json, write_text
 from saldiag.selftest.cases import REPORTED, TUNING
 from saldiag.selftest.outcome import Outcome, Result, Totals, totals, totals_of
 from saldiag.selftest.table import as_markdown, rows

@@ -20,7 +20,7 @@ def small_quicksal(
         identical: all branches of a decoder's block get the first kernel size.
         frozen: the encoder is frozen, though it has no weights from anywhere.
     """
-    from saldiag.quicksal.inception import InceptionBlock
+    from saldiag.quicksal.blocks.inception import InceptionBlock
 
     encoder = _encoder()
     encoder.trainable = not frozen
@@ -39,7 +39,7 @@ def small_quicksal(
 
 
 def _encoder() -> Any:
-    from saldiag.quicksal.bir import BottleneckInvertedResidual
+    from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
 
     inputs = keras.Input((16, 16, 3), name="image")
     x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False, name="Conv1")(inputs)

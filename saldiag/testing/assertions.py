@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saldiag.app.api import Diagnosis
-    from saldiag.core.finding import Finding, Severity
+    from saldiag.core.findings.finding import Finding, Severity
 
 MAX_TOLD = 5
 """Findings of which a failure tells all; the others are counted."""
@@ -61,7 +61,7 @@ def assert_learns(
 def _fall(diagnosis: Diagnosis) -> str:
     """How far the error fell in the overfit test."""
     from saldiag.core.measurement import OverfitHistory
-    from saldiag.rules.text import number
+    from saldiag.rules.shared.wording import number
 
     history = diagnosis.measured.get(OverfitHistory)
     if history is None or not len(history.training_error):
@@ -122,7 +122,7 @@ def assert_no_findings(
     """
     __tracebackhide__ = True
     from saldiag.app.api import diagnose
-    from saldiag.core.finding import SEVERITIES, at_least
+    from saldiag.core.findings.finding import SEVERITIES, at_least
 
     if severity not in SEVERITIES:
         raise ValueError(f"severity is {severity!r}, not one of {', '.join(SEVERITIES)}")
@@ -194,8 +194,8 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
 
 def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """What a failure says: the verdict, then each finding with its place and its fix."""
-    from saldiag_reports.checks import account
-    from saldiag_reports.wording import count, headline, plain
+    from saldiag_reports.content.wording import count, headline, plain
+    from saldiag_reports.formats.ci import account
 
     left = len(findings) - MAX_TOLD
     return "\n\n".join(

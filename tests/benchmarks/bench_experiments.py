@@ -88,7 +88,7 @@ def form(forms: Sequence[str], groups: Sequence[str], group: str) -> str:
 
 def answered(case: Any) -> bool:
     """Whether an intervention answers to the seeded fault."""
-    from saldiag.experiments.proof.intervention import all_interventions
+    from saldiag.experiments.interventions.base import all_interventions
 
     codes = {code for kind in all_interventions().values() for code in kind.answers}
     return bool(codes & set(case.expected)) and case.group not in OUT_OF_REACH
@@ -108,13 +108,13 @@ def outcome(case: Any, options: argparse.Namespace) -> dict[str, Any]:
 def experimented(case: Any, options: argparse.Namespace) -> dict[str, Any]:
     """One program on its way from rules to hypotheses."""
     from saldiag.core.measurement import Wiring
-    from saldiag.experiments.proof.conduct import Conductor
-    from saldiag.experiments.proof.lab import Lab
-    from saldiag.experiments.proof.plan import Plan
-    from saldiag.experiments.proof.score import CannotScore
-    from saldiag.experiments.proof.suspicion import ideas
-    from saldiag.experiments.proof.workers import here
-    from saldiag.rules.proof import hypotheses
+    from saldiag.experiments.search.lab import Lab
+    from saldiag.experiments.search.plan import Plan
+    from saldiag.experiments.search.runner import Conductor
+    from saldiag.experiments.search.score import CannotScore
+    from saldiag.experiments.search.suspicion import ideas
+    from saldiag.experiments.search.workers import here
+    from saldiag.rules.verdicts.hypotheses import hypotheses
 
     diagnosis, measured = judged(case)
     row: dict[str, Any] = {"findings": [f.rule for f in diagnosis.findings]}
@@ -148,9 +148,9 @@ def verdict(case: Any, told: Sequence[Any], learns: bool) -> str:
 
 def judged(case: Any) -> Any:
     """What the rules say of the program, and the measurements."""
-    from saldiag.app.judging import judge
-    from saldiag.app.load import Subject
-    from saldiag.app.model import examine_model
+    from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.session.judging import judge
+    from saldiag.app.subject.subject import Subject
 
     program = built(case)
     subject = Subject(program.model, {}, program.origins, expected_range=program.expected_range)

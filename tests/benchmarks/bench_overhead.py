@@ -59,9 +59,9 @@ def stepper(kind: str, options: argparse.Namespace) -> tuple[Step, float]:
     import keras
     import tensorflow as tf
 
-    from saldiag.core.schedule import every, logarithmic, never
+    from saldiag.core.training.schedule import every, logarithmic, never
     from saldiag.quicksal.model import quicksal
-    from saldiag_probes.watch import Watch
+    from saldiag_probes.training.callback import Watch
 
     keras.utils.set_random_seed(1)
     model: Any = quicksal(options.image_size, weights="random", seed=1)

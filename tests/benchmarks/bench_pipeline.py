@@ -28,9 +28,9 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
 
-from saldiag.quicksal.msra10k import open_dataset
-from saldiag.quicksal.pipeline import make_dataset
-from saldiag.quicksal.storage import FileRef, Item
+from saldiag.image_masks.msra10k import open_dataset
+from saldiag.image_masks.pipeline import make_dataset
+from saldiag.image_masks.storage import FileRef, Item
 
 REFERENCE = "tf.py_function"
 

@@ -57,16 +57,20 @@ def first_pass(options: argparse.Namespace) -> None:
 
 def with_batches_of(batch_size: int, image_size: int) -> None:
     """The first pass at one size of batch."""
-    from saldiag.app.collector import Collector
-    from saldiag.app.examination import Examination
-    from saldiag.app.judging import judge
-    from saldiag.app.load import load_data, load_subject
-    from saldiag.app.options import Options, prepare_environment
+    from saldiag.app.examine.examination import Examination
+    from saldiag.app.session.collector import Collector
+    from saldiag.app.session.judging import judge
+    from saldiag.app.session.options import Options, prepare_environment
+    from saldiag.app.session.request import parse_request
+    from saldiag.app.subject.registered_model import build_registered, read_pairs
 
     prepare_environment()
     asked = Options(image_size=image_size, batch_size=batch_size, weights="random")
-    data = load_data(asked)
-    seconds, subject = timed(lambda: load_subject(asked, image_size))
+    request = parse_request(asked)
+    data, collector = read_pairs(request.data), Collector()
+    seconds, subject = timed(
+        lambda: build_registered(request.model, image_size, 1e-3, collector.files)
+    )
     print(f"quicksal {image_size}x{image_size}, batch {batch_size}")
     print(f"  building the model                {seconds:6.2f} s")
     for name, parts in {
@@ -87,7 +91,7 @@ def with_batches_of(batch_size: int, image_size: int) -> None:
 
 def growth(_: argparse.Namespace) -> None:
     """Judging and surveying chains of more and more layers."""
-    from saldiag.app.judging import judge
+    from saldiag.app.session.judging import judge
 
     sizes = (10, 30, 100, 300, 1000, 2000)
     judging = [best(lambda: judge(chain(size, 50))) for size in sizes]  # noqa: B023
@@ -121,7 +125,7 @@ def real(size: int) -> float:
 
 def long_run(_: argparse.Namespace) -> None:
     """10,000 steps of 500 layers."""
-    from saldiag.app.judging import judge
+    from saldiag.app.session.judging import judge
 
     measured = chain(500, 10_000)
     judge(chain(10, 10))
@@ -132,7 +136,7 @@ def long_run(_: argparse.Namespace) -> None:
 
 def chain(layers: int, steps: int) -> Any:
     """Measurements of a healthy chain of dense layers, with a history of that many steps."""
-    from faults.chains import healthy_chain
+    from tests.support.chains import healthy_chain
 
     return healthy_chain(layers, steps)
 

@@ -143,10 +143,10 @@ def as_run_does(model: Any, batch: Any, schedule: str) -> list[Any]:
     import tempfile
     from pathlib import Path
 
-    from saldiag.app.load import Subject
     from saldiag.app.program.options import ProgramOptions
-    from saldiag.app.program.watched import Following, Places, Watched
-    from saldiag.app.session import Session
+    from saldiag.app.program.watched_model import Following, Places, Watched
+    from saldiag.app.session.session import Session
+    from saldiag.app.subject.subject import Subject
 
     options = ProgramOptions(Path("train.py"), probes=schedule)
     folder = Path(tempfile.mkdtemp()) / "run"

@@ -1,1 +1,1 @@
-"""Helpers that several tests share, and tools that write files which tests compare."""
+"""Builders that many tests use, and the tool that writes `tests/messages.txt`."""

@@ -1,11 +1,11 @@
 """Writes ``tests/messages.txt``: every text that a user of saldiag can see.
 
-``make messages`` runs the fast tests while ``support.recording`` notes the values that messages are
-filled with, and writes the file. With ``--cheap`` no test runs, with ``--slow`` the slow ones run
-too. An example that is in the file stays there while its template is in the source, unless it
-quotes another text that is gone: the file changes only where a text does, and what a slow test once
-reached stays filled in. ``tests/test_messages.py`` fails where the file is not what ``--cheap``
-would write.
+``make messages`` runs the fast tests while ``tests.support.recording`` notes the values that
+messages are filled with, and writes the file. With ``--cheap`` no test runs, with ``--slow`` the
+slow ones run too. An example that is in the file stays there while its template is in the source,
+unless it quotes another text that is gone: the file changes only where a text does, and what a slow
+test once reached stays filled in. ``tests/test_messages.py`` fails where the file is not what
+``--cheap`` would write.
 
 A placeholder's value is enclosed in « and ». A text that no test has reached has its expressions in
 braces, and is listed at the end.
@@ -31,21 +31,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-if __name__ == "__main__":  # run as a file: make what tests can import importable
-    _ROOT = Path(__file__).parents[2]
-    sys.path[:1] = [str(_ROOT / folder) for folder in ("tests", "", "probes", "reports")]
-
 import click
-import faults
 
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import Measurements, OverfitHistory, ProgramError
-from saldiag.rules.engine import diagnose
-from saldiag.rules.explain import explain
-from saldiag.rules.registry import all_rules
-from saldiag.rules.verdict import verdict_of
-from support import recording
-from support.recording import (
+from saldiag.rules.engine.engine import diagnose
+from saldiag.rules.engine.explain import explain
+from saldiag.rules.engine.registry import all_rules
+from saldiag.rules.verdicts.overfit import verdict_of
+from tests import faults
+from tests.support import recording
+from tests.support.recording import (
     CLOSE,
     DIRECTORY,
     MESSAGES,
@@ -60,13 +56,13 @@ from support.recording import (
     records,
     tidied,
 )
-from support.source_texts import CRASHES, GROUPS, RULES, SourceText, texts_of_package
-from support.variants import VARIANTS
+from tests.support.source_texts import CRASHES, GROUPS, RULES, SourceText, texts_of_package
+from tests.support.variants import VARIANTS
 
 NOT_REACHED = "Not reached by a test"
 _RULE_HEADING = re.compile(r"^(SD\d{3}) [a-z0-9-]+ \((?:error|warning|info)\)$")
 _WHOLE = re.compile(r"^  (message|fix): (.*)$")
-_TEST_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "support.recording")
+_TEST_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "tests.support.recording")
 
 
 class Whole(NamedTuple):
@@ -360,7 +356,7 @@ class Judged(NamedTuple):
 def _judged_faults() -> Judged:
     """What rules say of every fault and variant; of its own fault each rule's finding is first."""
     modules = {
-        name[:5].upper(): importlib.import_module(f"faults.{name}")
+        name[:5].upper(): importlib.import_module(f"tests.faults.{name}")
         for _, name, _ in pkgutil.iter_modules(faults.__path__)
         if name.startswith("sd")
     }
@@ -447,7 +443,7 @@ def _result(before: str, after: str) -> str:
 def _run_tests(directory: Path, jobs: int, slow: bool) -> None:
     """Run the tests with recording; failures are shown and do not stop the file."""
     (directory / "sitecustomize.py").write_text(_SITE.format(path=recording.__file__))
-    folders = (directory, ROOT / "tests", ROOT, ROOT / "probes", ROOT / "reports")
+    folders = (directory, ROOT, ROOT / "probes", ROOT / "reports")
     environment = {
         **os.environ,
         DIRECTORY: str(directory),

@@ -240,8 +240,9 @@ class _Loader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        if module.__name__ == "saldiag.core.rule":
-            module.Rule.finding = _recording(module.Rule.finding, self._recorder)  # type: ignore[attr-defined]
+        rule = vars(module).get("Rule")
+        if getattr(rule, "__module__", "") == module.__name__ and "finding" in vars(rule):
+            rule.finding = _recording(rule.finding, self._recorder)
 
 
 def _recording(method: Callable[..., Any], recorder: Recorder) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.recording import CLOSE, OPEN, template_key
+from tests.support.recording import CLOSE, OPEN, template_key
 
 SOURCES = ("saldiag", "probes/saldiag_probes", "reports/saldiag_reports")
 

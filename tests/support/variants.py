@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from faults.plain import (
+
+from saldiag.core.measurement import (
+    Correction,
+    InputComparison,
+    MaskGreys,
+    MaskPairing,
+    Measurements,
+    ValidationCheck,
+)
+from tests.support.measurements import (
     CALLS,
     IMAGE,
     MASK,
@@ -29,15 +38,6 @@ from faults.plain import (
     tensor,
     validation,
     wiring,
-)
-
-from saldiag.core.measurement import (
-    Correction,
-    InputComparison,
-    MaskGreys,
-    MaskPairing,
-    Measurements,
-    ValidationCheck,
 )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from saldiag.core.comparison import Comparison, FileRow, FindingRow, Recorded
-from saldiag.core.diagnosis import SCHEMA_VERSION
-from saldiag.core.jsonio import dumps
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 
 
 def render_comparison_json(comparison: Comparison, everything: bool = False) -> str:

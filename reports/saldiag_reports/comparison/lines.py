@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from saldiag.core.comparison import LAYER, Comparison, FileRow, FindingRow, Part, Recorded, Row
-from saldiag.core.jsonio import jsonable
-from saldiag_reports.tables import Column, Table
-from saldiag_reports.wording import NONE, count, cut, naming, number, shorten, value_text
+from saldiag.core.files.jsonio import jsonable
+from saldiag_reports.content.tables import Column, Table
+from saldiag_reports.content.wording import NONE, count, cut, naming, number, shorten, value_text
 
 SETTINGS: tuple[Part, ...] = ("training", "options", "data", "versions")
 """What a run was made with, the likeliest reason for another outcome first."""

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from saldiag.core.comparison import Comparison
 from saldiag_reports import plots
 from saldiag_reports.comparison.lines import diffs, lines_of, summary, table_of, title
-from saldiag_reports.html import MAX_ROWS, asset, environment, policy
+from saldiag_reports.formats.html import MAX_ROWS, asset, environment, policy
 
 MAX_DIFF = 2000
 """Lines of a diff in the page."""

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from saldiag.core.comparison import Comparison
 from saldiag_reports.comparison.lines import Line, diffs, lines_of, summary
-from saldiag_reports.text import NARROWEST, write_captured
-from saldiag_reports.wording import count, cut, plain, shorten
+from saldiag_reports.content.wording import count, cut, plain, shorten
+from saldiag_reports.formats.text import NARROWEST, write_captured
 
 MAX_LINES = 30
 """Lines of one part of the table on a screen."""

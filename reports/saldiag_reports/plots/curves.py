@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from saldiag.core.comparison import Curve
+from saldiag_reports.content.wording import number, shorten
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, log_y
-from saldiag_reports.wording import number, shorten
 
 COLOURS = (svg.TRAINING, svg.INFERENCE, svg.GOOD, svg.CUT, svg.MUTED)
 MARKS = ("o", "D", "s", "^", "v")

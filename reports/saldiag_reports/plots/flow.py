@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saldiag.core.measurement import FlowRow, GradientFlow
-from saldiag_reports import network
+from saldiag_reports.content import layer_order
+from saldiag_reports.content.wording import count, naming, shorten
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, log_y
-from saldiag_reports.wording import count, naming, shorten
 
 Array = np.ndarray[Any, Any]
 MAX_CUTS = 3
@@ -132,7 +132,7 @@ def _mark(axes: Axes, strip: Axes, marked: list[int], rows: list[FlowRow]) -> No
 
 def _name_places(strip: Axes, paths: list[str]) -> None:
     """Name every call where there is room, else the blocks, else as many blocks as fit."""
-    blocks = network.labelled_blocks(paths)
+    blocks = layer_order.labelled_blocks(paths)
     if len(paths) <= MAX_NAMES:
         blocks = [(i, i + 1, path) for i, path in enumerate(paths)]
     gap = max(len(paths) / MAX_NAMES, 1)

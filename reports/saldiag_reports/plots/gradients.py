@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from saldiag.core.measurement import GradientHistory, Measurements
-from saldiag_reports import network
+from saldiag_reports.content import layer_order
+from saldiag_reports.content.wording import count, number
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, positive, tick
-from saldiag_reports.wording import count, number
 
 Array = np.ndarray[Any, Any]
 MAX_COLUMNS = 120
@@ -36,13 +36,13 @@ def plot_gradients(
     history: GradientHistory, measured: Measurements, name: str = "gradients"
 ) -> Markup:
     """Heat map of the gradient norm; layers from input (top) to output (bottom), steps across."""
-    layers = network.in_network_order([v.layer for v in history.variables], measured)
+    layers = layer_order.in_network_order([v.layer for v in history.variables], measured)
     if not layers or len(history.steps) == 0:
         return svg.note("No variable had its gradient recorded at any step.")
-    each = network.layer_norms(history, layers)
+    each = layer_order.layer_norms(history, layers)
     # Where no cell has a colour of its own, the picture says one thing: it need not be long.
-    gathered = network.rows(layers, network.MAX_ROWS if positive(each).size else FEW_ROWS)
-    norms = network.combine(each, layers, gathered)
+    gathered = layer_order.rows(layers, layer_order.MAX_ROWS if positive(each).size else FEW_ROWS)
+    norms = layer_order.combine(each, layers, gathered)
     columns = _thinned(len(history.steps))
     with svg.drawing():
         figure = svg.figure(0.9 + 0.155 * max(len(gathered), 4))
@@ -91,7 +91,7 @@ def _kinds(norms: Array) -> Array:
     return np.select([norms == 0, np.isnan(norms), np.isinf(norms)], [1, 2, 3], 0)
 
 
-def _name_rows(axes: Axes, gathered: list[network.Row]) -> None:
+def _name_rows(axes: Axes, gathered: list[layer_order.Row]) -> None:
     axes.set_yticks(
         np.arange(len(gathered)) + 0.5, [row.label() for row in gathered], fontsize=7.5, rotation=0
     )
@@ -127,7 +127,7 @@ def _described(norms: Array, layers: int) -> str:
 
 
 def _told(
-    layers: list[str], gathered: list[network.Row], history: GradientHistory, columns: Array
+    layers: list[str], gathered: list[layer_order.Row], history: GradientHistory, columns: Array
 ) -> Markup:
     told = []
     if len(gathered) < len(layers):

@@ -10,9 +10,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from saldiag.core.measurement import OverfitHistory, TrainingHistory
+from saldiag_reports.content.wording import count, number, shorten
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, log_y, positive, spread
-from saldiag_reports.wording import count, number, shorten
 
 Array = np.ndarray[Any, Any]
 BEST = "best fixed prediction"

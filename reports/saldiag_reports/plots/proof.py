@@ -13,12 +13,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from saldiag.core.hypothesis import RESTORED, Hypothesis
+from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
 from saldiag.core.measurement.experiments import Stopped
-from saldiag_reports import answer
+from saldiag_reports.content import hypothesis_text
+from saldiag_reports.content.wording import count, number, shorten
 from saldiag_reports.plots import svg
-from saldiag_reports.wording import count, number, shorten
 
 FLOOR = -0.2
 """Lowest score that is drawn: what is worse is as bad as ignoring the input."""
@@ -111,7 +111,7 @@ def _known(value: float) -> float:
 
 
 def _label(h: Hypothesis) -> str:
-    return f"{h.outcome}: {shorten(answer.what(h), 54)}"
+    return f"{h.outcome}: {shorten(hypothesis_text.what(h), 54)}"
 
 
 def _last_step(found: Experiments) -> int:

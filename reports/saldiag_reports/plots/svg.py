@@ -26,7 +26,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from saldiag_reports.wording import plain
+from saldiag_reports.content.wording import plain
 
 WIDTH = 9.0
 """Width of every figure, in inches of 72 SVG units; the page scales it."""

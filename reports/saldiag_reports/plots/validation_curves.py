@@ -11,10 +11,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from saldiag.core.measurement import ActedCallback, TrainingHistory, ValidationCheck
+from saldiag_reports.content.wording import naming, number, shorten
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.loss import BEST, undrawn
 from saldiag_reports.plots.scales import limits, log_y, spread
-from saldiag_reports.wording import naming, number, shorten
 
 Array = np.ndarray[Any, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from saldiag_probes.ring import when
-from saldiag_probes.tapes import is_here, loss_of
+from saldiag_probes.training.gradient_tape import is_here, loss_of
+from saldiag_probes.training.ring_buffer import when
 
 CALLS = 4
 """Calls of models in a step that are remembered."""
@@ -75,7 +75,7 @@ class _Call:
 
 
 class FirstCalls:
-    """Listens to tapes (see ``saldiag_probes.tapes.Curious``) until a model's first step is over.
+    """Subscribes to gradient tapes until a model's first step is over (see ``gradient_tape``).
 
     The gradients by the predictions fall off in the pass that the program makes anyway.
     """

@@ -13,22 +13,22 @@ from typing import Any, NoReturn, TypeVar
 import keras
 import tensorflow as tf
 
-from saldiag.app.collector import Collector, one_line
-from saldiag.app.fed import read_feed
-from saldiag.app.load import Subject
-from saldiag.app.program.blame import blaming, failing_model
+from saldiag.app.program.assigned_variables import Learnt
+from saldiag.app.program.custom_loops import Loops
+from saldiag.app.program.error_origin import blaming, failing_model
 from saldiag.app.program.first_step import FirstCalls
-from saldiag.app.program.learnt import Learnt
-from saldiag.app.program.loops import COMPUTED, Loops, stand_in, symbolic_inputs
 from saldiag.app.program.options import MODELS, WatchOptions
-from saldiag.app.program.watched import Following, Places, Watched
+from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
+from saldiag.app.program.watched_model import Following, Places, Watched
+from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.subject.fit_arguments import read_feed
+from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
-from saldiag.subject.feeding import listed_callbacks
-from saldiag.subject.frames import caller
-from saldiag.subject.script import ProgramStopped
-from saldiag.subject.sources import SourceLines
+from saldiag.subject.data.fit_batches import listed_callbacks
+from saldiag.subject.program.script import ProgramStopped
+from saldiag.subject.source.layer_sources import SourceLines
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ UNSTARTED = "the program ended before the model's first step"
 
 
 class Observer:
-    """A ``Listener`` (see ``saldiag.subject.hooks``); nothing that it does reaches the program.
+    """A ``Listener`` of ``keras_hooks``; nothing that it does reaches the program.
 
     Args:
         options: what was asked for.
@@ -73,7 +73,7 @@ class Observer:
 
     def compiled(self, model: Any, call: Callable[[], Any]) -> Any:
         """Remember the line; a model that is compiled again is a new subject."""
-        self._compiled[model] = caller()
+        self._compiled[model] = self.caller()
         self._current.pop(model, None)
         with self.deaf(), blaming(model):
             return call()
@@ -86,7 +86,7 @@ class Observer:
             return original(model, *args, **kwargs)  # Keras says best what is wrong with it
         arguments.pop(next(iter(arguments)))
         given = arguments
-        found = self.prepared(model, lambda: self._before_fit(model, given, caller()))
+        found = self.prepared(model, lambda: self._before_fit(model, given, self.caller()))
         watched, arguments = found or (None, given)
         if watched is None:
             with self.deaf(), blaming(model):
@@ -187,6 +187,10 @@ class Observer:
     def models(self) -> list[Any]:
         """The program's models that are alive."""
         return self._lines.models()
+
+    def caller(self) -> Source | None:
+        """The line of the program that this is called from."""
+        return self._lines.caller()
 
     def current(self, model: Any) -> Watched | None:
         """The model's subject, as long as it is not compiled again."""
@@ -316,7 +320,7 @@ class Observer:
             given = dict(inspect.signature(original).bind(model, *args, **kwargs).arguments)
         except TypeError:
             return None
-        watched = self.begin(model, caller())
+        watched = self.begin(model, self.caller())
         if watched is None:
             return None
         size = {"batch_size": _size(given.get("x")), "shuffle": False}

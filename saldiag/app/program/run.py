@@ -11,26 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from saldiag.app.judging import judge
-from saldiag.app.options import prepare_environment
 from saldiag.app.program.options import MODELS, ProgramOptions
-from saldiag.app.render import print_outcomes
-from saldiag.app.repairs import repaired
-from saldiag.app.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.app.session.diffs import with_diffs_added
+from saldiag.app.session.judging import judge
+from saldiag.app.session.options import prepare_environment
+from saldiag.app.session.output import print_data
+from saldiag.app.session.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.errors import SaldiagError
+from saldiag.core.files.fingerprints import FilesSeen
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.rules.text import place
-from saldiag.subject.notebook import is_notebook, run_notebook
-from saldiag.subject.own_files import OwnFiles
-from saldiag.subject.script import Ended, print_error, run_script
+from saldiag.rules.shared.wording import place
+from saldiag.subject.program.notebook import is_notebook, run_notebook
+from saldiag.subject.program.script import Ended, print_error, run_script
+from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
-    from saldiag.app.program.watched import Watched
+    from saldiag.app.program.watched_model import Watched
     from saldiag.subject.compat.entries import Rename
-    from saldiag.subject.warning_log import WarningRecorder
+    from saldiag.subject.program.warning_log import WarningRecorder
 
 NO_MODEL = "the program trained no Keras model"
 
@@ -50,7 +51,7 @@ def run_program(options: ProgramOptions) -> int:
         raise SaldiagError(f"{options.script}: {what}: saldiag run takes a script or a notebook")
     prepare_environment()
     if options.experiments is not None:
-        options.experiments.meant()
+        options.experiments.interventions()
     return _Program(options).run()
 
 
@@ -61,6 +62,7 @@ class _Program:
         self.options = options
         self.sessions: list[Session] = []
         self._files = OwnFiles(options.script)
+        self._seen = FilesSeen()
         self._first = self._session(options.out)
         # The program may change its directory.
         self._first.run.path = self._first.run.path.resolve()
@@ -88,16 +90,16 @@ class _Program:
 
     def _watched(self) -> tuple[Observer, Ended, ProgramError]:
         from saldiag.app.program.observer import Observer
-        from saldiag.subject.crash import program_error
-        from saldiag.subject.hooks import hooked
-        from saldiag.subject.sources import recording_sources
-        from saldiag.subject.warning_log import recording_warnings
-        from saldiag_probes.tapes import listening_to_tapes
-        from saldiag_probes.undisturbed import same_scopes
+        from saldiag.subject.program.crash import program_error
+        from saldiag.subject.program.keras_hooks import hooked
+        from saldiag.subject.program.warning_log import recording_warnings
+        from saldiag.subject.source.layer_sources import recording_sources
+        from saldiag_probes.state.isolation import same_scopes
+        from saldiag_probes.training.gradient_tape import listening_to_tapes
 
         shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
-            with recording_sources() as lines:
+            with recording_sources(self._seen) as lines:
                 observer = Observer(self.options, lines, self.open)
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
                 taped = listening_to_tapes(observer.first_calls)
@@ -147,7 +149,7 @@ class _Program:
         return session
 
     def _session(self, out: Path | None) -> Session:
-        return Session(
+        session = Session(
             "run",
             config=self.options.config(),
             seed=0,
@@ -155,7 +157,10 @@ class _Program:
             output_format=self.options.output_format,
             fail_on=self.options.fail_on,
             rules=self.options.rules,
+            command_line=self.options.command_line,
         )
+        session.files = self._seen
+        return session
 
     def _report(self, observer: Observer, ended: Ended, error: ProgramError) -> int:
         if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
@@ -173,7 +178,8 @@ class _Program:
         self._keep(error, lines)
         self._tell(lines)
         outcomes = self._concluded(observer)
-        print_outcomes(outcomes)
+        runs = [session.reported(diagnosis) for session, diagnosis in outcomes]
+        print_data(runs, self.options.output_format, self.options.fail_on)
         codes = [session.code(diagnosis) for session, diagnosis in outcomes]
         if ended.how == "interrupted" or (ended.how == "raised" and FOUND not in codes):
             return FAILED
@@ -209,7 +215,9 @@ class _Program:
         watched = _gravest_first(observer.watched)
         sessions = [one.session for one in watched if isinstance(one.session, Session)]
         judged = [(one.diagnosis(), one.session.measured) for one in watched]
-        outcomes = list(zip(sessions, repaired(judged), strict=True))
+        outcomes = list(
+            zip(sessions, with_diffs_added(judged, self._seen.fingerprints()), strict=True)
+        )
         for session, diagnosis in outcomes:
             session.close(diagnosis)
         return outcomes

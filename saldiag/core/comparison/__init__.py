@@ -17,7 +17,7 @@ from saldiag.core.comparison.notes import notes_on
 from saldiag.core.comparison.recorded import Recorded, read_runs
 from saldiag.core.comparison.rows import LAYER, PARTS, Part, Row, rows_of
 from saldiag.core.comparison.settings import data, options, outcome, training, versions
-from saldiag.core.finding import Severity, at_least
+from saldiag.core.findings.finding import Severity, at_least
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from saldiag.core.diagnosis import Diagnosis
-from saldiag.core.finding import Finding
+from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.findings.finding import Finding
 
 Change = Literal["new", "gone", "still", "absent", "unknown"]
 """``unknown``: one of the two runs has it, and the other one could not judge of it."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saldiag.core.diagnosis import Diagnosis
+from saldiag.core.files.run import Run, RunInfo
+from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import (
     DataFacts,
     DtypeTrace,
@@ -18,7 +19,6 @@ from saldiag.core.measurement import (
     TrainingPlan,
     Wiring,
 )
-from saldiag.core.run import Run, RunInfo
 
 READ = (
     Wiring, DtypeTrace, OverfitHistory, TrainingHistory, GradientHistory, TrainingPlan, DataFacts,

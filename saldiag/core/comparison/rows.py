@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from saldiag.core.jsonio import jsonable
+from saldiag.core.files.jsonio import jsonable
 
 Part = Literal["outcome", "options", "versions", "training", "data", "network"]
 LAYER = "layer"

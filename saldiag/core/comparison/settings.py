@@ -9,7 +9,7 @@ import numpy as np
 
 from saldiag.core.comparison.recorded import Recorded
 from saldiag.core.comparison.rows import flat
-from saldiag.core.diagnosis import RootCause
+from saldiag.core.findings.diagnosis import RootCause
 from saldiag.core.measurement import (
     DataFacts,
     GradientHistory,

@@ -12,16 +12,22 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import Array, StatisticsRow, ValidationCheck
-from saldiag.experiments.batch_statistics import normalizations
-from saldiag.experiments.modes import Batch, ModeErrors, Outcome, batch_size, mean_error
-from saldiag.experiments.recalibrate import Moving, reestimated
+from saldiag.experiments.overfit.batch_statistics import normalizations
+from saldiag.experiments.overfit.batchnorm_recalibration import Moving, reestimated
+from saldiag.experiments.overfit.mode_errors import (
+    Batch,
+    ModeErrors,
+    Outcome,
+    batch_size,
+    mean_error,
+)
 from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
-from saldiag_probes.inference_noise import layers_active_in_inference
-from saldiag_probes.layer_facts import depends_on_mode
-from saldiag_probes.loss_facts import loss_name
-from saldiag_probes.names import layer_paths
-from saldiag_probes.undisturbed import undisturbed
+from saldiag_probes.loss.compiled_loss import loss_name
+from saldiag_probes.signal.inference_noise import layers_active_in_inference
+from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.trace.layer_facts import depends_on_mode
+from saldiag_probes.trace.paths import layer_paths
 
 NOT_MEASURED = float("nan")
 REPEATS = 8

@@ -17,8 +17,8 @@ import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 
 from saldiag.core.measurement import Array, Correction, InputComparison
-from saldiag.experiments.modes import Batch, ModeErrors, batch_size
-from saldiag_probes.loss_facts import overrides_compute_loss, plain_loss
+from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
+from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
 
 CHANNELS = 16
 """Channels of an input that are compared one by one."""

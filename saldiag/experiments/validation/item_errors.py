@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import Array
-from saldiag_probes.graphs import graph_as_built
-from saldiag_probes.loss_check import plain
-from saldiag_probes.loss_facts import overrides_compute_loss, plain_loss
+from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
+from saldiag_probes.loss.recomputed_loss import plain
+from saldiag_probes.trace.execution import graph_as_built
 
 SAME = 0.5
 """Distance of the items' mean from the error of whole batches, as a share of the latter, up to

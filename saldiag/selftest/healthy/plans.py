@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from saldiag.quicksal.cyclic_lr import TriangularCyclicalLearningRate
+from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 from saldiag.selftest.program import (
     Chain,
     FitPlan,

@@ -19,7 +19,7 @@ from saldiag.subject.compat.arguments import ARGUMENTS
 from saldiag.subject.compat.entries import Argument, Call, Member, Module, Name, Rename
 from saldiag.subject.compat.members import MEMBERS, WRAPPED
 from saldiag.subject.compat.names import NAMES
-from saldiag.subject.frames import caller, is_user
+from saldiag.subject.source.stack_frames import caller, is_user
 
 KERAS = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
 """The same modules under three names; each is a module object of its own."""

@@ -1,0 +1,1 @@
+"""Probes of the data: statistics of tensors, samples to show, masks."""

@@ -1,0 +1,1 @@
+"""Probes of the loss: what was compiled, its value recomputed, its sensitivity, baselines."""

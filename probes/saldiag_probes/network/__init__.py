@@ -1,0 +1,1 @@
+"""Probes of the network's structure: wiring, weights and what is trainable."""

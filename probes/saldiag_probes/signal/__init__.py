@@ -1,0 +1,1 @@
+"""Probes of one forward and backward pass: activations, gradient flow, dtypes, overflow."""

@@ -1,0 +1,1 @@
+"""State of Keras and TensorFlow: isolating a probe from it, optimizers, seeds."""

@@ -1,0 +1,123 @@
+"""The best checkpoint of a training run, scored on pictures that it wasn't trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+
+from saldiag.app.session.session import Session
+from saldiag.app.subject.mask_model import MaskModel, mask_model
+from saldiag.core.errors import DataError, SaldiagError
+from saldiag.core.measurement import HeldOutScores
+from saldiag.image_masks.decode import read_mask
+from saldiag.image_masks.storage import Item
+from saldiag.recipes.mask_scores import MaskScorer, resized
+from saldiag.rules.shared.wording import counted
+
+if TYPE_CHECKING:
+    from saldiag.experiments.training.loop import Outcome
+
+MOST = 1000
+"""Largest number of pictures to score: 25 ms each for the metrics, and a forward pass."""
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Images with ground truths that a training run is scored on."""
+
+    dataset: str
+    """Name of the data set."""
+    part: Literal["test", "validation"]
+    """``test`` if not used in the training, ``validation`` if they chose its best epoch."""
+    items: Sequence[Item]
+    """The images and their masks."""
+    image_size: int | None
+    """Side in pixels as given on the command line; None for the model's own."""
+    pixels: str
+    """Range of the pixel values as given on the command line."""
+    trained_at: int
+    """Side in pixels that a model of any size was trained at."""
+
+
+def score_held_out(session: Session, model: Any, outcome: Outcome, held_out: HeldOut) -> None:
+    """Add the scores to the session, or the reason why there are none.
+
+    The model has the weights of the best epoch for the time being, and then its own again.
+    """
+    if outcome.best is None or outcome.best_path is None:
+        session.missing(HeldOutScores, "no epoch had a finite validation loss")
+        return
+    epoch, path = outcome.best.epoch + 1, outcome.best_path
+    with session.phase("scoring held-out pictures"):
+        try:
+            with _weights_of(model, path):
+                session.attempt(
+                    HeldOutScores, lambda: _scored(session, model, epoch, held_out)
+                )  # fmt: skip
+        except (SaldiagError, ValueError, OSError) as error:
+            session.missing(HeldOutScores, " ".join(str(error).split())[:300])
+
+
+def _scored(session: Session, model: Any, epoch: int, held_out: HeldOut) -> HeldOutScores:
+    """The scores.
+
+    Raises:
+        SaldiagError: the model makes no masks in [0, 1], or no picture can be read.
+    """
+    masks = mask_model(
+        model,
+        image_size=held_out.image_size,
+        pixels=held_out.pixels,
+        where="the model",
+        trained_at=held_out.trained_at,
+    )
+    items = held_out.items[:MOST]
+    if len(items) < len(held_out.items):
+        session.note(f"scoring {len(items):,} of {len(held_out.items):,} held-out pictures")
+    scorer, unreadable = MaskScorer(), []
+    for start in range(0, len(items), BATCH):
+        unreadable += _score_batch(masks, items[start : start + BATCH], scorer)
+    if unreadable:
+        session.note(
+            f"{counted(len(unreadable), 'held-out picture')} could not be read: {unreadable[0]}"
+        )
+    over = scorer.over(held_out.dataset)
+    if over is None:
+        raise DataError("there is no held-out picture to score")
+    return HeldOutScores((over,), held_out.part, len(held_out.items), epoch, masks.frame.size)
+
+
+def _score_batch(model: MaskModel, items: Sequence[Item], scorer: MaskScorer) -> list[DataError]:
+    """Score a batch; returns an error for each picture that can't be read."""
+    inputs, truths, unreadable = [], [], []
+    for item in items:
+        try:
+            read = model.read(item.image), read_mask(item.mask)
+        except DataError as error:
+            unreadable.append(error)
+            continue
+        inputs.append(read[0])
+        truths.append(read[1])
+    if inputs:
+        for mask, truth in zip(model.masks(inputs), truths, strict=True):
+            scorer.add(resized(mask, truth.shape), truth)
+    return unreadable
+
+
+@contextmanager
+def _weights_of(model: Any, path: Path) -> Iterator[None]:
+    """Give the model the weights in a checkpoint until the block ends."""
+    variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+    kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    try:
+        model.load_weights(path)  # of a whole model, Keras loads the optimizer's state as well
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)

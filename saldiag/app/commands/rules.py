@@ -1,0 +1,58 @@
+"""``saldiag rules``: the rules there are, and whether they judge here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from saldiag.app.session.settings import RuleChoice, rule_settings
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.diagnosis import SCHEMA_VERSION
+from saldiag.rules.engine.catalogue import Entry, catalogue, matching
+from saldiag.rules.shared.wording import counted
+from saldiag_reports.formats.text import SEVERITY_STYLES
+
+
+def list_rules(words: Sequence[str], output_format: str, choice: RuleChoice) -> int:
+    """List the rules of which every word says something; returns the exit code.
+
+    Args:
+        words: parts of a code, family, name, severity or title.
+        output_format: ``text`` or ``json``.
+        choice: what the command line says of rules; what it leaves out is listed as off.
+
+    Raises:
+        ConfigError: the settings file is not valid.
+        SaldiagError: the command line names a rule that does not exist.
+    """
+    settings = rule_settings(choice)
+    found = matching(catalogue(settings), words)
+    if output_format == "json":
+        sys.stdout.write(dumps({"schema_version": SCHEMA_VERSION, "rules": found}) + "\n")
+        return 0
+    console = Console(highlight=False)
+    if found:
+        console.print(_table(found))
+    console.print(_summary(found, settings.file), style="dim", markup=False, soft_wrap=True)
+    return 0
+
+
+def _table(entries: Sequence[Entry]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("Rule", "Severity", "What it finds"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "What it finds")
+    for entry in entries:
+        style = SEVERITY_STYLES[entry.severity] if entry.on else "dim"
+        severity = Text(entry.severity if entry.on else "off", style=style)
+        table.add_row(entry.code, severity, Text.assemble((entry.name, "bold"), f"\n{entry.title}"))
+    return table
+
+
+def _summary(entries: Sequence[Entry], file: str | None) -> str:
+    on = sum(entry.on for entry in entries)
+    by = f" by {file}" if file else ""
+    return f"{counted(len(entries), 'rule')}, {on} on{by}; saldiag explain SDnnn tells more of one"

@@ -1,0 +1,1 @@
+"""Examining a loaded subject: probes, the overfit test and experiments."""

@@ -1,0 +1,1 @@
+"""One invocation: options, settings, the run it writes, collecting, judging and output."""

@@ -1,0 +1,50 @@
+"""What the rules make of what was measured, by the settings that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from saldiag.core.config import RuleSettings
+from saldiag.core.findings.diagnosis import Diagnosis, Verdict
+from saldiag.core.measurement import Experiments, Measurements
+
+
+def judge(
+    measured: Measurements,
+    settings: RuleSettings | None = None,
+    *,
+    verdict: Verdict | None = None,
+    reason: str | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> Diagnosis:
+    """Let the rules judge.
+
+    Args:
+        measured: the measurements, and why others are missing.
+        settings: which rules, and with which thresholds; default: all, with their own.
+        verdict: default: that of the overfit test or of the training's curves.
+        reason: why that verdict, in one sentence; default: the reason of the default verdict.
+        timings: seconds by phase, handed on.
+
+    Raises:
+        SaldiagError: the settings name what does not exist.
+    """
+    from saldiag.rules.engine.engine import diagnose
+    from saldiag.rules.verdicts.hypotheses import with_proof
+    from saldiag.rules.verdicts.training import verdict_from
+
+    settings = settings or RuleSettings()
+    found, why = verdict_from(measured)
+    verdict = verdict or found
+    reason = (why if verdict == found else "") if reason is None else reason
+    diagnosis = diagnose(
+        measured,
+        verdict=verdict,
+        verdict_reason=reason,
+        select=settings.select,
+        ignore=settings.ignore,
+        limits=settings.thresholds,
+        timings=timings,
+    )
+    experiments = measured.get(Experiments)
+    return diagnosis if experiments is None else with_proof(diagnosis, experiments)

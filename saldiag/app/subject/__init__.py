@@ -1,0 +1,1 @@
+"""From specs to a subject: the model, its data and batches, compiled and ready to examine."""

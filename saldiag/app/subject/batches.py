@@ -1,0 +1,191 @@
+"""Data of any format as batches to look at: chosen items, or the first batches of a stream."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saldiag.app.session.request import DataRequest
+from saldiag.app.subject.subject import Data
+from saldiag.core.errors import DataError
+from saldiag.image_masks.msra10k import VALIDATION_SHARE
+from saldiag.subject.data.image_format import Frame, frame_for
+from saldiag.subject.data.items import Batch, Items, Stream, in_batches, of_value
+from saldiag.subject.data.tfrecord_features import parse_features
+from saldiag.subject.models.input_spec import InputSpec
+from saldiag.subject.models.user_code import made_by, theirs
+
+
+def read_data(request: DataRequest, spec: InputSpec) -> tuple[Data, tuple[str, ...]]:
+    """The batches to look at, and lines for the user.
+
+    Args:
+        request: which data, and how much of them.
+        spec: what the model takes.
+
+    Raises:
+        DataError: the data cannot be read, or are not of the kind that the model takes.
+    """
+    found = open_data(request, spec)
+    if isinstance(found, Stream):
+        where = str(request.spec)
+        with theirs(where, DataError):
+            return _first_batches(request, found, where), ()
+    # Of a TFRecord no more than the subset was read.
+    read_already = request.spec.kind == "tfrecord" and request.subset is not None
+    return _chosen(replace(request, subset=1.0) if read_already else request, found), found.notes
+
+
+def open_data(request: DataRequest, spec: InputSpec) -> Items | Stream:
+    """The data of the request: items with numbers, or a stream in its own order.
+
+    Raises:
+        DataError: they cannot be read, or are not of the kind that the model takes.
+    """
+    code, kind = request.spec.code, request.spec.kind
+    if code is not None:
+        value = made_by(code, DataError)
+        with theirs(str(request.spec), DataError):
+            return of_value(value, str(request.spec))
+    if kind in ("pairs", "classes"):
+        return _open_images(request, spec)
+    return _open_records(request, spec)
+
+
+def _open_images(request: DataRequest, spec: InputSpec) -> Items:
+    frame = _frame(request, spec)
+    if request.spec.kind == "pairs":
+        from saldiag.app.subject.image_mask_pairs import pairs_as_items
+
+        return pairs_as_items(request.pairs.items, frame, spec)
+    from saldiag.subject.data.class_folder import open_classes
+
+    assert request.spec.path is not None
+    return open_classes(request.spec.path, frame, spec)
+
+
+def _open_records(request: DataRequest, spec: InputSpec) -> Items:
+    kind, path = request.spec.kind, request.spec.path
+    assert path is not None
+    if kind == "npz":
+        from saldiag.subject.data.tables import open_npz
+
+        return open_npz(path, request.inputs, request.target, spec)
+    if kind == "csv":
+        from saldiag.subject.data.tables import open_csv
+
+        return open_csv(path, request.inputs, request.target, spec)
+    from saldiag.subject.data.tfrecord import open_tfrecord
+
+    return open_tfrecord(
+        path,
+        request.inputs,
+        request.target,
+        spec,
+        count=_max_examples(request, path),
+        frame=lambda: _frame(request, spec),
+        features=parse_features(request.features),
+    )
+
+
+def _max_examples(request: DataRequest, path: Path) -> int | None:
+    """How many examples of a TFRecord to read; None for all."""
+    # Twice as many as are memorised leave some to validate with.
+    wanted = None if request.items == 0 else 2 * _items_to_memorise(request)
+    if request.subset is None:
+        return wanted
+    from saldiag.subject.data.tfrecord import count_examples
+
+    share = max(math.ceil(request.subset * count_examples(path)), 1)
+    return share if wanted is None else min(share, wanted)
+
+
+def _frame(request: DataRequest, spec: InputSpec) -> Frame:
+    return frame_for(spec, request.image_size, request.sizes.image, request.pixels)
+
+
+def _items_to_memorise(request: DataRequest) -> int:
+    """How many items to memorise if the number of items is not known."""
+    return request.items or request.sizes.memorised
+
+
+def split(items: Items, request: DataRequest) -> tuple[list[int], list[int]]:
+    """Numbers of the items to train on and to validate with: a tenth, by the seed, is held out.
+
+    Of the first, ``request.share`` is taken, at least a batch.
+    """
+    order = [int(i) for i in np.random.default_rng(request.seed).permutation(items.count)]
+    held = max(round(VALIDATION_SHARE * items.count), 1) if items.count > 1 else 0
+    training = order[held:]
+    return training[: max(round(request.share * len(training)), request.sizes.batch)], order[:held]
+
+
+def _chosen(request: DataRequest, items: Items) -> Data:
+    """A tenth held out to validate with; the items to memorise from the rest, by the seed."""
+    batch_size = request.sizes.batch
+    subset, held_out = split(items, request)
+    memorised = subset[: request.items_of(len(subset))]
+    return Data(
+        in_batches(items, memorised, batch_size),
+        tuple(items.names(number) for number in memorised),
+        items.pixels,
+        validation=in_batches(items, held_out[:batch_size], batch_size),
+        subset_items=len(subset),
+        fed=items.fed,
+    )
+
+
+def _first_batches(request: DataRequest, stream: Stream, where: str) -> Data:
+    """The first batches with enough items to memorise, and the next one to validate with."""
+    if request.batch_size is not None:
+        raise DataError(f"{where}: is batched already, so --batch-size has no effect")
+    batches, limit = iter(stream.batches()), _max_batches(request, stream, where)
+    if request.items == 0:
+        kept = tuple(itertools.islice(batches, limit))
+    else:
+        wanted = _items_to_memorise(request)
+        kept = tuple(_batches_with_items(itertools.islice(batches, limit), wanted, where))
+    if not kept:
+        raise DataError(f"{where}: holds no batch")
+    items = sum(_batch_size(batch, where) for batch in kept)
+    held_out = tuple(itertools.islice(batches, 1))
+    return Data(kept, validation=held_out, subset_items=items, fed=stream.fed)
+
+
+def _max_batches(request: DataRequest, stream: Stream, where: str) -> int | None:
+    """The largest number of batches to read; None for all that are needed."""
+    share = request.share if request.items == 0 else request.subset
+    if share is None:
+        return None
+    if stream.count is None:
+        advice = (
+            "give --items N instead of --items 0"
+            if request.subset is None
+            else "give --items N instead of --subset"
+        )
+        raise DataError(f"{where}: its number of batches is not known: {advice}")
+    return max(math.ceil(share * stream.count), 1)
+
+
+def _batches_with_items(batches: Iterator[Batch], wanted: int, where: str) -> Iterator[Batch]:
+    while wanted > 0:
+        batch = next(batches, None)
+        if batch is None:
+            return
+        wanted -= max(_batch_size(batch, where), 1)
+        yield batch
+
+
+def _batch_size(batch: Batch, where: str) -> int:
+    import keras
+
+    first: Any = keras.tree.flatten(batch[0])[0]
+    if not len(first.shape):  # a TensorShape is true whatever it holds
+        raise DataError(f"{where}: its batches are scalars: return (x, y) with arrays")
+    return int(first.shape[0])

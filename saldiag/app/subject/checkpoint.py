@@ -1,0 +1,110 @@
+"""CHECKPOINT on the command line: a model file, a run of ``saldiag train``, or code.
+
+Finding it imports no TensorFlow; ``load_checkpoint`` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saldiag.core.errors import ModelError, RunError
+from saldiag.core.files.run import Run
+from saldiag.core.printable import printable
+from saldiag.subject.models.spec import MODEL_FILES, CodeReference, is_exported, parse_code
+
+OPTION = "CHECKPOINT"
+TAKEN = "a run of saldiag train, a .keras or .h5 file, a SavedModel folder, FILE.py:FUNCTION"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a trained model is: a ``path``, or ``code`` to call; None for the other.
+
+    ``image_size`` and ``pixels`` are what a run of ``saldiag train`` recorded, None for the side
+    in pixels and ``auto`` for the range where nothing is recorded.
+    """
+
+    path: Path | None = None
+    code: CodeReference | None = None
+    image_size: int | None = None
+    pixels: str = "auto"
+
+    def __str__(self) -> str:
+        return str(self.code) if self.code else f"{OPTION} {printable(self.path or '')}"
+
+
+def find_checkpoint(spec: str) -> Checkpoint:
+    """Read CHECKPOINT.
+
+    Raises:
+        ModelError: there is no such file or folder, or no model in it.
+        RunError: it is a run without a checkpoint.
+    """
+    path = Path(spec)
+    if (path / "run.json").is_file():
+        return _of_run(path)
+    if path.is_dir():
+        if is_exported(path) or ((path / "config.json").is_file() and path.suffix == ".keras"):
+            return Checkpoint(path)
+        raise ModelError(f"{OPTION} {printable(path)}: no model in this folder; give {TAKEN}")
+    code = parse_code(OPTION, spec, ModelError)
+    if code is not None and not path.is_file():
+        return Checkpoint(code=code)
+    if not path.exists():
+        raise ModelError(f"{OPTION} {printable(spec)}: no such file or folder; give {TAKEN}")
+    if path.suffix.lower() not in MODEL_FILES:
+        raise ModelError(f"{OPTION} {printable(spec)}: not a model; give {TAKEN}")
+    return Checkpoint(path)
+
+
+def _of_run(path: Path) -> Checkpoint:
+    info = Run.open(path).read_info()
+    where = f"{OPTION} {printable(path)}"
+    if info.made_by() != "train":
+        raise RunError(
+            f"{where}: a run of saldiag {printable(info.made_by())}, which keeps no checkpoint:"
+            " give a run of saldiag train"
+        )
+    folder = path / "checkpoints"
+    if not (folder / "best.keras").is_file():
+        if (folder / "best.weights.h5").is_file():
+            raise RunError(
+                f"{where}: holds only best.weights.h5, because Keras can't save this model whole:"
+                " give FILE.py:FUNCTION that builds the model and loads these weights"
+            )
+        raise RunError(
+            f"{where}: no checkpoints/best.keras in it: the training ended before its first epoch"
+            " did; saldiag train --resume continues it"
+        )
+    size, pixels = info.config.get("image_size"), info.config.get("pixels")
+    return Checkpoint(
+        folder / "best.keras",
+        image_size=size if isinstance(size, int) else None,
+        pixels=pixels if isinstance(pixels, str) else "auto",
+    )
+
+
+def load_checkpoint(found: Checkpoint, custom_objects: tuple[str, ...], *, unsafe: bool) -> Any:
+    """The Keras model, not necessarily compiled.
+
+    Raises:
+        ModelError: it is damaged, needs code that isn't allowed or named, or is no Keras model.
+    """
+    import keras
+
+    from saldiag.subject.models.keras_files import load_saved
+    from saldiag.subject.models.saved_model import load_exported
+    from saldiag.subject.models.user_code import collected, made_by
+
+    objects = collected(custom_objects, ModelError)
+    if found.code is not None:
+        model = made_by(found.code, ModelError)
+        if not isinstance(model, keras.Model):
+            raise ModelError(f"{found.code}: returns {type(model).__name__}, not a Keras 3 model")
+        return model
+    assert found.path is not None
+    if is_exported(found.path):
+        return load_exported(found.path, unsafe=unsafe, option=OPTION)
+    return load_saved(found.path, objects, unsafe=unsafe, compiled=False, option=OPTION)

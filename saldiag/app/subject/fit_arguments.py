@@ -1,0 +1,47 @@
+"""What ``fit`` is given, or would take, read without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from saldiag.app.session.collector import one_line
+from saldiag.core.errors import DataError
+from saldiag.core.training.fit_plan import FitPlan
+from saldiag.subject.data.fit_batches import BATCHES, Batch, Feed, feed_of
+from saldiag_probes.state.isolation import same_draws, undisturbed
+
+
+def read_feed(model: Any, arguments: Mapping[str, Any], batches: int = BATCHES) -> Feed:
+    """The feed of ``model.fit(**arguments)``; reading draws random numbers, which are put back.
+
+    Args:
+        model: data may be computed with it, which may change it.
+        arguments: of ``fit``, by name.
+        batches: how many to read.
+
+    Raises:
+        Exception: whatever the program's data raises when it is read.
+    """
+    with undisturbed(model) if model.built else same_draws():
+        return feed_of(arguments, batches)
+
+
+def first_batches(
+    model: Any, data: Any, batch_size: int | None = None, batches: int = BATCHES
+) -> tuple[tuple[Batch, ...], FitPlan]:
+    """The first batches of what ``fit`` would take as ``data``, and what is known of the plan.
+
+    Raises:
+        DataError: the data cannot be read, or holds no batch.
+    """
+    parts = data if isinstance(data, tuple) else (data,)
+    arguments = dict(zip(("x", "y", "sample_weight"), parts, strict=False))
+    given = {**arguments, "batch_size": batch_size, "shuffle": False}
+    try:
+        feed = read_feed(model, given, batches)
+    except Exception as error:
+        raise DataError(f"the data cannot be read: {one_line(error)}") from error
+    if not feed.batches:
+        raise DataError("the data holds no batch")
+    return feed.batches, FitPlan(data=feed.plan.data, batch_size=batch_size)

@@ -1,1 +1,0 @@
-"""Commands that need no model: of recorded runs and rules, and of data sets."""

@@ -1,0 +1,1 @@
+"""What judging yields: rules, findings, edits, hypotheses and the diagnosis, as plain data."""

@@ -1,0 +1,1 @@
+"""Plain data about a training: what `fit` was given, its numbers, and step schedules."""

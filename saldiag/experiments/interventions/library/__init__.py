@@ -1,0 +1,1 @@
+"""One intervention a module; every class here is found by its place."""

@@ -1,0 +1,1 @@
+"""The overfit test: errors by mode, running statistics, learning-rate range."""

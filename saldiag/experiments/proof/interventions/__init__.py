@@ -1,1 +1,0 @@
-"""One intervention a file; found by their place."""

@@ -1,0 +1,1 @@
+"""The training run: loop, checkpoints, resuming, progress and the estimate of its cost."""

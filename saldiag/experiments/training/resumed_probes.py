@@ -1,0 +1,101 @@
+"""The probes of a training run that may be resumed: steps count from the run's first start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from saldiag.core.files.run import Run
+from saldiag.core.measurement import (
+    GradientHistory,
+    Histograms,
+    Measurement,
+    Measurements,
+    arrays_of,
+)
+from saldiag.core.training.schedule import Schedule, never
+from saldiag_probes.training.callback import Watch
+
+T = TypeVar("T", GradientHistory, Histograms)
+
+
+class Watching:
+    """The gradient probe, and what it measured before a resume.
+
+    Args:
+        run: where measurements are; those of steps before ``first_step`` are gone on with.
+        schedule: at which steps of the run to measure gradients.
+        first_step: the step that comes next, 0 in a fresh run.
+        epoch_steps: steps an epoch, to take histograms at each epoch's last one; None takes none.
+    """
+
+    def __init__(
+        self, run: Run, schedule: Schedule, first_step: int, epoch_steps: int | None
+    ) -> None:
+        self._run = run
+        self._first = first_step
+        self._earlier = run.read_measurements() if first_step else None
+        self.watch = Watch(
+            schedule=lambda step: schedule(first_step + step),
+            histograms=never
+            if epoch_steps is None
+            else lambda step: (first_step + step + 1) % epoch_steps == 0,
+        )
+
+    def write(self) -> None:
+        """Write what was measured so far.
+
+        Raises:
+            RunError: the run directory cannot be written.
+        """
+        for measurement in self.watch.measurements():
+            self._run.write_measurement(self._whole(measurement))
+
+    def missing(self) -> dict[str, str]:
+        """Why there are no gradients, if the probe gave up; it never breaks the training."""
+        return {GradientHistory.key: self.watch.failed} if self.watch.failed else {}
+
+    def _whole(self, measured: Measurement) -> Measurement:
+        earlier = self._earlier or Measurements()
+        if isinstance(measured, GradientHistory):
+            return join_gradients(earlier.get(GradientHistory), measured, self._first)
+        if isinstance(measured, Histograms):
+            return join_histograms(earlier.get(Histograms), measured, self._first)
+        return measured
+
+
+def join_gradients(
+    before: GradientHistory | None, after: GradientHistory, first_step: int
+) -> GradientHistory:
+    """One history of two: ``after`` counts its steps from ``first_step``, where it began.
+
+    Rows of ``before`` from there on are of an epoch that was broken off and is repeated.
+    """
+    if before is None:
+        return replace(after, steps=after.steps + first_step)
+    dropped = before.dropped_steps + after.dropped_steps
+    arrays = _joined_arrays(before, after, first_step)
+    # The probe knows the variables from the first step that it sees.
+    variables = after.variables if after.steps.size else before.variables
+    return replace(after, variables=variables, dropped_steps=dropped, **arrays)
+
+
+def join_histograms(before: Histograms | None, after: Histograms, first_step: int) -> Histograms:
+    """The same for histograms."""
+    if before is None:
+        return replace(after, steps=after.steps + first_step)
+    kept = np.flatnonzero(before.steps < first_step)
+    names = (*(before.names[row] for row in kept), *after.names)
+    return replace(after, names=names, **_joined_arrays(before, after, first_step))
+
+
+def _joined_arrays(before: T, after: T, first_step: int) -> dict[str, Any]:
+    """The arrays one after the other; the first axis of each is that of the steps."""
+    kept = before.steps < first_step
+    first = {name: array[kept] for name, array in arrays_of(before).items()}
+    if not after.steps.size:
+        return first
+    then = {**arrays_of(after), "steps": after.steps + first_step}
+    return {name: np.concatenate([first[name], array]) for name, array in then.items()}

@@ -1,0 +1,1 @@
+"""Image-and-mask data for any model: MSRA10K, folders, archives, decoding, the input pipeline."""

@@ -1,0 +1,1 @@
+"""Building blocks of QUICKSAL: encoder, decoder, inception and attention blocks."""

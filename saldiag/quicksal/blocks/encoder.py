@@ -1,0 +1,128 @@
+"""The encoder: MobileNetV2 with five taps, its start weights."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from saldiag.core.errors import ModelError
+from saldiag.core.measurement import Array
+from saldiag.quicksal.blocks.initializers import PerChannelScaling
+from saldiag.quicksal.blocks.mobilenet_v2 import UNITS, Unit
+
+TAPS = ("Conv1_relu", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
+"""Layers of MobileNetV2 that the decoder listens to, from the finest to the deepest."""
+
+NAME = "encoder"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A convolution of an encoder with its BatchNorm, and the one it stands for in MobileNetV2.
+
+    ``conv_path`` and ``norm_path`` are layer paths from the model down; ``activation`` is what
+    follows here; ``unit`` is None where MobileNetV2 has no such convolution; ``copies`` is false
+    where its weights are left at their random start although MobileNetV2 has some.
+    """
+
+    conv_path: str
+    norm_path: str
+    conv: Any
+    norm: Any
+    activation: str
+    unit: Unit | None
+    copies: bool = True
+
+
+def check_image_size(image_size: int) -> None:
+    """Refuse a size that five halvings do not divide, and the layout that CPUs cannot run.
+
+    Raises:
+        ModelError: ``image_size`` is not a positive multiple of 32, or Keras is configured for
+            ``channels_first``.
+    """
+    if image_size < 32 or image_size % 32:
+        low = max(image_size // 32 * 32, 32)
+        raise ModelError(
+            f"image size {image_size}: QUICKSAL halves it five times, so it must be divisible by 32"
+            f" (such as {low} or {low + 32})"
+        )
+    if keras.config.image_data_format() != "channels_last":
+        raise ModelError(
+            "QUICKSAL needs Keras' image_data_format to be channels_last: change it in keras.json"
+        )
+
+
+def mobilenet_encoder(image_size: int) -> tuple[Any, list[Placed]]:
+    """MobileNetV2 as it stands, with five outputs, and its convolutions.
+
+    The outputs have 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's height and width, and 32, 24, 32,
+    96 and 320 channels.
+    """
+    shape = (image_size, image_size, 3)
+    whole = keras.applications.MobileNetV2(shape, include_top=False, weights=None)
+    taps = [whole.get_layer(name).output for name in TAPS]
+    encoder = keras.Model(whole.input, taps, name=NAME)
+    placed = [
+        Placed(
+            f"{NAME}/{unit.conv}",
+            f"{NAME}/{unit.norm}",
+            encoder.get_layer(unit.conv),
+            encoder.get_layer(unit.norm),
+            unit.activation,
+            unit,
+        )
+        for unit in UNITS
+    ]
+    return encoder, placed
+
+
+def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
+    """Give a convolution a random start that depends on ``seed`` and ``key`` alone.
+
+    Neither other layers nor the program's random state have a say in it: models that share a layer
+    share its start. The initializer becomes the layer's own.
+
+    Args:
+        key: the layer's name.
+        layer: the convolution.
+        seed: of the whole model.
+        gain: variance of the output over the mean square of the input; None draws by the layer's
+            own initializer.
+    """
+    own = zlib.crc32(f"{seed}/{key}".encode())
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    name = "depthwise_initializer" if depthwise else "kernel_initializer"
+    if gain is None:
+        initializer = _seeded(getattr(layer, name), own)
+    elif depthwise:
+        initializer = PerChannelScaling(gain, own)
+    else:
+        initializer = keras.initializers.VarianceScaling(gain, "fan_in", "uniform", seed=own)
+    setattr(layer, name, initializer)
+    layer.kernel.assign(initializer(layer.kernel.shape))
+
+
+def _seeded(initializer: Any, seed: int) -> Any:
+    """The same initializer with this seed, if it draws at all."""
+    config = initializer.get_config()
+    return type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
+
+
+def fill(placed: Sequence[Placed], layers: Mapping[str, list[Array]], seed: int) -> None:
+    """Copy ``layers`` (by MobileNetV2's names) into an encoder; what has none starts at random.
+
+    The random start keeps the signal's size from layer to layer (gain 2 where ReLU follows, He et
+    al., ICCV 2015), because a frozen BatchNorm does not: with Keras' default the deepest tap of a
+    frozen random encoder would be 1e-18, and the decoder could see nothing of it.
+    """
+    for place in placed:
+        key = place.unit.conv if place.unit else place.conv_path
+        draw(key, place.conv, seed, gain=1.0 if place.activation == "linear" else 2.0)
+        if layers and place.unit is not None and place.copies:
+            place.conv.set_weights(layers[place.unit.conv])
+            place.norm.set_weights(layers[place.unit.norm])

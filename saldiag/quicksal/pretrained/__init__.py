@@ -1,0 +1,1 @@
+"""Pretrained ImageNet weights of the encoder: download, files, origin of each variable."""

@@ -1,0 +1,52 @@
+"""Where an encoder's weights come from, and how the network they were trained in differs."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from saldiag.core.measurement import Origin
+from saldiag.quicksal.blocks.encoder import Placed
+from saldiag.quicksal.blocks.mobilenet_v2 import EPSILON, NETWORK
+
+_known: weakref.WeakKeyDictionary[Any, tuple[Origin, ...]] = weakref.WeakKeyDictionary()
+
+
+def origins(model: Any) -> tuple[Origin, ...]:
+    """Origin of every encoder layer that has weights, in the order of the network.
+
+    Empty for a model that the functions of this package did not build, such as one read from a
+    file: nothing is known of it.
+    """
+    return _known.get(model, ())
+
+
+def note_origins(model: Any, placed: Iterable[Placed], copied: bool) -> None:
+    """Remember the origins of ``model``; ``copied``: the network's weights were at hand."""
+    rows = (row for place in placed for row in _rows(place, copied and place.copies))
+    _known[model] = tuple(rows)
+
+
+def _rows(place: Placed, copied: bool) -> tuple[Origin, Origin]:
+    conv = {
+        "strides": place.conv.strides[0],
+        "kernel_size": place.conv.kernel_size[0],
+        "activation": place.activation,
+    }
+    norm = {"epsilon": place.norm.epsilon}
+    if place.unit is None:
+        return (
+            Origin(place.conv_path, NETWORK, None, False, conv),
+            Origin(place.norm_path, NETWORK, None, False, norm),
+        )
+    unit = place.unit
+    there = {
+        "strides": unit.strides,
+        "kernel_size": unit.kernel[0],
+        "activation": unit.activation,
+    }
+    return (
+        Origin(place.conv_path, NETWORK, unit.conv, copied, conv, there),
+        Origin(place.norm_path, NETWORK, unit.norm, copied, norm, {"epsilon": EPSILON}),
+    )

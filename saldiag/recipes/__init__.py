@@ -1,0 +1,1 @@
+"""Losses, metrics, learning-rate schedule and training recipe that any model can use."""

@@ -1,0 +1,91 @@
+"""Scores of predicted masks against ground truths, picture by picture and over a data set.
+
+Masks are scored as they are written: in 8 bits. Reading the PNG files back and calling
+PySODMetrics with ``normalize=False`` gives the same numbers. With ``stretched=True`` each mask is
+first stretched to the full range, as published benchmarks do (PySODMetrics' default).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from saldiag.core.measurement import DatasetScores, MaskScores
+from saldiag.recipes import saliency
+
+Array = np.ndarray[Any, Any]
+
+
+class MaskScorer:
+    """Scores masks one by one and keeps what the means over all of them need.
+
+    Args:
+        stretched: stretch each predicted mask to 0…255 before scoring it.
+    """
+
+    def __init__(self, *, stretched: bool = False) -> None:
+        self.stretched = stretched
+        self.count = 0
+        self._curves = np.zeros((2, saliency.THRESHOLDS))
+        self._sums: dict[str, float] = {}
+
+    def add(self, prediction: Array, mask: Array) -> MaskScores:
+        """Score one mask; in the result max-F and mean-F are those of the picture's own curve.
+
+        Args:
+            prediction: uint8 (H, W), 255 for certainly salient.
+            mask: bool (H, W), the ground truth.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        levels = prediction / 255.0
+        if self.stretched:
+            levels = saliency.stretch(levels)
+        curves = np.stack(
+            [saliency.f_beta_curve(levels, mask), saliency.e_measure_curve(levels, mask)]
+        )
+        plain = {
+            "mae": saliency.mae(levels, mask),
+            "adaptive_f_beta": saliency.adaptive_f_beta(levels, mask),
+            "weighted_f_beta": saliency.weighted_f_beta(levels, mask),
+            "s_measure": saliency.s_measure(levels, mask),
+            "adaptive_e_measure": saliency.adaptive_e_measure(levels, mask),
+        }
+        self.count += 1
+        self._curves += curves
+        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in plain.items()}
+        return _scores(plain, curves)
+
+    def over(self, dataset: str) -> DatasetScores | None:
+        """The means over all pictures so far; None before the first."""
+        if not self.count:
+            return None
+        means = {name: total / self.count for name, total in self._sums.items()}
+        return DatasetScores(dataset, self.count, _scores(means, self._curves / self.count))
+
+
+def _scores(plain: dict[str, float], curves: Array) -> MaskScores:
+    f_beta, e_measure = curves
+    values = {
+        **plain,
+        "max_f_beta": float(f_beta.max()),
+        "mean_f_beta": float(f_beta.mean()),
+        "max_e_measure": float(e_measure.max()),
+        "mean_e_measure": float(e_measure.mean()),
+    }
+    return MaskScores(**{field.name: values[field.name] for field in fields(MaskScores)})
+
+
+def resized(mask: Array, size: tuple[int, int]) -> Array:
+    """A predicted mask, float32 (h, w) in [0, 1], as uint8 of height and width ``size``.
+
+    Bilinear, averaging over the pixels that fall together where it shrinks.
+    """
+    height, width = size
+    picture = Image.fromarray(np.asarray(mask, np.float32))
+    scaled = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return np.round(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)

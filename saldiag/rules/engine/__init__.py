@@ -1,0 +1,1 @@
+"""Finding the rules, running them, ordering their findings and choosing the root cause."""

@@ -1,0 +1,93 @@
+"""Finds the rules: one class in each ``saldiag/rules/FAMILY/sdNNN_name.py``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from functools import cache
+from types import ModuleType
+
+import saldiag.rules
+from saldiag.core.errors import SaldiagError
+from saldiag.core.findings.rule import Rule
+from saldiag.core.suggest import suggestion
+
+_MODULE = re.compile(r"sd\d{3}_\w+")
+
+
+@cache
+def all_rules() -> tuple[type[Rule], ...]:
+    """All rules, sorted by code.
+
+    Raises:
+        RuntimeError: a file does not contain exactly one rule, or two rules share a code or a name.
+    """
+    found = sorted((_rule_in(module) for module in _rule_modules()), key=lambda rule: rule.code)
+    for attribute in ("code", "name"):
+        values = [getattr(rule, attribute) for rule in found]
+        duplicates = {value for value in values if values.count(value) > 1}
+        if duplicates:
+            raise RuntimeError(f"two rules share the {attribute} {min(duplicates)}")
+    return tuple(found)
+
+
+def _rule_modules() -> list[ModuleType]:
+    names = [
+        f"saldiag.rules.{family.name}.{file.name}"
+        for family in pkgutil.iter_modules(saldiag.rules.__path__)
+        if family.ispkg
+        for file in pkgutil.iter_modules(
+            [f"{path}/{family.name}" for path in saldiag.rules.__path__]
+        )
+        if _MODULE.fullmatch(file.name)
+    ]
+    return [importlib.import_module(name) for name in names]
+
+
+def _rule_in(module: ModuleType) -> type[Rule]:
+    rules = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Rule)
+        and value.__module__ == module.__name__
+    ]
+    if len(rules) != 1:
+        raise RuntimeError(f"{module.__name__} contains {len(rules)} rules, not one")
+    return rules[0]
+
+
+def rule_by_name(code_or_name: str) -> type[Rule]:
+    """The rule with that code (``SD101``, in any case) or name (``single-channel-softmax``).
+
+    Raises:
+        SaldiagError: there is none; the message suggests the most similar name.
+    """
+    for rule in all_rules():
+        if code_or_name.upper() == rule.code or code_or_name.lower() == rule.name:
+            return rule
+    known = [text for rule in all_rules() for text in (rule.code, rule.name)]
+    raise SaldiagError(f"no rule {code_or_name!r}: {suggestion(code_or_name, known)}")
+
+
+def chosen_rules(chosen: tuple[str, ...]) -> frozenset[type[Rule]]:
+    """The rules selected by codes, names or starts of codes (``SD2`` is a whole family).
+
+    Raises:
+        SaldiagError: one of them matches no rule.
+    """
+    found: set[type[Rule]] = set()
+    for text in chosen:
+        family = {
+            rule
+            for rule in all_rules()
+            if _is_code_prefix(text) and rule.code.startswith(text.upper())
+        }
+        found |= family or {rule_by_name(text)}
+    return frozenset(found)
+
+
+def _is_code_prefix(text: str) -> bool:
+    return re.fullmatch(r"(?i)SD\d{0,2}", text) is not None

@@ -1,0 +1,1 @@
+"""Readings of measurements that several rules share: graph walks, trends, wording, edits."""

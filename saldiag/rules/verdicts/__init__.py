@@ -1,0 +1,1 @@
+"""Verdicts about curves: the overfit test, a training, its validation, and hypotheses."""

@@ -1,0 +1,1 @@
+"""Reading the user's data: arrays, tables, TFRecords, folders of images, `fit`'s own batches."""

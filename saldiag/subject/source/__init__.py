@@ -1,0 +1,1 @@
+"""Source lines: which line of the user's code made a layer."""

@@ -1,0 +1,102 @@
+"""How programs end: one that cannot be stopped, and whose error it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+
+FRAME = """
+import numpy as np, keras, tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).standard_normal((32, 4)).astype("float32")
+y = (x.sum(axis=1, keepdims=True) > 0).astype("float32")
+def build(name):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")], name=name)
+    model.compile("adam", "binary_crossentropy")
+    return model
+def stepping(model):
+    optimizer = keras.optimizers.Adam()
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = keras.ops.mean((y - model(x, training=True)) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, weights), weights)
+    return step
+"""
+STUBBORN = """
+step = decorated(stepping(build("model")))
+while True:
+    try:
+        step(x, y)
+    except:
+        print("went on")
+"""
+
+
+@pytest.mark.parametrize("decorated", ["tf.function", "lambda f: f"])
+def test_a_program_that_catches_everything_is_ended_with_its_report(decorated, tmp_path):
+    """In a process of its own, which ends in the middle of the program."""
+    (tmp_path / "program.py").write_text(f"{FRAME}\ndecorated = {decorated}\n{STUBBORN}")
+    command = "from saldiag.cli.main import run; run()"
+    options = ["--steps", "3", "--format", "json", "--out", "run", "program.py"]
+    ended = subprocess.run(
+        [sys.executable, "-c", command, "run", *options],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("went on\n") == 20
+    assert "--steps 3; it went on 20 times, so its process ends here" in ended.stderr
+    assert json.loads(ended.stdout)["verdict"] == "inconclusive"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+CRASHES = {
+    "fit": "first.fit(np.ones((8, 7)), y[:8], verbose=0)",
+    "train_on_batch": "first.train_on_batch(np.ones((8, 7)), y[:8])",
+    "a loop": "step = stepping(first)\nstep(x, y)\nstep(np.ones((8, 7)), y[:8])",
+    "a graph": "step = tf.function(stepping(first))\nstep(x, y)\nstep(np.ones((8, 7)), y[:8])",
+    "the loss": "step = stepping(first)\nstep(x, y)\nfirst.fit(x, np.ones((32, 3)), verbose=0)",
+    "a loop that never began": 'third = build("third")\nstepping(third)(np.ones((8, 7)), y[:8])',
+}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_the_error_stands_with_the_model_it_comes_from(crash, program, tmp_path):
+    code, _, shown = program(
+        FRAME
+        + textwrap.dedent("""
+            first, second = build("first"), build("second")
+            first.fit(x, y, verbose=0)
+            second.fit(x, y, verbose=0)
+            """)
+        + CRASHES[crash]
+    )
+    assert code == 1, shown.err
+    folders = (tmp_path / "run", *(tmp_path / "run").glob("model-*"))
+    found = [json.loads((folder / "diagnosis.json").read_text()) for folder in folders]
+    crashed = {
+        one["subject"]["model"]: one["root_cause"]
+        for one in found
+        if "SD904" in {finding["rule"] for finding in one["findings"]}
+    }
+    assert list(crashed) == ["third" if crash == "a loop that never began" else "first"]
+
+
+def test_an_error_of_no_model_stands_with_the_last(program, tmp_path):
+    code, _, _ = program(
+        FRAME
+        + 'for name in ("first", "second"):\n    build(name).fit(x, y, verbose=0)\n'
+        + "keras.layers.Dense(3, activation='rele')"
+    )
+    assert code == 1
+    (last,) = (tmp_path / "run").glob("model-2-second")
+    assert json.loads((last / "diagnosis.json").read_text())["root_cause"]["rule"] == "SD904"
