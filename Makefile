@@ -9,7 +9,7 @@ NIGHTLY := .venv-nightly
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint docs fast slow matrix record install clean test-nightly
+.PHONY: demo test check lint docs fast slow messages matrix record install clean test-nightly
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -53,6 +53,11 @@ test: lint docs
 
 clean:
 	rm -rf $(VENV) $(NIGHTLY) build dist .mypy_cache .ruff_cache .pytest_cache
+
+# Writes tests/messages.txt, every text that a user can see. After a change of texts only,
+# `make messages OPTIONS=--cheap` does it in seconds, without running tests.
+messages: install
+	$(BIN)/python -m tests.support.messages $(OPTIONS)
 
 matrix: install
 	$(BIN)/saldiag selftest
