@@ -92,7 +92,7 @@ def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
     class WithSources(Watch):
         """Knows the line of each layer."""
 
-        def _subject(self, model: Any) -> Subject:  # noqa: ARG002 - there is no other model
+        def _subject_of(self, model: Any) -> Subject:  # noqa: ARG002 - there is no other model
             return subject
 
     watch = WithSources()

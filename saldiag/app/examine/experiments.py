@@ -118,8 +118,8 @@ def experiment(
 
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
-    suspicions = wishes.interventions()
-    if not wishes.elsewhere:
+    suspicions = wishes.suspected_interventions()
+    if not wishes.uses_workers:
         make = lambda: lab  # noqa: E731 - in this process it is here already
     elif make is None:
         raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
@@ -133,7 +133,7 @@ def experiment(
                     Journal(folder), display.decided, display.waiting,
                 ).run()  # fmt: skip
         except CannotScore as error:
-            session.missing(Experiments, str(error))
+            session.mark_missing(Experiments, str(error))
             return
     if found.ended == "interrupted":
         session.add(found)
@@ -176,7 +176,7 @@ class _Display:
 
     def waiting(self, jobs: Sequence[Job]) -> None:
         """These are not done; other processes are at the first, and do not tell their steps."""
-        if not self._wishes.elsewhere:
+        if not self._wishes.uses_workers:
             return
         at, later = jobs[: self._wishes.jobs], len(jobs) - self._wishes.jobs
         told = ", ".join(" + ".join(job.names) or "control" for job in at)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.app.session.diffs import with_diffs_added
+from saldiag.app.session.diffs import add_diffs
 from saldiag.cli.main import main
 from saldiag.core.files.fingerprints import (
     FilesSeen,
@@ -79,7 +79,7 @@ def recorded(
         SubjectSummary("m", "mse", 1, 1), "does_not_learn",
         RootCause(first.rule, first.name, first.layers, first.source), findings,
     )  # fmt: skip
-    [diagnosis] = with_diffs_added([(diagnosis, measured)], seen.fingerprints())
+    [diagnosis] = add_diffs([(diagnosis, measured)], seen.fingerprints())
     run = Run.create("run", Path(path))
     for measurement in measured:
         run.write_measurement(measurement)
@@ -118,7 +118,7 @@ def test_write_changes_the_file_and_keeps_the_old_one(capsys) -> None:
     assert [stat.S_IMODE(Path(f"train.py{e}").stat().st_mode) for e in ("", ".bak")] == [0o754] * 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "saldiag: train.py is mended; what it was is in train.py.bak\n"
+    assert told.err == "saldiag: fixed train.py (original: train.py.bak)\n"
 
 
 def test_an_older_backup_is_never_overwritten() -> None:
@@ -135,7 +135,9 @@ def test_a_file_that_has_changed_is_left_alone(option: str, capsys) -> None:
     recorded(finding(edit()))
     Path("train.py").write_text(CODE + "# a comment\n")
     assert main(["fix", "run", option]) == 2
-    assert "train.py has changed since the run read it: make a new run" in capsys.readouterr().err
+    assert (
+        "train.py has changed since the run read it: run saldiag again" in capsys.readouterr().err
+    )
     assert Path("train.py").read_text() == CODE + "# a comment\n"
     assert not list(Path().glob("*.bak*"))
 
