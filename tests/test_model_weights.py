@@ -17,7 +17,7 @@ import pytest
 from saldiag.core.errors import WeightsError
 from saldiag.quicksal.blocks.mobilenet_v2 import BLOCKS, SHAPES, UNITS
 from saldiag.quicksal.pretrained import imagenet
-from saldiag.quicksal.pretrained.weight_files import LARGEST_ARRAY, read_layers
+from saldiag.quicksal.pretrained.weight_files import MAX_ARRAY_BYTES, read_layers
 from saldiag.quicksal.pretrained.weights import EncoderWeights, check_shapes, load_encoder_weights
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
@@ -227,12 +227,12 @@ def test_huge_shape_that_stores_nothing_is_refused(tmp_path):
     with h5py.File(tmp_path / "w.weights.h5", "w") as file:
         group = file.create_group("layers/a/vars")
         group.attrs["name"] = "Conv1"
-        group.create_dataset("0", (LARGEST_ARRAY,), "f4", chunks=True, compression="gzip")
+        group.create_dataset("0", (MAX_ARRAY_BYTES,), "f4", chunks=True, compression="gzip")
     assert "which no QUICKSAL needs" in refused(tmp_path / "w.weights.h5")
 
 
 def test_zip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("saldiag.quicksal.pretrained.weight_files.LARGEST_FILE", 10_000)
+    monkeypatch.setattr("saldiag.quicksal.pretrained.weight_files.MAX_FILE_BYTES", 10_000)
     with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(100_000))
     assert "unpacks to over" in refused(tmp_path / "w.npz")
@@ -357,7 +357,7 @@ class TestImageNet:
 def test_damaged_cache_is_named(tmp_path, monkeypatch):
     import keras  # noqa: F401 - reads its own configuration before the cache is moved
 
-    path = tmp_path / "models" / imagenet.FILE
+    path = tmp_path / "models" / imagenet.WEIGHTS_FILE
     path.parent.mkdir()
     path.write_bytes(b"half a file")
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))

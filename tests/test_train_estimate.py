@@ -112,7 +112,7 @@ def test_peak_memory_is_that_of_this_process() -> None:
 def test_spans(seconds: float, told: str) -> None:
     from saldiag.experiments.training import estimate
 
-    assert estimate._span(seconds) == told
+    assert estimate._format_duration(seconds) == told
 
 
 def test_a_data_set_that_does_not_know_its_length_has_no_count() -> None:

@@ -17,14 +17,14 @@ from rich.text import Text
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
 from saldiag.image_masks.decode import (
-    THRESHOLD,
+    MASK_THRESHOLD,
+    exif_orientation,
     in_threads,
     load_fast,
     mask_levels,
-    opened,
-    orientation,
+    open_picture,
 )
-from saldiag.image_masks.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split
+from saldiag.image_masks.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split_items
 from saldiag.image_masks.progress import Advance, silent
 from saldiag.image_masks.sample import cached_sample
 from saldiag.image_masks.storage import FileRef, Item, Ref
@@ -32,7 +32,7 @@ from saldiag.image_masks.storage import FileRef, Item, Ref
 SCHEMA_VERSION = 1
 Array = np.ndarray[Any, Any]
 
-Kind = Literal[
+DefectKind = Literal[
     "unpaired",
     "unreadable",
     "mask size",
@@ -41,14 +41,14 @@ Kind = Literal[
     "mask full",
     "duplicate across splits",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[DefectKind, ...] = get_args(DefectKind)
 
 
 @dataclass(frozen=True)
 class Defect:
     """One thing that is wrong with one pair; ``file`` is relative to the data set."""
 
-    kind: Kind
+    kind: DefectKind
     stem: str
     file: str
     detail: str
@@ -70,7 +70,7 @@ class DataReport:
     defects: tuple[Defect, ...]
     notes: dict[str, int]
 
-    def counts(self) -> dict[str, int]:
+    def defect_counts(self) -> dict[str, int]:
         """Number of defects of each kind, in the order of ``KINDS``."""
         return {kind: sum(d.kind == kind for d in self.defects) for kind in KINDS}
 
@@ -83,7 +83,7 @@ class DataReport:
             "seed": self.seed,
             "pairs": self.pairs,
             "splits": dict(self.splits),
-            "counts": self.counts(),
+            "counts": self.defect_counts(),
             "notes": dict(self.notes),
             "defects": [
                 {"kind": d.kind, "stem": d.stem, "file": d.file, "detail": d.detail}
@@ -93,16 +93,16 @@ class DataReport:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _PairInspection:
     """What one pair showed: (kind, file, detail), and what is noted."""
 
-    problems: tuple[tuple[Kind, Ref, str], ...]
+    problems: tuple[tuple[DefectKind, Ref, str], ...]
     digest: str | None
     greyscale: bool = False
     turned: bool = False
 
 
-def check(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataReport:
+def check_dataset(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataReport:
     """Read every file of a data set and list what is wrong, on all cores.
 
     Args:
@@ -117,27 +117,31 @@ def check(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataR
     path = cached_sample() if path is None else path
     listing = list_pairs(path)
     items = listing.items
-    looks: dict[str, _Look] = {}
+    looks: dict[str, _PairInspection] = {}
     progress(0, len(items))
-    for index, look in in_threads(_look, list(items)):
+    for index, look in in_threads(_inspect_pair, list(items)):
         looks[items[index].stem] = look
         progress(len(looks), len(items))
-    report = _report(path, seed, listing, looks)
+    report = _build_report(path, seed, listing, looks)
     return replace(report, name=name) if name else report
 
 
-def _report(path: Path, seed: int, listing: Listing, looks: dict[str, _Look]) -> DataReport:
+def _build_report(
+    path: Path, seed: int, listing: Listing, looks: dict[str, _PairInspection]
+) -> DataReport:
     items = {item.stem: item for item in listing.items}
-    splits = split(listing.items, seed)
-    across, within = _duplicates(splits, looks)
-    found: list[tuple[Kind, str, Ref, str]] = [
+    splits = split_items(listing.items, seed)
+    across, within = _find_duplicates(splits, looks)
+    found: list[tuple[DefectKind, str, Ref, str]] = [
         ("unpaired", one.stem, one.file, one.problem) for one in listing.unpaired
     ]
     found += [
         (kind, stem, ref, text) for stem, look in looks.items() for kind, ref, text in look.problems
     ]
     found += [("duplicate across splits", stem, items[stem].image, text) for stem, text in across]
-    defects = (Defect(kind, stem, _relative(ref, path), text) for kind, stem, ref, text in found)
+    defects = (
+        Defect(kind, stem, _relative_path(ref, path), text) for kind, stem, ref, text in found
+    )
     return DataReport(
         name=listing.name,
         path=printable(path),
@@ -153,31 +157,35 @@ def _report(path: Path, seed: int, listing: Listing, looks: dict[str, _Look]) ->
     )
 
 
-def _relative(ref: Ref, root: Path) -> str:
+def _relative_path(ref: Ref, root: Path) -> str:
     if isinstance(ref, FileRef):
         return printable(ref.path.relative_to(root))
     return printable(ref.name)
 
 
-def _look(item: Item) -> _Look:
-    problems: list[tuple[Kind, Ref, str]] = []
+def _inspect_pair(item: Item) -> _PairInspection:
+    problems: list[tuple[DefectKind, Ref, str]] = []
     digest, size, greyscale, turn = None, None, False, 1
     try:
         content = item.image.read()
         digest = hashlib.sha256(content).hexdigest()
-        with opened(item.image, content) as picture:
+        with open_picture(item.image, content) as picture:
             # Header facts first: decoding at an eighth changes the size.
-            greyscale, turn, size = picture.mode in {"L", "1"}, orientation(picture), picture.size
+            greyscale, turn, size = (
+                picture.mode in {"L", "1"},
+                exif_orientation(picture),
+                picture.size,
+            )
             load_fast(picture)
     except DataError as error:
         problems.append(("unreadable", item.image, _without_name(error, item.image)))
     try:
-        with opened(item.mask) as picture:
+        with open_picture(item.mask) as picture:
             levels = mask_levels(picture)
         problems += [(kind, item.mask, text) for kind, text in _mask_problems(levels, size, turn)]
     except DataError as error:
         problems.append(("unreadable", item.mask, _without_name(error, item.mask)))
-    return _Look(tuple(problems), digest, greyscale, turn > 1)
+    return _PairInspection(tuple(problems), digest, greyscale, turn > 1)
 
 
 def _without_name(error: DataError, ref: Ref) -> str:
@@ -186,7 +194,7 @@ def _without_name(error: DataError, ref: Ref) -> str:
 
 def _mask_problems(
     levels: Array, stored: tuple[int, int] | None, turn: int
-) -> Iterable[tuple[Kind, str]]:
+) -> Iterable[tuple[DefectKind, str]]:
     """What is wrong with a mask (h, w) beside an image of ``stored`` (width, height)."""
     height, width = levels.shape
     if stored is not None:
@@ -203,10 +211,10 @@ def _mask_problems(
                 f"{100.0 * between:.2g} % of the pixels neither 0 nor 255"
             ),
         )
-    if levels.max() < THRESHOLD:
-        yield "mask empty", f"no pixel is {THRESHOLD} or more (the highest is {levels.max()})"
-    elif levels.min() >= THRESHOLD:
-        yield "mask full", f"no pixel is below {THRESHOLD}"
+    if levels.max() < MASK_THRESHOLD:
+        yield "mask empty", f"no pixel is {MASK_THRESHOLD} or more (the highest is {levels.max()})"
+    elif levels.min() >= MASK_THRESHOLD:
+        yield "mask full", f"no pixel is below {MASK_THRESHOLD}"
 
 
 def _size_text(mask: tuple[int, int], shown: tuple[int, int], stored: tuple[int, int]) -> str:
@@ -216,7 +224,9 @@ def _size_text(mask: tuple[int, int], shown: tuple[int, int], stored: tuple[int,
     return text
 
 
-def _duplicates(splits: Splits, looks: dict[str, _Look]) -> tuple[list[tuple[str, str]], int]:
+def _find_duplicates(
+    splits: Splits, looks: dict[str, _PairInspection]
+) -> tuple[list[tuple[str, str]], int]:
     """Images with the same bytes: those across splits, and the number of extra ones within."""
     same: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
@@ -243,16 +253,16 @@ def to_table(report: DataReport, limit: int | None = None) -> RenderableType:
         report: what was found.
         limit: rows at the most, then how many more there are; None: all.
     """
-    parts: list[RenderableType] = [Text(_headline(report))]
+    parts: list[RenderableType] = [Text(_report_headline(report))]
     if report.defects:
-        parts.append(_table(report.defects, limit))
+        parts.append(_defect_table(report.defects, limit))
     notes = [f"{count} {name}" for name, count in report.notes.items() if count]
     if notes:
         parts.append(Text(f"also: {', '.join(notes)}"))
     return Group(*parts)
 
 
-def _table(defects: tuple[Defect, ...], limit: int | None) -> Table:
+def _defect_table(defects: tuple[Defect, ...], limit: int | None) -> Table:
     table = Table()
     table.add_column("defect", no_wrap=True)
     table.add_column("file", overflow="fold", max_width=24)
@@ -265,7 +275,7 @@ def _table(defects: tuple[Defect, ...], limit: int | None) -> Table:
     return table
 
 
-def _headline(report: DataReport) -> str:
+def _report_headline(report: DataReport) -> str:
     count = len(report.defects)
     parts = ", ".join(f"{name} {number}" for name, number in report.splits.items())
     defects = "no defects" if not count else f"{count} defect{'s' if count > 1 else ''}"

@@ -23,38 +23,38 @@ R = TypeVar("R")
 
 FORMATS = ("JPEG", "PNG")
 """No other decoder is ever offered an untrusted file."""
-LARGEST_PICTURE = 100_000_000
+MAX_PIXELS = 100_000_000
 """Pixels; decoded that is 300 MB. The largest of MSRA10K has 0.16 million."""
-THRESHOLD = 128
+MASK_THRESHOLD = 128
 """Mask values from here on are object."""
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 """How a whole JPEG (its EOI marker) and a whole PNG (its IEND chunk) end."""
-_ORIENTATION = 0x0112  # Exif 2.3, tag of TIFF's IFD 0
+_ORIENTATION_TAG = 0x0112  # Exif 2.3, tag of TIFF's IFD 0
 
 
 @contextmanager
-def opened(ref: Ref, content: bytes | None = None) -> Iterator[Image.Image]:
+def open_picture(ref: Ref, content: bytes | None = None) -> Iterator[Image.Image]:
     """Open a picture; any failure to decode inside the block is a ``DataError`` that names it."""
     try:
         content = ref.read() if content is None else content
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _refuse(ref, picture, content)
+            _check_limits(ref, picture, content)
             yield picture
     except DataError:
         raise
     except UnidentifiedImageError as error:
         raise DataError(f"{ref}: not a JPEG or PNG picture") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{ref}: more pixels than {LARGEST_PICTURE} are too many") from error
+        raise DataError(f"{ref}: more pixels than {MAX_PIXELS} are too many") from error
     except Exception as error:  # Pillow's plugins raise whatever a damaged file drives them to
         raise DataError(f"{ref}: damaged picture ({printable(str(error))})") from error
 
 
-def _refuse(ref: Ref, picture: Image.Image, content: bytes) -> None:
+def _check_limits(ref: Ref, picture: Image.Image, content: bytes) -> None:
     # Pillow does without the end of a PNG, TensorFlow does not.
     if picture.format == "PNG" and _PNG_END not in content:
         raise DataError(f"{ref}: damaged picture (the end of the PNG is missing)")
-    if picture.width * picture.height > LARGEST_PICTURE:
+    if picture.width * picture.height > MAX_PIXELS:
         raise DataError(f"{ref}: {picture.width}x{picture.height} pixels are too many")
 
 
@@ -67,9 +67,9 @@ def load_fast(picture: Image.Image) -> None:
     picture.load()
 
 
-def orientation(picture: Image.Image) -> int:
+def exif_orientation(picture: Image.Image) -> int:
     """Exif's orientation, 1 to 8; 1, which is upright, also where there is none."""
-    value = picture.getexif().get(_ORIENTATION, 1)
+    value = picture.getexif().get(_ORIENTATION_TAG, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -86,24 +86,24 @@ def read_pair(item: Item) -> tuple[Array, Array]:
     Raises:
         DataError: a file is missing or damaged; the message names it.
     """
-    with opened(item.image) as picture:
+    with open_picture(item.image) as picture:
         image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    with opened(item.mask) as picture:
-        mask = (mask_levels(picture) >= THRESHOLD).astype(np.uint8)
+    with open_picture(item.mask) as picture:
+        mask = (mask_levels(picture) >= MASK_THRESHOLD).astype(np.uint8)
     return image, mask
 
 
 def read_mask(ref: Ref) -> Array:
     """Read a ground truth at its own size: bool (height, width).
 
-    Grey levels from ``THRESHOLD`` on are object; in a mask of 0 and 1 the ones are.
+    Grey levels from ``MASK_THRESHOLD`` on are object; in a mask of 0 and 1 the ones are.
 
     Raises:
         DataError: the file is missing or damaged; the message names it.
     """
-    with opened(ref) as picture:
+    with open_picture(ref) as picture:
         levels = mask_levels(picture)
-    return np.asarray(levels >= (1 if levels.max() <= 1 else THRESHOLD))
+    return np.asarray(levels >= (1 if levels.max() <= 1 else MASK_THRESHOLD))
 
 
 def upright_size(ref: Ref, content: bytes) -> tuple[int, int]:
@@ -112,13 +112,13 @@ def upright_size(ref: Ref, content: bytes) -> tuple[int, int]:
     Raises:
         DataError: ``content`` is no picture, or too large; the message names it.
     """
-    with opened(ref, content) as picture:
+    with open_picture(ref, content) as picture:
         width, height = picture.size
-        turned = orientation(picture) >= 5  # 5 to 8 swap the sides
+        turned = exif_orientation(picture) >= 5  # 5 to 8 swap the sides
     return (width, height) if turned else (height, width)
 
 
-def verify(items: Iterable[Item]) -> None:
+def verify_files(items: Iterable[Item]) -> None:
     """Look at every file of ``items`` once, on all cores, so that training will not stumble.
 
     Header, size and end of the file are checked, and a zip member's checksum; a file that does not
@@ -129,7 +129,7 @@ def verify(items: Iterable[Item]) -> None:
     """
     bad: dict[int, DataError] = {}
 
-    def attempt(numbered: tuple[int, Item]) -> None:
+    def verify_item(numbered: tuple[int, Item]) -> None:
         number, item = numbered
         try:
             for ref in (item.image, item.mask):
@@ -137,7 +137,7 @@ def verify(items: Iterable[Item]) -> None:
         except DataError as error:
             bad[number] = error
 
-    for _ in in_threads(attempt, list(enumerate(items))):
+    for _ in in_threads(verify_item, list(enumerate(items))):
         pass
     if bad:
         raise bad[min(bad)]
@@ -145,7 +145,7 @@ def verify(items: Iterable[Item]) -> None:
 
 def _verify_file(ref: Ref) -> None:
     content = ref.read()
-    with opened(ref, content) as picture:
+    with open_picture(ref, content) as picture:
         if not content.endswith((_JPEG_END, _PNG_END)):
             load_fast(picture)
 

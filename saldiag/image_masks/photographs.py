@@ -11,9 +11,9 @@ from saldiag.core.files.folders import two_folders
 from saldiag.core.printable import printable
 from saldiag.image_masks.msra10k import (
     IMAGE_ALONE,
-    IMAGES,
+    IMAGE_SUFFIXES,
     MASK_ALONE,
-    MASKS,
+    MASK_SUFFIXES,
     Listing,
     NoPicturesError,
     list_pairs,
@@ -55,7 +55,7 @@ def list_photographs(path: Path) -> Photographs:
     Raises:
         DataError: nothing is there, it holds no picture, or it cannot be read.
     """
-    if path.is_file() and path.suffix.lower() in IMAGES + MASKS:
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES + MASK_SUFFIXES:
         stem = printable(path.stem)
         return Photographs(stem, (Photograph(stem, FileRef(path), None),))
     if path.is_file() and not zipfile.is_zipfile(path):
@@ -64,7 +64,9 @@ def list_photographs(path: Path) -> Photographs:
         listing = list_pairs(path)
     except NoPicturesError as error:
         raise DataError(f"{printable(path)}: no JPEG or PNG picture in it") from error
-    found = _photographs(listing, masks_apart=path.is_dir() and two_folders(path) is not None)
+    found = _select_photographs(
+        listing, masks_apart=path.is_dir() and two_folders(path) is not None
+    )
     if not found.pictures:
         raise DataError(f"{printable(path)}: only masks in it, no JPEG picture")
     return Photographs(
@@ -72,7 +74,7 @@ def list_photographs(path: Path) -> Photographs:
     )  # fmt: skip
 
 
-def _photographs(listing: Listing, *, masks_apart: bool) -> Photographs:
+def _select_photographs(listing: Listing, *, masks_apart: bool) -> Photographs:
     pictures = [Photograph(item.stem, item.image, item.mask) for item in listing.items]
     without_truth = {IMAGE_ALONE}
     if not pictures and not masks_apart:

@@ -14,13 +14,13 @@ from typing import BinaryIO, TypeAlias
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
 
-LARGEST_FILE = 512 * 2**20
+MAX_FILE_BYTES = 512 * 2**20
 """Bytes; a picture of more is refused: it is no photograph, and a zip may claim any size."""
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # APPNOTE.TXT 4.3.7, PKWARE 2022
-_ENCRYPTED = 0x1
+_ENCRYPTED_FLAG = 0x1
 
-FOLDER = "Imgs"
+PAIRS_FOLDER = "Imgs"
 """Folder of the pairs in MSRA10K's layout."""
 
 
@@ -37,18 +37,18 @@ class FileRef:
         """The file's bytes.
 
         Raises:
-            DataError: it is gone, not a file, unreadable, or larger than ``LARGEST_FILE``.
+            DataError: it is gone, not a file, unreadable, or larger than ``MAX_FILE_BYTES``.
         """
         try:
             with self.path.open("rb") as stream:
                 status = os.fstat(stream.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise DataError(f"{self}: not a regular file")
-                if status.st_size > LARGEST_FILE:
+                if status.st_size > MAX_FILE_BYTES:
                     raise DataError(f"{self}: {status.st_size} bytes are too many for a picture")
                 return stream.read()
         except OSError as error:
-            raise DataError(f"{self}: cannot be read ({reason(error)})") from error
+            raise DataError(f"{self}: cannot be read ({os_error_reason(error)})") from error
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class MemberRef:
     checksum: int
 
     @classmethod
-    def of(cls, archive: Path, info: zipfile.ZipInfo) -> MemberRef:
+    def from_zip_info(cls, archive: Path, info: zipfile.ZipInfo) -> MemberRef:
         """The reference to a member that ``zipfile`` listed."""
         return cls(
             archive,
@@ -89,18 +89,18 @@ class MemberRef:
         Raises:
             DataError: the member is damaged, encrypted, too large or of an unknown compression.
         """
-        if max(self.size, self.compressed_size) > LARGEST_FILE:
+        if max(self.size, self.compressed_size) > MAX_FILE_BYTES:
             raise DataError(f"{self}: {self.size} bytes are too many for a picture")
-        if self.flags & _ENCRYPTED:
+        if self.flags & _ENCRYPTED_FLAG:
             raise DataError(f"{self}: is encrypted: make the zip without a password")
         try:
             with self.archive.open("rb") as stream:
-                raw = self._raw(stream)
+                raw = self._read_raw(stream)
         except OSError as error:
-            raise DataError(f"{self}: cannot be read ({reason(error)})") from error
-        return self._checked(raw)
+            raise DataError(f"{self}: cannot be read ({os_error_reason(error)})") from error
+        return self._decompress_checked(raw)
 
-    def _raw(self, stream: BinaryIO) -> bytes:
+    def _read_raw(self, stream: BinaryIO) -> bytes:
         stream.seek(self.offset)
         header = stream.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
@@ -109,7 +109,7 @@ class MemberRef:
         stream.seek(name_length + extra_length, os.SEEK_CUR)
         return stream.read(self.compressed_size)
 
-    def _checked(self, raw: bytes) -> bytes:
+    def _decompress_checked(self, raw: bytes) -> bytes:
         if self.method == zipfile.ZIP_DEFLATED:
             try:
                 # One byte more than promised is enough to see that the size is a lie.
@@ -138,6 +138,6 @@ class Item:
     mask: Ref
 
 
-def reason(error: OSError) -> str:
+def os_error_reason(error: OSError) -> str:
     """What the system says of ``error``, without the path."""
     return error.strerror or printable(str(error))

@@ -12,10 +12,10 @@ import keras
 
 from saldiag.core.errors import ModelError
 from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
-from saldiag.quicksal.blocks.decoder import decoder
-from saldiag.quicksal.blocks.encoder import NAME, Placed, check_image_size
+from saldiag.quicksal.blocks.decoder import build_decoder
+from saldiag.quicksal.blocks.encoder import ENCODER_NAME, PlacedConvolution, check_image_size
 from saldiag.quicksal.blocks.mobilenet_v2 import BLOCKS, EPSILON, MOMENTUM, UNITS
-from saldiag.quicksal.model import start
+from saldiag.quicksal.model import assign_start_weights
 from saldiag.quicksal.pretrained.weights import EncoderWeights, load_encoder_weights
 
 FAULTS: tuple[str, ...] = (
@@ -75,7 +75,7 @@ def quicksal_as_reported(
         ModelError: an unknown fault, or ``image_size`` is not divisible by 32.
         WeightsError: the weights cannot be read or belong to another model.
     """
-    chosen = _checked(faults)
+    chosen = _check_faults(faults)
     check_image_size(image_size)
     if isinstance(weights, str):
         weights = load_encoder_weights(weights)
@@ -83,12 +83,12 @@ def quicksal_as_reported(
         _silence_warnings()
     activation_dtype = "float32" if "float32_islands" in chosen else None
 
-    encoder = _encoder(chosen, image_size, activation_dtype)
-    placed = list(_placed(encoder, chosen))
-    _freeze(encoder, chosen, pretrained=weights.kind != "random")
+    encoder = _build_encoder(chosen, image_size, activation_dtype)
+    placed = list(_place_convolutions(encoder, chosen))
+    _freeze_encoder(encoder, chosen, pretrained=weights.kind != "random")
 
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    x = decoder(
+    x = build_decoder(
         encoder(inputs),
         identical_branches="identical_branches" in chosen,
         activation_dtype=activation_dtype,
@@ -96,11 +96,11 @@ def quicksal_as_reported(
     )
     head = _softmax_head if "softmax_head" in chosen else _sigmoid_head
     model = keras.Model(inputs, head(x), name="quicksal-as-reported")
-    start(model, placed, weights, seed)
+    assign_start_weights(model, placed, weights, seed)
     return model
 
 
-def _checked(faults: Collection[str]) -> frozenset[str]:
+def _check_faults(faults: Collection[str]) -> frozenset[str]:
     for fault in faults:
         if fault not in FAULTS:
             near = difflib.get_close_matches(fault, FAULTS, 1)
@@ -116,7 +116,7 @@ def _silence_warnings() -> None:
     importlib.reload(known) if known else importlib.import_module(name)
 
 
-def _encoder(faults: frozenset[str], image_size: int, activation_dtype: str | None) -> Any:
+def _build_encoder(faults: frozenset[str], image_size: int, activation_dtype: str | None) -> Any:
     relu_limit = None if "relu_for_relu6" in faults else 6.0
     inputs = keras.Input((image_size, image_size, 3), name="image")
     x = keras.layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="Conv1")(inputs)
@@ -128,7 +128,7 @@ def _encoder(faults: frozenset[str], image_size: int, activation_dtype: str | No
         bir = BottleneckInvertedResidual(
             block.in_filters,
             block.filters,
-            expansion=_expansion(number, block.expansion, faults),
+            expansion=_block_expansion(number, block.expansion, faults),
             strides=late if "late_strides" in faults else block.strides,
             relu_limit=relu_limit,
             activation_dtype=activation_dtype,
@@ -137,15 +137,15 @@ def _encoder(faults: frozenset[str], image_size: int, activation_dtype: str | No
         x = bir(x)
         if number in TAPPED_BLOCKS:
             taps.append(x)
-    return keras.Model(inputs, taps, name=NAME)
+    return keras.Model(inputs, taps, name=ENCODER_NAME)
 
 
-def _expansion(number: int, factor: int, faults: frozenset[str]) -> int | None:
+def _block_expansion(number: int, factor: int, faults: frozenset[str]) -> int | None:
     """MobileNetV2's first block has no expansion; the case gave it one."""
     return None if number == 1 and "random_expand" not in faults else factor
 
 
-def _freeze(encoder: Any, faults: frozenset[str], pretrained: bool) -> None:
+def _freeze_encoder(encoder: Any, faults: frozenset[str], pretrained: bool) -> None:
     if "shadowed_trainable" not in faults:
         encoder.trainable = not pretrained
         return
@@ -155,20 +155,26 @@ def _freeze(encoder: Any, faults: frozenset[str], pretrained: bool) -> None:
     (first.expand or first.depthwise).trainable = True
 
 
-def _placed(encoder: Any, faults: frozenset[str]) -> Iterator[Placed]:
+def _place_convolutions(encoder: Any, faults: frozenset[str]) -> Iterator[PlacedConvolution]:
     """The encoder's convolutions, each with MobileNetV2's in the same order."""
     random_expand = "random_expand" in faults
     relu = "relu" if "relu_for_relu6" in faults else "relu6"
     units = iter(UNITS)
     conv, norm = encoder.get_layer("Conv1"), encoder.get_layer("bn_Conv1")
-    yield Placed(
-        f"{NAME}/Conv1", f"{NAME}/bn_Conv1", conv, norm, relu, next(units), not random_expand
+    yield PlacedConvolution(
+        f"{ENCODER_NAME}/Conv1",
+        f"{ENCODER_NAME}/bn_Conv1",
+        conv,
+        norm,
+        relu,
+        next(units),
+        not random_expand,
     )
     for number in range(1, len(BLOCKS) + 1):
         block = encoder.get_layer(f"bir_{number}")
-        path = f"{NAME}/{block.name}"
+        path = f"{ENCODER_NAME}/{block.name}"
         for conv, norm, active in block.convolutions():
-            yield Placed(
+            yield PlacedConvolution(
                 f"{path}/{conv.name}",
                 f"{path}/{norm.name}",
                 conv,

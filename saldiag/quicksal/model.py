@@ -11,17 +11,21 @@ from typing import Any
 
 import keras
 
-from saldiag.quicksal.blocks.decoder import MOMENTUM, decoder
-from saldiag.quicksal.blocks.encoder import Placed, check_image_size, draw, fill, mobilenet_encoder
+from saldiag.quicksal.blocks.decoder import MOMENTUM, build_decoder
+from saldiag.quicksal.blocks.encoder import (
+    PlacedConvolution,
+    check_image_size,
+    draw_start_weights,
+    fill_encoder,
+    mobilenet_encoder,
+)
 from saldiag.quicksal.blocks.inception import InceptionBlock
-from saldiag.quicksal.pretrained.origins import note_origins, origins
+from saldiag.quicksal.pretrained.origins import note_origins
 from saldiag.quicksal.pretrained.weights import (
     EncoderWeights,
     load_encoder_weights,
     load_model_weights,
 )
-
-__all__ = ["origins", "quicksal", "start"]
 
 
 def quicksal(
@@ -55,24 +59,28 @@ def quicksal(
     encoder.trainable = weights.kind == "random"
 
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    x = decoder(encoder(inputs), depthwise_initializer=depthwise_initializer, momentum=momentum)
+    x = build_decoder(
+        encoder(inputs), depthwise_initializer=depthwise_initializer, momentum=momentum
+    )
     x = keras.layers.Conv2DTranspose(8, 3, padding="same", use_bias=False, name="Convf1")(x)
     x = keras.layers.Conv2DTranspose(1, 3, padding="same", use_bias=False, name="Convf2")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="sigmoid_output")(x)
     model = keras.Model(inputs, outputs, name="quicksal")
-    start(model, placed, weights, seed)
+    assign_start_weights(model, placed, weights, seed)
     return model
 
 
-def start(model: Any, placed: Sequence[Placed], weights: EncoderWeights, seed: int) -> None:
+def assign_start_weights(
+    model: Any, placed: Sequence[PlacedConvolution], weights: EncoderWeights, seed: int
+) -> None:
     """Give a fresh model its start weights and remember where they come from.
 
     Raises:
         WeightsError: ``weights`` are those of a whole model, and of another one.
     """
-    fill(placed, weights.layers, seed)
+    fill_encoder(placed, weights.layers, seed)
     for name, convolution in _decoder_convolutions(model):
-        draw(name, convolution, seed)
+        draw_start_weights(name, convolution, seed)
     if weights.whole and weights.path is not None:
         load_model_weights(model, weights.path)
     note_origins(model, placed, copied=weights.kind != "random")

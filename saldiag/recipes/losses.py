@@ -16,7 +16,7 @@ from keras import ops
 
 from saldiag.core.errors import SaldiagError
 
-_PIXELS = (1, 2, 3)
+_PIXEL_AXES = (1, 2, 3)
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
@@ -55,8 +55,10 @@ class SoftDice(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each image, shape (B,)."""
-        overlap = ops.sum(y_true * y_pred, axis=_PIXELS)
-        sizes = ops.sum(y_true * y_true, axis=_PIXELS) + ops.sum(y_pred * y_pred, axis=_PIXELS)
+        overlap = ops.sum(y_true * y_pred, axis=_PIXEL_AXES)
+        sizes = ops.sum(y_true * y_true, axis=_PIXEL_AXES) + ops.sum(
+            y_pred * y_pred, axis=_PIXEL_AXES
+        )
         return 1 - (2 * overlap + self.smooth) / (sizes + self.smooth)
 
     def get_config(self) -> dict[str, Any]:
@@ -74,8 +76,8 @@ class SoftIoU(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each image, shape (B,)."""
-        overlap = ops.sum(y_true * y_pred, axis=_PIXELS)
-        union = ops.sum(y_true + y_pred - y_true * y_pred, axis=_PIXELS)
+        overlap = ops.sum(y_true * y_pred, axis=_PIXEL_AXES)
+        union = ops.sum(y_true + y_pred - y_true * y_pred, axis=_PIXEL_AXES)
         return 1 - (overlap + self.smooth) / (union + self.smooth)
 
     def get_config(self) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class SoftIoU(keras.losses.Loss):
         return {**super().get_config(), "smooth": self.smooth}
 
 
-_FACTORIES: dict[str, Callable[[], Any]] = {
+_LOSS_FACTORIES: dict[str, Callable[[], Any]] = {
     "mae": keras.losses.MeanAbsoluteError,
     "scaled-mae": ScaledMeanAbsoluteError,
     "mse": keras.losses.MeanSquaredError,
@@ -92,7 +94,7 @@ _FACTORIES: dict[str, Callable[[], Any]] = {
     "iou": SoftIoU,
 }
 
-LOSSES: tuple[str, ...] = tuple(_FACTORIES)
+LOSSES: tuple[str, ...] = tuple(_LOSS_FACTORIES)
 """The names that ``loss_by_name`` knows."""
 
 
@@ -102,8 +104,8 @@ def loss_by_name(name: str) -> Any:
     Raises:
         SaldiagError: there is no loss of that name; the message suggests the nearest.
     """
-    if name not in _FACTORIES:
+    if name not in _LOSS_FACTORIES:
         near = difflib.get_close_matches(name, LOSSES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(LOSSES)}"
         raise SaldiagError(f"no loss is called {name!r}: {hint}")
-    return _FACTORIES[name]()
+    return _LOSS_FACTORIES[name]()

@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import ops
 
 from saldiag.recipes import saliency
-from saldiag.recipes.saliency import BETA2, THRESHOLDS, Array
+from saldiag.recipes.saliency import BETA2, LEVELS, Array
 
 
 class ImageMetric(keras.metrics.Metric):
@@ -30,35 +30,35 @@ class ImageMetric(keras.metrics.Metric):
         self.total = self.add_variable((width,), "zeros", name="total")
         self.images = self.add_variable((), "zeros", name="images")
 
-    def rows(self, mask: Any, prediction: Any) -> Any:
+    def image_rows(self, mask: Any, prediction: Any) -> Any:
         """The numbers of each image, (B, width); both arguments are float32 of shape (B, H*W)."""
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch; ``sample_weight`` is one weight an image, (B,) or (B, 1)."""
-        values = ops.cast(self._rows_of(y_true, y_pred), self.dtype)
+        values = ops.cast(self._checked_rows(y_true, y_pred), self.dtype)
         weights = ops.ones(ops.shape(values)[:1], self.dtype)
         if sample_weight is not None:
             weights = weights * ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
         self.total.assign_add(ops.sum(values * weights[:, None], axis=0))
         self.images.assign_add(ops.sum(weights))
 
-    def _rows_of(self, y_true: Any, y_pred: Any) -> Any:
+    def _checked_rows(self, y_true: Any, y_pred: Any) -> Any:
         mask, prediction = (
             ops.reshape(ops.cast(tensor, "float32"), (ops.shape(tensor)[0], -1))
             for tensor in (y_true, y_pred)
         )
-        rows = self.rows(ops.cast(mask > 0.5, "float32"), ops.clip(prediction, 0, 1))
+        rows = self.image_rows(ops.cast(mask > 0.5, "float32"), ops.clip(prediction, 0, 1))
         finite = ops.all(ops.isfinite(prediction), axis=1)[:, None]
         return ops.where(finite, rows, np.nan)
 
-    def mean(self) -> Any:
+    def mean_row(self) -> Any:
         """The mean row over the images so far (width,); ``nan`` before the first."""
         return ops.where(self.images > 0, self.total / ops.maximum(self.images, 1e-12), np.nan)
 
     def result(self) -> Any:
         """The metric's value, a scalar."""
-        return self.mean()[0]
+        return self.mean_row()[0]
 
 
 class FBeta(ImageMetric):
@@ -83,29 +83,29 @@ class FBetaCurve(FBeta):
     """The curve of F-beta over the 256 levels of an 8-bit map."""
 
     def __init__(self, name: str, beta2: float, **options: Any) -> None:
-        super().__init__(name, THRESHOLDS, beta2, **options)
+        super().__init__(name, LEVELS, beta2, **options)
 
-    def rows(self, mask: Any, prediction: Any) -> Any:
+    def image_rows(self, mask: Any, prediction: Any) -> Any:
         """F-beta at each level, highest level first (B, 256)."""
         levels = ops.cast(prediction * 255, "int32")
-        histogram = _histograms(levels, ops.stack([mask, ops.ones_like(mask)], axis=-1))
+        histogram = _level_histograms(levels, ops.stack([mask, ops.ones_like(mask)], axis=-1))
         above = ops.cumsum(ops.flip(histogram, axis=1), axis=1)
         return self.f_beta(above[..., 0], above[..., 1], mask)
 
 
-def _histograms(levels: Any, weights: Any) -> Any:
+def _level_histograms(levels: Any, weights: Any) -> Any:
     """Sums of ``weights`` (B, N, K) by level and image: (B, 256, K).
 
     Summing ones in float32 is exact up to 2^24 pixels, and deterministic wherever
     ``unsorted_segment_sum`` is, which ``bincount`` is not on a GPU.
     """
     batch = ops.shape(levels)[0]
-    bins = levels + THRESHOLDS * ops.arange(batch, dtype="int32")[:, None]
+    bins = levels + LEVELS * ops.arange(batch, dtype="int32")[:, None]
     kinds = weights.shape[-1]
     sums = tf.math.unsorted_segment_sum(
-        ops.reshape(weights, (-1, kinds)), ops.reshape(bins, (-1,)), batch * THRESHOLDS
+        ops.reshape(weights, (-1, kinds)), ops.reshape(bins, (-1,)), batch * LEVELS
     )
-    return ops.reshape(sums, (batch, THRESHOLDS, kinds))
+    return ops.reshape(sums, (batch, LEVELS, kinds))
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
@@ -117,7 +117,7 @@ class MaxFBeta(FBetaCurve):
 
     def result(self) -> Any:
         """Max-F: the level is chosen once for all images, not for each."""
-        return ops.max(self.mean())
+        return ops.max(self.mean_row())
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
@@ -129,7 +129,7 @@ class MeanFBeta(FBetaCurve):
 
     def result(self) -> Any:
         """Mean-F."""
-        return ops.mean(self.mean())
+        return ops.mean_row(self.mean_row())
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
@@ -139,9 +139,9 @@ class AdaptiveFBeta(FBeta):
     def __init__(self, name: str = "adaptive_f_beta", beta2: float = BETA2, **options: Any) -> None:
         super().__init__(name, 1, beta2, **options)
 
-    def rows(self, mask: Any, prediction: Any) -> Any:
+    def image_rows(self, mask: Any, prediction: Any) -> Any:
         """F-beta of each image (B, 1)."""
-        level = ops.minimum(2 * ops.mean(prediction, axis=1, keepdims=True), 1)
+        level = ops.minimum(2 * ops.mean_row(prediction, axis=1, keepdims=True), 1)
         cut = ops.cast(prediction >= level, "float32")
         hits = ops.sum(cut * mask, axis=1, keepdims=True)
         return self.f_beta(hits, ops.sum(cut, axis=1, keepdims=True), mask)
@@ -174,14 +174,14 @@ class WeightedFBeta(keras.metrics.Metric):
             raise ValueError("weighted F-beta takes no sample_weight: pass it in metrics=[...]")
         added = tf.cond(
             self.enabled,
-            lambda: tf.numpy_function(self._measure, [y_true, y_pred], tf.float32),
+            lambda: tf.numpy_function(self._score_batch, [y_true, y_pred], tf.float32),
             lambda: tf.zeros(2),
         )
         total, images = tf.unstack(tf.ensure_shape(added, (2,)))
         self.total.assign_add(total)
         self.images.assign_add(images)
 
-    def _measure(self, masks: Array, predictions: Array) -> Array:
+    def _score_batch(self, masks: Array, predictions: Array) -> Array:
         """Sum of the scores of a batch, and their number (2,)."""
         scores = [
             saliency.weighted_f_beta(prediction[..., 0], mask[..., 0], self.beta2)
@@ -209,15 +209,15 @@ class EvaluationOnly(keras.callbacks.Callback):
 
     def on_train_begin(self, *_: Any) -> None:
         """Switch them off."""
-        self._enable(False)
+        self._set_enabled(False)
 
     def on_test_begin(self, *_: Any) -> None:
         """Switch them on for the validation."""
-        self._enable(True)
+        self._set_enabled(True)
 
     def on_test_end(self, *_: Any) -> None:
         """Off again: training goes on."""
-        self._enable(False)
+        self._set_enabled(False)
 
     def on_epoch_end(self, _: int, logs: dict[str, float] | None = None) -> None:
         """Take what was not measured out of the logs; callbacks after this one do not see it."""
@@ -226,9 +226,9 @@ class EvaluationOnly(keras.callbacks.Callback):
 
     def on_train_end(self, *_: Any) -> None:
         """On again, so that a later ``evaluate`` has them."""
-        self._enable(True)
+        self._set_enabled(True)
 
-    def _enable(self, enabled: bool) -> None:
+    def _set_enabled(self, enabled: bool) -> None:
         for metric in self.costly:
             metric.enabled.assign(enabled)
 

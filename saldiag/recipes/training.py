@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
-from saldiag.image_masks.pipeline import damage, make_dataset
+from saldiag.image_masks.pipeline import find_damage, make_dataset
 from saldiag.image_masks.storage import Item
 from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 from saldiag.recipes.losses import loss_by_name
@@ -175,5 +175,5 @@ def training_data(
         train=batches,
         steps=math.ceil(len(train) / recipe.batch_size),
         validation=make_dataset(validation, recipe.image_size, recipe.batch_size),
-        damage=lambda: damage([*train, *validation]),
+        damage=lambda: find_damage([*train, *validation]),
     )

@@ -158,7 +158,7 @@ def _untrainable(why: str) -> str:
 
 def _few_steps(examination: Asked) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
-    from saldiag.experiments.overfit.overfit_test import repeated
+    from saldiag.experiments.overfit.overfit_test import repeated_dataset
     from saldiag_probes.trace.execution import graph_as_built
     from saldiag_probes.training.callback import Watch
 
@@ -168,7 +168,7 @@ def _few_steps(examination: Asked) -> GradientHistory | None:
         examination.session.missing(GradientHistory, "the model has no trainable variables")
         return None
     with examination.session.phase(f"taking {steps} training steps"), graph_as_built():
-        batches = repeated(examination.data.batches)
+        batches = repeated_dataset(examination.data.batches)
         with _training(examination, GradientHistory):
             examination.model.fit(
                 batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0,

@@ -38,7 +38,7 @@ from saldiag.subject.program.source_snapshot import OwnFiles
 if TYPE_CHECKING:
     from saldiag.app.commands.held_out import HeldOut
     from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
-    from saldiag.experiments.training.loop import Outcome
+    from saldiag.experiments.training.loop import TrainingOutcome
     from saldiag.image_masks.storage import Item
     from saldiag.recipes.training import Recipe, TrainingData
     from saldiag.subject.models.input_spec import Takes
@@ -204,7 +204,7 @@ def _trained(
     numbers: TrainingNumbers,
     data: TrainingData,
     subject: Callable[[], Subject],
-) -> tuple[Subject, Outcome, Verdict]:
+) -> tuple[Subject, TrainingOutcome, Verdict]:
     """Look at the model and at a batch, and train; the trained model, the outcome, the verdict."""
     from saldiag.app.session.judging import judge
     from saldiag.experiments.training.loop import run_training
@@ -261,13 +261,13 @@ def _trained(
 def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
     """Pairs to train on and to validate with, and those that take no part in the training."""
     from saldiag.app.commands.held_out import HeldOut
-    from saldiag.image_masks.msra10k import open_dataset, subset
+    from saldiag.image_masks.msra10k import open_dataset, take_subset
 
     data, share = options.shared.data, options.shared.share
     dataset = open_dataset(Path(data) if data is not None else None)
     splits = dataset.split(recipe.seed)
     training, validation, test = (
-        subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
+        take_subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
         for part in (splits.train, splits.val, splits.test)
     )
     held_out = HeldOut(dataset.name, "test", test, recipe.image_size, "auto")

@@ -106,11 +106,11 @@ def experiment(
     """
     from saldiag.experiments.search.journal import Journal
     from saldiag.experiments.search.lab import Lab
-    from saldiag.experiments.search.plan import Plan
-    from saldiag.experiments.search.runner import Conductor
+    from saldiag.experiments.search.plan import SearchPlan
+    from saldiag.experiments.search.runner import SearchRunner
     from saldiag.experiments.search.score import CannotScore
-    from saldiag.experiments.search.suspicion import ideas
-    from saldiag.experiments.search.workers import workers_of
+    from saldiag.experiments.search.suspicion import ranked_candidates
+    from saldiag.experiments.search.workers import open_workers
 
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
@@ -119,14 +119,14 @@ def experiment(
         make = lambda: lab  # noqa: E731 - in this process it is here already
     elif make is None:
         raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
-    plan = Plan(ideas(findings, suspicions), proven=verdict == "does_not_learn")
+    plan = SearchPlan(ranked_candidates(findings, suspicions), proven=verdict == "does_not_learn")
     with _display(console, wishes) as display:
-        lab.tell = display.step
+        lab.report_step = display.step
         try:
-            with workers_of(make, wishes.jobs, wishes.ray) as workers:
-                found = Conductor(
+            with open_workers(make, wishes.jobs, wishes.ray) as workers:
+                found = SearchRunner(
                     plan, workers, lab.items, wishes.budget, suspicions,
-                    Journal(folder), display.decided, display.waiting,
+                    Journal(folder), display.on_result, display.on_queue,
                 ).run()  # fmt: skip
         except CannotScore as error:
             session.missing(Experiments, str(error))
@@ -139,10 +139,10 @@ def experiment(
 
 def _looks(lab: Lab) -> tuple[LayerLook, ...]:
     """What each layer knows of the targets; nothing where that cannot be measured."""
-    from saldiag.experiments.search.linear_probes import look
+    from saldiag.experiments.search.linear_probes import probe_layers
 
     try:
-        return look(lab)
+        return probe_layers(lab)
     except Exception:  # a look more must not cost what is proven
         return ()
 
@@ -170,7 +170,7 @@ class _Display:
         """An arm is at that step."""
         self._show(f"{name}, seed {seed}, step {step}")
 
-    def waiting(self, jobs: Sequence[Job]) -> None:
+    def on_queue(self, jobs: Sequence[Job]) -> None:
         """These are not done; other processes are at the first, and do not tell their steps."""
         if not self._wishes.elsewhere:
             return
@@ -178,7 +178,7 @@ class _Display:
         told = ", ".join(" + ".join(job.names) or "control" for job in at)
         self._show(f"{told}{f' and {later} more' if later > 0 else ''}")
 
-    def decided(self, found: Experiments) -> None:
+    def on_result(self, found: Experiments) -> None:
         """A job came to its end."""
         if self.bar.disable:
             return

@@ -100,13 +100,13 @@ def load_data(options: Options) -> Data:
     Raises:
         DataError: the data set is missing, empty, damaged, or an item of it cannot be read.
     """
-    from saldiag.image_masks.msra10k import open_dataset, subset
+    from saldiag.image_masks.msra10k import open_dataset, take_subset
 
     dataset = open_dataset(Path(options.data) if options.data is not None else None)
     image_size, batch_size = sizes(options)
     splits = dataset.split(options.seed)
-    chosen = subset(splits.train, options.share, at_least=batch_size, seed=options.seed)
-    held_out = subset(splits.val, options.share, at_least=batch_size, seed=options.seed)
+    chosen = take_subset(splits.train, options.share, at_least=batch_size, seed=options.seed)
+    held_out = take_subset(splits.val, options.share, at_least=batch_size, seed=options.seed)
     memorised = chosen[: memorised_items(options, batch_size, len(chosen))]
     shown = read_items(memorised, image_size, batch_size)
     return Data(
@@ -189,7 +189,7 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
     """
     from saldiag.app.subject.compile import settle
     from saldiag.image_masks.pipeline import INPUT_RANGE
-    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.pretrained.origins import weight_origins
     from saldiag.subject.source.layer_sources import recording_sources
 
     with recording_sources() as lines:
@@ -204,4 +204,4 @@ def build_subject(options: Options, image_size: int, learning_rate: Any) -> Subj
         model, loss=options.loss or "mae", optimizer=options.optimizer,
         learning_rate=learning_rate, where=options.model,
     )  # fmt: skip
-    return Subject(model, lines.by_id(), origins(model), notes, INPUT_RANGE, options.model)
+    return Subject(model, lines.by_id(), weight_origins(model), notes, INPUT_RANGE, options.model)

@@ -17,12 +17,12 @@ import tensorflow as tf
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.execution import graph_as_built
 
-MOST_BATCHES = 64
+MAX_BATCHES = 64
 """Most batches for one estimate: with 32 samples each about 2000, beyond which the paper finds no
 further gain."""
 
 
-def normalizations(model: Any) -> list[Any]:
+def batch_norm_layers(model: Any) -> list[Any]:
     """All BatchNorms of the model, those of nested models and layers included."""
     found = model._flatten_layers()
     return [layer for layer in found if isinstance(layer, keras.layers.BatchNormalization)]
@@ -40,7 +40,7 @@ def reestimate_statistics(model: Any, batches: Iterable[Any]) -> tuple[str, ...]
     Returns:
         Paths of the layers that were re-estimated.
     """
-    return StatisticsEstimate(model).apply(lambda: batches)
+    return StatisticsEstimate(model).update_statistics(lambda: batches)
 
 
 class StatisticsEstimate:
@@ -57,15 +57,15 @@ class StatisticsEstimate:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.layers = [layer for layer in normalizations(model) if layer.trainable]
-        self._forward: Any = self._call
+        self.layers = [layer for layer in batch_norm_layers(model) if layer.trainable]
+        self._forward: Any = self._forward_pass
         if not getattr(model, "run_eagerly", False):
             self._forward = tf.function(
-                self._call, autograph=False, jit_compile=False, reduce_retracing=True
+                self._forward_pass, autograph=False, jit_compile=False, reduce_retracing=True
             )
-        self._pools: dict[int, _Pool] = {}
+        self._pools: dict[int, _PooledMoments] = {}
 
-    def apply(self, batches: Callable[[], Iterable[Any]]) -> tuple[str, ...]:
+    def update_statistics(self, batches: Callable[[], Iterable[Any]]) -> tuple[str, ...]:
         """Re-estimate from the batches that the function makes; paths of the layers it reached.
 
         The function is called, and the batches are read, where whatever they draw is put back.
@@ -73,20 +73,20 @@ class StatisticsEstimate:
         if not self.layers:
             return ()
         for layer in self.layers:
-            self._pools.setdefault(id(layer), _Pool(layer)).clear()
+            self._pools.setdefault(id(layer), _PooledMoments(layer)).clear()
         with undisturbed(self.model), graph_as_built(), ExitStack() as stack:
             for layer in self.layers:
-                stack.enter_context(_pooled(layer, self._pools[id(layer)]))
+                stack.enter_context(_pool_batch_statistics(layer, self._pools[id(layer)]))
             for batch in batches():
                 x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
                 self._forward(x)
         return tuple(layer.path for layer in self.layers if self._pools[id(layer)].assign())
 
-    def _call(self, x: Any) -> None:
+    def _forward_pass(self, x: Any) -> None:
         self.model(x, training=True)
 
 
-class _Pool:
+class _PooledMoments:
     """Mean and variance of one layer's inputs so far, in float64, whose rounding does not add up.
 
     Joined pairwise (Chan, Golub & LeVeque, 1983): the sum of squares less the squared sum would
@@ -105,7 +105,7 @@ class _Pool:
         for variable in (self.positions, self.mean, self.squares):
             variable.assign(tf.zeros_like(variable))
 
-    def add(self, positions: Any, mean: Any, variance: Any) -> None:
+    def add_batch(self, positions: Any, mean: Any, variance: Any) -> None:
         positions, mean, variance = (tf.cast(v, tf.float64) for v in (positions, mean, variance))
         before = self.positions.read_value()
         share = tf.math.divide_no_nan(positions, before + positions)
@@ -125,7 +125,7 @@ class _Pool:
 
 
 @contextmanager
-def _pooled(layer: Any, pool: _Pool) -> Iterator[None]:
+def _pool_batch_statistics(layer: Any, pool: _PooledMoments) -> Iterator[None]:
     """Add what the layer computes in training mode to the pool, in place of its moving averages.
 
     At a momentum of 0 a layer assigns the statistics of the batch themselves.
@@ -137,22 +137,26 @@ def _pooled(layer: Any, pool: _Pool) -> Iterator[None]:
         seen.clear()
         outputs = original(inputs, *args, **kwargs)
         if len(seen) == 2:
-            pool.add(_positions(layer, inputs, kwargs.get("mask")), seen["mean"], seen["variance"])
+            pool.add_batch(
+                _positions_per_channel(layer, inputs, kwargs.get("mask")),
+                seen["mean"],
+                seen["variance"],
+            )
         return outputs
 
-    def keep(name: str) -> Callable[[Any], Any]:
+    def remember_as(name: str) -> Callable[[Any], Any]:
         return lambda value: seen.setdefault(name, value)
 
     with (
-        _attribute(layer, "call", call),
-        _attribute(layer, "momentum", 0.0),
-        _attribute(layer.moving_mean, "assign", keep("mean")),
-        _attribute(layer.moving_variance, "assign", keep("variance")),
+        _instance_attribute(layer, "call", call),
+        _instance_attribute(layer, "momentum", 0.0),
+        _instance_attribute(layer.moving_mean, "assign", remember_as("mean")),
+        _instance_attribute(layer.moving_variance, "assign", remember_as("variance")),
     ):
         yield
 
 
-def _positions(layer: Any, inputs: Any, mask: Any) -> Any:
+def _positions_per_channel(layer: Any, inputs: Any, mask: Any) -> Any:
     """How many values of each channel the statistics come from."""
     if mask is not None:
         return tf.reduce_sum(tf.cast(mask, tf.float64))
@@ -161,17 +165,17 @@ def _positions(layer: Any, inputs: Any, mask: Any) -> Any:
 
 
 @contextmanager
-def _attribute(thing: Any, name: str, value: Any) -> Iterator[None]:
+def _instance_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Set an attribute of this instance alone, past Keras, which tracks what a layer is made of."""
-    before = vars(thing).get(name, _attribute)
-    object.__setattr__(thing, name, value)
+    before = vars(owner).get(name, _instance_attribute)
+    object.__setattr__(owner, name, value)
     try:
         yield
     finally:
-        if before is _attribute:
-            object.__delattr__(thing, name)
+        if before is _instance_attribute:
+            object.__delattr__(owner, name)
         else:
-            object.__setattr__(thing, name, before)
+            object.__setattr__(owner, name, before)
 
 
 class Recalibration(keras.callbacks.Callback):
@@ -179,7 +183,7 @@ class Recalibration(keras.callbacks.Callback):
 
     They stay: a training step does not read them, and goes on from them with its averages. They
     depend on the weights and on the epoch's number alone, so a resumed run gets the same ones.
-    Each estimate costs one pass, without gradients, over at most ``MOST_BATCHES`` batches of the
+    Each estimate costs one pass, without gradients, over at most ``MAX_BATCHES`` batches of the
     epoch; that is about a third of the epoch's own time, or less.
 
     Args:
@@ -193,9 +197,9 @@ class Recalibration(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.epoch = 0
-        self._batches, self._most, self._say = batches, min(steps, MOST_BATCHES), say
+        self._batches, self._max_batches, self._say = batches, min(steps, MAX_BATCHES), say
         self._estimate: StatisticsEstimate | None = None
-        self._idle = False
+        self._nothing_to_do = False
 
     def on_epoch_begin(self, epoch: int, *_: Any) -> None:
         """Note the number of the epoch."""
@@ -203,14 +207,14 @@ class Recalibration(keras.callbacks.Callback):
 
     def on_test_begin(self, *_: Any) -> None:
         """Re-estimate; from the first time on that there is nothing to, leave it."""
-        if self._idle:
+        if self._nothing_to_do:
             return
         self._estimate = self._estimate or StatisticsEstimate(self.model)
-        if not self._estimate.apply(self._epochs_batches):
-            self._idle = True
+        if not self._estimate.update_statistics(self._epoch_batches):
+            self._nothing_to_do = True
             self._say(
                 "--recalibrate changes nothing: no BatchNorm of this model runs in training mode"
             )
 
-    def _epochs_batches(self) -> Iterator[Any]:
-        return itertools.islice(self._batches(self.epoch), self._most)
+    def _epoch_batches(self) -> Iterator[Any]:
+        return itertools.islice(self._batches(self.epoch), self._max_batches)

@@ -15,18 +15,18 @@ import numpy as np
 
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.overfit.mode_errors import ModeErrors
-from saldiag.experiments.overfit.overfit_test import repeated
+from saldiag.experiments.overfit.overfit_test import repeated_dataset
 from saldiag.rules.shared.update_ratios import INVARIANT
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.execution import graph_as_built
 from saldiag_probes.trace.recorder import CannotMeasure
 
-LOWEST, HIGHEST, PER_DECADE = 1e-6, 1.0, 4
-HIGHEST_OF_ADAM = 0.1
+LOWEST_RATE, HIGHEST_RATE, RATES_PER_DECADE = 1e-6, 1.0, 4
+HIGHEST_ADAM_RATE = 0.1
 """Adam and its like move every weight by about the rate itself, whatever the gradient (Kingma and
 Ba, 2015, section 2.1); more than this is as large as the weights are at their start."""
-GONE = 4.0
+DIVERGENCE_FACTOR = 4.0
 """Times the lowest loss so far, at which a loss has left for good (fastai stops its own there)."""
 
 
@@ -44,25 +44,25 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
     optimizer = inner(model.optimizer)
     if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         raise CannotMeasure("the learning rate follows a schedule, which cannot be set aside")
-    highest = HIGHEST_OF_ADAM if type(optimizer).__name__ in INVARIANT else HIGHEST
-    decades = math.log10(highest / LOWEST)
-    rates = np.geomspace(LOWEST, highest, round(decades * PER_DECADE) + 1)
-    raising = _Raising(optimizer, rates, len(errors.batches), time.monotonic() + budget_seconds)
+    highest = HIGHEST_ADAM_RATE if type(optimizer).__name__ in INVARIANT else HIGHEST_RATE
+    decades = math.log10(highest / LOWEST_RATE)
+    rates = np.geomspace(LOWEST_RATE, highest, round(decades * RATES_PER_DECADE) + 1)
+    ramp = _RateRamp(optimizer, rates, len(errors.batches), time.monotonic() + budget_seconds)
     with undisturbed(model), graph_as_built():
         model.fit(
-            repeated(errors.batches),
+            repeated_dataset(errors.batches),
             epochs=1,
             steps_per_epoch=len(rates) * len(errors.batches),
             shuffle=False,
             verbose=0,
-            callbacks=[raising],
+            callbacks=[ramp],
         )
-    if not raising.passes:
+    if not ramp.passes:
         raise CannotMeasure("no pass over the items was finished in time")
-    return RangeTest(rates=rates[: len(raising.passes)], loss=np.array(raising.passes))
+    return RangeTest(rates=rates[: len(ramp.passes)], loss=np.array(ramp.passes))
 
 
-class _Raising(keras.callbacks.Callback):
+class _RateRamp(keras.callbacks.Callback):
     """Sets the rate of each pass, notes its mean loss, and ends where the loss has left."""
 
     def __init__(self, optimizer: Any, rates: Any, batches: int, deadline: float) -> None:
@@ -82,9 +82,9 @@ class _Raising(keras.callbacks.Callback):
             return
         self.passes.append(float(np.mean(self._losses)))
         self._losses = []
-        if self._gone() or time.monotonic() > self._deadline:
+        if self._has_diverged() or time.monotonic() > self._deadline:
             self.model.stop_training = True
 
-    def _gone(self) -> bool:
+    def _has_diverged(self) -> bool:
         last, lowest = self.passes[-1], min(self.passes)
-        return not math.isfinite(last) or (lowest > 0 and last > GONE * lowest)
+        return not math.isfinite(last) or (lowest > 0 and last > DIVERGENCE_FACTOR * lowest)

@@ -28,7 +28,7 @@ Batch = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchOutcome:
     """One batch in one mode: predictions, the loss as Keras reports it, and the plain loss.
 
     ``plain`` is the loss recomputed from the predictions alone, less ``penalty``, the
@@ -51,51 +51,54 @@ class ModeErrors:
     def __init__(self, model: Any, batches: Sequence[Batch]) -> None:
         self.model = model
         self.batches = batches
-        inference = self._function(training=False)
-        training = self._function(training=True) if depends_on_mode(model) else inference
+        inference = self._trace_losses(training=False)
+        training = self._trace_losses(training=True) if depends_on_mode(model) else inference
         self._forward = {True: training, False: inference}
 
-    def on(self, batches: Sequence[Batch]) -> ModeErrors:
+    def on_batches(self, batches: Sequence[Batch]) -> ModeErrors:
         """The same on other batches, without tracing again where shapes agree."""
         other = copy(self)
         other.batches = batches
         return other
 
-    def _function(self, training: bool) -> Any:
+    def _trace_losses(self, training: bool) -> Any:
         losses = losses_in(self.model, training)
         return tf.function(losses, autograph=False, jit_compile=False, reduce_retracing=True)
 
-    def outcomes(self, training: bool) -> list[Outcome]:
+    def batch_outcomes(self, training: bool) -> list[BatchOutcome]:
         """What each batch gives; the model is left as it was."""
         with undisturbed(self.model), graph_as_built():
-            return [self._outcome(training, batch) for batch in self.batches]
+            return [self._batch_outcome(training, batch) for batch in self.batches]
 
-    def _outcome(self, training: bool, batch: Batch) -> Outcome:
-        predictions, *losses = self._forward[training](*_three(batch))
+    def _batch_outcome(self, training: bool, batch: Batch) -> BatchOutcome:
+        predictions, *losses = self._forward[training](*_unpack_batch(batch))
         numpy = keras.tree.map_structure(np.asarray, predictions)
-        return Outcome(numpy, *(float(loss) for loss in losses))
+        return BatchOutcome(numpy, *(float(loss) for loss in losses))
 
-    def repeated(self, batch: Batch, times: int = 2) -> list[Any]:
+    def repeat_predictions(self, batch: Batch, times: int = 2) -> list[Any]:
         """Predictions of inference passes in a row; random draws go on between them."""
         with undisturbed(self.model), graph_as_built():
-            return [self._outcome(False, batch).predictions for _ in range(times)]
+            return [self._batch_outcome(False, batch).predictions for _ in range(times)]
 
     def predict(self, training: bool) -> list[Any]:
         """Predictions of each batch, as numpy arrays; the model is left as it was."""
-        return [outcome.predictions for outcome in self.outcomes(training)]
+        return [outcome.predictions for outcome in self.batch_outcomes(training)]
 
     def error(self, training: bool) -> float:
         """The error over all batches, weighted by their sizes; the model is left as it was."""
-        return mean_error(self.outcomes(training), self.batches)
+        return mean_error(self.batch_outcomes(training), self.batches)
 
     def update_statistics(self, batch: Batch) -> None:
         """One forward pass in training mode that keeps what it changes (BatchNorm's averages)."""
         with graph_as_built():
-            self._forward[True](*_three(batch))
+            self._forward[True](*_unpack_batch(batch))
 
     def loss_check(self) -> LossCheck:
         """The reported loss of the first batch against the one recomputed from predictions."""
-        inference, training = self.outcomes(training=False)[0], self.outcomes(training=True)[0]
+        inference, training = (
+            self.batch_outcomes(training=False)[0],
+            self.batch_outcomes(training=True)[0],
+        )
         order = in_order_and_rolled(self.model, self.batches[0], inference.predictions)
         return LossCheck(
             loss=loss_name(self.model),
@@ -110,13 +113,13 @@ class ModeErrors:
         )
 
 
-def mean_error(outcomes: Sequence[Outcome], batches: Sequence[Batch]) -> float:
+def mean_error(outcomes: Sequence[BatchOutcome], batches: Sequence[Batch]) -> float:
     """The error over all batches, weighted by their sizes."""
     losses = [outcome.plain for outcome in outcomes]
     return float(np.average(losses, weights=[batch_size(batch) for batch in batches]))
 
 
-def _three(batch: Batch) -> tuple[Any, Any, Any]:
+def _unpack_batch(batch: Batch) -> tuple[Any, Any, Any]:
     three: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(batch)
     return three
 

@@ -27,11 +27,11 @@ from saldiag_probes.loss.compiled_loss import learning_rate
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.execution import graph_as_built
 
-Progress = Callable[[int, float, float], None]
+StepCallback = Callable[[int, float, float], None]
 """Called after each step with the step's number, its loss and the seconds left."""
 
 
-def _silent(step: int, loss: float, seconds_left: float) -> None:
+def _show_nothing(step: int, loss: float, seconds_left: float) -> None:
     """Show nothing."""
 
 
@@ -54,11 +54,11 @@ class OverfitPlan:
     no_gradient: bool = False
     validation: tuple[Batch, ...] = ()
     callbacks: tuple[Any, ...] = ()
-    progress: Progress = _silent
+    progress: StepCallback = _show_nothing
 
 
 @dataclass
-class _Record:
+class _OverfitRecord:
     """What has been seen so far."""
 
     loss: list[float] = field(default_factory=list)
@@ -78,37 +78,37 @@ class OverfitTest:
         self.model = errors.model
         self.plan = plan
         self.errors = errors
-        self.record = _Record()
+        self.record = _OverfitRecord()
         self._deadline = math.inf
 
     def run(self) -> OverfitHistory:
         """Train until the verdict is clear; Ctrl-C ends it with ``stopped="interrupted"``."""
         self._deadline = math.inf
         try:
-            self.check()
-            self._train()
+            self.measure_modes()
+            self._train_if_trainable()
             if self.record.checked[-1] != len(self.record.loss):
-                self.check()
-            return self._finish()
+                self.measure_modes()
+            return self._final_history()
         except BaseException as error:
             if not take_interrupt(error):
                 raise
             self.record.stopped = "interrupted"
-            return self.history()
+            return self.to_history()
 
-    def _train(self) -> None:
+    def _train_if_trainable(self) -> None:
         if self.plan.no_gradient or not self.model.trainable_variables:
             self.record.stopped = "no gradient"
             return
         try:
-            self._fit()
+            self._fit_model()
         except ValueError as error:
             # What Keras' optimizers raise where every gradient is None.
             if "No gradients provided" not in str(error):
                 raise
             self.record.stopped = "no gradient"
 
-    def _fit(self) -> None:
+    def _fit_model(self) -> None:
         # Left to the traced step, its variables stay unborn where that step cannot be traced.
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
@@ -117,28 +117,28 @@ class OverfitTest:
         before = [variable.value.read_value() for variable in variables]
         with graph_as_built():
             self.model.fit(
-                repeated(self.errors.batches),
+                repeated_dataset(self.errors.batches),
                 epochs=1,
                 steps_per_epoch=self.plan.max_steps,
                 shuffle=False,
                 verbose=0,
-                callbacks=[*self.plan.callbacks, _Judge(self)],
+                callbacks=[*self.plan.callbacks, _StopWhenDecided(self)],
             )
         moved = [
             bool(tf.reduce_any(v.value != old)) for v, old in zip(variables, before, strict=True)
         ]
         self.record.moved_share = sum(moved) / len(moved)
 
-    def _finish(self) -> OverfitHistory:
+    def _final_history(self) -> OverfitHistory:
         predictions = self.errors.predict(training=False)
-        validation = self.errors.on(self.plan.validation) if self.plan.validation else None
-        return self.history(
+        validation = self.errors.on_batches(self.plan.validation) if self.plan.validation else None
+        return self.to_history(
             recalibrated_error=recalibrated_error(self.errors),
             prediction_variation=sample_variation(predictions),
             validation_error=validation.error(training=False) if validation else math.nan,
         )
 
-    def check(self) -> None:
+    def measure_modes(self) -> None:
         """Measure both modes now."""
         self.record.checked.append(len(self.record.loss))
         self.record.training.append(self.errors.error(training=True))
@@ -157,22 +157,22 @@ class OverfitTest:
             self._deadline = time.monotonic() + self.plan.budget_seconds
         left = self._deadline - time.monotonic()
         self.plan.progress(step, loss, left)
-        if self._due(step, loss):
-            self.check()
+        if self._check_is_due(step, loss):
+            self.measure_modes()
         if not math.isfinite(loss):
             self.record.stopped = "non-finite"
-        elif should_stop(self.history()):
+        elif should_stop(self.to_history()):
             self.record.stopped = "memorised"
         elif left <= 0:
             self.record.stopped = "budget"
         return self.record.stopped != "steps"
 
-    def _due(self, step: int, loss: float) -> bool:
+    def _check_is_due(self, step: int, loss: float) -> bool:
         since = step - self.record.checked[-1]
         promising = loss < 0.1 * self.plan.baselines.independent
         return since >= self.plan.check_every or (promising and since >= 3)
 
-    def history(
+    def to_history(
         self,
         recalibrated_error: float = math.nan,
         prediction_variation: float = math.nan,
@@ -201,13 +201,13 @@ class OverfitTest:
             budget_seconds=plan.budget_seconds,
             max_steps=plan.max_steps,
             validation_error=validation_error,
-            rate_growth=_growth(record.rates),
+            rate_growth=_rate_growth(record.rates),
             moved_share=record.moved_share,
-            **_metrics(record.logs),
+            **_metric_columns(record.logs),
         )
 
 
-def _metrics(logs: Sequence[dict[str, float]]) -> dict[str, Any]:
+def _metric_columns(logs: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Names and values by step of what ``fit`` reported; only what it always did, as one number."""
     names = [
         name
@@ -218,13 +218,13 @@ def _metrics(logs: Sequence[dict[str, float]]) -> dict[str, Any]:
     return {"metric_names": tuple(names), "metric_values": values.reshape(len(logs), len(names))}
 
 
-def _growth(rates: Sequence[float]) -> float:
+def _rate_growth(rates: Sequence[float]) -> float:
     """The last rate over that in the middle; nan where there are too few, or it is not known."""
     middle = rates[len(rates) // 2] if len(rates) > 2 else math.nan
     return rates[-1] / middle if middle > 0 else math.nan
 
 
-class _Judge(keras.callbacks.Callback):
+class _StopWhenDecided(keras.callbacks.Callback):
     """Ends ``fit`` when the test says so."""
 
     def __init__(self, test: OverfitTest) -> None:
@@ -240,7 +240,7 @@ class _Judge(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def repeated(batches: Sequence[Batch]) -> Any:
+def repeated_dataset(batches: Sequence[Batch]) -> Any:
     """The batches, over and over, as a dataset of the same structure."""
     dataset = tf.data.Dataset.from_tensors(batches[0])
     for batch in batches[1:]:

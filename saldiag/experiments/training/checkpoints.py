@@ -27,7 +27,7 @@ from saldiag.core.files.jsonio import atomic_file, dumps, restore
 from saldiag.core.files.run import Run
 from saldiag.core.measurement import Array, TrainingHistory
 
-FORMAT = 1
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class EpochLog:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run has come. ``recipe`` is what it was started with."""
 
     recipe: dict[str, Any]
     logs: tuple[EpochLog, ...] = ()
-    format: int = FORMAT
+    format: int = FORMAT_VERSION
 
-    def after(self, steps: int, values: dict[str, float]) -> Progress:
+    def after_epoch(self, steps: int, values: dict[str, float]) -> RunProgress:
         """The progress one epoch on."""
         return replace(self, logs=(*self.logs, EpochLog(len(self.logs), steps, values)))
 
@@ -62,7 +62,7 @@ class Progress:
         finite = [log for log in self.logs if np.isfinite(log.values.get("val_loss", np.nan))]
         return min(finite, key=lambda log: log.values["val_loss"], default=None)
 
-    def exhausted(self, patience: int) -> bool:
+    def patience_exhausted(self, patience: int) -> bool:
         """Whether ``patience`` epochs passed without a better one, as Keras' EarlyStopping."""
         since = self.best.epoch + 1 if self.best else 0
         return len(self.logs) - since >= patience
@@ -99,28 +99,29 @@ class Checkpoints:
         Raises:
             RunError: it cannot be written; the former best model is still there.
         """
-        with _writing(self.best_path):
+        with _write_errors(self.best_path):
             self.folder.mkdir(parents=True, exist_ok=True)
             # Keras insists on the suffix, and wants to write to a path of its own.
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".best-") as folder:
-                written = _saved(model, Path(folder))
+                written = _save_model(model, Path(folder))
                 written.replace(self.folder / written.name)
 
-    def save_state(self, model: Any, progress: Progress) -> None:
+    def save_state(self, model: Any, progress: RunProgress) -> None:
         """Write the state after a whole epoch.
 
         Raises:
             RunError: it cannot be written; the former state is still there.
         """
         arrays = {
-            name: _plain(keras.ops.convert_to_numpy(v)) for name, v in _variables(model).items()
+            name: _as_npy_dtype(keras.ops.convert_to_numpy(v))
+            for name, v in _state_variables(model).items()
         }
-        with _writing(self.state_path), atomic_file(self.state_path, "wb") as stream:
+        with _write_errors(self.state_path), atomic_file(self.state_path, "wb") as stream:
             np.savez(stream, allow_pickle=False, progress=np.array(dumps(progress)), **arrays)
 
     def load_state(
-        self, model: Any, accept: Callable[[Progress], None] = lambda _: None
-    ) -> Progress | None:
+        self, model: Any, accept: Callable[[RunProgress], None] = lambda _: None
+    ) -> RunProgress | None:
         """Put a compiled model and its optimizer into the state on disk; None if there is none.
 
         ``accept`` may refuse what was found, before the model is touched.
@@ -131,21 +132,21 @@ class Checkpoints:
         if not self.state_path.is_file():
             return None
         # numpy leaves a file open that it cannot read, hence the stream.
-        with _reading(self.state_path), self.state_path.open("rb") as stream:
+        with _read_errors(self.state_path), self.state_path.open("rb") as stream:
             stored = dict(np.load(stream, allow_pickle=False))
-            progress = restore(Progress, json.loads(str(stored.pop("progress"))))
-        assert isinstance(progress, Progress)
+            progress = restore(RunProgress, json.loads(str(stored.pop("progress"))))
+        assert isinstance(progress, RunProgress)
         accept(progress)
-        variables = _variables(model)
-        self._check(variables, stored, progress)
+        variables = _state_variables(model)
+        self._check_variables(variables, stored, progress)
         for name, variable in variables.items():
-            variable.assign(_like(stored[name], variable))
+            variable.assign(_as_variable_dtype(stored[name], variable))
         return progress
 
-    def _check(
-        self, variables: dict[str, Any], arrays: dict[str, Array], progress: Progress
+    def _check_variables(
+        self, variables: dict[str, Any], arrays: dict[str, Array], progress: RunProgress
     ) -> None:
-        if progress.format != FORMAT:
+        if progress.format != FORMAT_VERSION:
             raise RunError(f"{self.state_path}: written by another version of saldiag")
         if len(variables) != len(arrays):
             raise RunError(
@@ -161,7 +162,7 @@ class Checkpoints:
                 )
 
 
-def _saved(model: Any, folder: Path) -> Path:
+def _save_model(model: Any, folder: Path) -> Path:
     try:
         model.save(folder / "best.keras")
         return folder / "best.keras"
@@ -170,7 +171,7 @@ def _saved(model: Any, folder: Path) -> Path:
         return folder / "best.weights.h5"
 
 
-def _variables(model: Any) -> dict[str, Any]:
+def _state_variables(model: Any) -> dict[str, Any]:
     """Everything that a training step reads and writes, in the order of its creation."""
     groups = {"model": model.variables, "optimizer": model.optimizer.variables}
     return {
@@ -180,18 +181,18 @@ def _variables(model: Any) -> dict[str, Any]:
     }
 
 
-def _plain(array: Array) -> Array:
+def _as_npy_dtype(array: Array) -> Array:
     """The array with a dtype that ``.npy`` files know: bfloat16 goes as its bits."""
     return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
 
 
-def _like(array: Array, variable: Any) -> Array:
+def _as_variable_dtype(array: Array, variable: Any) -> Array:
     dtype = keras.ops.convert_to_numpy(variable).dtype
     return array.view(dtype) if dtype.name == "bfloat16" else array
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py says RuntimeError where the disk is full
@@ -202,7 +203,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _read_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -13,14 +13,14 @@ import tensorflow as tf
 
 from saldiag.rules.shared.wording import counted
 
-STEPS = 20
+MEASURED_STEPS = 20
 """Steps measured before the estimate."""
-WARM_UP = 2
+WARM_UP_STEPS = 2
 """Steps left out of it: they trace the training step and fill the input pipeline."""
-PREPARATION = 0.5
+EPOCH_PREPARATION_SHARE = 0.5
 """What each epoch's first step takes, over the very first one: reseeding at each epoch
 empties TensorFlow's cache of prepared graphs (29 s against 54 s for quicksal on two busy cores)."""
-SHORTEST = 60.0
+MIN_REPORTED_SECONDS = 60.0
 """Seconds; a training that takes less needs no estimate."""
 VALIDATION_COST = 0.5
 """Seconds of a validation batch over those of a training step, before the first validation: a
@@ -28,7 +28,7 @@ forward pass without its backward pass (about a third), and the metrics."""
 
 
 class TrainingEstimate(keras.callbacks.Callback):
-    """Say once how long all epochs will take, after ``STEPS`` steps or the first epoch.
+    """Say once how long all epochs will take, after ``MEASURED_STEPS`` steps or the first epoch.
 
     The median step counts, because steps that trace a function or measure gradients take longer;
     what every epoch's first step takes longer is added.
@@ -59,7 +59,7 @@ class TrainingEstimate(keras.callbacks.Callback):
         self._epochs, self._first = epochs, first
         self._steps, self._validation_batches = steps, validation_batches
         self._clock, self._memory = clock, memory or peak_memory
-        self._begun = 0.0
+        self._lap_start = 0.0
         self._training: list[float] = []
         self._validation: list[float] = []
         self._validations = 0
@@ -67,58 +67,58 @@ class TrainingEstimate(keras.callbacks.Callback):
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of the epoch's first step."""
-        self._begun = self._clock()
+        self._lap_start = self._clock()
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Measure the step; estimate after ``STEPS`` of them."""
+        """Measure the step; estimate after ``MEASURED_STEPS`` of them."""
         if self._done:
             return
-        self._lap(self._training)
-        if len(self._training) >= STEPS:
-            self._estimate()
+        self._add_lap(self._training)
+        if len(self._training) >= MEASURED_STEPS:
+            self._report_estimate()
 
     def on_test_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of the first validation batch."""
-        self._begun = self._clock()
+        self._lap_start = self._clock()
         self._validations += 1
 
     def on_test_batch_end(self, *_: Any, **__: Any) -> None:
         """Measure the validation batch."""
         if not self._done:
-            self._lap(self._validation)
+            self._add_lap(self._validation)
 
     def on_epoch_end(self, epoch: int, *_: Any, **__: Any) -> None:
-        """Estimate where an epoch has fewer than ``STEPS`` steps."""
+        """Estimate where an epoch has fewer than ``MEASURED_STEPS`` steps."""
         more = epoch + 1 < self._epochs
-        if more and not self._done and len(self._training) > WARM_UP:
-            self._estimate()
+        if more and not self._done and len(self._training) > WARM_UP_STEPS:
+            self._report_estimate()
 
-    def _lap(self, laps: list[float]) -> None:
+    def _add_lap(self, laps: list[float]) -> None:
         now = self._clock()
-        laps.append(now - self._begun)
-        self._begun = now
+        laps.append(now - self._lap_start)
+        self._lap_start = now
 
-    def _estimate(self) -> None:
+    def _report_estimate(self) -> None:
         self._done = True
-        step = median(self._training[WARM_UP:])
+        step = median(self._training[WARM_UP_STEPS:])
         epochs = self._epochs - self._first
-        preparation = PREPARATION * max(self._training[0] - step, 0.0)
-        seconds = epochs * (self._steps * step + self._of_validation(step) + preparation)
-        if seconds >= SHORTEST:
+        preparation = EPOCH_PREPARATION_SHARE * max(self._training[0] - step, 0.0)
+        seconds = epochs * (self._steps * step + self._validation_seconds(step) + preparation)
+        if seconds >= MIN_REPORTED_SECONDS:
             more = "more " if self._first else ""
             self._say(
                 f"{counted(epochs, f'{more}epoch')} of {counted(self._steps, 'step')}: about"
-                f" {_span(seconds)} at {_seconds(step)} a step{_told(*self._memory())}"
+                f" {_format_duration(seconds)} at {_format_seconds(step)} a step{_format_memory(*self._memory())}"
             )
 
-    def _of_validation(self, step: float) -> float:
+    def _validation_seconds(self, step: float) -> float:
         """Seconds of one validation: as measured, or from a training step before there is one."""
         if self._validations:
             return sum(self._validation) / self._validations
         return (self._validation_batches or 0) * VALIDATION_COST * step
 
 
-def _span(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """A time from a minute on: ``12 min``, ``3 h 20 min``, ``2 d 3 h``."""
     minutes = max(round(seconds / 60), 1)
     if minutes < 60:
@@ -130,11 +130,11 @@ def _span(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def _seconds(value: float) -> str:
+def _format_seconds(value: float) -> str:
     return f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
 
 
-def _told(process: int | None, gpu: int | None) -> str:
+def _format_memory(process: int | None, gpu: int | None) -> str:
     told = f", up to {process / 1e9:.1f} GB of memory" if process is not None else ""
     return told + (f", {gpu / 1e9:.1f} GB on the GPU" if gpu is not None else "")
 

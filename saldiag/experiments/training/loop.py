@@ -27,10 +27,10 @@ from saldiag.core.measurement import ActedCallback, TrainingHistory
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.core.training.schedule import PRESETS, Schedule
 from saldiag.experiments.overfit.batch_statistics import Recalibration
-from saldiag.experiments.training.checkpoints import Checkpoints, EpochLog, Progress
+from saldiag.experiments.training.checkpoints import Checkpoints, EpochLog, RunProgress
 from saldiag.experiments.training.estimate import TrainingEstimate, batch_count
 from saldiag.experiments.training.progress import TrainingProgress, learning_rate
-from saldiag.experiments.training.resumed_probes import Watching
+from saldiag.experiments.training.resumed_probes import ResumedProbes
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.recipes.metrics import EvaluationOnly
 from saldiag.recipes.training import TrainingData, dtype_policy, epoch_seed
@@ -38,20 +38,20 @@ from saldiag.rules.shared.wording import counted
 
 Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]
 
-_STATUS: dict[Stopped, Status] = {
+_RUN_STATUS: dict[Stopped, Status] = {
     "epochs": "finished",
     "early stopping": "finished",
     "non-finite": "failed",
     "interrupted": "interrupted",
 }
-_MAY_CHANGE = ("epochs", "patience")
+_CHANGEABLE_SETTINGS = ("epochs", "patience")
 """What of a recipe may differ when a run is resumed: they only say when to end."""
-_BEFORE = {"recalibrate": False}
+_FORMER_SETTINGS = {"recalibrate": False}
 """What a run was trained with that is older than the setting."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a training run ended; ``message`` is one line for the user.
 
     ``best`` is the epoch of ``best_path``, the model with the lowest validation loss; both are
@@ -68,7 +68,7 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0 when the training came to its end, 2 when it was broken off."""
-        return 0 if _STATUS[self.stopped] == "finished" else 2
+        return 0 if _RUN_STATUS[self.stopped] == "finished" else 2
 
 
 def run_training(
@@ -82,7 +82,7 @@ def run_training(
     console: Console | None = None,
     validation: ValidationWatch | None = None,
     notify: Callable[[str], None] | None = None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a new model by the recipe and keep everything in the run directory.
 
     At the end of every epoch are written, each whole or not at all and in this order: the
@@ -109,48 +109,50 @@ def run_training(
         SaldiagError: there is not enough memory.
     """
     console = console or Console(stderr=True)
-    schedule = _schedule(probes)
+    schedule = _resolve_schedule(probes)
     recipe, note = recipe.resolved()
     if note:
-        _say(console, note)
+        _print_line(console, note)
     keras.utils.set_random_seed(recipe.seed)
     with dtype_policy(recipe.precision):
         model = model_factory()
     metrics = recipe.compiled(model)
     model.optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(run)
-    progress = _start(checkpoints, model, recipe, resume, console)
-    _mark(run, recipe, "running")
-    watching = Watching(run, schedule, progress.steps, data.steps)
+    progress = _initial_progress(checkpoints, model, recipe, resume, console)
+    _write_status(run, recipe, "running")
+    gradient_probes = ResumedProbes(run, schedule, progress.steps, data.steps)
     first = len(progress.logs)
     bar = TrainingProgress(console, recipe.epochs, data.steps, first=first)
     estimate = TrainingEstimate(
-        notify or (lambda line: _say(console, line)), epochs=recipe.epochs, steps=data.steps,
+        notify or (lambda line: _print_line(console, line)), epochs=recipe.epochs, steps=data.steps,
         validation_batches=batch_count(data.validation), first=first,
     )  # fmt: skip
-    training = _Training(model, data, recipe, run, checkpoints, progress, watching)
+    training = _TrainingRun(model, data, recipe, run, checkpoints, progress, gradient_probes)
     callbacks = [EvaluationOnly(metrics), bar, estimate]
     if recipe.recalibrate:
-        callbacks.append(Recalibration(data.train, data.steps, lambda line: _say(console, line)))
-    outcome = training.run_to_its_end(callbacks, [validation] if validation is not None else [])
+        callbacks.append(
+            Recalibration(data.train, data.steps, lambda line: _print_line(console, line))
+        )
+    outcome = training.run_to_end(callbacks, [validation] if validation is not None else [])
     if validation is not None:
-        _note_kept(validation, outcome)
+        _note_acted_callback(validation, outcome)
     for reason in outcome.missing.values():
-        _say(console, f"the gradient probe gave up: {reason}")
+        _print_line(console, f"the gradient probe gave up: {reason}")
     return outcome
 
 
-def _note_kept(validation: ValidationWatch, outcome: Outcome) -> None:
+def _note_acted_callback(validation: ValidationWatch, outcome: TrainingOutcome) -> None:
     """What early stopping and the best checkpoint made of ``val_loss``."""
     kept = outcome.best.epoch + 1 if outcome.best is not None else None
     done = len(outcome.history.epochs)
     stopped = done if outcome.stopped == "early stopping" else None
     if kept is not None:
         name = "EarlyStopping" if stopped else "ModelCheckpoint"
-        validation.acted(ActedCallback(name, "val_loss", stopped, kept))
+        validation.note_acted(ActedCallback(name, "val_loss", stopped, kept))
 
 
-def _schedule(probes: str | Schedule) -> Schedule:
+def _resolve_schedule(probes: str | Schedule) -> Schedule:
     if not isinstance(probes, str):
         return probes
     if probes not in PRESETS:
@@ -158,9 +160,9 @@ def _schedule(probes: str | Schedule) -> Schedule:
     return PRESETS[probes]()
 
 
-def _start(
+def _initial_progress(
     checkpoints: Checkpoints, model: Any, recipe: TrainingNumbers, resume: bool, console: Console
-) -> Progress:
+) -> RunProgress:
     """The progress to go on from; the model is put into its state."""
     if not resume:
         if checkpoints.state_path.exists():
@@ -168,22 +170,22 @@ def _start(
                 f"{checkpoints.state_path} holds a training already:"
                 " choose another --out, or --resume to go on with it"
             )
-        return Progress(asdict(recipe))
+        return RunProgress(asdict(recipe))
 
-    def accept(found: Progress) -> None:
+    def refuse_changed_recipe(found: RunProgress) -> None:
         for name, now in asdict(recipe).items():
-            then = found.recipe.get(name, _BEFORE.get(name))
-            if then != now and name not in _MAY_CHANGE:
+            then = found.recipe.get(name, _FORMER_SETTINGS.get(name))
+            if then != now and name not in _CHANGEABLE_SETTINGS:
                 raise RunError(
                     f"{checkpoints.state_path}: was trained with {name}={then}, not {now}:"
                     " --resume needs the same settings"
                 )
 
-    progress = checkpoints.load_state(model, accept)
+    progress = checkpoints.load_state(model, refuse_changed_recipe)
     if progress is None:
-        _say(console, f"{checkpoints.state_path} is not there: training from the start")
-        return Progress(asdict(recipe))
-    _say(console, f"resumed after epoch {len(progress.logs)}")
+        _print_line(console, f"{checkpoints.state_path} is not there: training from the start")
+        return RunProgress(asdict(recipe))
+    _print_line(console, f"resumed after epoch {len(progress.logs)}")
     return replace(progress, recipe=asdict(recipe))
 
 
@@ -192,7 +194,7 @@ class _NonFiniteLossError(Exception):
 
 
 @dataclass
-class _Training:
+class _TrainingRun:
     """One training run, from its first (or resumed) epoch to its end."""
 
     model: Any
@@ -200,43 +202,43 @@ class _Training:
     recipe: TrainingNumbers
     run: Run
     checkpoints: Checkpoints
-    progress: Progress
-    watching: Watching
+    progress: RunProgress
+    gradient_probes: ResumedProbes
 
-    def run_to_its_end(self, callbacks: list[Any], last: list[Any]) -> Outcome:
+    def run_to_end(self, callbacks: list[Any], last: list[Any]) -> TrainingOutcome:
         """Train; what ends the training early becomes an outcome, what breaks it an error.
 
         The ``last`` callbacks come after an epoch is kept.
         """
         try:
-            stopped, message = self._guarded(
-                [self.watching.watch, *callbacks, _Epochs(self), *last]
+            stopped, message = self._fit_until_stopped(
+                [self.gradient_probes.watch, *callbacks, _EpochCallback(self), *last]
             )
-            self.watching.write()
+            self.gradient_probes.write_measurements()
         except BaseException as error:
             with suppress(RunError):  # the disk may be what failed
-                _mark(
+                _write_status(
                     self.run,
                     self.recipe,
                     "interrupted" if caused_by_interrupt(error) else "failed",
                 )
             raise
-        missing = self.watching.missing()
-        _mark(self.run, self.recipe, _STATUS[stopped], missing)
+        missing = self.gradient_probes.missing()
+        _write_status(self.run, self.recipe, _RUN_STATUS[stopped], missing)
         best = self.progress.best
         best_path = self.checkpoints.best_path if best else None
-        return Outcome(stopped, message, self.progress.history(), best, best_path, missing)
+        return TrainingOutcome(stopped, message, self.progress.history(), best, best_path, missing)
 
-    def _guarded(self, callbacks: list[Any]) -> tuple[Stopped, str]:
+    def _fit_until_stopped(self, callbacks: list[Any]) -> tuple[Stopped, str]:
         try:
-            self._fit(callbacks)
+            self._fit_model(callbacks)
         except BaseException as error:
             for callback in callbacks:  # Keras does not tell them where an exception ends ``fit``
                 if isinstance(callback, ValidationWatch):
                     callback.close()  # without the last check, which takes seconds
                 else:
                     callback.on_train_end()
-            return self._ended_by(error)
+            return self._outcome_of_error(error)
         done = len(self.progress.logs)
         if done < self.recipe.epochs:
             return "early stopping", (
@@ -245,7 +247,7 @@ class _Training:
             )
         return "epochs", f"trained {counted(done, 'epoch')}"
 
-    def _ended_by(self, error: BaseException) -> tuple[Stopped, str]:
+    def _outcome_of_error(self, error: BaseException) -> tuple[Stopped, str]:
         done = len(self.progress.logs)
         if take_interrupt(error):
             return (
@@ -264,9 +266,9 @@ class _Training:
             raise damage from error
         raise error
 
-    def _fit(self, callbacks: list[Any]) -> None:
+    def _fit_model(self, callbacks: list[Any]) -> None:
         first = len(self.progress.logs)
-        if first >= self.recipe.epochs or self.progress.exhausted(self.recipe.patience):
+        if first >= self.recipe.epochs or self.progress.patience_exhausted(self.recipe.patience):
             return
         self.model.fit(
             self.data.train(first), validation_data=self.data.validation,
@@ -274,21 +276,21 @@ class _Training:
             callbacks=callbacks, shuffle=False, verbose=0,
         )  # fmt: skip
 
-    def keep(self, values: dict[str, float]) -> None:
+    def save_epoch(self, values: dict[str, float]) -> None:
         """Write what a whole epoch gave; its state last, which is what counts it as done."""
-        progress = self.progress.after(self.data.steps, values)
+        progress = self.progress.after_epoch(self.data.steps, values)
         self.run.write_measurement(progress.history())
-        self.watching.write()
+        self.gradient_probes.write_measurements()
         if progress.best is progress.logs[-1]:
             self.checkpoints.save_best(self.model)
         self.checkpoints.save_state(self.model, progress)
         self.progress = progress
 
 
-class _Epochs(keras.callbacks.Callback):
+class _EpochCallback(keras.callbacks.Callback):
     """What happens at the bounds of an epoch, and the watch over the loss within."""
 
-    def __init__(self, training: _Training) -> None:
+    def __init__(self, training: _TrainingRun) -> None:
         super().__init__()
         self.training = training
 
@@ -303,12 +305,12 @@ class _Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, _: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
-        self.training.keep({**values, "learning_rate": learning_rate(self.model)})
-        if self.training.progress.exhausted(self.training.recipe.patience):
+        self.training.save_epoch({**values, "learning_rate": learning_rate(self.model)})
+        if self.training.progress.patience_exhausted(self.training.recipe.patience):
             self.model.stop_training = True
 
 
-def _mark(
+def _write_status(
     run: Run, recipe: TrainingNumbers, status: Status, missing: dict[str, str] | None = None
 ) -> None:
     """Set the status in ``run.json``, which is made here if the caller has not."""
@@ -320,5 +322,5 @@ def _mark(
     run.write_info(replace(info, status=status, missing={**info.missing, **(missing or {})}))
 
 
-def _say(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 REFRESH_SECONDS = 0.25
 """The bar moves at most this often: reading the learning rate costs some microseconds."""
 
-_SHOWN = ("loss", "val_loss", "val_max_f_beta")
+_SHOWN_METRICS = ("loss", "val_loss", "val_max_f_beta")
 
 
 class TrainingProgress(keras.callbacks.Callback):
@@ -74,7 +74,9 @@ class TrainingProgress(keras.callbacks.Callback):
         """Print the epoch's line."""
         values = logs or {}
         self._val_loss = values.get("val_loss")
-        numbers = "".join(f"  {name} {values[name]:.4g}" for name in _SHOWN if name in values)
+        numbers = "".join(
+            f"  {name} {values[name]:.4g}" for name in _SHOWN_METRICS if name in values
+        )
         seconds = time.monotonic() - self._begun
         self._console.print(
             f"epoch {epoch + 1}/{self.epochs}{numbers}  {seconds:.0f} s",

@@ -21,7 +21,7 @@ from saldiag_probes.training.callback import Watch
 T = TypeVar("T", GradientHistory, Histograms)
 
 
-class Watching:
+class ResumedProbes:
     """The gradient probe, and what it measured before a resume.
 
     Args:
@@ -44,20 +44,20 @@ class Watching:
             else lambda step: (first_step + step + 1) % epoch_steps == 0,
         )
 
-    def write(self) -> None:
+    def write_measurements(self) -> None:
         """Write what was measured so far.
 
         Raises:
             RunError: the run directory cannot be written.
         """
         for measurement in self.watch.measurements():
-            self._run.write_measurement(self._whole(measurement))
+            self._run.write_measurement(self._join_with_earlier(measurement))
 
     def missing(self) -> dict[str, str]:
         """Why there are no gradients, if the probe gave up; it never breaks the training."""
         return {GradientHistory.key: self.watch.failed} if self.watch.failed else {}
 
-    def _whole(self, measured: Measurement) -> Measurement:
+    def _join_with_earlier(self, measured: Measurement) -> Measurement:
         earlier = self._earlier or Measurements()
         if isinstance(measured, GradientHistory):
             return join_gradients(earlier.get(GradientHistory), measured, self._first)

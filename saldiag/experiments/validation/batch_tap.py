@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-MOST_ITEMS = 256
+MAX_ITEMS = 256
 """Items that are buffered."""
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 """Bytes that are buffered; the first batch is kept whatever its size."""
 
 
@@ -52,15 +52,15 @@ class BatchTap:
     def attach(self, model: Any) -> None:
         """Take the place of the model's test function."""
         self._model, self._original = model, model.test_function
-        self._function = self._tapped
-        model.test_function = self._function
+        self._trace_losses = self._run_tapped
+        model.test_function = self._trace_losses
 
     def detach(self) -> None:
         """Put the model's own test function back, unless it was replaced meanwhile."""
-        if getattr(self._model, "test_function", None) is self._function:
+        if getattr(self._model, "test_function", None) is self._trace_losses:
             self._model.test_function = self._original
 
-    def _tapped(self, iterator: Any) -> Any:
+    def _run_tapped(self, iterator: Any) -> Any:
         if self._full:
             result = self._original(iterator)  # raises where it is exhausted
             self._passed += getattr(self._model, "steps_per_execution", 1)
@@ -68,14 +68,14 @@ class BatchTap:
         if not isinstance(iterator, tf.data.Iterator):
             self._full, self.skipped = True, "validation data is distributed over replicas"
             return self._original(iterator)
-        drawn = self._draw(iterator)
+        drawn = self._draw_batches(iterator)
         if not drawn:
             return self._original(iterator)  # exhausted: the original ends the pass as always
         for batch in drawn:
-            self._keep(batch)
+            self._buffer_batch(batch)
         return self._original(_iterator_over(drawn, iterator.element_spec))
 
-    def _draw(self, iterator: Any) -> list[Any]:
+    def _draw_batches(self, iterator: Any) -> list[Any]:
         drawn = []
         for _ in range(getattr(self._model, "steps_per_execution", 1)):
             batch = iterator.get_next_as_optional()
@@ -84,21 +84,21 @@ class BatchTap:
             drawn.append(batch.get_value())
         return drawn
 
-    def _keep(self, drawn: Any) -> None:
+    def _buffer_batch(self, drawn: Any) -> None:
         batch = drawn if isinstance(drawn, tuple) else (drawn,)
         leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
         if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):
             self._full, self.skipped = True, "validation data is ragged or sparse"
             return
         size = sum(math.prod(leaf.shape) * max(1, leaf.dtype.size) for leaf in leaves)
-        if self.batches and self._bytes + size > MOST_BYTES:
+        if self.batches and self._bytes + size > MAX_BYTES:
             self._full = True
             self._passed += 1
             return
         self.batches.append(batch)
         self._bytes += size
         self._items += int(leaves[0].shape[0]) if leaves[0].shape.rank else 0
-        self._full = self._items >= MOST_ITEMS
+        self._full = self._items >= MAX_ITEMS
 
 
 def _iterator_over(batches: list[Any], spec: Any) -> Any:
@@ -108,46 +108,46 @@ def _iterator_over(batches: list[Any], spec: Any) -> Any:
     other one. ``from_generator`` would do so as well, but changes how the process frees memory.
     """
 
-    def known(batch: Any) -> Any:
+    def with_spec(batch: Any) -> Any:
         variant = tf.data.experimental.to_variant(tf.data.Dataset.from_tensors(batch))
         return tf.data.experimental.from_variant(variant, spec)
 
-    dataset = known(batches[0])
+    dataset = with_spec(batches[0])
     for batch in batches[1:]:
-        dataset = dataset.concatenate(known(batch))
+        dataset = dataset.concatenate(with_spec(batch))
     return iter(dataset)
 
 
-def recut(batches: list[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
+def rebatch_items(batches: list[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
     """The same items in batches of ``size``; a rest is left out, unless it is all there is.
 
     A model that was traced for training batches takes validation batches of the same size without
     another trace.
     """
-    if not batches or all(_count(batch) == size for batch in batches):
+    if not batches or all(_batch_items(batch) == size for batch in batches):
         return batches
     width = max(len(batch) for batch in batches)
     if any(len(batch) != width for batch in batches):
         return batches
     whole = keras.tree.map_structure(
-        lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *batches
+        lambda *parts: np.concatenate([np.asarray(slice_batch) for slice_batch in parts]), *batches
     )
-    count = _count(whole)
+    count = _batch_items(whole)
     starts = range(0, count - size + 1, size) if count >= size else (0,)
 
-    def part(start: int) -> tuple[Any, ...]:
-        def rows(leaf: Any) -> Any:
+    def slice_batch(start: int) -> tuple[Any, ...]:
+        def slice_leaf(leaf: Any) -> Any:
             return tf.constant(leaf[start : start + size])
 
-        return keras.tree.map_structure(rows, whole)  # type: ignore[no-any-return]
+        return keras.tree.map_structure(slice_leaf, whole)  # type: ignore[no-any-return]
 
-    return [part(start) for start in starts]
+    return [slice_batch(start) for start in starts]
 
 
-def _count(batch: tuple[Any, ...]) -> int:
+def _batch_items(batch: tuple[Any, ...]) -> int:
     return int(keras.tree.flatten(batch[0])[0].shape[0])
 
 
 def count_items(batches: list[tuple[Any, ...]]) -> int:
     """Items in all batches."""
-    return sum(map(_count, batches))
+    return sum(map(_batch_items, batches))

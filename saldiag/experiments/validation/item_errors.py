@@ -14,7 +14,7 @@ from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
 from saldiag_probes.loss.recomputed_loss import plain
 from saldiag_probes.trace.execution import graph_as_built
 
-SAME = 0.5
+MAX_MEAN_DIFFERENCE = 0.5
 """Distance of the items' mean from the error of whole batches, as a share of the latter, up to
 which they measure the same; weights and sums over a batch make some difference."""
 
@@ -26,16 +26,16 @@ class ItemErrors:
         loss = None if overrides_compute_loss(model) else plain_loss(model)
         self._known = loss is not None
 
-        def errors(y: Any, predictions: Any) -> Any:
+        def errors_by_item(y: Any, predictions: Any) -> Any:
             assert loss is not None
 
-            def one(item: Any) -> Any:
+            def error_of_item(item: Any) -> Any:
                 alone = keras.tree.map_structure(lambda leaf: plain(leaf[None]), item)
                 return tf.cast(loss(*alone), tf.float32)
 
-            return tf.map_fn(one, (y, predictions), fn_output_signature=tf.float32)
+            return tf.map_fn(error_of_item, (y, predictions), fn_output_signature=tf.float32)
 
-        self._errors = tf.function(errors, autograph=False, reduce_retracing=True)
+        self._errors = tf.function(errors_by_item, autograph=False, reduce_retracing=True)
 
     def __call__(
         self,
@@ -60,10 +60,10 @@ class ItemErrors:
         except Exception:  # the user's own loss may need more than one item
             self._known = False
             return np.zeros(0)
-        errors = np.concatenate(found).astype(np.float64) if found else np.zeros(0)
-        if error is None or not len(errors):
-            return errors
-        if abs(float(errors.mean()) - error) > SAME * abs(error):
+        errors_by_item = np.concatenate(found).astype(np.float64) if found else np.zeros(0)
+        if error is None or not len(errors_by_item):
+            return errors_by_item
+        if abs(float(errors_by_item.mean()) - error) > MAX_MEAN_DIFFERENCE * abs(error):
             self._known = False
             return np.zeros(0)
-        return errors
+        return errors_by_item

@@ -28,7 +28,7 @@ behind that inference mode is wrong; the noise of few batches costs less than 0.
 """
 
 
-def decoder(
+def build_decoder(
     taps: Sequence[Any],
     *,
     identical_branches: bool = False,

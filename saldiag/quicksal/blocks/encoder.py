@@ -12,16 +12,16 @@ import keras
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import Array
 from saldiag.quicksal.blocks.initializers import PerChannelScaling
-from saldiag.quicksal.blocks.mobilenet_v2 import UNITS, Unit
+from saldiag.quicksal.blocks.mobilenet_v2 import UNITS, ConvolutionUnit
 
-TAPS = ("Conv1_relu", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
+TAPPED_LAYERS = ("Conv1_relu", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
 """Layers of MobileNetV2 that the decoder listens to, from the finest to the deepest."""
 
-NAME = "encoder"
+ENCODER_NAME = "encoder"
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedConvolution:
     """A convolution of an encoder with its BatchNorm, and the one it stands for in MobileNetV2.
 
     ``conv_path`` and ``norm_path`` are layer paths from the model down; ``activation`` is what
@@ -34,7 +34,7 @@ class Placed:
     conv: Any
     norm: Any
     activation: str
-    unit: Unit | None
+    unit: ConvolutionUnit | None
     copies: bool = True
 
 
@@ -57,7 +57,7 @@ def check_image_size(image_size: int) -> None:
         )
 
 
-def mobilenet_encoder(image_size: int) -> tuple[Any, list[Placed]]:
+def mobilenet_encoder(image_size: int) -> tuple[Any, list[PlacedConvolution]]:
     """MobileNetV2 as it stands, with five outputs, and its convolutions.
 
     The outputs have 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's height and width, and 32, 24, 32,
@@ -65,12 +65,12 @@ def mobilenet_encoder(image_size: int) -> tuple[Any, list[Placed]]:
     """
     shape = (image_size, image_size, 3)
     whole = keras.applications.MobileNetV2(shape, include_top=False, weights=None)
-    taps = [whole.get_layer(name).output for name in TAPS]
-    encoder = keras.Model(whole.input, taps, name=NAME)
+    taps = [whole.get_layer(name).output for name in TAPPED_LAYERS]
+    encoder = keras.Model(whole.input, taps, name=ENCODER_NAME)
     placed = [
-        Placed(
-            f"{NAME}/{unit.conv}",
-            f"{NAME}/{unit.norm}",
+        PlacedConvolution(
+            f"{ENCODER_NAME}/{unit.conv}",
+            f"{ENCODER_NAME}/{unit.norm}",
             encoder.get_layer(unit.conv),
             encoder.get_layer(unit.norm),
             unit.activation,
@@ -81,7 +81,7 @@ def mobilenet_encoder(image_size: int) -> tuple[Any, list[Placed]]:
     return encoder, placed
 
 
-def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
+def draw_start_weights(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
     """Give a convolution a random start that depends on ``seed`` and ``key`` alone.
 
     Neither other layers nor the program's random state have a say in it: models that share a layer
@@ -98,7 +98,7 @@ def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     name = "depthwise_initializer" if depthwise else "kernel_initializer"
     if gain is None:
-        initializer = _seeded(getattr(layer, name), own)
+        initializer = _with_seed(getattr(layer, name), own)
     elif depthwise:
         initializer = PerChannelScaling(gain, own)
     else:
@@ -107,13 +107,15 @@ def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
     layer.kernel.assign(initializer(layer.kernel.shape))
 
 
-def _seeded(initializer: Any, seed: int) -> Any:
+def _with_seed(initializer: Any, seed: int) -> Any:
     """The same initializer with this seed, if it draws at all."""
     config = initializer.get_config()
     return type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
 
 
-def fill(placed: Sequence[Placed], layers: Mapping[str, list[Array]], seed: int) -> None:
+def fill_encoder(
+    placed: Sequence[PlacedConvolution], layers: Mapping[str, list[Array]], seed: int
+) -> None:
     """Copy ``layers`` (by MobileNetV2's names) into an encoder; what has none starts at random.
 
     The random start keeps the signal's size from layer to layer (gain 2 where ReLU follows, He et
@@ -122,7 +124,7 @@ def fill(placed: Sequence[Placed], layers: Mapping[str, list[Array]], seed: int)
     """
     for place in placed:
         key = place.unit.conv if place.unit else place.conv_path
-        draw(key, place.conv, seed, gain=1.0 if place.activation == "linear" else 2.0)
+        draw_start_weights(key, place.conv, seed, gain=1.0 if place.activation == "linear" else 2.0)
         if layers and place.unit is not None and place.copies:
             place.conv.set_weights(layers[place.unit.conv])
             place.norm.set_weights(layers[place.unit.norm])

@@ -53,7 +53,7 @@ BLOCKS: tuple[Bottleneck, ...] = (
 
 
 @dataclass(frozen=True)
-class Unit:
+class ConvolutionUnit:
     """A convolution with its BatchNorm, and the activation that follows (``linear`` if none)."""
 
     conv: str
@@ -72,7 +72,7 @@ class Unit:
         """Shapes of the weights of both layers, in Keras' order."""
         return {self.conv: (self.kernel,), self.norm: ((self.channels,),) * 4}
 
-    def folded(self, kernel: Array, bias: Array) -> dict[str, list[Array]]:
+    def unfold_weights(self, kernel: Array, bias: Array) -> dict[str, list[Array]]:
         """Weights of both layers from a kernel and the bias that BatchNorm was folded into.
 
         The BatchNorm becomes ``x + bias``: gamma = sqrt(1 + epsilon), moving mean 0 and moving
@@ -86,21 +86,21 @@ class Unit:
         }
 
 
-def _units() -> Iterator[Unit]:
-    yield Unit("Conv1", "bn_Conv1", (3, 3, 3, 32), 2, "relu6")
+def _list_units() -> Iterator[ConvolutionUnit]:
+    yield ConvolutionUnit("Conv1", "bn_Conv1", (3, 3, 3, 32), 2, "relu6")
     for number, block in enumerate(BLOCKS):
         prefix = f"block_{number}" if number else "expanded_conv"
         wide = block.in_filters * block.expansion
         if number:
             kernel = (1, 1, block.in_filters, wide)
-            yield Unit(f"{prefix}_expand", f"{prefix}_expand_BN", kernel, 1, "relu6")
+            yield ConvolutionUnit(f"{prefix}_expand", f"{prefix}_expand_BN", kernel, 1, "relu6")
         kernel, name = (3, 3, wide, 1), f"{prefix}_depthwise"
-        yield Unit(name, f"{name}_BN", kernel, block.strides, "relu6")
+        yield ConvolutionUnit(name, f"{name}_BN", kernel, block.strides, "relu6")
         kernel, name = (1, 1, wide, block.filters), f"{prefix}_project"
-        yield Unit(name, f"{name}_BN", kernel, 1, "linear")
+        yield ConvolutionUnit(name, f"{name}_BN", kernel, 1, "linear")
 
 
-UNITS: tuple[Unit, ...] = tuple(_units())
+UNITS: tuple[ConvolutionUnit, ...] = tuple(_list_units())
 """All convolutions up to ``block_16_project``, in the order of the network."""
 
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from saldiag.core.errors import WeightsError
 from saldiag.core.measurement import Array
 
-FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 REACHABLE_SECONDS = 4.0
 """How long the server may take to answer, name look-up included."""
 STALL_SECONDS = 15.0
@@ -33,7 +33,7 @@ def imagenet_layers() -> dict[str, list[Array]]:
     cached = _cache_path()
     found = cached.exists()
     if not found:
-        _check_reachable(mobilenet_v2.BASE_WEIGHT_PATH + FILE)
+        _check_reachable(mobilenet_v2.BASE_WEIGHT_PATH + WEIGHTS_FILE)
     try:
         with contextlib.redirect_stdout(sys.stderr), _stalling_after(STALL_SECONDS):
             model = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
@@ -50,7 +50,7 @@ def _cache_path() -> Path:
 
     home = Path(keras_home())
     base = home if os.access(home, os.W_OK) else Path("/tmp", ".keras")  # noqa: S108 - Keras' own
-    return base / "models" / FILE
+    return base / "models" / WEIGHTS_FILE
 
 
 def _check_reachable(address: str) -> None:
@@ -60,7 +60,7 @@ def _check_reachable(address: str) -> None:
     """
     outcome: list[str] = []
 
-    def ask() -> None:
+    def request_head() -> None:
         request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - Keras' https one
         try:
             with urllib.request.urlopen(request, timeout=REACHABLE_SECONDS):  # noqa: S310
@@ -68,7 +68,7 @@ def _check_reachable(address: str) -> None:
         except (OSError, ValueError) as error:
             outcome.append(" ".join(str(getattr(error, "reason", error)).split()))
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request_head, daemon=True)
     thread.start()
     thread.join(REACHABLE_SECONDS)
     reason = outcome[0] if outcome else f"no answer within {REACHABLE_SECONDS:g} s"

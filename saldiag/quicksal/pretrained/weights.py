@@ -14,9 +14,9 @@ from saldiag.quicksal.blocks.mobilenet_v2 import NETWORK, SHAPES, UNITS
 from saldiag.quicksal.pretrained.imagenet import imagenet_layers
 from saldiag.quicksal.pretrained.weight_files import Layers, read_layers
 
-SPECS = ("auto", "imagenet", "random")
+WEIGHT_SPECS = ("auto", "imagenet", "random")
 
-Shapes = Mapping[str, Sequence[tuple[int, ...]]]
+ExpectedShapes = Mapping[str, Sequence[tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ def load_encoder_weights(spec: str) -> EncoderWeights:
     if spec == "random":
         return EncoderWeights("random")
     if spec == "imagenet":
-        return _imagenet(": give a file with --weights, or --weights random")
+        return _imagenet_weights(": give a file with --weights, or --weights random")
     if spec == "auto":
         return _imagenet_or_random()
     path = Path(spec).expanduser()
     if not path.is_file():
         raise WeightsError(_no_such_weights(spec, path))
-    return _from_file(path)
+    return _weights_from_file(path)
 
 
-def _imagenet(way_out: str) -> EncoderWeights:
+def _imagenet_weights(way_out: str) -> EncoderWeights:
     try:
         layers = imagenet_layers()
     except WeightsError as error:
@@ -70,7 +70,7 @@ def _imagenet(way_out: str) -> EncoderWeights:
 
 def _imagenet_or_random() -> EncoderWeights:
     try:
-        return _imagenet("; the encoder starts at random")
+        return _imagenet_weights("; the encoder starts at random")
     except WeightsError as error:
         return EncoderWeights("random", note=str(error))
 
@@ -78,17 +78,19 @@ def _imagenet_or_random() -> EncoderWeights:
 def _no_such_weights(spec: str, path: Path) -> str:
     if path.is_dir():
         return f"weights {spec}: a folder, not a file"
-    near = difflib.get_close_matches(spec, SPECS, 1)
-    hint = f"did you mean {near[0]}?" if near else f"give a file or one of {', '.join(SPECS)}"
+    near = difflib.get_close_matches(spec, WEIGHT_SPECS, 1)
+    hint = (
+        f"did you mean {near[0]}?" if near else f"give a file or one of {', '.join(WEIGHT_SPECS)}"
+    )
     return f"weights {spec}: no such file ({hint})"
 
 
-def _from_file(path: Path) -> EncoderWeights:
+def _weights_from_file(path: Path) -> EncoderWeights:
     layers = read_layers(path)
     if any(name.startswith("encoder/") for name in layers):
         return EncoderWeights("file", path=path, whole=True)
     folded = len(layers.get(UNITS[0].conv, ())) == 2  # a bias, which MobileNetV2 itself lacks
-    part = _unfolded if folded else _encoder_part
+    part = _unfold_encoder if folded else _encoder_part
     return EncoderWeights("file", part(layers, f"weights {path}"), path=path)
 
 
@@ -97,15 +99,17 @@ def _encoder_part(layers: Layers, where: str) -> Layers:
     return {name: layers[name] for name in SHAPES}
 
 
-def _unfolded(layers: Layers, where: str) -> Layers:
+def _unfold_encoder(layers: Layers, where: str) -> Layers:
     """Give every folded convolution its BatchNorm back."""
     check_shapes(layers, {unit.conv: (unit.kernel, (unit.channels,)) for unit in UNITS}, where)
     return {
-        name: arrays for unit in UNITS for name, arrays in unit.folded(*layers[unit.conv]).items()
+        name: arrays
+        for unit in UNITS
+        for name, arrays in unit.unfold_weights(*layers[unit.conv]).items()
     }
 
 
-def check_shapes(layers: Layers, wanted: Shapes, where: str) -> None:
+def check_shapes(layers: Layers, wanted: ExpectedShapes, where: str) -> None:
     """Check ``layers`` name by name and shape by shape, in the order of ``wanted``.
 
     Raises:
@@ -119,11 +123,11 @@ def check_shapes(layers: Layers, wanted: Shapes, where: str) -> None:
         there = [array.shape for array in layers[name]]
         if there != list(shapes):
             raise WeightsError(
-                f"{where}: {name} has {_listed(there)}, but the model needs {_listed(shapes)}"
+                f"{where}: {name} has {_format_shapes(there)}, but the model needs {_format_shapes(shapes)}"
             )
 
 
-def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+def _format_shapes(shapes: Sequence[tuple[int, ...]]) -> str:
     return " ".join("x".join(map(str, shape)) or "a number" for shape in shapes) or "no weights"
 
 
@@ -136,7 +140,7 @@ def load_model_weights(model: Any, path: Path) -> None:
         WeightsError: the file cannot be read, or a layer is missing, unknown or of another shape.
     """
     layers = read_layers(path)
-    own = dict(_weighted(model, ""))
+    own = dict(_layers_with_variables(model, ""))
     shapes = {name: [tuple(v.shape) for v in variables] for name, variables in own.items()}
     check_shapes(layers, shapes, f"weights {path}")
     unknown = next((name for name in layers if name not in own), None)
@@ -147,10 +151,10 @@ def load_model_weights(model: Any, path: Path) -> None:
             variable.assign(value)
 
 
-def _weighted(parent: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
+def _layers_with_variables(parent: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
     """Layer path and variables of every layer below ``parent`` that has its own."""
     for layer in parent._flatten_layers(include_self=False, recursive=False):
         variables = layer._trainable_variables + layer._non_trainable_variables
         if variables:
             yield f"{prefix}{layer.name}", variables
-        yield from _weighted(layer, f"{prefix}{layer.name}/")
+        yield from _layers_with_variables(layer, f"{prefix}{layer.name}/")
