@@ -92,7 +92,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def server(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(archive, "_CHUNK", 500)
+    monkeypatch.setattr(archive, "_CHUNK_BYTES", 500)
     with Server() as serving:
         serving.content = content
         thread = threading.Thread(target=partial(serving.serve_forever, poll_interval=0.01))

@@ -241,7 +241,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_thread(
         if done == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(check_data, "_look", look)
+    monkeypatch.setattr(check_data, "_inspect_pair", look)
     monkeypatch.setattr(decode, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(decode.os, "cpu_count", lambda: 2)
     with pytest.raises(KeyboardInterrupt):

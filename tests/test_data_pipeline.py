@@ -319,7 +319,7 @@ def test_a_picture_that_would_exhaust_memory_is_refused(
     path.write_bytes(huge)
     with pytest.raises(DataError, match=r"sample-0000\.png"):
         pipeline.load_arrays(open_dataset(tmp_path / "set").items, 32)
-    monkeypatch.setattr(pipeline, "LARGEST_PICTURE", 33 * 33 - 1)
+    monkeypatch.setattr(pipeline, "MAX_PIXELS", 33 * 33 - 1)
     for decode, suffix in ((pipeline._decode_mask, "png"), (pipeline._decode_image, "jpg")):
         with pytest.raises(tf.errors.InvalidArgumentError, match="to be true"):
             decode((content if suffix == "png" else path.with_suffix(".jpg").read_bytes()), 32)

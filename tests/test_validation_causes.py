@@ -122,7 +122,7 @@ def test_each_of_several_inputs_is_changed_by_itself():
     good = (tuple(map(tf.constant, x)), tf.constant(y))
     bad = ((tf.constant(255 * x[0]), tf.constant(x[1])), tf.constant(y))
     errors = ModeErrors(model, [good])
-    predictions = errors.on([bad]).predict(training=False)
+    predictions = errors.on_batches([bad]).predict(training=False)
     tried = Corrections(errors, [good], [bad], predictions).find_corrections()["corrections"]
     best = min(tried, key=lambda change: change.error)
     assert (best.change, best.input) == ("x / 255", "0")
@@ -140,7 +140,7 @@ def test_moments_of_few_items_lie_apart_by_chance(count, tried):
     y = np.zeros((256, 1), "float32")
     one, other = (tf.constant(x), tf.constant(y)), (tf.constant(held), tf.constant(y[:count]))
     errors = ModeErrors(model, [one])
-    predictions = errors.on([other]).predict(training=False)
+    predictions = errors.on_batches([other]).predict(training=False)
     changes = Corrections(errors, [one], [other], predictions).find_corrections()["corrections"]
     assert any(change.kind == "inputs" for change in changes) == tried
 

@@ -121,7 +121,7 @@ def test_a_watched_training_is_bit_for_bit_that_without(kind):
 
 @pytest.mark.parametrize("share", [100.0, 0.0])
 def test_a_check_is_made_when_validation_first_strays_if_time_allows(share, monkeypatch):
-    monkeypatch.setattr(callback, "SHARE", share)
+    monkeypatch.setattr(callback, "MAX_TIME_SHARE", share)
     told = []
     model = network()
     batch = (X[:8], Y[:8])

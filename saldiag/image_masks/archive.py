@@ -19,8 +19,8 @@ from saldiag.core.errors import DataError
 from saldiag.core.files.jsonio import read_json, write_json, write_text
 from saldiag.core.printable import printable
 from saldiag.image_masks.msra10k import list_pairs
-from saldiag.image_masks.progress import Advance, silent
 from saldiag.image_masks.storage import os_error_reason
+from saldiag.progress import CountReporter, report_no_count
 
 URL = "http://mftp.mmcheng.net/Data/MSRA10K_Imgs_GT.zip"
 """As published on the data set's page (mmcheng.net/msra10k), 195 MB; there is no https."""
@@ -52,7 +52,7 @@ def fetch_archive(
     destination: Path,
     url: str = URL,
     sha256: str | None = None,
-    progress: Advance = silent,
+    progress: CountReporter = report_no_count,
     *,
     pairs: int | None = PAIR_COUNT,
     pause: float = _PAUSE_SECONDS,
@@ -148,7 +148,9 @@ def _sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _download_rest(part: Path, url: str, target: Path, progress: Advance, pause: float) -> None:
+def _download_rest(
+    part: Path, url: str, target: Path, progress: CountReporter, pause: float
+) -> None:
     """Bring ``part`` to its full length, resuming as often as makes sense."""
     for attempt in range(_MAX_ATTEMPTS):
         if attempt:
@@ -186,7 +188,7 @@ def _innermost_reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _transfer_once(part: Path, url: str, progress: Advance) -> None:
+def _transfer_once(part: Path, url: str, progress: CountReporter) -> None:
     known = _known_remote(part, url)
     have = part.stat().st_size if known else 0
     if known and have == known.length:
@@ -237,7 +239,7 @@ def _check_space(part: Path, length: int | None, start: int) -> None:
 
 
 def _save_chunks(
-    response: requests.Response, part: Path, start: int, length: int | None, progress: Advance
+    response: requests.Response, part: Path, start: int, length: int | None, progress: CountReporter
 ) -> None:
     done = start
     with part.open("ab" if start else "wb") as stream:

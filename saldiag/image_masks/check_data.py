@@ -25,9 +25,9 @@ from saldiag.image_masks.decode import (
     open_picture,
 )
 from saldiag.image_masks.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split_items
-from saldiag.image_masks.progress import Advance, silent
 from saldiag.image_masks.sample import cached_sample
 from saldiag.image_masks.storage import FileRef, Item, Ref
+from saldiag.progress import CountReporter, report_no_count
 
 SCHEMA_VERSION = 1
 Array = np.ndarray[Any, Any]
@@ -102,7 +102,9 @@ class _PairInspection:
     turned: bool = False
 
 
-def check_dataset(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataReport:
+def check_dataset(
+    path: Path | None, seed: int = 0, progress: CountReporter = report_no_count
+) -> DataReport:
     """Read every file of a data set and list what is wrong, on all cores.
 
     Args:

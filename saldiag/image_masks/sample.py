@@ -42,7 +42,7 @@ def write_sample(
     Raises:
         DataError: the directory holds something already, or cannot be written.
     """
-    _write_pairs(directory, count, seed, size)
+    _write_all_pairs(directory, count, seed, size)
     return count
 
 
@@ -102,7 +102,7 @@ def _file_digests(place: Path) -> Iterator[tuple[str, str]]:
         yield f"{PAIRS_FOLDER}/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _write_pairs(directory: Path, count: int, seed: int, size: tuple[int, int]) -> None:
+def _write_all_pairs(directory: Path, count: int, seed: int, size: tuple[int, int]) -> None:
     where = printable(directory)
     try:
         with _new_folder(directory) as folder, ThreadPoolExecutor() as pool:

@@ -129,7 +129,7 @@ class MeanFBeta(FBetaCurve):
 
     def result(self) -> Any:
         """Mean-F."""
-        return ops.mean_row(self.mean_row())
+        return ops.mean(self.mean_row())
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
@@ -141,7 +141,7 @@ class AdaptiveFBeta(FBeta):
 
     def image_rows(self, mask: Any, prediction: Any) -> Any:
         """F-beta of each image (B, 1)."""
-        level = ops.minimum(2 * ops.mean_row(prediction, axis=1, keepdims=True), 1)
+        level = ops.minimum(2 * ops.mean(prediction, axis=1, keepdims=True), 1)
         cut = ops.cast(prediction >= level, "float32")
         hits = ops.sum(cut * mask, axis=1, keepdims=True)
         return self.f_beta(hits, ops.sum(cut, axis=1, keepdims=True), mask)

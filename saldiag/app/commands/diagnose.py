@@ -227,7 +227,7 @@ def _experiment(examination: Asked, verdict: Verdict) -> None:
 
 def _memorise(examination: Asked) -> OverfitHistory:
     """Run the overfit test with the training hook on, showing loss and time left."""
-    from saldiag.app.session.progress import overfit_progress
+    from saldiag.progress import overfit_progress
 
     session, options, data = examination.session, examination.options, examination.data
     with overfit_progress(session.console, options.budget) as progress:

@@ -42,7 +42,9 @@ class HeldOut:
     pixels: str
 
 
-def score_held_out(session: Session, model: Any, outcome: TrainingOutcome, held_out: HeldOut) -> None:
+def score_held_out(
+    session: Session, model: Any, outcome: TrainingOutcome, held_out: HeldOut
+) -> None:
     """Add the scores to the session, or the reason why there are none.
 
     The model has the weights of the best epoch for the time being, and then its own again.

@@ -151,18 +151,18 @@ class _Display:
     """What is running, what is decided, and the time left; on a terminal."""
 
     def __init__(self, console: Console | None, wishes: Wishes) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
+
+        from saldiag.progress import transient_bar
 
         self._until = time.monotonic() + wishes.budget
         self._wishes = wishes
         self._decided, self._now = "nothing decided yet", ""
-        self.bar = Progress(
+        self.bar = transient_bar(
+            console,
             TextColumn("experiments"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[left]} left  {task.fields[done]}  {task.fields[now]}"),
-            console=console,
-            transient=True,
-            disable=console is None or not console.is_terminal,
         )
         self._task = self.bar.add_task("", total=wishes.budget, left="", done="", now="")
 
@@ -193,14 +193,17 @@ class _Display:
         self._show(self._now)
 
     def _show(self, now: str) -> None:
-        from saldiag.app.session.progress import clock
+        from saldiag.progress import format_clock
 
         self._now = now
         left = max(0.0, self._until - time.monotonic())
         self.bar.update(
-            self._task, completed=self._wishes.budget - left, left=clock(left),
-            done=self._decided, now=now,
-        )  # fmt: skip
+            self._task,
+            completed=self._wishes.budget - left,
+            left=format_clock(left),
+            done=self._decided,
+            now=now,
+        )
 
 
 @contextlib.contextmanager

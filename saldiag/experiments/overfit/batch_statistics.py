@@ -1,7 +1,7 @@
 """BatchNorm's moving statistics, re-estimated from batches: "precise BN" (Wu & Johnson, 2021).
 
-Moving averages lag behind weights that move fast, and begin at values that may be far off. The
-mean and the variance of the same inputs under today's weights have neither fault.
+Moving averages lag behind weights that change fast, and start from values that may be far off.
+Mean and variance of the same inputs under the current weights have neither problem.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.execution import graph_as_built
 
 MAX_BATCHES = 64
-"""Most batches for one estimate: with 32 samples each about 2000, beyond which the paper finds no
-further gain."""
+"""Batches per estimate; 64 of 32 samples are about 2000 samples, beyond which the paper finds no
+gain."""
 
 
 def batch_norm_layers(model: Any) -> list[Any]:
-    """All BatchNorms of the model, those of nested models and layers included."""
+    """All BatchNormalization layers, including those in nested models and layers."""
     found = model._flatten_layers()
     return [layer for layer in found if isinstance(layer, keras.layers.BatchNormalization)]
 
@@ -31,11 +31,11 @@ def batch_norm_layers(model: Any) -> list[Any]:
 def reestimate_statistics(model: Any, batches: Iterable[Any]) -> tuple[str, ...]:
     """Set BatchNorm's moving statistics to mean and variance over ``batches``.
 
-    See ``StatisticsEstimate``, which repeats it without another trace.
+    See ``StatisticsEstimate``, which repeats this without tracing again.
 
     Args:
-        model: a Keras model that is built.
-        batches: ``x``, ``(x, y)`` or ``(x, y, sample_weight)`` each; any number of them.
+        model: a built Keras model.
+        batches: any number of ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
     Returns:
         Paths of the layers that were re-estimated.
@@ -44,15 +44,15 @@ def reestimate_statistics(model: Any, batches: Iterable[Any]) -> tuple[str, ...]
 
 
 class StatisticsEstimate:
-    """Re-estimates the moving statistics of a model, as often as wanted.
+    """Re-estimates the moving statistics of a model, repeatedly with one trace.
 
-    Each batch goes through the model in training mode, one pass and no gradient. Pooled over all
-    batches, and over all calls of a layer that is called several times, are the mean and variance
-    that each BatchNorm computes, weighted by the positions behind them. Nothing is kept of a
-    batch. A BatchNorm that runs in inference mode (frozen, or called so) keeps its statistics, and
-    so does one that the batches never reach. Momentum plays no part.
+    Each batch makes one forward pass in training mode. The mean and variance that each BatchNorm
+    computes are pooled over all batches, and over all calls of a layer that is called several
+    times, weighted by the number of values behind them. No batch is kept. A BatchNorm in inference
+    mode (frozen, or called with ``training=False``) keeps its statistics, and so does one that the
+    batches never reach. Momentum has no influence.
 
-    Everything else is as before: weights, optimizer, metrics, seeds.
+    Weights, optimizer, metrics and seeds are left unchanged.
     """
 
     def __init__(self, model: Any) -> None:
@@ -66,9 +66,10 @@ class StatisticsEstimate:
         self._pools: dict[int, _PooledMoments] = {}
 
     def update_statistics(self, batches: Callable[[], Iterable[Any]]) -> tuple[str, ...]:
-        """Re-estimate from the batches that the function makes; paths of the layers it reached.
+        """Re-estimate from batches; returns the paths of the layers that they reached.
 
-        The function is called, and the batches are read, where whatever they draw is put back.
+        ``batches`` is called, and its batches are read, inside a block that restores all random
+        states.
         """
         if not self.layers:
             return ()
@@ -87,9 +88,9 @@ class StatisticsEstimate:
 
 
 class _PooledMoments:
-    """Mean and variance of one layer's inputs so far, in float64, whose rounding does not add up.
+    """Mean and variance of one layer's inputs so far, in float64 to keep rounding errors small.
 
-    Joined pairwise (Chan, Golub & LeVeque, 1983): the sum of squares less the squared sum would
+    Combined pairwise (Chan, Golub & LeVeque, 1983): the sum of squares minus the squared sum would
     cancel where the mean is large.
     """
 
@@ -115,7 +116,7 @@ class _PooledMoments:
         self.positions.assign_add(positions)
 
     def assign(self) -> bool:
-        """Give the layer what was pooled; False if nothing was."""
+        """Set the layer's moving statistics; False if nothing was pooled."""
         positions = self.positions.numpy()
         if not positions:
             return False
@@ -126,9 +127,9 @@ class _PooledMoments:
 
 @contextmanager
 def _pool_batch_statistics(layer: Any, pool: _PooledMoments) -> Iterator[None]:
-    """Add what the layer computes in training mode to the pool, in place of its moving averages.
+    """Redirect the batch statistics that the layer computes from its moving averages to the pool.
 
-    At a momentum of 0 a layer assigns the statistics of the batch themselves.
+    With momentum 0 a layer assigns the batch's own statistics, so ``assign`` sees them unblended.
     """
     seen: dict[str, Any] = {}
     original = layer.call
@@ -157,7 +158,7 @@ def _pool_batch_statistics(layer: Any, pool: _PooledMoments) -> Iterator[None]:
 
 
 def _positions_per_channel(layer: Any, inputs: Any, mask: Any) -> Any:
-    """How many values of each channel the statistics come from."""
+    """Number of values per channel that the statistics come from."""
     if mask is not None:
         return tf.reduce_sum(tf.cast(mask, tf.float64))
     channels = inputs.shape[layer.axis]
@@ -166,7 +167,7 @@ def _positions_per_channel(layer: Any, inputs: Any, mask: Any) -> Any:
 
 @contextmanager
 def _instance_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute of this instance alone, past Keras, which tracks what a layer is made of."""
+    """Set an instance attribute inside the block, bypassing Keras' attribute tracking."""
     before = vars(owner).get(name, _instance_attribute)
     object.__setattr__(owner, name, value)
     try:
@@ -181,15 +182,15 @@ def _instance_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
 class Recalibration(keras.callbacks.Callback):
     """Re-estimates the statistics before each validation of ``fit``, from the epoch's batches.
 
-    They stay: a training step does not read them, and goes on from them with its averages. They
-    depend on the weights and on the epoch's number alone, so a resumed run gets the same ones.
-    Each estimate costs one pass, without gradients, over at most ``MAX_BATCHES`` batches of the
-    epoch; that is about a third of the epoch's own time, or less.
+    The estimates are kept: training steps do not read them and continue their averages from them.
+    They depend only on the weights and the epoch's number, so a resumed run gets the same ones.
+    Each estimate costs one pass without gradients over at most ``MAX_BATCHES`` batches of the
+    epoch, at most about a third of the epoch's own time.
 
     Args:
-        batches: batches from the epoch of this number on, without end.
-        steps: batches of an epoch.
-        say: told where there is nothing to re-estimate.
+        batches: from the number of an epoch to endless batches from this epoch on.
+        steps: batches per epoch.
+        say: called with a line for the user if there is nothing to re-estimate.
     """
 
     def __init__(
@@ -202,18 +203,18 @@ class Recalibration(keras.callbacks.Callback):
         self._nothing_to_do = False
 
     def on_epoch_begin(self, epoch: int, *_: Any) -> None:
-        """Note the number of the epoch."""
+        """Store the number of the epoch."""
         self.epoch = epoch
 
     def on_test_begin(self, *_: Any) -> None:
-        """Re-estimate; from the first time on that there is nothing to, leave it."""
+        """Re-estimate; once there is nothing to re-estimate, do nothing any more."""
         if self._nothing_to_do:
             return
         self._estimate = self._estimate or StatisticsEstimate(self.model)
         if not self._estimate.update_statistics(self._epoch_batches):
             self._nothing_to_do = True
             self._say(
-                "--recalibrate changes nothing: no BatchNorm of this model runs in training mode"
+                "--recalibrate has no effect: no BatchNorm of this model runs in training mode"
             )
 
     def _epoch_batches(self) -> Iterator[Any]:

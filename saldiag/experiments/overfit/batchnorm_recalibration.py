@@ -1,8 +1,8 @@
 """BatchNorm's statistics re-estimated on given batches ("precise BN", Wu & Johnson 2021).
 
-Training updates the moving averages as ``moving = m * moving + (1 - m) * batch``. Started from
-zero, one pass leaves ``(1 - m) * batch``, so the batch's own statistics can be read off without
-building anything anew.
+Training updates the moving averages as ``moving = m * moving + (1 - m) * batch``. From zero, one
+pass leaves ``(1 - m) * batch``, so the batch's own statistics can be read off without tracing
+anything again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_siz
 
 
 def recalibrated_error(errors: ModeErrors) -> float:
-    """Inference error with BatchNorm's statistics taken from the very same batches.
+    """Inference error with BatchNorm's statistics re-estimated from the same batches.
 
-    Returns ``nan`` where the model has no BatchNorm that updates its statistics in training.
-    The model is left as it was.
+    nan if the model has no BatchNorm layer that updates its statistics in training. The model is
+    left unchanged.
     """
     with reestimated_statistics(errors) as moving:
         return errors.error(training=False) if moving else float("nan")
@@ -30,10 +30,10 @@ def recalibrated_error(errors: ModeErrors) -> float:
 
 @contextmanager
 def reestimated_statistics(errors: ModeErrors) -> Iterator[list[LayerStatistics]]:
-    """Inside the block, BatchNorm's statistics are those of the batches of ``errors``.
+    """Set BatchNorm's statistics to those of the batches of ``errors`` inside the block.
 
-    Yields a row for each layer that updates its statistics in training; the statistics are as
-    before outside the block.
+    Yields a row for each layer that updates its statistics in training. All statistics are
+    restored after the block.
     """
     layers = batch_norm_layers(errors.model)
     before = [[v.numpy() for v in _moving_variables(layer)] for layer in layers]
@@ -55,11 +55,14 @@ def reestimated_statistics(errors: ModeErrors) -> Iterator[list[LayerStatistics]
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """A BatchNorm layer that updates its statistics, as (mean, variance): held and estimated."""
+    """The statistics of one BatchNorm layer that updates them in training."""
 
     layer: Any
+    """The BatchNormalization layer."""
     held: tuple[Any, Any]
+    """Its moving mean and variance, (channels,) each."""
     estimate: tuple[Any, Any]
+    """Mean and variance re-estimated from the batches, (channels,) each."""
 
 
 def _moving_variables(layer: Any) -> tuple[Any, Any]:
@@ -79,31 +82,37 @@ def _assign_all(layers: Sequence[Any], values: Sequence[Sequence[Any]]) -> None:
 def _estimate_statistics(errors: ModeErrors, layers: Sequence[Any]) -> list[tuple[Any, Any] | None]:
     """Mean and variance over all batches for each layer; None for one that runs in inference mode.
 
-    The variance of the whole is the mean of the batches' variances plus that of their means.
+    The total variance is the mean of the batches' variances plus the variance of their means.
     """
     held = {id(layer): [v.numpy() for v in _moving_variables(layer)] for layer in layers}
-    # A layer in inference mode goes on using its statistics: what it makes of zeros is garbage.
+    # Layers in inference mode must not start from zero: they normalise with their statistics, and
+    # zeros would ruin the inputs of every layer after them. Frozen layers are known; a layer that
+    # is called with training=False shows by keeping its zeros through a first pass.
     moving = [layer for layer in layers if layer.trainable]
     first = _single_batch_statistics(errors, errors.batches[0], moving)
-    still = [one for one, seen in zip(moving, first, strict=True) if not any(map(np.any, seen))]
-    if still:
-        for layer in still:
+    unmoved = [
+        layer for layer, batch in zip(moving, first, strict=True) if not any(map(np.any, batch))
+    ]
+    if unmoved:
+        for layer in unmoved:
             _assign_statistics(layer, held[id(layer)])
-        moving = [layer for layer in moving if all(layer is not one for one in still)]
+        moving = [layer for layer in moving if all(layer is not one for one in unmoved)]
         first = _single_batch_statistics(errors, errors.batches[0], moving)
-    seen = [
+    by_batch = [
         first,
         *(_single_batch_statistics(errors, batch, moving) for batch in errors.batches[1:]),
     ]
     weights = np.array([batch_size(batch) for batch in errors.batches], dtype=np.float64)
     weights /= weights.sum()
     pooled = {
-        id(layer): _pool_moments([b[i] for b in seen], weights) for i, layer in enumerate(moving)
+        id(layer): _pool_moments([batch[i] for batch in by_batch], weights)
+        for i, layer in enumerate(moving)
     }
     return [pooled.get(id(layer)) for layer in layers]
 
 
 def _single_batch_statistics(errors: ModeErrors, batch: Batch, layers: Sequence[Any]) -> list[Any]:
+    """Mean and variance of one batch for each layer, read off after an update from zero."""
     for layer in layers:
         _assign_statistics(layer, [np.zeros(v.shape) for v in _moving_variables(layer)])
     errors.update_statistics(batch)

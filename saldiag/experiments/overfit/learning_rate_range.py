@@ -1,7 +1,8 @@
 """The learning rate range test: at which rate does the loss fall fastest?
 
 One pass over the same few batches at each rate, from very small to very large ones, without
-starting anew (Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017, section 3.3).
+resetting the weights (Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017,
+section 3.3).
 """
 
 from __future__ import annotations
@@ -23,27 +24,31 @@ from saldiag_probes.trace.execution import graph_as_built
 from saldiag_probes.trace.recorder import CannotMeasure
 
 LOWEST_RATE, HIGHEST_RATE, RATES_PER_DECADE = 1e-6, 1.0, 4
+"""Range of the learning rates, and rates per factor of 10."""
 HIGHEST_ADAM_RATE = 0.1
-"""Adam and its like move every weight by about the rate itself, whatever the gradient (Kingma and
-Ba, 2015, section 2.1); more than this is as large as the weights are at their start."""
+"""Highest rate for Adam and its variants, which change every weight by about the rate itself,
+whatever the gradient (Kingma and Ba, 2015, section 2.1): a larger step exceeds initial weights."""
 DIVERGENCE_FACTOR = 4.0
-"""Times the lowest loss so far, at which a loss has left for good (fastai stops its own there)."""
+"""Loss over the lowest loss so far at which the test stops, as fastai's does."""
 
 
 def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTest:
-    """Raise the rate of the model's own optimizer; model and optimizer are left as they were.
+    """Raise the rate of the model's own optimizer; model and optimizer are left unchanged.
 
     Args:
         errors: the compiled model and the batches.
-        budget_seconds: after which no other rate is tried.
+        budget_seconds: seconds after which no further rate is tried.
+
+    Returns:
+        The finished rates, ascending, each with the mean loss of its pass.
 
     Raises:
-        CannotMeasure: the rate follows a schedule and cannot be set, or no rate was finished.
+        CannotMeasure: the rate follows a schedule, or not one pass was finished in time.
     """
     model = errors.model
     optimizer = inner(model.optimizer)
     if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        raise CannotMeasure("the learning rate follows a schedule, which cannot be set aside")
+        raise CannotMeasure("the learning rate follows a schedule and cannot be set")
     highest = HIGHEST_ADAM_RATE if type(optimizer).__name__ in INVARIANT else HIGHEST_RATE
     decades = math.log10(highest / LOWEST_RATE)
     rates = np.geomspace(LOWEST_RATE, highest, round(decades * RATES_PER_DECADE) + 1)
@@ -58,12 +63,12 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
             callbacks=[ramp],
         )
     if not ramp.passes:
-        raise CannotMeasure("no pass over the items was finished in time")
+        raise CannotMeasure(f"no pass over the items was finished within {budget_seconds:.3g} s")
     return RangeTest(rates=rates[: len(ramp.passes)], loss=np.array(ramp.passes))
 
 
 class _RateRamp(keras.callbacks.Callback):
-    """Sets the rate of each pass, notes its mean loss, and ends where the loss has left."""
+    """Sets the rate of each pass, records its mean loss, and stops when the loss diverges."""
 
     def __init__(self, optimizer: Any, rates: Any, batches: int, deadline: float) -> None:
         super().__init__()

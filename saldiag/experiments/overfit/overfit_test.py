@@ -1,9 +1,9 @@
 """The overfit test: can the model memorise a handful of samples?
 
-A model that cannot drive its training error to nothing on a few samples has a fault in itself, not
-in the amount of data (Goodfellow, Bengio & Courville, Deep Learning, 2016, section 11.5). The test
-trains on the same few batches until the verdict is clear and no longer, and measures in training
-and in inference mode.
+If a model cannot drive its training error to near zero on a few samples, the fault lies in the
+model, not in the amount of data (Goodfellow, Bengio & Courville, Deep Learning, 2016, section
+11.5). The test trains on the same few batches only until the verdict is clear, and measures in
+training and in inference mode.
 """
 
 from __future__ import annotations
@@ -37,42 +37,59 @@ def _show_nothing(step: int, loss: float, seconds_left: float) -> None:
 
 @dataclass(frozen=True)
 class OverfitPlan:
-    """How long to try. ``check_every`` steps both modes are measured.
-
-    ``subset_items`` is the size of the subset that the memorised items were taken from,
-    ``validation`` holds batches of others. ``budget_seconds`` count from the end of the first step,
-    which traces the graph. ``no_gradient``: it is known already that no trainable variable gets a
-    gradient, so that no step could change anything, and none is taken.
-    """
+    """How long the test runs, and what it reports beside its measurements."""
 
     baselines: Baselines
+    """Errors of the best predictions that ignore the input, on the same items."""
     budget_seconds: float = 180.0
+    """Seconds of training, counted from the end of the first step, which traces the graph."""
     max_steps: int = 400
+    """Most training steps."""
     check_every: int = 10
+    """Steps between two measurements in both modes."""
     subset_items: int = 0
+    """Size of the subset that the memorised items were taken from; 0: no larger than they."""
     image_size: int | None = None
+    """Side of the images in pixels; None for other data."""
     no_gradient: bool = False
+    """Whether no trainable variable is known to receive a gradient; then no step is taken."""
     validation: tuple[Batch, ...] = ()
+    """Batches of other items, to measure the error on at the end; empty for none."""
     callbacks: tuple[Any, ...] = ()
+    """Keras callbacks of the training."""
     progress: StepCallback = _show_nothing
+    """Called after each step."""
 
 
 @dataclass
 class _OverfitRecord:
-    """What has been seen so far."""
+    """What was measured so far."""
 
     loss: list[float] = field(default_factory=list)
+    """Loss of each step."""
     checked: list[int] = field(default_factory=list)
+    """Numbers of steps after which both modes were measured."""
     training: list[float] = field(default_factory=list)
+    """Training-mode error of each measurement."""
     inference: list[float] = field(default_factory=list)
+    """Inference-mode error of each measurement."""
     rates: list[float] = field(default_factory=list)
+    """Learning rate at each measurement."""
     logs: list[dict[str, float]] = field(default_factory=list)
+    """What ``fit`` reported of each step."""
     moved_share: float = math.nan
+    """Share of the trainable variables that changed; nan if no training ended."""
     stopped: str = "steps"
+    """Why the training ended, as in ``OverfitHistory.stopped``."""
 
 
 class OverfitTest:
-    """One overfit test of a compiled model on fixed batches."""
+    """One overfit test of a compiled model on fixed batches.
+
+    Args:
+        errors: the model and the batches to memorise.
+        plan: how long to try.
+    """
 
     def __init__(self, errors: ModeErrors, plan: OverfitPlan) -> None:
         self.model = errors.model
@@ -82,7 +99,10 @@ class OverfitTest:
         self._deadline = math.inf
 
     def run(self) -> OverfitHistory:
-        """Train until the verdict is clear; Ctrl-C ends it with ``stopped="interrupted"``."""
+        """Train until the verdict is clear; the model stays trained.
+
+        Ctrl-C ends the test with ``stopped="interrupted"``.
+        """
         self._deadline = math.inf
         try:
             self.measure_modes()
@@ -109,7 +129,7 @@ class OverfitTest:
             self.record.stopped = "no gradient"
 
     def _fit_model(self) -> None:
-        # Left to the traced step, its variables stay unborn where that step cannot be traced.
+        # Built by the traced step, its variables would not exist if that step cannot be traced.
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         variables = self.model.trainable_variables
@@ -139,14 +159,14 @@ class OverfitTest:
         )
 
     def measure_modes(self) -> None:
-        """Measure both modes now."""
+        """Measure the error in both modes now."""
         self.record.checked.append(len(self.record.loss))
         self.record.training.append(self.errors.error(training=True))
         self.record.inference.append(self.errors.error(training=False))
         self.record.rates.append(learning_rate(inner(self.model.optimizer)))
 
     def after_step(self, logs: dict[str, float]) -> bool:
-        """Take note of a step, from what ``fit`` reports of it; whether to stop."""
+        """Record a step from the logs of ``fit``; returns whether to stop."""
         raise_pending()
         loss = float(logs.get("loss", math.nan))
         self.record.loss.append(loss)
@@ -168,6 +188,7 @@ class OverfitTest:
         return self.record.stopped != "steps"
 
     def _check_is_due(self, step: int, loss: float) -> bool:
+        """Whether to measure both modes after this step: sooner where the loss is low already."""
         since = step - self.record.checked[-1]
         promising = loss < 0.1 * self.plan.baselines.independent
         return since >= self.plan.check_every or (promising and since >= 3)
@@ -178,7 +199,7 @@ class OverfitTest:
         prediction_variation: float = math.nan,
         validation_error: float = math.nan,
     ) -> OverfitHistory:
-        """The test as far as it has come."""
+        """The measurement so far; the arguments are known only at the end of the test."""
         record, plan = self.record, self.plan
         items = sum(batch_size(batch) for batch in self.errors.batches)
         return OverfitHistory(
@@ -208,7 +229,7 @@ class OverfitTest:
 
 
 def _metric_columns(logs: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Names and values by step of what ``fit`` reported; only what it always did, as one number."""
+    """Names and values (steps, names) of the scalars that ``fit`` reported at every step."""
     names = [
         name
         for name in (logs[0] if logs else {})
@@ -219,13 +240,13 @@ def _metric_columns(logs: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 
 def _rate_growth(rates: Sequence[float]) -> float:
-    """The last rate over that in the middle; nan where there are too few, or it is not known."""
+    """The last learning rate over the middle one; nan for fewer than three, or unknown ones."""
     middle = rates[len(rates) // 2] if len(rates) > 2 else math.nan
     return rates[-1] / middle if middle > 0 else math.nan
 
 
 class _StopWhenDecided(keras.callbacks.Callback):
-    """Ends ``fit`` when the test says so."""
+    """Stops ``fit`` when the verdict of the test is clear."""
 
     def __init__(self, test: OverfitTest) -> None:
         super().__init__()
@@ -241,7 +262,7 @@ class _StopWhenDecided(keras.callbacks.Callback):
 
 
 def repeated_dataset(batches: Sequence[Batch]) -> Any:
-    """The batches, over and over, as a dataset of the same structure."""
+    """The batches, repeated endlessly, as a ``tf.data.Dataset`` of the same structure."""
     dataset = tf.data.Dataset.from_tensors(batches[0])
     for batch in batches[1:]:
         dataset = dataset.concatenate(tf.data.Dataset.from_tensors(batch))

@@ -1,4 +1,4 @@
-"""Watches the validation of a training: the curves of ``fit``, and checks in both modes."""
+"""The callback that checks validation: the curves of ``fit``, and errors in both modes."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from saldiag.experiments.validation.checks import ValidationChecks
 from saldiag.rules.verdicts.validation import does_not_follow
 
 MAX_TIME_SHARE = 0.01
-"""Share of the training's time that checks before the last may take."""
+"""Share of the training's time that all checks before the last may take."""
 MIN_LAST_CHECK_SECONDS = 2.0
-"""Least time for the last check, which is made once."""
+"""Seconds that the last check may always take; it runs once."""
 MIN_SECONDS_BETWEEN_TAPS = 2.0
-"""Seconds of training from one buffering to the next, of a program that calls ``fit`` often."""
+"""Seconds of training between two bufferings, for programs that call ``fit`` often."""
 
 CheckSubject = tuple[ModeErrors, Sequence[Batch]]
+"""Measures the model's errors, and batches that the model trains on."""
 
 
 class ValidationWatch(keras.callbacks.Callback):
-    """Put it last among the callbacks of ``fit``: it reads what the others left in the logs.
+    """Checks the validation of ``fit``; put it last among the callbacks, to see their logs.
 
-    Once validation has drawn its first batches, which are buffered on their way, errors are
-    measured on them in both modes: when ``val_loss`` first stops following the loss, from then on
-    at epochs 2, 4, 8, …, as far as these checks stay under 1 % of the training's time, and after
-    the last epoch.
-    The model, its optimizer and all random states are put back.
+    The first batches that validation draws are buffered. Errors are measured on them in both modes
+    when ``val_loss`` first stops following the loss, from then on at epochs 2, 4, 8, … while these
+    checks stay under 1 % of the training's time, and after the last epoch. Each check restores the
+    model, its optimizer and all random states.
 
-    Nothing that goes wrong here reaches the training: checks end, and ``failed`` holds the reason.
+    An error in here never reaches the training: it ends the checks, and ``failed`` holds the
+    reason.
 
     Args:
-        subject: returns what predicts and measures the error of the model, and batches that it
-            trains on; None where there are none. Called once, after the first validation.
-        on_check: called once, after the check at which validation first does not follow.
+        subject: returns the ``ModeErrors`` of the model and batches that it trains on, or None if
+            there are none. Called once, after the first validation.
+        on_check: called once, after the check at which validation first stops following.
     """
 
     def __init__(
@@ -67,28 +68,28 @@ class ValidationWatch(keras.callbacks.Callback):
         self._spent = self._last_seconds = 0.0
         self._cost = float("nan")
         self.others: Sequence[Any] = ()
-        """The other callbacks of ``fit``, as far as they are known."""
+        """The other callbacks of ``fit`` that are known; assigned from outside."""
         self._best: dict[int, tuple[Any, int]] = {}
         self._acted: dict[int, ActedCallback] = {}
         self.failed = ""
-        """Why there are no checks; empty while there are."""
+        """Why the checks ended early; empty if they did not."""
 
     @property
     def has_val_loss(self) -> bool:
-        """Whether an epoch had a ``val_loss``."""
+        """Whether any epoch had a ``val_loss``."""
         return any("val_loss" in logs for logs in self._logs)
 
     @property
     def reason(self) -> str:
-        """Why there is no check."""
+        """Why there is no check, if there is none."""
         if self.failed:
             return self.failed
         if not self.has_val_loss:
             return "the training does not validate"
-        return "the training was too short to check its validation"
+        return "the training was too short for a check of its validation"
 
     def measurements(self) -> list[Measurement]:
-        """The curves, if an epoch ended, and the checks, if there was one."""
+        """The curves if an epoch ended, and the checks if there was one."""
         history = self._make_history()
         checks = self._checks
         check = None
@@ -100,10 +101,10 @@ class ValidationWatch(keras.callbacks.Callback):
                 last_seconds=self._last_seconds,
                 training_seconds=self._training_seconds(),
             )
-        return [found for found in (history, check) if found is not None]
+        return [measurement for measurement in (history, check) if measurement is not None]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Begin the clock; each call of ``fit`` may validate on other items."""
+        """Start the clock; each call of ``fit`` may validate on other items."""
         if self._training_seconds() - self._tapped_at >= MIN_SECONDS_BETWEEN_TAPS:
             self._tapped = False
         self._training_since = time.monotonic()
@@ -119,14 +120,14 @@ class ValidationWatch(keras.callbacks.Callback):
         self._run_guarded(lambda: self._tap.attach(self.model))
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
-        """Leave the model's test function."""
+        """Restore the model's test function."""
         if self._tapping:
             self._tapping = False
             self._tap.detach()
             self._checks = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keep the epoch's logs, and check where it is due."""
+        """Record the epoch's logs, and check if a check is due."""
         values = {name: _as_scalar(value) for name, value in (logs or {}).items()}
         self._logs.append({name: value for name, value in values.items() if value is not None})
         self._steps = self._steps_taken()
@@ -136,7 +137,7 @@ class ValidationWatch(keras.callbacks.Callback):
         self._run_guarded(lambda: self._check_if_due(epoch + 1, last=last))
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
-        """Make the last check, if a callback behind this one ended the training."""
+        """Run the last check if a callback after this one ended the training."""
         epochs = len(self._logs)
         if self._training_since is None:
             return
@@ -145,9 +146,9 @@ class ValidationWatch(keras.callbacks.Callback):
         self.close()
 
     def close(self) -> None:
-        """Leave the model, stop the clock, and see which callbacks acted on validation.
+        """Restore the model, stop the clock, and note which callbacks acted on validation.
 
-        ``fit`` does not tell its callbacks of an exception: call this afterwards.
+        Call this after an exception in ``fit``, which then skips ``on_train_end``.
         """
         if self._training_since is None:
             return
@@ -158,15 +159,16 @@ class ValidationWatch(keras.callbacks.Callback):
             self._note_callbacks()
 
     def note_acted(self, callback: ActedCallback) -> None:
-        """Note what acted on a validation metric without being a callback of Keras."""
+        """Record something that acted on a validation metric without being a Keras callback."""
         self._acted[id(callback)] = callback
 
     def _check_if_due(self, epoch: int, *, last: bool) -> None:
+        """Check after an epoch (from 1) if it is the last one, a symptom shows, or it is due."""
         if self.failed or "val_loss" not in self._logs[-1]:
             return
         count = len(self._logs)
         if not (last or count % max(1, count // 20) == 0):
-            return  # the curves of thousands of epochs are not read after each
+            return  # analysing the curves of thousands of epochs after each one would be slow
         does_stray = does_not_follow(self._make_history())
         checks = self._checks
         if last:
@@ -179,7 +181,7 @@ class ValidationWatch(keras.callbacks.Callback):
             self._early_check(epoch, does_stray)
 
     def _early_check(self, epoch: int, does_stray: bool) -> bool:
-        """Check one batch, if the time of the whole training allows for it."""
+        """Check one batch if the time of the whole training allows it; returns whether it did."""
         if not self._is_affordable(planned=True) or (checks := self._make_checks()) is None:
             return False
         self._run_timed(lambda: checks.check_briefly(epoch, self._steps))
@@ -203,23 +205,26 @@ class ValidationWatch(keras.callbacks.Callback):
         self._spent += self._cost
 
     def _is_affordable(self, *, planned: bool) -> bool:
-        """Whether another check stays within ``MAX_TIME_SHARE`` of the (planned) training's time."""
+        """Whether another check stays within ``MAX_TIME_SHARE`` of the training's time.
+
+        With ``planned`` that is the expected time of the whole training, otherwise the time so far.
+        """
         seconds = self._training_seconds()
         done = max(1, len(self._logs) - (self._fits[-1] if self._fits else 0))
         cost = self._cost
-        if not cost >= 0:  # four forward passes, a third of a step each, and a trace
+        if not cost >= 0:  # estimated: four forward passes of a third of a step each, and a trace
             cost = 2 * 4 / 3 * seconds / max(1, self._steps)
         whole = seconds * max(1.0, (self.params.get("epochs") or done) / done)
         return self._spent + cost <= MAX_TIME_SHARE * (whole if planned else seconds)
 
     def _make_checks(self) -> ValidationChecks | None:
-        """The checks on the items that are buffered; None where there can be none."""
+        """The checks on the buffered items; None if there can be none."""
         if self._checks is None and not self.failed:
             subject = self._subject()
             if not self._tap.batches:
-                self.failed = self._tap.skipped or "validation drew no batch that could be kept"
+                self.failed = self._tap.skipped or "validation drew no batch that could be buffered"
             elif subject is None or not subject[1]:
-                self.failed = "no training batch is known to re-estimate statistics from"
+                self.failed = "there is no training batch to re-estimate statistics from"
             else:
                 errors, training = subject
                 validation = rebatch_items(self._tap.batches, batch_size(training[0]))
@@ -227,7 +232,7 @@ class ValidationWatch(keras.callbacks.Callback):
         return self._checks
 
     def _current_errors(self, errors: ModeErrors) -> ModeErrors:
-        """``errors``, or new ones if the model was compiled or unfrozen since the trace."""
+        """``errors``, or newly traced ones if the model was compiled or (un)frozen since."""
         model = errors.model
         state = (
             id(getattr(model, "_compile_loss", None)),
@@ -259,7 +264,7 @@ class ValidationWatch(keras.callbacks.Callback):
                 self._acted[id(callback)] = found
 
     def _note_best(self, callback: Any) -> None:
-        """Remember after which epoch a callback found its metric the best so far."""
+        """Remember the epoch after which a callback last found its metric to be the best."""
         best = getattr(callback, "best", None)
         if best is not None and self._best.get(id(callback), (None, 0))[0] != best:
             self._best[id(callback)] = (best, len(self._logs))
@@ -271,6 +276,7 @@ class ValidationWatch(keras.callbacks.Callback):
             return self._steps + int(self.params.get("steps") or 0)
 
     def _run_guarded(self, action: Callable[[], None]) -> None:
+        """Run a part of a check; an error ends the checks instead of the training."""
         try:
             action()
         except Exception as error:  # a probe must never break the training
@@ -279,9 +285,11 @@ class ValidationWatch(keras.callbacks.Callback):
 
 
 def acted_callback(callback: Any, kept: int | None = None) -> ActedCallback | None:
-    """What a callback did on a validation metric; None if nothing.
+    """What a callback did because of a validation metric; None if nothing.
 
-    ``kept`` is the epoch, from 1, at which its metric was the best.
+    Args:
+        callback: a callback of ``fit``.
+        kept: the epoch, from 1, at which its metric was the best; None if unknown.
     """
     monitor = str(getattr(callback, "monitor", ""))
     if not monitor.startswith("val_"):

@@ -1,4 +1,4 @@
-"""Checks of one training: errors on validation and training items in both modes."""
+"""Validation checks: errors on validation and training items, in both modes."""
 
 from __future__ import annotations
 
@@ -34,30 +34,39 @@ from saldiag_probes.trace.paths import layer_paths
 
 NOT_MEASURED = float("nan")
 AVERAGED_PASSES = 8
-"""Inference passes that are averaged where two of them differ."""
+"""Inference passes that are averaged if two of them differ."""
 PASSES_PER_CHECK = 5
-"""Forward passes of a plain check with one batch of either kind; a thorough one has twice that."""
+"""Forward passes of a brief check on one batch of each kind; a thorough check makes twice as many.
+"""
 
 
 @dataclass(frozen=True)
 class _CheckErrors:
-    """One check: errors on validation items, and on training items where it was thorough."""
+    """The errors of one check, in units of the loss; nan if not measured."""
 
     epoch: int
+    """The epoch after which the check was made, from 1."""
     step: int
+    """Training steps taken before the check."""
     inference: float
+    """Validation items in inference mode."""
     training: float
-    reestimated_statistics: float
+    """Validation items in training mode."""
+    reestimated: float
+    """Validation items in inference mode, with BatchNorm's statistics re-estimated."""
     train_inference: float = NOT_MEASURED
+    """Training items in inference mode; only in a thorough check, as are the following."""
     train_training: float = NOT_MEASURED
+    """Training items in training mode."""
     train_reestimated: float = NOT_MEASURED
+    """Training items in inference mode, with BatchNorm's statistics re-estimated."""
 
 
 class ValidationChecks:
-    """Measures a model as it is now, as often as asked; the model is left as it was.
+    """Measures a model between epochs, repeatedly; the model is left unchanged.
 
     Args:
-        errors: predictions and losses of the model, traced already if possible.
+        errors: measures the model's errors; already traced, if possible.
         training: batches that the model trains on.
         validation: the first batches that validation drew, of the same size if possible.
     """
@@ -75,20 +84,25 @@ class ValidationChecks:
         self._other_fields: dict[str, Any] = {}
 
     def check_briefly(self, epoch: int, step: int) -> None:
-        """Errors on the first validation batch in both modes and with statistics re-estimated."""
+        """Measure the first validation batch in both modes and with re-estimated statistics.
+
+        Args:
+            epoch: the epoch after which the check is made, from 1.
+            step: training steps taken.
+        """
         with undisturbed(self._errors.model):
             self._checks.append(
                 self._measure_errors(epoch, step, self._training[:1], self._validation[:1])
             )
 
     def check_thoroughly(self, epoch: int, step: int, *, searching: bool, seconds: float) -> None:
-        """The same on more items, training items too; what else tells validation from training.
+        """Measure more items, training items included, and what else separates the two.
 
         Args:
-            epoch: after which it is, from 1.
+            epoch: the epoch after which the check is made, from 1.
             step: training steps taken.
-            searching: whether to compare the data of training and validation, and to try changes.
-            seconds: limit, estimated from the first batch.
+            searching: whether to compare training data with validation data and to try corrections.
+            seconds: time limit; the number of batches is derived from the first one's time.
         """
         with undisturbed(self._errors.model):
             first = self._seconds_per_batch()
@@ -118,11 +132,13 @@ class ValidationChecks:
         *,
         thorough: bool = False,
     ) -> _CheckErrors:
-        held, learnt = self._errors.on_batches(validation), self._errors.on_batches(training)
-        outcomes = held.batch_outcomes(training=False)
+        """The errors of one check; further fields of the measurement go to ``_other_fields``."""
+        on_validation = self._errors.on_batches(validation)
+        on_training = self._errors.on_batches(training)
+        outcomes = on_validation.batch_outcomes(training=False)
         values: dict[str, Any] = {
             "inference": mean_error(outcomes, validation),
-            "training": held.error(training=True) if self._modes else NOT_MEASURED,
+            "training": on_validation.error(training=True) if self._modes else NOT_MEASURED,
             "reestimated": NOT_MEASURED,
         }
         predictions: Sequence[Any] = [outcome.predictions for outcome in outcomes]
@@ -130,20 +146,25 @@ class ValidationChecks:
             self._other_fields["item_errors"] = self._item_errors(
                 validation, predictions, values["inference"]
             )
-        best: Sequence[BatchOutcome] = learnt.batch_outcomes(training=False) if thorough else []
+        best: Sequence[BatchOutcome] = (
+            on_training.batch_outcomes(training=False) if thorough else []
+        )
         if thorough:
             values["train_inference"] = mean_error(best, training)
-            values["train_training"] = learnt.error(training=True) if self._modes else NOT_MEASURED
+            values["train_training"] = (
+                on_training.error(training=True) if self._modes else NOT_MEASURED
+            )
         if self._normalized:
-            with reestimated_statistics(learnt) as moving:
+            with reestimated_statistics(on_training) as moving:
                 if moving:
-                    again = held.batch_outcomes(training=False)
-                    values["reestimated"] = mean_error(again, validation)
+                    reestimated = on_validation.batch_outcomes(training=False)
+                    values["reestimated"] = mean_error(reestimated, validation)
                     if thorough:
                         best, predictions = self._better_of_inference(
-                            learnt, validation, again, (best, predictions), values
+                            on_training, validation, reestimated, (best, predictions), values
                         )
             self._other_fields["statistics"] = tuple(self._statistics_rows(moving))
+        # Without a layer that depends on the mode, both modes give the same errors.
         if not self._modes:
             values["training"] = values["inference"]
             values["train_training"] = values.get("train_inference", NOT_MEASURED)
@@ -156,22 +177,33 @@ class ValidationChecks:
 
     def _better_of_inference(
         self,
-        learnt: ModeErrors,
+        on_training: ModeErrors,
         validation: Sequence[Batch],
-        again: Sequence[BatchOutcome],
-        before: tuple[Sequence[BatchOutcome], Sequence[Any]],
+        reestimated: Sequence[BatchOutcome],
+        original: tuple[Sequence[BatchOutcome], Sequence[Any]],
         values: dict[str, Any],
     ) -> tuple[Sequence[BatchOutcome], Sequence[Any]]:
-        """Training outcomes and validation predictions in the better of both ways of inference."""
-        trained = learnt.batch_outcomes(training=False)
-        values["train_reestimated"] = mean_error(trained, learnt.batches)
-        renewed = [outcome.predictions for outcome in again]
+        """Training outcomes and validation predictions with the better statistics.
+
+        Called while BatchNorm's statistics are re-estimated; the better ones have the lower error
+        on training items.
+
+        Args:
+            on_training: measures errors on training items.
+            validation: the validation batches.
+            reestimated: outcomes of ``validation`` with re-estimated statistics.
+            original: training outcomes and validation predictions with the moving averages.
+            values: the check's errors so far; ``train_reestimated`` is added.
+        """
+        outcomes = on_training.batch_outcomes(training=False)
+        values["train_reestimated"] = mean_error(outcomes, on_training.batches)
+        predictions = [outcome.predictions for outcome in reestimated]
         self._other_fields["reestimated_item_errors"] = self._item_errors(
-            validation, renewed, values["reestimated"]
+            validation, predictions, values["reestimated"]
         )
         if values["train_reestimated"] < values["train_inference"]:
-            return trained, renewed
-        return before
+            return outcomes, predictions
+        return original
 
     def _statistics_rows(self, moving: Sequence[LayerStatistics]) -> Iterator[StatisticsRow]:
         paths = layer_paths(self._errors.model)
@@ -188,15 +220,15 @@ class ValidationChecks:
             )
 
     def _weight_scale(self, weighted: Sequence[Batch]) -> float:
-        """Error without weights over that with the weights of training; 1 if either is 0."""
-        plain, heavy = (
+        """Error without sample weights over the error with them; 1 if either is 0."""
+        plain, with_weights = (
             self._errors.on_batches(batches).error(training=False)
             for batches in (_without_weights(weighted), weighted)
         )
-        return plain / heavy if heavy > 0 and plain > 0 else 1.0
+        return plain / with_weights if with_weights > 0 and plain > 0 else 1.0
 
     def _inference_stability(self, batch: Batch) -> dict[str, Any]:
-        """Whether inference repeats itself, and whether it depends on the rest of the batch."""
+        """Whether inference is repeatable, and whether it depends on the rest of the batch."""
         first, second = self._errors.repeat_predictions(batch)
         found: dict[str, Any] = {"repeat_difference": _relative_difference(first, second)}
         if found["repeat_difference"] > 0:
@@ -216,7 +248,7 @@ class ValidationChecks:
         return _with_other_items(batch, self._training[0], half) if half else None
 
     def _averaged_errors(self, batch: Batch) -> dict[str, float]:
-        """The error of the mean prediction of several passes, and that of a single pass."""
+        """The error of the mean prediction of several passes, and the mean error of one pass."""
         singles = self._errors.repeat_predictions(batch, AVERAGED_PASSES)
         mean = keras.tree.map_structure(lambda *parts: np.mean(parts, axis=0), *singles)
         errors = [self._item_errors([batch], [one]) for one in (mean, *singles)]
@@ -228,17 +260,17 @@ class ValidationChecks:
         }
 
     def _search_corrections(self, training: Sequence[Batch], validation: Sequence[Batch]) -> None:
+        """Try corrections of the validation data, with the better of both statistics."""
         search = Corrections(self._errors, training, validation, self._predictions)
         last = self._checks[-1]
-        renewed = last.train_reestimated < last.train_inference
-        if renewed:
+        if last.train_reestimated < last.train_inference:
             with reestimated_statistics(self._errors.on_batches(training)):
                 self._other_fields.update(search.find_corrections())
         else:
             self._other_fields.update(search.find_corrections())
 
     def to_measurement(self, **more: Any) -> ValidationCheck | None:
-        """All checks so far; None before the first."""
+        """All checks so far; None before the first. ``more`` are further fields."""
         if not self._checks:
             return None
 
@@ -259,12 +291,12 @@ class ValidationChecks:
 
 
 def _without_weights(batches: Sequence[Batch]) -> list[Batch]:
-    """The batches without sample weights, class weights included."""
+    """The batches without sample weights, into which Keras folds class weights."""
     return [batch[:2] for batch in batches]
 
 
 def _relative_difference(one: Any, other: Any) -> float:
-    """Mean |difference| of two sets of predictions as a share of their standard deviation."""
+    """Mean |difference| of two nests of predictions over the standard deviation of the first."""
     first, second = (
         np.concatenate([np.ravel(np.asarray(p, np.float64)) for p in keras.tree.flatten(nest)])
         for nest in (one, other)
@@ -274,7 +306,7 @@ def _relative_difference(one: Any, other: Any) -> float:
 
 
 def _with_other_items(batch: Batch, other: Batch, half: int) -> Batch | None:
-    """The first ``half`` of the batch, followed by items of the other one; None if they differ."""
+    """The first ``half`` items of a batch followed by items of another; None if they don't fit."""
 
     def join_halves(mine: Any, theirs: Any) -> Any:
         mine, theirs = np.asarray(mine), np.asarray(theirs)

@@ -1,7 +1,7 @@
-"""Changes of validation inputs or targets that may bring the error down to that of training.
+"""Changes of validation inputs or targets that may lower the error to that of training.
 
-A change that makes the same weights right on the same items is a proof, where statistics of the two
-data sets only differ.
+A change with which the same weights are right on the same items is proof of a fault in the data,
+while differing statistics of the two data sets are only a hint.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_siz
 from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
 
 MAX_CHANNELS = 16
-"""Channels of an input that are compared one by one."""
+"""Most channels of an input that are compared one by one; more are pooled."""
 MIN_MOMENT_DISTANCE = 0.5
 """Distance of means in standard deviations, or |log2| of the ratio of standard deviations, from
-which on changes of the scale are tried; three standard errors over items are added."""
+which on rescaling is tried; three standard errors over the items are added."""
 MIN_TARGET_NUMBERS = 8
-"""Numbers in a target from which on predictions can be told to belong to another item."""
+"""Fewest numbers per target, and fewest items, for matching predictions with other items' targets.
+"""
 
 ArrayChange = Callable[[Array], Array]
+"""From an array (items, …) to the changed one."""
 
 INPUT_SCALINGS: tuple[tuple[str, ArrayChange], ...] = (
     ("x * 255", lambda x: x * 255),
@@ -38,8 +40,9 @@ INPUT_SCALINGS: tuple[tuple[str, ArrayChange], ...] = (
     ("2 * x - 1", lambda x: 2 * x - 1),
     ("(x + 1) / 2", lambda x: (x + 1) / 2),
 )
+"""Changes of inputs, as code and as a function."""
 RESCALING_CHANGES = ("y / 255", "y * 255", "(y + 1) / 2", "2 * y - 1", "np.log(y)", "np.exp(y)")
-"""Changes of numbers that are tried only if they bring them to the scale of training."""
+"""Changes of numeric targets that are tried only if they lead to the scale of training."""
 TARGET_CHANGES: tuple[tuple[str, ArrayChange], ...] = (
     ("np.log(y)", lambda y: np.log(np.maximum(y, 1e-12))),
     ("np.exp(y)", lambda y: np.exp(np.minimum(y, 80))),
@@ -57,13 +60,13 @@ TARGET_CHANGES: tuple[tuple[str, ArrayChange], ...] = (
 
 
 class Corrections:
-    """Compares the data of training and validation, and tries changes of the latter.
+    """Compares training data with validation data and tries changes of the latter.
 
     Args:
-        errors: predicts and measures the error.
+        errors: measures the model's error.
         training: training batches.
         validation: validation batches.
-        predictions: of the validation batches, in inference mode.
+        predictions: predictions for the validation batches in inference mode.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Corrections:
         self._loss = None if overrides_compute_loss(errors.model) else plain_loss(errors.model)
 
     def find_corrections(self) -> dict[str, Any]:
-        """Fields of ``ValidationCheck``."""
+        """The resulting fields of ``ValidationCheck`` by name."""
         return {
             "inputs": self._inputs,
             "corrections": (*self._try_input_changes(), *self._try_target_changes()),
@@ -105,7 +108,7 @@ class Corrections:
         return self._errors.on_batches(batches).error(training=False)
 
     def _keeps_classes_valid(self, changed: Array) -> bool:
-        """Whether class numbers are whole and in range; TensorFlow prints a warning otherwise."""
+        """Whether changed class indices are integers in range; TensorFlow warns otherwise."""
         targets, classes = self._targets, self._predictions.shape[-1]
         numbered = targets.dtype.kind in "iu" or (
             _class_numbers(targets, self._predictions) is not None
@@ -131,7 +134,7 @@ class Corrections:
             changed = change(targets.astype(np.float64))
             rescales = scaled is not None and name in RESCALING_CHANGES
             if rescales and (not scaled or _has_other_scale(changed, self._training_targets)):
-                continue  # smaller targets have smaller errors, whatever is predicted
+                continue  # smaller targets have smaller errors, whatever the model predicts
             if not self._keeps_classes_valid(changed):
                 continue
             if _in_unit_range(targets) and not ((changed >= 0) & (changed <= 1)).all():
@@ -141,7 +144,7 @@ class Corrections:
                 yield Correction("targets", name, error)
 
     def _class_fields(self) -> dict[str, Any]:
-        """Accuracy as it is, and after the best renaming of the predicted classes."""
+        """Accuracy, and accuracy after the best permutation of the predicted classes."""
         labels = _class_numbers(self._targets, self._predictions)
         if labels is None:
             return {}
@@ -165,7 +168,10 @@ class Corrections:
         }
 
     def _pairing_fields(self) -> dict[str, float]:
-        """Whether each prediction is nearest to its own target, or to another item's."""
+        """Shares of predictions that match their own target best, or another item's.
+
+        Matches are mutual nearest neighbours of standardised rows.
+        """
         p, y = self._predictions, self._targets
         if not (isinstance(p, np.ndarray) and isinstance(y, np.ndarray)) or p.shape != y.shape:
             return {}
@@ -185,14 +191,14 @@ class Corrections:
 
 
 def _standardise_rows(rows: Array) -> Array:
-    """Rows with mean 0 and standard deviation 1: logits are on another scale than their masks."""
+    """Rows scaled to mean 0 and standard deviation 1: logits and masks differ in scale."""
     rows = rows.astype(np.float64)
     rows = rows - rows.mean(1, keepdims=True)
     return np.asarray(rows / np.maximum(rows.std(1, keepdims=True), 1e-12))
 
 
 def _error_or_nan(error: Callable[[], float]) -> float:
-    """The error; nan where the model or its loss does not take the changed data."""
+    """The error; nan if the model or its loss rejects the changed data."""
     try:
         return error()
     except Exception:  # whatever the user's model or loss raises
@@ -204,7 +210,7 @@ def _in_unit_range(targets: Array) -> bool:
 
 
 def _concatenate_batches(parts: Sequence[Any]) -> Any:
-    """The items of several batches as one nest of arrays; None where there are none."""
+    """The items of several batches as one nest of arrays; None if that is not possible."""
     if not parts:
         return None
     try:
@@ -245,7 +251,7 @@ def _compare_input(name: str, one: Array, other: Array) -> InputComparison:
 
 
 def _channel_moments(values: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, or of all numbers of one axis or a wide one."""
+    """Mean and standard deviation per channel; over all numbers if there are too many channels."""
     values = values.astype(np.float64)
     wide = values.ndim < 2 or values.shape[-1] > MAX_CHANNELS
     flat = values.reshape(-1, 1 if wide else values.shape[-1])
@@ -255,9 +261,11 @@ def _channel_moments(values: Array) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def _input_changes(found: InputComparison, least: float) -> Iterator[tuple[str, ArrayChange]]:
-    """Changes that would make validation inputs look like training inputs.
+    """Changes that would make validation inputs look like training inputs, as code and function.
 
-    ``least``: distance of the moments from which on scales are tried.
+    Args:
+        found: the comparison of one input.
+        least: distance of the moments from which on rescaling is tried.
     """
     if _is_resizable(found):
         height, width = found.shape[:2]
@@ -290,7 +298,7 @@ def _is_resizable(found: InputComparison) -> bool:
 
 
 def _min_tested_distance(*items: int) -> float:
-    """``MIN_MOMENT_DISTANCE`` and three standard errors of the moments of so many items, of the fewest."""
+    """``MIN_MOMENT_DISTANCE`` plus three standard errors, for the smaller number of items."""
     return MIN_MOMENT_DISTANCE + 3 / math.sqrt(max(1, min(items)))
 
 
@@ -301,7 +309,7 @@ def _moments_differ(mean: Array, std: Array, of_mean: Array, of_std: Array, leas
 
 
 def _has_other_scale(targets: Array, known: Any) -> bool | None:
-    """Whether numbers have another scale than training's; None for class numbers."""
+    """Whether numeric targets have another scale than those of training; None for classes."""
     if not isinstance(known, np.ndarray) or targets.dtype.kind != "f":
         return None
     if known.dtype.kind not in "iuf" or known.shape[1:][-1:] != targets.shape[1:][-1:]:
@@ -315,7 +323,7 @@ def _has_other_scale(targets: Array, known: Any) -> bool | None:
 
 
 def _target_changes(targets: Array, known: Any) -> Iterator[tuple[str, ArrayChange]]:
-    """Training's mean and standard deviation for numbers that are on another scale."""
+    """The change to training's mean and standard deviation, for numbers on another scale."""
     if _in_unit_range(targets) or not _has_other_scale(targets, known):
         return
     (mean, std), (of_mean, of_std) = (map(np.array, _channel_moments(a)) for a in (known, targets))
@@ -327,7 +335,7 @@ def _target_changes(targets: Array, known: Any) -> Iterator[tuple[str, ArrayChan
 
 
 def _change_input(batch: Batch, change: ArrayChange, name: str) -> Batch:
-    """The batch with the input of that name changed."""
+    """The batch with one input changed; ``name`` is its path in the nest of inputs."""
 
     def change_leaf(path: tuple[Any, ...], value: Any) -> Any:
         if _path_name(path) != name:
@@ -344,7 +352,7 @@ def _path_name(path: tuple[Any, ...]) -> str:
 
 
 def _class_numbers(targets: Any, predictions: Any) -> Array | None:
-    """Labels as class numbers (N,); None where the model does not classify."""
+    """Targets as class indices (N,); None if the model does not classify."""
     if not (isinstance(targets, np.ndarray) and isinstance(predictions, np.ndarray)):
         return None
     if predictions.ndim != 2 or targets.dtype.kind not in "iufb":

@@ -1,4 +1,4 @@
-"""The loss of each single item, for intervals over items."""
+"""The loss of each item, for confidence intervals over items."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from saldiag_probes.loss.recomputed_loss import plain
 from saldiag_probes.trace.execution import graph_as_built
 
 MAX_MEAN_DIFFERENCE = 0.5
-"""Distance of the items' mean from the error of whole batches, as a share of the latter, up to
-which they measure the same; weights and sums over a batch make some difference."""
+"""Largest |mean over items - error of whole batches|, as a share of the latter, at which both
+measure the same; sample weights and sums over a batch cause some difference."""
 
 
 class ItemErrors:
-    """Computes the compiled loss item by item, unweighted and without regularisation."""
+    """Computes the compiled loss for each item, without sample weights and regularisation."""
 
     def __init__(self, model: Any) -> None:
         loss = None if overrides_compute_loss(model) else plain_loss(model)
@@ -43,11 +43,16 @@ class ItemErrors:
         predictions: Sequence[Any],
         error: float | None = None,
     ) -> Array:
-        """The error of each item of the batches (N,), float64.
+        """The error of each item, float64 (items,); empty if it cannot be computed.
 
-        Empty where the model computes its loss by code of its own, there are no targets, or the
-        loss does not take a single item: a loss that compares items has another mean than
-        ``error``, that of whole batches, if it is given.
+        That is if the model overrides ``compute_loss``, there are no targets, or the loss needs
+        more than one item.
+
+        Args:
+            batches: ``(x, y, …)`` each.
+            predictions: the model's output for each batch.
+            error: the error of whole batches. If the mean over the items is far from it, the loss
+                compares items with each other and has no error per item.
         """
         if not self._known or any(len(b) < 2 or b[1] is None for b in batches):
             return np.zeros(0)
