@@ -157,7 +157,7 @@ def test_a_file_put_there_by_hand_is_checked_and_recorded(
     assert _names(tmp_path) == [ARCHIVE_NAME, f"{ARCHIVE_NAME}.sha256"]
     (tmp_path / f"{ARCHIVE_NAME}.sha256").unlink()
     (tmp_path / ARCHIVE_NAME).write_bytes(content[:-500])
-    with pytest.raises(DataError, match="no whole zip"):
+    with pytest.raises(DataError, match="no complete zip"):
         _fetch(tmp_path, server)
     assert (tmp_path / ARCHIVE_NAME).stat().st_size == len(content) - 500
     assert server.asked == []
@@ -179,7 +179,7 @@ def test_the_next_call_goes_on_where_the_last_one_gave_up(
     server: Server, tmp_path: Path, content: bytes
 ) -> None:
     server.breaks = [1000] * 5
-    with pytest.raises(DataError, match=r"broke off at 0\.0 MB .*run the command again to go on"):
+    with pytest.raises(DataError, match=r"broke at 0\.0 MB .*run the command again to resume"):
         _fetch(tmp_path, server)
     assert (tmp_path / f"{ARCHIVE_NAME}.part").read_bytes() == content[:5000]
     server.asked.clear()
@@ -229,7 +229,7 @@ def test_a_finished_part_is_not_fetched_again(
 def test_a_body_cut_short_without_a_length_is_no_whole_zip(server: Server, tmp_path: Path) -> None:
     server.announced = False
     server.breaks = [3000]
-    with pytest.raises(DataError, match="what the server sent is no whole zip"):
+    with pytest.raises(DataError, match="the server sent no complete zip"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 
@@ -237,14 +237,14 @@ def test_a_body_cut_short_without_a_length_is_no_whole_zip(server: Server, tmp_p
 @pytest.mark.parametrize("status", [404, 403, 500])
 def test_an_error_of_the_server_is_named(server: Server, tmp_path: Path, status: int) -> None:
     server.status = status
-    with pytest.raises(DataError, match=f"the server answers {status} .*or fetch the file by hand"):
+    with pytest.raises(DataError, match=f"server answers {status} .*or download the file by hand"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 
 
 def test_a_page_instead_of_the_archive_is_thrown_away(server: Server, tmp_path: Path) -> None:
     server.content = b"<html>please log in</html>"
-    with pytest.raises(DataError, match="no whole zip"):
+    with pytest.raises(DataError, match="no complete zip"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 
@@ -285,7 +285,7 @@ def test_offline_says_where_to_put_the_file(
         fetch_archive(tmp_path, f"http://127.0.0.1:{port}/x.zip", pause=0.0)
     message = str(caught.value)
     assert "cannot be reached (Connection refused): download it elsewhere" in message
-    assert f"put it at {tmp_path / ARCHIVE_NAME} and run the command again" in message
+    assert f"copy it to {tmp_path / ARCHIVE_NAME} and run the command again" in message
     assert "\n" not in message
     assert _names(tmp_path) == []
 
@@ -300,7 +300,7 @@ def test_a_full_disk_keeps_what_came(server: Server, tmp_path: Path, content: by
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # the system refuses to write more
     try:
-        with pytest.raises(DataError, match=r"cannot be written \(File too large\): make room"):
+        with pytest.raises(DataError, match=r"written \(File too large\): free disk space"):
             _fetch(tmp_path, server)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -315,7 +315,7 @@ def test_too_little_room_is_told_before_anything_is_written(
         free = 100
 
     monkeypatch.setattr(archive.shutil, "disk_usage", lambda path: Usage)
-    with pytest.raises(DataError, match=r"are needed and 0\.0 MB free"):
+    with pytest.raises(DataError, match=r"are needed and 0\.0 MB are free"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 

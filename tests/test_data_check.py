@@ -169,7 +169,7 @@ def test_images_turned_by_exif_are_a_note_unless_the_mask_disagrees(folder: Path
     (defect,) = check_dataset(folder).defects
     assert defect.kind == "mask size"
     assert defect.detail.endswith(
-        "once Exif has turned it: the mask was drawn on the unturned image"
+        "after its Exif rotation: the mask was drawn on the unrotated image"
     )
     _save_mask(folder, 1, _mask(folder, 1).T)
     assert check_dataset(folder).defects == ()

@@ -114,11 +114,11 @@ def _break(kind: str, folder: Path, tmp_path: Path) -> Path:
     [
         ("missing", "no such file or folder"),
         ("empty", "empty folder, expected Imgs/STEM.jpg"),
-        ("no pairs", "no pairs there, expected Imgs/STEM.jpg"),
-        ("two sets", "2 folders with pictures in it: name one of them"),
-        ("text", "neither a folder nor a whole zip"),
-        ("truncated zip", "neither a folder nor a whole zip"),
-        ("empty zip", "no pairs there"),
+        ("no pairs", "no pairs found, expected Imgs/STEM.jpg"),
+        ("two sets", "2 folders with images in it: give one of them"),
+        ("text", "neither a folder nor a complete zip"),
+        ("truncated zip", "neither a folder nor a complete zip"),
+        ("empty zip", "no pairs found"),
         ("image alone", "sample-0002.jpg: image without a mask and 1 more like it: see `saldiag"),
         ("mask alone", "sample-0002.png: mask without an image: see `saldiag data check"),
         ("twice", "sample-0001.jpg: a second image of the same name: see `saldiag data check"),
@@ -160,7 +160,7 @@ def _damaged(path: Path, how: str) -> MemberRef:
     [
         ("stored", "damaged"),
         ("deflated", "damaged"),
-        ("header", "header is not where"),
+        ("header", "no header at the offset"),
         ("unknown", "compression method 12 is not supported"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_member_that_inflates_to_more_than_it_says_is_damaged(tmp_path: Path) 
     with pytest.raises(DataError, match="damaged"):
         MemberRef.from_zip_info(path, info).read()
     info.file_size = 2**40
-    with pytest.raises(DataError, match="too many for a picture"):
+    with pytest.raises(DataError, match="too many for an image"):
         MemberRef.from_zip_info(path, info).read()
     info.file_size, info.flag_bits = 10, 1
     with pytest.raises(DataError, match="encrypted"):
@@ -260,7 +260,7 @@ def test_subsets_are_nested_and_at_least_a_batch(
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.0001, float("nan"), float("inf")])
 def test_a_subset_outside_its_range_is_an_error(fraction: float) -> None:
-    with pytest.raises(DataError, match="above 0, up to 1"):
+    with pytest.raises(DataError, match="above 0 and at most 1"):
         take_subset(_items(3), fraction)
 
 
@@ -278,7 +278,7 @@ def test_real_photographs_open_and_read() -> None:
         image, mask = dataset.read(item)
         assert image.shape == (*mask.shape, 3)
         assert 0.0 < mask.mean() < 1.0
-    with pytest.raises(DataError, match="2 folders with pictures"):
+    with pytest.raises(DataError, match="2 folders with images"):
         list_pairs(REAL)
 
 

@@ -247,7 +247,7 @@ def test_repeating_never_mixes_epochs_and_says_that_it_is_infinite(
     assert sizes == [4, 4, 3, 4, 4, 3, 4]
     full = pipeline.make_dataset(sample.items, 32, 4, repeat=True, drop_remainder=True)
     assert [len(image) for image, _ in full.take(4).as_numpy_iterator()] == [4, 4, 4, 4]
-    with pytest.raises(DataError, match="11 pairs make no batch of 12"):
+    with pytest.raises(DataError, match="11 pairs are too few for a batch of 12"):
         pipeline.make_dataset(sample.items, 32, 12, drop_remainder=True)
 
 

@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_shape_names_the_variable(tmp_path):
 
     checkpoints = Checkpoints(Run.create("train", tmp_path / "run"))
     checkpoints.save_state(dense(4), RunProgress({}))
-    with pytest.raises(RunError, match=r"out/kernel is \(3, 4\) there, \(3, 5\) here"):
+    with pytest.raises(RunError, match=r"out/kernel has shape \(3, 4\) in it, \(3, 5\) in this"):
         checkpoints.load_state(dense(5))
 
 

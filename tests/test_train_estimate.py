@@ -95,7 +95,7 @@ def test_memory_is_told_where_it_is_known() -> None:
     fit(said, epochs=50, steps=250, run=1, memory=lambda: (None, None))
     fit(said, epochs=50, steps=250, run=1, memory=lambda: (2 * 10**9, 11_200_000_000))
     assert said[0].endswith("per step")
-    assert said[1].endswith("a step, up to 2.0 GB of memory, 11.2 GB on the GPU")
+    assert said[1].endswith("per step, up to 2.0 GB of memory, 11.2 GB on the GPU")
 
 
 def test_peak_memory_is_that_of_this_process() -> None:

@@ -125,9 +125,9 @@ def test_all_measures_lie_between_0_and_1_and_the_mask_itself_is_best(seed, heig
 @pytest.mark.parametrize(
     ("prediction", "mask", "complaint"),
     [
-        (np.zeros((4, 4)), np.zeros((4, 5)), "not one H x W"),
-        (np.zeros((4, 4, 1)), np.zeros((4, 4, 1)), "not one H x W"),
-        (np.full((4, 4), np.nan), np.zeros((4, 4)), "not finite"),
+        (np.zeros((4, 4)), np.zeros((4, 5)), "need one H x W"),
+        (np.zeros((4, 4, 1)), np.zeros((4, 4, 1)), "need one H x W"),
+        (np.full((4, 4), np.nan), np.zeros((4, 4)), "non-finite"),
     ],
 )
 def test_measures_refuse_what_they_cannot_measure(prediction, mask, complaint):
@@ -221,7 +221,7 @@ def test_images_can_be_weighted_where_the_metric_says_so():
     metric.update_state(masks, predictions, sample_weight=np.array([3.0, 1.0]))
     quarter = 1.3 * 4 / (0.3 * 16 + 4)
     assert float(metric.result()) == pytest.approx((3 * 1 + quarter) / 4)
-    with pytest.raises(ValueError, match="takes no sample_weight"):
+    with pytest.raises(ValueError, match="supports no sample_weight"):
         WeightedFBeta().update_state(masks, predictions, sample_weight=np.ones(2))
 
 

@@ -1,7 +1,7 @@
-"""``saldiag data fetch``: the real archive, resumed where it broke off, and verified.
+"""``saldiag data fetch``: download the MSRA10K archive, resume broken downloads, verify it.
 
-The project publishes no checksum, so the first whole download is verified by its contents (every
-member's CRC-32, and the number of pairs) and its SHA-256 is recorded beside it for later.
+MSRA10K's authors publish no checksum, so the first complete download is verified by its contents
+(every member's CRC-32, and the number of pairs), and its SHA-256 is recorded beside it for later.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from saldiag.image_masks.storage import os_error_reason
 from saldiag.progress import CountReporter, report_no_count
 
 URL = "http://mftp.mmcheng.net/Data/MSRA10K_Imgs_GT.zip"
-"""As published on the data set's page (mmcheng.net/msra10k), 195 MB; there is no https."""
+"""The address on the data set's page (mmcheng.net/msra10k), 195 MB; the server has no https."""
 ARCHIVE_NAME = "MSRA10K_Imgs_GT.zip"
 PAIR_COUNT = 10_000
 
 _CHUNK_BYTES = 2**14
-"""Bytes; what has come of a chunk when the connection breaks off is lost."""
+"""Bytes per chunk; an unfinished chunk is lost when the connection breaks."""
 _TIMEOUT_SECONDS = (10.0, 60.0)
 """Seconds to connect, and between two packets."""
 _MAX_ATTEMPTS = 5
@@ -36,16 +36,19 @@ _PAUSE_SECONDS = 2.0
 
 
 class _BrokenOffError(Exception):
-    """The connection ended early; what came is kept."""
+    """The connection ended early; the bytes received so far are kept."""
 
 
 @dataclass(frozen=True)
 class _RemoteFile:
-    """Which version of the file a ``.part`` belongs to; ``validator`` is for If-Range."""
+    """The version of the remote file that a ``.part`` belongs to."""
 
     url: str
+    """Address of the file."""
     validator: str
+    """Its strong ETag or Last-Modified date, for If-Range."""
     length: int
+    """Its length in bytes."""
 
 
 def fetch_archive(
@@ -57,24 +60,24 @@ def fetch_archive(
     pairs: int | None = PAIR_COUNT,
     pause: float = _PAUSE_SECONDS,
 ) -> Path:
-    """Download the archive, or verify the one that is there; return its path.
+    """Download the archive, or verify an existing one; returns its path.
 
-    An unfinished download is kept as ``NAME.part`` and resumed, within this call and by the next
-    one, as long as the server still has the same version. The SHA-256 is recorded in
-    ``NAME.sha256`` and compared from then on.
+    An unfinished download is kept as ``NAME.part`` and resumed, by this call and the next one, as
+    long as the server has the same version. The SHA-256 is recorded in ``NAME.sha256`` and
+    compared from then on.
 
     Args:
-        destination: a file (``….zip``, or one that is there), or a directory, which need not be
-            there yet, to put ``MSRA10K_Imgs_GT.zip`` into.
-        url: where from.
-        sha256: what the file must hash to; default: what was recorded, if anything.
-        progress: called with bytes done and bytes in all (None: unknown).
-        pairs: how many pairs the archive must hold; None: any number above none.
+        destination: a file (``….zip``, or an existing one), or a directory, existing or not, to
+            put ``MSRA10K_Imgs_GT.zip`` into.
+        url: address of the archive.
+        sha256: expected checksum; None uses the recorded one, if any.
+        progress: called with the bytes done and the total.
+        pairs: number of pairs that the archive must hold; None accepts any number but 0.
         pause: seconds to wait before resuming a broken connection.
 
     Raises:
-        DataError: offline, an error of the server, disk full, or another file than expected;
-            what was there before is kept.
+        DataError: the server cannot be reached or reports an error, the disk is full, or the file
+            is not the expected one. Existing files are kept.
     """
     target = _archive_path(destination)
     try:
@@ -88,7 +91,7 @@ def fetch_archive(
     except OSError as error:
         raise DataError(
             f"{printable(target)}: cannot be written ({os_error_reason(error)}): "
-            "make room or choose another place, then run the command again"
+            "free disk space or choose another destination"
         ) from error
     return target
 
@@ -99,7 +102,7 @@ def _archive_path(destination: Path) -> Path:
 
 
 def _accept_download(part: Path, target: Path, sha256: str | None, pairs: int | None) -> None:
-    """Make the finished ``.part`` the archive; throw it away if it is not what was wanted."""
+    """Rename the finished ``.part`` to the archive; delete it if it fails verification."""
     try:
         _verify_archive(part, target, sha256, pairs)
     except DataError:
@@ -110,7 +113,7 @@ def _accept_download(part: Path, target: Path, sha256: str | None, pairs: int | 
 
 
 def _verify_archive(path: Path, target: Path, sha256: str | None, pairs: int | None) -> None:
-    """Check ``path``, which is or becomes ``target``, by checksum or contents; record the sum."""
+    """Verify ``path``, which is or becomes ``target``, by checksum or contents; record its sum."""
     record = target.with_name(f"{target.name}.sha256")
     found = _sha256_of(path)
     recorded = record.read_text(encoding="ascii").split()[:1] if record.is_file() else []
@@ -119,7 +122,7 @@ def _verify_archive(path: Path, target: Path, sha256: str | None, pairs: int | N
         source = "given" if sha256 else f"recorded in {printable(record)}"
         raise DataError(
             f"{printable(target)}: its SHA-256 is {found}, not {expected} as {source}: "
-            "remove it to fetch it anew, or the record if the change is wanted"
+            "delete the file to download it again, or the record to accept the change"
         )
     if recorded != [found]:
         _check_contents(path, target, pairs)
@@ -132,11 +135,12 @@ def _check_contents(path: Path, target: Path, pairs: int | None) -> None:
             bad = archive.testzip()
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise DataError(
-            f"{printable(target)}: what the server sent is no whole zip ({printable(str(error))})"
+            f"{printable(target)}: the server sent no complete zip ({printable(str(error))})"
         ) from error
     if bad is not None:
         raise DataError(
-            f"{printable(target)}: damaged member {printable(bad)}: remove it and fetch it anew"
+            f"{printable(target)}: damaged member {printable(bad)}: "
+            "delete the file and download it again"
         )
     count = len(list_pairs(path).items)
     if pairs is not None and count != pairs:
@@ -151,7 +155,7 @@ def _sha256_of(path: Path) -> str:
 def _download_rest(
     part: Path, url: str, target: Path, progress: CountReporter, pause: float
 ) -> None:
-    """Bring ``part`` to its full length, resuming as often as makes sense."""
+    """Download ``part`` to its full length, with up to ``_MAX_ATTEMPTS`` connections."""
     for attempt in range(_MAX_ATTEMPTS):
         if attempt:
             time.sleep(pause)
@@ -160,25 +164,25 @@ def _download_rest(
         except _BrokenOffError as error:
             have = part.stat().st_size if part.exists() else 0
             broken = (
-                f"{printable(url)}: the connection broke off at {_format_megabytes(have)} ({error})"
+                f"{printable(url)}: the connection broke at {_format_megabytes(have)} ({error})"
             )
         except requests.RequestException as error:
             raise _unreachable_error(url, target, error) from error
         else:
             return
-    raise DataError(f"{broken}: run the command again to go on from there")
+    raise DataError(f"{broken}: run the command again to resume")
 
 
 def _unreachable_error(url: str, target: Path, error: requests.RequestException) -> DataError:
     kind = "no answer in time" if isinstance(error, requests.Timeout) else _innermost_reason(error)
     return DataError(
         f"{printable(url)}: cannot be reached ({kind}): download it elsewhere, "
-        f"put it at {printable(target)} and run the command again to verify it"
+        f"copy it to {printable(target)} and run the command again to verify it"
     )
 
 
 def _innermost_reason(error: BaseException) -> str:
-    """What the system said, below the layers of the HTTP library."""
+    """The operating system's message below the layers of the HTTP library."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:
@@ -195,7 +199,7 @@ def _transfer_once(part: Path, url: str, progress: CountReporter) -> None:
         return
     headers = {"Accept-Encoding": "identity"}
     if known:
-        # If-Range (RFC 9110, 13.1.5): a file that has changed comes whole, not glued to the old.
+        # If-Range (RFC 9110, 13.1.5): of a changed file the server sends everything, not the rest.
         headers |= {"Range": f"bytes={have}-", "If-Range": known.validator}
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
         start = _response_offset(response, part, have, known)
@@ -209,18 +213,18 @@ def _transfer_once(part: Path, url: str, progress: CountReporter) -> None:
 def _response_offset(
     response: requests.Response, part: Path, have: int, known: _RemoteFile | None
 ) -> int:
-    """Where in the file the answer begins."""
+    """The offset in the file, in bytes, at which the response begins."""
     if response.status_code == requests.codes.partial_content and known:
         span = f"bytes {have}-{known.length - 1}/{known.length}"
         if response.headers.get("Content-Range") == span:
             return have
         _discard_part(part)
-        raise _BrokenOffError("the server sent another range than was asked for")
+        raise _BrokenOffError("the server sent a different range than requested")
     if response.status_code == requests.codes.ok:
         return 0
     raise DataError(
         f"{printable(response.url)}: the server answers {response.status_code} "
-        f"{printable(response.reason or '')}: check the address, or fetch the file by hand"
+        f"{printable(response.reason or '')}: check the address, or download the file by hand"
     )
 
 
@@ -234,7 +238,7 @@ def _check_space(part: Path, length: int | None, start: int) -> None:
     if length is not None and length - start > free:
         raise DataError(
             f"{printable(part.parent)}: {_format_megabytes(length - start)} are needed and "
-            f"{_format_megabytes(free)} free: make room or choose another place"
+            f"{_format_megabytes(free)} are free: free disk space or choose another destination"
         )
 
 
@@ -249,7 +253,7 @@ def _save_chunks(
                 done += len(chunk)
                 progress(done, length)
         except requests.RequestException as error:
-            # Less than Content-Length among it: urllib3 2 raises IncompleteRead.
+            # Includes a body shorter than Content-Length: urllib3 2 raises IncompleteRead.
             raise _BrokenOffError(type(error).__name__) from error
 
 
@@ -260,7 +264,7 @@ def _description_path(part: Path) -> Path:
 def _write_description(
     part: Path, url: str, response: requests.Response, length: int | None
 ) -> None:
-    """Note which version is coming, if that can be told; a weak ETag does not serve ranges."""
+    """Record the version being downloaded, if it is known; a weak ETag is useless for ranges."""
     _discard_part(part)
     etag = response.headers.get("ETag", "")
     validator = response.headers.get("Last-Modified") if etag.startswith("W/") else etag
@@ -270,7 +274,7 @@ def _write_description(
 
 
 def _known_remote(part: Path, url: str) -> _RemoteFile | None:
-    """Which version the ``.part`` is of, or None where there is nothing to go on from."""
+    """The version of the ``.part``; None if there is nothing to resume."""
     try:
         value = read_json(_description_path(part))
         known = _RemoteFile(str(value["url"]), str(value["validator"]), int(value["length"]))

@@ -1,7 +1,7 @@
-"""Exif orientation of a JPEG in pure TensorFlow operations, so that it runs inside ``tf.data``.
+"""Exif orientation of a JPEG in TensorFlow operations, to run inside ``tf.data``.
 
 ``decode_jpeg`` ignores the orientation that cameras write (JEITA CP-3451, Exif 2.3, 4.6.4 A), and
-anything in Python would hold the interpreter lock.
+Python code would hold the interpreter lock.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import tensorflow as tf
 Tensor = Any
 
 _SEARCHED_BYTES = 2**18
-"""Bytes of the file that are searched: four segments of the largest size; Exif is the first."""
+"""Bytes at the start of the file that are searched: four segments of the largest size."""
 _PADDING_BYTES = 16
-"""Zero bytes behind the head, so that a header at the very end can be looked at."""
+"""Zero bytes appended to them, with which reading a header at the very end succeeds."""
 _ORIENTATION_TAG = 0x0112
 _TYPE_SHORT = 3
+"""TIFF's type number of 16-bit integers."""
 
 
 def jpeg_orientation(content: Tensor) -> Tensor:
-    """Orientation 1 to 8 that the JPEG ``content`` (scalar string) asks for, as a scalar int32.
+    """Exif orientation 1 to 8 of a JPEG file (scalar string), as a scalar int32.
 
-    1, which is upright, for anything without a readable Exif tag. Orientation that stands only in
-    XMP is not looked at; neither do other decoders.
+    1, which is upright, for anything without a readable Exif tag. An orientation in XMP alone is
+    ignored, as other decoders do.
     """
     head = tf.strings.join([tf.strings.substr(content, 0, _SEARCHED_BYTES), b"\0" * _PADDING_BYTES])
     start = _find_exif(head)
@@ -32,7 +33,7 @@ def jpeg_orientation(content: Tensor) -> Tensor:
 
 
 def turn_upright(image: Tensor, value: Tensor) -> Tensor:
-    """Turn a square ``image`` (S, S, channels) as orientation ``value`` asks."""
+    """Rotate and flip a square ``image`` (S, S, channels) of orientation ``value`` upright."""
     swapped = tf.cond(value >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     down = tf.reduce_any(tf.equal(value, (3, 4, 7, 8)))
     across = tf.reduce_any(tf.equal(value, (2, 3, 6, 7)))
@@ -45,7 +46,7 @@ def _read_bytes(text: Tensor, start: Tensor, length: int) -> Tensor:
 
 
 def _find_exif(head: Tensor) -> Tensor:
-    """Position of the TIFF header behind ``Exif``, or 0: walks the segments of metadata."""
+    """Position of the TIFF header after ``Exif``, or 0; walks over the metadata segments."""
     last = tf.strings.length(head) - _PADDING_BYTES
 
     def may_continue(position: Tensor, found: Tensor) -> Tensor:
@@ -54,7 +55,8 @@ def _find_exif(head: Tensor) -> Tensor:
     def next_segment(position: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
         header = tf.cast(_read_bytes(head, position, 4), tf.int32)
         length = header[2] * 256 + header[3]
-        # Exif comes first (4.5.5), in practice behind other APPn or comments; tables end the walk.
+        # Exif comes first (4.5.5), in practice after other APPn segments or comments; tables end
+        # the walk.
         metadata = ((header[1] >= 0xE0) & (header[1] <= 0xEF)) | tf.equal(header[1], 0xFE)
         valid = tf.equal(header[0], 0xFF) & (length >= 2) & metadata
         name = tf.strings.substr(head, position + 4, 6)
@@ -69,13 +71,13 @@ def _find_exif(head: Tensor) -> Tensor:
 
 def _orientation_tag(head: Tensor, start: Tensor) -> Tensor:
     """Orientation in the TIFF structure at ``start`` (TIFF 6.0, 1992: IFD 0, 12-byte entries)."""
-    # A segment holds 64 KB at the most; the zeros let every read of a fixed size succeed.
+    # A segment holds at most 64 KB; the padding makes every read of a fixed size succeed.
     tiff = tf.pad(_read_bytes(head, start, 2**16), ((0, _PADDING_BYTES),))
     room = tf.size(tiff, tf.int64) - _PADDING_BYTES
     little = tf.equal(tiff[0], ord("I"))
 
     def as_number(raw: Tensor, width: int) -> Tensor:
-        """The last axis of ``raw``, of ``width`` bytes, as one number in the file's byte order."""
+        """The last axis of ``raw``, ``width`` bytes, as one number in the file's byte order."""
         ordered = tf.cond(little, lambda: tf.reverse(raw, (-1,)), lambda: raw)
         weights = [256**power for power in reversed(range(width))]
         return tf.reduce_sum(ordered * tf.constant(weights, tf.int64), axis=-1)

@@ -1,8 +1,8 @@
 """Pairs of image and mask in MSRA10K's layout: a folder, or a zip that is never unpacked.
 
-MSRA10K (Cheng et al., TPAMI 2015) holds ``Imgs/STEM.jpg`` and ``Imgs/STEM.png``. The pairs may lie
-in ``Imgs/``, directly in the folder, or either of these one level down, as in the archive. A folder
-may also have the images in ``images/`` and the masks in ``masks/``, as most other data sets do.
+MSRA10K (Cheng et al., TPAMI 2015) holds ``Imgs/STEM.jpg`` and ``Imgs/STEM.png``. The pairs may be
+in ``Imgs/``, directly in the folder, or in either of these one level down, as in the archive. A
+folder may also hold the images in ``images/`` and the masks in ``masks/``, as other data sets do.
 """
 
 from __future__ import annotations
@@ -25,48 +25,60 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg")
 MASK_SUFFIXES = (".png",)
 IMAGE_ALONE, MASK_ALONE = "image without a mask", "mask without an image"
 _MASK_ENDING = re.compile(r"[-_.](mask|gt|label|labels|seg|segmentation)$", re.IGNORECASE)
-"""What many data sets add to the name of a mask, in a folder of masks."""
+"""Endings that many data sets add to the names of masks in a folder of their own."""
 SAMPLE_NAME = "built-in sample"
 VALIDATION_SHARE = TEST_SHARE = 0.1
+"""Shares of the items for validation and for testing, as in the paper."""
 
 
 class NoPicturesError(DataError):
-    """A folder or a zip holds no picture in the layout."""
+    """A folder or zip holds no image in the layout."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set; together they are all of it, and no item is in two."""
+    """The three parts of a data set, without overlap; together they hold every item."""
 
     train: tuple[Item, ...]
+    """Items to train on, about 80 %."""
     val: tuple[Item, ...]
+    """Items to validate with, about 10 %."""
     test: tuple[Item, ...]
+    """Items to test with, about 10 %."""
 
 
 @dataclass(frozen=True)
 class Unpaired:
-    """A file without its other half, or a second one of the same stem."""
+    """A file without its counterpart, or a second one of the same stem."""
 
     stem: str
+    """File name without suffix."""
     file: Ref
+    """The file."""
     problem: str
+    """What is wrong, in words."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies at a place, pairs and all: ``items`` and ``unpaired`` sorted by stem."""
+    """All images and masks of a folder or zip."""
 
     name: str
+    """Name of the folder or zip."""
     items: tuple[Item, ...]
+    """Complete pairs, sorted by stem."""
     unpaired: tuple[Unpaired, ...]
+    """All other files, sorted by stem."""
 
 
 @dataclass(frozen=True)
 class PairedDataset:
-    """Pairs sorted by stem."""
+    """A data set in which every file has its counterpart."""
 
     name: str
+    """Name of the folder or zip."""
     items: tuple[Item, ...]
+    """The pairs, sorted by stem."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -76,7 +88,7 @@ class PairedDataset:
         return split_items(self.items, seed)
 
     def read(self, item: Item) -> tuple[Array, Array]:
-        """A pair at its own size: image uint8 (H, W, 3), upright, and mask uint8 (h, w) of 0, 1.
+        """A pair at its own size: upright image uint8 (H, W, 3), mask uint8 (h, w) of 0 and 1.
 
         Raises:
             DataError: a file is missing or damaged; the message names it.
@@ -85,14 +97,14 @@ class PairedDataset:
 
 
 def open_dataset(path: Path | None) -> PairedDataset:
-    """Open a folder or a zip for training; ``None`` is the built-in sample.
+    """Open a folder or a zip for training; None is the built-in sample.
 
     Raises:
-        DataError: nothing is there, it is neither folder nor zip, it is damaged, it holds no
-            pairs, or a file lacks its other half.
+        DataError: ``path`` does not exist, is neither a folder nor a zip, is damaged, holds no
+            pairs, or holds a file without its counterpart.
     """
     if path is None:
-        # Drawing the sample is not needed to read other data.
+        # Imported here: reading other data does not need the code that draws the sample.
         from saldiag.image_masks.sample import cached_sample
 
         return PairedDataset(SAMPLE_NAME, _require_pairs(list_pairs(cached_sample()), None))
@@ -110,11 +122,11 @@ def _require_pairs(listing: Listing, path: Path | None) -> tuple[Item, ...]:
 
 
 def list_pairs(path: Path) -> Listing:
-    """List what lies in a folder or a zip, without reading a picture.
+    """List the pairs and other files of a folder or a zip, without decoding an image.
 
     Raises:
-        DataError: nothing is there, it is neither folder nor zip, it is damaged or unreadable, or
-            it holds no picture in the layout.
+        DataError: ``path`` does not exist, is neither a folder nor a zip, is damaged or
+            unreadable, or holds no image in the layout (``NoPicturesError``).
     """
     where = printable(path)
     try:
@@ -129,7 +141,7 @@ def list_pairs(path: Path) -> Listing:
 
 
 def _folder_files(root: Path) -> list[tuple[str, Ref]]:
-    """The pictures of the first place that holds any: here, in ``Imgs``, or one level down."""
+    """The images and masks of the first place that has any: here, ``Imgs``, one level down."""
     entries = list(os.scandir(root))
     if not entries:
         raise NoPicturesError(
@@ -160,13 +172,13 @@ def _zip_files(path: Path) -> list[tuple[str, Ref]]:
             for info in archive.infolist():
                 name = PurePosixPath(info.filename)
                 if _is_picture(name.name) and _is_visible(info.filename):
-                    # Of two members of one name the later counts, as in every unzip.
+                    # Of two members with one name the later one counts, as when unpacking.
                     member = MemberRef.from_zip_info(path, info)
                     places.setdefault(str(name.parent), {})[name.name] = member
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
         detail = printable(str(error))
         raise DataError(
-            f"{printable(path)}: neither a folder nor a whole zip ({detail}): copy it again"
+            f"{printable(path)}: neither a folder nor a complete zip ({detail}): copy it again"
         ) from error
     found = {place: list(files.items()) for place, files in sorted(places.items())}
     nearer = [found.pop(place, []) for place in (".", PAIRS_FOLDER)]
@@ -182,17 +194,19 @@ def _one_level_down(place: str) -> bool:
 def _only_place(
     root: Path, nearer: list[list[tuple[str, Ref]]], further: list[list[tuple[str, Ref]]]
 ) -> list[tuple[str, Ref]]:
+    """The files of the first nearer place that has any, or of the only further one."""
     for files in nearer:
         if files:
             return files
     filled = [files for files in further if files]
     if not filled:
         raise NoPicturesError(
-            f"{printable(root)}: no pairs there, expected {PAIRS_FOLDER}/STEM.jpg and {PAIRS_FOLDER}/STEM.png"
+            f"{printable(root)}: no pairs found, expected {PAIRS_FOLDER}/STEM.jpg and"
+            f" {PAIRS_FOLDER}/STEM.png"
         )
     if len(filled) > 1:
         raise DataError(
-            f"{printable(root)}: {len(filled)} folders with pictures in it: name one of them"
+            f"{printable(root)}: {len(filled)} folders with images in it: give one of them"
         )
     return filled[0]
 
@@ -231,7 +245,7 @@ def _match_stems(
 
 
 def _pair_folders(root: Path, image_folder: Path, mask_folder: Path) -> Listing:
-    """Pairs whose images lie in one folder and whose masks, JPEG or PNG both, in another."""
+    """Pairs with the images in one folder and the masks in another, both JPEG or PNG."""
     unpaired: list[Unpaired] = []
     images, masks = (
         _by_stem(folder, kind, unpaired)
@@ -259,15 +273,15 @@ def _by_stem(folder: Path, kind: str, unpaired: list[Unpaired]) -> dict[str, Ref
 
 
 def _stem_text(stem: str) -> str:
-    """``stem`` as text that UTF-8 can hold, whatever bytes the file system gave."""
+    """``stem`` as valid Unicode text, with undecodable bytes of the file name escaped."""
     return os.fsencode(stem).decode("utf-8", "backslashreplace")
 
 
 def split_items(items: Sequence[Item], seed: int) -> Splits:
     """Split 0.8/0.1/0.1 in the order of a hash of seed and stem.
 
-    The order of ``items`` plays no part. Of two items the one goes to validation, of three or more
-    each part gets one at least.
+    The order of ``items`` has no influence. With two items one is for validation; with three or
+    more each part gets at least one.
     """
     order = _shuffle_items(items, f"split:{seed}")
     val = _part_size(len(order), VALIDATION_SHARE, spare=1)
@@ -283,15 +297,21 @@ def _part_size(count: int, share: float, spare: int) -> int:
 def take_subset(
     items: Sequence[Item], fraction: float, *, at_least: int = 1, seed: int = 0
 ) -> tuple[Item, ...]:
-    """Take ``fraction`` of ``items``, but ``at_least`` so many, or all there are.
+    """Take a fraction of the items.
 
-    The same seed gives the same items, and a smaller fraction the start of a larger one.
+    The same seed gives the same items, and a smaller subset is the start of a larger one.
+
+    Args:
+        items: the items to choose from.
+        fraction: share to take, above 0 and at most 1.
+        at_least: smallest number to take, if there are so many.
+        seed: seed of the choice.
 
     Raises:
-        DataError: ``fraction`` is not above 0 and at most 1.
+        DataError: ``fraction`` is out of range.
     """
     if not 0.0 < fraction <= 1.0:
-        raise DataError(f"a subset of {fraction} is not possible: give a fraction above 0, up to 1")
+        raise DataError(f"subset {fraction} is out of range: give a fraction above 0 and at most 1")
     order = _shuffle_items(items, f"subset:{seed}")
     return order[: max(round(fraction * len(order)), at_least, 1)]
 

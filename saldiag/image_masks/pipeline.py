@@ -1,8 +1,8 @@
-"""Pairs as a ``tf.data.Dataset`` of batches.
+"""The input pipeline: pairs as a ``tf.data.Dataset`` of batches.
 
-From files everything is TensorFlow operations: no Python runs while training. From a zip, whose
-members TensorFlow cannot read, Python reads the members' bytes, a few pairs at a time, and
-everything after that is the same; the zip is never unpacked and only those few are held.
+Files are read and decoded by TensorFlow operations alone: no Python runs while training. From a
+zip, whose members TensorFlow cannot read, Python reads the bytes of a few pairs at a time, and
+everything after that is the same; the zip is never unpacked.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from saldiag.image_masks.storage import FileRef, Item, Ref
 Array = np.ndarray[Any, Any]
 Tensor = Any
 BatchSource: TypeAlias = Callable[[Tensor, int], tf.data.Dataset]
-"""From an order of item numbers and a batch size to batches of (image, mask) as uint8."""
+"""From item numbers (int64, in order) and a batch size to batches of (image, mask) as uint8."""
 
 INPUT_RANGE = (-1.0, 1.0)
-"""Range of the images: what MobileNetV2's ImageNet weights were trained on (x / 127.5 - 1)."""
+"""Range of the images, that of MobileNetV2's ImageNet weights (x / 127.5 - 1)."""
 
 _MAX_CACHE_SHARE = 0.25
-"""Share of the available memory that ``cache="auto"`` may take; the model needs the rest."""
+"""Share of the available memory that ``cache="auto"`` may use; the model needs the rest."""
 _PAIRS_PER_READ = 8
 """Pairs read from a zip at a time: about 0.8 MB of MSRA10K."""
 _PREFETCHED_BATCHES = 2
-"""Batches made ahead: enough to hide decoding behind a step, and a known amount of memory."""
+"""Batches prepared ahead: enough to hide decoding behind a training step."""
 _PARALLEL_READS = 2
-"""Reads under way at once: while one waits for the disk, another inflates."""
-_UNDECODABLE_REASON = f"damaged picture, or larger than {MAX_PIXELS} pixels"
+"""Concurrent reads from a zip: while one waits for the disk, another decompresses."""
+_UNDECODABLE_REASON = f"damaged image, or larger than {MAX_PIXELS} pixels"
 _MAX_BILINEAR_REDUCTION = 2.5
-"""From this reduction on, bilinear's 2 x 2 pixels miss too much and a wider kernel is taken."""
+"""Reduction from which on bilinear's 2 x 2 pixels miss too much and a wider kernel is used."""
 
 
 def make_dataset(
@@ -54,29 +54,31 @@ def make_dataset(
 ) -> tf.data.Dataset:
     """Batches of (image float32 (B, S, S, 3) in [-1, 1], mask float32 (B, S, S, 1) in {0, 1}).
 
-    The order of epoch e depends on ``shuffle_seed`` and e alone, not on the global seed: with
-    ``repeat`` the epochs from ``first_epoch`` on follow each other, and no batch holds items of
-    two, so that a resumed training sees what an uninterrupted one would have seen; without it,
-    every pass is epoch ``first_epoch``. The dataset knows its cardinality.
+    The order of epoch e depends only on ``shuffle_seed`` and e, not on the global seed. With
+    ``repeat`` the epochs from ``first_epoch`` on follow each other and no batch holds items of two
+    epochs, so a resumed training sees the same batches as an uninterrupted one. Without it, every
+    pass is epoch ``first_epoch``. The dataset knows its cardinality.
 
     Args:
-        items: pairs to read.
+        items: the pairs.
         image_size: side S in pixels.
-        batch_size: items in a batch.
-        shuffle_seed: ``None`` keeps the order of ``items``.
+        batch_size: items per batch.
+        shuffle_seed: seed of the order; None keeps the order of ``items``.
         first_epoch: number of the first epoch.
-        repeat: go on for ever.
-        cache: decode everything now and keep it, as bytes, in memory (4 S² bytes an item);
-            "auto" does so where that is at most a quarter of the available memory. Otherwise
-            every file is verified now and decoded anew in every epoch.
-        drop_remainder: leave out a last batch that is not full.
+        repeat: never end.
+        cache: decode everything now and keep it as bytes in memory (4 S² bytes per item); "auto"
+            does so if that is at most a quarter of the available memory. Otherwise every file is
+            verified now and decoded again in every epoch.
+        drop_remainder: drop a last batch that is not full.
 
     Raises:
         DataError: a file is missing or damaged, or there are too few items for one batch.
     """
     batches = len(items) // batch_size if drop_remainder else -(-len(items) // batch_size)
     if not batches:
-        raise DataError(f"{len(items)} pairs make no batch of {batch_size}: take a larger subset")
+        raise DataError(
+            f"{len(items)} pairs are too few for a batch of {batch_size}: use a larger subset"
+        )
     if cache == "auto":
         cache = _fits_in_memory(len(items), image_size)
     source = _from_memory(items, image_size) if cache else _from_storage(items, image_size)
@@ -116,7 +118,7 @@ def read_image(ref: Ref, content: bytes, image_size: int) -> Array:
 
 
 def _epoch_order(count: int, seed: int | None, epoch_batches: Tensor) -> Tensor:
-    """The items' numbers in the order of ``epoch_batches``, a function of nothing but the arguments."""
+    """Item numbers (count,) in the order of an epoch; a function of the arguments alone."""
     numbers = tf.range(count, dtype=tf.int64)
     if seed is None:
         return numbers
@@ -130,7 +132,7 @@ def _scale_batch(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _from_memory(items: Sequence[Item], image_size: int) -> BatchSource:
-    # A GPU's memory is for the model.
+    # GPU memory is reserved for the model.
     with tf.device("CPU"):
         images, masks = (tf.constant(array) for array in _decode_all(items, image_size))
 
@@ -168,16 +170,16 @@ def _decode_all(items: Sequence[Item], image_size: int) -> tuple[Array, Array]:
             at = here.stop
     except tf.errors.OpError as error:
         raise find_damage(items) or DataError(
-            "a file changed while it was read: run the command again"
+            "a file changed while it was being read: run the command again"
         ) from error
     return images, masks
 
 
 def find_damage(items: Sequence[Item]) -> DataError | None:
-    """The error that names the first file that cannot be decoded; None if all can.
+    """An error that names the first file that cannot be decoded; None if all can.
 
-    For whoever meets a ``tf.errors.OpError`` while training: a picture may be damaged in its
-    middle, which verifying does not see, or change after it was verified.
+    Call this after a ``tf.errors.OpError`` in training: an image may be damaged in the middle,
+    which verification does not detect, or change after it was verified.
     """
     for item in items:
         for ref, decode in ((item.image, _decode_image), (item.mask, _decode_mask)):
@@ -191,7 +193,7 @@ def find_damage(items: Sequence[Item]) -> DataError | None:
 
 
 def _file_contents(items: Sequence[Item]) -> Callable[[Tensor], tf.data.Dataset]:
-    """From an order of item numbers to a dataset of (image file, mask file) as strings."""
+    """A function from item numbers to a dataset of (image file, mask file) as byte strings."""
     if all(isinstance(ref, FileRef) for item in items for ref in (item.image, item.mask)):
         paths = tf.constant([[_path_bytes(item.image), _path_bytes(item.mask)] for item in items])
 
@@ -228,16 +230,16 @@ def _path_bytes(ref: Any) -> bytes:
 def _decode_image(content: Tensor, size: int) -> Tensor:
     """Decode one image to uint8 (size, size, 3), upright.
 
-    A JPEG much larger than wanted is decoded at 1/2, 1/4 or 1/8 (libjpeg's scaled DCT, a clean
-    low-pass that also saves the time), so that bilinear then shrinks by less than two where both
-    sides are alike. What is still reduced by more gets a kernel that covers all pixels: plain
-    bilinear looks at four of them, and the rest of a thin line or a texture would be left to luck.
+    A JPEG much larger than ``size`` is decoded at 1/2, 1/4 or 1/8 (libjpeg's scaled DCT, a clean
+    low-pass filter that also saves time), after which bilinear shrinks sides of similar length by
+    less than two. A larger reduction gets a kernel that covers all pixels: bilinear reads only four
+    of them and would miss thin lines and textures.
     """
     height, width = _checked_extent(content)
     excess = tf.minimum(height, width) // size
     halvings = tf.reduce_sum(tf.cast(excess >= (2, 4, 8), tf.int32))
     is_jpeg = tf.equal(tf.strings.substr(content, 0, 2), b"\xff\xd8")
-    # INTEGER_ACCURATE is what Pillow and libjpeg's own tools use; the faster one differs visibly.
+    # Pillow and libjpeg's own tools use INTEGER_ACCURATE; the faster method differs visibly.
     picture = tf.switch_case(
         tf.where(is_jpeg, halvings, 0),
         [
@@ -253,14 +255,14 @@ def _decode_image(content: Tensor, size: int) -> Tensor:
         lambda: tf.image.resize(picture, (size, size)),
         lambda: tf.image.resize(picture, (size, size), antialias=True),
     )
-    # Bytes, whether cached or not: a quarter of the memory, and the same numbers both ways.
+    # Bytes, cached or not: a quarter of the memory of floats, and the same values in both cases.
     rounded = tf.cast(tf.clip_by_value(tf.round(small), 0.0, 255.0), tf.uint8)
     return turn_upright(tf.ensure_shape(rounded, (size, size, 3)), jpeg_orientation(content))
 
 
 @tf.autograph.experimental.do_not_convert  # nothing to convert; tracing is faster
 def _decode_mask(content: Tensor, size: int) -> Tensor:
-    """Decode one mask to uint8 (size, size, 1) of 0 and 1."""
+    """Decode one mask to uint8 (size, size, 1) of 0 and 1, at the nearest pixels."""
     with tf.control_dependencies(_checked_extent(content)):
         levels = tf.io.decode_png(content, channels=1)
     small = tf.image.resize(levels, (size, size), method="nearest")
@@ -268,7 +270,7 @@ def _decode_mask(content: Tensor, size: int) -> Tensor:
 
 
 def _checked_extent(content: Tensor) -> tuple[Tensor, Tensor]:
-    """Height and width as the header tells them; an error if decoding would exhaust memory."""
+    """Height and width from the file's header; fails if decoding would exhaust memory."""
 
     def png_sides() -> Tensor:  # PNG specification (ISO/IEC 15948), 11.2.2: width, height
         sides = tf.io.decode_raw(tf.strings.substr(content, 16, 8), tf.int32, little_endian=False)
@@ -290,9 +292,9 @@ def _fits_in_memory(count: int, image_size: int) -> bool:
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take, or None where the system does not tell.
+    """Bytes of memory that this process may still use; None if the system does not report it.
 
-    The least of the machine's (Linux: MemAvailable) and of its control group's (containers).
+    The smaller one of the machine's (Linux: MemAvailable) and the control group's (containers).
     """
     found = [_machine_memory(), _group_memory()]
     known = [value for value in found if value is not None]
@@ -306,7 +308,7 @@ def _machine_memory() -> int | None:
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError):
         pass
-    try:  # macOS tells only what is built in; a half of it is a guess that errs on the safe side
+    try:  # macOS reports only the installed memory; half of it is a safe guess
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (AttributeError, OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""The built-in sample: generated pictures in MSRA10K's layout, so that nothing need be fetched."""
+"""The built-in sample: generated pairs in MSRA10K's layout, for use without a download."""
 
 from __future__ import annotations
 
@@ -25,34 +25,40 @@ SAMPLE_COUNT = 120
 SIDE_RANGE = (180, 320)
 """Shortest and longest side in pixels."""
 GREY_EVERY = 11
-"""Every so-manieth picture is greyscale; real sets hold some."""
+"""One image in so many is greyscale; real data sets hold some."""
 CACHE_VERSION = 1
-"""Part of the cache's name: to be raised whenever other pictures come out."""
+"""Part of the cache's name: raise it whenever the generated images change."""
 _MANIFEST_NAME = "sample.sha256"
 
 
 def write_sample(
     directory: Path, count: int = SAMPLE_COUNT, seed: int = 0, size: tuple[int, int] = SIDE_RANGE
 ) -> int:
-    """Write ``count`` pairs into ``directory/Imgs`` and return their number.
+    """Write generated pairs into ``directory/Imgs``; returns their number.
 
-    A picture depends on ``seed`` and its own number alone: a smaller sample is the start of a
-    larger one. ``Imgs`` appears whole or not at all.
+    A pair depends only on ``seed`` and its own number: a smaller sample is the start of a larger
+    one. ``Imgs`` is written completely or not at all.
+
+    Args:
+        directory: a new or empty directory.
+        count: number of pairs.
+        seed: seed of the images.
+        size: shortest and longest side in pixels.
 
     Raises:
-        DataError: the directory holds something already, or cannot be written.
+        DataError: the directory is not empty or cannot be written.
     """
     _write_all_pairs(directory, count, seed, size)
     return count
 
 
 def cached_sample() -> Path:
-    """The sample in the user's cache directory, made on first use and made again when damaged.
+    """The sample in the user's cache directory, generated on first use and again when damaged.
 
-    Where the cache cannot be written, a temporary directory that lasts as long as the process.
+    If the cache cannot be written, a temporary directory that is deleted at the process' end.
 
     Raises:
-        DataError: neither place can be written.
+        DataError: neither directory can be written.
     """
     place = (
         Path(platformdirs.user_cache_dir("saldiag", appauthor=False)) / f"sample-v{CACHE_VERSION}"
@@ -69,7 +75,7 @@ def cached_sample() -> Path:
 
 
 def _renew_cache(place: Path) -> Path:
-    """Make the sample beside ``place`` and put it there."""
+    """Generate the sample beside ``place`` and rename it to ``place``."""
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
     try:
@@ -110,14 +116,14 @@ def _write_all_pairs(directory: Path, count: int, seed: int, size: tuple[int, in
             for _ in pool.map(lambda number: _write_pair(folder, number, seed, size), numbers):
                 pass
     except FileExistsError as error:
-        raise DataError(f"{where}: a file is in the way: choose another directory") from error
+        raise DataError(f"{where}: is a file: choose another directory") from error
     except OSError as error:
         raise DataError(f"{where}: cannot be written ({os_error_reason(error)})") from error
 
 
 @contextmanager
 def _new_folder(directory: Path) -> Iterator[Path]:
-    """A temporary folder in ``directory`` that becomes ``Imgs`` at a clean end."""
+    """A temporary folder in ``directory`` that is renamed to ``Imgs`` unless the block fails."""
     existed = directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
@@ -125,7 +131,7 @@ def _new_folder(directory: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=directory, prefix=f".{PAIRS_FOLDER}."))
     try:
         yield temporary
-        temporary.chmod(stat.S_IMODE(directory.stat().st_mode))  # mkdtemp lets nobody else in
+        temporary.chmod(stat.S_IMODE(directory.stat().st_mode))  # mkdtemp restricts it to the user
         temporary.rename(directory / PAIRS_FOLDER)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""Pictures of the built-in sample: salient objects on textured ground, with exact masks.
+"""Images of the built-in sample: salient objects on a textured background, with exact masks.
 
-What makes an object salient here is what makes it so in photographs: it differs from its ground in
-hue or texture, it is closed, and it is no small thing. What must not give it away is brightness
-(object and ground overlap in it), place (objects lie anywhere) or mere presence of an edge
-(stripes, clutter and washed-out shapes of the ground's own colours do not belong to the mask).
+Objects are salient for the same reasons as in photographs: they differ from the background in hue
+or texture, have a closed outline, and are not small. Other cues must not reveal them: brightness
+(objects and backgrounds overlap in it), position (objects are anywhere), or the presence of edges
+(stripes, clutter and faint shapes in the background's own colours are not part of the mask).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Array = np.ndarray[Any, Any]
 RandomGenerator = np.random.Generator
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.06, 0.5
-"""Share of the picture that its objects cover; MSRA10K's middle 90 % lie within."""
+"""Share of the image that its objects cover; 90 % of MSRA10K's images are within."""
 _BRIGHTNESS_RANGE = (0.25, 0.8)
-"""Range of HSV values that objects and grounds alike are drawn from."""
+"""Range of HSV values for objects and backgrounds alike."""
 _OUTLINE_SECTORS = 2048
-"""An outline is a table of radii; at 200 pixels from the centre a step is 0.6 of a pixel."""
+"""Radii in the table of an outline; 200 pixels from the centre they are 0.6 pixels apart."""
 _SECTOR_ANGLES = (np.arange(_OUTLINE_SECTORS) + 0.5) * (2.0 * np.pi / _OUTLINE_SECTORS) - np.pi
 
 
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
 
 
 def draw_picture(rng: RandomGenerator, height: int, width: int) -> Picture:
-    """Draw one picture; the same state of ``rng`` gives the same picture."""
+    """Draw one image and its mask; the same state of ``rng`` gives the same pair."""
     hue = rng.random()
     canvas = _draw_texture(rng, height, width, hue)
     canvas = _add_clutter(rng, canvas, hue)
@@ -46,7 +46,7 @@ def draw_picture(rng: RandomGenerator, height: int, width: int) -> Picture:
 
 
 def _add_objects(rng: RandomGenerator, canvas: Array, ground_hue: float) -> tuple[Array, Array]:
-    """Lay one to three objects on ``canvas``, anew until they cover a share that is wanted."""
+    """Draw one to three objects on ``canvas``; repeated until their share is in range."""
     height, width = canvas.shape[:2]
     while True:
         count = int(rng.choice((1, 1, 1, 2, 2, 3)))
@@ -68,7 +68,7 @@ def _other_hue(rng: RandomGenerator, hue: float) -> float:
 
 
 def _add_clutter(rng: RandomGenerator, canvas: Array, hue: float) -> Array:
-    """Shapes of the ground's own colours, half transparent: none of them is salient."""
+    """Draw half-transparent shapes in the background's own colours: none of them is salient."""
     height, width = canvas.shape[:2]
     surfaces = [_draw_texture(rng, height, width, hue + rng.normal(0.0, 0.05)) for _ in range(2)]
     for number in range(int(rng.integers(3, 9))):
@@ -79,9 +79,9 @@ def _add_clutter(rng: RandomGenerator, canvas: Array, hue: float) -> Array:
 
 
 def _shape_cover(rng: RandomGenerator, height: int, width: int, count: int) -> Array:
-    """Coverage in [0, 1] (H, W) of one shape, smooth over about a pixel at its edge.
+    """Coverage in [0, 1] (H, W) of one shape, with an edge about a pixel wide.
 
-    The outline is a radius over the angle, so that every shape is one closed piece.
+    The outline is a radius as a function of the angle, so every shape is one closed piece.
     """
     centre = rng.uniform(0.15, 0.85, size=2) * (height, width)
     turn, flat = rng.uniform(0.0, np.pi), np.float32(rng.uniform(0.55, 1.0))
@@ -121,7 +121,7 @@ def _blob_outline(rng: RandomGenerator, angle: Array) -> Array:
 
 
 def _polygon_outline(rng: RandomGenerator, angle: Array) -> Array:
-    """A regular polygon; the turn of the shape's axes and its flatness hide that."""
+    """A regular polygon, which the shape's rotation and flattening disguise."""
     sector = 2.0 * np.pi / int(rng.integers(3, 8))
     radius: Array = np.cos(sector / 2.0) / np.cos((angle % sector) - sector / 2.0) * 1.15
     return radius
@@ -142,7 +142,7 @@ _OUTLINES: tuple[Callable[[RandomGenerator, Array], Array], ...] = (
 
 
 def _drop_shadow(cover: Array) -> Array:
-    """The shape's shadow: shifted down and blurred by shrinking it to a twelfth and back."""
+    """The shape's shadow: shifted down, and blurred by shrinking it to a twelfth and back."""
     shift = max(cover.shape[0] // 40, 1)
     moved = np.pad(cover, ((shift, 0), (0, 0)))[: cover.shape[0]]
     small = tuple(max(side // 12, 2) for side in cover.shape)
@@ -150,7 +150,7 @@ def _drop_shadow(cover: Array) -> Array:
 
 
 def _side_light(rng: RandomGenerator, cover: Array) -> Array:
-    """Light from one side over a shape, factors about 1."""
+    """Factors around 1 (H, W) of light from one side over a shape."""
     rows, columns = np.nonzero(cover > 0.0)
     turn = rng.uniform(0.0, 2.0 * np.pi)
     y = np.sin(turn) * (_pixel_axis(cover.shape[0]) - rows.mean()) / (np.ptp(rows) + 1.0)
@@ -160,7 +160,7 @@ def _side_light(rng: RandomGenerator, cover: Array) -> Array:
 
 
 def _draw_texture(rng: RandomGenerator, height: int, width: int, hue: float) -> Array:
-    """Colours (H, W, 3) in [0, 1] about ``hue``: a pattern mixes a darker and a lighter colour."""
+    """Colours (H, W, 3) in [0, 1] around ``hue``: a pattern of a darker and a lighter colour."""
     pattern = _PATTERNS[int(rng.integers(len(_PATTERNS)))](rng, height, width)
     low, high = np.sort(rng.uniform(*_BRIGHTNESS_RANGE, size=2))
     saturation = rng.uniform(0.35, 0.9)
@@ -221,7 +221,7 @@ _PATTERNS: tuple[Callable[[RandomGenerator, int, int], Array], ...] = (
 
 
 def _smooth_noise(rng: RandomGenerator, height: int, width: int, cells: int) -> Array:
-    """Smooth noise in [0, 1] with about ``cells`` bumps along the longer side."""
+    """Smooth noise in [0, 1] (H, W) with about ``cells`` bumps along the longer side."""
     step = max(height, width) / cells
     grid = rng.random((int(height / step) + 2, int(width / step) + 2), dtype=np.float32)
     return _stretch_range(_resize_map(grid, height, width))

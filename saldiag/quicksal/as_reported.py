@@ -32,26 +32,26 @@ FAULTS: tuple[str, ...] = (
 
 - ``softmax_head``: Convf2 has activation softmax over its one channel, and a softmax follows.
 - ``identical_branches``: all depthwise branches of an inception block have kernel size 1.
-- ``late_strides``: stride 2 stands on the last block of a stage, not on the first as in the
-  network that the weights come from.
-- ``random_expand``: block 1 has an expansion that MobileNetV2 lacks, left at its random start; so
-  is the stem, its convolution and the BatchNorm that goes with it.
-- ``shadowed_trainable``: every encoder block is frozen, then one layer in block 1 is not.
+- ``late_strides``: the last block of a stage has stride 2, not the first one as in the network
+  that the weights come from.
+- ``random_expand``: block 1 has an expansion that MobileNetV2 lacks, with random initial weights;
+  the stem's convolution and its BatchNorm have random initial weights as well.
+- ``shadowed_trainable``: every encoder block is frozen, then one layer in block 1 is unfrozen.
 - ``relu_for_relu6``: ReLU where the weights were trained with ReLU6.
 - ``float32_islands``: every activation layer computes in float32, whatever the policy.
-- ``silenced_warnings``: Keras' UserWarnings are silenced before the model is built.
+- ``silenced_warnings``: Keras' UserWarnings are suppressed before the model is built.
 """
 
 SLOW_STATISTICS: dict[str, Any] = {"depthwise_initializer": "glorot_uniform", "momentum": 0.99}
-"""How the case starts its decoder, with or without faults: both are Keras' defaults.
+"""The decoder's settings in the case, with or without faults: both are Keras' defaults.
 
-The depthwise branches give a variance of 0.0005 to 0.004 at the start, and the moving variance
-takes over 600 steps to come down to that from 1: until then inference mode switches them off.
+The depthwise branches have an initial variance of 0.0005 to 0.004, and the moving variance takes
+over 600 steps to fall from 1 to that: until then inference mode suppresses the branches.
 """
 
 TAPPED_BLOCKS = (3, 6, 13, 17)
 LATE_STRIDES = {3: 2, 6: 2, 10: 2, 16: 2}
-"""Stride by block number, where it is not 1."""
+"""Stride by block number under ``late_strides``, where it is not 1."""
 
 
 def quicksal_as_reported(
@@ -63,13 +63,13 @@ def quicksal_as_reported(
 ) -> Any:
     """Build the model of the case: (N, S, S, 3) in [-1, 1] to (N, S, S, 1), float32.
 
-    Without faults it computes what ``quicksal(..., **SLOW_STATISTICS)`` computes.
+    Without faults it computes the same as ``quicksal(..., **SLOW_STATISTICS)``.
 
     Args:
         faults: the faults to switch on, of ``FAULTS``.
         image_size: S, divisible by 32.
         weights: the encoder's weights, or what ``load_encoder_weights`` takes.
-        seed: of the random start of every layer that gets no weights.
+        seed: seed of the initial weights of every layer that gets no pretrained ones.
 
     Raises:
         ModelError: an unknown fault, or ``image_size`` is not divisible by 32.
@@ -110,7 +110,7 @@ def _check_faults(faults: Collection[str]) -> frozenset[str]:
 
 
 def _silence_warnings() -> None:
-    """Run ``silenced`` as its import does, also where it was imported before."""
+    """Run the module ``silenced``, again if it was imported before."""
     name = "saldiag.quicksal.silenced"
     known = sys.modules.get(name)
     importlib.reload(known) if known else importlib.import_module(name)
@@ -156,7 +156,7 @@ def _freeze_encoder(encoder: Any, faults: frozenset[str], pretrained: bool) -> N
 
 
 def _place_convolutions(encoder: Any, faults: frozenset[str]) -> Iterator[PlacedConvolution]:
-    """The encoder's convolutions, each with MobileNetV2's in the same order."""
+    """The encoder's convolutions in order, each with its counterpart in MobileNetV2."""
     random_expand = "random_expand" in faults
     relu = "relu" if "relu_for_relu6" in faults else "relu6"
     units = iter(UNITS)

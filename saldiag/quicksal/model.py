@@ -1,7 +1,7 @@
-"""``quicksal``: the model as it should be.
+"""``quicksal``: the model without faults.
 
 Ramanathan, Jayasuriya, Pal et al., QUICKSAL: salient-object segmentation on small devices (WACV
-2020), with the head repaired.
+2020), with a corrected output layer.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ def quicksal(
 ) -> Any:
     """Build the model: (N, S, S, 3) in [-1, 1] to (N, S, S, 1) in [0, 1], float32.
 
-    A pretrained encoder is frozen, its BatchNorm runs in inference mode. A random one is trained.
+    A pretrained encoder is frozen, with its BatchNorm in inference mode; a random one is trained.
 
     Args:
         image_size: S, divisible by 32.
         weights: the encoder's weights, or what ``load_encoder_weights`` takes. A file of a whole
-            QUICKSAL model fills the decoder too.
-        seed: of the random start of every layer that gets no weights.
-        depthwise_initializer: see ``decoder``, as for ``momentum``.
-        momentum: of the decoder's BatchNorms.
+            QUICKSAL model fills the decoder as well.
+        seed: seed of the initial weights of every layer that gets no pretrained ones.
+        depthwise_initializer: initializer of the decoder's depthwise kernels; see
+            ``build_decoder``.
+        momentum: momentum of the decoder's BatchNorms.
 
     Raises:
         ModelError: ``image_size`` is not divisible by 32.
@@ -73,10 +74,16 @@ def quicksal(
 def assign_start_weights(
     model: Any, placed: Sequence[PlacedConvolution], weights: EncoderWeights, seed: int
 ) -> None:
-    """Give a fresh model its start weights and remember where they come from.
+    """Assign the initial weights of a new model and record their origins.
+
+    Args:
+        model: the whole model.
+        placed: the encoder's convolutions.
+        weights: the encoder's weights, or those of a whole model.
+        seed: seed of all other initial weights.
 
     Raises:
-        WeightsError: ``weights`` are those of a whole model, and of another one.
+        WeightsError: ``weights`` are those of another model.
     """
     fill_encoder(placed, weights.layers, seed)
     for name, convolution in _decoder_convolutions(model):

@@ -1,6 +1,6 @@
-"""Scores of predicted masks against ground truths, picture by picture and over a data set.
+"""Scores of predicted masks against ground truths, per image and over a data set.
 
-Masks are scored as they are written: in 8 bits. Reading the PNG files back and calling
+Masks are scored in 8 bits, as they are written to PNG files: reading the files and calling
 PySODMetrics with ``normalize=False`` gives the same numbers. With ``stretched=True`` each mask is
 first stretched to the full range, as published benchmarks do (PySODMetrics' default).
 """
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 class MaskScorer:
-    """Scores masks one by one and keeps what the means over all of them need.
+    """Scores masks one by one and accumulates the means over all of them.
 
     Args:
         stretched: stretch each predicted mask to 0…255 before scoring it.
@@ -33,10 +33,10 @@ class MaskScorer:
         self._sums: dict[str, float] = {}
 
     def add(self, prediction: Array, mask: Array) -> MaskScores:
-        """Score one mask; in the result max-F and mean-F are those of the picture's own curve.
+        """Score one mask; max-F and mean-F in the result are those of this image's own curve.
 
         Args:
-            prediction: uint8 (H, W), 255 for certainly salient.
+            prediction: uint8 (H, W); 255 is certainly salient.
             mask: bool (H, W), the ground truth.
 
         Raises:
@@ -61,7 +61,7 @@ class MaskScorer:
         return _build_scores(plain, curves)
 
     def over(self, dataset: str) -> DatasetScores | None:
-        """The means over all pictures so far; None before the first."""
+        """The means over all images so far; None before the first. ``dataset`` is the name."""
         if not self.count:
             return None
         means = {name: total / self.count for name, total in self._sums.items()}
@@ -81,9 +81,9 @@ def _build_scores(plain: dict[str, float], curves: Array) -> MaskScores:
 
 
 def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
-    """A predicted mask, float32 (h, w) in [0, 1], as uint8 of height and width ``size``.
+    """Resize a predicted mask, float32 (h, w) in [0, 1], to uint8 of height and width ``size``.
 
-    Bilinear, averaging over the pixels that fall together where it shrinks.
+    Bilinear; pixels are averaged where the mask shrinks.
     """
     height, width = size
     picture = Image.fromarray(np.asarray(mask, np.float32))

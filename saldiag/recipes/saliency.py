@@ -1,10 +1,10 @@
-"""How the field measures saliency maps, one image at a time, in plain numpy.
+"""The measures of saliency maps used in the field, one image at a time, in numpy.
 
 Every function takes a prediction in [0, 1] and a mask (both H x W; anything above 0.5 in the mask
 is foreground) and agrees with PySODMetrics called with ``normalize=False``. PySODMetrics' default
 first stretches each prediction to the full range [0, 1], as the benchmarks' MATLAB code does;
-``stretch_range`` is that step. It is left out here by default because it hides what a diagnosis looks
-for: it turns a nearly constant prediction into a confident one.
+``stretch_range`` is that step. It is not the default here because it hides what a diagnosis is
+after: it turns a nearly constant prediction into a confident one.
 
 ``beta2`` is beta squared, 0.3 throughout the field (Achanta et al., CVPR 2009).
 """
@@ -19,14 +19,16 @@ from scipy.ndimage import correlate1d, distance_transform_edt
 Array = np.ndarray[Any, Any]
 
 BETA2 = 0.3
+"""Beta squared of every F-beta measure."""
 LEVELS = 256
+"""Levels of an 8-bit map, at which it is thresholded."""
 _EPSILON = float(np.spacing(1))  # MATLAB's eps, as in the reference implementations
 
 
 def stretch_range(prediction: Array) -> Array:
     """The prediction quantised to 8 bits and stretched to [0, 1], as PySODMetrics reads files.
 
-    A constant prediction stays as it is.
+    A constant prediction is only quantised.
     """
     levels = np.round(np.clip(prediction, 0, 1) * 255).astype(np.uint8) / 255
     low, high = levels.min(), levels.max()
@@ -40,14 +42,14 @@ def mean_absolute_error(prediction: Array, mask: Array) -> float:
 
 
 def f_beta_curve(prediction: Array, mask: Array, beta2: float = BETA2) -> Array:
-    """F-beta of the map cut at each of the 256 levels, highest first (256,)."""
+    """F-beta of the map thresholded at each of the 256 levels, highest first (256,)."""
     prediction, truth = _check_pair(prediction, mask)
     inside, outside = _counts_above(prediction, truth)
     return _f_beta(inside, inside + outside, truth.sum(), beta2)
 
 
 def adaptive_f_beta(prediction: Array, mask: Array, beta2: float = BETA2) -> float:
-    """F-beta of the map cut at twice its mean, at most 1 (Achanta et al., CVPR 2009)."""
+    """F-beta of the map thresholded at twice its mean, at most 1 (Achanta et al., CVPR 2009)."""
     prediction, truth = _check_pair(prediction, mask)
     cut = prediction >= min(2 * prediction.mean(), 1)
     return float(_f_beta((cut & truth).sum(), cut.sum(), truth.sum(), beta2))
@@ -56,8 +58,8 @@ def adaptive_f_beta(prediction: Array, mask: Array, beta2: float = BETA2) -> flo
 def weighted_f_beta(prediction: Array, mask: Array, beta2: float = BETA2) -> float:
     """Weighted F-beta (Margolin, Zelnik-Manor and Tal, CVPR 2014); 0 where the mask is empty.
 
-    An error inside the object counts less if its neighbours have none, an error outside counts
-    more the farther it is from the object.
+    An error inside the object counts less if its neighbours have none; an error outside counts
+    more with its distance from the object.
     """
     prediction, truth = _check_pair(prediction, mask)
     if not truth.any():
@@ -95,7 +97,7 @@ def e_measure_curve(prediction: Array, mask: Array) -> Array:
 
 
 def adaptive_e_measure(prediction: Array, mask: Array) -> float:
-    """Enhanced-alignment measure of the map cut at twice its mean, at most 1."""
+    """Enhanced-alignment measure of the map thresholded at twice its mean, at most 1."""
     prediction, truth = _check_pair(prediction, mask)
     cut = prediction >= min(2 * prediction.mean(), 1)
     return float(_enhanced_alignment((cut & truth).sum(), (cut & ~truth).sum(), truth))
@@ -108,9 +110,11 @@ def _check_pair(prediction: Array, mask: Array) -> tuple[Array, Array]:
         ValueError: the shapes differ or are not H x W, or the prediction holds NaN or infinity.
     """
     if prediction.shape != mask.shape or prediction.ndim != 2:
-        raise ValueError(f"prediction {prediction.shape} and mask {mask.shape} are not one H x W")
+        raise ValueError(
+            f"prediction {prediction.shape} and mask {mask.shape} need one H x W shape"
+        )
     if not np.isfinite(prediction).all():
-        raise ValueError("the prediction holds values that are not finite")
+        raise ValueError("the prediction holds non-finite values")
     return np.clip(prediction.astype(np.float64), 0, 1), mask > 0.5
 
 
@@ -135,8 +139,8 @@ def _counts_above(prediction: Array, truth: Array) -> tuple[Array, Array]:
 def _f_beta(hits: Any, positives: Any, truths: Any, beta2: float) -> Array:
     """F-beta from counts; 0 where nothing is hit.
 
-    It is (1 + beta²) p r / (beta² p + r) with p = hits / positives and r = hits / truths, divided
-    out, so that no division by zero needs a case of its own.
+    This is (1 + beta²) p r / (beta² p + r) with p = hits / positives and r = hits / truths,
+    simplified so that only one division can be by zero.
     """
     denominator = beta2 * np.asarray(truths) + positives
     return np.asarray((1 + beta2) * hits / np.maximum(denominator, _EPSILON))

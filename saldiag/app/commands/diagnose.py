@@ -10,7 +10,7 @@ from typing import Any
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import (
     STARTS,
-    Rebuilt,
+    LabRebuilder,
     check_resumed,
     experiment,
     load_starts,
@@ -219,7 +219,7 @@ def _experiment(examination: Asked, verdict: Verdict) -> None:
             session.judge(verdict).findings,
             options.experiments,
             verdict=verdict,
-            make=Rebuilt(options, session.measured.get(Wiring), starts.resolve()),
+            make=LabRebuilder(options, session.measured.get(Wiring), starts.resolve()),
             folder=folder,
             console=session.console,
         )

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
     from saldiag.experiments.training.loop import TrainingOutcome
     from saldiag.image_masks.storage import Item
-    from saldiag.recipes.training import Recipe, TrainingData
+    from saldiag.recipes.saliency_training import Recipe
+    from saldiag.recipes.training import TrainingData
     from saldiag.subject.models.input_spec import Takes
 
 OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2")
@@ -118,7 +119,7 @@ def _train_built_in(options: TrainOptions) -> int:
     if shared.optimizer is not None:
         raise SaldiagError("--optimizer is for a model of your own: the recipe's is Adam")
     prepare_environment()
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     recipe = Recipe(**options.numbers, **options.given("image_size", "loss"), **options.cycle)
     session = _session(options, recipe)
@@ -155,7 +156,7 @@ def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
 
 def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
     from saldiag.app.commands.held_out import score_held_out
-    from saldiag.recipes.training import training_data
+    from saldiag.recipes.saliency_training import training_data
 
     with session.phase("reading data"):
         training, validation, held_out = _items(options, recipe)

@@ -1,4 +1,4 @@
-"""MobileNetV2's ImageNet weights through ``keras.applications``, without ever waiting for long."""
+"""MobileNetV2's ImageNet weights from ``keras.applications``, without waiting long when offline."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from saldiag.core.measurement import Array
 
 WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 REACHABLE_SECONDS = 4.0
-"""How long the server may take to answer, name look-up included."""
+"""Seconds that the server may take to answer, including the name lookup."""
 STALL_SECONDS = 15.0
-"""How long a download may stand still."""
+"""Seconds that a download may receive nothing."""
 
 
 def imagenet_layers() -> dict[str, list[Array]]:
     """Weights by layer name, from Keras' cache or downloaded into it.
 
     Raises:
-        WeightsError: they are not in the cache and cannot be had, or the cached file is damaged.
+        WeightsError: they are not cached and cannot be downloaded, or the cached file is damaged.
     """
     import keras
     from keras.src.applications import mobilenet_v2  # the address is not public
@@ -45,7 +45,7 @@ def imagenet_layers() -> dict[str, list[Array]]:
 
 
 def _cache_path() -> Path:
-    """Where ``keras.utils.get_file`` keeps the file: at home, or in /tmp if that is read-only."""
+    """The cached file of ``keras.utils.get_file``: at home, or in /tmp if that is read-only."""
     from keras.src.backend.config import keras_home  # not public either
 
     home = Path(keras_home())
@@ -54,9 +54,12 @@ def _cache_path() -> Path:
 
 
 def _check_reachable(address: str) -> None:
-    """Ask for the file's head.
+    """Request the file's headers within ``REACHABLE_SECONDS``.
 
-    In a thread, because no time limit bounds a name look-up in a network that swallows packets.
+    In a thread, because no timeout limits a name lookup in a network that drops packets.
+
+    Raises:
+        WeightsError: the server cannot be reached.
     """
     outcome: list[str] = []
 
@@ -80,7 +83,7 @@ def _check_reachable(address: str) -> None:
 
 @contextlib.contextmanager
 def _stalling_after(seconds: float) -> Iterator[None]:
-    """Let connections opened in the block fail once they stand still for that long."""
+    """Make connections opened in the block fail after receiving nothing for ``seconds``."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,7 +1,7 @@
-"""Arrays out of weights files, without rebuilding any object that a file describes.
+"""Reads arrays from weights files, without rebuilding any object that a file describes.
 
-Only numbers are read, so a hostile ``.keras`` file finds no code to run: stricter than Keras' safe
-mode, which still rebuilds layers. Links to other files are not followed and sizes are bounded.
+Only numbers are read, so a malicious ``.keras`` file cannot run code: stricter than Keras' safe
+mode, which still rebuilds layers. Links to other files are not followed, and sizes are limited.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Layers = dict[str, list[Array]]
 
 MAX_ARRAY_BYTES = 64 << 20
 MAX_FILE_BYTES = 512 << 20
-"""Bytes. The largest array of QUICKSAL has 2 MB, its ``.keras`` file with Adam's state 46 MB."""
+"""Limits in bytes. QUICKSAL's largest array has 2 MB, its ``.keras`` file with Adam's state 46 MB.
+"""
 
 _KERAS_MEMBER = "model.weights.h5"
 _DAMAGE_ERRORS = (
@@ -34,11 +35,11 @@ _DAMAGE_ERRORS = (
 def read_layers(path: Path) -> Layers:
     """Read ``.weights.h5``, ``.keras``, Keras 2's ``.h5``, or an ``.npz`` with ``LAYER/NAME`` keys.
 
-    The format is told by the content, not by the file's name. Arrays of an ``.npz`` are in the
-    order of the file.
+    The content decides on the format, not the file's name. Arrays of an ``.npz`` keep the order of
+    the file.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged or none of these.
+        WeightsError: the file cannot be read, is damaged, or has another format.
     """
     try:
         layers = _read_file(path)
@@ -46,16 +47,16 @@ def read_layers(path: Path) -> Layers:
         raise WeightsError(f"weights {path}: cannot be read ({_error_reason(error)})") from error
     except _DAMAGE_ERRORS as error:
         raise WeightsError(
-            f"weights {path}: damaged ({_error_reason(error)}): get the file again"
+            f"weights {path}: damaged ({_error_reason(error)}): download the file again"
         ) from error
     if not layers:
-        raise WeightsError(f"weights {path}: holds no layers that Keras has named")
+        raise WeightsError(f"weights {path}: holds no layers with names of Keras")
     return layers
 
 
 def _read_file(path: Path) -> Layers:
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"over {MAX_FILE_BYTES >> 20} MiB, which no QUICKSAL needs")
+        raise ValueError(f"larger than {MAX_FILE_BYTES >> 20} MiB, too large for QUICKSAL")
     content = path.read_bytes()
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -64,15 +65,15 @@ def _read_file(path: Path) -> Layers:
         with h5py.File(io.BytesIO(content), "r") as file:
             return _read_hdf5(file)
     raise WeightsError(
-        f"weights {path}: neither HDF5 nor a whole zip archive"
-        " (weights are read from .weights.h5, .keras and .npz files)"
+        f"weights {path}: neither HDF5 nor a complete zip archive"
+        " (supported are .weights.h5, .keras and .npz files)"
     )
 
 
 def _read_archive(archive: zipfile.ZipFile, path: Path) -> Layers:
     sizes = {info.filename: info.file_size for info in archive.infolist()}
     if sum(sizes.values()) > MAX_FILE_BYTES:
-        raise ValueError(f"unpacks to over {MAX_FILE_BYTES >> 20} MiB, which no QUICKSAL needs")
+        raise ValueError(f"unpacks to over {MAX_FILE_BYTES >> 20} MiB, too large for QUICKSAL")
     if _KERAS_MEMBER in sizes:
         with h5py.File(io.BytesIO(archive.read(_KERAS_MEMBER)), "r") as file:
             return _read_hdf5(file)
@@ -93,7 +94,7 @@ def _read_hdf5(file: h5py.File) -> Layers:
 
 
 def _read_keras2(root: h5py.Group) -> Layers:
-    """Keras 2: the layers' names are an attribute, and so are the names of each one's arrays."""
+    """Keras 2: attributes hold the names of the layers, and of each layer's arrays."""
     layers: Layers = {}
     for layer in _decode_names(root.attrs["layer_names"]):
         arrays = [
@@ -110,7 +111,7 @@ def _decode_names(names: Any) -> list[str]:
 
 
 def _read_keras3(file: h5py.File) -> Layers:
-    """Keras 3: every object has a group ``vars`` with its name; the path is made of classes."""
+    """Keras 3: paths consist of class names; each object has a group ``vars`` with its own name."""
     names: dict[str, str] = {}
     stored: dict[str, dict[int, Array]] = {}
 
@@ -135,19 +136,19 @@ def _layer_path(place: str, names: dict[str, str]) -> str:
     above = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
     path = "/".join(names[name] for name in above if names.get(name))
     if not names.get(place):
-        raise ValueError(f"{place} has no layer name, as old versions of Keras wrote it")
+        raise ValueError(f"{place} has no layer name, as in files of old Keras versions")
     return path
 
 
 def _read_dataset(parent: h5py.Group, name: str) -> Array:
     link = parent.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        raise ValueError(f"{name} is a link out of the file")  # noqa: TRY004 - what is damaged
+        raise ValueError(f"{name} is a link to another file")  # noqa: TRY004 - counts as damage
     data = parent[name]
     if data.external or data.is_virtual:
-        raise ValueError(f"{name} lies in another file")
+        raise ValueError(f"{name} is stored in another file")
     if math.prod(data.shape) * data.dtype.itemsize > MAX_ARRAY_BYTES:
-        raise ValueError(f"{name} has shape {data.shape}, which no QUICKSAL needs")
+        raise ValueError(f"{name} has shape {data.shape}, too large for QUICKSAL")
     return _check_numeric(name, np.asarray(data))
 
 

@@ -1,4 +1,4 @@
-"""The encoder's start weights: ImageNet's, random ones, or those of a file; checked before use."""
+"""The encoder's initial weights: ImageNet's, random ones, or a file's; checked before use."""
 
 from __future__ import annotations
 
@@ -21,37 +21,40 @@ ExpectedShapes = Mapping[str, Sequence[tuple[int, ...]]]
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Weights of MobileNetV2, by the layer names of ``keras.applications``.
-
-    ``layers`` is empty where ``kind`` is random, and where ``whole`` says that the file at ``path``
-    holds a whole QUICKSAL model. ``note`` is a line for the user, or None.
-    """
+    """Initial weights of the encoder."""
 
     kind: Literal["imagenet", "random", "file"]
+    """Where they come from."""
     layers: dict[str, list[Array]] = field(default_factory=dict)
+    """Arrays by the layer names of ``keras.applications``; empty for random weights and for the
+    file of a whole model."""
     network: str = NETWORK
+    """The network that they were trained in."""
     note: str | None = None
+    """A line for the user; None for none."""
     path: Path | None = None
+    """The file; None for ImageNet's and random weights."""
     whole: bool = False
+    """Whether the file holds a whole QUICKSAL model."""
 
 
 def load_encoder_weights(spec: str) -> EncoderWeights:
-    """Get the weights that ``--weights`` names.
+    """Load the weights that ``--weights`` names.
 
     Args:
-        spec: ``imagenet``; ``random``; ``auto`` (ImageNet's if they can be had, else random); or a
-            file: ``.weights.h5``, ``.keras`` or Keras 2's ``.h5`` of a MobileNetV2, the first two
-            also of a whole QUICKSAL model, or an ``.npz`` with ``NAME/kernel`` and ``NAME/bias``
-            for every convolution, BatchNorm folded into the bias.
+        spec: ``imagenet``; ``random``; ``auto`` (ImageNet's if available, else random); or a file:
+            ``.weights.h5``, ``.keras`` or Keras 2's ``.h5`` of a MobileNetV2, the first two also
+            of a whole QUICKSAL model, or an ``.npz`` with ``NAME/kernel`` and ``NAME/bias`` for
+            every convolution, with BatchNorm folded in.
 
     Raises:
-        WeightsError: the weights cannot be had or read, or belong to another network; the message
-            names the first layer that does not fit.
+        WeightsError: the weights cannot be downloaded or read, or belong to another network; the
+            message names the first layer that does not match.
     """
     if spec == "random":
         return EncoderWeights("random")
     if spec == "imagenet":
-        return _imagenet_weights(": give a file with --weights, or --weights random")
+        return _imagenet_weights(": use --weights FILE or --weights random")
     if spec == "auto":
         return _imagenet_or_random()
     path = Path(spec).expanduser()
@@ -70,7 +73,7 @@ def _imagenet_weights(way_out: str) -> EncoderWeights:
 
 def _imagenet_or_random() -> EncoderWeights:
     try:
-        return _imagenet_weights("; the encoder starts at random")
+        return _imagenet_weights("; the encoder starts from random weights")
     except WeightsError as error:
         return EncoderWeights("random", note=str(error))
 
@@ -100,7 +103,7 @@ def _encoder_part(layers: Layers, where: str) -> Layers:
 
 
 def _unfold_encoder(layers: Layers, where: str) -> Layers:
-    """Give every folded convolution its BatchNorm back."""
+    """Split every folded convolution into a convolution and a BatchNorm."""
     check_shapes(layers, {unit.conv: (unit.kernel, (unit.channels,)) for unit in UNITS}, where)
     return {
         name: arrays
@@ -110,10 +113,15 @@ def _unfold_encoder(layers: Layers, where: str) -> Layers:
 
 
 def check_shapes(layers: Layers, wanted: ExpectedShapes, where: str) -> None:
-    """Check ``layers`` name by name and shape by shape, in the order of ``wanted``.
+    """Check that ``layers`` holds the wanted layers with the wanted shapes, in order.
+
+    Args:
+        layers: arrays by layer name.
+        wanted: shapes by layer name.
+        where: the source of the weights, for the error.
 
     Raises:
-        WeightsError: the first layer that is missing or has other shapes.
+        WeightsError: a layer is missing or has other shapes; names the first one.
     """
     for name, shapes in wanted.items():
         if name not in layers:
@@ -123,7 +131,8 @@ def check_shapes(layers: Layers, wanted: ExpectedShapes, where: str) -> None:
         there = [array.shape for array in layers[name]]
         if there != list(shapes):
             raise WeightsError(
-                f"{where}: {name} has {_format_shapes(there)}, but the model needs {_format_shapes(shapes)}"
+                f"{where}: {name} has {_format_shapes(there)},"
+                f" but the model needs {_format_shapes(shapes)}"
             )
 
 
@@ -134,7 +143,7 @@ def _format_shapes(shapes: Sequence[tuple[int, ...]]) -> str:
 def load_model_weights(model: Any, path: Path) -> None:
     """Fill a whole model from a ``.weights.h5`` or ``.keras`` file of the same model.
 
-    Everything is checked before anything is assigned: on an error the model is as it was.
+    Everything is checked before anything is assigned: an error leaves the model unchanged.
 
     Raises:
         WeightsError: the file cannot be read, or a layer is missing, unknown or of another shape.
@@ -152,7 +161,7 @@ def load_model_weights(model: Any, path: Path) -> None:
 
 
 def _layers_with_variables(parent: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
-    """Layer path and variables of every layer below ``parent`` that has its own."""
+    """Path and variables of every layer below ``parent`` that has variables of its own."""
     for layer in parent._flatten_layers(include_self=False, recursive=False):
         variables = layer._trainable_variables + layer._non_trainable_variables
         if variables:
