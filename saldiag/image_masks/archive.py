@@ -25,14 +25,18 @@ from saldiag.progress import CountReporter, report_no_count
 URL = "http://mftp.mmcheng.net/Data/MSRA10K_Imgs_GT.zip"
 """The address on the data set's page (mmcheng.net/msra10k), 195 MB; the server has no https."""
 ARCHIVE_NAME = "MSRA10K_Imgs_GT.zip"
+"""File name of the archive."""
 PAIR_COUNT = 10_000
+"""Number of pairs in the archive."""
 
 _CHUNK_BYTES = 2**14
 """Bytes per chunk; an unfinished chunk is lost when the connection breaks."""
 _TIMEOUT_SECONDS = (10.0, 60.0)
 """Seconds to connect, and between two packets."""
 _MAX_ATTEMPTS = 5
+"""Connections per call."""
 _PAUSE_SECONDS = 2.0
+"""Seconds between two connections."""
 
 
 class _BrokenOffError(Exception):

@@ -23,10 +23,13 @@ from saldiag.image_masks.storage import PAIRS_FOLDER, FileRef, Item, MemberRef, 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg")
 MASK_SUFFIXES = (".png",)
+"""Suffixes of images and of masks, in lower case."""
 IMAGE_ALONE, MASK_ALONE = "image without a mask", "mask without an image"
+"""Problems of files without their counterpart."""
 _MASK_ENDING = re.compile(r"[-_.](mask|gt|label|labels|seg|segmentation)$", re.IGNORECASE)
 """Endings that many data sets add to the names of masks in a folder of their own."""
 SAMPLE_NAME = "built-in sample"
+"""Name of the generated data set."""
 VALIDATION_SHARE = TEST_SHARE = 0.1
 """Shares of the items for validation and for testing, as in the paper."""
 

@@ -22,6 +22,7 @@ from saldiag.image_masks.sample_pictures import draw_picture
 from saldiag.image_masks.storage import PAIRS_FOLDER, os_error_reason
 
 SAMPLE_COUNT = 120
+"""Number of pairs."""
 SIDE_RANGE = (180, 320)
 """Shortest and longest side in pixels."""
 GREY_EVERY = 11

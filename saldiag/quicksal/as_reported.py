@@ -50,6 +50,7 @@ over 600 steps to fall from 1 to that: until then inference mode suppresses the 
 """
 
 TAPPED_BLOCKS = (3, 6, 13, 17)
+"""Numbers of the blocks, from 1, whose outputs the decoder reads besides the stem's."""
 LATE_STRIDES = {3: 2, 6: 2, 10: 2, 16: 2}
 """Stride by block number under ``late_strides``, where it is not 1."""
 

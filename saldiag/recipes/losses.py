@@ -17,6 +17,7 @@ from keras import ops
 from saldiag.core.errors import SaldiagError
 
 _PIXEL_AXES = (1, 2, 3)
+"""Axes of height, width and channel."""
 
 
 @keras.saving.register_keras_serializable(package="saldiag")

@@ -102,6 +102,7 @@ class SearchRunner:
 
 
 ALREADY_LEARNS = "the unchanged model learns: there is nothing to restore"
+"""Reason of every arm if the control learns in both modes."""
 
 
 def _hit_budget(arms: Iterable[Arm]) -> bool:

@@ -22,6 +22,7 @@ from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.execution import graph_as_built
 
 MEMORISED_SCORE = LIMITS["memorised"]
+"""Score at which a training ends as ``memorised``."""
 MAX_STUCK_CHANGE = 1e-6
 """Largest change of an item's ``missed`` that counts as rounding: the model has not moved."""
 MIN_SCORE_FOR_INFERENCE = 0.5

@@ -202,12 +202,19 @@ class _TrainingRun:
     """One training run, from its first (or resumed) epoch to its end."""
 
     model: Any
+    """The compiled model, in the state to continue from."""
     data: TrainingData
+    """The batches."""
     recipe: TrainingNumbers
+    """The numbers, with a definite precision."""
     run: Run
+    """The run directory."""
     checkpoints: Checkpoints
+    """The run's checkpoints."""
     progress: RunProgress
+    """The whole epochs so far; replaced after each epoch."""
     gradient_probes: ResumedProbes
+    """The gradient probe."""
 
     def run_to_end(self, callbacks: list[Any], last: list[Any]) -> TrainingOutcome:
         """Train; an early end is an outcome, a failure is raised.

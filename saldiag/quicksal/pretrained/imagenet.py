@@ -15,6 +15,7 @@ from saldiag.core.errors import WeightsError
 from saldiag.core.measurement import Array
 
 WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+"""File name of the weights, as Keras downloads them."""
 REACHABLE_SECONDS = 4.0
 """Seconds that the server may take to answer, including the name lookup."""
 STALL_SECONDS = 15.0

@@ -15,6 +15,7 @@ from saldiag.quicksal.pretrained.imagenet import imagenet_layers
 from saldiag.quicksal.pretrained.weight_files import Layers, read_layers
 
 WEIGHT_SPECS = ("auto", "imagenet", "random")
+"""Choices of ``--weights`` besides a file."""
 
 ExpectedShapes = Mapping[str, Sequence[tuple[int, ...]]]
 

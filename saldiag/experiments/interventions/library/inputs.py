@@ -17,6 +17,7 @@ from saldiag.experiments.interventions.change import Batches, Change, Swap
 from saldiag.experiments.interventions.workbench import Workbench
 
 _SCALING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
+"""Layers that rescale their input, bypassed while inputs are normalised."""
 
 
 class NormalisedInputs(Intervention):

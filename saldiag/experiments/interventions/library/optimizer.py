@@ -14,6 +14,7 @@ from saldiag.rules.shared.update_ratios import INVARIANT
 from saldiag_probes.state.optimizers import inner
 
 CLIPPING_SETTINGS = ("clipnorm", "clipvalue", "global_clipnorm")
+"""Constructor arguments that clip gradients."""
 RESET_SETTINGS = (
     *CLIPPING_SETTINGS, "weight_decay", "epsilon", "beta_1", "beta_2", "momentum", "rho",
 )  # fmt: skip

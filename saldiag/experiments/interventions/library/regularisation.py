@@ -14,6 +14,7 @@ from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.state.optimizers import inner
 
 _DROPOUT_ATTRIBUTES = ("rate", "stddev", "dropout", "recurrent_dropout")
+"""Attributes of dropout, noise and recurrent layers that hold a rate or noise level."""
 
 
 class NoDropout(Intervention):

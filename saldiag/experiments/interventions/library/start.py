@@ -16,6 +16,7 @@ from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.rules.shared.wording import counted
 
 _RELUS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "prelu"}
+"""Activations whose layers get He initialisation."""
 MAX_LISTED_VALUES = 4
 """Bias values that a description lists."""
 

@@ -15,6 +15,7 @@ from saldiag.experiments.interventions.workbench import Workbench
 from saldiag_probes.loss.compiled_loss import compiled_losses, loss_name
 
 _ACTIVATION_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0)}
+"""Lowest and highest output of bounded activations."""
 
 
 class TargetsInRange(Intervention):
