@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saldiag.app.session.collector import Collector
-from saldiag.app.subject.load import PICTURES, Batches, Subject
+from saldiag.app.subject.subject import MAX_PICTURES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
     Activations,
@@ -34,6 +34,7 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every, logarithmic, never
+from saldiag.keras_internals.layers import flattened_layers
 
 if TYPE_CHECKING:
     from saldiag.experiments.overfit.mode_errors import ModeErrors
@@ -201,7 +202,7 @@ class Examination:
 
     def _flags_now(self) -> list[bool]:
         """What the layers say of being trainable, on which it hangs how BatchNorm is run."""
-        return [bool(layer.trainable) for layer in self.model._flatten_layers()]
+        return [bool(layer.trainable) for layer in flattened_layers(self.model)]
 
     def memorise(self, *, histograms: bool = True, **plan: Any) -> OverfitHistory:
         """Run the overfit test on the batches, with the training hook on.
@@ -264,13 +265,13 @@ class Examination:
 
     def _pictures(self) -> Predictions:
         low, high = self.data.pixels or (0.0, 1.0)
-        images, masks = (np.asarray(part[:PICTURES]) for part in self.data.batches[0][:2])
+        images, masks = (np.asarray(part[:MAX_PICTURES]) for part in self.data.batches[0][:2])
         predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
-            names=self.data.names[:PICTURES],
+            names=self.data.names[:MAX_PICTURES],
             images=(images - low) / (high - low),
             targets=masks,
-            predictions=predicted[:PICTURES],
+            predictions=predicted[:MAX_PICTURES],
         )
 
     def collect(self, watch: Any) -> GradientHistory | None:

@@ -13,7 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from saldiag.app.examine.examination import Examination
-from saldiag.app.session.options import Options, Wishes
+from saldiag.app.session.options import ExperimentOptions, Options
+from saldiag.app.session.request import Request
 from saldiag.core.errors import ModelError, RunError, SaldiagError
 from saldiag.core.files.jsonio import atomic_file, jsonable
 from saldiag.core.files.run import Run
@@ -31,15 +32,15 @@ STARTS = "starts.npz"
 
 
 @dataclass(frozen=True)
-class LabRebuilder:
-    """Builds a command's model and data again in another process, with the same weights."""
+class RebuiltSubject:
+    """Rebuilds a command's subject in another process, with the weights of the first."""
 
-    options: Options
-    """The options of the command."""
+    request: Request
+    """What the command is asked to do."""
     wiring: Wiring | None
-    """The connections between the layers; None if they are unknown."""
+    """How the layers are connected; None if the model could not be traced."""
     starts: Path
-    """File with the weights."""
+    """File with the model's variables before training."""
 
     def __call__(self) -> Lab:
         """Build the lab.
@@ -49,11 +50,11 @@ class LabRebuilder:
         """
         from saldiag.app.session.collector import Collector
         from saldiag.app.session.options import prepare_environment
-        from saldiag.app.subject.pair_model_data import subject_on
+        from saldiag.app.subject.load import load_subject
         from saldiag.experiments.search.lab import Lab
 
         prepare_environment()
-        subject, data = subject_on(self.options, Collector())
+        subject, data = load_subject(self.request, Collector())
         load_starts(subject.model, self.starts)
         return Lab(subject.model, data.batches, self.wiring)
 
@@ -84,7 +85,7 @@ def load_starts(model: Any, path: Path) -> None:
 def experiment(
     examination: Examination,
     findings: tuple[Finding, ...],
-    wishes: Wishes,
+    wishes: ExperimentOptions,
     *,
     verdict: Verdict,
     make: Callable[[], Lab] | None = None,
@@ -118,7 +119,7 @@ def experiment(
 
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
-    suspicions = wishes.meant()
+    suspicions = wishes.interventions()
     if not wishes.elsewhere:
         make = lambda: lab  # noqa: E731 - this process has the lab already
     elif make is None:
@@ -127,7 +128,7 @@ def experiment(
     with _display(console, wishes) as display:
         lab.report_step = display.step
         try:
-            with open_workers(make, wishes.jobs, wishes.ray) as workers:
+            with open_workers(make, wishes.jobs, wishes.ray, debug=wishes.debug) as workers:
                 found = SearchRunner(
                     plan, workers, lab.items, wishes.budget, suspicions,
                     Journal(folder), display.on_result, display.on_queue,
@@ -154,7 +155,7 @@ def _looks(lab: Lab) -> tuple[LayerLook, ...]:
 class _Display:
     """Shows the running trainings, the outcomes so far and the time left, on a terminal."""
 
-    def __init__(self, console: Console | None, wishes: Wishes) -> None:
+    def __init__(self, console: Console | None, wishes: ExperimentOptions) -> None:
         from rich.progress import BarColumn, TextColumn
 
         from saldiag.progress import transient_bar
@@ -211,7 +212,7 @@ class _Display:
 
 
 @contextlib.contextmanager
-def _display(console: Console | None, wishes: Wishes) -> Iterator[_Display]:
+def _display(console: Console | None, wishes: ExperimentOptions) -> Iterator[_Display]:
     display = _Display(console, wishes)
     with display.bar:
         yield display

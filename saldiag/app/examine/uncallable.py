@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from saldiag.app.examine.examination import Examination
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.session import Session
-from saldiag.app.subject.load import Subject
+from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import During, ProgramError, Source
 from saldiag.core.printable import printable
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.shared.error_messages import is_known
 
 TOLD = {
@@ -22,15 +23,15 @@ TOLD = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - an outcome, whose findings are in the collector
+class ModelUnusable(Exception):  # noqa: N818 - an outcome, whose findings are in the collector
     """The model cannot be called or trained, and findings say why; the text is a line on it."""
 
 
-def unless_refused(session: Session, work: Callable[[], Verdict]) -> Verdict:
+def unless_unusable(session: Session, work: Callable[[], Verdict]) -> Verdict:
     """Do a command's work; a model that cannot be called does not learn, and the user is told."""
     try:
         return work()
-    except Refused as told:
+    except ModelUnusable as told:
         session.note(str(told))
         return "does_not_learn"
 
@@ -52,7 +53,7 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
         root = _root(error)
         if not _explained(examination.session, examination.subject, root, during):
             raise
-        raise Refused(printable(f"{TOLD[during]}: {explain(root)}")) from error
+        raise ModelUnusable(printable(f"{TOLD[during]}: {explain(root)}")) from error
 
 
 def _root(error: Exception) -> Exception:
@@ -80,5 +81,5 @@ def _explained(collector: Collector, subject: Subject, error: Exception, during:
 
 def _made(subject: Subject) -> dict[str, Source]:
     """Where the model's layers were made, by their names."""
-    layers = {id(layer): str(layer.name) for layer in subject.model._flatten_layers()}
+    layers = {id(layer): str(layer.name) for layer in flattened_layers(subject.model)}
     return {layers[key]: at for key, at in subject.sources.items() if key in layers}

@@ -16,10 +16,11 @@ from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
 from saldiag.core.measurement import Source
-from saldiag.subject.source.stack_frames import caller
+from saldiag.keras_internals.optimizers import optimized_variables
+from saldiag.keras_internals.variables import raw_variable
 from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.training.gradient_tape import identity, raw
+from saldiag_probes.training.gradient_tape import identity
 
 if TYPE_CHECKING:
     from saldiag.app.program.watched_model import Watched
@@ -42,6 +43,9 @@ class ModelObserver(Protocol):
 
     def models(self) -> list[Any]:
         """The program's models that are alive."""
+
+    def caller(self) -> Source | None:
+        """The line of the program that this is called from."""
 
     def current(self, model: Any) -> Watched | None:
         """The model's subject, as long as it is not compiled again."""
@@ -172,10 +176,12 @@ class Loops:
         if model is None:
             return None
         self._observer.learnt.note(_variables(optimizer, args, kwargs))
-        watched = self._observer.current(model) or self._observer.begin(model, caller())
+        watched = self._observer.current(model) or self._observer.begin(
+            model, self._observer.caller()
+        )
         if watched is None:
             return None
-        watched.trains_at(caller())
+        watched.trains_at(self._observer.caller())
         if watched.seen and watched.first_step is None:
             self._over(watched)
         with tf.init_scope():
@@ -208,7 +214,7 @@ class Loops:
         self._kept[watched] = kept
         kept.keep(wanted)
         with tf.init_scope():
-            before = [(v, v.read_value()) for v in map(raw, model.variables)]
+            before = [(v, v.read_value()) for v in map(raw_variable, model.variables)]
 
         def look() -> None:
             told = replace(kept.told(seen), inputs=inputs)
@@ -274,7 +280,7 @@ class Loops:
 def _variables(optimizer: Any, args: Any, kwargs: Any) -> Any:
     """The variables that a call of ``apply`` is about."""
     given = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
-    return given if given is not None else getattr(optimizer, "_trainable_variables", ())
+    return given if given is not None else optimized_variables(optimizer)
 
 
 def _tensors(arguments: Any) -> list[Any]:

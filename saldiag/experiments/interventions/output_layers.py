@@ -12,6 +12,7 @@ from saldiag.core.measurement import LayerCall, Wiring
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.change import Swap
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.tensors import history_of
 
 _ACTIVATION_LAYERS: dict[type, str] = {
     keras.layers.ReLU: "relu",
@@ -104,7 +105,7 @@ def activation_layer(path: str, layer: Any) -> ActivationLayer | None:
 def _output_operation(model: Any, call: LayerCall) -> ActivationLayer | None:
     """The operation that computes a functional model's only output, if it is an activation."""
     outputs = getattr(model, "outputs", None) or []
-    history = getattr(outputs[0], "_keras_history", None) if len(outputs) == 1 else None
+    history = history_of(outputs[0]) if len(outputs) == 1 else None
     name = _ACTIVATION_OPERATIONS.get(type(getattr(history, "operation", None)).__name__)
     if call.kind != "op" or history is None or name is None:
         return None

@@ -22,6 +22,7 @@ from saldiag.experiments.interventions.batch_transforms import join_batches
 from saldiag.experiments.interventions.change import Swap
 from saldiag.experiments.interventions.targets import output_targets
 from saldiag.experiments.search.lab import Lab
+from saldiag.keras_internals.layers import child_layers, is_keras_layer
 from saldiag_probes.state.isolation import undisturbed
 
 FOLDS = 5
@@ -63,9 +64,8 @@ def probe_layers(lab: Lab) -> tuple[LayerLook, ...]:
 
 def _leaf_layers(layer: Any, paths: dict[int, str]) -> Iterator[tuple[str, Any]]:
     """Path and layer of each Keras layer, and of each other layer without sublayers."""
-    inside = list(layer._flatten_layers(include_self=False, recursive=False))
-    of_keras = type(layer).__module__.startswith("keras.src.layers")
-    if of_keras or (not inside and layer is not None):
+    inside = child_layers(layer)
+    if is_keras_layer(layer) or (not inside and layer is not None):
         yield paths[id(layer)], layer
         return
     for each in inside:

@@ -75,15 +75,22 @@ def local_worker(make: LabFactory) -> Iterator[Workers]:
 
 
 @contextmanager
-def process_workers(make: LabFactory, jobs: int) -> Iterator[Workers]:
+def process_workers(make: LabFactory, jobs: int, *, debug: bool = False) -> Iterator[Workers]:
     """Run jobs in parallel in ``jobs`` processes, which share the CPU cores.
+
+    Args:
+        make: builds the lab in each process.
+        jobs: number of processes.
+        debug: whether to show what the processes write to stderr.
+
+    With ``debug``, what they write to stderr is shown.
 
     Raises:
         SaldiagError: a process died; raised while jobs run.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=_init_process, initargs=(make, threads)
+        jobs, get_context("spawn"), initializer=_init_process, initargs=(make, threads, debug)
     )
 
     def run_jobs(todo: Sequence[Job], deadline: float) -> Results:
@@ -126,10 +133,10 @@ _PROCESS_WORKER: list[Worker] = []
 """The worker of this process, in a worker process; otherwise empty."""
 
 
-def _init_process(make: LabFactory, threads: int) -> None:
+def _init_process(make: LabFactory, threads: int, debug: bool) -> None:
     """Set up a worker process that ignores Ctrl-C and drops the output of the model's code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not blocked
-    if not os.environ.get("SALDIAG_DEBUG"):
+    if not debug:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stdout = sys.stderr
     import tensorflow as tf
@@ -202,9 +209,12 @@ def _wall_clock(deadline: float) -> float:
 
 
 def open_workers(
-    make: LabFactory, jobs: int = 1, ray: str | None = None
+    make: LabFactory, jobs: int = 1, ray: str | None = None, *, debug: bool = False
 ) -> AbstractContextManager[Workers]:
-    """Workers on a Ray cluster if ``ray`` is its address, else in ``jobs`` processes."""
+    """Workers on a Ray cluster if ``ray`` is its address, else in ``jobs`` processes.
+
+    With ``debug``, what other processes on this machine write to stderr is shown.
+    """
     if ray is not None:
         return ray_workers(make, jobs, ray)
-    return process_workers(make, jobs) if jobs > 1 else local_worker(make)
+    return process_workers(make, jobs, debug=debug) if jobs > 1 else local_worker(make)

@@ -15,6 +15,8 @@ from saldiag.core.measurement import ActedCallback, Measurement, TrainingHistory
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
 from saldiag.experiments.validation.batch_tap import BatchTap, rebatch_items
 from saldiag.experiments.validation.checks import ValidationChecks
+from saldiag.keras_internals.compilation import compiled_loss
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.verdicts.validation import does_not_follow
 
 MAX_TIME_SHARE = 0.01
@@ -235,8 +237,8 @@ class ValidationWatch(keras.callbacks.Callback):
         """``errors``, or newly traced ones if the model was compiled or (un)frozen since."""
         model = errors.model
         state = (
-            id(getattr(model, "_compile_loss", None)),
-            *(bool(layer.trainable) for layer in model._flatten_layers()),
+            id(compiled_loss(model)),
+            *(bool(layer.trainable) for layer in flattened_layers(model)),
         )
         if self._errors is None:
             self._errors = errors

@@ -10,6 +10,8 @@ from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuild_optimizer
 from saldiag.experiments.interventions.output_layers import output_heads
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import own_trainable_variables
+from saldiag.keras_internals.names import TRAINABLE_FLAG
 
 
 class UnfreezeAll(Intervention):
@@ -48,11 +50,11 @@ def _train_selected(lab: Workbench, selects: Callable[[Any], bool], description:
     model = lab.model
     before = {id(v) for v in model.trainable_variables}
     own = [(path, layer, v) for path, layer in lab.layers.items()
-           for v in layer._trainable_variables]  # fmt: skip
+           for v in own_trainable_variables(layer)]  # fmt: skip
     changed = [path for path, _, v in own if (id(v) in before) != selects(v)]
     if not changed:
         raise NotApplicable("the same weights are trained already")
-    flags = [Swap(layer, "_trainable", True, tracked=False) for layer in lab.layers.values()]
+    flags = [Swap(layer, TRAINABLE_FLAG, True, tracked=False) for layer in lab.layers.values()]
     return Change(
         description,
         tuple(dict.fromkeys(changed)),

@@ -15,6 +15,8 @@ from saldiag.experiments.interventions.batch_transforms import (
 )
 from saldiag.experiments.interventions.change import Batches, Change, Swap
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import declared_inputs
+from saldiag.keras_internals.names import TENSOR_DTYPE
 
 _SCALING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
 """Layers that rescale their input, bypassed while inputs are normalised."""
@@ -113,9 +115,9 @@ def _swap_declared_dtypes(lab: Workbench) -> tuple[Swap, ...]:
     A functional model casts its inputs to the dtype they were declared with.
     """
     tensors = [t for layer in lab.layers.values()
-               for t in keras.tree.flatten(getattr(layer, "_inputs", None) or [])]  # fmt: skip
+               for t in keras.tree.flatten(declared_inputs(layer))]  # fmt: skip
     return tuple(
-        Swap(t, "_dtype", "float32", tracked=False)
+        Swap(t, TENSOR_DTYPE, "float32", tracked=False)
         for t in {id(t): t for t in tensors}.values()
         if isinstance(t, keras.KerasTensor) and "int" in str(t.dtype)
     )

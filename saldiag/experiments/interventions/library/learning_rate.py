@@ -17,6 +17,7 @@ from saldiag.experiments.interventions.compile_changes import (
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.experiments.overfit.learning_rate_range import range_test
 from saldiag.experiments.overfit.mode_errors import ModeErrors
+from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import fastest_rate
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.recorder import CannotMeasure
@@ -28,8 +29,8 @@ def change_rate(lab: Workbench, rate: float, description: str) -> Change:
     Raises:
         NotApplicable: the rate follows a schedule.
     """
-    optimizer = inner(lab.model.optimizer)
-    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+    setting = learning_rate_setting(inner(lab.model.optimizer))
+    if isinstance(setting, keras.optimizers.schedules.LearningRateSchedule):
         raise NotApplicable("the learning rate follows a schedule")
 
     def assign_rate(seed: int) -> None:  # noqa: ARG001 - the same for every seed
@@ -122,7 +123,7 @@ class ConstantRate(Intervention):
     words: ClassVar[tuple[str, ...]] = ("schedule", "warm", "decay of the rate", "cyclic")
 
     def change(self, lab: Workbench) -> Change:
-        schedule = inner(lab.model.optimizer)._learning_rate
+        schedule = learning_rate_setting(inner(lab.model.optimizer))
         if isinstance(schedule, keras.Variable) or not callable(schedule):
             raise NotApplicable("the optimizer has no learning rate schedule")
         rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in SCHEDULE_STEPS]

@@ -11,6 +11,8 @@ from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuild_optimizer
 from saldiag.experiments.interventions.output_layers import output_heads
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import set_variable_dtype
+from saldiag.keras_internals.names import LAYER_POLICY
 from saldiag_probes.state.optimizers import inner
 
 
@@ -29,14 +31,13 @@ def swaps_to_float32(layers: dict[str, Any]) -> tuple[dict[str, Any], tuple[Swap
     if not other:
         raise NotApplicable("all layers already compute in float32")
     return other, tuple(
-        Swap(layer, "_dtype_policy", _float32_policy(layer), tracked=False)
-        for layer in other.values()
+        Swap(layer, LAYER_POLICY, _float32_policy(layer), tracked=False) for layer in other.values()
     )
 
 
 def _float32_policy(layer: Any) -> Any:
     policy = keras.dtype_policies.DTypePolicy("float32")
-    policy._variable_dtype = layer.variable_dtype
+    set_variable_dtype(policy, layer.variable_dtype)
     return policy
 
 

@@ -13,6 +13,7 @@ from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.output_layers import output_heads
 from saldiag.experiments.interventions.targets import output_targets, target_kinds
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import own_trainable_variables
 from saldiag.rules.shared.wording import counted
 
 _RELUS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "prelu"}
@@ -58,7 +59,7 @@ def _redrawn_variables(lab: Workbench) -> Iterator[tuple[str, Any, Any]]:
     trained = {id(v) for v in lab.model.trainable_variables}
     # Only the layer's own activation counts: a ReLU in a separate layer behind it is not seen.
     for path, layer in lab.layers.items():
-        for variable in layer._trainable_variables:
+        for variable in own_trainable_variables(layer):
             initializer = _suitable_initializer(layer, variable)
             if id(variable) in trained and initializer is not None:
                 yield path, variable, initializer

@@ -1,0 +1,1 @@
+"""Builders that many tests use, and the tool that writes `tests/messages.txt`."""
