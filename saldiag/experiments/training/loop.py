@@ -142,7 +142,7 @@ def run_training(
     if validation is not None:
         _note_acted_callback(validation, outcome)
     for reason in outcome.missing.values():
-        print_line(console, f"the gradient probe gave up: {reason}")
+        print_line(console, f"gradients are missing: {reason}")
     return outcome
 
 

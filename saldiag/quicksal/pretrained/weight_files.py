@@ -50,7 +50,7 @@ def read_layers(path: Path) -> Layers:
             f"weights {path}: damaged ({_error_reason(error)}): download the file again"
         ) from error
     if not layers:
-        raise WeightsError(f"weights {path}: holds no layers with names of Keras")
+        raise WeightsError(f"weights {path}: holds no layers named by Keras")
     return layers
 
 
