@@ -63,7 +63,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Modules that are marked as a whole are not even imported where they are left out."""
     if not without_tensorflow(config) or collection_path.suffix != ".py":
         return None
-    marks = re.search(r"^pytestmark = (.*?)$(?!\n\s)", collection_path.read_text(), re.M | re.S)
+    marks = re.search(
+        r"^pytestmark = (.*?)$(?!\n\s)", collection_path.read_text(), re.MULTILINE | re.DOTALL
+    )
     return True if marks and "mark.tensorflow" in marks[1] else None
 
 
