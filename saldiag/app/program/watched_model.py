@@ -40,7 +40,7 @@ from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.training.callback import Watch
 
 LOOK_EVERY = 2.0
@@ -181,7 +181,7 @@ class Watched:
             return
 
         def test() -> None:
-            with undisturbed(self.model):
+            with preserved_state(self.model):
                 examination.memorise(
                     budget_seconds=self.options.budget, max_steps=self.options.max_steps
                 )

@@ -13,16 +13,16 @@ from typing import Any
 
 import keras
 import numpy as np
+from saldiag_probes.trace.errors import CannotMeasure
 
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.overfit.overfit_test import repeated_dataset
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import INVARIANT
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.execution import graph_as_built
-from saldiag_probes.trace.recorder import CannotMeasure
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 LOWEST_RATE, HIGHEST_RATE, RATES_PER_DECADE = 1e-6, 1.0, 4
 """Range of the learning rates, and rates per factor of 10."""
@@ -47,7 +47,7 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
         CannotMeasure: the rate follows a schedule, or not one pass was finished in time.
     """
     model = errors.model
-    optimizer = inner(model.optimizer)
+    optimizer = inner_optimizer(model.optimizer)
     setting = learning_rate_setting(optimizer)
     if isinstance(setting, keras.optimizers.schedules.LearningRateSchedule):
         raise CannotMeasure("the learning rate follows a schedule and cannot be set")
@@ -55,7 +55,7 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
     decades = math.log10(highest / LOWEST_RATE)
     rates = np.geomspace(LOWEST_RATE, highest, round(decades * RATES_PER_DECADE) + 1)
     ramp = _RateRamp(optimizer, rates, len(errors.batches), time.monotonic() + budget_seconds)
-    with undisturbed(model), graph_as_built():
+    with preserved_state(model), without_graph_optimizer():
         model.fit(
             repeated_dataset(errors.batches),
             epochs=1,

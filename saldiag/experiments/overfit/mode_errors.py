@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.loss.compiled_loss import loss_name
-from saldiag_probes.loss.recomputed_loss import in_order_and_rolled, losses_in
-from saldiag_probes.loss.sensitivity import answers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses, loss_comparison
+from saldiag_probes.loss.sensitivity import loss_sensitivity
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.layer_facts import depends_on_mode
 
 Batch = tuple[Any, ...]
@@ -67,12 +67,12 @@ class ModeErrors:
         return other
 
     def _trace_losses(self, training: bool) -> Any:
-        losses = losses_in(self.model, training)
+        losses = loss_comparison(self.model, training)
         return tf.function(losses, autograph=False, jit_compile=False, reduce_retracing=True)
 
     def batch_outcomes(self, training: bool) -> list[BatchOutcome]:
         """The outcome of each batch; the model is left unchanged."""
-        with undisturbed(self.model), graph_as_built():
+        with preserved_state(self.model), without_graph_optimizer():
             return [self._batch_outcome(training, batch) for batch in self.batches]
 
     def _batch_outcome(self, training: bool, batch: Batch) -> BatchOutcome:
@@ -82,7 +82,7 @@ class ModeErrors:
 
     def repeat_predictions(self, batch: Batch, times: int = 2) -> list[Any]:
         """Predictions of several inference passes; random states advance from pass to pass."""
-        with undisturbed(self.model), graph_as_built():
+        with preserved_state(self.model), without_graph_optimizer():
             return [self._batch_outcome(False, batch).predictions for _ in range(times)]
 
     def predict(self, training: bool) -> list[Any]:
@@ -95,7 +95,7 @@ class ModeErrors:
 
     def update_statistics(self, batch: Batch) -> None:
         """Run one forward pass in training mode and keep its changes (BatchNorm's averages)."""
-        with graph_as_built():
+        with without_graph_optimizer():
             self._forward[True](*_unpack_batch(batch))
 
     def loss_check(self) -> LossCheck:
@@ -104,7 +104,7 @@ class ModeErrors:
             self.batch_outcomes(training=False)[0],
             self.batch_outcomes(training=True)[0],
         )
-        order = in_order_and_rolled(self.model, self.batches[0], inference.predictions)
+        order = aligned_and_shifted_losses(self.model, self.batches[0], inference.predictions)
         return LossCheck(
             loss=loss_name(self.model),
             reported=inference.reported,
@@ -114,7 +114,7 @@ class ModeErrors:
             recomputed_training=training.plain,
             in_order=order[0],
             rolled=order[1],
-            **answers(self.model, self.batches[0], inference.predictions),
+            **loss_sensitivity(self.model, self.batches[0], inference.predictions),
         )
 
 

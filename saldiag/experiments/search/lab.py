@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from saldiag_probes.trace.batch import as_batch, build_model
 
 from saldiag.core.measurement import Arm, Curve, Wiring
 from saldiag.experiments.interventions.base import NotApplicable, intervention_named
@@ -27,10 +28,9 @@ from saldiag.experiments.search.initial_states import SeededInitialStates, reord
 from saldiag.experiments.search.score import CannotScore
 from saldiag.experiments.search.short_training import ShortTraining, TracedForward
 from saldiag.keras_internals.layers import flattened_layers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.paths import layer_paths
-from saldiag_probes.trace.recorder import as_batch, build
 
 CONTROL = Arm("control", "the unchanged model")
 """The unchanged model, without results."""
@@ -72,7 +72,7 @@ class Lab:
         self.model = model
         self.batches: Batches = tuple(_as_arrays(batch) for batch in batches)
         """The batches as numpy arrays."""
-        build(model, as_batch(self.batches[0]))
+        build_model(model, as_batch(self.batches[0]))
         self.wiring = wiring
         self.optimizer = model.optimizer
         """The optimizer that the model was compiled with."""
@@ -96,7 +96,11 @@ class Lab:
         before = model.train_function, model.stop_training, model.jit_compile
         model.jit_compile = False  # XLA compiles every arm for minutes
         try:
-            with undisturbed(self.model), graph_as_built(), _without_retracing_warnings():
+            with (
+                preserved_state(self.model),
+                without_graph_optimizer(),
+                _without_retracing_warnings(),
+            ):
                 self.had_optimizer_built = bool(self.model.optimizer.built)
                 if not self.had_optimizer_built:
                     self.model.optimizer.build(self.model.trainable_variables)

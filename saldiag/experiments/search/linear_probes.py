@@ -23,7 +23,7 @@ from saldiag.experiments.interventions.change import Swap
 from saldiag.experiments.interventions.targets import output_targets
 from saldiag.experiments.search.lab import Lab
 from saldiag.keras_internals.layers import child_layers, is_keras_layer
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 
 FOLDS = 5
 """Folds of the cross-validation. Folds split items: positions of one image are not independent."""
@@ -48,7 +48,7 @@ def probe_layers(lab: Lab) -> tuple[LayerLook, ...]:
     target = _target_columns(output_targets(lab)[0])
     if lab.items < MIN_ITEMS:
         return ()
-    with undisturbed(lab.model), ExitStack() as stack, tf.GradientTape(persistent=True) as tape:
+    with preserved_state(lab.model), ExitStack() as stack, tf.GradientTape(persistent=True) as tape:
         seen: dict[str, Any] = {}
         for path, layer in _leaf_layers(lab.model, lab.paths):
             stack.callback(

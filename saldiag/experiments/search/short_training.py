@@ -19,9 +19,9 @@ from saldiag.experiments.search.score import Score, score_predictions
 from saldiag.keras_internals.layers import takes_training_argument
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.verdicts.hypotheses import LIMITS
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 MEMORISED_SCORE = LIMITS["memorised"]
 """Score at which a training ends as ``memorised``."""
@@ -50,7 +50,7 @@ class TracedForward:
 
     def predict(self, batches: Batches, training: bool) -> list[Any]:
         """The predictions for each batch, as numpy arrays in the structure of the outputs."""
-        with undisturbed(self._model), graph_as_built():
+        with preserved_state(self._model), without_graph_optimizer():
             predictions = [self._traced[training](batch[0]) for batch in batches]
         return [keras.tree.map_structure(np.asarray, each) for each in predictions]
 
@@ -144,7 +144,7 @@ class ShortTraining:
         noise (dropout, augmentation) predictions always change.
         """
         begun = self._scores[0].missed
-        rate = learning_rate_setting(inner(self.model.optimizer))
+        rate = learning_rate_setting(inner_optimizer(self.model.optimizer))
         fixed = not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
         whole = done >= len(self.batches)
         return fixed and whole and bool(np.abs(now.missed - begun).max() <= MAX_STUCK_CHANGE)

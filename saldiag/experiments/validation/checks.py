@@ -28,7 +28,7 @@ from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
 from saldiag_probes.loss.compiled_loss import loss_name
 from saldiag_probes.signal.inference_noise import layers_active_in_inference
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.layer_facts import depends_on_mode
 from saldiag_probes.trace.paths import layer_paths
 
@@ -90,7 +90,7 @@ class ValidationChecks:
             epoch: the epoch after which the check is made, from 1.
             step: training steps taken.
         """
-        with undisturbed(self._errors.model):
+        with preserved_state(self._errors.model):
             self._checks.append(
                 self._measure_errors(epoch, step, self._training[:1], self._validation[:1])
             )
@@ -104,7 +104,7 @@ class ValidationChecks:
             searching: whether to compare training data with validation data and to try corrections.
             seconds: time limit; the number of batches is derived from the first one's time.
         """
-        with undisturbed(self._errors.model):
+        with preserved_state(self._errors.model):
             first = self._seconds_per_batch()
             share = max(1, int(seconds / max(2 * PASSES_PER_CHECK * first, 1e-3)))
             training, validation = self._training[:share], self._validation[:share]

@@ -72,7 +72,7 @@ def test_a_dataset_tells_its_end_or_is_read_to_it(measure):
 
 
 def test_a_generator_is_not_touched(measure):
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     generator = iter([items()])
     with pytest.raises(CannotMeasure, match="cannot be read twice"):
@@ -95,9 +95,9 @@ def squares(count, side=24):
 
 
 def looked_at(pictures, masks):
-    from saldiag_probes.data.masks import Masks
+    from saldiag_probes.data.masks import MaskStatistics
 
-    found = Masks()
+    found = MaskStatistics()
     found.add([pictures], [masks])
     return found
 
@@ -142,16 +142,16 @@ def test_real_photographs_find_their_masks():
 
 
 def test_objects_of_another_keras_are_told_by_their_module(keras):
-    from saldiag_probes.network.legacy_keras import measure_foreign
+    from saldiag_probes.network.legacy_keras import measure_foreign_objects
 
     older = type("Dense", (), {"__module__": "tf_keras.src.layers.core.dense"})
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)], name="m")
-    assert measure_foreign(model).objects == ()
+    assert measure_foreign_objects(model).objects == ()
     model.layers[0].hidden = [older()]
-    (found,) = measure_foreign(model).objects
+    (found,) = measure_foreign_objects(model).objects
     assert (found.kind, found.package, found.parameters) == ("Dense", "tf_keras", 0)
     assert found.place.endswith("/hidden")
-    (callback,) = measure_foreign(keras.Sequential(), (older(),)).objects
+    (callback,) = measure_foreign_objects(keras.Sequential(), (older(),)).objects
     assert (callback.place, callback.layer) == ("callbacks[0]", None)
 
 
@@ -170,8 +170,7 @@ def test_batches_of_both_classes_are_mixed_however_sorted(measure):
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_generator_behind_a_dataset_is_not_touched(measure, inside):
     import tensorflow as tf
-
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     generator = iter(range(8))
 
@@ -212,9 +211,8 @@ def test_arrays_in_files_are_read_by_slices(measure):
 
 
 def test_what_is_no_array_is_not_read(measure):
+    from saldiag_probes.trace.errors import CannotMeasure
     from scipy.sparse import csr_matrix
-
-    from saldiag_probes.trace.recorder import CannotMeasure
 
     x, y = items()
     for data in ((csr_matrix(x), y), (x, y[:-1]), (object(),), (x, 1.0), ()):

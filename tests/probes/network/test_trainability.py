@@ -103,7 +103,7 @@ def test_no_step_tells_nothing_of_gradients(keras, measure):
 
 
 def test_an_unbuilt_model_needs_a_batch(keras, measure):
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     model = keras.Sequential([keras.layers.Dense(1, name="only")])
     with pytest.raises(CannotMeasure, match="not built"):

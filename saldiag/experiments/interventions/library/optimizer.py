@@ -11,7 +11,7 @@ from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.compile_changes import rebuild_optimizer
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.rules.shared.update_ratios import INVARIANT
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 CLIPPING_SETTINGS = ("clipnorm", "clipvalue", "global_clipnorm")
 """Constructor arguments that clip gradients."""
@@ -33,7 +33,7 @@ class OtherOptimizer(Intervention):
     words: ClassVar[tuple[str, ...]] = ("optimizer", "adam", "sgd")
 
     def change(self, lab: Workbench) -> Change:
-        now = type(inner(lab.model.optimizer)).__name__
+        now = type(inner_optimizer(lab.model.optimizer)).__name__
         other = (
             keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=True)
             if now in INVARIANT
@@ -55,7 +55,7 @@ class DefaultSettings(Intervention):
     )  # fmt: skip
 
     def change(self, lab: Workbench) -> Change:
-        optimizer = inner(lab.model.optimizer)
+        optimizer = inner_optimizer(lab.model.optimizer)
         now, defaults = optimizer.get_config(), _default_settings(type(optimizer))
         reset = {
             name: defaults[name]
@@ -94,7 +94,7 @@ class LargerEpsilon(Intervention):
     words: ClassVar[tuple[str, ...]] = ("epsilon", "float16", "half precision")
 
     def change(self, lab: Workbench) -> Change:
-        optimizer = inner(lab.model.optimizer)
+        optimizer = inner_optimizer(lab.model.optimizer)
         dtypes = {str(v.dtype) for v in lab.model.trainable_variables}
         epsilon = getattr(optimizer, "epsilon", None)
         if epsilon is None or "float16" not in dtypes:
@@ -114,7 +114,7 @@ class ClippedGradients(Intervention):
     words: ClassVar[tuple[str, ...]] = ("explod", "clip", "spike", "nan")
 
     def change(self, lab: Workbench) -> Change:
-        now = inner(lab.model.optimizer)
+        now = inner_optimizer(lab.model.optimizer)
         if any(getattr(now, name, None) is not None for name in CLIPPING_SETTINGS):
             raise NotApplicable("the optimizer already clips gradients")
         clipping = rebuild_optimizer(lab.model.optimizer, global_clipnorm=1.0)

@@ -10,7 +10,7 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.batch_transforms import join_batches, split_like
 from saldiag.experiments.interventions.change import Batches, Change
 from saldiag.experiments.interventions.workbench import Workbench
-from saldiag_probes.data.masks import partners
+from saldiag_probes.data.masks import match_masks_to_images
 
 MIN_MOVED_SHARE = 0.5
 """Share of masks, from which on pairs are repaired, that match another image better."""
@@ -28,7 +28,7 @@ class RepairedPairs(Intervention):
         whole = join_batches(lab.batches)
         if len(whole) < 2 or not all(isinstance(part, np.ndarray) for part in whole[:2]):
             raise NotApplicable("inputs and targets are not one array each")
-        matches = partners(whole[0], whole[1])
+        matches = match_masks_to_images(whole[0], whole[1])
         if matches is None:
             raise NotApplicable("the targets are not masks of the inputs")
         moved = int((matches != np.arange(len(matches))).sum())
@@ -40,7 +40,7 @@ class RepairedPairs(Intervention):
 
         def repair_pairs(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - any seed
             x, y, *rest = join_batches(batches)
-            return split_like(batches, (x, y[partners(x, y)], *rest))
+            return split_like(batches, (x, y[match_masks_to_images(x, y)], *rest))
 
         return Change(
             f"pairing {moved} of {len(matches)} masks with the image they match best",

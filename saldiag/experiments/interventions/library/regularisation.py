@@ -12,7 +12,7 @@ from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuild_optimizer
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.keras_internals.layers import own_trainable_variables
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 _DROPOUT_ATTRIBUTES = ("rate", "stddev", "dropout", "recurrent_dropout")
 """Attributes of dropout, noise and recurrent layers that hold a rate or noise level."""
@@ -80,7 +80,7 @@ class NoPenalty(Intervention):
 
 def _optimizer_without_decay(optimizer: Any) -> Any:
     """A rebuilt optimizer without weight decay; None if it has none."""
-    if not inner(optimizer).weight_decay:
+    if not inner_optimizer(optimizer).weight_decay:
         return None
-    zero = 0.0 if isinstance(inner(optimizer), keras.optimizers.AdamW) else None
+    zero = 0.0 if isinstance(inner_optimizer(optimizer), keras.optimizers.AdamW) else None
     return rebuild_optimizer(optimizer, weight_decay=zero)
