@@ -268,7 +268,7 @@ class Examination:
         images, masks = (np.asarray(part[:MAX_PICTURES]) for part in self.data.batches[0][:2])
         predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
-            names=self.data.names[:MAX_PICTURES],
+            names=self.data.names[: len(images)],
             images=(images - low) / (high - low),
             targets=masks,
             predictions=predicted[:MAX_PICTURES],
