@@ -228,7 +228,7 @@ def test_several_fits_go_on_counting() -> None:
 def test_nothing_is_lost_when_the_ring_is_small(monkeypatch: Any) -> None:
     from saldiag_probes.training import callback as module
 
-    monkeypatch.setattr(module, "CAPACITY", 4)
+    monkeypatch.setattr(module, "RING_CAPACITY", 4)
     watch = module.Watch("full")
     fit(compiled(), watch, epochs=5)
     history, _ = histories(watch)
@@ -287,7 +287,7 @@ def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
 
     for target, name, said in (
         (gradient_norms, "before_step", "the gradients probe failed: broken"),
-        (module, "joined", "the training hook failed: broken"),
+        (module, "merge_histories", "the training hook failed: broken"),
         (module, "GradientNorms", "the training hook failed: broken"),
     ):
         model = compiled()

@@ -129,10 +129,10 @@ CRASHES = {
 
 
 def crashed(code: str) -> ProgramError:
-    from saldiag_probes.state.isolation import same_scopes
+    from saldiag_probes.state.isolation import preserved_name_scopes
 
     linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
-    with same_scopes(), warnings.catch_warnings(), recording_sources() as lines:
+    with preserved_name_scopes(), warnings.catch_warnings(), recording_sources() as lines:
         warnings.simplefilter("ignore")
         try:
             exec(compile(code, FILE, "exec"), {"__name__": "__main__"})

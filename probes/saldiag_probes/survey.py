@@ -27,29 +27,23 @@ from saldiag_probes.network.trainability import batch_moments
 from saldiag_probes.network.untracked_weights import untracked_weights
 from saldiag_probes.network.unused_outputs import (
     ignored_outputs,
-    judged_outputs,
     output_losses,
+    outputs_with_loss,
     unused_inputs,
 )
 from saldiag_probes.signal import activations as activations_probe
 from saldiag_probes.signal import dtypes as dtypes_probe
 from saldiag_probes.signal import gradient_flow as flow_probe
 from saldiag_probes.signal import integer_overflow as wrapped_probe
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.backward import backward
-from saldiag_probes.trace.execution import garbage_left, graph_as_built
-from saldiag_probes.trace.recorder import (
-    Batch,
-    CannotMeasure,
-    Trace,
-    as_batch,
-    build,
-    explain,
-    flat_tensors,
-    forward,
-)
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.backward import loss_dependencies
+from saldiag_probes.trace.batch import Batch, as_batch, build_model
+from saldiag_probes.trace.calls import Trace, flat_tensors
+from saldiag_probes.trace.errors import CannotMeasure, error_summary
+from saldiag_probes.trace.execution import garbage_collection_paused, without_graph_optimizer
+from saldiag_probes.trace.recorder import trace_forward
 
-NOT_ASKED = "not asked for"
+NOT_REQUESTED = "not asked for"
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class Survey:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Pass:
+class _SurveyPass:
     """The graph of one survey: built once, executed at most a few times."""
 
     def __init__(
@@ -80,55 +74,57 @@ class _Pass:
         training: bool,
         flow: bool,
         activations: bool,
-        loss: flow_probe.Loss | None,
+        loss: flow_probe.LossFunction | None,
     ) -> None:
         self.model, self.batch, self.training = model, batch, training
         self.wants_flow, self.wants_activations, self.given_loss = flow, activations, loss
         self.missing: dict[str, str] = {
-            **({} if flow else {GradientFlow.key: NOT_ASKED}),
-            **({} if activations else {Activations.key: NOT_ASKED}),
+            **({} if flow else {GradientFlow.key: NOT_REQUESTED}),
+            **({} if activations else {Activations.key: NOT_REQUESTED}),
         }
         self.loss: Any = None
         self.flow: flow_probe.FlowPlan | None = None
         self.activations: activations_probe.ActivationPlan | None = None
         self.trace: Trace
-        self.wrapped: wrapped_probe.WrappedPlan
+        self.wrapped: wrapped_probe.OverflowPlan
         self._step = tf.function(self._build, autograph=False, jit_compile=False)
         arguments = (batch.x, batch.y, batch.sample_weight)
         self._step.get_concrete_function(*arguments, tf.TensorSpec([], tf.float32))
 
     def _build(self, x: Any, y: Any, sample_weight: Any, scale: Any) -> dict[str, Any]:
         batch = Batch(x, y, sample_weight)
-        self.trace = forward(self.model, x, training=self.training, batch_size=self.batch.size)
+        self.trace = trace_forward(
+            self.model, x, training=self.training, batch_size=self.batch.size
+        )
         wiring_probe.add_operations(self.trace)
-        self.wrapped = wrapped_probe.plan(self.trace)
+        self.wrapped = wrapped_probe.plan_overflow_checks(self.trace)
         fetches: dict[str, Any] = {"wrapped": self.wrapped.fetch}
         try:
-            self.loss = flow_probe.loss_of(
+            self.loss = flow_probe.traced_loss(
                 self.model, self.trace, batch, self.given_loss, training=self.training
             )
             fetches["loss"] = self.loss
             if self.wants_flow:
                 weights = self.model.trainable_variables
-                self.flow = flow_probe.plan(self.trace, self.loss, scale, weights)
+                self.flow = flow_probe.plan_gradient_flow(self.trace, self.loss, scale, weights)
                 fetches["flow"] = self.flow.fetch
         except CannotMeasure as error:
             self.missing.setdefault(GradientFlow.key, error.reason)
         if self.wants_activations:
-            self.activations = activations_probe.plan(self.trace)
+            self.activations = activations_probe.plan_activations(self.trace)
             fetches["activations"] = self.activations.fetch
         return fetches
 
     def run(self) -> tuple[dict[str, Any], float]:
         """Execute; the fetched numbers and the loss scale they were had with."""
         scale = flow_probe.initial_scale(self.model)
-        for attempt in range(flow_probe.SCALE_TRIES):
-            with undisturbed(self.model), graph_as_built():
+        for attempt in range(flow_probe.MAX_SCALE_TRIES):
+            with preserved_state(self.model), without_graph_optimizer():
                 arguments = (self.batch.x, self.batch.y, self.batch.sample_weight)
                 fetched = self._step(*arguments, tf.constant(scale, tf.float32))
                 numbers = tf.nest.map_structure(np.asarray, fetched)
-            last = attempt + 1 == flow_probe.SCALE_TRIES
-            overflow = "flow" in numbers and flow_probe.overflowed(numbers["flow"])
+            last = attempt + 1 == flow_probe.MAX_SCALE_TRIES
+            overflow = "flow" in numbers and flow_probe.has_nonfinite_values(numbers["flow"])
             if scale <= 1.0 or last or not overflow:
                 break
             scale = max(scale / flow_probe.SCALE_BACKOFF, 1.0)
@@ -136,14 +132,14 @@ class _Pass:
 
     def described(self, sources: Mapping[int, Source] | None, origins: Sequence[Origin]) -> Survey:
         """What the graph tells without being executed."""
-        wiring = wiring_probe.describe(
+        wiring = wiring_probe.describe_wiring(
             self.model, self.trace, loss=self.given_loss, sources=sources, origins=origins
         )
-        dtypes = dtypes_probe.describe(self.model, self.trace, self.loss)
-        back = backward(self.trace, self.loss)
+        dtypes = dtypes_probe.describe_dtypes(self.model, self.trace, self.loss)
+        back = loss_dependencies(self.trace, self.loss)
         if back is not None:
             unused, handed = unused_inputs(self.model, back)
-            judged, unjudged = judged_outputs(self.model, self.trace)
+            judged, unjudged = outputs_with_loss(self.model, self.trace)
             wiring = replace(
                 wiring,
                 blocked=blocked_operations(self.model, back),
@@ -163,7 +159,7 @@ class _Pass:
         loss = float(numbers["loss"]) if "loss" in numbers else float("nan")
         flow, activations = None, None
         if self.flow is not None:
-            flow = flow_probe.describe(
+            flow = flow_probe.describe_gradient_flow(
                 self.model,
                 self.flow,
                 numbers["flow"],
@@ -172,14 +168,14 @@ class _Pass:
                 training=self.training,
             )
         if self.activations is not None:
-            activations = activations_probe.describe(
+            activations = activations_probe.describe_activations(
                 self.activations,
                 numbers["activations"],
                 training=self.training,
                 batch_size=self.batch.size,
             )
         ends = [*self.trace.outputs, *([] if self.loss is None else flat_tensors(self.loss))]
-        wrapped = wrapped_probe.describe(self.wrapped, numbers["wrapped"], ends)
+        wrapped = wrapped_probe.describe_overflow(self.wrapped, numbers["wrapped"], ends)
         dtypes = replace(found.dtypes, wrapped=wrapped)
         return replace(found, dtypes=dtypes, flow=flow, activations=activations, loss=loss)
 
@@ -214,14 +210,16 @@ def survey(
     Raises:
         CannotMeasure: the model cannot be called on this batch at all.
     """
-    step = _traced(model, batch, training=training, flow=flow, activations=activations, loss=loss)
+    step = _trace_pass(
+        model, batch, training=training, flow=flow, activations=activations, loss=loss
+    )
     found = step.described(sources, origins)
     if not flow and not activations:
         return found
     try:
         numbers, scale = step.run()
     except Exception as error:  # the user's model, with whatever it raises
-        why = f"the pass failed: {explain(error)}"
+        why = f"the pass failed: {error_summary(error)}"
         failed = {GradientFlow.key: why, Activations.key: why}
         return replace(found, missing={**failed, **found.missing})
     return step.completed(found, numbers, scale)
@@ -239,15 +237,18 @@ def trace_only(
     Raises:
         CannotMeasure: the model cannot be called on such a batch.
     """
-    step = _traced(model, batch, training=True, flow=False, activations=False, loss=None)
+    step = _trace_pass(model, batch, training=True, flow=False, activations=False, loss=None)
     return step.described(sources, origins)
 
 
-def _traced(model: Any, batch: Any, **wanted: Any) -> _Pass:
+def _trace_pass(model: Any, batch: Any, **wanted: Any) -> _SurveyPass:
     data = as_batch(batch)
-    build(model, data)
-    with undisturbed(model), garbage_left():  # a trace can draw seeds, and build metrics
-        return _Pass(model, data, **wanted)
+    build_model(model, data)
+    with (
+        preserved_state(model),
+        garbage_collection_paused(),
+    ):  # a trace can draw seeds, and build metrics
+        return _SurveyPass(model, data, **wanted)
 
 
 def measure_activations(model: Any, x: Any, training: bool = False) -> Activations:
@@ -287,7 +288,7 @@ def measure_dtypes(model: Any, batch: Any) -> DtypeTrace:
 
 
 def measure_gradient_flow(
-    model: Any, batch: Any, *, training: bool = True, loss: flow_probe.Loss | None = None
+    model: Any, batch: Any, *, training: bool = True, loss: flow_probe.LossFunction | None = None
 ) -> GradientFlow:
     """|dL/d(output)| and |dL/d(input)| of every layer call for one batch.
 

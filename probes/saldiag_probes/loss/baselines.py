@@ -14,11 +14,11 @@ from saldiag_probes.loss.compiled_loss import (
     loss_config,
     loss_name,
     overrides_compute_loss,
-    plain_loss,
+    standalone_loss,
 )
-from saldiag_probes.trace.recorder import explain
+from saldiag_probes.trace.errors import error_summary
 
-SMALLEST = 1e-7
+PROBABILITY_EPSILON = 1e-7
 """Keras' cross-entropies clip probabilities to this distance from 0 and 1."""
 
 
@@ -41,22 +41,22 @@ def best_blind_predictions(model: Any, batches: list[tuple[Any, Any, Any]]) -> B
     Raises:
         NoBaselines: with the reason in one line.
     """
-    loss = _loss(model, batches)
+    loss = _checked_loss(model, batches)
     targets = [np.asarray(y) for y, _, _ in batches]
     shapes = [tuple(y_pred.shape) for _, y_pred, _ in batches]
     weights = [weight for _, _, weight in batches]
     if not all(np.isfinite(target).all() for target in targets):
         raise NoBaselines("the targets hold values that are not finite")
     if "sparse" in loss_name(model):
-        candidates = _of_classes(targets, shapes)
+        candidates = _class_candidates(targets, shapes)
     else:
-        candidates = _of_values(targets, shapes)
-    link = _link(model)
+        candidates = _value_candidates(targets, shapes)
+    link = _link_function(model)
 
     def cost(prediction: Array) -> float:
         sizes = [len(target) for target in targets]
         costs = [
-            _evaluate(loss, target, np.broadcast_to(link(prediction), shape), weight)
+            _evaluate_loss(loss, target, np.broadcast_to(link(prediction), shape), weight)
             for target, shape, weight in zip(targets, shapes, weights, strict=True)
         ]
         return float(np.average(costs, weights=sizes))
@@ -64,19 +64,21 @@ def best_blind_predictions(model: Any, batches: list[tuple[Any, Any, Any]]) -> B
     found = [(kind, value, cost(value)) for kind, value in candidates]
     constants = [entry for entry in found if entry[1].ndim == 0]
     fixed = [entry for entry in found if entry[1].ndim > 0]
-    _, value, constant = min(constants, key=_cost)
-    kind, _, independent = min(fixed, key=_cost) if fixed else ("none", value, float("nan"))
+    _, value, constant = min(constants, key=_sortable_cost)
+    kind, _, independent = (
+        min(fixed, key=_sortable_cost) if fixed else ("none", value, float("nan"))
+    )
     return Baselines(loss_name(model), constant, float(value), independent, kind)
 
 
-def _cost(entry: tuple[str, Array, float]) -> float:
+def _sortable_cost(entry: tuple[str, Array, float]) -> float:
     return entry[2] if np.isfinite(entry[2]) else float("inf")
 
 
-def _loss(model: Any, batches: list[tuple[Any, Any, Any]]) -> Any:
+def _checked_loss(model: Any, batches: list[tuple[Any, Any, Any]]) -> Any:
     if overrides_compute_loss(model):
         raise NoBaselines("the model computes its loss by code of its own")
-    loss = plain_loss(model)
+    loss = standalone_loss(model)
     if loss is None:
         raise NoBaselines("the model is not compiled with a loss")
     for y, y_pred, _ in batches:
@@ -87,16 +89,18 @@ def _loss(model: Any, batches: list[tuple[Any, Any, Any]]) -> Any:
     return loss
 
 
-def _evaluate(loss: Any, target: Array, prediction: Array, weight: Any) -> float:
+def _evaluate_loss(loss: Any, target: Array, prediction: Array, weight: Any) -> float:
     try:
         value = loss(tf.constant(target), tf.constant(prediction, tf.float32), weight)
     except Exception as error:
-        raise NoBaselines(f"the loss cannot be evaluated: {explain(error)}") from error
+        raise NoBaselines(f"the loss cannot be evaluated: {error_summary(error)}") from error
     return float(tf.reduce_mean(value))
 
 
-def _of_values(targets: list[Array], shapes: list[tuple[int, ...]]) -> Iterator[tuple[str, Array]]:
-    trimmed = [_like(target, shape) for target, shape in zip(targets, shapes, strict=True)]
+def _value_candidates(
+    targets: list[Array], shapes: list[tuple[int, ...]]
+) -> Iterator[tuple[str, Array]]:
+    trimmed = [_match_shape(target, shape) for target, shape in zip(targets, shapes, strict=True)]
     everything = np.concatenate([target.ravel() for target in trimmed]).astype(np.float64)
     yield "mean", np.asarray(everything.mean())
     yield "median", np.asarray(np.median(everything))
@@ -107,7 +111,7 @@ def _of_values(targets: list[Array], shapes: list[tuple[int, ...]]) -> Iterator[
         yield "median", np.atleast_1d(np.median(samples, axis=0))
 
 
-def _like(target: Array, shape: tuple[int, ...]) -> Array:
+def _match_shape(target: Array, shape: tuple[int, ...]) -> Array:
     """The target in the shape of the predictions, as Keras' losses bring it there."""
     if target.shape == shape:
         return target
@@ -118,7 +122,9 @@ def _like(target: Array, shape: tuple[int, ...]) -> Array:
     raise NoBaselines(f"targets of shape {target.shape[1:]} are not of the predictions' shape")
 
 
-def _of_classes(targets: list[Array], shapes: list[tuple[int, ...]]) -> Iterator[tuple[str, Array]]:
+def _class_candidates(
+    targets: list[Array], shapes: list[tuple[int, ...]]
+) -> Iterator[tuple[str, Array]]:
     classes = shapes[0][-1]
     labels = np.concatenate([target.ravel() for target in targets]).astype(np.int64)
     if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
@@ -127,12 +133,13 @@ def _of_classes(targets: list[Array], shapes: list[tuple[int, ...]]) -> Iterator
     yield "frequencies", np.bincount(labels, minlength=classes) / len(labels)
 
 
-def _link(model: Any) -> Any:
+def _link_function(model: Any) -> Any:
     """From probability to what the loss takes."""
     if not loss_config(model).get("from_logits"):
         return lambda p: p
     if "categorical" in loss_name(model):
-        return lambda p: np.log(np.clip(p, SMALLEST, 1.0))
+        return lambda p: np.log(np.clip(p, PROBABILITY_EPSILON, 1.0))
     return lambda p: (
-        np.log(np.clip(p, SMALLEST, 1 - SMALLEST)) - np.log1p(-np.clip(p, SMALLEST, 1 - SMALLEST))
+        np.log(np.clip(p, PROBABILITY_EPSILON, 1 - PROBABILITY_EPSILON))
+        - np.log1p(-np.clip(p, PROBABILITY_EPSILON, 1 - PROBABILITY_EPSILON))
     )

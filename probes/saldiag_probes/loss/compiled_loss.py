@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.layer_facts import plain
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.layer_facts import plain_values
 
 
 def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
 
 def optimizer_facts(optimizer: Any) -> dict[str, Any]:
     """What of ``Wiring`` an optimizer tells."""
-    own = inner(optimizer)
+    own = inner_optimizer(optimizer)
     return {
         "optimizer": type(own).__name__ if own is not None else "none",
         "optimizer_config": _optimizer_config(own),
@@ -74,7 +74,7 @@ def learning_rate(optimizer: Any) -> float:
 
 def _optimizer_config(optimizer: Any) -> dict[str, Any]:
     try:
-        return plain(optimizer.get_config()) if optimizer is not None else {}
+        return plain_values(optimizer.get_config()) if optimizer is not None else {}
     except Exception:  # a custom optimizer's own code
         return {}
 
@@ -83,10 +83,10 @@ def compiled_losses(model: Any, loss: Any = None) -> list[Any]:
     """The losses in use, resolved to objects or functions; several for several outputs."""
     given = loss if loss is not None else getattr(model, "loss", None)
     found = [part for part in keras.tree.flatten(given) if part is not None]
-    return [_resolve(part) for part in found]
+    return [_resolve_loss(part) for part in found]
 
 
-def _resolve(loss: Any) -> Any:
+def _resolve_loss(loss: Any) -> Any:
     if not isinstance(loss, (str, dict)):
         return loss
     try:
@@ -107,11 +107,11 @@ def loss_name(model: Any, loss: Any = None) -> str:
     """
     if loss is None and overrides_compute_loss(model):
         return "custom:compute_loss"
-    names = dict.fromkeys(name_of(part) for part in compiled_losses(model, loss))
+    names = dict.fromkeys(single_loss_name(part) for part in compiled_losses(model, loss))
     return "+".join(names) or "none"
 
 
-def name_of(loss: Any) -> str:
+def single_loss_name(loss: Any) -> str:
     """Name of one loss as Keras spells it, or ``custom:NAME``."""
     if isinstance(loss, str):
         return loss
@@ -132,20 +132,20 @@ def loss_config(model: Any, loss: Any = None) -> dict[str, Any]:
     Empty for a function and where several losses are in use.
     """
     losses = compiled_losses(model, loss)
-    return config_of(losses[0]) if len(losses) == 1 else {}
+    return single_loss_config(losses[0]) if len(losses) == 1 else {}
 
 
-def config_of(loss: Any) -> dict[str, Any]:
+def single_loss_config(loss: Any) -> dict[str, Any]:
     """The plain part of one loss's configuration; empty for a function."""
     if not isinstance(loss, keras.losses.Loss):
         return {}
     try:
-        return plain(loss.get_config())
+        return plain_values(loss.get_config())
     except Exception:  # a custom loss's own code
         return {}
 
 
-def plain_loss(model: Any) -> Any:
+def standalone_loss(model: Any) -> Any:
     """The compiled loss as an object apart from the model: ``loss(y, y_pred, sample_weight)``.
 
     It computes what ``compile`` was given (names, functions, weights, several outputs), without

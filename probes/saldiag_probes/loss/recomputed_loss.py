@@ -17,9 +17,10 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.loss.compiled_loss import loss_name, overrides_compute_loss
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
-from saldiag_probes.trace.recorder import Batch, CannotMeasure, as_batch, build, explain
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.batch import Batch, as_batch, build_model
+from saldiag_probes.trace.errors import CannotMeasure, error_summary
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 
 def measure_loss_check(model: Any, batch: Any, y_pred: Any = None) -> LossCheck:
@@ -38,14 +39,16 @@ def measure_loss_check(model: Any, batch: Any, y_pred: Any = None) -> LossCheck:
     if not getattr(model, "compiled", False):
         raise CannotMeasure("the model is not compiled")
     data = as_batch(batch)
-    build(model, data)
+    build_model(model, data)
     try:
-        with undisturbed(model), graph_as_built():
-            inference = _both(model, data, training=False, given=as_batch((y_pred,)).x)
-        with undisturbed(model), graph_as_built():
-            training = _both(model, data, training=True, given=None)
+        with preserved_state(model), without_graph_optimizer():
+            inference = _reported_and_recomputed(
+                model, data, training=False, given=as_batch((y_pred,)).x
+            )
+        with preserved_state(model), without_graph_optimizer():
+            training = _reported_and_recomputed(model, data, training=True, given=None)
     except Exception as error:
-        raise CannotMeasure(f"the loss cannot be computed: {explain(error)}") from error
+        raise CannotMeasure(f"the loss cannot be computed: {error_summary(error)}") from error
     return LossCheck(
         loss=loss_name(model),
         reported=inference[0],
@@ -56,15 +59,17 @@ def measure_loss_check(model: Any, batch: Any, y_pred: Any = None) -> LossCheck:
     )
 
 
-def _both(model: Any, data: Batch, *, training: bool, given: Any) -> tuple[float, float, float]:
+def _reported_and_recomputed(
+    model: Any, data: Batch, *, training: bool, given: Any
+) -> tuple[float, float, float]:
     """Reported loss, recomputed loss less regularisation, and regularisation."""
-    function = tf.function(losses_in(model, training), autograph=False, jit_compile=False)
+    function = tf.function(loss_comparison(model, training), autograph=False, jit_compile=False)
     _, *losses = function(data.x, data.y, data.sample_weight, given)
     reported, recomputed, extra = (float(loss) for loss in losses)
     return reported, recomputed, extra
 
 
-def losses_in(model: Any, training: bool) -> Callable[..., tuple[Any, Any, Any, Any]]:
+def loss_comparison(model: Any, training: bool) -> Callable[..., tuple[Any, Any, Any, Any]]:
     """A function of ``(x, y, sample_weight, stand_in=None)`` to be traced.
 
     It returns the predictions, the loss as Keras reports it, the loss of the plain predictions (or
@@ -79,14 +84,16 @@ def losses_in(model: Any, training: bool) -> Callable[..., tuple[Any, Any, Any, 
             )
 
         y_pred = model(x, **keywords)
-        extra = penalty(model)
-        bare = keras.tree.map_structure(plain, y_pred if stand_in is None else stand_in)
+        extra = regularization_loss(model)
+        bare = keras.tree.map_structure(
+            without_attached_logits, y_pred if stand_in is None else stand_in
+        )
         return y_pred, loss(y_pred), loss(bare) - extra, extra
 
     return losses
 
 
-def in_order_and_rolled(model: Any, batch: Any, y_pred: Any) -> tuple[float, float]:
+def aligned_and_shifted_losses(model: Any, batch: Any, y_pred: Any) -> tuple[float, float]:
     """The loss of plain predictions, and the same with each sample's target moved to the next.
 
     Where the target's axes are set against the wrong ones of the predictions, (n,) against (n, 1),
@@ -98,7 +105,7 @@ def in_order_and_rolled(model: Any, batch: Any, y_pred: Any) -> tuple[float, flo
     if not alone or len(data.y.shape) == len(y_pred.shape):
         return float("nan"), float("nan")
     try:
-        with undisturbed(model), graph_as_built():
+        with preserved_state(model), without_graph_optimizer():
             first, second = (
                 model._compute_loss(
                     x=data.x, y=y, y_pred=tf.constant(y_pred), sample_weight=None, training=False
@@ -110,7 +117,7 @@ def in_order_and_rolled(model: Any, batch: Any, y_pred: Any) -> tuple[float, flo
         return float("nan"), float("nan")
 
 
-def plain(tensor: Any) -> Any:
+def without_attached_logits(tensor: Any) -> Any:
     """A tensor without what an activation left on it for the loss; its mask stays."""
     copy = tf.identity(tensor)
     mask = getattr(tensor, "_keras_mask", None)
@@ -119,7 +126,7 @@ def plain(tensor: Any) -> Any:
     return copy
 
 
-def penalty(model: Any) -> Any:
+def regularization_loss(model: Any) -> Any:
     """Regularisation; 0 where the model computes its loss by itself and it is not known."""
     if overrides_compute_loss(model) or not model.losses:
         return tf.zeros([])

@@ -9,18 +9,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
-from saldiag_probes.trace.recorder import as_batch
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.batch import as_batch
+from saldiag_probes.trace.execution import without_graph_optimizer
 
-OFF = 0.25
+OFFSET_SHARE = 0.25
 """How far off the targets, as a share of the way to the plain predictions."""
 
 
-def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
+def loss_sensitivity(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
     """Fields of ``LossCheck``; empty where targets and predictions are not of one shape."""
     data = as_batch(batch)
-    given, predicted = _pair(data.y, y_pred)
+    given, predicted = _matching_pair(data.y, y_pred)
     if given is None:
         return {}
 
@@ -32,10 +32,10 @@ def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
         )
 
     perfect = tf.reshape(tf.cast(given, predicted.dtype), predicted.shape)
-    away = OFF * (predicted - perfect)
+    away = OFFSET_SHARE * (predicted - perfect)
     try:
-        with undisturbed(model), graph_as_built():
-            others = [loss(other, predicted) for other in _others(given)]
+        with preserved_state(model), without_graph_optimizer():
+            others = [loss(other, predicted) for other in _alternative_targets(given)]
             return {
                 "against_targets": loss(given, predicted),
                 "at_targets": loss(given, perfect),
@@ -46,7 +46,7 @@ def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
         return {}
 
 
-def _pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
+def _matching_pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
     """Targets and predictions, which belong together one by one, or nothing.
 
     Of predictions (n, 1) and targets (n) Keras makes one shape.
@@ -55,16 +55,16 @@ def _pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
     if not alone or not (y.dtype.is_floating or y.dtype.is_integer):
         return None, None
     predicted = tf.constant(y_pred)
-    if not predicted.dtype.is_floating or not _one_by_one(list(y.shape), list(predicted.shape)):
+    if not predicted.dtype.is_floating or not _shapes_match(list(y.shape), list(predicted.shape)):
         return None, None
     return y, predicted
 
 
-def _one_by_one(target: list[int], predicted: list[int]) -> bool:
+def _shapes_match(target: list[int], predicted: list[int]) -> bool:
     return predicted in (target, [*target, 1], target[:-1] if target[-1:] == [1] else target)
 
 
-def _others(y: Any) -> Iterator[Any]:
+def _alternative_targets(y: Any) -> Iterator[Any]:
     """Targets that differ: each sample's neighbour's, the range upside down, its lowest for all."""
     numbers = np.asarray(keras.ops.convert_to_numpy(y))
     if numbers.size == 0 or numbers.min() == numbers.max():

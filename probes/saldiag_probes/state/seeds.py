@@ -1,11 +1,11 @@
-"""Which global seeds are set: by them, and by nothing else, a training can be told to repeat.
+"""Which global seeds are set: only with them can a training run be repeated.
 
-Commands set one before they build a model of their own; what is measured is then theirs.
+Commands that build the model themselves set a seed first; the measurement then shows that seed.
 """
 
 from __future__ import annotations
 
-from keras.src.utils.rng_utils import get_random_seed  # no public name
+from keras.src.utils.rng_utils import get_random_seed  # there is no public name
 from tensorflow.python.eager import context
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
@@ -13,7 +13,7 @@ from saldiag.core.measurement import Seeds
 
 
 def measure_seeds() -> Seeds:
-    """What is set at this moment, in this thread; no random state is read or moved."""
+    """The global seeds set in this thread at this moment. No random state is read or changed."""
     return Seeds(
         keras=get_random_seed() is not None,
         tensorflow=context.global_seed() is not None,

@@ -27,7 +27,7 @@ class ApplyHook:
     ) -> None:
         self._optimizer = optimizer
         self._previous = vars(optimizer).get("apply")
-        self._hook = _hooked(
+        self._hook = _wrap_apply(
             optimizer.apply,
             tf.autograph.experimental.do_not_convert(before),
             tf.autograph.experimental.do_not_convert(after),
@@ -45,7 +45,7 @@ class ApplyHook:
             object.__setattr__(self._optimizer, "apply", self._previous)
 
 
-def _hooked(
+def _wrap_apply(
     original: Callable[..., Any], before: Callable[..., Any], after: Callable[[Any], None]
 ) -> Callable[..., Any]:
     # AutoGraph may convert this function (a custom loop under tf.function): it must stay plain,
@@ -59,7 +59,7 @@ def _hooked(
     return apply
 
 
-def trace_again(model: Any) -> None:
+def retrace_train_step(model: Any) -> None:
     """Make the model trace its training step anew, without taking it away from a running fit."""
     if getattr(model, "train_function", None) is not None:
         model.train_function = None

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-ROW = 128
+ROW_LENGTH = 128
 """Elements of a row: short enough that padding is small, long enough that reductions are fast."""
 
-BLOCK = 1 << 20
+BLOCK_ELEMENTS = 1 << 20
 """Elements of a block, about (4 MB of float32): few blocks are few operations, but several let the
 optimizer go on with the first weights while gradients are still being computed."""
 
-SMALLEST_SAFE = 1e-30
+MIN_SAFE_SQUARE_SUM = 1e-30
 """A row's sum of squares above this has lost less than 1e-6 of itself to underflow: an element's
 square vanishes below float32's 1.2e-38, and a row has 128 elements."""
 
@@ -34,7 +34,7 @@ GRADIENT_COLUMNS = ("norm", "mean", "maximum", "zero_share", "nonfinite_share")
 class Block:
     """K tensors in the rows of one matrix.
 
-    ``matrix`` is (rows, ``ROW``), float32 or float64; ``owner`` (rows) the position of the tensor
+    ``matrix`` is (rows, ``ROW_LENGTH``), float32 or float64; ``owner`` (rows) the position of the tensor
     that a row belongs to, ascending; ``sizes`` (K) the elements of each tensor as it stands for,
     which for a sparse one is more than what lies in its rows.
     """
@@ -49,13 +49,13 @@ class Block:
         known = self.sizes.shape[0]
         return tf.size(self.sizes) if known is None else known
 
-    def per_tensor(self, rows: Any) -> Any:
+    def sum_per_tensor(self, rows: Any) -> Any:
         """Sum of a value per row over each tensor: (rows) to (K), in float64."""
         wide = tf.cast(rows, tf.float64)
         return tf.math.unsorted_segment_sum(wide, self.owner, self.count)
 
 
-def grouped(sizes: Sequence[int], limit: int = BLOCK) -> list[list[int]]:
+def group_by_size(sizes: Sequence[int], limit: int = BLOCK_ELEMENTS) -> list[list[int]]:
     """Split positions into consecutive groups, each closed once it holds ``limit`` elements."""
     groups: list[list[int]] = []
     room = 0
@@ -68,8 +68,8 @@ def grouped(sizes: Sequence[int], limit: int = BLOCK) -> list[list[int]]:
     return groups
 
 
-def dtype_for(tensors: Sequence[Any]) -> Any:
-    """The dtype of the block that ``pack`` makes of these."""
+def block_dtype(tensors: Sequence[Any]) -> Any:
+    """The dtype of the block that ``pack_tensors`` makes of these."""
     wide = any(tensor.dtype.base_dtype == tf.float64 for tensor in tensors)
     return tf.float64 if wide else tf.float32
 
@@ -81,19 +81,19 @@ def order_with_gaps(values: Sequence[Any]) -> list[int]:
     return [count if value is None else next(place) for value in values]
 
 
-def pack(tensors: Sequence[Any]) -> Block:
+def pack_tensors(tensors: Sequence[Any]) -> Block:
     """Lay dense tensors or IndexedSlices (rows of a repeated index are summed) into a block.
 
     float64 stays float64; anything else is computed in float32, where float16 cannot overflow.
     """
-    dtype = dtype_for(tensors)
+    dtype = block_dtype(tensors)
     flat_shape = tf.constant([-1])
-    present = [_present(tensor) for tensor in tensors]
+    present = [_stored_elements(tensor) for tensor in tensors]
     # Most variables are vectors already, and every operation less is a shorter trace.
     dense = [t if t.shape.rank == 1 else tf.reshape(t, flat_shape) for t in present]
-    parts = _padded(dense, dtype)
-    matrix = tf.reshape(tf.concat(parts, 0), [-1, ROW])
-    return Block(matrix, _owner(dense), _sizes(tensors))
+    parts = _pad_to_rows(dense, dtype)
+    matrix = tf.reshape(tf.concat(parts, 0), [-1, ROW_LENGTH])
+    return Block(matrix, _row_owners(dense), _element_counts(tensors))
 
 
 def gradient_statistics(block: Block) -> Any:
@@ -101,7 +101,7 @@ def gradient_statistics(block: Block) -> Any:
 
     Norm, mean and maximum are infinite where any element is not finite.
     """
-    return _traced(_gradient_statistics, block.matrix.dtype, 1)(
+    return _traced_once(_gradient_statistics, block.matrix.dtype, 1)(
         block.matrix, block.owner, block.sizes
     )
 
@@ -113,19 +113,19 @@ def change_statistics(before: Any, after: Block) -> Any:
     tensor: 0 for one that stays, infinite for one of zeros that moves. Norms are infinite where any
     element is not finite.
     """
-    return _traced(_change_statistics, before.dtype, 2)(
+    return _traced_once(_change_statistics, before.dtype, 2)(
         before, after.matrix, after.owner, after.sizes
     )
 
 
 @cache
-def _traced(statistics: Callable[..., Any], dtype: Any, matrices: int) -> Any:
+def _traced_once(statistics: Callable[..., Any], dtype: Any, matrices: int) -> Any:
     """``statistics`` of matrices, owner and sizes as a function that is traced here, and only once.
 
     A training step then holds one call in the place of a hundred operations, each of which costs
     Python a third of a millisecond. TensorFlow puts the operations back in when the step runs.
     """
-    matrix = tf.TensorSpec([None, ROW], dtype)
+    matrix = tf.TensorSpec([None, ROW_LENGTH], dtype)
     rest = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float64)]
     function = tf.function(
         statistics, autograph=False, input_signature=[*[matrix] * matrices, *rest]
@@ -141,29 +141,31 @@ def _gradient_statistics(matrix: Any, owner: Any, sizes: Any) -> Any:
     row_max = tf.cast(tf.reduce_max(magnitude, 1), tf.float64)
     columns = [
         tf.sqrt(_square_sums(block)),
-        block.per_tensor(row_sum) / sizes,
+        block.sum_per_tensor(row_sum) / sizes,
         tf.math.unsorted_segment_max(row_max, owner, block.count),
     ]
     # Counting costs several passes, so only rows that can hold what is counted are looked at.
     # Of ~(x > 0) TensorFlow's graph optimizer makes x <= 0, which a NaN is not.
     broken = ~tf.math.is_finite(row_sum)
-    zeros = _count(block, broken | (tf.reduce_min(magnitude, 1) <= 0), lambda x: tf.equal(x, 0))
-    nonfinite = _count(block, broken, lambda x: ~tf.math.is_finite(x))
-    nonzero = block.per_tensor(tf.ones_like(owner)) * ROW - zeros
+    zeros = _count_elements(
+        block, broken | (tf.reduce_min(magnitude, 1) <= 0), lambda x: tf.equal(x, 0)
+    )
+    nonfinite = _count_elements(block, broken, lambda x: ~tf.math.is_finite(x))
+    nonzero = block.sum_per_tensor(tf.ones_like(owner)) * ROW_LENGTH - zeros
     infinite = tf.fill(tf.shape(nonfinite), tf.constant(np.inf, tf.float64))
     sound = [tf.where(nonfinite > 0, infinite, column) for column in columns]
     return tf.stack([*sound, 1 - nonzero / sizes, nonfinite / sizes], 1)
 
 
 def _change_statistics(before: Any, after: Any, owner: Any, sizes: Any) -> Any:
-    weight = norms(Block(before, owner, sizes))
-    change = norms(Block(after - before, owner, sizes))
+    weight = l2_norms(Block(before, owner, sizes))
+    change = l2_norms(Block(after - before, owner, sizes))
     from_zero = tf.where(change > 0, tf.constant(np.inf, tf.float64), tf.zeros_like(change))
     ratio = tf.where(weight > 0, tf.math.divide_no_nan(change, weight), from_zero)
     return tf.stack([ratio, weight], 1)
 
 
-def norms(block: Block) -> Any:
+def l2_norms(block: Block) -> Any:
     """L2 norm of each tensor: (K) float64; infinite where any element is not finite."""
     norm = tf.sqrt(_square_sums(block))
     return tf.where(tf.math.is_finite(norm), norm, tf.constant(np.inf, tf.float64))
@@ -176,13 +178,15 @@ def _square_sums(block: Block) -> Any:
     happened are computed once more in float64.
     """
     rows = tf.reduce_sum(tf.square(block.matrix), 1)
-    where = tf.where(~((rows > SMALLEST_SAFE) & tf.math.is_finite(rows)))
+    where = tf.where(~((rows > MIN_SAFE_SQUARE_SUM) & tf.math.is_finite(rows)))
     again = tf.cast(tf.gather_nd(block.matrix, where), tf.float64)
     exact = tf.reduce_sum(tf.square(again), 1)
-    return block.per_tensor(tf.tensor_scatter_nd_update(tf.cast(rows, tf.float64), where, exact))
+    return block.sum_per_tensor(
+        tf.tensor_scatter_nd_update(tf.cast(rows, tf.float64), where, exact)
+    )
 
 
-def _count(block: Block, suspects: Any, test: Callable[[Any], Any]) -> Any:
+def _count_elements(block: Block, suspects: Any, test: Callable[[Any], Any]) -> Any:
     """How many elements of each tensor pass ``test``, looking at the suspect rows: (K) float64."""
     where = tf.reshape(tf.where(suspects), [-1])
     passed = tf.cast(test(tf.gather(block.matrix, where)), tf.float32)
@@ -193,7 +197,7 @@ def _count(block: Block, suspects: Any, test: Callable[[Any], Any]) -> Any:
     )
 
 
-def _present(tensor: Any) -> Any:
+def _stored_elements(tensor: Any) -> Any:
     """The elements that are there: all of a dense tensor, the touched rows of a sparse one."""
     if not isinstance(tensor, tf.IndexedSlices):
         return tensor
@@ -201,7 +205,7 @@ def _present(tensor: Any) -> Any:
     return tf.math.unsorted_segment_sum(tensor.values, position, tf.size(touched))
 
 
-def _padded(dense: Sequence[Any], dtype: Any) -> list[Any]:
+def _pad_to_rows(dense: Sequence[Any], dtype: Any) -> list[Any]:
     """The flat tensors, each followed by the zeros that fill its last row."""
     zeros: dict[int, Any] = {}
     parts: list[Any] = []
@@ -209,23 +213,23 @@ def _padded(dense: Sequence[Any], dtype: Any) -> list[Any]:
         parts.append(tf.cast(flat, dtype))
         size = flat.shape[0]
         if size is None:
-            parts.append(tf.zeros([-tf.size(flat) % ROW], dtype))
-        elif missing := -size % ROW:
+            parts.append(tf.zeros([-tf.size(flat) % ROW_LENGTH], dtype))
+        elif missing := -size % ROW_LENGTH:
             if missing not in zeros:
                 zeros[missing] = tf.constant(0, dtype, [missing])
             parts.append(zeros[missing])
     return parts
 
 
-def _owner(dense: Sequence[Any]) -> Any:
+def _row_owners(dense: Sequence[Any]) -> Any:
     if all(flat.shape[0] is not None for flat in dense):
-        rows = [-(-flat.shape[0] // ROW) for flat in dense]
+        rows = [-(-flat.shape[0] // ROW_LENGTH) for flat in dense]
         return tf.constant(np.repeat(np.arange(len(rows), dtype=np.int32), rows))
-    counts = [-(-tf.size(flat) // ROW) for flat in dense]
+    counts = [-(-tf.size(flat) // ROW_LENGTH) for flat in dense]
     return tf.repeat(tf.range(len(counts)), tf.stack(counts))
 
 
-def _sizes(tensors: Sequence[Any]) -> Any:
+def _element_counts(tensors: Sequence[Any]) -> Any:
     def size(tensor: Any) -> Any:
         if isinstance(tensor, tf.IndexedSlices):
             return tf.cast(tf.reduce_prod(tensor.dense_shape), tf.float64)

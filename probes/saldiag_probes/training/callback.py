@@ -16,14 +16,14 @@ from saldiag.core.training.schedule import PRESETS, Schedule, never
 from saldiag_probes.state.optimizers import optimizers_of
 from saldiag_probes.trace.paths import variable_paths
 from saldiag_probes.training.gradient_norms import HISTOGRAM_CAPACITY, GradientNorms
-from saldiag_probes.training.histograms import histograms_of, joined_histograms
-from saldiag_probes.training.merge_histories import joined
-from saldiag_probes.training.step_loss import LossTap
+from saldiag_probes.training.histograms import histograms_of, merge_histograms
+from saldiag_probes.training.merge_histories import merge_histories
+from saldiag_probes.training.step_loss import StepLossHook
 
-CAPACITY = 256
+RING_CAPACITY = 256
 """Measured steps in the graph before Python has to read them: 3 MB for 230 variables."""
 
-LONGEST_WAIT = 1 << 12
+MAX_UNREAD_STEPS = 1 << 12
 """Steps after which Python looks into the graph in any case, to move its plan on."""
 
 OnMeasure = Callable[[GradientHistory], None]
@@ -58,23 +58,23 @@ class Watch(keras.callbacks.Callback):
         on_measure: OnMeasure | None = None,
     ) -> None:
         super().__init__()
-        self._schedule = _preset(schedule)
+        self._schedule = _resolve_schedule(schedule)
         self._histograms = histograms
         self._on_measure = on_measure
         self._session: _Session | None = None
         self._last: _Session | None = None
         self._histories: list[GradientHistory] = []
-        self._taken: list[Histograms] = []
+        self._histogram_parts: list[Histograms] = []
         self._steps = 0
         self.failed: str | None = None
 
     def measurements(self) -> list[Measurement]:
         """Everything measured so far: a GradientHistory and, if asked for, Histograms."""
-        self._collect()
-        self._histories = [joined(self._histories)]
+        self._collect_new()
+        self._histories = [merge_histories(self._histories)]
         found: list[Measurement] = [h for h in self._histories if h.variables]
         if self._histograms is not never:
-            found.append(joined_histograms(self._taken))
+            found.append(merge_histograms(self._histogram_parts))
         return found
 
     def attach(self, model: Any, optimizer: Any = None) -> None:
@@ -83,8 +83,8 @@ class Watch(keras.callbacks.Callback):
         self.failed = None
         optimizers = list(optimizers_of(model).values()) if optimizer is None else [optimizer]
         last, self._last = self._last, None
-        if last is not None and last.fits(model, optimizers):
-            self._guarded(lambda: self._go_on(last))
+        if last is not None and last.can_reopen(model, optimizers):
+            self._run_guarded(lambda: self._resume_session(last))
             return
         first, histograms = self._steps, self._histograms
 
@@ -94,19 +94,19 @@ class Watch(keras.callbacks.Callback):
                 optimizers,
                 schedule=lambda step: self._schedule(first + step),
                 histograms=never if histograms is never else lambda step: histograms(first + step),
-                at_once=self._on_measure is not None,
+                immediate=self._on_measure is not None,
             )
 
-        self._guarded(open_session)
+        self._run_guarded(open_session)
 
-    def join(self, optimizer: Any) -> None:
+    def add_optimizer(self, optimizer: Any) -> None:
         """Hook into one more optimizer of the model that is watched, from its next step on.
 
         What its tape is asked about is no loss of the model's any more: each has its own.
         """
         session = self._session
         if session is not None:
-            self._guarded(lambda: session.join(optimizer))
+            self._run_guarded(lambda: session.add_optimizer(optimizer))
 
     @property
     def steps(self) -> int:
@@ -115,14 +115,14 @@ class Watch(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Leave the model as it was. What was measured stays."""
-        self._collect()
+        self._collect_new()
         session, self._session = self._session, None
         if session is not None:
             self._steps += session.steps
             session.close()
             self._last = session
 
-    def _go_on(self, session: _Session) -> None:
+    def _resume_session(self, session: _Session) -> None:
         session.reopen()
         self._steps -= session.steps
         self._session = session
@@ -134,11 +134,11 @@ class Watch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as above
         """Read what was measured, if it is wanted now or before the graph runs out of room."""
         session = self._session
-        if session is None or not session.batch_ended():
+        if session is None or not session.count_batch():
             return
-        self._guarded(session.look)
+        self._run_guarded(session.update_progress)
         if session.is_full or (session.pending and self._on_measure is not None):
-            for history in self._collect():
+            for history in self._collect_new():
                 if self._on_measure is not None:
                     self._on_measure(history)
 
@@ -152,25 +152,25 @@ class Watch(keras.callbacks.Callback):
                 "traced before fit or does not call the optimizer's apply"
             )
 
-    def _collect(self) -> list[GradientHistory]:
+    def _collect_new(self) -> list[GradientHistory]:
         """Take what is new out of the graph; returned as none or one history."""
         new: list[GradientHistory] = []
         session = self._session
 
-        def collect() -> None:
+        def collect_from_session() -> None:
             if session is None:
                 return
-            history, histograms = session.collect(self._steps)
-            self._taken += histograms
+            history, histograms = session.collect_new(self._steps)
+            self._histogram_parts += histograms
             self.failed = self.failed or session.failed
             if history.steps.size:
                 new.append(history)
 
-        self._guarded(collect)
+        self._run_guarded(collect_from_session)
         self._histories += new
         return new
 
-    def _guarded(self, action: Callable[[], None]) -> None:
+    def _run_guarded(self, action: Callable[[], None]) -> None:
         """Run ``action``; on an error leave the model and remember why."""
         try:
             action()
@@ -217,46 +217,46 @@ class _Session:
         *,
         schedule: Schedule,
         histograms: Schedule,
-        at_once: bool,
+        immediate: bool,
     ) -> None:
         self._model = model
         self._optimizers = list(optimizers)
         self._functions: tuple[Any, Any] = (None, None)
         self._schedule = schedule
         self._histograms = histograms
-        self._at_once = at_once
+        self._immediate = immediate
         self._batches = 0
-        self._next_look = 1
+        self._next_check = 1
         self._steps_per_batch = 1
-        self._capacity = max(CAPACITY, 2 * getattr(model, "steps_per_execution", 1))
-        self._looked = 0
-        self._collected = 0
+        self._capacity = max(RING_CAPACITY, 2 * getattr(model, "steps_per_execution", 1))
+        self._counted_steps = 0
+        self._collected_steps = 0
         self.pending = 0
         self._pending_histograms = 0
         self._weights: list[Histograms] = []
-        self._tap = LossTap(model, tapes=len(self._optimizers) < 2)
+        self._loss_hook = StepLossHook(model, tapes=len(self._optimizers) < 2)
         self._probes: list[GradientNorms] = []
         try:
             for optimizer in self._optimizers or [None]:
-                self._probes.append(self._probe(optimizer))
+                self._probes.append(self._new_probe(optimizer))
         except BaseException:
             self.close()
             raise
 
-    def join(self, optimizer: Any) -> None:
+    def add_optimizer(self, optimizer: Any) -> None:
         """Watch one more optimizer."""
-        self._tap.leave_tapes()
+        self._loss_hook.ignore_tapes()
         self._optimizers.append(optimizer)
-        self._probes.append(self._probe(optimizer))
+        self._probes.append(self._new_probe(optimizer))
 
-    def _probe(self, optimizer: Any) -> GradientNorms:
+    def _new_probe(self, optimizer: Any) -> GradientNorms:
         return GradientNorms(
             self._model,
             optimizer,
             schedule=self._schedule,
             histograms=self._histograms,
             capacity=self._capacity,
-            loss=self._tap,
+            loss=self._loss_hook,
         )
 
     @property
@@ -275,45 +275,47 @@ class _Session:
         return (
             self.pending >= self._capacity // 2
             or self._pending_histograms >= HISTOGRAM_CAPACITY // 2
-            or self._looked - self._collected >= LONGEST_WAIT
+            or self._counted_steps - self._collected_steps >= MAX_UNREAD_STEPS
         )
 
-    def batch_ended(self) -> bool:
+    def count_batch(self) -> bool:
         """Count a batch; whether to ``look`` now: asking the graph costs more than a small step."""
         self._batches += 1
-        return self._batches >= self._next_look
+        return self._batches >= self._next_check
 
-    def look(self) -> None:
+    def update_progress(self) -> None:
         """See how far the steps are, and take the weights' histograms where they are due."""
-        new = range(self._looked, self.steps)
-        self._looked = new.stop
+        new = range(self._counted_steps, self.steps)
+        self._counted_steps = new.stop
         self.pending += sum(map(self._schedule, new))
         due = 0 if self._histograms is never else sum(map(self._histograms, new))
         self._pending_histograms += due
         if due:
             self._weights.append(histograms_of(self._weight_arrays(), new.stop - 1))
-        self._plan_next_look(len(new))
+        self._schedule_next_check(len(new))
 
-    def _plan_next_look(self, steps: int) -> None:
+    def _schedule_next_check(self, steps: int) -> None:
         """Look when the next thing to read has happened, as fast as steps came at the fastest."""
         self._steps_per_batch = max(self._steps_per_batch, -(-steps // self._batches))
         self._batches = 0
-        self._next_look = -(-self._steps_to_wait() // self._steps_per_batch)
+        self._next_check = -(-self._steps_to_wait() // self._steps_per_batch)
 
     def _steps_to_wait(self) -> int:
         """Steps up to the next that Python has work at."""
-        room = 1 if self._at_once else self._capacity // 2 - self.pending
-        for number, step in enumerate(range(self._looked, self._looked + LONGEST_WAIT), 1):
+        room = 1 if self._immediate else self._capacity // 2 - self.pending
+        for number, step in enumerate(
+            range(self._counted_steps, self._counted_steps + MAX_UNREAD_STEPS), 1
+        ):
             room -= self._schedule(step)
             if room <= 0 or self._histograms(step):
                 return number
-        return LONGEST_WAIT
+        return MAX_UNREAD_STEPS
 
-    def collect(self, first: int) -> tuple[GradientHistory, list[Histograms]]:
+    def collect_new(self, first: int) -> tuple[GradientHistory, list[Histograms]]:
         """What is new, with ``first`` added to its steps."""
         self.pending = self._pending_histograms = 0
-        self._collected = self._looked
-        history = joined([probe.collect() for probe in self._probes])
+        self._collected_steps = self._counted_steps
+        history = merge_histories([probe.collect() for probe in self._probes])
         taken = [*(probe.collect_histograms() for probe in self._probes), *self._weights]
         self._weights = []
         return (
@@ -326,10 +328,10 @@ class _Session:
         watched = getattr(self._model, "train_function", None)
         for probe in reversed(self._probes):
             probe.close()
-        self._tap.close()
+        self._loss_hook.close()
         self._functions = watched, getattr(self._model, "train_function", None)
 
-    def fits(self, model: Any, optimizers: Sequence[Any]) -> bool:
+    def can_reopen(self, model: Any, optimizers: Sequence[Any]) -> bool:
         """Whether to ``reopen``: Keras would not trace the step again either.
 
         Whatever makes it do so (``compile`` above all) replaces the function that was left.
@@ -343,7 +345,7 @@ class _Session:
 
     def reopen(self) -> None:
         """Go on after ``close``, with the training step that is traced already."""
-        self._tap.open()
+        self._loss_hook.open()
         for probe in self._probes:
             probe.reopen()
         self._model.train_function = self._functions[0]
@@ -354,7 +356,7 @@ class _Session:
         return {f"weights/{paths[id(v)][1]}": v.numpy() for v in variables}
 
 
-def _preset(schedule: str | Schedule) -> Schedule:
+def _resolve_schedule(schedule: str | Schedule) -> Schedule:
     if not isinstance(schedule, str):
         return schedule
     if schedule not in PRESETS:

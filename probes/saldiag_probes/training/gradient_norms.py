@@ -21,11 +21,11 @@ from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import Array, GradientHistory, Histograms, VariableInfo
 from saldiag.core.training.schedule import Schedule, every, never
 from saldiag_probes.trace.paths import variable_paths
-from saldiag_probes.training.apply_hook import ApplyHook, trace_again
+from saldiag_probes.training.apply_hook import ApplyHook, retrace_train_step
 from saldiag_probes.training.histograms import BINS, gradient_histograms, rows_to_histograms
-from saldiag_probes.training.ring_buffer import Ring, when
-from saldiag_probes.training.step_loss import LossTap
-from saldiag_probes.training.step_statistics import COLUMNS, Part, after_step, before_step
+from saldiag_probes.training.ring_buffer import RingBuffer, run_if
+from saldiag_probes.training.step_loss import StepLossHook
+from saldiag_probes.training.step_statistics import COLUMNS, VariableGroup, after_step, before_step
 
 HISTOGRAM_CAPACITY = 8
 """Measured steps of histograms kept between two reads: a step is 60 kB for 230 variables."""
@@ -72,21 +72,21 @@ class GradientNorms:
         schedule: Schedule | None = None,
         histograms: Schedule = never,
         capacity: int = 256,
-        loss: LossTap | None = None,
+        loss: StepLossHook | None = None,
     ) -> None:
         self._model = model
         self._optimizer = _optimizer_of(model, optimizer)
         self._schedules = (every(1) if schedule is None else schedule, histograms)
         self._capacity = capacity
         self._loss = loss
-        self._known: _Known | None = None
+        self._tracked: _TrackedVariables | None = None
         self._open = True
         self.failed: str | None = None
         if self._optimizer.built:
             # Not while the step is traced: tf.function traces a second time what makes variables.
-            self._know(self._optimizer._trainable_variables)
-        self._hook = self._hooked()
-        trace_again(model)
+            self._track_variables(self._optimizer._trainable_variables)
+        self._hook = self._install_hook()
+        retrace_train_step(model)
 
     def __enter__(self) -> GradientNorms:
         return self
@@ -102,145 +102,149 @@ class GradientNorms:
     @property
     def steps_taken(self) -> int:
         """Calls of ``apply`` seen so far, measured or not."""
-        return 0 if self._known is None else self._known.rows.steps_taken
+        return 0 if self._tracked is None else self._tracked.rows.steps_taken
 
     def collect(self) -> GradientHistory:
         """What was measured since the last call, and how many measured steps were lost."""
-        if self._known is None:
+        if self._tracked is None:
             nothing = np.zeros((0, 2)), np.zeros((0, 0, len(COLUMNS)))
-            return _history([], np.zeros(0, np.int64), *nothing, dropped=0)
-        infos, places = self._known.given()
-        steps, rows, dropped = self._known.rows.drain()
-        values = rows[:, 2:].reshape(len(rows), len(self._known.infos), len(COLUMNS))
-        return _history(infos, steps, rows[:, :2], values[:, places], dropped)
+            return _gradient_history([], np.zeros(0, np.int64), *nothing, dropped=0)
+        infos, places = self._tracked.seen_variables()
+        steps, rows, dropped = self._tracked.rows.drain()
+        values = rows[:, 2:].reshape(len(rows), len(self._tracked.infos), len(COLUMNS))
+        return _gradient_history(infos, steps, rows[:, :2], values[:, places], dropped)
 
     def collect_histograms(self) -> Histograms:
         """The histograms of gradients taken since the last call."""
-        if self._known is None or self._known.histograms is None:
+        if self._tracked is None or self._tracked.histograms is None:
             return rows_to_histograms([], np.zeros(0, np.int64), np.zeros((0, 0, 0)))
-        steps, rows, _ = self._known.histograms.drain()
-        values = rows[:, 1:].reshape(len(rows), len(self._known.infos), 2 + BINS)
+        steps, rows, _ = self._tracked.histograms.drain()
+        values = rows[:, 1:].reshape(len(rows), len(self._tracked.infos), 2 + BINS)
         values[:, :, :2] /= rows[:, :1, np.newaxis]  # the ends of the range, unscaled
-        names = [f"gradients/{info.path}" for info in self._known.infos]
+        names = [f"gradients/{info.path}" for info in self._tracked.infos]
         return rows_to_histograms(names, steps, values)
 
     def close(self) -> None:
         """Leave the optimizer as it was. What was measured can still be collected."""
         if self._open:
-            self._detach()
-            trace_again(self._model)
+            self._remove_hook()
+            retrace_train_step(self._model)
 
     def reopen(self) -> None:
         """Listen again after ``close``; whoever calls this also brings the traced step back."""
-        self._open, self._hook = True, self._hooked()
-        if self._known is not None:
-            self._known.resume()
+        self._open, self._hook = True, self._install_hook()
+        if self._tracked is not None:
+            self._tracked.resume()
 
-    def _hooked(self) -> ApplyHook:
+    def _install_hook(self) -> ApplyHook:
         return ApplyHook(self._optimizer, self._guarded_before, self._guarded_after)
 
-    def _know(self, variables: Sequence[Any]) -> _Known:
-        if self._known is None:
-            raw = [_raw(variable) for variable in variables]
-            self._known = _Known.of(self._model, raw, self._schedules, self._capacity)
-        return self._known
+    def _track_variables(self, variables: Sequence[Any]) -> _TrackedVariables:
+        if self._tracked is None:
+            raw = [_tf_variable(variable) for variable in variables]
+            self._tracked = _TrackedVariables.for_model(
+                self._model, raw, self._schedules, self._capacity
+            )
+        return self._tracked
 
-    def _detach(self) -> None:
+    def _remove_hook(self) -> None:
         self._open = False
         self._hook.remove()
-        if self._known is not None:
-            self._known.stop()
+        if self._tracked is not None:
+            self._tracked.stop()
 
-    def _guarded_before(self, grads: Any, trainable_variables: Any = None) -> _Ticket | None:
+    def _guarded_before(self, grads: Any, trainable_variables: Any = None) -> _PendingStep | None:
         if not self._open:
             return None
         try:
-            return self._before(grads, trainable_variables)
+            return self._before_apply(grads, trainable_variables)
         except Exception as error:  # a probe must never break the training
-            self._fail(error)
+            self._record_failure(error)
             return None
 
-    def _guarded_after(self, ticket: _Ticket | None) -> None:
-        if ticket is None:
+    def _guarded_after(self, pending: _PendingStep | None) -> None:
+        if pending is None:
             return
         try:
-            self._after(ticket)
+            self._after_apply(pending)
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         reraise_interrupt(error)
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         self.failed = f"the gradients probe failed: {first_line}"
-        self._detach()
+        self._remove_hook()
 
-    def _before(self, grads: Sequence[Any], trainable_variables: Any) -> _Ticket:
+    def _before_apply(self, grads: Sequence[Any], trainable_variables: Any) -> _PendingStep:
         optimizer = self._optimizer
         given = trainable_variables
         given = optimizer._trainable_variables if given is None else list(given)
-        known = self._know(optimizer._trainable_variables or given)
-        raw = [_raw(variable) for variable in given]
-        places = known.places_of(raw)
-        gradients = [_aligned(g, variable) for g, variable in zip(grads, raw, strict=True)]
+        tracked = self._track_variables(optimizer._trainable_variables or given)
+        raw = [_tf_variable(variable) for variable in given]
+        places = tracked.positions_of(raw)
+        gradients = [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]
         scale = tf.cast(_loss_scale(optimizer), tf.float64)
-        known.write_histograms(gradients, places, scale)
-        measured = known.rows.scheduled()
-        loss = None if self._loss is None else self._loss.loss(raw, scale)
+        tracked.write_histograms(gradients, places, scale)
+        measured = tracked.rows.is_scheduled()
+        loss = None if self._loss is None else self._loss.step_loss(raw, scale)
         loss = tf.constant(np.nan, tf.float64) if loss is None else tf.cast(loss, tf.float64)
-        return _Ticket(known, measured, places, before_step(measured, gradients, raw), loss, scale)
+        return _PendingStep(
+            tracked, measured, places, before_step(measured, gradients, raw), loss, scale
+        )
 
-    def _after(self, ticket: _Ticket) -> None:
-        rows = ticket.known.rows
+    def _after_apply(self, pending: _PendingStep) -> None:
+        rows = pending.tracked.rows
 
-        def write() -> Any:
-            values = ticket.known.in_order(after_step(ticket.parts), ticket.places)
-            rows.write(tf.concat([[ticket.loss, ticket.scale], tf.reshape(values, [-1])], 0))
+        def write_row() -> Any:
+            values = pending.tracked.in_row_order(after_step(pending.parts), pending.places)
+            rows.write(tf.concat([[pending.loss, pending.scale], tf.reshape(values, [-1])], 0))
             return tf.constant(True)
 
-        when(ticket.measured, write, lambda: tf.constant(False))
+        run_if(pending.measured, write_row, lambda: tf.constant(False))
         rows.advance()
 
 
 @dataclass(frozen=True)
-class _Ticket:
+class _PendingStep:
     """What is carried from before the optimizer's step to after it."""
 
-    known: _Known
+    tracked: _TrackedVariables
     measured: Any
     places: Sequence[int]
-    parts: Sequence[Part]
+    parts: Sequence[VariableGroup]
     loss: Any
     scale: Any
 
 
 @dataclass(frozen=True)
-class _Known:
+class _TrackedVariables:
     """The optimizer's variables, their places in a row, and the rings that hold the rows."""
 
     infos: list[VariableInfo]
     places: dict[Any, int]
-    rows: Ring
-    histograms: Ring | None
+    rows: RingBuffer
+    histograms: RingBuffer | None
     seen: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(
+    def for_model(
         cls, model: Any, raw: Sequence[Any], schedules: tuple[Schedule, Schedule], capacity: int
-    ) -> _Known:
+    ) -> _TrackedVariables:
         names = variable_paths(model)
-        paths = {_raw(v).ref(): names[id(v)] for v in model.variables}
+        paths = {_tf_variable(v).ref(): names[id(v)] for v in model.variables}
         position = {key: index for index, key in enumerate(paths)}
         # In the model's order, whatever the order is in which a training step names them.
         raw = sorted(raw, key=lambda v: position.get(v.ref(), len(position)))
-        infos = [_info(v, *paths.get(v.ref(), ("", v.name.split(":")[0]))) for v in raw]
-        rows = Ring(2 + len(COLUMNS) * len(raw), capacity, schedules[0])
+        infos = [_variable_info(v, *paths.get(v.ref(), ("", v.name.split(":")[0]))) for v in raw]
+        rows = RingBuffer(2 + len(COLUMNS) * len(raw), capacity, schedules[0])
         width = 1 + (2 + BINS) * len(raw)
         histograms = None
         if schedules[1] is not never:
-            histograms = Ring(width, HISTOGRAM_CAPACITY, schedules[1])
+            histograms = RingBuffer(width, HISTOGRAM_CAPACITY, schedules[1])
         return cls(infos, {v.ref(): i for i, v in enumerate(raw)}, rows, histograms)
 
-    def places_of(self, raw: Sequence[Any]) -> list[int]:
+    def positions_of(self, raw: Sequence[Any]) -> list[int]:
         """Where these variables stand; from now on they count as given."""
         unknown = [variable.name for variable in raw if variable.ref() not in self.places]
         if unknown:
@@ -249,12 +253,12 @@ class _Known:
         self.seen.update(places)
         return places
 
-    def given(self) -> tuple[list[VariableInfo], list[int]]:
+    def seen_variables(self) -> tuple[list[VariableInfo], list[int]]:
         """The variables that any step brought a gradient or a None for, and their places."""
         places = sorted(self.seen)
         return [self.infos[place] for place in places], places
 
-    def in_order(self, values: Any, places: Sequence[int]) -> Any:
+    def in_row_order(self, values: Any, places: Sequence[int]) -> Any:
         """Rows of some variables as rows of all, nan for those that were not given."""
         if list(places) == list(range(len(self.infos))):
             return values
@@ -268,27 +272,27 @@ class _Known:
         if ring is None:
             return
 
-        def write() -> Any:
-            values = self.in_order(gradient_histograms(gradients), places)
+        def write_row() -> Any:
+            values = self.in_row_order(gradient_histograms(gradients), places)
             ring.write(tf.concat([[scale], tf.reshape(values, [-1])], 0))
             return tf.constant(True)
 
-        when(ring.scheduled(), write, lambda: tf.constant(False))
+        run_if(ring.is_scheduled(), write_row, lambda: tf.constant(False))
         ring.advance()
 
     def stop(self) -> None:
-        for ring in self._rings():
+        for ring in self._open_rings():
             ring.stop()
 
     def resume(self) -> None:
-        for ring in self._rings():
+        for ring in self._open_rings():
             ring.resume()
 
-    def _rings(self) -> list[Ring]:
+    def _open_rings(self) -> list[RingBuffer]:
         return [ring for ring in (self.rows, self.histograms) if ring is not None]
 
 
-def _history(
+def _gradient_history(
     infos: Sequence[VariableInfo], steps: Array, scalars: Array, values: Array, dropped: int
 ) -> GradientHistory:
     """Loss and loss scale (T, 2) and ``COLUMNS`` per variable (T, V, 7), unscaled."""
@@ -331,7 +335,7 @@ def _loss_scale(optimizer: Any) -> Any:
     return optimizer.loss_scale_factor or 1.0
 
 
-def _aligned(gradient: Any, variable: Any) -> Any:
+def _with_dense_shape(gradient: Any, variable: Any) -> Any:
     """The gradient as a tensor, or as slices that know the shape they are part of."""
     if isinstance(gradient, tf.IndexedSlices):
         shape = tf.constant(variable.shape.as_list(), gradient.indices.dtype)
@@ -339,9 +343,9 @@ def _aligned(gradient: Any, variable: Any) -> Any:
     return None if gradient is None else tf.convert_to_tensor(gradient)
 
 
-def _info(variable: Any, layer: str, path: str) -> VariableInfo:
+def _variable_info(variable: Any, layer: str, path: str) -> VariableInfo:
     return VariableInfo(path, layer, tuple(variable.shape.as_list()), variable.dtype.name)
 
 
-def _raw(variable: Any) -> Any:
+def _tf_variable(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable

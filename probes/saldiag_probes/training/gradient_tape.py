@@ -11,38 +11,38 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-KEPT = 4
+MAX_REMEMBERED_CALLS = 4
 """Calls that are remembered: a step with several networks asks a tape for each of them."""
 
 
-class Curious(Protocol):
+class TapeSubscriber(Protocol):
     """Wants to be told more gradients of the program's losses than the program asks for."""
 
-    def tensors(self) -> Sequence[Any]:
+    def extra_tensors(self) -> Sequence[Any]:
         """Those to tell the gradient of at the next call; none but for a first step."""
 
-    def told(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
+    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
         """Their gradients, None where the target does not depend on one.
 
-        ``variables`` are what the program asked for, by ``identity``.
+        ``variables`` are what the program asked for, by ``variable_id``.
         """
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A call of ``tape.gradient``: the tensors of its target, and the variables by ``identity``."""
+class _GradientCall:
+    """A call of ``tape.gradient``: the tensors of its target, and the variables by ``variable_id``."""
 
     target: Sequence[Any]
     variables: frozenset[int]
 
 
-class _Ear:
+class _TapeHook:
     """Replaces ``GradientTape.gradient`` while anybody listens."""
 
     def __init__(self) -> None:
         self.users = 0
-        self.recent: deque[_Asked] = deque(maxlen=KEPT)
-        self.curious: list[Curious] = []
+        self.recent: deque[_GradientCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
+        self.subscribers: list[TapeSubscriber] = []
         self._original: Any = None
         self._hook: Any = None
 
@@ -50,7 +50,7 @@ class _Ear:
         self.users += 1
         if self.users == 1:
             self._original = tf.GradientTape.gradient
-            self._hook = _hooked(self._original, self)
+            self._hook = _wrap_gradient(self._original, self)
             tf.GradientTape.gradient = self._hook
 
     def leave(self) -> None:
@@ -63,58 +63,58 @@ class _Ear:
         # Otherwise somebody hooked over this hook since: it stays as a passage.
 
 
-_EAR = _Ear()
+_TAPE_HOOK = _TapeHook()
 
 
 @contextmanager
-def listening_to_tapes(curious: Curious) -> Iterator[None]:
+def subscribed_to_tapes(subscriber: TapeSubscriber) -> Iterator[None]:
     """Remember what tapes are asked for as long as the block lasts, and tell more of it."""
     start_listening()
-    _EAR.curious.append(curious)
+    _TAPE_HOOK.subscribers.append(subscriber)
     try:
         yield
     finally:
-        _EAR.curious.remove(curious)
+        _TAPE_HOOK.subscribers.remove(subscriber)
         stop_listening()
 
 
 def start_listening() -> None:
     """Listen until ``stop_listening`` was called as often."""
-    _EAR.enter()
+    _TAPE_HOOK.enter()
 
 
 def stop_listening() -> None:
     """Forget it all, and put the tape back, when the last one has left."""
-    _EAR.leave()
+    _TAPE_HOOK.leave()
 
 
-def loss_of(variables: Iterable[int]) -> Any:
+def loss_from_tape(variables: Iterable[int]) -> Any:
     """The target of the last call that asked for gradients of ``variables``, as a scalar.
 
-    They are given by ``identity``.
+    They are given by ``variable_id``.
 
     A target of several numbers counts as their sum, as it does for the tape. None where there was
     no such call in the present graph (or eagerly).
     """
     wanted = set(variables)
-    for asked in reversed(_EAR.recent):
-        if wanted & asked.variables:
-            known = all(is_here(tensor) for tensor in asked.target)
-            return _summed(asked.target) if known and asked.target else None
+    for call in reversed(_TAPE_HOOK.recent):
+        if wanted & call.variables:
+            known = all(in_current_graph(tensor) for tensor in call.target)
+            return _scalar_sum(call.target) if known and call.target else None
     return None
 
 
-def identity(variable: Any) -> int:
+def variable_id(variable: Any) -> int:
     """The same for a Keras variable and TensorFlow's behind it."""
-    return id(raw(variable))
+    return id(tf_variable(variable))
 
 
-def raw(variable: Any) -> Any:
+def tf_variable(variable: Any) -> Any:
     """TensorFlow's variable behind a Keras one; any other is itself."""
     return getattr(variable, "_value", variable)
 
 
-def _hooked(original: Any, ear: _Ear) -> Any:
+def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:
     @functools.wraps(original)
     @tf.autograph.experimental.do_not_convert
     def gradient(
@@ -123,22 +123,24 @@ def _hooked(original: Any, ear: _Ear) -> Any:
         if output_gradients is not None:  # the target is only on the way to the loss
             return original(tape, target, sources, output_gradients, *args, **kw)
         tensors = tuple(t for t in tf.nest.flatten(target) if tf.is_tensor(t))
-        names = frozenset(identity(source) for source in tf.nest.flatten(sources))
-        ear.recent.append(_Asked(tensors, names))
-        wishes = [(curious, list(curious.tensors())) for curious in ear.curious]
-        more = [wanted for _, wanted in wishes]
+        names = frozenset(variable_id(source) for source in tf.nest.flatten(sources))
+        hook.recent.append(_GradientCall(tensors, names))
+        requests = [
+            (subscriber, list(subscriber.extra_tensors())) for subscriber in hook.subscribers
+        ]
+        more = [wanted for _, wanted in requests]
         if not any(more):
             return original(tape, target, sources, None, *args, **kw)
         found, told = original(tape, target, [sources, more], None, *args, **kw)
-        for (curious, wanted), gradients in zip(wishes, told, strict=True):
+        for (subscriber, wanted), gradients in zip(requests, told, strict=True):
             if wanted:
-                curious.told(names, gradients)
+                subscriber.receive_gradients(names, gradients)
         return found
 
     return gradient
 
 
-def is_here(tensor: Any) -> bool:
+def in_current_graph(tensor: Any) -> bool:
     """Whether the present graph can compute with a tensor."""
     if not tf.is_symbolic_tensor(tensor):
         return bool(tf.executing_eagerly())
@@ -147,6 +149,6 @@ def is_here(tensor: Any) -> bool:
     return tensor.graph is tf.compat.v1.get_default_graph()
 
 
-def _summed(tensors: Sequence[Any]) -> Any:
+def _scalar_sum(tensors: Sequence[Any]) -> Any:
     parts = [tf.cast(t if t.shape.rank == 0 else tf.reduce_sum(t), tf.float64) for t in tensors]
     return parts[0] if len(parts) == 1 else tf.add_n(parts)

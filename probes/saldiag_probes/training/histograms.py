@@ -27,7 +27,7 @@ def histogram_of(values: Any, bins: int = BINS) -> tuple[Array, Array]:
     finite = flat if flat.dtype.kind in "iu" else flat[np.isfinite(flat)]
     if finite.size == 0:
         return np.zeros(bins, np.int64), np.linspace(0.0, 1.0, bins + 1)
-    low, high = _spread(float(finite.min()), float(finite.max()))
+    low, high = _nonempty_range(float(finite.min()), float(finite.max()))
     # Equal bins need no search: several times faster than numpy.histogram.
     scaled = (finite.astype(np.float64) - low) / (high - low) * bins
     index = np.clip(scaled.astype(np.int64), 0, bins - 1)
@@ -45,7 +45,7 @@ def histograms_of(arrays: Mapping[str, Any], step: int, bins: int = BINS) -> His
     )
 
 
-def joined_histograms(parts: Iterable[Histograms]) -> Histograms:
+def merge_histograms(parts: Iterable[Histograms]) -> Histograms:
     """Several as one, in order of step and, within a step, of their appearance."""
     found = [part for part in parts if part.names]
     if not found:
@@ -73,7 +73,7 @@ def gradient_histograms(gradients: Sequence[Any]) -> Any:
         return tf.repeat(absent, len(gradients), 0)
     sizes = [gradient.shape.num_elements() or 0 for gradient in present]
     # In float64, and with more in hand than for norms: smaller blocks keep the peak down.
-    groups = batched_statistics.grouped(sizes, batched_statistics.BLOCK // 2)
+    groups = batched_statistics.group_by_size(sizes, batched_statistics.BLOCK_ELEMENTS // 2)
     rows = [_block_histograms(present[group[0] : group[-1] + 1]) for group in groups]
     return tf.gather(tf.concat([*rows, absent], 0), batched_statistics.order_with_gaps(gradients))
 
@@ -95,7 +95,7 @@ def rows_to_histograms(names: Sequence[str], steps: Array, rows: Array) -> Histo
     )
 
 
-def _spread(low: float, high: float) -> tuple[float, float]:
+def _nonempty_range(low: float, high: float) -> tuple[float, float]:
     if high > low:
         return low, high
     half = max(0.5, abs(low) * 1e-6)  # wide enough to be seen in float64 beside a large value
@@ -103,11 +103,11 @@ def _spread(low: float, high: float) -> tuple[float, float]:
 
 
 def _block_histograms(gradients: Sequence[Any]) -> Any:
-    block = batched_statistics.pack(gradients)
+    block = batched_statistics.pack_tensors(gradients)
     values = tf.cast(block.matrix, tf.float64)
     finite = tf.math.is_finite(values)
     values = tf.where(finite, values, tf.zeros_like(values))
-    low, high = _range(block, values)
+    low, high = _value_ranges(block, values)
     scale = BINS / (high - low)
     offset = tf.gather(low, block.owner)[:, tf.newaxis]
     scaled = (values - offset) * tf.gather(scale, block.owner)[:, tf.newaxis]
@@ -120,13 +120,16 @@ def _block_histograms(gradients: Sequence[Any]) -> Any:
     )
     counts = tf.reshape(tf.cast(counts[:rest], tf.float64), [-1, BINS])
     # Padding counts as zeros too many, what a sparse gradient leaves out as zeros too few.
-    missing = block.sizes - block.per_tensor(tf.ones_like(block.owner)) * batched_statistics.ROW
+    missing = (
+        block.sizes
+        - block.sum_per_tensor(tf.ones_like(block.owner)) * batched_statistics.ROW_LENGTH
+    )
     zero_bin = tf.clip_by_value(tf.cast(-low * scale, tf.int32), 0, BINS - 1)
     counts += tf.one_hot(zero_bin, BINS, dtype=tf.float64) * missing[:, tf.newaxis]
     return tf.concat([low[:, tf.newaxis], high[:, tf.newaxis], counts], 1)
 
 
-def _range(block: batched_statistics.Block, values: Any) -> tuple[Any, Any]:
+def _value_ranges(block: batched_statistics.Block, values: Any) -> tuple[Any, Any]:
     """Ends of each tensor's range, with 0 inside: two of (K) float64."""
     zero = tf.zeros([], tf.float64)
     low = tf.math.unsorted_segment_min(tf.reduce_min(values, 1), block.owner, block.count)

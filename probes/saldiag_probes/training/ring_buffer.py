@@ -12,23 +12,23 @@ from tensorflow.core.framework import attr_value_pb2
 from saldiag.core.measurement import Array
 from saldiag.core.training.schedule import Schedule
 
-WINDOW = 1 << 14
+PLANNED_STEPS = 1 << 14
 """Steps that are planned ahead. The graph cannot call a Python schedule, so it looks the next step
 up in a table; the table moves on when Python next has its turn, well before it ends."""
 
-NEVER = np.iinfo(np.int64).max
+NO_MORE_STEPS = np.iinfo(np.int64).max
 """The step that stands behind the last one that is planned."""
 
 
-def when(condition: Any, do: Callable[[], Any], leave: Callable[[], Any]) -> Any:
+def run_if(condition: Any, do: Callable[[], Any], leave: Callable[[], Any]) -> Any:
     """``tf.cond``, without the branch where ``condition`` is plainly True.
 
     A branch repeats all its inputs on both sides; for hundreds of variables that is memory.
     """
-    return do() if condition is True else _kept_together(tf.cond(condition, do, leave))
+    return do() if condition is True else _keep_branches_as_functions(tf.cond(condition, do, leave))
 
 
-def _kept_together(outputs: Any) -> Any:
+def _keep_branches_as_functions(outputs: Any) -> Any:
     """Have the branches called like functions instead of being spread out in the step's graph.
 
     Spread out, every operation of the branch that is left passes its turn on at each step, which
@@ -43,7 +43,7 @@ def _kept_together(outputs: Any) -> Any:
     return outputs
 
 
-class Ring:
+class RingBuffer:
     """Rows of float64 that are written at scheduled steps; when full, the oldest are overwritten.
 
     Args:
@@ -60,17 +60,17 @@ class Ring:
         self._read = 0
         self._start = 0
         with tf.init_scope():  # also when the first step is being traced
-            self._step = _variable(0, tf.int64)
-            self._written = _variable(0, tf.int64)
-            upcoming = self._planned(0)
-            self._upcoming = _variable(upcoming, tf.int64, [None])
-            self._place = _variable(0, tf.int64)
-            self._next = _variable(upcoming[0], tf.int64)
-            self._steps = _variable(np.zeros(capacity, np.int64), tf.int64)
-            self._rows = _variable(np.zeros((capacity, width)), tf.float64)
-        self._always = len(upcoming) > WINDOW
+            self._step = _plain_variable(0, tf.int64)
+            self._written = _plain_variable(0, tf.int64)
+            upcoming = self._scheduled_steps(0)
+            self._upcoming = _plain_variable(upcoming, tf.int64, [None])
+            self._place = _plain_variable(0, tf.int64)
+            self._next = _plain_variable(upcoming[0], tf.int64)
+            self._steps = _plain_variable(np.zeros(capacity, np.int64), tf.int64)
+            self._rows = _plain_variable(np.zeros((capacity, width)), tf.float64)
+        self._always = len(upcoming) > PLANNED_STEPS
 
-    def scheduled(self) -> Any:
+    def is_scheduled(self) -> Any:
         """Whether the step that is being taken is to be measured: a bool tensor, or True.
 
         True stands for a schedule that leaves out no step of its first window; ``write`` asks
@@ -89,7 +89,7 @@ class Ring:
             self._next.assign(tf.gather(self._upcoming, self._place.assign_add(1)))
             return tf.constant(True)
 
-        when(self._is_due() if self._always else True, put, lambda: tf.constant(False))
+        run_if(self._is_due() if self._always else True, put, lambda: tf.constant(False))
 
     def _is_due(self) -> Any:
         if tf.executing_eagerly():
@@ -113,23 +113,23 @@ class Ring:
     def plan_ahead(self) -> None:
         """Move the plan on once half of it is used up."""
         step = int(self._step.numpy())
-        if not self._stopped and step - self._start >= WINDOW // 2:
+        if not self._stopped and step - self._start >= PLANNED_STEPS // 2:
             self._start = step
-            self._assign(self._planned(step))
+            self._set_upcoming(self._scheduled_steps(step))
 
     def stop(self) -> None:
         """Write nothing from now on, also from graphs that were traced with this ring."""
         self._stopped = True
         with tf.init_scope():  # also when a step is being traced
-            self._assign(np.array([NEVER]))
+            self._set_upcoming(np.array([NO_MORE_STEPS]))
 
     def resume(self) -> None:
         """Go on after ``stop``, as scheduled."""
         self._stopped = False
         self._start = self.steps_taken
-        self._assign(self._planned(self._start))
+        self._set_upcoming(self._scheduled_steps(self._start))
 
-    def _assign(self, upcoming: Array) -> None:
+    def _set_upcoming(self, upcoming: Array) -> None:
         self._upcoming.assign(upcoming)
         self._place.assign(0)
         self._next.assign(upcoming[0])
@@ -139,12 +139,12 @@ class Ring:
         """Steps taken so far, measured or not."""
         return int(self._step.numpy())
 
-    def _planned(self, start: int) -> Array:
-        """The scheduled steps of the window from ``start`` on, and ``NEVER`` behind them."""
-        steps = [step for step in range(start, start + WINDOW) if self._schedule(step)]
-        return np.array([*steps, NEVER], np.int64)
+    def _scheduled_steps(self, start: int) -> Array:
+        """The scheduled steps of the window from ``start`` on, and ``NO_MORE_STEPS`` behind them."""
+        steps = [step for step in range(start, start + PLANNED_STEPS) if self._schedule(step)]
+        return np.array([*steps, NO_MORE_STEPS], np.int64)
 
 
-def _variable(value: Any, dtype: Any, shape: Any = None) -> Any:
+def _plain_variable(value: Any, dtype: Any, shape: Any = None) -> Any:
     """A plain tf.Variable: a Keras one would take a name from Keras' counters."""
     return tf.Variable(value, trainable=False, dtype=dtype, shape=shape)

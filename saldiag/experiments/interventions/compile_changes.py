@@ -11,12 +11,12 @@ from keras.src.trainers.compile_utils import CompileLoss  # no public name
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.change import Swap
 from saldiag_probes.loss.compiled_loss import learning_rate, overrides_compute_loss
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 
 def rate_of(model: Any) -> float:
     """The learning rate at present; a schedule's at the optimizer's step."""
-    return learning_rate(inner(model.optimizer))
+    return learning_rate(inner_optimizer(model.optimizer))
 
 
 def rebuilt(optimizer: Any, **settings: Any) -> Any:
@@ -25,7 +25,7 @@ def rebuilt(optimizer: Any, **settings: Any) -> Any:
     Raises:
         NotApplicable: it cannot be made anew from its configuration.
     """
-    given = inner(optimizer)
+    given = inner_optimizer(optimizer)
     try:
         config = dict(given.get_config())
         if not isinstance(given._learning_rate, keras.Variable):

@@ -15,8 +15,8 @@ from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.experiments.overfit.learning_rate_range import range_test
 from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.rules.shared.update_ratios import fastest_rate
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.recorder import CannotMeasure
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.errors import CannotMeasure
 
 
 def at_rate(lab: Workbench, rate: float, told: str) -> Change:
@@ -25,12 +25,12 @@ def at_rate(lab: Workbench, rate: float, told: str) -> Change:
     Raises:
         NotApplicable: the rate follows a schedule.
     """
-    optimizer = inner(lab.model.optimizer)
+    optimizer = inner_optimizer(lab.model.optimizer)
     if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         raise NotApplicable("the learning rate follows a schedule")
 
     def start(seed: int) -> None:  # noqa: ARG001 - the same for every seed
-        inner(lab.model.optimizer).learning_rate = rate
+        inner_optimizer(lab.model.optimizer).learning_rate = rate
 
     return Change(told, start=start, traced=False)
 
@@ -115,7 +115,7 @@ class ConstantRate(Intervention):
     words: ClassVar[tuple[str, ...]] = ("schedule", "warm", "decay of the rate", "cyclic")
 
     def change(self, lab: Workbench) -> Change:
-        schedule = inner(lab.model.optimizer)._learning_rate
+        schedule = inner_optimizer(lab.model.optimizer)._learning_rate
         if isinstance(schedule, keras.Variable) or not callable(schedule):
             raise NotApplicable("the learning rate follows no schedule of the optimizer's")
         rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in STEPS]
