@@ -1,8 +1,8 @@
-"""What is handed to ``fit``, item by item: order, repetition, overlap with validation, its end.
+"""The data passed to ``fit``, item by item: order, repetition, overlap with validation, length.
 
-Only a part is read, and only what can be read twice: arrays, a ``tf.data.Dataset`` but from a
-generator, a ``PyDataset``. Items are compared by a hash of their bytes. A data set that shuffles
-draws another order each time that it is read, so that ``fit`` gets the one after.
+Only a part is read, and only data that can be read twice: arrays, a ``PyDataset``, and a
+``tf.data.Dataset`` that reads no generator. Items are compared by a hash of their bytes. A data set
+that shuffles draws another order each time it is read; ``fit`` gets the one after.
 """
 
 from __future__ import annotations
@@ -26,38 +26,55 @@ from saldiag_probes.trace.batch import as_batch
 from saldiag_probes.trace.errors import CannotMeasure
 
 MAX_ITEMS = 20_000
+"""Number of training items, and of validation items, to read."""
 MAX_READ_SECONDS = 3.0
+"""Time for reading training items, in seconds."""
 MAX_CLASSES = 1000
+"""Number of different labels above which labels are not treated as classes."""
 MAX_COUNTED_ITEMS = 64
-"""Items whose values are counted."""
+"""Number of items whose distinct values are counted."""
 MAX_COUNTED_NUMBERS = 4096
-"""Numbers of an item among which distinct values are counted."""
+"""Numbers of one item among which distinct values are counted."""
 
 
 @dataclass(frozen=True)
 class _BatchSource:
-    """Batches in the order of training, and what is known of them without reading."""
+    """Batches in the order of training, and what is known about them without reading."""
 
     kind: str
+    """``arrays``, ``dataset``, or ``batches`` if only some batches are known."""
     read: Iterable[Any]
+    """The batches."""
     batches: int | None = None
+    """Number of batches; None if unknown or endless."""
     endless: bool | None = None
+    """Whether the batches never end; None if unknown."""
     batch_size: int | None = None
+    """Number of items per batch; None if unknown."""
     reordered: bool | None = None
+    """Whether ``fit`` shuffles the items; None if unknown."""
 
 
 @dataclass
 class _ItemStatistics:
-    """What was gathered while reading; the hashes are of input and target together."""
+    """What was gathered while reading."""
 
     hashes: list[bytes] = field(default_factory=list)
+    """Hash of input and target of each item."""
     labels: list[Array] | None = field(default_factory=list)
+    """Class labels of each batch; None if the targets are not classes."""
     values: list[int] = field(default_factory=list)
+    """Number of distinct values in each of the first items' inputs."""
     masks: MaskStatistics = field(default_factory=MaskStatistics)
+    """Statistics of images with masks."""
     batches: int = 0
+    """Number of batches read."""
     largest: int = 0
+    """Number of items in the largest batch."""
     whole: bool = False
+    """Whether the data were read to their end."""
     comparable: bool = True
+    """Whether all inputs are arrays of numbers, whose bytes can be compared."""
 
     def add_batch(self, raw: Any) -> None:
         x, y = _inputs_and_targets(raw)
@@ -68,8 +85,8 @@ class _ItemStatistics:
         self.comparable = self.comparable and all(a.ndim and a.dtype != object for a in x)
         self.hashes += [_hash_item(arrays, index) for index in range(count)]
         if len(self.values) < MAX_COUNTED_ITEMS and self.comparable:
-            some = min(count, MAX_COUNTED_ITEMS)
-            self.values += [sum(_count_distinct(a[i]) for a in x) for i in range(some)]
+            counted = min(count, MAX_COUNTED_ITEMS)
+            self.values += [sum(_count_distinct(a[i]) for a in x) for i in range(counted)]
         labels = _class_labels(y)
         if labels is None:
             self.labels = None
@@ -81,16 +98,16 @@ class _ItemStatistics:
 def measure_items(
     model: Any, plan: FitPlan | None, batches: Iterable[Any], *, seconds: float = MAX_READ_SECONDS
 ) -> ItemFacts:
-    """Facts of the items of ``plan.data``, or of ``batches`` where the plan has no data.
+    """Facts about the items of ``plan.data``, or of ``batches`` if the plan has no data.
 
     Args:
-        model: its random states, and all others, are left as they were.
-        plan: what the program hands to ``fit``, if anything is known of it.
+        model: any Keras model; it and all random states are restored afterwards.
+        plan: what the program passes to ``fit``; None if nothing is known.
         batches: some batches, as the model gets them.
-        seconds: for reading the training items; the validation batches are in memory.
+        seconds: time for reading the training items; validation batches are in memory.
 
     Raises:
-        CannotMeasure: the data cannot be read twice, or holds nothing.
+        CannotMeasure: the data cannot be read twice, or are empty.
     """
     plan = plan or FitPlan()
     source = _open_source(plan, batches)
@@ -98,7 +115,7 @@ def measure_items(
         seen = _read_items(source.read, MAX_ITEMS, seconds)
         validation = _read_items(plan.validation or (), MAX_ITEMS, float("inf"))
     if not seen.hashes:
-        raise CannotMeasure("there is no item to look at")
+        raise CannotMeasure("the data are empty")
     known = set(seen.hashes)
     compared = seen.comparable and bool(validation.hashes)
     ordered = source.kind != "batches"
@@ -138,14 +155,16 @@ def _open_source(plan: FitPlan, batches: Iterable[Any]) -> _BatchSource:
 
 def _dataset_source(data: Any) -> _BatchSource:
     if _reads_generator(data):
-        raise CannotMeasure("the data set reads a generator, which may not give its items twice")
+        raise CannotMeasure(
+            "the data set reads from a generator, which may not yield its items twice"
+        )
     size = int(data.cardinality())
     endless = None if size == tf.data.UNKNOWN_CARDINALITY else size == tf.data.INFINITE_CARDINALITY
     return _BatchSource("dataset", data, size if size >= 0 else None, endless, reordered=False)
 
 
 def _reads_generator(data: Any) -> bool:
-    """Whether ``Dataset.from_generator`` stands anywhere in the data set's pipeline."""
+    """Whether a ``Dataset.from_generator`` is part of the data set's pipeline."""
     for wrapper in data._functions():
         graph = wrapper.function.graph.as_graph_def()
         parts = (graph.node, *(function.node_def for function in graph.library.function))
@@ -162,15 +181,15 @@ def _py_dataset_source(data: Any) -> _BatchSource:
 
 
 def _array_source(data: Any, plan: FitPlan) -> _BatchSource:
-    """Arrays (x,), (x, y) or (x, y, sample_weight), cut into batches; or x alone."""
+    """Arrays ``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``, cut into batches."""
     parts = data if isinstance(data, tuple) else (data,)
     leaves = [leaf for leaf in keras.tree.flatten(parts) if leaf is not None]
-    # Arrays can be files: only their shape is looked at. Sparse matrices are none.
+    # Read only the shapes: an array can be a memory-mapped file. A sparse matrix is no array.
     shapes: list[tuple[int, ...]] = [
         tuple(np.shape(leaf)) if hasattr(leaf, "__array__") else () for leaf in leaves
     ]
     if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) != 1:
-        raise CannotMeasure("the data are neither arrays of one length nor a data set")
+        raise CannotMeasure("the data are neither arrays of equal length nor a data set")
     count, size = int(shapes[0][0]), plan.batch_size or KERAS_BATCH
     return _BatchSource(
         "arrays",
@@ -189,19 +208,19 @@ def _slice_batch(parts: Any, start: int, end: int) -> Any:
     return keras.tree.map_structure(slice_leaf, parts)
 
 
-def _read_items(batches: Iterable[Any], most: int, seconds: float) -> _ItemStatistics:
-    """Read until ``most`` items, the time or the data are at their end."""
-    seen, end = _ItemStatistics(), time.monotonic() + seconds
+def _read_items(batches: Iterable[Any], max_items: int, seconds: float) -> _ItemStatistics:
+    """Read until ``most`` items, the time or the data run out."""
+    seen, deadline = _ItemStatistics(), time.monotonic() + seconds
     for batch in batches:
         seen.add_batch(batch)
-        if len(seen.hashes) >= most or time.monotonic() > end:
+        if len(seen.hashes) >= max_items or time.monotonic() > deadline:
             return seen
     seen.whole = True
     return seen
 
 
 def _inputs_and_targets(raw: Any) -> tuple[list[Array], list[Array]]:
-    """Inputs and targets of a batch as arrays."""
+    """Inputs and targets of a batch as flat lists of arrays."""
     batch = as_batch(raw)
     return _flat_arrays(batch.x), _flat_arrays(batch.y)
 
@@ -209,27 +228,28 @@ def _inputs_and_targets(raw: Any) -> tuple[list[Array], list[Array]]:
 def _flat_arrays(structure: Any) -> list[Array]:
     leaves = [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
     if any(isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)) for leaf in leaves):
-        raise CannotMeasure("ragged and sparse tensors are not compared")
+        raise CannotMeasure("ragged and sparse tensors cannot be compared")
     return [np.asarray(leaf) for leaf in leaves]
 
 
 def _count_distinct(item: Array) -> int:
-    """Distinct values among evenly spaced numbers: to sort all of a large picture takes long."""
+    """Distinct values among evenly spaced numbers: sorting a whole large image takes too long."""
     numbers = np.ravel(item)
     return len(np.unique(numbers[:: max(1, -(-numbers.size // MAX_COUNTED_NUMBERS))]))
 
 
 def _hash_item(arrays: list[Array], index: int) -> bytes:
+    """Hash of one item's bytes in all arrays."""
     digest = blake2b(digest_size=12)
     for array in arrays:
         item = array[index] if array.ndim else array
-        text = array.dtype == object
-        digest.update(repr(item).encode() if text else np.ascontiguousarray(item).tobytes())
+        is_object = array.dtype == object
+        digest.update(repr(item).encode() if is_object else np.ascontiguousarray(item).tobytes())
     return digest.digest()
 
 
 def _class_labels(targets: list[Array]) -> Array | None:
-    """The class of each item: whole numbers, or one-hot rows; None where there is no such thing."""
+    """The class of each item, from whole numbers or one-hot rows; None if they are neither."""
     if len(targets) != 1 or targets[0].dtype.kind not in "iufb" or targets[0].ndim not in (1, 2):
         return None
     labels = targets[0]
@@ -250,7 +270,7 @@ def _validation_labels(plan: FitPlan, read: _ItemStatistics) -> list[Array] | No
 
 
 def _class_counts(parts: list[Array] | None) -> tuple[tuple[int, int], ...]:
-    """Classes and their numbers of items; empty where there are too many to be classes."""
+    """``(class, number of items)`` pairs; empty if there are too many different labels."""
     if not parts:
         return ()
     kinds, counts = np.unique(np.concatenate(parts), return_counts=True)
@@ -262,23 +282,23 @@ def _class_counts(parts: list[Array] | None) -> tuple[tuple[int, int], ...]:
 def _class_order(parts: list[Array]) -> dict[str, Any]:
     """How often the class changes from item to item, and how often it would by chance."""
     labels = np.concatenate(parts)
-    differing = _differing_pair_share(labels)
+    differing_share = _differing_pair_share(labels)
     return {
         "classes": len(np.unique(labels)),
         "changes": float((labels[1:] != labels[:-1]).sum()),
-        "expected_changes": (len(labels) - 1) * differing,
-        "mixture": _batch_mixture(parts, differing),
+        "expected_changes": (len(labels) - 1) * differing_share,
+        "mixture": _batch_mixture(parts, differing_share),
     }
 
 
 def _batch_mixture(parts: list[Array], among_all: float) -> float:
-    """How mixed the classes of a batch are, beside those of all items; nan where none are."""
+    """How mixed the classes within a batch are, relative to all items; nan if undefined."""
     shares = [_differing_pair_share(part) for part in parts if len(part) > 1]
     return float(np.median(shares)) / among_all if shares and among_all > 0 else float("nan")
 
 
 def _differing_pair_share(labels: Array) -> float:
-    """The share of pairs of items that are of different classes."""
+    """Share of pairs of items with different classes (Gini-Simpson index, Simpson, 1949)."""
     count = len(labels)
     _, sizes = np.unique(labels, return_counts=True)
     same = (sizes * (sizes - 1.0)).sum() / (count * (count - 1.0)) if count > 1 else 1.0

@@ -1,7 +1,7 @@
-"""What goes in, what should come out, what comes out; and what not looking at the input costs.
+"""Statistics of inputs, targets and predictions, and the loss of predictions that ignore the input.
 
-The facts are gathered batch by batch. The baselines are the loss of the best constant and of the
-best fixed prediction: a model whose loss is not below them has learned nothing of its input.
+The statistics are gathered batch by batch. The baselines are the loss of the best constant and of
+the best fixed prediction: a model whose loss is not below them has learned nothing from its input.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from saldiag_probes.trace.batch import Batch, as_batch, build_model
 from saldiag_probes.trace.errors import CannotMeasure, error_summary
 
 MAX_DISTINCT_VALUES = 1000
+"""Number of distinct values at which counting stops."""
 MAX_TABLE_COLUMNS = 1000
-"""Columns of a table that are looked at one by one."""
+"""Number of columns up to which a table's columns are examined one by one."""
 
 
 class _RunningStatistics:
-    """Running facts of one tensor over the batches."""
+    """Statistics of one tensor, updated batch by batch."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,8 +51,8 @@ class _RunningStatistics:
         self.elements += values.size
         self._add_range(values[~nan])
         self._add_samples(values)
-        several = values.ndim > 1 and values.shape[-1] > 1
-        self.single &= several and bool((np.count_nonzero(values, axis=-1) <= 1).all())
+        has_columns = values.ndim > 1 and values.shape[-1] > 1
+        self.single &= has_columns and bool((np.count_nonzero(values, axis=-1) <= 1).all())
         if values.ndim == 2 and len(values) and 1 < values.shape[1] <= MAX_TABLE_COLUMNS:
             self._add_columns(values)
 
@@ -84,7 +85,7 @@ class _RunningStatistics:
             self.columns = (np.minimum(self.columns[0], low), np.maximum(self.columns[1], high))
 
     def _constant_columns(self) -> tuple[int, ...] | None:
-        """Columns of one number; a nan is none, and equals nothing."""
+        """Columns that hold one number throughout; a column with a NaN is not constant."""
         floating = self.dtype.startswith(("float", "bfloat"))
         if self.columns is None or not self.comparable or not floating:
             return None
@@ -94,13 +95,13 @@ class _RunningStatistics:
         mean = self.total / self.finite if self.finite else float("nan")
         variance = self.squares / self.finite - mean**2 if self.finite else float("nan")
         std = float(np.sqrt(max(variance, 0.0)))
-        some = self.nans < self.elements
+        has_numbers = self.nans < self.elements
         return TensorFacts(
             name=self.name,
             shape=_common_shape(self.shapes),
             dtype=self.dtype,
-            minimum=self.minimum if some else float("nan"),
-            maximum=self.maximum if some else float("nan"),
+            minimum=self.minimum if has_numbers else float("nan"),
+            maximum=self.maximum if has_numbers else float("nan"),
             mean=mean,
             std=std,
             nan_share=self._nan_share(),
@@ -111,7 +112,7 @@ class _RunningStatistics:
         )
 
     def _nan_share(self) -> float:
-        """Text has no numbers, and hence no NaN among them."""
+        """Share of NaN; 0 for text."""
         if self.dtype == "string":
             return 0.0
         return self.nans / self.elements if self.elements else float("nan")
@@ -138,7 +139,7 @@ def _float_values(tensor: Any) -> tuple[Array, str]:
 
 
 def _common_shape(shapes: list[tuple[int, ...]]) -> tuple[int | None, ...]:
-    """The shape without its batch axis; None for every axis that differs between batches."""
+    """The shape; None for the batch axis and for every axis whose size differs between batches."""
     if len({len(shape) for shape in shapes}) != 1:
         return (None,)
     axes = [set(sizes) for sizes in zip(*shapes, strict=True)]
@@ -147,7 +148,7 @@ def _common_shape(shapes: list[tuple[int, ...]]) -> tuple[int | None, ...]:
 
 
 class _StructureStatistics:
-    """Facts by tensor of one nested structure (inputs, targets or predictions)."""
+    """Statistics by tensor of one nested structure (inputs, targets or predictions)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -171,14 +172,14 @@ def measure_data(
     expected_range: tuple[float, float] | None = None,
     max_batches: int = 8,
 ) -> DataFacts:
-    """Facts of inputs, targets and predictions over some batches, and the baselines.
+    """Statistics of inputs, targets and predictions over some batches, and the baselines.
 
     Args:
-        model: any Keras model; the baselines need it compiled with one loss for one output.
-        batches: ``(x, y)`` or ``(x, y, sample_weight)`` each; only the first are looked at.
-        predictions: ``x -> y_pred``, in place of the model in inference mode.
-        expected_range: what a pretrained encoder expects of its input, passed on.
-        max_batches: how many batches to look at.
+        model: any Keras model; the baselines need a compiled one with one loss for one output.
+        batches: ``(x, y)`` or ``(x, y, sample_weight)`` each; only the first ones are read.
+        predictions: ``x -> y_pred``, used in place of the model in inference mode.
+        expected_range: the input range that a pretrained encoder expects; copied to the result.
+        max_batches: number of batches to read.
 
     Raises:
         CannotMeasure: there is no batch, or the model cannot be called on it.
@@ -188,7 +189,7 @@ def measure_data(
         _StructureStatistics("target"),
         _StructureStatistics("prediction"),
     )
-    kept: list[tuple[Any, Any, Any]] = []
+    outputs_by_batch: list[tuple[Any, Any, Any]] = []
     samples = 0
     for raw in itertools.islice(batches, max_batches):
         batch = as_batch(raw)
@@ -197,15 +198,15 @@ def measure_data(
         targets.add_structure(batch.y)
         outputs.add_structure(y_pred)
         samples += batch.size
-        kept.append((batch.y, y_pred, batch.sample_weight))
-    if not kept:
-        raise CannotMeasure("there is no batch to look at")
+        outputs_by_batch.append((batch.y, y_pred, batch.sample_weight))
+    if not outputs_by_batch:
+        raise CannotMeasure("there is no batch")
     baselines, reason = None, None
     try:
-        baselines = best_blind_predictions(model, kept)
+        baselines = best_blind_predictions(model, outputs_by_batch)
     except NoBaselines as error:
         reason = str(error)
-    except Exception as error:  # the loss refuses the targets, which are worth a look all the same
+    except Exception as error:  # the loss rejects the targets; their statistics still count
         reason = f"the loss cannot be computed: {error_summary(error)}"
     return DataFacts(
         inputs=inputs.tensor_facts(),
@@ -224,7 +225,9 @@ def _predict_batch(model: Any, batch: Batch, predictions: Callable[[Any], Any] |
         with preserved_state(model):
             y_pred = predictions(batch.x) if predictions else _call_for_inference(model, batch.x)
     except Exception as error:
-        raise CannotMeasure(f"the model cannot be called: {error_summary(error)}") from error
+        raise CannotMeasure(
+            f"the model cannot be called on this batch: {error_summary(error)}"
+        ) from error
     return keras.tree.map_structure(tf.convert_to_tensor, y_pred)
 
 

@@ -1,4 +1,4 @@
-"""By what a model is judged: its loss, optimizer and learning rate, in words and numbers."""
+"""What the model is compiled with: loss, optimizer and learning rate, as names and numbers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from saldiag_probes.trace.layer_facts import plain_values
 
 
 def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
-    """Loss, optimizer and learning rate under the names of ``Wiring``'s fields.
+    """Loss, optimizer and learning rate, keyed by the names of ``Wiring``'s fields.
 
-    ``loss`` stands in for the compiled one. Without either the loss is ``none``; without an
-    optimizer its name is ``none`` and the learning rate nan.
+    Without a loss its name is ``none``; without an optimizer its name is ``none`` and the learning
+    rate nan.
+
+    Args:
+        model: any Keras model.
+        loss: used in place of the compiled loss.
     """
     return {
         "loss": loss_name(model, loss),
@@ -27,18 +31,18 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
 
 
 def optimizer_facts(optimizer: Any) -> dict[str, Any]:
-    """What of ``Wiring`` an optimizer tells."""
-    own = inner_optimizer(optimizer)
+    """The part of ``training_facts`` that describes the optimizer."""
+    inner = inner_optimizer(optimizer)
     return {
-        "optimizer": type(own).__name__ if own is not None else "none",
-        "optimizer_config": _optimizer_config(own),
-        "learning_rate": learning_rate(own),
+        "optimizer": type(inner).__name__ if inner is not None else "none",
+        "optimizer_config": _optimizer_config(inner),
+        "learning_rate": learning_rate(inner),
         "loss_scaled": scales_loss(optimizer),
     }
 
 
 def loss_weights(model: Any) -> tuple[float, ...]:
-    """The factors of ``compile(loss_weights=…)``, in the order given; none where none were."""
+    """The factors of ``compile(loss_weights=…)`` in the given order; empty if there are none."""
     given = getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
     parts = [] if given is None else keras.tree.flatten(given)
     return tuple(float(part) for part in parts if isinstance(part, (int, float)))
@@ -57,7 +61,7 @@ def scales_loss(optimizer: Any) -> bool:
 
 
 def loss_scale(optimizer: Any) -> float:
-    """The factor that an optimizer puts on the loss at present; 1 without loss scaling."""
+    """The factor by which an optimizer scales the loss at present; 1 without loss scaling."""
     if not scales_loss(optimizer):
         return 1.0
     if optimizer.loss_scale_factor is not None:
@@ -66,7 +70,7 @@ def loss_scale(optimizer: Any) -> float:
 
 
 def learning_rate(optimizer: Any) -> float:
-    """The present value; a schedule is evaluated at the optimizer's step."""
+    """The current value; a schedule is evaluated at the optimizer's step. nan for None."""
     if optimizer is None:
         return float("nan")
     return float(keras.ops.convert_to_tensor(optimizer.learning_rate).numpy())
@@ -75,12 +79,12 @@ def learning_rate(optimizer: Any) -> float:
 def _optimizer_config(optimizer: Any) -> dict[str, Any]:
     try:
         return plain_values(optimizer.get_config()) if optimizer is not None else {}
-    except Exception:  # a custom optimizer's own code
+    except Exception:  # raised by a custom optimizer
         return {}
 
 
 def compiled_losses(model: Any, loss: Any = None) -> list[Any]:
-    """The losses in use, resolved to objects or functions; several for several outputs."""
+    """The losses in use, as objects or functions; several for several outputs."""
     given = loss if loss is not None else getattr(model, "loss", None)
     found = [part for part in keras.tree.flatten(given) if part is not None]
     return [_resolve_loss(part) for part in found]
@@ -91,19 +95,19 @@ def _resolve_loss(loss: Any) -> Any:
         return loss
     try:
         return keras.losses.get(loss)
-    except ValueError:  # "crossentropy" and its like are resolved by Keras with the data at hand
+    except ValueError:  # "crossentropy" and the like: Keras resolves them once it sees data
         return loss
 
 
 def overrides_compute_loss(model: Any) -> bool:
-    """Whether the model computes its loss by code of its own."""
+    """Whether the model overrides ``compute_loss``."""
     return type(model).compute_loss is not keras.Model.compute_loss
 
 
 def loss_name(model: Any, loss: Any = None) -> str:
-    """Name of the loss as Keras spells it, ``custom:NAME`` for others, ``none`` without one.
+    """Name of the loss as Keras spells it, ``custom:NAME`` for others, ``none`` without a loss.
 
-    Distinct losses of several outputs are joined by ``+``.
+    Different losses of several outputs are joined by ``+``.
     """
     if loss is None and overrides_compute_loss(model):
         return "custom:compute_loss"
@@ -129,7 +133,7 @@ def single_loss_name(loss: Any) -> str:
 def loss_config(model: Any, loss: Any = None) -> dict[str, Any]:
     """The plain part of the loss's configuration (``from_logits``, ``reduction``, …).
 
-    Empty for a function and where several losses are in use.
+    Empty for a function, and if several losses are in use.
     """
     losses = compiled_losses(model, loss)
     return single_loss_config(losses[0]) if len(losses) == 1 else {}
@@ -141,18 +145,18 @@ def single_loss_config(loss: Any) -> dict[str, Any]:
         return {}
     try:
         return plain_values(loss.get_config())
-    except Exception:  # a custom loss's own code
+    except Exception:  # raised by a custom loss
         return {}
 
 
 def standalone_loss(model: Any) -> Any:
-    """The compiled loss as an object apart from the model: ``loss(y, y_pred, sample_weight)``.
+    """A new loss object like the compiled one: ``loss(y, y_pred, sample_weight)``.
 
     It computes what ``compile`` was given (names, functions, weights, several outputs), without
-    regularisation, and leaves the model's own loss alone. None where the model is not compiled
-    with a loss.
+    regularisation, and does not touch the model's own loss. None if the model is not compiled with
+    a loss.
     """
-    from keras.src.trainers.compile_utils import CompileLoss  # no public name
+    from keras.src.trainers.compile_utils import CompileLoss  # there is no public name
 
     compiled = getattr(model, "_compile_loss", None)
     if compiled is None:

@@ -1,4 +1,4 @@
-"""How a loss answers to other targets, and to predictions that are the targets themselves."""
+"""Response of a loss to other targets, and to predictions equal to the targets."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ from saldiag_probes.trace.batch import as_batch
 from saldiag_probes.trace.execution import without_graph_optimizer
 
 OFFSET_SHARE = 0.25
-"""How far off the targets, as a share of the way to the plain predictions."""
+"""Offset from the targets, as a share of the distance to the predictions."""
 
 
 def loss_sensitivity(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
-    """Fields of ``LossCheck``; empty where targets and predictions are not of one shape."""
+    """Values of the loss, keyed by the names of ``LossCheck``'s fields.
+
+    Empty if targets and predictions differ in shape, or the loss cannot be computed.
+
+    Args:
+        model: a compiled model.
+        batch: ``(x, y)``.
+        y_pred: the predictions for ``x``.
+    """
     data = as_batch(batch)
     given, predicted = _matching_pair(data.y, y_pred)
     if given is None:
         return {}
 
-    def loss(target: Any, prediction: Any) -> float:
+    def loss_value(target: Any, prediction: Any) -> float:
         return float(
             model._compute_loss(
                 x=data.x, y=target, y_pred=prediction, sample_weight=None, training=False
@@ -35,24 +43,27 @@ def loss_sensitivity(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
     away = OFFSET_SHARE * (predicted - perfect)
     try:
         with preserved_state(model), without_graph_optimizer():
-            others = [loss(other, predicted) for other in _alternative_targets(given)]
+            others = [loss_value(other, predicted) for other in _alternative_targets(given)]
             return {
-                "against_targets": loss(given, predicted),
-                "at_targets": loss(given, perfect),
-                "around_targets": (loss(given, perfect + away), loss(given, perfect - away)),
+                "against_targets": loss_value(given, predicted),
+                "at_targets": loss_value(given, perfect),
+                "around_targets": (
+                    loss_value(given, perfect + away),
+                    loss_value(given, perfect - away),
+                ),
                 "against_others": (min(others), max(others)) if others else (),
             }
-    except Exception:  # the user's own loss
+    except Exception:  # raised by a custom loss
         return {}
 
 
 def _matching_pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Targets and predictions, which belong together one by one, or nothing.
+    """Targets and predictions if they correspond element by element, else two None.
 
-    Of predictions (n, 1) and targets (n) Keras makes one shape.
+    Keras reshapes predictions (n, 1) and targets (n) to one shape.
     """
-    alone = isinstance(y, tf.Tensor) and not isinstance(y_pred, (dict, list, tuple))
-    if not alone or not (y.dtype.is_floating or y.dtype.is_integer):
+    single_tensors = isinstance(y, tf.Tensor) and not isinstance(y_pred, (dict, list, tuple))
+    if not single_tensors or not (y.dtype.is_floating or y.dtype.is_integer):
         return None, None
     predicted = tf.constant(y_pred)
     if not predicted.dtype.is_floating or not _shapes_match(list(y.shape), list(predicted.shape)):
@@ -65,7 +76,7 @@ def _shapes_match(target: list[int], predicted: list[int]) -> bool:
 
 
 def _alternative_targets(y: Any) -> Iterator[Any]:
-    """Targets that differ: each sample's neighbour's, the range upside down, its lowest for all."""
+    """Other targets: each sample's neighbour's, the inverted range, the lowest value for all."""
     numbers = np.asarray(keras.ops.convert_to_numpy(y))
     if numbers.size == 0 or numbers.min() == numbers.max():
         return

@@ -19,7 +19,7 @@ LEGACY_PACKAGES = ("tf_keras", "tensorflow.python.keras", "keras.src.legacy.tf_k
 
 
 def measure_foreign_objects(model: Any, callbacks: tuple[Any, ...] = ()) -> ForeignObjects:
-    """Legacy objects in attributes of the model, its layers, its optimizer, its loss and callbacks.
+    """Legacy objects in attributes of the model and its layers, its optimizer, loss and callbacks.
 
     Lists, tuples and dictionaries are searched one level deep, other objects are not.
 
@@ -29,7 +29,7 @@ def measure_foreign_objects(model: Any, callbacks: tuple[Any, ...] = ()) -> Fore
     """
     found: dict[int, ForeignObject] = {}
     for layer, path in ((model, ""), *_layers_with_paths(model)):
-        # Public names first: TensorFlow's tracking keeps a copy of an attribute under a private name.
+        # Public names first: TensorFlow's tracking keeps copies of attributes under private names.
         for name, value in sorted(vars(layer).items(), key=lambda entry: entry[0][0] == "_"):
             _add_objects(found, "/".join(filter(None, (path, name))), value, path)
     for index, callback in enumerate(callbacks):

@@ -175,9 +175,7 @@ def _effect_of_one_step(model: Any, data: Any) -> _StepEffect:
         before = {id(v): _value_bytes(v) for v in model.weights}
         try:
             changed = _step_until_taken(model, data, before)
-        except (
-            Exception
-        ):  # raised by a custom train_step, or by an optimizer built for other variables
+        except Exception:  # from a custom train_step, or an optimizer built for others
             return _StepEffect({}, {}, known)
         listed = _optimizer_variable_ids(model)
     gradients: dict[int, bool | None] = {
@@ -211,7 +209,7 @@ def _value_bytes(variable: Any) -> bytes:
 def _record_gradients() -> Iterator[dict[int, bool]]:
     """Record, by ``id(variable)``, whether ``apply`` is called with a gradient for the variable.
 
-    Patched on the classes, because a custom ``train_step`` may create an optimizer.
+    Inside the block ``apply`` is replaced on Keras' optimizer classes.
     """
     gradient_seen: dict[int, bool] = {}
     classes = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)

@@ -1,4 +1,4 @@
-"""Stand before and after the ``apply`` of one optimizer instance."""
+"""Run code before and after the ``apply`` of one optimizer instance."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import tensorflow as tf
 
 
 class ApplyHook:
-    """Replaces ``optimizer.apply`` on this instance; ``remove`` puts things back.
+    """Replaces ``optimizer.apply`` on this instance until ``remove``.
 
-    Keras' ``apply_gradients`` and ``fit`` both go through ``apply``.
+    Keras' ``apply_gradients`` and ``fit`` both call ``apply``.
 
     Args:
         optimizer: any Keras optimizer, wrappers like LossScaleOptimizer included.
-        before: called with the arguments of ``apply``; what it returns goes to ``after``.
+        before: called with the arguments of ``apply``; its result is passed to ``after``.
         after: called when the optimizer has taken its step.
     """
 
@@ -32,11 +32,11 @@ class ApplyHook:
             tf.autograph.experimental.do_not_convert(before),
             tf.autograph.experimental.do_not_convert(after),
         )
-        # Not through Keras' __setattr__, which tracks what an optimizer is made of.
+        # object.__setattr__ bypasses Keras' attribute tracking.
         object.__setattr__(optimizer, "apply", self._hook)
 
     def remove(self) -> None:
-        """Unhook, unless somebody hooked over this hook since: then it stays as a passage."""
+        """Restore ``apply``. A hook that another patch wraps by now stays and passes calls on."""
         if vars(self._optimizer).get("apply") is not self._hook:
             return
         if self._previous is None:
@@ -48,19 +48,20 @@ class ApplyHook:
 def _wrap_apply(
     original: Callable[..., Any], before: Callable[..., Any], after: Callable[[Any], None]
 ) -> Callable[..., Any]:
-    # AutoGraph may convert this function (a custom loop under tf.function): it must stay plain,
-    # so that the original is converted, or not, exactly as it would be without the hook.
+    # A custom loop under tf.function makes AutoGraph convert this function. It must stay a plain
+    # function without do_not_convert: the original is then converted, or not, exactly as it would
+    # be without the hook.
     def apply(grads: Any, *args: Any, **kwargs: Any) -> Any:
-        ticket = before(grads, *args, **kwargs)
+        state = before(grads, *args, **kwargs)
         result = original(grads, *args, **kwargs)
-        after(ticket)
+        after(state)
         return result
 
     return apply
 
 
 def retrace_train_step(model: Any) -> None:
-    """Make the model trace its training step anew, without taking it away from a running fit."""
+    """Make the model trace its training step again, without breaking a ``fit`` that is running."""
     if getattr(model, "train_function", None) is not None:
         model.train_function = None
         model.make_train_function()

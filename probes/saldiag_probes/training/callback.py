@@ -1,4 +1,4 @@
-"""The training hook: gradient norms, losses and histograms of a run, from inside its own graph."""
+"""The training hook: gradient norms, losses and histograms, computed in the run's own graph."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from saldiag_probes.training.merge_histories import merge_histories
 from saldiag_probes.training.step_loss import StepLossHook
 
 RING_CAPACITY = 256
-"""Measured steps in the graph before Python has to read them: 3 MB for 230 variables."""
+"""Measured steps that the graph keeps until Python has to read them: 3 MB for 230 variables."""
 
 MAX_UNREAD_STEPS = 1 << 12
-"""Steps after which Python looks into the graph in any case, to move its plan on."""
+"""Steps after which Python reads from the graph in any case, to extend the plan of steps."""
 
 OnMeasure = Callable[[GradientHistory], None]
+"""Called with the measurements that are new."""
 
 
 class Watch(keras.callbacks.Callback):
-    """Measures a training run under ``fit``; put it among the callbacks.
+    """Keras callback that measures a training run; pass it to ``fit``.
 
-    Every optimizer of the model is watched (a GAN's several share one history). What is measured
-    at a step that is not scheduled costs next to nothing. The probe leaves the model when training
-    ends; ``fit`` does not tell its callbacks of an exception, so after one call ``close`` (or take
-    ``measurements``, which works at any time). One Watch may see several calls of ``fit``: steps
-    go on counting.
+    Every optimizer of the model is measured (a GAN's optimizers share one history). Steps that are
+    not scheduled cost next to nothing. The hooks are removed when training ends. ``fit`` does not
+    notify its callbacks of an exception, so call ``close`` after one (or ``measurements``, which
+    works at any time). One Watch can serve several calls of ``fit``; steps continue counting.
 
-    Nothing that goes wrong here reaches the training: the probe leaves the model, training goes
-    on, and ``failed`` holds the reason. The same if no optimizer step was seen.
+    An error in the hooks never reaches the training: the hooks are removed, training continues, and
+    ``failed`` holds the reason. ``failed`` is also set if no optimizer step was seen.
 
     Args:
-        schedule: at which steps to measure gradients, or a preset's name (``economy``,
+        schedule: the steps at which to measure gradients, or a preset's name (``economy``,
             ``business``, ``full``); steps are batches, counted from 0.
-        histograms: at which steps to take histograms of gradients and, after the step, weights.
-        on_measure: called after a step that was measured, with what is new.
+        histograms: the steps at which to take histograms of gradients and, after the step, weights.
+        on_measure: called after a measured step with the new measurements.
 
     Raises:
         ValueError: there is no preset of that name.
@@ -69,16 +69,16 @@ class Watch(keras.callbacks.Callback):
         self.failed: str | None = None
 
     def measurements(self) -> list[Measurement]:
-        """Everything measured so far: a GradientHistory and, if asked for, Histograms."""
+        """Everything measured so far: a GradientHistory and, if scheduled, Histograms."""
         self._collect_new()
         self._histories = [merge_histories(self._histories)]
-        found: list[Measurement] = [h for h in self._histories if h.variables]
+        measurements: list[Measurement] = [h for h in self._histories if h.variables]
         if self._histograms is not never:
-            found.append(merge_histograms(self._histogram_parts))
-        return found
+            measurements.append(merge_histograms(self._histogram_parts))
+        return measurements
 
     def attach(self, model: Any, optimizer: Any = None) -> None:
-        """Hook into ``optimizer``, or into all of the model's, from the next step on."""
+        """Install the hooks on ``optimizer``, or on all of the model's optimizers, from now on."""
         self.close()
         self.failed = None
         optimizers = list(optimizers_of(model).values()) if optimizer is None else [optimizer]
@@ -100,9 +100,10 @@ class Watch(keras.callbacks.Callback):
         self._run_guarded(open_session)
 
     def add_optimizer(self, optimizer: Any) -> None:
-        """Hook into one more optimizer of the model that is watched, from its next step on.
+        """Install the hooks on one more optimizer of the same model, from its next step on.
 
-        What its tape is asked about is no loss of the model's any more: each has its own.
+        The targets of gradient tapes no longer count as the model's loss, because each optimizer
+        has its own.
         """
         session = self._session
         if session is not None:
@@ -110,11 +111,11 @@ class Watch(keras.callbacks.Callback):
 
     @property
     def steps(self) -> int:
-        """Steps taken so far, measured or not; of several optimizers, by the busiest."""
+        """Steps taken so far, measured or not; with several optimizers the largest count."""
         return self._steps + (self._session.steps if self._session is not None else 0)
 
     def close(self) -> None:
-        """Leave the model as it was. What was measured stays."""
+        """Remove the hooks. The measurements stay."""
         self._collect_new()
         session, self._session = self._session, None
         if session is not None:
@@ -128,11 +129,11 @@ class Watch(keras.callbacks.Callback):
         self._session = session
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Hook into the model's optimizers."""
+        """Install the hooks on the model's optimizers."""
         self.attach(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as above
-        """Read what was measured, if it is wanted now or before the graph runs out of room."""
+        """Read new measurements if they are due, or before the graph runs out of room."""
         session = self._session
         if session is None or not session.count_batch():
             return
@@ -143,17 +144,17 @@ class Watch(keras.callbacks.Callback):
                     self._on_measure(history)
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
-        """Leave the model; a run without a step of the optimizer counts as failed."""
+        """Remove the hooks; a run without an optimizer step counts as failed."""
         session = self._session
         self.close()
         if session is not None and not session.steps and self.failed is None:
             self.failed = (
-                "no optimizer step was seen: nothing is trainable, or the training step was "
-                "traced before fit or does not call the optimizer's apply"
+                "no optimizer step was seen: no variable is trainable, or the training step was "
+                "traced before fit, or it does not call the optimizer's apply"
             )
 
     def _collect_new(self) -> list[GradientHistory]:
-        """Take what is new out of the graph; returned as none or one history."""
+        """Read what is new from the graph: no history, or one."""
         new: list[GradientHistory] = []
         session = self._session
 
@@ -171,14 +172,14 @@ class Watch(keras.callbacks.Callback):
         return new
 
     def _run_guarded(self, action: Callable[[], None]) -> None:
-        """Run ``action``; on an error leave the model and remember why."""
+        """Run ``action``; on an error remove the hooks and keep the reason."""
         try:
             action()
         except Exception as error:  # a probe must never break the training
             reraise_interrupt(error)
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            known = isinstance(error, SaldiagError)
-            self.failed = first_line if known else f"the training hook failed: {first_line}"
+            is_explained = isinstance(error, SaldiagError)
+            self.failed = first_line if is_explained else f"the training hook failed: {first_line}"
             session, self._session = self._session, None
             if session is not None:
                 session.close()
@@ -192,12 +193,21 @@ def watch(
     schedule: str | Schedule = "economy",
     histograms: Schedule = never,
 ) -> Iterator[Watch]:
-    """Watch a custom training loop: whatever calls the optimizer's ``apply`` in the block.
+    """Measure a custom training loop: every call of the optimizer's ``apply`` inside the block.
 
-    A ``tf.function`` around the training step has to be called for the first time inside the
-    block. The loss is that of ``model.compute_loss`` where the loop calls it, or else the target of
-    ``tape.gradient``; histograms are those of gradients, and nothing but the last steps of a long
-    loop is kept unless ``measurements`` is called from time to time.
+    A ``tf.function`` around the training step must be called for the first time inside the block.
+    The loss is that of ``model.compute_loss`` if the loop calls it, otherwise the target of
+    ``tape.gradient``. Histograms are those of gradients. Only the last steps of a long loop are
+    kept, unless ``measurements`` is called from time to time.
+
+    Args:
+        model: the model that the loop trains.
+        optimizer: the optimizer to measure; all of the model's if None.
+        schedule: the steps at which to measure, or a preset's name.
+        histograms: the steps at which to take histograms.
+
+    Raises:
+        ValueError: there is no preset of that name.
     """
     hook = Watch(schedule, histograms)
     hook.attach(model, optimizer)
@@ -208,7 +218,7 @@ def watch(
 
 
 class _Session:
-    """The probes on one model, from attaching to leaving; its steps count from 0."""
+    """The hooks on one model from installing to removing them; its steps count from 0."""
 
     def __init__(
         self,
@@ -221,7 +231,7 @@ class _Session:
     ) -> None:
         self._model = model
         self._optimizers = list(optimizers)
-        self._functions: tuple[Any, Any] = (None, None)
+        self._functions: tuple[Any, Any] = (None, None)  # train_function with and without hooks
         self._schedule = schedule
         self._histograms = histograms
         self._immediate = immediate
@@ -244,7 +254,7 @@ class _Session:
             raise
 
     def add_optimizer(self, optimizer: Any) -> None:
-        """Watch one more optimizer."""
+        """Measure one more optimizer."""
         self._loss_hook.ignore_tapes()
         self._optimizers.append(optimizer)
         self._probes.append(self._new_probe(optimizer))
@@ -261,17 +271,17 @@ class _Session:
 
     @property
     def steps(self) -> int:
-        """Steps taken; of several optimizers, by the busiest."""
+        """Steps taken; with several optimizers the largest count."""
         return max((probe.steps_taken for probe in self._probes), default=0)
 
     @property
     def failed(self) -> str | None:
-        """Why one of the probes gave up."""
+        """Why one of the probes failed; None if none did."""
         return next((probe.failed for probe in self._probes if probe.failed), None)
 
     @property
     def is_full(self) -> bool:
-        """Whether Python should read now, lest something is lost or not planned."""
+        """Whether Python should read now, before measurements or planned steps run out."""
         return (
             self.pending >= self._capacity // 2
             or self._pending_histograms >= HISTOGRAM_CAPACITY // 2
@@ -279,12 +289,15 @@ class _Session:
         )
 
     def count_batch(self) -> bool:
-        """Count a batch; whether to ``look`` now: asking the graph costs more than a small step."""
+        """Count a batch; whether ``update_progress`` is due.
+
+        Reading the graph's step counter after every batch would cost more than a small step.
+        """
         self._batches += 1
         return self._batches >= self._next_check
 
     def update_progress(self) -> None:
-        """See how far the steps are, and take the weights' histograms where they are due."""
+        """Read the step counter, and take the weights' histograms if they are due."""
         new = range(self._counted_steps, self.steps)
         self._counted_steps = new.stop
         self.pending += sum(map(self._schedule, new))
@@ -295,56 +308,58 @@ class _Session:
         self._schedule_next_check(len(new))
 
     def _schedule_next_check(self, steps: int) -> None:
-        """Look when the next thing to read has happened, as fast as steps came at the fastest."""
+        """Check when the next work is due, at the highest number of steps per batch so far."""
         self._steps_per_batch = max(self._steps_per_batch, -(-steps // self._batches))
         self._batches = 0
         self._next_check = -(-self._steps_to_wait() // self._steps_per_batch)
 
     def _steps_to_wait(self) -> int:
-        """Steps up to the next that Python has work at."""
-        room = 1 if self._immediate else self._capacity // 2 - self.pending
+        """Number of steps until the next one that gives Python work."""
+        remaining = 1 if self._immediate else self._capacity // 2 - self.pending
         for number, step in enumerate(
             range(self._counted_steps, self._counted_steps + MAX_UNREAD_STEPS), 1
         ):
-            room -= self._schedule(step)
-            if room <= 0 or self._histograms(step):
+            remaining -= self._schedule(step)
+            if remaining <= 0 or self._histograms(step):
                 return number
         return MAX_UNREAD_STEPS
 
     def collect_new(self, first: int) -> tuple[GradientHistory, list[Histograms]]:
-        """What is new, with ``first`` added to its steps."""
+        """The new measurements, with ``first`` added to their steps."""
         self.pending = self._pending_histograms = 0
         self._collected_steps = self._counted_steps
         history = merge_histories([probe.collect() for probe in self._probes])
-        taken = [*(probe.collect_histograms() for probe in self._probes), *self._weights]
+        new_histograms = [*(probe.collect_histograms() for probe in self._probes), *self._weights]
         self._weights = []
         return (
             dataclasses.replace(history, steps=history.steps + first),
-            [dataclasses.replace(h, steps=h.steps + first) for h in taken],
+            [dataclasses.replace(h, steps=h.steps + first) for h in new_histograms],
         )
 
     def close(self) -> None:
-        """Leave the model; its traced training step is kept for the next call of ``fit``."""
-        watched = getattr(self._model, "train_function", None)
+        """Remove the hooks; the traced training step is kept for the next call of ``fit``."""
+        hooked = getattr(self._model, "train_function", None)
         for probe in reversed(self._probes):
             probe.close()
         self._loss_hook.close()
-        self._functions = watched, getattr(self._model, "train_function", None)
+        self._functions = hooked, getattr(self._model, "train_function", None)
 
     def can_reopen(self, model: Any, optimizers: Sequence[Any]) -> bool:
-        """Whether to ``reopen``: Keras would not trace the step again either.
+        """Whether ``reopen`` is possible: Keras would not trace the step again either.
 
-        Whatever makes it do so (``compile`` above all) replaces the function that was left.
+        Whatever makes Keras trace again (``compile`` above all) replaces the model's
+        ``train_function``.
         """
-        watched, left = self._functions
-        same = len(optimizers) == len(self._optimizers) and all(
-            one is other for one, other in zip(optimizers, self._optimizers, strict=True)
+        hooked, unhooked = self._functions
+        same_optimizers = len(optimizers) == len(self._optimizers) and all(
+            new is old for new, old in zip(optimizers, self._optimizers, strict=True)
         )
-        known = watched is not None and self.failed is None
-        return known and same and model is self._model and model.train_function is left
+        if hooked is None or self.failed is not None or model is not self._model:
+            return False
+        return same_optimizers and model.train_function is unhooked
 
     def reopen(self) -> None:
-        """Go on after ``close``, with the training step that is traced already."""
+        """Continue after ``close`` with the training step that is traced already."""
         self._loss_hook.open()
         for probe in self._probes:
             probe.reopen()
@@ -357,8 +372,9 @@ class _Session:
 
 
 def _resolve_schedule(schedule: str | Schedule) -> Schedule:
+    """The schedule itself, or the preset of that name."""
     if not isinstance(schedule, str):
         return schedule
     if schedule not in PRESETS:
-        raise ValueError(f"no schedule {schedule!r}: there are {', '.join(PRESETS)}")
+        raise ValueError(f"no schedule is named {schedule!r}: choose from {', '.join(PRESETS)}")
     return PRESETS[schedule]()

@@ -1,4 +1,4 @@
-"""What a program hands to ``fit``, in numbers: its length, its learning rate, its callbacks."""
+"""The arguments of ``fit`` as numbers: length of training, learning rate, callbacks."""
 
 from __future__ import annotations
 
@@ -19,31 +19,36 @@ from saldiag_probes.state.optimizers import inner_optimizer
 from saldiag_probes.trace.layer_facts import plain_values
 
 MAX_RATE_SAMPLES = 200
-"""Places of the training at which the learning rate is taken."""
+"""Number of points of the training at which the learning rate is evaluated."""
 MAX_SEARCHED_STEP = 10_000_000
-"""Steps up to which the highest rate is looked for."""
+"""Step up to which the highest learning rate is searched."""
 VALIDATION_METHODS = ("compute_metrics", "evaluate", "get_metrics_result", "test_step")
-"""Methods that decide what ``fit`` reports of validation data."""
+"""Methods that decide what ``fit`` reports for validation data."""
 RECORDED_ATTRIBUTES = (
     "baseline", "factor", "min_delta", "min_lr", "mode", "monitor", "patience",
     "restore_best_weights", "save_best_only", "start_from_epoch",
 )  # fmt: skip
-"""What is kept of a callback's attributes."""
+"""Attributes of a callback that are recorded."""
 
 
 def measure_plan(model: Any, plan: FitPlan) -> TrainingPlan:
-    """The plan in numbers; nothing is trained, and neither data nor callbacks are run.
+    """The plan of a training in numbers.
 
-    A ``LearningRateScheduler`` is asked for its rates by its own function.
+    Nothing is trained, and neither data nor callbacks are run. A ``LearningRateScheduler``'s
+    function is called for each epoch.
+
+    Args:
+        model: the model; the learning rate needs it compiled.
+        plan: the arguments of ``fit``.
     """
     optimizer = inner_optimizer(getattr(model, "optimizer", None))
     per_epoch = steps_per_epoch(plan)
-    setter = _rate_scheduler(plan.callbacks)
+    scheduler = _rate_scheduler(plan.callbacks)
     schedule = getattr(optimizer, "_learning_rate", None)
     with preserved_state(model):
-        if setter is not None:
-            at, rates = _rates_by_epoch(setter, plan.epochs, learning_rate(optimizer))
-            kind, config, peak = type(setter).__name__, {}, _highest_rate(rates)
+        if scheduler is not None:
+            at, rates = _rates_by_epoch(scheduler, plan.epochs, learning_rate(optimizer))
+            kind, config, peak = type(scheduler).__name__, {}, _highest_rate(rates)
         elif isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
             at, rates = _rates_by_step(schedule, plan.epochs, per_epoch)
             kind, config = type(schedule).__name__, _schedule_config(schedule)
@@ -69,7 +74,7 @@ def measure_plan(model: Any, plan: FitPlan) -> TrainingPlan:
 
 
 def steps_per_epoch(plan: FitPlan) -> int | None:
-    """As given, or as the data's size says; None where it cannot be told without reading it."""
+    """As given, or from the data's size; None if it is unknown without reading the data."""
     if plan.steps_per_epoch is not None:
         return plan.steps_per_epoch
     data = plan.data
@@ -85,24 +90,26 @@ def steps_per_epoch(plan: FitPlan) -> int | None:
 
 
 def _rate_scheduler(callbacks: Sequence[Any]) -> Any:
-    """The callback that sets the rate at the start of each epoch."""
-    found = [c for c in callbacks if isinstance(c, keras.callbacks.LearningRateScheduler)]
-    return found[-1] if found else None
+    """The callback that sets the learning rate at the start of each epoch, or None."""
+    schedulers = [c for c in callbacks if isinstance(c, keras.callbacks.LearningRateScheduler)]
+    return schedulers[-1] if schedulers else None
 
 
-def _rates_by_epoch(setter: Any, epochs: int | None, rate: float) -> tuple[Array, Array]:
+def _rates_by_epoch(scheduler: Any, epochs: int | None, rate: float) -> tuple[Array, Array]:
+    """Epochs (E) and the learning rate of each, (E) float64."""
     at = np.arange(min(epochs or 0, MAX_SEARCHED_STEP // 1000))
     rates = []
     for epoch in at:
         try:
-            rate = float(setter.schedule(int(epoch), rate))
-        except TypeError:  # the older form, as Keras tries it
-            rate = float(setter.schedule(int(epoch)))
+            rate = float(scheduler.schedule(int(epoch), rate))
+        except TypeError:  # Keras' older signature without the rate; Keras tries it, too
+            rate = float(scheduler.schedule(int(epoch)))
         rates.append(rate)
     return at.astype(np.float64), np.array(rates, dtype=np.float64)
 
 
 def _rates_by_step(schedule: Any, epochs: int | None, per_epoch: int | None) -> tuple[Array, Array]:
+    """Sampled points of the training in epochs, and the learning rate at each."""
     if not epochs or not per_epoch:
         return np.zeros(0), np.zeros(0)
     steps = np.unique(
@@ -112,12 +119,16 @@ def _rates_by_step(schedule: Any, epochs: int | None, per_epoch: int | None) -> 
 
 
 def _evaluate_schedule(schedule: Any, steps: Array) -> Array:
-    """Steps are int64, as an optimizer counts them: schedules of one's own can depend on it."""
+    """Learning rates at ``steps``.
+
+    Steps are passed as int64, like an optimizer's counter: a custom schedule may rely on it.
+    """
     values = [schedule(keras.ops.convert_to_tensor(int(step), "int64")) for step in steps]
     return np.array([float(keras.ops.convert_to_numpy(value)) for value in values])
 
 
 def _search_steps() -> Array:
+    """Geometrically spaced steps from 1 to ``MAX_SEARCHED_STEP``."""
     return np.unique(np.geomspace(1, MAX_SEARCHED_STEP, 100).round().astype(np.int64))
 
 
@@ -127,12 +138,13 @@ def _constant_rates(rate: float, epochs: int | None) -> tuple[Array, Array]:
 
 
 def _highest_rate(rates: Array) -> float:
+    """The largest finite rate; nan if there is none."""
     finite = rates[np.isfinite(rates)]
     return float(finite.max()) if len(finite) else math.nan
 
 
 def _peak_rate(schedule: Any, planned: Array) -> float:
-    """The highest rate that is ever reached; nan where it rises without end."""
+    """The highest rate that is ever reached; nan if the schedule rises without end."""
     far = np.nan_to_num(_evaluate_schedule(schedule, _search_steps()), nan=0.0, posinf=np.inf)
     endless = int(far.argmax()) == len(far) - 1 or not np.isfinite(far.max())
     return math.nan if endless else max(_highest_rate(planned), float(far.max()))
@@ -141,7 +153,7 @@ def _peak_rate(schedule: Any, planned: Array) -> float:
 def _schedule_config(schedule: Any) -> dict[str, Any]:
     try:
         return plain_values(schedule.get_config())
-    except Exception:  # a custom schedule's own code
+    except Exception:  # raised by a custom schedule
         return {}
 
 
@@ -162,21 +174,22 @@ def _python_number(value: Any) -> Any:
 
 
 def _callback_direction(model: Any, callback: Any) -> str:
-    """What Keras takes for better, asked of a copy of the callback."""
+    """``max`` or ``min``: what the callback treats as better, found on a copy; ``""`` if open."""
     if not hasattr(callback, "_set_monitor_op") or not hasattr(callback, "monitor"):
         return ""
     if callback.mode == "auto" and not (_monitors_loss(callback.monitor) or _metrics_built(model)):
         return ""
-    asked = copy(callback)
-    asked.set_model(model)
+    trial = copy(callback)
+    trial.set_model(model)
     try:
-        asked._set_monitor_op()
+        trial._set_monitor_op()
     except ValueError:
         return "unknown"
-    return "max" if asked.monitor_op is keras.ops.greater else "min"
+    return "max" if trial.monitor_op is keras.ops.greater else "min"
 
 
 def _monitors_loss(monitor: str) -> bool:
+    """Whether the monitored quantity is the training or validation loss."""
     return monitor.removeprefix("val_") == "loss"
 
 
@@ -186,12 +199,13 @@ def _metrics_built(model: Any) -> bool:
 
 
 def _metric_direction(model: Any, monitor: str) -> str:
+    """``max`` or ``min``: what is better for the monitored metric; ``""`` if unknown."""
     if _monitors_loss(monitor):
         return "min"
-    wanted = monitor.removeprefix("val_")
-    found = [metric for metric in _flat_metrics(model) if metric.name == wanted]
-    said = str(getattr(found[0], "_direction", "")) if found else ""
-    return {"up": "max", "down": "min"}.get(said, "")
+    name = monitor.removeprefix("val_")
+    matching = [metric for metric in _flat_metrics(model) if metric.name == name]
+    direction = str(getattr(matching[0], "_direction", "")) if matching else ""
+    return {"up": "max", "down": "min"}.get(direction, "")
 
 
 def _flat_metrics(model: Any) -> Iterator[Any]:

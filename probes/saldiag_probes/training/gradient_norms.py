@@ -1,8 +1,8 @@
 """Gradients and updates of each variable, computed inside the training step.
 
-No second backward pass: the statistics are taken of the gradients that the step hands to the
-optimizer, in the same graph. They sit in a ``tf.cond``, so a step that is not scheduled costs next
-to nothing, and Python reads them from a ring of rows when it likes.
+There is no second backward pass: the statistics are computed, in the same graph, from the gradients
+that the step passes to the optimizer. They are inside a ``tf.cond``, so steps that are not
+scheduled cost next to nothing, and Python reads them later from a ring buffer.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ from saldiag_probes.training.step_loss import StepLossHook
 from saldiag_probes.training.step_statistics import COLUMNS, VariableGroup, after_step, before_step
 
 HISTOGRAM_CAPACITY = 8
-"""Measured steps of histograms kept between two reads: a step is 60 kB for 230 variables."""
+"""Measured steps of histograms kept between two reads: 60 kB each for 230 variables."""
 
 
 class GradientNorms:
-    """Measures the gradients that one optimizer is given, and the updates it makes of them.
+    """Measures the gradients passed to one optimizer, and the updates that it makes.
 
     Works under ``fit`` (``run_eagerly`` and ``steps_per_execution`` included), a custom
     ``train_step`` and a custom loop, eager or under ``tf.function``: whatever calls this
     optimizer's ``apply`` or ``apply_gradients``. Each such call is a step. A model with several
-    optimizers takes one ``GradientNorms`` each.
+    optimizers needs one ``GradientNorms`` for each.
 
-    A training step that Keras has traced before is traced again, now and on ``close``; a
-    ``tf.function`` of your own must be called for the first time after this is made. Under
-    gradient accumulation each call is a step with its own batch's gradient, and ``update_ratio``
-    is 0 but for the steps at which the optimizer moves the weights.
+    A training step that Keras has traced already is traced again, now and on ``close``. Any other
+    ``tf.function`` around the step must be called for the first time after this object is created.
+    Under gradient accumulation each call is a step with its own batch's gradient, and
+    ``update_ratio`` is 0 except at the steps at which the optimizer updates the weights.
 
-    Values are those before clipping; under a LossScaleOptimizer or ``loss_scale_factor`` they are
-    unscaled (non-finite elements are counted as they come). ``norm``, ``mean`` and ``maximum`` are
-    infinite where an element is not finite, ``update_ratio`` is infinite where a variable of zeros
-    moves, and all columns of the gradient are nan where there is none.
+    Values are those before clipping. Under a LossScaleOptimizer or ``loss_scale_factor`` they are
+    unscaled (non-finite elements are counted in the scaled gradients). ``norm``, ``mean`` and
+    ``maximum`` are infinite if an element is not finite, ``update_ratio`` is infinite if a variable
+    of zeros changes, and all columns of the gradient are nan if there is none.
 
-    An error inside the probe never reaches the training: the probe unhooks itself and keeps the
+    An error inside the probe never reaches the training: the probe removes its hook and keeps the
     reason in ``failed``.
 
     Args:
-        model: names the variables.
-        optimizer: the optimizer to listen to; the model's own if None.
-        schedule: at which steps to measure.
-        histograms: at which steps to take histograms of the gradients.
+        model: the model whose variable paths are used.
+        optimizer: the optimizer to measure; the model's own if None.
+        schedule: the steps at which to measure; every step if None.
+        histograms: the steps at which to take histograms of the gradients.
         capacity: measured steps kept between two calls of ``collect``; older ones are lost.
-        loss: where to take the step's loss from.
+        loss: the hook that provides the step's loss; without it the loss is nan.
 
     Raises:
         ModelError: there is no optimizer, or the model runs under XLA or on several replicas.
@@ -83,7 +83,7 @@ class GradientNorms:
         self._open = True
         self.failed: str | None = None
         if self._optimizer.built:
-            # Not while the step is traced: tf.function traces a second time what makes variables.
+            # Before the step is traced: tf.function traces a function that creates variables twice.
             self._track_variables(self._optimizer._trainable_variables)
         self._hook = self._install_hook()
         retrace_train_step(model)
@@ -109,10 +109,10 @@ class GradientNorms:
         if self._tracked is None:
             nothing = np.zeros((0, 2)), np.zeros((0, 0, len(COLUMNS)))
             return _gradient_history([], np.zeros(0, np.int64), *nothing, dropped=0)
-        infos, places = self._tracked.seen_variables()
+        infos, positions = self._tracked.seen_variables()
         steps, rows, dropped = self._tracked.rows.drain()
         values = rows[:, 2:].reshape(len(rows), len(self._tracked.infos), len(COLUMNS))
-        return _gradient_history(infos, steps, rows[:, :2], values[:, places], dropped)
+        return _gradient_history(infos, steps, rows[:, :2], values[:, positions], dropped)
 
     def collect_histograms(self) -> Histograms:
         """The histograms of gradients taken since the last call."""
@@ -125,13 +125,13 @@ class GradientNorms:
         return rows_to_histograms(names, steps, values)
 
     def close(self) -> None:
-        """Leave the optimizer as it was. What was measured can still be collected."""
+        """Remove the hook. Measurements can still be collected."""
         if self._open:
             self._remove_hook()
             retrace_train_step(self._model)
 
     def reopen(self) -> None:
-        """Listen again after ``close``; whoever calls this also brings the traced step back."""
+        """Install the hook again after ``close``; the caller restores the traced training step."""
         self._open, self._hook = True, self._install_hook()
         if self._tracked is not None:
             self._tracked.resume()
@@ -182,22 +182,22 @@ class GradientNorms:
         given = optimizer._trainable_variables if given is None else list(given)
         tracked = self._track_variables(optimizer._trainable_variables or given)
         raw = [_tf_variable(variable) for variable in given]
-        places = tracked.positions_of(raw)
+        positions = tracked.positions_of(raw)
         gradients = [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]
         scale = tf.cast(_loss_scale(optimizer), tf.float64)
-        tracked.write_histograms(gradients, places, scale)
+        tracked.write_histograms(gradients, positions, scale)
         measured = tracked.rows.is_scheduled()
         loss = None if self._loss is None else self._loss.step_loss(raw, scale)
         loss = tf.constant(np.nan, tf.float64) if loss is None else tf.cast(loss, tf.float64)
         return _PendingStep(
-            tracked, measured, places, before_step(measured, gradients, raw), loss, scale
+            tracked, measured, positions, before_step(measured, gradients, raw), loss, scale
         )
 
     def _after_apply(self, pending: _PendingStep) -> None:
         rows = pending.tracked.rows
 
         def write_row() -> Any:
-            values = pending.tracked.in_row_order(after_step(pending.parts), pending.places)
+            values = pending.tracked.in_row_order(after_step(pending.groups), pending.positions)
             rows.write(tf.concat([[pending.loss, pending.scale], tf.reshape(values, [-1])], 0))
             return tf.constant(True)
 
@@ -207,35 +207,46 @@ class GradientNorms:
 
 @dataclass(frozen=True)
 class _PendingStep:
-    """What is carried from before the optimizer's step to after it."""
+    """What is passed from before the optimizer's step to after it."""
 
     tracked: _TrackedVariables
+    """The optimizer's variables and their buffers."""
     measured: Any
-    places: Sequence[int]
-    parts: Sequence[VariableGroup]
+    """Whether the step is measured: a bool tensor, or True."""
+    positions: Sequence[int]
+    """Position in a row of each variable of the step."""
+    groups: Sequence[VariableGroup]
+    """Gradient statistics, and the weights before the step."""
     loss: Any
+    """The step's loss, scalar float64; nan if unknown."""
     scale: Any
+    """The loss scale of the step, scalar float64."""
 
 
 @dataclass(frozen=True)
 class _TrackedVariables:
-    """The optimizer's variables, their places in a row, and the rings that hold the rows."""
+    """The optimizer's variables, their positions in a row, and the buffers that hold the rows."""
 
     infos: list[VariableInfo]
-    places: dict[Any, int]
+    """The variables in the model's order, which is the order in a row."""
+    position_by_ref: dict[Any, int]
+    """Position in a row by ``variable.ref()``."""
     rows: RingBuffer
+    """Rows of loss, loss scale, and ``COLUMNS`` of each variable."""
     histograms: RingBuffer | None
+    """Rows of loss scale, and range and counts of each variable; None without histograms."""
     seen: set[int] = field(default_factory=set)
+    """Positions of the variables that any step passed to ``apply``."""
 
     @classmethod
     def for_model(
         cls, model: Any, raw: Sequence[Any], schedules: tuple[Schedule, Schedule], capacity: int
     ) -> _TrackedVariables:
-        names = variable_paths(model)
-        paths = {_tf_variable(v).ref(): names[id(v)] for v in model.variables}
-        position = {key: index for index, key in enumerate(paths)}
-        # In the model's order, whatever the order is in which a training step names them.
-        raw = sorted(raw, key=lambda v: position.get(v.ref(), len(position)))
+        paths_by_id = variable_paths(model)
+        paths = {_tf_variable(v).ref(): paths_by_id[id(v)] for v in model.variables}
+        order = {key: index for index, key in enumerate(paths)}
+        # In the model's order, in whatever order a training step passes them.
+        raw = sorted(raw, key=lambda v: order.get(v.ref(), len(order)))
         infos = [_variable_info(v, *paths.get(v.ref(), ("", v.name.split(":")[0]))) for v in raw]
         rows = RingBuffer(2 + len(COLUMNS) * len(raw), capacity, schedules[0])
         width = 1 + (2 + BINS) * len(raw)
@@ -245,35 +256,44 @@ class _TrackedVariables:
         return cls(infos, {v.ref(): i for i, v in enumerate(raw)}, rows, histograms)
 
     def positions_of(self, raw: Sequence[Any]) -> list[int]:
-        """Where these variables stand; from now on they count as given."""
-        unknown = [variable.name for variable in raw if variable.ref() not in self.places]
+        """Positions in a row of these variables, which count as seen from now on.
+
+        Raises:
+            LookupError: the optimizer was built for other variables.
+        """
+        unknown = [variable.name for variable in raw if variable.ref() not in self.position_by_ref]
         if unknown:
-            raise LookupError(f"{unknown[0]} came after the optimizer was built for others")
-        places = [self.places[variable.ref()] for variable in raw]
-        self.seen.update(places)
-        return places
+            raise LookupError(
+                f"{unknown[0]} is not among the variables that the optimizer was built for"
+            )
+        positions = [self.position_by_ref[variable.ref()] for variable in raw]
+        self.seen.update(positions)
+        return positions
 
     def seen_variables(self) -> tuple[list[VariableInfo], list[int]]:
-        """The variables that any step brought a gradient or a None for, and their places."""
-        places = sorted(self.seen)
-        return [self.infos[place] for place in places], places
+        """The variables that any step passed a gradient or None for, and their positions."""
+        positions = sorted(self.seen)
+        return [self.infos[position] for position in positions], positions
 
-    def in_row_order(self, values: Any, places: Sequence[int]) -> Any:
-        """Rows of some variables as rows of all, nan for those that were not given."""
-        if list(places) == list(range(len(self.infos))):
+    def in_row_order(self, values: Any, positions: Sequence[int]) -> Any:
+        """Rows of some variables as rows of all, nan for those that are missing."""
+        if list(positions) == list(range(len(self.infos))):
             return values
         gap = tf.constant(np.nan, tf.float64, [1, values.shape[1]])
-        order = np.full(len(self.infos), len(places))
-        order[list(places)] = np.arange(len(places))
+        order = np.full(len(self.infos), len(positions))
+        order[list(positions)] = np.arange(len(positions))
         return tf.gather(tf.concat([values, gap], 0), order)
 
-    def write_histograms(self, gradients: Sequence[Any], places: Sequence[int], scale: Any) -> None:
+    def write_histograms(
+        self, gradients: Sequence[Any], positions: Sequence[int], scale: Any
+    ) -> None:
+        """Write a row of histograms if the step is scheduled, and advance to the next step."""
         ring = self.histograms
         if ring is None:
             return
 
         def write_row() -> Any:
-            values = self.in_row_order(gradient_histograms(gradients), places)
+            values = self.in_row_order(gradient_histograms(gradients), positions)
             ring.write(tf.concat([[scale], tf.reshape(values, [-1])], 0))
             return tf.constant(True)
 
@@ -281,10 +301,12 @@ class _TrackedVariables:
         ring.advance()
 
     def stop(self) -> None:
+        """Write nothing from now on."""
         for ring in self._open_rings():
             ring.stop()
 
     def resume(self) -> None:
+        """Continue after ``stop``."""
         for ring in self._open_rings():
             ring.resume()
 
@@ -311,32 +333,33 @@ def _gradient_history(
 
 
 def _optimizer_of(model: Any, optimizer: Any) -> Any:
+    """The optimizer to measure, if it can be measured."""
     optimizer = getattr(model, "optimizer", None) if optimizer is None else optimizer
     if optimizer is None:
         raise ModelError(
-            f"{model.name}: no optimizer to watch: compile the model, or name the optimizer"
+            f"{model.name}: there is no optimizer: compile the model, or pass one as optimizer"
         )
     if getattr(model, "compiled", False) and model.jit_compile:
         raise ModelError(
-            f"{model.name}: gradients cannot be watched under XLA: compile with jit_compile=False"
+            f"{model.name}: gradients cannot be measured under XLA: compile with jit_compile=False"
         )
     strategy = getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync > 1:
         raise ModelError(
-            f"{model.name}: gradients cannot be watched on several replicas: train on one device"
+            f"{model.name}: gradients cannot be measured on several replicas: train on one device"
         )
     return optimizer
 
 
 def _loss_scale(optimizer: Any) -> Any:
-    """By what the gradients are scaled that the optimizer is given now."""
+    """The factor on the gradients that the optimizer is given now."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return optimizer.dynamic_scale.value if optimizer.built else optimizer.initial_scale
     return optimizer.loss_scale_factor or 1.0
 
 
 def _with_dense_shape(gradient: Any, variable: Any) -> Any:
-    """The gradient as a tensor, or as slices that know the shape they are part of."""
+    """The gradient as a tensor, or as IndexedSlices that know the variable's shape."""
     if isinstance(gradient, tf.IndexedSlices):
         shape = tf.constant(variable.shape.as_list(), gradient.indices.dtype)
         return tf.IndexedSlices(gradient.values, gradient.indices, shape)

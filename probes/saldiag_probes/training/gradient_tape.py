@@ -1,4 +1,4 @@
-"""What gradient tapes are asked for: the target of a training loop's tape is its loss."""
+"""Hook on ``tf.GradientTape.gradient``: the target of a training loop's tape is its loss."""
 
 from __future__ import annotations
 
@@ -12,32 +12,36 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 MAX_REMEMBERED_CALLS = 4
-"""Calls that are remembered: a step with several networks asks a tape for each of them."""
+"""Number of calls to remember: a step of several networks calls the tape once for each."""
 
 
 class TapeSubscriber(Protocol):
-    """Wants to be told more gradients of the program's losses than the program asks for."""
+    """Asks the patched tape for extra gradients, computed in the program's own backward pass."""
 
     def extra_tensors(self) -> Sequence[Any]:
-        """Those to tell the gradient of at the next call; none but for a first step."""
+        """Tensors whose gradient to compute in the next call; empty except at a first step."""
 
     def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
-        """Their gradients, None where the target does not depend on one.
+        """Receive their gradients.
 
-        ``variables`` are what the program asked for, by ``variable_id``.
+        Args:
+            variables: the variables of the program's call, by ``variable_id``.
+            gradients: one per extra tensor; None if the target does not depend on it.
         """
 
 
 @dataclass(frozen=True)
 class _GradientCall:
-    """A call of ``tape.gradient``: the tensors of its target, and the variables by ``variable_id``."""
+    """One call of ``tape.gradient``."""
 
     target: Sequence[Any]
+    """The tensors of the target."""
     variables: frozenset[int]
+    """The variables, by ``variable_id``."""
 
 
 class _TapeHook:
-    """Replaces ``GradientTape.gradient`` while anybody listens."""
+    """Patches ``GradientTape.gradient`` while it has users (reference-counted)."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -60,7 +64,7 @@ class _TapeHook:
         self.recent.clear()
         if vars(tf.GradientTape).get("gradient") is self._hook:
             tf.GradientTape.gradient = self._original
-        # Otherwise somebody hooked over this hook since: it stays as a passage.
+        # Otherwise another patch wraps this one: it stays installed and only passes calls on.
 
 
 _TAPE_HOOK = _TapeHook()
@@ -68,7 +72,7 @@ _TAPE_HOOK = _TapeHook()
 
 @contextmanager
 def subscribed_to_tapes(subscriber: TapeSubscriber) -> Iterator[None]:
-    """Remember what tapes are asked for as long as the block lasts, and tell more of it."""
+    """Remember the calls of ``tape.gradient`` inside the block, and serve ``subscriber``."""
     start_listening()
     _TAPE_HOOK.subscribers.append(subscriber)
     try:
@@ -79,38 +83,39 @@ def subscribed_to_tapes(subscriber: TapeSubscriber) -> Iterator[None]:
 
 
 def start_listening() -> None:
-    """Listen until ``stop_listening`` was called as often."""
+    """Remember the calls of ``tape.gradient`` until ``stop_listening`` was called as often."""
     _TAPE_HOOK.enter()
 
 
 def stop_listening() -> None:
-    """Forget it all, and put the tape back, when the last one has left."""
+    """Forget the calls and restore the tape when the last user has left."""
     _TAPE_HOOK.leave()
 
 
 def loss_from_tape(variables: Iterable[int]) -> Any:
-    """The target of the last call that asked for gradients of ``variables``, as a scalar.
+    """The target of the last call for gradients of any of these variables, as a scalar.
 
-    They are given by ``variable_id``.
+    A target of several numbers counts as their sum, as it does for the tape. None if there was no
+    such call in the current graph (or eagerly).
 
-    A target of several numbers counts as their sum, as it does for the tape. None where there was
-    no such call in the present graph (or eagerly).
+    Args:
+        variables: the variables, by ``variable_id``.
     """
-    wanted = set(variables)
+    requested = set(variables)
     for call in reversed(_TAPE_HOOK.recent):
-        if wanted & call.variables:
-            known = all(in_current_graph(tensor) for tensor in call.target)
-            return _scalar_sum(call.target) if known and call.target else None
+        if requested & call.variables:
+            usable = all(in_current_graph(tensor) for tensor in call.target)
+            return _scalar_sum(call.target) if usable and call.target else None
     return None
 
 
 def variable_id(variable: Any) -> int:
-    """The same for a Keras variable and TensorFlow's behind it."""
+    """An identity that a Keras variable and the ``tf.Variable`` behind it share."""
     return id(tf_variable(variable))
 
 
 def tf_variable(variable: Any) -> Any:
-    """TensorFlow's variable behind a Keras one; any other is itself."""
+    """The ``tf.Variable`` behind a Keras variable; any other object unchanged."""
     return getattr(variable, "_value", variable)
 
 
@@ -120,28 +125,32 @@ def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:
     def gradient(
         tape: Any, target: Any, sources: Any, output_gradients: Any = None, *args: Any, **kw: Any
     ) -> Any:
-        if output_gradients is not None:  # the target is only on the way to the loss
+        if (
+            output_gradients is not None
+        ):  # an inner part of a longer chain: its target is not the loss
             return original(tape, target, sources, output_gradients, *args, **kw)
         tensors = tuple(t for t in tf.nest.flatten(target) if tf.is_tensor(t))
-        names = frozenset(variable_id(source) for source in tf.nest.flatten(sources))
-        hook.recent.append(_GradientCall(tensors, names))
+        variables = frozenset(variable_id(source) for source in tf.nest.flatten(sources))
+        hook.recent.append(_GradientCall(tensors, variables))
         requests = [
             (subscriber, list(subscriber.extra_tensors())) for subscriber in hook.subscribers
         ]
         more = [wanted for _, wanted in requests]
         if not any(more):
             return original(tape, target, sources, None, *args, **kw)
-        found, told = original(tape, target, [sources, more], None, *args, **kw)
-        for (subscriber, wanted), gradients in zip(requests, told, strict=True):
+        # One backward pass for both: a tape that is not persistent allows only one call, and the
+        # program's own gradients come out as in a call without the extra tensors.
+        result, extra = original(tape, target, [sources, more], None, *args, **kw)
+        for (subscriber, wanted), gradients in zip(requests, extra, strict=True):
             if wanted:
-                subscriber.receive_gradients(names, gradients)
-        return found
+                subscriber.receive_gradients(variables, gradients)
+        return result
 
     return gradient
 
 
 def in_current_graph(tensor: Any) -> bool:
-    """Whether the present graph can compute with a tensor."""
+    """Whether the current graph (or eager code) can compute with a tensor."""
     if not tf.is_symbolic_tensor(tensor):
         return bool(tf.executing_eagerly())
     if tf.executing_eagerly():

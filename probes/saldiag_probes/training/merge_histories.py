@@ -1,4 +1,4 @@
-"""Several gradient histories as one: of one probe's chunks, or of a model's several optimizers."""
+"""Merge gradient histories: of one probe's chunks, or of a model's several optimizers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from saldiag.core.measurement import Array, GradientHistory, VariableInfo
 VARIABLE_FIELDS = (
     "norm", "mean", "maximum", "zero_share", "nonfinite_share", "update_ratio", "weight_norm",
 )  # fmt: skip
+"""Fields of GradientHistory of shape (steps, variables)."""
 STEP_FIELDS = ("loss", "loss_scale")
+"""Fields of GradientHistory of shape (steps)."""
 
 
 def merge_histories(histories: Sequence[GradientHistory]) -> GradientHistory:
-    """All steps and all variables of ``histories``, nan where one of them has no value.
+    """All steps and all variables of ``histories``, nan where none of them has a value.
 
-    Rows of the same step become one: the optimizers of one model (a GAN) each bring their own
-    variables. Where two bring the same variable or loss, the later one's value stands.
+    Rows of the same step become one: each of a model's optimizers (a GAN) contributes its own
+    variables. If two contribute the same variable or loss, the later value is kept.
     """
     infos: dict[str, VariableInfo] = {}
     for history in histories:

@@ -1,4 +1,4 @@
-"""The loss of each step, from the graph that computes it anyway."""
+"""The loss of each step, taken from the graph that computes it anyway."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from saldiag_probes.training import gradient_tape
 
 
 class StepLossHook:
-    """Listens to ``model.compute_loss`` on this one model, and to gradient tapes, until closed.
+    """Records the results of one model's ``compute_loss``, and the targets of gradient tapes.
 
-    ``fit`` goes through ``compute_loss``, and so does a custom ``train_step`` that calls it. The
-    value is what ``compute_loss`` returned: with regularisation, before an optimizer scales it.
-    Where nobody calls it, the loss is the target of the tape that was target for the gradients.
+    ``fit`` calls ``compute_loss``, and so may a custom ``train_step``. The recorded value is what
+    ``compute_loss`` returned: with regularisation, before loss scaling. If nothing calls it, the
+    loss is the target of the tape that computed the gradients.
 
     Args:
         model: the model.
-        tapes: whether to listen to tapes: of several optimizers, each has a loss of its own.
+        tapes: whether to use tapes; False with several optimizers, because each has its own loss.
     """
 
     def __init__(self, model: Any, *, tapes: bool = True) -> None:
@@ -30,18 +30,20 @@ class StepLossHook:
         self.open()
 
     def open(self) -> None:
-        """Listen, or listen again after ``close``."""
+        """Install the hook, at first or again after ``close``."""
         self._previous = vars(self._model).get("compute_loss")
         self._hook = self._wrap_compute_loss(self._model.compute_loss)
-        # Not through Keras' __setattr__, which tracks what a model is made of.
+        # object.__setattr__ bypasses Keras' attribute tracking.
         object.__setattr__(self._model, "compute_loss", self._hook)
         gradient_tape.start_listening()
         self._open = True
 
     def step_loss(self, variables: Iterable[Any], scale: Any) -> Any:
-        """The loss of a step over ``variables``, as a scalar of the present graph, or ``None``.
+        """The loss of the current step as a scalar of the current graph; None if it is unknown.
 
-        ``scale`` is what the optimizer expects the target of a tape to be multiplied with.
+        Args:
+            variables: the variables of the step.
+            scale: the factor by which the optimizer expects a tape's target to be scaled.
         """
         loss = self._loss
         if tf.is_tensor(loss) and loss.shape.rank == 0 and gradient_tape.in_current_graph(loss):
@@ -54,17 +56,17 @@ class StepLossHook:
         return None if target is None else target / tf.cast(scale, target.dtype)
 
     def ignore_tapes(self) -> None:
-        """Take no tape's target for the loss from now on."""
+        """No longer use a tape's target as the loss."""
         self._tapes = False
 
     def close(self) -> None:
-        """Stop listening."""
+        """Remove the hook."""
         self._loss = None
         if self._open:
             self._open = False
             gradient_tape.stop_listening()
         if vars(self._model).get("compute_loss") is not self._hook:
-            return  # somebody else wrapped it since; our hook passes everything through
+            return  # another patch wraps this one, which passes calls on
         if self._previous is None:
             object.__delattr__(self._model, "compute_loss")
         else:
