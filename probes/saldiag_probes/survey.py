@@ -6,13 +6,14 @@ optimizer, its metrics and all random states are restored afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import BatchLike, KerasModel, LossFunction, Tensor, TensorTree
 from saldiag.core.measurement import (
     Activations,
     DtypeTrace,
@@ -73,13 +74,13 @@ class _SurveyPass:
 
     def __init__(
         self,
-        model: Any,
+        model: KerasModel,
         batch: Batch,
         *,
         training: bool,
         flow: bool,
         activations: bool,
-        loss: flow_probe.LossFunction | None,
+        loss: LossFunction | None,
     ) -> None:
         self.model, self.batch, self.training = model, batch, training
         self.wants_flow, self.wants_activations, self.given_loss = flow, activations, loss
@@ -87,7 +88,7 @@ class _SurveyPass:
             **({} if flow else {GradientFlow.key: NOT_REQUESTED}),
             **({} if activations else {Activations.key: NOT_REQUESTED}),
         }
-        self.loss: Any = None
+        self.loss: Tensor | None = None
         self.flow: flow_probe.FlowPlan | None = None
         self.activations: activations_probe.ActivationPlan | None = None
         self.trace: Trace
@@ -96,7 +97,9 @@ class _SurveyPass:
         arguments = (batch.x, batch.y, batch.sample_weight)
         self._step.get_concrete_function(*arguments, tf.TensorSpec([], tf.float32))
 
-    def _build_graph(self, x: Any, y: Any, sample_weight: Any, scale: Any) -> dict[str, Any]:
+    def _build_graph(
+        self, x: TensorTree, y: TensorTree, sample_weight: TensorTree, scale: Tensor
+    ) -> dict[str, Any]:
         """The traced function: run the model, and return the tensors that the probes fetch."""
         batch = Batch(x, y, sample_weight)
         self.trace = trace_forward(
@@ -191,13 +194,13 @@ class _SurveyPass:
 
 
 def survey(
-    model: Any,
-    batch: Any,
+    model: KerasModel,
+    batch: BatchLike,
     *,
     training: bool = True,
     flow: bool = True,
     activations: bool = True,
-    loss: Callable[[Any, Any], Any] | None = None,
+    loss: LossFunction | None = None,
     sources: Mapping[int, Source] | None = None,
     origins: Sequence[Origin] = (),
 ) -> Survey:
@@ -236,8 +239,8 @@ def survey(
 
 
 def trace_only(
-    model: Any,
-    batch: Any,
+    model: KerasModel,
+    batch: BatchLike,
     *,
     sources: Mapping[int, Source] | None = None,
     origins: Sequence[Origin] = (),
@@ -257,7 +260,7 @@ def trace_only(
     return survey_pass.static_measurements(sources, origins)
 
 
-def _trace_pass(model: Any, batch: Any, **wanted: Any) -> _SurveyPass:
+def _trace_pass(model: KerasModel, batch: BatchLike, **wanted: Any) -> _SurveyPass:
     data = as_batch(batch)
     build_model(model, data)
     # Tracing can advance seed generators and create the metrics' variables.
@@ -265,7 +268,7 @@ def _trace_pass(model: Any, batch: Any, **wanted: Any) -> _SurveyPass:
         return _SurveyPass(model, data, **wanted)
 
 
-def measure_activations(model: Any, x: Any, training: bool = False) -> Activations:
+def measure_activations(model: KerasModel, x: TensorTree, training: bool = False) -> Activations:
     """Statistics of every layer call's output over one batch.
 
     Args:
@@ -282,7 +285,7 @@ def measure_activations(model: Any, x: Any, training: bool = False) -> Activatio
     return found.activations
 
 
-def measure_dtypes(model: Any, batch: Any) -> DtypeTrace:
+def measure_dtypes(model: KerasModel, batch: BatchLike) -> DtypeTrace:
     """Compute, variable and actual dtypes of every layer call; nothing is executed.
 
     Args:
@@ -298,7 +301,7 @@ def measure_dtypes(model: Any, batch: Any) -> DtypeTrace:
 
 
 def measure_gradient_flow(
-    model: Any, batch: Any, *, training: bool = True, loss: flow_probe.LossFunction | None = None
+    model: KerasModel, batch: BatchLike, *, training: bool = True, loss: LossFunction | None = None
 ) -> GradientFlow:
     """L2 norms of the gradient at the output and input of every layer call, for one batch.
 
@@ -319,8 +322,8 @@ def measure_gradient_flow(
 
 
 def measure_wiring(
-    model: Any,
-    batch: Any,
+    model: KerasModel,
+    batch: BatchLike,
     *,
     sources: Mapping[int, Source] | None = None,
     origins: Sequence[Origin] = (),

@@ -39,7 +39,12 @@ class MaskStatistics:
     """Whether all batches so far look like images with masks."""
 
     def add_batch(self, inputs: list[Array], targets: list[Array]) -> None:
-        """Add one batch; the first batch of another kind ends the statistics."""
+        """Add one batch; the first batch of another kind ends the statistics.
+
+        Args:
+            inputs: the batch's input arrays.
+            targets: its target arrays.
+        """
         self.fit = self.fit and _are_masks(inputs, targets)
         if not self.fit:
             return

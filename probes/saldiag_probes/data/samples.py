@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import BatchLike, KerasModel, TensorTree
 from saldiag.core.measurement import Array, ItemFacts
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
 from saldiag_probes.data.masks import MaskStatistics
@@ -76,7 +77,7 @@ class _ItemStatistics:
     comparable: bool = True
     """Whether all inputs are arrays of numbers, whose bytes can be compared."""
 
-    def add_batch(self, raw: Any) -> None:
+    def add_batch(self, raw: BatchLike) -> None:
         x, y = _inputs_and_targets(raw)
         arrays = [*x, *y]
         count = min((len(a) for a in arrays if a.ndim), default=0)
@@ -96,7 +97,11 @@ class _ItemStatistics:
 
 
 def measure_items(
-    model: Any, plan: FitPlan | None, batches: Iterable[Any], *, seconds: float = MAX_READ_SECONDS
+    model: KerasModel,
+    plan: FitPlan | None,
+    batches: Iterable[BatchLike],
+    *,
+    seconds: float = MAX_READ_SECONDS,
 ) -> ItemFacts:
     """Facts about the items of ``plan.data``, or of ``batches`` if the plan has no data.
 
@@ -140,7 +145,7 @@ def measure_items(
     )
 
 
-def _open_source(plan: FitPlan, batches: Iterable[Any]) -> _BatchSource:
+def _open_source(plan: FitPlan, batches: Iterable[BatchLike]) -> _BatchSource:
     data = plan.data
     if data is None:
         return _BatchSource("batches", batches)
@@ -208,7 +213,7 @@ def _slice_batch(parts: Any, start: int, end: int) -> Any:
     return keras.tree.map_structure(slice_leaf, parts)
 
 
-def _read_items(batches: Iterable[Any], max_items: int, seconds: float) -> _ItemStatistics:
+def _read_items(batches: Iterable[BatchLike], max_items: int, seconds: float) -> _ItemStatistics:
     """Read until ``most`` items, the time or the data run out."""
     seen, deadline = _ItemStatistics(), time.monotonic() + seconds
     for batch in batches:
@@ -219,13 +224,13 @@ def _read_items(batches: Iterable[Any], max_items: int, seconds: float) -> _Item
     return seen
 
 
-def _inputs_and_targets(raw: Any) -> tuple[list[Array], list[Array]]:
+def _inputs_and_targets(raw: BatchLike) -> tuple[list[Array], list[Array]]:
     """Inputs and targets of a batch as flat lists of arrays."""
     batch = as_batch(raw)
     return _flat_arrays(batch.x), _flat_arrays(batch.y)
 
 
-def _flat_arrays(structure: Any) -> list[Array]:
+def _flat_arrays(structure: TensorTree) -> list[Array]:
     leaves = [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
     if any(isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)) for leaf in leaves):
         raise CannotMeasure("ragged and sparse tensors cannot be compared")

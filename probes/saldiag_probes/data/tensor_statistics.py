@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import BatchLike, KerasModel, Tensor, TensorTree
 from saldiag.core.measurement import Array, DataFacts, TensorFacts
 from saldiag_probes.loss.baselines import NoBaselines, best_blind_predictions
 from saldiag_probes.state.isolation import preserved_state
@@ -43,7 +44,7 @@ class _RunningStatistics:
         self.single = True
         self.columns: tuple[Array, Array] | None = None
 
-    def add_tensor(self, tensor: Any) -> None:
+    def add_tensor(self, tensor: Tensor) -> None:
         values, self.dtype = _float_values(tensor)
         self.shapes.append(values.shape)
         nan = np.isnan(values)
@@ -126,7 +127,7 @@ class _RunningStatistics:
         return float(spread.mean()) / std if std > 0 else 0.0
 
 
-def _float_values(tensor: Any) -> tuple[Array, str]:
+def _float_values(tensor: Tensor) -> tuple[Array, str]:
     """The values as float64 (nan for text), and the dtype's name."""
     if isinstance(tensor, tf.RaggedTensor):
         tensor = tensor.flat_values
@@ -154,7 +155,7 @@ class _StructureStatistics:
         self.name = name
         self.facts: dict[tuple[Any, ...], _RunningStatistics] = {}
 
-    def add_structure(self, structure: Any) -> None:
+    def add_structure(self, structure: TensorTree) -> None:
         for path, tensor in keras.tree.flatten_with_path(structure):
             if tensor is not None:
                 name = "/".join([self.name, *(str(part) for part in path)])
@@ -165,10 +166,10 @@ class _StructureStatistics:
 
 
 def measure_data(
-    model: Any,
-    batches: Iterable[Any],
+    model: KerasModel,
+    batches: Iterable[BatchLike],
     *,
-    predictions: Callable[[Any], Any] | None = None,
+    predictions: Callable[[TensorTree], TensorTree] | None = None,
     expected_range: tuple[float, float] | None = None,
     max_batches: int = 8,
 ) -> DataFacts:
@@ -219,7 +220,9 @@ def measure_data(
     )
 
 
-def _predict_batch(model: Any, batch: Batch, predictions: Callable[[Any], Any] | None) -> Any:
+def _predict_batch(
+    model: KerasModel, batch: Batch, predictions: Callable[[TensorTree], TensorTree] | None
+) -> Any:
     build_model(model, batch)
     try:
         with preserved_state(model):
@@ -231,6 +234,6 @@ def _predict_batch(model: Any, batch: Batch, predictions: Callable[[Any], Any] |
     return keras.tree.map_structure(tf.convert_to_tensor, y_pred)
 
 
-def _call_for_inference(model: Any, x: Any) -> Any:
+def _call_for_inference(model: KerasModel, x: TensorTree) -> Any:
     takes_training = getattr(model, "_call_has_training_arg", True)
     return model(x, training=False) if takes_training else model(x)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasLoss, KerasModel
 from saldiag.core.measurement import Array, Baselines
 from saldiag_probes.loss.compiled_loss import (
     loss_config,
@@ -26,7 +27,7 @@ class NoBaselines(Exception):  # noqa: N818 - a normal outcome
     """The loss cannot be evaluated on plain predictions; the message is the reason."""
 
 
-def best_blind_predictions(model: Any, batches: list[tuple[Any, Any, Any]]) -> Baselines:
+def best_blind_predictions(model: KerasModel, batches: list[tuple[Any, Any, Any]]) -> Baselines:
     """The best constant and the best fixed prediction under the model's compiled loss.
 
     Candidates are the mean and the median of the targets: over all elements for the constant, over
@@ -75,7 +76,7 @@ def _sortable_cost(entry: tuple[str, Array, float]) -> float:
     return entry[2] if np.isfinite(entry[2]) else float("inf")
 
 
-def _checked_loss(model: Any, batches: list[tuple[Any, Any, Any]]) -> Any:
+def _checked_loss(model: KerasModel, batches: list[tuple[Any, Any, Any]]) -> Any:
     """The compiled loss, if it can be evaluated on plain predictions."""
     if overrides_compute_loss(model):
         raise NoBaselines("the model overrides compute_loss")
@@ -90,7 +91,7 @@ def _checked_loss(model: Any, batches: list[tuple[Any, Any, Any]]) -> Any:
     return loss
 
 
-def _evaluate_loss(loss: Any, target: Array, prediction: Array, weight: Any) -> float:
+def _evaluate_loss(loss: KerasLoss, target: Array, prediction: Array, weight: Any) -> float:
     try:
         value = loss(tf.constant(target), tf.constant(prediction, tf.float32), weight)
     except Exception as error:
@@ -136,7 +137,7 @@ def _class_candidates(
     yield "frequencies", np.bincount(labels, minlength=classes) / len(labels)
 
 
-def _link_function(model: Any) -> Any:
+def _link_function(model: KerasModel) -> Any:
     """The function from probabilities to what the loss takes: identity, log or logit."""
     if not loss_config(model).get("from_logits"):
         return lambda p: p

@@ -8,11 +8,12 @@ from typing import Any
 
 import keras
 
+from saldiag.core.keras_types import KerasLoss, KerasModel, KerasOptimizer
 from saldiag_probes.state.optimizers import inner_optimizer
 from saldiag_probes.trace.layer_facts import plain_values
 
 
-def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
+def training_facts(model: KerasModel, loss: KerasLoss = None) -> dict[str, Any]:
     """Loss, optimizer and learning rate, keyed by the names of ``Wiring``'s fields.
 
     Without a loss its name is ``none``; without an optimizer its name is ``none`` and the learning
@@ -30,7 +31,7 @@ def training_facts(model: Any, loss: Any = None) -> dict[str, Any]:
     }
 
 
-def optimizer_facts(optimizer: Any) -> dict[str, Any]:
+def optimizer_facts(optimizer: KerasOptimizer | None) -> dict[str, Any]:
     """The part of ``training_facts`` that describes the optimizer."""
     inner = inner_optimizer(optimizer)
     return {
@@ -41,56 +42,56 @@ def optimizer_facts(optimizer: Any) -> dict[str, Any]:
     }
 
 
-def loss_weights(model: Any) -> tuple[float, ...]:
+def loss_weights(model: KerasModel) -> tuple[float, ...]:
     """The factors of ``compile(loss_weights=…)`` in the given order; empty if there are none."""
     given = getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
     parts = [] if given is None else keras.tree.flatten(given)
     return tuple(float(part) for part in parts if isinstance(part, (int, float)))
 
 
-def loss_scaled(model: Any) -> bool:
+def loss_scaled(model: KerasModel) -> bool:
     """Whether the model's optimizer scales the loss against underflow."""
     return scales_loss(getattr(model, "optimizer", None))
 
 
-def scales_loss(optimizer: Any) -> bool:
+def scales_loss(optimizer: KerasOptimizer | None) -> bool:
     """Whether an optimizer scales the loss against underflow."""
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or (
         getattr(optimizer, "loss_scale_factor", None) is not None
     )
 
 
-def loss_scale(optimizer: Any) -> float:
+def loss_scale(optimizer: KerasOptimizer | None) -> float:
     """The factor by which an optimizer scales the loss at present; 1 without loss scaling."""
-    if not scales_loss(optimizer):
+    if optimizer is None or not scales_loss(optimizer):
         return 1.0
     if optimizer.loss_scale_factor is not None:
         return float(optimizer.loss_scale_factor)
     return float(optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale)
 
 
-def learning_rate(optimizer: Any) -> float:
+def learning_rate(optimizer: KerasOptimizer | None) -> float:
     """The current value; a schedule is evaluated at the optimizer's step. nan for None."""
     if optimizer is None:
         return float("nan")
     return float(keras.ops.convert_to_tensor(optimizer.learning_rate).numpy())
 
 
-def _optimizer_config(optimizer: Any) -> dict[str, Any]:
+def _optimizer_config(optimizer: KerasOptimizer | None) -> dict[str, Any]:
     try:
         return plain_values(optimizer.get_config()) if optimizer is not None else {}
     except Exception:  # raised by a custom optimizer
         return {}
 
 
-def compiled_losses(model: Any, loss: Any = None) -> list[Any]:
+def compiled_losses(model: KerasModel, loss: KerasLoss = None) -> list[Any]:
     """The losses in use, as objects or functions; several for several outputs."""
     given = loss if loss is not None else getattr(model, "loss", None)
     found = [part for part in keras.tree.flatten(given) if part is not None]
     return [_resolve_loss(part) for part in found]
 
 
-def _resolve_loss(loss: Any) -> Any:
+def _resolve_loss(loss: KerasLoss) -> Any:
     if not isinstance(loss, (str, dict)):
         return loss
     try:
@@ -99,12 +100,12 @@ def _resolve_loss(loss: Any) -> Any:
         return loss
 
 
-def overrides_compute_loss(model: Any) -> bool:
+def overrides_compute_loss(model: KerasModel) -> bool:
     """Whether the model overrides ``compute_loss``."""
     return type(model).compute_loss is not keras.Model.compute_loss
 
 
-def loss_name(model: Any, loss: Any = None) -> str:
+def loss_name(model: KerasModel, loss: KerasLoss = None) -> str:
     """Name of the loss as Keras spells it, ``custom:NAME`` for others, ``none`` without a loss.
 
     Different losses of several outputs are joined by ``+``.
@@ -115,14 +116,14 @@ def loss_name(model: Any, loss: Any = None) -> str:
     return "+".join(names) or "none"
 
 
-def single_loss_name(loss: Any) -> str:
+def single_loss_name(loss: KerasLoss) -> str:
     """Name of one loss as Keras spells it, or ``custom:NAME``."""
     if isinstance(loss, str):
         return loss
-    function = getattr(loss, "fn", loss)
+    function: Any = getattr(loss, "fn", loss)
     while isinstance(function, functools.partial):
         function = function.func
-    owner = function if hasattr(function, "__name__") else type(function)
+    owner: Any = function if hasattr(function, "__name__") else type(function)
     of_keras = str(getattr(owner, "__module__", "")).startswith("keras.src.losses")
     name = str(owner.__name__)
     if isinstance(owner, type):
@@ -130,7 +131,7 @@ def single_loss_name(loss: Any) -> str:
     return name if of_keras else f"custom:{name}"
 
 
-def loss_config(model: Any, loss: Any = None) -> dict[str, Any]:
+def loss_config(model: KerasModel, loss: KerasLoss = None) -> dict[str, Any]:
     """The plain part of the loss's configuration (``from_logits``, ``reduction``, …).
 
     Empty for a function, and if several losses are in use.
@@ -139,7 +140,7 @@ def loss_config(model: Any, loss: Any = None) -> dict[str, Any]:
     return single_loss_config(losses[0]) if len(losses) == 1 else {}
 
 
-def single_loss_config(loss: Any) -> dict[str, Any]:
+def single_loss_config(loss: KerasLoss) -> dict[str, Any]:
     """The plain part of one loss's configuration; empty for a function."""
     if not isinstance(loss, keras.losses.Loss):
         return {}
@@ -149,7 +150,7 @@ def single_loss_config(loss: Any) -> dict[str, Any]:
         return {}
 
 
-def standalone_loss(model: Any) -> Any:
+def standalone_loss(model: KerasModel) -> Any:
     """A new loss object like the compiled one: ``loss(y, y_pred, sample_weight)``.
 
     It computes what ``compile`` was given (names, functions, weights, several outputs), without

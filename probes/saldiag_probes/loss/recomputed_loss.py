@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from saldiag.core.keras_types import BatchLike, KerasModel, Tensor, TensorTree
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.loss.compiled_loss import loss_name, overrides_compute_loss
 from saldiag_probes.state.isolation import preserved_state
@@ -23,7 +24,7 @@ from saldiag_probes.trace.errors import CannotMeasure, error_summary
 from saldiag_probes.trace.execution import without_graph_optimizer
 
 
-def measure_loss_check(model: Any, batch: Any, y_pred: Any = None) -> LossCheck:
+def measure_loss_check(model: KerasModel, batch: BatchLike, y_pred: TensorTree = None) -> LossCheck:
     """Compare the reported loss of one batch with the one recomputed from its predictions.
 
     Args:
@@ -60,7 +61,7 @@ def measure_loss_check(model: Any, batch: Any, y_pred: Any = None) -> LossCheck:
 
 
 def _reported_and_recomputed(
-    model: Any, data: Batch, *, training: bool, given: Any
+    model: KerasModel, data: Batch, *, training: bool, given: Any
 ) -> tuple[float, float, float]:
     """Reported loss, recomputed loss without regularisation, and regularisation."""
     function = tf.function(loss_comparison(model, training), autograph=False, jit_compile=False)
@@ -69,7 +70,7 @@ def _reported_and_recomputed(
     return reported, recomputed, extra
 
 
-def loss_comparison(model: Any, training: bool) -> Callable[..., tuple[Any, Any, Any, Any]]:
+def loss_comparison(model: KerasModel, training: bool) -> Callable[..., tuple[Any, Any, Any, Any]]:
     """A function of ``(x, y, sample_weight, stand_in=None)``, to be traced by ``tf.function``.
 
     It returns the predictions, the loss as Keras reports it, the loss of the plain predictions (or
@@ -77,8 +78,10 @@ def loss_comparison(model: Any, training: bool) -> Callable[..., tuple[Any, Any,
     """
     keywords = {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
 
-    def losses(x: Any, y: Any, sample_weight: Any, stand_in: Any = None) -> tuple[Any, ...]:
-        def loss_of(predictions: Any) -> Any:
+    def losses(
+        x: TensorTree, y: TensorTree, sample_weight: TensorTree, stand_in: Any = None
+    ) -> tuple[Any, ...]:
+        def loss_of(predictions: TensorTree) -> Any:
             return model._compute_loss(
                 x=x, y=y, y_pred=predictions, sample_weight=sample_weight, training=training
             )
@@ -93,7 +96,9 @@ def loss_comparison(model: Any, training: bool) -> Callable[..., tuple[Any, Any,
     return losses
 
 
-def aligned_and_shifted_losses(model: Any, batch: Any, y_pred: Any) -> tuple[float, float]:
+def aligned_and_shifted_losses(
+    model: KerasModel, batch: BatchLike, y_pred: TensorTree
+) -> tuple[float, float]:
     """The loss of plain predictions, and the same with each target moved to the next sample.
 
     If the target broadcasts against the predictions, (n,) against (n, 1), each sample is compared
@@ -122,7 +127,7 @@ def aligned_and_shifted_losses(model: Any, batch: Any, y_pred: Any) -> tuple[flo
         return float("nan"), float("nan")
 
 
-def without_attached_logits(tensor: Any) -> Any:
+def without_attached_logits(tensor: Tensor) -> Tensor:
     """A copy of a tensor without the logits that an activation left on it; its mask stays."""
     copy = tf.identity(tensor)
     mask = getattr(tensor, "_keras_mask", None)
@@ -131,7 +136,7 @@ def without_attached_logits(tensor: Any) -> Any:
     return copy
 
 
-def regularization_loss(model: Any) -> Any:
+def regularization_loss(model: KerasModel) -> Tensor:
     """Sum of the model's losses as float32; 0 if the model overrides ``compute_loss``."""
     if overrides_compute_loss(model) or not model.losses:
         return tf.zeros([])

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import BatchLike, KerasModel, TensorTree
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import as_batch
 from saldiag_probes.trace.execution import without_graph_optimizer
@@ -17,7 +18,7 @@ OFFSET_SHARE = 0.25
 """Offset from the targets, as a share of the distance to the predictions."""
 
 
-def loss_sensitivity(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
+def loss_sensitivity(model: KerasModel, batch: BatchLike, y_pred: TensorTree) -> dict[str, Any]:
     """Values of the loss, keyed by the names of ``LossCheck``'s fields.
 
     Empty if targets and predictions differ in shape, or the loss cannot be computed.
@@ -57,7 +58,7 @@ def loss_sensitivity(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
         return {}
 
 
-def _matching_pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
+def _matching_pair(y: TensorTree, y_pred: TensorTree) -> tuple[Any, Any]:
     """Targets and predictions if they correspond element by element, else two None.
 
     Keras reshapes predictions (n, 1) and targets (n) to one shape.
@@ -75,7 +76,7 @@ def _shapes_match(target: list[int], predicted: list[int]) -> bool:
     return predicted in (target, [*target, 1], target[:-1] if target[-1:] == [1] else target)
 
 
-def _alternative_targets(y: Any) -> Iterator[Any]:
+def _alternative_targets(y: TensorTree) -> Iterator[Any]:
     """Other targets: each sample's neighbour's, the inverted range, the lowest value for all."""
     numbers = np.asarray(keras.ops.convert_to_numpy(y))
     if numbers.size == 0 or numbers.min() == numbers.max():

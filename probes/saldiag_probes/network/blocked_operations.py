@@ -8,15 +8,17 @@ the walk cannot look into (loops, functions, custom gradients) counts as differe
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import Any
 
+from saldiag.core.keras_types import GraphOperation, KerasModel
 from saldiag.core.measurement import BlockedOperation
 from saldiag_probes.trace.backward import SHAPE_OPS, LossDependencies, ancestor_operations
 from saldiag_probes.trace.calls import Trace, TracedCall
 from saldiag_probes.trace.paths import variable_paths
 
 
-def blocked_operations(model: Any, dependencies: LossDependencies) -> tuple[BlockedOperation, ...]:
+def blocked_operations(
+    model: KerasModel, dependencies: LossDependencies
+) -> tuple[BlockedOperation, ...]:
     """The operations of the traced graph that cut trainable variables off from the loss.
 
     Args:
@@ -49,18 +51,18 @@ def blocked_operations(model: Any, dependencies: LossDependencies) -> tuple[Bloc
 
 def _cut_off_by_operation(
     dependencies: LossDependencies, unreached: Set[str]
-) -> dict[Any, tuple[str, Set[str]]]:
+) -> dict[GraphOperation, tuple[str, Set[str]]]:
     """Per operation without gradient the layer behind it, and the variables that it cuts off first.
 
     A variable is assigned to the operation nearest to the loss whose inputs' gradient would reach
     it. A ``stop_gradient`` cuts off everything upstream of it, because it was placed there on
     purpose.
     """
-    found: dict[Any, tuple[str, Set[str]]] = {}
+    found: dict[GraphOperation, tuple[str, Set[str]]] = {}
     # Breadth first, from the loss: each variable is assigned to the nearest operation behind it.
     pending, assigned = dict(dependencies.gradient_stops), set[str]()
     while pending:
-        upstream: dict[Any, str] = {}
+        upstream: dict[GraphOperation, str] = {}
         for op, behind in pending.items():
             reached, stops = dependencies.gradient_before(op, behind)
             if op.type == "StopGradient":
@@ -73,7 +75,11 @@ def _cut_off_by_operation(
 
 
 def _describe_operation(
-    op: Any, owner: TracedCall | None, behind: str, layers: Iterable[str], fed: Iterable[str]
+    op: GraphOperation,
+    owner: TracedCall | None,
+    behind: str,
+    layers: Iterable[str],
+    fed: Iterable[str],
 ) -> BlockedOperation:
     return BlockedOperation(
         op="cast to integers" if op.type == "Cast" else op.type,
@@ -84,7 +90,7 @@ def _describe_operation(
     )
 
 
-def _layer_by_placeholder(model: Any, trace: Trace) -> dict[str, str]:
+def _layer_by_placeholder(model: KerasModel, trace: Trace) -> dict[str, str]:
     """By name of the graph's placeholder for a trainable variable the variable's layer."""
     placeholder_names = {
         id(outer): placeholder.op.name for outer, placeholder in trace.graph.captures

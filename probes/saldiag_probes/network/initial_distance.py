@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from scipy import stats
 
+from saldiag.core.keras_types import KerasLayer, KerasVariable
 from saldiag.core.measurement import Array
 
 MAX_TESTED_VALUES = 20_000
@@ -17,7 +18,7 @@ _TRUNCATED_NORMAL_STD = 0.87962566103423978
 """Standard deviation of a standard normal truncated at ±2; Keras scales ``stddev`` up by it."""
 
 
-def start_distance(layer: Any, variable: Any) -> float:
+def start_distance(layer: KerasLayer, variable: KerasVariable) -> float:
     """Kolmogorov-Smirnov distance to the initializer's distribution, times the root of the size.
 
     If the values are still the initial ones, 1.63 is exceeded in 1 % of cases (Massey, 1951). For a
@@ -50,7 +51,7 @@ def _random_subset(values: Array) -> Array:
     return np.random.default_rng(0).choice(values, MAX_TESTED_VALUES, replace=False)
 
 
-def initializer_of(layer: Any, role: str) -> Any:
+def initializer_of(layer: KerasLayer, role: str) -> Any:
     """The initializer that a layer uses for its variable named ``role``; None if it is unknown."""
     if role == "bias" and getattr(layer, "unit_forget_bias", False):
         return None  # an LSTM initialises one quarter of it with 1
@@ -71,7 +72,7 @@ def _constant_value(initializer: Any) -> float | None:
     return None
 
 
-def _initial_distribution(layer: Any, initializer: Any, shape: tuple[int, ...]) -> Any:
+def _initial_distribution(layer: KerasLayer, initializer: Any, shape: tuple[int, ...]) -> Any:
     """The scipy distribution of an initializer's values; None if there is none."""
     kinds = keras.initializers
     if isinstance(initializer, kinds.VarianceScaling):
@@ -86,7 +87,7 @@ def _initial_distribution(layer: Any, initializer: Any, shape: tuple[int, ...]) 
     return None
 
 
-def _variance_scaling(layer: Any, initializer: Any, shape: tuple[int, ...]) -> Any:
+def _variance_scaling(layer: KerasLayer, initializer: Any, shape: tuple[int, ...]) -> Any:
     """Glorot, He, LeCun and the general form, as Keras draws them."""
     fan_in, fan_out = _fan_in_out(layer, initializer, shape)
     fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
@@ -99,7 +100,7 @@ def _variance_scaling(layer: Any, initializer: Any, shape: tuple[int, ...]) -> A
     return stats.truncnorm(-2, 2, 0, math.sqrt(variance) / _TRUNCATED_NORMAL_STD)
 
 
-def _fan_in_out(layer: Any, initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
+def _fan_in_out(layer: KerasLayer, initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     """Number of inputs and outputs of a weight of that shape, as Keras counts them."""
     if isinstance(layer, keras.layers.EinsumDense) and hasattr(initializer, "input_axes"):
         return _einsum_fans(str(layer.equation), shape)

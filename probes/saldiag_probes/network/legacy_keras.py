@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import ForeignObject, ForeignObjects
 from saldiag_probes.trace.paths import layer_paths
 
@@ -18,7 +19,7 @@ LEGACY_PACKAGES = ("tf_keras", "tensorflow.python.keras", "keras.src.legacy.tf_k
 """Packages whose classes Keras 3 does not recognise."""
 
 
-def measure_foreign_objects(model: Any, callbacks: tuple[Any, ...] = ()) -> ForeignObjects:
+def measure_foreign_objects(model: KerasModel, callbacks: tuple[Any, ...] = ()) -> ForeignObjects:
     """Legacy objects in attributes of the model and its layers, its optimizer, loss and callbacks.
 
     Lists, tuples and dictionaries are searched one level deep, other objects are not.
@@ -39,7 +40,7 @@ def measure_foreign_objects(model: Any, callbacks: tuple[Any, ...] = ()) -> Fore
     return ForeignObjects(tuple(found.values()))
 
 
-def _layers_with_paths(model: Any) -> Iterator[tuple[Any, str]]:
+def _layers_with_paths(model: KerasModel) -> Iterator[tuple[Any, str]]:
     paths = layer_paths(model)
     for layer in model._flatten_layers(include_self=False):
         yield layer, paths.get(id(layer), layer.name)

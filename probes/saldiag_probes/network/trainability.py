@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from saldiag.core.keras_types import BatchLike, KerasLayer, KerasModel, KerasVariable
 from saldiag.core.measurement import (
     GradientHistory,
     NormalizationRow,
@@ -51,8 +52,8 @@ class _StepEffect:
 
 
 def measure_trainable(
-    model: Any,
-    batch: Any = None,
+    model: KerasModel,
+    batch: BatchLike = None,
     history: GradientHistory | None = None,
     known_changed: Container[Any] = (),
     *,
@@ -93,14 +94,14 @@ def measure_trainable(
     )
 
 
-def _layers_by_path(model: Any) -> dict[str, Any]:
+def _layers_by_path(model: KerasModel) -> dict[str, Any]:
     """Layers by path; the model itself has the empty path."""
     by_id = {id(layer): layer for layer in model._flatten_layers()}
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
 
 def _trainable_row(
-    variable: Any,
+    variable: KerasVariable,
     path: tuple[str, str],
     owners: dict[str, Any],
     listed: dict[str, set[int]],
@@ -137,7 +138,7 @@ def _ancestor_paths(path: str) -> list[str]:
 
 
 def _effect_from_history(
-    model: Any, history: GradientHistory, paths: dict[int, str]
+    model: KerasModel, history: GradientHistory, paths: dict[int, str]
 ) -> _StepEffect:
     columns = {variable.path: i for i, variable in enumerate(history.variables)}
     has_gradient: dict[int, bool | None] = {}
@@ -158,14 +159,14 @@ def _has_moved(history: GradientHistory, column: int) -> bool:
     return bool((ratio > 0).any() or len(set(weight[np.isfinite(weight)].tolist())) > 1)
 
 
-def _optimizer_variable_ids(model: Any) -> set[int] | None:
+def _optimizer_variable_ids(model: KerasModel) -> set[int] | None:
     """Ids of the variables that the optimizers hold; None if no optimizer is built yet."""
     optimizers = map(inner_optimizer, optimizers_of(model).values())
     built = [optimizer for optimizer in optimizers if optimizer.built]
     return {id(v) for o in built for v in o._trainable_variables} if built else None
 
 
-def _effect_of_one_step(model: Any, data: Any) -> _StepEffect:
+def _effect_of_one_step(model: KerasModel, data: Any) -> _StepEffect:
     """Take one real ``train_step`` and restore everything."""
     ready = data is not None and getattr(model, "compiled", False) and optimizers_of(model)
     if not ready:
@@ -184,7 +185,9 @@ def _effect_of_one_step(model: Any, data: Any) -> _StepEffect:
     return _StepEffect(gradients, changed, listed)
 
 
-def _step_until_taken(model: Any, data: Any, before: dict[int, bytes]) -> dict[int, bool | None]:
+def _step_until_taken(
+    model: KerasModel, data: Any, before: dict[int, bytes]
+) -> dict[int, bool | None]:
     """Step until the optimizer applies one; empty if it skips all of them for overflow."""
     for _ in range(MAX_SKIPPED_STEPS):
         scale = _dynamic_scale(model)
@@ -194,14 +197,14 @@ def _step_until_taken(model: Any, data: Any, before: dict[int, bytes]) -> dict[i
     return {}
 
 
-def _dynamic_scale(model: Any) -> float:
+def _dynamic_scale(model: KerasModel) -> float:
     optimizer = model.optimizer
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return 1.0
     return float(optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale)
 
 
-def _value_bytes(variable: Any) -> bytes:
+def _value_bytes(variable: KerasVariable) -> bytes:
     return bytes(variable.value.numpy().tobytes())
 
 
@@ -239,7 +242,7 @@ def _record_gradients() -> Iterator[dict[int, bool]]:
 
 
 def _normalization_rows(
-    model: Any,
+    model: KerasModel,
     data: Any,
     owners: dict[str, Any],
     step: _StepEffect,
@@ -257,7 +260,7 @@ def _normalization_rows(
         )
 
 
-def _has_initial_values(layer: Any) -> bool:
+def _has_initial_values(layer: KerasLayer) -> bool:
     """Whether a BatchNormalization layer's variables all hold Keras' default initial values."""
     start = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
     variables = ((getattr(layer, name, None), value) for name, value in start.items())
@@ -270,7 +273,7 @@ def _batch_norms(owners: dict[str, Any]) -> dict[str, Any]:
 
 
 def _training_modes(
-    model: Any,
+    model: KerasModel,
     data: Any,
     layers: dict[str, Any],
     step: _StepEffect,
@@ -296,7 +299,7 @@ def _training_modes(
     return batch_moments(model, trace)
 
 
-def batch_moments(model: Any, trace: Trace) -> dict[str, bool]:
+def batch_moments(model: KerasModel, trace: Trace) -> dict[str, bool]:
     """Whether each called BatchNormalization layer uses the batch's moments in a pass, by path.
 
     Those that do assign their moving statistics.

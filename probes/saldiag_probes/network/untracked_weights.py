@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel, KerasVariable, TFVariable
 from saldiag.core.measurement import Source, UntrackedWeights
 from saldiag_probes.trace.backward import LossDependencies
 from saldiag_probes.trace.calls import Trace, TracedCall
@@ -21,7 +22,7 @@ from saldiag_probes.trace.paths import layer_paths
 
 
 def untracked_weights(
-    model: Any, dependencies: LossDependencies, sources: Mapping[int, Source] | None = None
+    model: KerasModel, dependencies: LossDependencies, sources: Mapping[int, Source] | None = None
 ) -> tuple[UntrackedWeights, ...]:
     """The weights in the traced graph that the model does not list.
 
@@ -44,24 +45,26 @@ def untracked_weights(
 
 
 def _untracked_layers(
-    model: Any, trace: Trace, in_use: set[int], sources: Mapping[int, Source]
+    model: KerasModel, trace: Trace, in_use: set[int], sources: Mapping[int, Source]
 ) -> Iterator[UntrackedWeights]:
     """The outermost called layers that Keras does not track, each once."""
     paths = layer_paths(model)
     seen: set[int] = set()
     for call in trace.calls:
-        known = call.layer is None or id(call.layer) in paths or id(call.layer) in seen
-        if known or (call.parent is not None and _is_inside(call.parent, seen)):
+        layer = call.layer
+        if layer is None or id(layer) in paths or id(layer) in seen:
             continue
-        seen.add(id(call.layer))
-        weights = [v for v in call.layer.trainable_variables if _handle_id(v) in in_use]
+        if call.parent is not None and _is_inside(call.parent, seen):
+            continue
+        seen.add(id(layer))
+        weights = [v for v in layer.trainable_variables if _handle_id(v) in in_use]
         if weights:
             yield UntrackedWeights(
                 layer=call.layer_path,
                 name=call.kind,
                 of_layer=True,
                 parameters=_count_elements(weights),
-                source=sources.get(id(call.layer)),
+                source=sources.get(id(layer)),
             )
 
 
@@ -74,7 +77,7 @@ def _is_inside(call: TracedCall | None, layers: set[int]) -> bool:
 
 
 def _untracked_variables(
-    model: Any, in_use: set[int], sources: Mapping[int, Source]
+    model: KerasModel, in_use: set[int], sources: Mapping[int, Source]
 ) -> Iterator[UntrackedWeights]:
     """``tf.Variable`` objects in the attributes of a tracked layer."""
     paths = layer_paths(model)
@@ -105,11 +108,11 @@ def _is_weight(value: Any, in_use: set[int]) -> bool:
     )
 
 
-def _handle_id(variable: Any) -> int:
+def _handle_id(variable: KerasVariable | TFVariable) -> int:
     """Identity of the resource behind a Keras variable or a ``tf.Variable``."""
     held = variable if isinstance(variable, tf.Variable) else variable.value
     return id(getattr(held, "handle", None))
 
 
-def _count_elements(weights: list[Any]) -> int:
+def _count_elements(weights: list[KerasVariable]) -> int:
     return sum(int(weight.shape.num_elements()) for weight in weights)

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
+from saldiag.core.keras_types import KerasLayer, KerasModel, TensorTree
 from saldiag.core.measurement import IgnoredOutput, OutputLoss
 from saldiag_probes.loss.compiled_loss import (
     overrides_compute_loss,
@@ -22,7 +23,7 @@ from saldiag_probes.trace.calls import Trace, flat_tensors
 from saldiag_probes.trace.dataflow import Dataflow
 
 
-def ignored_outputs(model: Any, dependencies: LossDependencies) -> tuple[IgnoredOutput, ...]:
+def ignored_outputs(model: KerasModel, dependencies: LossDependencies) -> tuple[IgnoredOutput, ...]:
     """The outputs without effect on the loss; empty for a model with one output."""
     trace, outputs = dependencies.trace, dependencies.trace.outputs
     if len(outputs) < 2:
@@ -55,7 +56,9 @@ def _affects_loss(output: Any, loss_operations: set[str]) -> bool:
     )
 
 
-def outputs_with_loss(model: Any, trace: Trace) -> tuple[tuple[str, ...] | None, tuple[int, ...]]:
+def outputs_with_loss(
+    model: KerasModel, trace: Trace
+) -> tuple[tuple[str, ...] | None, tuple[int, ...]]:
     """The leaf calls of the outputs that have a loss, and the indices of the outputs without one.
 
     None and an empty tuple if Keras did not assign losses to outputs: under a custom training step.
@@ -72,7 +75,7 @@ def outputs_with_loss(model: Any, trace: Trace) -> tuple[tuple[str, ...] | None,
     return paths, tuple(without_loss)
 
 
-def output_losses(model: Any, trace: Trace) -> tuple[OutputLoss, ...]:
+def output_losses(model: KerasModel, trace: Trace) -> tuple[OutputLoss, ...]:
     """The losses of a model whose outputs have different ones, as Keras assigned them.
 
     Empty if all outputs share one loss, or Keras did not assign losses to outputs.
@@ -104,7 +107,7 @@ def output_losses(model: Any, trace: Trace) -> tuple[OutputLoss, ...]:
 
 
 def unused_inputs(
-    model: Any, dependencies: LossDependencies
+    model: KerasModel, dependencies: LossDependencies
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of inputs that affect neither outputs nor loss; those of them that a layer receives.
 
@@ -127,12 +130,12 @@ def unused_inputs(
     return tuple(unused.values()), tuple(name for op, name in unused.items() if op in given)
 
 
-def _has_code(layer: Any) -> bool:
+def _has_code(layer: KerasLayer | None) -> bool:
     """Whether a layer is more than a graph of other layers that passes its inputs on."""
     return layer is not None and not isinstance(layer, (Functional, keras.Sequential))
 
 
-def _zero_weighted_outputs(model: Any, trace: Trace) -> set[str]:
+def _zero_weighted_outputs(model: KerasModel, trace: Trace) -> set[str]:
     """Operations of the outputs whose losses all have a weight of 0."""
     weights: dict[str, list[float]] = {}
     for part, tensors in _losses_with_predictions(model, trace):
@@ -143,7 +146,7 @@ def _zero_weighted_outputs(model: Any, trace: Trace) -> set[str]:
     return {name for name, values in weights.items() if not any(values)}
 
 
-def _losses_with_predictions(model: Any, trace: Trace) -> list[tuple[Any, list[Any]]]:
+def _losses_with_predictions(model: KerasModel, trace: Trace) -> list[tuple[Any, list[Any]]]:
     """Each loss, as Keras assigned it to outputs, with its predictions; empty if Keras did not.
 
     The loss is Keras' own tuple of ``path``, ``loss``, ``loss_weights`` and ``name``.
@@ -155,7 +158,7 @@ def _losses_with_predictions(model: Any, trace: Trace) -> list[tuple[Any, list[A
     ]
 
 
-def _output_at_path(structure: Any, path: tuple[Any, ...], model: Any) -> Any:
+def _output_at_path(structure: TensorTree, path: tuple[Any, ...], model: KerasModel) -> Any:
     """The output at ``path``; an output in a list can be addressed by its name."""
     for key in path:
         if isinstance(structure, (list, tuple)) and isinstance(key, str):

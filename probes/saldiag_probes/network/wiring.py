@@ -17,6 +17,14 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
+from saldiag.core.keras_types import (
+    GraphOperation,
+    KerasLayer,
+    KerasModel,
+    KerasVariable,
+    LossFunction,
+    Tensor,
+)
 from saldiag.core.measurement import LayerCall, Origin, Source, UncalledLayer, Wiring
 from saldiag_probes.loss import compiled_loss
 from saldiag_probes.trace import layer_facts
@@ -56,7 +64,7 @@ def add_operations(trace: Trace) -> None:
     trace.calls[:] = sorted([*trace.calls, *calls], key=lambda call: call.first_op)
 
 
-def _is_listed(op: Any) -> bool:
+def _is_listed(op: GraphOperation) -> bool:
     """Whether a raw operation is an activation or blocks the gradient."""
     if op.type == "Cast":
         return bool(op.inputs[0].dtype.is_floating and op.outputs[0].dtype.is_integer)
@@ -67,7 +75,7 @@ def _is_listed(op: Any) -> bool:
 
 
 def _operation_call(
-    op: Any, index: int, parent: TracedCall | None, uses: Counter[str]
+    op: GraphOperation, index: int, parent: TracedCall | None, uses: Counter[str]
 ) -> TracedCall:
     path = f"{parent.layer_path}/op:{op.type}" if parent is not None else f"op:{op.type}"
     uses[path] += 1
@@ -89,10 +97,10 @@ def _operation_call(
 
 
 def describe_wiring(
-    model: Any,
+    model: KerasModel,
     trace: Trace,
     *,
-    loss: Any = None,
+    loss: LossFunction | None = None,
     sources: Mapping[int, Source] | None = None,
     origins: Sequence[Origin] = (),
 ) -> Wiring:
@@ -159,7 +167,7 @@ def _postprocessed_outputs(trace: Trace, flow: Dataflow) -> tuple[str, ...]:
     return tuple(path for path in recomputed if path not in unchanged)
 
 
-def _is_recomputed(tensor: Any, flow: Dataflow) -> bool:
+def _is_recomputed(tensor: Tensor, flow: Dataflow) -> bool:
     """Whether a tensor is more than a choice, order, average or bound of leaf calls' values."""
     pending = [tensor]
     while pending:
@@ -172,13 +180,13 @@ def _is_recomputed(tensor: Any, flow: Dataflow) -> bool:
     return False
 
 
-def _has_custom_training(model: Any) -> bool:
+def _has_custom_training(model: KerasModel) -> bool:
     custom_step = type(model).train_step is not keras.Model.train_step
     return custom_step or compiled_loss.overrides_compute_loss(model)
 
 
 def _uncalled_layers(
-    model: Any, trace: Trace, sources: Mapping[int, Source]
+    model: KerasModel, trace: Trace, sources: Mapping[int, Source]
 ) -> Iterator[UncalledLayer]:
     """The outermost layers that no call used; layers inside Keras' own layers do not count."""
     called = {call.layer_path for call in trace.calls}
@@ -193,7 +201,7 @@ def _uncalled_layers(
             yield _uncalled_layer(path, layer, sources.get(id(layer)))
 
 
-def _uncalled_layer(path: str, layer: Any, source: Source | None) -> UncalledLayer:
+def _uncalled_layer(path: str, layer: KerasLayer, source: Source | None) -> UncalledLayer:
     inside = list(layer._flatten_layers())
     return UncalledLayer(
         path=path,
@@ -210,12 +218,12 @@ def _ancestor_paths(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _decides_its_calls(layer: Any) -> bool:
+def _decides_its_calls(layer: KerasLayer) -> bool:
     """Whether the layer is one of Keras' own, which may leave layers inside it uncalled."""
     return not isinstance(layer, keras.Model) and not _is_custom_layer(layer)
 
 
-def _count_elements(weights: Iterable[Any]) -> int:
+def _count_elements(weights: Iterable[KerasVariable]) -> int:
     return sum(int(weight.shape.num_elements()) for weight in weights)
 
 
@@ -235,7 +243,7 @@ def _layer_calls(
     return tuple(found)
 
 
-def _source_tensor_name(tensor: Any) -> str:
+def _source_tensor_name(tensor: Tensor) -> str:
     """The name of the tensor at the start of a chain of identities."""
     while tensor.op.type == "Identity":
         tensor = tensor.op.inputs[0]
@@ -265,6 +273,7 @@ def _layer_call(call: TracedCall, flow: Dataflow, sources: Mapping[int, Source])
 def call_activation(call: TracedCall) -> str | None:
     """The activation that a call applies; for a custom layer it is read from the graph."""
     if call.layer is None:
+        assert call.op is not None
         return layer_facts.ACTIVATION_OPS.get(call.op.type)
     named = layer_facts.activation_name(call.layer)
     if named is not None or not call.leaf or not call.outputs or not _is_custom_layer(call.layer):
@@ -273,7 +282,7 @@ def call_activation(call: TracedCall) -> str | None:
     return layer_facts.activation_of_op(call.outputs[0]) if inside else None
 
 
-def _is_custom_layer(layer: Any) -> bool:
+def _is_custom_layer(layer: KerasLayer) -> bool:
     of_keras = type(layer).__module__.startswith("keras.src.layers")
     return isinstance(layer, keras.layers.Lambda) or not of_keras
 
@@ -296,7 +305,7 @@ def _softmax_axis(call: TracedCall) -> int | None:
     return rank - 1 if last else None
 
 
-def _static_shape(tensor: Any) -> tuple[int | None, ...]:
+def _static_shape(tensor: Tensor) -> tuple[int | None, ...]:
     if tensor.shape.rank is None:
         return (None,)
     return tuple(None if axis == 0 else size for axis, size in enumerate(tensor.shape.as_list()))

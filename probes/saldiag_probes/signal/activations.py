@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import ActivationRow, Activations, Array
 from saldiag_probes.network.wiring import call_activation
 from saldiag_probes.trace.calls import Trace, TracedCall
@@ -58,7 +59,7 @@ def plan_activations(trace: Trace) -> ActivationPlan:
     return ActivationPlan(calls, [_fetched_values(call) for call in calls])
 
 
-def _float_output(call: TracedCall) -> Any:
+def _float_output(call: TracedCall) -> Tensor:
     return next((tensor for tensor in call.outputs if tensor.dtype.is_floating), None)
 
 
@@ -86,7 +87,7 @@ def _sampling_stride(size: Any) -> Any:
     return stride + 1 - stride % 2  # an even stride can hit the same column in every row
 
 
-def _float32_sum(tensor: Any) -> Any:
+def _float32_sum(tensor: Tensor) -> Tensor:
     """The sum of all values: the only pass over a whole output, as passes dominate the cost."""
     return tf.reduce_sum(tf.cast(tensor, tf.float32))
 
@@ -104,7 +105,7 @@ def _has_units(call: TracedCall) -> bool:
     experimental_attributes={"_noinline": True},
     input_signature=[tf.TensorSpec(None, tf.float32), tf.TensorSpec([None], tf.int32)],
 )
-def _sample_dynamic_shape(tensor: Any, shape: Any) -> tuple[Any, Any]:
+def _sample_dynamic_shape(tensor: Tensor, shape: Any) -> tuple[Any, Any]:
     """Values and sum of a tensor whose shape is known only at run time; traced once for all."""
     samples = shape[0]
     units = tf.where(tf.size(shape) > 1, shape[-1], 1)

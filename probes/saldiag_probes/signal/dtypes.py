@@ -10,8 +10,8 @@ Casts that the graph optimizer removes later, and casts inside a loop's body, ar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from saldiag.core.keras_types import KerasModel, Tensor
 from saldiag.core.measurement import Cast, DtypeRow, DtypeTrace
 from saldiag_probes.signal.underflowed_constants import lost_constants
 from saldiag_probes.trace import layer_facts
@@ -19,7 +19,7 @@ from saldiag_probes.trace.calls import Trace, TracedCall
 from saldiag_probes.trace.paths import variable_paths
 
 
-def describe_dtypes(model: Any, trace: Trace, loss: Any = None) -> DtypeTrace:
+def describe_dtypes(model: KerasModel, trace: Trace, loss: Tensor | None = None) -> DtypeTrace:
     """The dtypes of a traced model.
 
     Args:
@@ -55,7 +55,7 @@ def _dtype_row(call: TracedCall) -> DtypeRow:
     )
 
 
-def _float_casts(model: Any, trace: Trace) -> Iterable[Cast]:
+def _float_casts(model: KerasModel, trace: Trace) -> Iterable[Cast]:
     owners = trace.owners()
     weights = _weights_by_read(model, trace)
     for index, op in enumerate(trace.operations()):
@@ -70,7 +70,7 @@ def _float_casts(model: Any, trace: Trace) -> Iterable[Cast]:
         yield Cast(path, before.dtype.name, after.dtype.name, elements, elements * after.dtype.size)
 
 
-def _weights_by_read(model: Any, trace: Trace) -> dict[str, str]:
+def _weights_by_read(model: KerasModel, trace: Trace) -> dict[str, str]:
     """Path of the variable by the name of the tensor that holds its value when it is read."""
     paths = variable_paths(model)
     handles = {id(v.value.handle): paths[id(v)][1] for v in model.variables if id(v) in paths}
@@ -80,7 +80,7 @@ def _weights_by_read(model: Any, trace: Trace) -> dict[str, str]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-def _count_elements(tensor: Any, batch_size: int) -> int:
+def _count_elements(tensor: Tensor, batch_size: int) -> int:
     """Number of elements for one batch; an unknown axis counts as the batch."""
     total = 1
     for size in tensor.shape.as_list() if tensor.shape.rank is not None else []:

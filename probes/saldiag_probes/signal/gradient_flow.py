@@ -9,21 +9,28 @@ times, as dynamic loss scaling would do over several steps (Micikevicius et al.,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import (
+    Gradient,
+    KerasModel,
+    KerasVariable,
+    LossFunction,
+    Tensor,
+)
 from saldiag.core.measurement import Array, FlowRow, GradientFlow, VariableGradient
 from saldiag_probes.loss import compiled_loss
+from saldiag_probes.signal.custom_gradients import hidden_tensors
 from saldiag_probes.trace.batch import Batch
 from saldiag_probes.trace.calls import Trace, TracedCall
 from saldiag_probes.trace.errors import CannotMeasure, error_summary
 from saldiag_probes.trace.paths import variable_paths
 
-LossFunction = Callable[[Any, Any], Any]
 Key = TypeVar("Key")
 SCALE_BACKOFF, MAX_SCALE_TRIES = 16.0, 5
 """Divisor of the loss scale after an overflow; number of passes in all."""
@@ -32,8 +39,8 @@ CUSTOM_GRADIENT = "runs inside a function with a custom gradient (rematerialisat
 
 
 def traced_loss(
-    model: Any, trace: Trace, batch: Batch, loss: LossFunction | None, *, training: bool
-) -> Any:
+    model: KerasModel, trace: Trace, batch: Batch, loss: LossFunction | None, *, training: bool
+) -> Tensor:
     """The scalar loss of the traced predictions, regularisation included, as in training.
 
     Args:
@@ -68,12 +75,12 @@ def traced_loss(
     return tf.convert_to_tensor(value)
 
 
-def _regularization_losses(model: Any) -> list[Any]:
+def _regularization_losses(model: KerasModel) -> list[Any]:
     """Regularisation and ``add_loss`` terms in the dtype of a mean loss."""
     return [tf.cast(tf.reduce_sum(penalty), tf.float32) for penalty in model.losses]
 
 
-def initial_scale(model: Any) -> float:
+def initial_scale(model: KerasModel) -> float:
     """The factor by which the optimizer scales the loss at present; 1 without loss scaling."""
     return compiled_loss.loss_scale(getattr(model, "optimizer", None))
 
@@ -84,7 +91,7 @@ class FlowPlan:
 
     trace: Trace
     """The forward pass."""
-    variables: list[Any]
+    variables: list[KerasVariable]
     """The model's trainable variables."""
     tensor_slots: dict[str, int]
     """Position in ``fetch["tensors"]`` by key of a tensor; missing if it has no gradient."""
@@ -95,7 +102,9 @@ class FlowPlan:
     zeros and of non-finite values of each gradient, (V, 3) float64."""
 
 
-def plan_gradient_flow(trace: Trace, loss: Any, scale: Any, variables: Iterable[Any]) -> FlowPlan:
+def plan_gradient_flow(
+    trace: Trace, loss: Tensor, scale: Tensor, variables: Iterable[KerasVariable]
+) -> FlowPlan:
     """Add the backward pass of ``loss * scale`` to the graph.
 
     Args:
@@ -134,7 +143,7 @@ def _slot_numbers(found: Mapping[Key, Any]) -> dict[Key, int]:
     return {key: i for i, key in enumerate(found)}
 
 
-def _stack_rows(rows: list[Any], shape: list[int]) -> Any:
+def _stack_rows(rows: list[Any], shape: list[int]) -> Tensor:
     return tf.stack(rows) if rows else tf.zeros([0, *shape], tf.float64)
 
 
@@ -147,7 +156,7 @@ def _measured_tensors(call: TracedCall) -> list[Any]:
     return [t for t in (*call.outputs, *inputs, *logits) if t.dtype.is_floating]
 
 
-def _attached_logits(tensor: Any) -> Any:
+def _attached_logits(tensor: Tensor) -> Tensor:
     """The logits that Keras' cross-entropies use in place of a softmax or sigmoid; None if none."""
     logits = getattr(tensor, "_keras_logits", None)
     if logits is None and tensor.op.type in {"Softmax", "Sigmoid"}:
@@ -182,10 +191,11 @@ def _gradients_at_operation(call: TracedCall, found: dict[str, Any]) -> dict[str
 
 def _operation_input(call: TracedCall, index: int) -> str:
     """Key of a raw operation's input, which can be shared with other consumers."""
+    assert call.op is not None
     return f"{call.op.name}<{index}"
 
 
-def _squared_norm(gradient: Any) -> Any:
+def _squared_norm(gradient: Gradient) -> Tensor:
     """Sum of squares, as float64."""
     values = _dense_rows(gradient)
     if values.dtype == tf.float64:
@@ -198,7 +208,7 @@ def _squared_norm(gradient: Any) -> Any:
     experimental_attributes={"_noinline": True},
     input_signature=[tf.TensorSpec([None], tf.float32)],
 )
-def _safe_squared_norm(values: Any) -> Any:
+def _safe_squared_norm(values: Tensor) -> Tensor:
     """In float32 if no square can overflow or underflow, otherwise in float64."""
     half_norm = tf.nn.l2_loss(values)
     safe = (half_norm > 1e-25) & (half_norm < 1e37)
@@ -211,7 +221,7 @@ def _safe_squared_norm(values: Any) -> Any:
     return 2.0 * half
 
 
-def _dense_rows(gradient: Any) -> Any:
+def _dense_rows(gradient: Gradient) -> Tensor:
     """The rows of a gradient that are not zero by construction; repeated rows are summed."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
@@ -219,7 +229,7 @@ def _dense_rows(gradient: Any) -> Any:
     return tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
 
 
-def _variable_facts(gradient: Any) -> Any:
+def _variable_facts(gradient: Gradient) -> Tensor:
     values = tf.reshape(_dense_rows(gradient), [-1])
     size = tf.cast(tf.size(values), tf.float64)
     if isinstance(gradient, tf.IndexedSlices) and gradient.dense_shape is not None:
@@ -232,7 +242,7 @@ def _variable_facts(gradient: Any) -> Any:
     experimental_attributes={"_noinline": True},
     input_signature=[tf.TensorSpec([None], tf.float64), tf.TensorSpec([], tf.float64)],
 )
-def _flat_facts(values: Any, size: Any) -> Any:
+def _flat_facts(values: Tensor, size: Any) -> Tensor:
     """Squared norm, zeros, non-finite values; traced once for gradients of every shape."""
     nonzero = tf.math.count_nonzero(values, dtype=tf.float64)
     nonfinite = tf.math.count_nonzero(~tf.math.is_finite(values), dtype=tf.float64)
@@ -245,7 +255,7 @@ def has_nonfinite_values(fetched: Mapping[str, Array]) -> bool:
 
 
 def describe_gradient_flow(
-    model: Any,
+    model: KerasModel,
     flow: FlowPlan,
     fetched: Mapping[str, Array],
     *,
@@ -313,7 +323,7 @@ def _sum_present(norms: Iterable[float | None]) -> float | None:
 
 
 def _variable_row(
-    variable: Any, path: tuple[str, str], facts: Array | None, scale: float
+    variable: KerasVariable, path: tuple[str, str], facts: Array | None, scale: float
 ) -> VariableGradient:
     layer, name = path
     if facts is None:
@@ -321,32 +331,3 @@ def _variable_row(
     size = max(int(variable.shape.num_elements()), 1)
     square, zeros, nonfinite = (float(fact) for fact in facts)
     return VariableGradient(name, layer, square**0.5 / scale, zeros / size, nonfinite / size)
-
-
-def hidden_tensors(trace: Trace) -> set[str]:
-    """Names of the tensors inside functions that define a custom gradient.
-
-    ``tf.custom_gradient`` ends in an ``IdentityN`` of its results and arguments, whose gradient
-    goes straight to the arguments. TensorFlow passes nothing through the tensors in between,
-    although they do have a gradient in the mathematical sense.
-    """
-    hidden: set[str] = set()
-    for op in trace.operations():
-        if op.type == "IdentityN" and "_gradient_op_type" in op.node_def.attr:
-            hidden |= _tensors_between(op)
-    return hidden
-
-
-def _tensors_between(op: Any) -> set[str]:
-    """Names of the tensors that a custom gradient's results depend on, down to its arguments."""
-    stops = {tensor.name for tensor in op.inputs}
-    # The identities of the arguments have no consumers; the first output is always a result.
-    used = [i == 0 or bool(out.consumers()) for i, out in enumerate(op.outputs)]
-    pending = [tensor for tensor, is_used in zip(op.inputs, used, strict=True) if is_used]
-    found = {tensor.name for tensor in pending}
-    while pending:
-        for tensor in pending.pop().op.inputs:
-            if tensor.name not in found and tensor.name not in stops:
-                found.add(tensor.name)
-                pending.append(tensor)
-    return found

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from saldiag.core.keras_types import GraphOperation, KerasModel, TensorTree
 from saldiag_probes.network.trainability import batch_moments
 from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.recorder import trace_model
 
 
-def layers_active_in_inference(model: Any, x: Any) -> tuple[str, ...]:
+def layers_active_in_inference(model: KerasModel, x: TensorTree) -> tuple[str, ...]:
     """Paths of the layers that draw random numbers, or normalise with the batch, in inference mode.
 
     Read from the graph of ``model(x, training=False)``, in which draws by NumPy do not appear.
@@ -33,5 +32,5 @@ def layers_active_in_inference(model: Any, x: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*drawing, *(path for path, used in uses_batch.items() if used)]))
 
 
-def _draws_random_numbers(op: Any) -> bool:
+def _draws_random_numbers(op: GraphOperation) -> bool:
     return "Random" in op.type and "Seed" not in op.type and "Counter" not in op.type

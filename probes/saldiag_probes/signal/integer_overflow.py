@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.measurement import WrappedIntegers
+from saldiag.core.keras_types import GraphOperation, Tensor
+from saldiag.core.measurement import Array, WrappedIntegers
 from saldiag_probes.trace.backward import SHAPE_OPS, ancestor_operations
 from saldiag_probes.trace.calls import Trace, TracedCall
 from saldiag_probes.trace.dataflow import Dataflow
@@ -40,7 +41,7 @@ MIN_RESULTS = 8
 class OverflowPlan:
     """The comparisons to fetch from the graph."""
 
-    checks: Sequence[tuple[Any, TracedCall | None, bool]]
+    checks: Sequence[tuple[GraphOperation, TracedCall | None, bool]]
     """Per comparison the operation, the layer call that contains it (None outside of layers), and
     whether it checks for the loss of all variation rather than for overflow."""
     fetch: Any
@@ -64,14 +65,14 @@ def plan_overflow_checks(trace: Trace) -> OverflowPlan:
     return OverflowPlan(checks, tf.stack(shares) if shares else tf.zeros([0]))
 
 
-def _can_wrap(op: Any) -> bool:
+def _can_wrap(op: GraphOperation) -> bool:
     """Whether an operation computes narrow integers that can overflow."""
     if not op.outputs or op.outputs[0].dtype.name not in NARROW_INTEGERS:
         return False
     return op.type in WIDE_OPERATIONS or (op.type == "Cast" and op.inputs[0].dtype.is_floating)
 
 
-def _drops_fraction(op: Any) -> bool:
+def _drops_fraction(op: GraphOperation) -> bool:
     """Whether the operation turns its first input into whole numbers."""
     if not op.outputs or not (op.type == "Cast" or op.type in INTEGER_DIVISIONS):
         return False
@@ -81,19 +82,19 @@ def _drops_fraction(op: Any) -> bool:
     return bool(after.is_integer or (after.is_floating and op.type == "FloorDiv"))
 
 
-def _loses_all_variation(op: Any) -> Any:
+def _loses_all_variation(op: GraphOperation) -> Tensor:
     """1 if all results are equal and the inputs were not, else 0."""
     enough = tf.size(op.outputs[0]) >= MIN_RESULTS
     return tf.cast(enough & _all_equal(op.outputs[0]) & ~_all_equal(op.inputs[0]), tf.float32)
 
 
-def _all_equal(tensor: Any) -> Any:
+def _all_equal(tensor: Tensor) -> Tensor:
     """Whether all values are equal; True for an empty tensor."""
     values = tf.reshape(tensor, [-1])
     return tf.reduce_all(values[1:] == values[:-1])
 
 
-def _wrapped_share(op: Any) -> Any:
+def _wrapped_share(op: GraphOperation) -> Tensor:
     """Share of an operation's results that differ from those in a wide type."""
     result = op.outputs[0]
     if op.type == "Cast":  # cutting off the fraction is no overflow
@@ -106,7 +107,7 @@ def _wrapped_share(op: Any) -> Any:
 
 
 def describe_overflow(
-    plan: OverflowPlan, shares: Any, ends: Sequence[Any]
+    plan: OverflowPlan, shares: Array, ends: Sequence[Tensor]
 ) -> tuple[WrappedIntegers, ...]:
     """What the comparisons found, in the order of execution, without operations that are harmless.
 
@@ -132,7 +133,7 @@ def describe_overflow(
     )
 
 
-def _is_only_path(op: Any, ends: Sequence[Any]) -> bool:
+def _is_only_path(op: GraphOperation, ends: Sequence[Tensor]) -> bool:
     """Whether ``ends`` depend on the input of an operation, and only through the operation."""
     origin = op.inputs[0].op
     while len(sources := [t.op for t in origin.inputs if t.op.type != "Const"]) == 1:

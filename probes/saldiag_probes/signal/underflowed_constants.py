@@ -8,11 +8,11 @@ Python's ``sum`` starts at one, and a constant that was 0 in Python is no epsilo
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from typing import Any
 
 import keras
 import tensorflow as tf
 
+from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import LostConstant
 from saldiag_probes.trace.calls import Trace, TracedCall
 
@@ -24,6 +24,7 @@ NONZERO_INPUT = {
 PASS_THROUGH_OPS = frozenset({"Cast", "Identity", "Reshape", "Sqrt"})
 """Operations to look through between the addition and the protected operation."""
 ADD_OPS = frozenset({"Add", "AddV2"})
+"""Types of the additions."""
 
 
 def lost_constants(trace: Trace) -> tuple[LostConstant, ...]:
@@ -43,7 +44,7 @@ def _find_lost_constants(trace: Trace) -> Iterator[LostConstant]:
             yield LostConstant(path, layer, guard, op.type)
 
 
-def _guarding_operation(tensor: Any, known_zeros: Set[str]) -> str:
+def _guarding_operation(tensor: Tensor, known_zeros: Set[str]) -> str:
     """Type of the addition or maximum with a lost constant that produced a tensor, or ``""``."""
     op = tensor.op
     while op.type in PASS_THROUGH_OPS and op.inputs:
@@ -54,7 +55,7 @@ def _guarding_operation(tensor: Any, known_zeros: Set[str]) -> str:
     return str(op.type) if adds_zero else ""
 
 
-def _is_float16_zero(tensor: Any) -> bool:
+def _is_float16_zero(tensor: Tensor) -> bool:
     """Whether a tensor is a scalar float16 constant of 0."""
     scalar = tensor.dtype == tf.float16 and tensor.op.type == "Const" and tensor.shape.rank == 0
     return scalar and float(tf.get_static_value(tensor)) == 0.0

@@ -16,11 +16,12 @@ from tensorflow.python.eager import context as eager_context
 from tensorflow.python.ops import stateful_random_ops
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
+from saldiag.core.keras_types import KerasModel, KerasOptimizer, TFVariable
 from saldiag_probes.state.optimizers import OptimizerStructure, optimizers_of
 
 
 @contextlib.contextmanager
-def preserved_state(model: Any, optimizer: Any = None) -> Iterator[None]:
+def preserved_state(model: KerasModel, optimizer: KerasOptimizer | None = None) -> Iterator[None]:
     """Restore, at the end of the block, all state that a pass or a step through the model changes.
 
     Restored are the model's variables (weights, moving statistics, seed states), its metrics, its
@@ -47,7 +48,7 @@ def preserved_state(model: Any, optimizer: Any = None) -> Iterator[None]:
             yield
     finally:
         for metric in model.metrics:
-            if any(id(_tf_variable(variable)) not in saved for variable in metric.variables):
+            if any(id(backing_variable(variable)) not in saved for variable in metric.variables):
                 metric.reset_state()  # built inside the block
         for structure in structures:
             structure.restore()
@@ -95,19 +96,19 @@ def _open_scopes() -> list[Any]:
     return scopes
 
 
-def _tracked_variables(model: Any, optimizers: list[Any]) -> list[Any]:
+def _tracked_variables(model: KerasModel, optimizers: list[KerasOptimizer]) -> list[TFVariable]:
     """Every ``tf.Variable`` behind the model, its metrics and the optimizers, each once."""
     holders = [model, *model.metrics, *optimizers]
-    raw = [_tf_variable(variable) for holder in holders for variable in holder.variables]
+    raw = [backing_variable(variable) for holder in holders for variable in holder.variables]
     return list({id(variable): variable for variable in raw}.values())
 
 
-def _tf_variable(variable: Any) -> Any:
+def backing_variable(variable: TFVariable) -> TFVariable:
     """The ``tf.Variable`` behind a Keras variable; any other variable unchanged."""
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def _read_value(variable: Any) -> Any:
+def _read_value(variable: TFVariable) -> Any:
     """The value of a ``tf.Variable``.
 
     The raw operation costs a fifth of ``read_value``, and a model has hundreds of variables.
@@ -117,7 +118,7 @@ def _read_value(variable: Any) -> Any:
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
-def _assign_value(variable: Any, value: Any) -> None:
+def _assign_value(variable: TFVariable, value: Any) -> None:
     if isinstance(variable, BaseResourceVariable):
         tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
     else:

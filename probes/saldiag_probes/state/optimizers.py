@@ -8,14 +8,16 @@ from typing import Any
 import keras
 from keras.src.utils.tracking import Tracker
 
+from saldiag.core.keras_types import KerasModel, KerasOptimizer
 
-def optimizers_of(model: Any) -> dict[str, Any]:
+
+def optimizers_of(model: KerasModel) -> dict[str, KerasOptimizer]:
     """The model's optimizers, keyed by the name of the attribute that holds them.
 
     ``compile`` sets ``optimizer``; a model with a custom ``train_step`` can hold several (a GAN).
     An optimizer in two attributes is listed once, under the first.
     """
-    optimizers: dict[str, Any] = {}
+    optimizers: dict[str, KerasOptimizer] = {}
     for name, value in [("optimizer", getattr(model, "optimizer", None)), *vars(model).items()]:
         is_new = all(value is not other for other in optimizers.values())
         if isinstance(value, keras.optimizers.Optimizer) and is_new:
@@ -23,7 +25,7 @@ def optimizers_of(model: Any) -> dict[str, Any]:
     return optimizers
 
 
-def inner_optimizer(optimizer: Any) -> Any:
+def inner_optimizer(optimizer: KerasOptimizer | None) -> Any:
     """The optimizer inside a ``LossScaleOptimizer``; any other optimizer (or None) unchanged."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
@@ -36,7 +38,7 @@ class OptimizerStructure:
     of variables are not part of the snapshot.
     """
 
-    def __init__(self, optimizer: Any) -> None:
+    def __init__(self, optimizer: KerasOptimizer) -> None:
         self._undo: list[Callable[[], None]] = []
         self._seen: set[int] = set()
         self._remember_state(optimizer)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
 
+from saldiag.core.keras_types import GraphOperation, Tensor
 from saldiag_probes.trace.calls import Trace, TracedCall
 
 NON_DIFFERENTIABLE_OPS = frozenset({
@@ -26,7 +26,7 @@ class LossDependencies:
     used.
     """
 
-    def __init__(self, trace: Trace, loss: Any) -> None:
+    def __init__(self, trace: Trace, loss: Tensor) -> None:
         self.trace, self.loss = trace, loss
 
     @cached_property
@@ -41,11 +41,13 @@ class LossDependencies:
         return self._loss_gradient[0]
 
     @property
-    def gradient_stops(self) -> Mapping[Any, str]:
+    def gradient_stops(self) -> Mapping[GraphOperation, str]:
         """The operations at which the gradient ends, with the path of the layer behind each."""
         return self._loss_gradient[1]
 
-    def gradient_before(self, op: Any, behind: str) -> tuple[set[str], dict[Any, str]]:
+    def gradient_before(
+        self, op: GraphOperation, behind: str
+    ) -> tuple[set[str], dict[GraphOperation, str]]:
         """Reached operations and stops for a gradient that starts at an operation's inputs.
 
         They correspond to ``reached_by_gradient`` and ``gradient_stops``.
@@ -74,21 +76,21 @@ class LossDependencies:
         return ancestor_operations(self.trace.outputs, self.used_by_loss)
 
     @cached_property
-    def _loss_gradient(self) -> tuple[set[str], dict[Any, str]]:
+    def _loss_gradient(self) -> tuple[set[str], dict[GraphOperation, str]]:
         return _walk_gradient([self.loss], self.owner_by_operation)
 
 
-def loss_dependencies(trace: Trace, loss: Any) -> LossDependencies | None:
+def loss_dependencies(trace: Trace, loss: Tensor) -> LossDependencies | None:
     """The dependencies of ``loss``; None if it is no tensor in the graph of the trace."""
     return LossDependencies(trace, loss) if getattr(loss, "graph", None) is trace.graph else None
 
 
 def ancestor_operations(
-    tensors: Iterable[Any],
+    tensors: Iterable[Tensor],
     visited: Iterable[str] = (),
     *,
     stop_types: frozenset[str] = frozenset(),
-    excluded: Any = None,
+    excluded: GraphOperation | None = None,
 ) -> set[str]:
     """Names of all operations that tensors depend on, in any way.
 
@@ -109,12 +111,12 @@ def ancestor_operations(
 
 
 def _walk_gradient(
-    tensors: Iterable[Any], owners: Mapping[str, TracedCall], layer_behind: str = ""
-) -> tuple[set[str], dict[Any, str]]:
+    tensors: Iterable[Tensor], owners: Mapping[str, TracedCall], layer_behind: str = ""
+) -> tuple[set[str], dict[GraphOperation, str]]:
     """Operations that a gradient can reach, and those where it ends with the layer behind each."""
     reached: set[str] = set()
-    stops: dict[Any, str] = {}
-    pending: list[tuple[Any, str]] = [(tensor, layer_behind) for tensor in tensors]
+    stops: dict[GraphOperation, str] = {}
+    pending: list[tuple[Tensor, str]] = [(tensor, layer_behind) for tensor in tensors]
     while pending:
         tensor, behind = pending.pop()
         op = tensor.op
@@ -130,7 +132,7 @@ def _walk_gradient(
     return reached, stops
 
 
-def _stops_gradient(tensor: Any) -> bool:
+def _stops_gradient(tensor: Tensor) -> bool:
     """Whether no gradient passes from a tensor to the inputs of its operation."""
     op = tensor.op
     if op.type == "Cast":

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import BatchLike, KerasModel, TensorTree
 from saldiag_probes.trace.errors import CannotMeasure, error_summary
 
 
@@ -17,11 +18,11 @@ from saldiag_probes.trace.errors import CannotMeasure, error_summary
 class Batch:
     """One batch as ``fit`` would see it."""
 
-    x: Any
+    x: TensorTree
     """The model's input: tensors (or ``tf.TensorSpec``), nested as the model takes them."""
-    y: Any = None
+    y: TensorTree = None
     """The targets, nested like the outputs; None if there are none."""
-    sample_weight: Any = None
+    sample_weight: TensorTree = None
     """The sample weights; None if there are none."""
 
     @property
@@ -32,7 +33,7 @@ class Batch:
         return int(first[0]) if first is not None and first.rank and first[0] else 1
 
 
-def as_batch(data: Any) -> Batch:
+def as_batch(data: BatchLike) -> Batch:
     """Convert ``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` as Keras' data adapters do.
 
     Float arrays become tensors of ``keras.config.floatx()``. A ``keras.KerasTensor`` becomes a
@@ -54,7 +55,7 @@ def _as_tensor(leaf: Any) -> Any:
     )
 
 
-def build_model(model: Any, batch: Batch) -> None:
+def build_model(model: KerasModel, batch: Batch) -> None:
     """Create the variables of a model (and its loss) that has none yet, as ``fit`` does at first.
 
     Raises:

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from saldiag.core.keras_types import GraphOperation, KerasLayer, Tensor, TensorTree
+
 
 @dataclass(eq=False)
 class TracedCall:
@@ -17,7 +19,7 @@ class TracedCall:
     """The layer's path; from the second call on with ``#2``, ``#3``, …."""
     layer_path: str
     """The layer's path in the model, ``PARENT/op:TYPE`` for a raw operation."""
-    layer: Any
+    layer: KerasLayer | None
     """The Keras layer; None for a raw operation."""
     kind: str
     """Class name of the layer; ``op`` for a raw operation."""
@@ -27,14 +29,14 @@ class TracedCall:
     """The call around it; None at depth 1."""
     first_op: int
     """Index of the first graph operation that the call created."""
-    inputs: list[Any] = field(default_factory=list)
+    inputs: list[Tensor] = field(default_factory=list)
     """The input tensors as the layer saw them, each float one an identity of this call."""
-    upstream: list[Any] = field(default_factory=list)
+    upstream: list[Tensor] = field(default_factory=list)
     """The same tensors before they were wrapped in identities, in the same order."""
     made_by: list[str | None] = field(default_factory=list)
     """For each input the path of the leaf call that returned it; None if no leaf call had by
     then."""
-    outputs: list[Any] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
     """The tensors that the call returned."""
     batched: bool = True
     """Whether all outputs are dense tensors, whose first axis is the batch."""
@@ -42,7 +44,7 @@ class TracedCall:
     """Index behind the last graph operation that the call created (half-open range)."""
     children: int = 0
     """Number of recorded calls directly inside this one."""
-    op: Any = None
+    op: GraphOperation | None = None
     """The TensorFlow operation, if ``layer`` is None."""
     skipped: str | None = None
     """Why the call's tensors are out of reach, in one line; None if they are not."""
@@ -61,9 +63,9 @@ class Trace:
     """The graph that the pass was traced into."""
     calls: list[TracedCall]
     """The calls in the order in which they began: a layer comes before the layers inside it."""
-    inputs: list[Any]
+    inputs: list[Tensor]
     """The tensors of the model's input."""
-    y_pred: Any
+    y_pred: TensorTree
     """What the model returned, nested as it returned it."""
     forward_ops: int
     """Number of operations in the graph when the forward pass ended."""
@@ -71,18 +73,18 @@ class Trace:
     """Number of samples in the batch."""
     function: Any = None
     """The concrete function that keeps the graph alive; None if the caller keeps it alive."""
-    added_losses: tuple[Any, ...] = ()
+    added_losses: tuple[Tensor, ...] = ()
     """The tensors that layers passed to ``add_loss``."""
     zero_constants: frozenset[str] = frozenset()
     """Names of the constants that were 0 in Python already, before any rounding to a small
     dtype."""
 
     @property
-    def outputs(self) -> list[Any]:
+    def outputs(self) -> list[Tensor]:
         """The tensors of ``y_pred``."""
         return flat_tensors(self.y_pred)
 
-    def operations(self) -> list[Any]:
+    def operations(self) -> list[GraphOperation]:
         """The operations of the forward pass, in the order of their creation."""
         return list(self.graph.get_operations()[: self.forward_ops])
 
@@ -95,7 +97,7 @@ class Trace:
         return owners
 
 
-def flat_tensors(structure: Any) -> list[Any]:
+def flat_tensors(structure: TensorTree) -> list[Tensor]:
     """The symbolic tensors in a nested structure; of ragged and sparse tensors their values."""
     tensors = [_dense_values(leaf) for leaf in keras.tree.flatten(structure)]
     return [t for t in tensors if isinstance(t, tf.Tensor) and tf.is_symbolic_tensor(t)]

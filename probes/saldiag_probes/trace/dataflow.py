@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from saldiag.core.keras_types import Tensor
 from saldiag_probes.trace.calls import Trace, TracedCall
 
 
@@ -25,19 +25,19 @@ class Dataflow:
             found = ("",) if op.name in model_inputs else self.sources_of_any(op.inputs)
             self._sources[op.name] = found
 
-    def sources_of_any(self, tensors: Iterable[Any]) -> tuple[str, ...]:
+    def sources_of_any(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
         """Paths of the nearest leaf calls upstream of any of the tensors, without duplicates."""
         parts = [part for tensor in tensors if (part := self.sources_of(tensor))]
         if len(parts) <= 1:
             return parts[0] if parts else ()
         return tuple(dict.fromkeys(path for part in parts for path in part))
 
-    def sources_of(self, tensor: Any) -> tuple[str, ...]:
+    def sources_of(self, tensor: Tensor) -> tuple[str, ...]:
         """Paths of the nearest leaf calls upstream of a tensor; ``""`` is the model's input."""
         producer = self._producers.get(tensor.name)
         return self._sources.get(tensor.op.name, ()) if producer is None else (producer,)
 
-    def is_leaf_output(self, tensor: Any) -> bool:
+    def is_leaf_output(self, tensor: Tensor) -> bool:
         """Whether a leaf call returned this very tensor."""
         return tensor.name in self._producers
 

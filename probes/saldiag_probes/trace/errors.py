@@ -9,8 +9,10 @@ _ANSI_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _NODE_NAMES = re.compile(r"\{\{(function_)?node [^}]*\}\}")
 
 _STACK_TRACE_LINE = re.compile(r"(Detected at node|<stack traces|File \"|\[\[)")
+"""Lines of a TensorFlow message that lead to the place in the graph."""
 
 _EXCEPTION_NAME = re.compile(r"[\w.]*(Error|Exception): ")
+"""A line that starts with the name of an exception."""
 
 
 class CannotMeasure(Exception):  # noqa: N818 - a normal outcome, not a failure

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
+from saldiag.core.keras_types import KerasLayer, KerasModel, Tensor
+
 _ACTIVATION_LAYERS = {
     "Softmax": "softmax",
     "LeakyReLU": "leaky_relu",
@@ -18,6 +20,7 @@ _ACTIVATION_LAYERS = {
 }
 """Activation name by layer class."""
 _NO_ACTIVATION = frozenset({None, "linear"})
+"""Names that stand for no activation."""
 
 ACTIVATION_OPS = {
     "Softmax": "softmax",
@@ -35,7 +38,7 @@ ACTIVATION_OPS = {
 """Activation name by the type of TensorFlow operation that computes it."""
 
 
-def activation_name(layer: Any) -> str | None:
+def activation_name(layer: KerasLayer) -> str | None:
     """Name of the activation function that a layer applies; None for none or ``linear``.
 
     A user's function has its ``__name__``. If the ``activation`` argument is a layer
@@ -61,7 +64,7 @@ def _function_name(function: Any) -> str | None:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def activation_axis(layer: Any, rank: int | None) -> int | None:
+def activation_axis(layer: KerasLayer, rank: int | None) -> int | None:
     """The axis over which a softmax normalises, counted from the front.
 
     None for other activations, for a softmax over several axes, and for an unknown rank.
@@ -73,7 +76,7 @@ def activation_axis(layer: Any, rank: int | None) -> int | None:
     return int(axes[0]) % rank if len(axes) == 1 and rank else None
 
 
-def activation_of_op(tensor: Any) -> str | None:
+def activation_of_op(tensor: Tensor) -> str | None:
     """The activation that produced a symbolic tensor, read from the graph; None if there is none.
 
     Casts, reshapes and identities in between are looked through.
@@ -84,12 +87,12 @@ def activation_of_op(tensor: Any) -> str | None:
     return ACTIVATION_OPS.get(op.type)
 
 
-def count_parameters(layer: Any) -> int:
+def count_parameters(layer: KerasLayer) -> int:
     """Number of elements of all weights of a layer and of the layers inside it."""
     return sum(math.prod(int(n) for n in weight.shape) for weight in layer.weights)
 
 
-def plain_config(layer: Any) -> dict[str, Any]:
+def plain_config(layer: KerasLayer) -> dict[str, Any]:
     """The part of ``get_config()`` that consists of numbers, flags, short text and lists of those.
 
     Empty for models (their configuration repeats every layer) and for layers whose ``get_config``
@@ -126,7 +129,7 @@ def _plain_value(value: Any) -> Any:
     return None
 
 
-def depends_on_mode(model: Any) -> bool:
+def depends_on_mode(model: KerasModel) -> bool:
     """Whether training and inference mode may give different outputs.
 
     False only for a graph of Keras' own plain layers: a custom layer, or the function in a

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from saldiag.core.keras_types import KerasLayer, KerasModel
 
-def layer_paths(model: Any) -> dict[int, str]:
+
+def layer_paths(model: KerasModel) -> dict[int, str]:
     """Path of the model (``""``) and of every layer in it, keyed by ``id(layer)``.
 
     Layers are found where Keras finds them: nested models, and layers in attributes, lists, tuples
@@ -33,7 +35,7 @@ def layer_paths(model: Any) -> dict[int, str]:
     return paths
 
 
-def variable_paths(model: Any) -> dict[int, tuple[str, str]]:
+def variable_paths(model: KerasModel) -> dict[int, tuple[str, str]]:
     """``(layer path, variable path)`` of every variable of the model, keyed by ``id(variable)``.
 
     Covers ``model.variables`` (weights, moving statistics, seed states), not the metrics'
@@ -53,17 +55,17 @@ def variable_paths(model: Any) -> dict[int, tuple[str, str]]:
     return found
 
 
-def _layers_by_path(model: Any) -> list[tuple[Any, str]]:
+def _layers_by_path(model: KerasModel) -> list[tuple[Any, str]]:
     layers = {id(layer): layer for layer in model._flatten_layers()}
     return [(layers[key], path) for key, path in layer_paths(model).items()]
 
 
-def _child_layers(layer: Any) -> Iterable[Any]:
+def _child_layers(layer: KerasLayer) -> Iterable[Any]:
     children: Iterable[Any] = layer._flatten_layers(include_self=False, recursive=False)
     return children
 
 
-def _own_variables(layer: Any) -> list[Any]:
+def _own_variables(layer: KerasLayer) -> list[Any]:
     """The variables that the layer itself holds, without those of the layers inside it."""
     seeds = [generator.state for generator in layer._seed_generators]
     return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]

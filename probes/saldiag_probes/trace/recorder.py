@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from saldiag.core.keras_types import BatchLike, KerasLayer, KerasModel, TensorTree
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import as_batch, build_model
 from saldiag_probes.trace.calls import (
@@ -45,7 +46,7 @@ INSIDE_NESTED_GRAPH = (
 class Recorder:
     """Records the calls that a model makes while it is traced into ``graph``."""
 
-    def __init__(self, model: Any, graph: Any) -> None:
+    def __init__(self, model: KerasModel, graph: Any) -> None:
         self.model = model
         self.graph = graph
         self.calls: list[TracedCall] = []
@@ -56,10 +57,16 @@ class Recorder:
         self._producers: dict[str, str] = {}
         self._inside_model = False
 
-    def record_call(self, layer: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Run ``layer(*args, **kwargs)`` and record it; ``call`` is the original ``__call__``.
+    def record_call(
+        self, layer: KerasLayer, call: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Run ``layer(*args, **kwargs)``, record the call, and return its result.
 
-        Returns what the layer returned.
+        Args:
+            layer: the layer.
+            call: the original ``Layer.__call__``.
+            args: positional arguments.
+            kwargs: keyword arguments.
         """
         graph = tf.compat.v1.get_default_graph()
         if not self._inside_model:
@@ -100,12 +107,20 @@ class Recorder:
             return parent.skipped
         # An RNN calls its cell once outside the loop, only to learn the shape of the output.
         in_rnn = parent is not None and isinstance(parent.layer, keras.layers.RNN)
-        if graph is not self.graph or (in_rnn and parent and not parent.layer.unroll):
+        if graph is not self.graph or (
+            in_rnn and parent and not getattr(parent.layer, "unroll", False)
+        ):
             return INSIDE_NESTED_GRAPH
         return None
 
     def _record_skipped(
-        self, layer: Any, call: Any, args: Any, kwargs: Any, parent: TracedCall | None, reason: str
+        self,
+        layer: KerasLayer,
+        call: Any,
+        args: Any,
+        kwargs: Any,
+        parent: TracedCall | None,
+        reason: str,
     ) -> Any:
         """Run a call whose tensors are out of reach; a loop body's layer gets one entry only."""
         known = (c for c in self.calls if c.layer is layer and c.parent is parent)
@@ -115,7 +130,7 @@ class Recorder:
         recorded.inputs, recorded.outputs = flat_tensors((args, kwargs)), flat_tensors(outputs)
         return outputs
 
-    def _new_call(self, layer: Any, parent: TracedCall | None) -> TracedCall:
+    def _new_call(self, layer: KerasLayer, parent: TracedCall | None) -> TracedCall:
         above = f"{parent.layer_path}/" if parent is not None else ""
         path = self._paths.get(id(layer), f"{above}{layer.name}")
         self._uses[path] += 1
@@ -147,7 +162,9 @@ class Recorder:
 
         return keras.tree.map_structure(wrap_leaf, arguments)
 
-    def _run_call(self, recorded: TracedCall, layer: Any, call: Any, args: Any, kwargs: Any) -> Any:
+    def _run_call(
+        self, recorded: TracedCall, layer: KerasLayer, call: Any, args: Any, kwargs: Any
+    ) -> Any:
         self._stack.append(recorded)
         try:
             return call(layer, *args, **kwargs)
@@ -158,6 +175,7 @@ class Recorder:
 
 _PATCH_LOCK = threading.RLock()
 _ACTIVE = threading.local()
+"""The recorder of the current thread, in attribute ``recorder``."""
 
 
 @contextmanager
@@ -170,7 +188,7 @@ def record_layer_calls(recorder: Recorder) -> Iterator[None]:
         original = base.__call__
 
         @functools.wraps(original)
-        def recorded_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        def recorded_call(layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
             active = getattr(_ACTIVE, "recorder", None)
             if active is None:
                 return original(layer, *args, **kwargs)
@@ -211,7 +229,7 @@ def _record_zero_constants() -> Iterator[None]:
         ops._create_graph_constant = original
 
 
-def trace_forward(model: Any, x: Any, *, training: bool, batch_size: int) -> Trace:
+def trace_forward(model: KerasModel, x: TensorTree, *, training: bool, batch_size: int) -> Trace:
     """Call the model inside the current graph and record every layer call.
 
     Args:
@@ -246,7 +264,7 @@ def trace_forward(model: Any, x: Any, *, training: bool, batch_size: int) -> Tra
     )
 
 
-def trace_model(model: Any, data: Any, *, training: bool) -> Trace:
+def trace_model(model: KerasModel, data: BatchLike, *, training: bool) -> Trace:
     """Trace the forward pass into a new graph, without executing it.
 
     Args:
@@ -261,7 +279,7 @@ def trace_model(model: Any, data: Any, *, training: bool) -> Trace:
     build_model(model, batch)
     traces: list[Trace] = []
 
-    def record(x: Any) -> None:
+    def record(x: TensorTree) -> None:
         traces.append(trace_forward(model, x, training=training, batch_size=batch.size))
 
     with preserved_state(model):  # tracing can advance seed generators

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel, KerasOptimizer
+
 
 class ApplyHook:
     """Replaces ``optimizer.apply`` on this instance until ``remove``.
@@ -21,7 +23,7 @@ class ApplyHook:
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: KerasOptimizer,
         before: Callable[..., Any],
         after: Callable[[Any], None],
     ) -> None:
@@ -60,7 +62,7 @@ def _wrap_apply(
     return apply
 
 
-def retrace_train_step(model: Any) -> None:
+def retrace_train_step(model: KerasModel) -> None:
     """Make the model trace its training step again, without breaking a ``fit`` that is running."""
     if getattr(model, "train_function", None) is not None:
         model.train_function = None

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import Tensor
+
 ROW_LENGTH = 128
 """Elements per row: short enough to keep padding small, long enough for fast reductions."""
 
@@ -36,21 +38,21 @@ GRADIENT_COLUMNS = ("norm", "mean", "maximum", "zero_share", "nonfinite_share")
 class Block:
     """K tensors in the rows of one matrix."""
 
-    matrix: Any
+    matrix: Tensor
     """(rows, ``ROW_LENGTH``), float32 or float64."""
-    owner: Any
+    owner: Tensor
     """(rows) int32: index of the tensor that a row belongs to, ascending."""
-    sizes: Any
+    sizes: Tensor
     """(K) float64: number of elements of each tensor. For a sparse tensor those of its dense shape,
     which is more than its rows hold."""
 
     @property
-    def count(self) -> Any:
+    def count(self) -> Tensor:
         """K, the number of tensors: a tensor if it is unknown until the graph runs."""
         known = self.sizes.shape[0]
         return tf.size(self.sizes) if known is None else known
 
-    def sum_per_tensor(self, rows: Any) -> Any:
+    def sum_per_tensor(self, rows: Tensor) -> Tensor:
         """Sum of a value per row over each tensor's rows: (rows) to (K), in float64."""
         wide = tf.cast(rows, tf.float64)
         return tf.math.unsorted_segment_sum(wide, self.owner, self.count)
@@ -69,7 +71,7 @@ def group_by_size(sizes: Sequence[int], limit: int = BLOCK_ELEMENTS) -> list[lis
     return groups
 
 
-def block_dtype(tensors: Sequence[Any]) -> Any:
+def block_dtype(tensors: Sequence[Tensor]) -> Any:
     """The dtype of the block that ``pack_tensors`` makes of these tensors."""
     wide = any(tensor.dtype.base_dtype == tf.float64 for tensor in tensors)
     return tf.float64 if wide else tf.float32
@@ -82,7 +84,7 @@ def order_with_gaps(values: Sequence[Any]) -> list[int]:
     return [count if value is None else next(position) for value in values]
 
 
-def pack_tensors(tensors: Sequence[Any]) -> Block:
+def pack_tensors(tensors: Sequence[Tensor]) -> Block:
     """Lay dense tensors or IndexedSlices (values of a repeated index are summed) into a block.
 
     float64 stays float64; anything else is computed in float32, because float16 would overflow.
@@ -97,7 +99,7 @@ def pack_tensors(tensors: Sequence[Any]) -> Block:
     return Block(matrix, _row_owners(dense), _element_counts(tensors))
 
 
-def gradient_statistics(block: Block) -> Any:
+def gradient_statistics(block: Block) -> Tensor:
     """``GRADIENT_COLUMNS`` of each tensor: (K, 5) float64.
 
     Norm (L2), mean and maximum are of absolute values, and infinite if any element is not finite.
@@ -108,7 +110,7 @@ def gradient_statistics(block: Block) -> Any:
     )
 
 
-def change_statistics(before: Any, after: Block) -> Any:
+def change_statistics(before: Tensor, after: Block) -> Tensor:
     """Relative change of each tensor, and its norm before the change: (K, 2) float64.
 
     The relative change is the L2 norm of the difference over the norm before: 0 for an unchanged
@@ -140,7 +142,7 @@ def _traced_once(statistics: Callable[..., Any], dtype: Any, matrices: int) -> A
         return function.get_concrete_function()
 
 
-def _gradient_statistics(matrix: Any, owner: Any, sizes: Any) -> Any:
+def _gradient_statistics(matrix: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
     block = Block(matrix, owner, sizes)
     magnitude = tf.abs(matrix)
     row_sum = tf.reduce_sum(magnitude, 1)
@@ -163,7 +165,7 @@ def _gradient_statistics(matrix: Any, owner: Any, sizes: Any) -> Any:
     return tf.stack([*finite_or_inf, 1 - nonzero / sizes, nonfinite / sizes], 1)
 
 
-def _change_statistics(before: Any, after: Any, owner: Any, sizes: Any) -> Any:
+def _change_statistics(before: Tensor, after: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
     weight = l2_norms(Block(before, owner, sizes))
     change = l2_norms(Block(after - before, owner, sizes))
     from_zero = tf.where(change > 0, tf.constant(np.inf, tf.float64), tf.zeros_like(change))
@@ -171,13 +173,13 @@ def _change_statistics(before: Any, after: Any, owner: Any, sizes: Any) -> Any:
     return tf.stack([ratio, weight], 1)
 
 
-def l2_norms(block: Block) -> Any:
+def l2_norms(block: Block) -> Tensor:
     """L2 norm of each tensor: (K) float64; infinite if any element is not finite."""
     norm = tf.sqrt(_square_sums(block))
     return tf.where(tf.math.is_finite(norm), norm, tf.constant(np.inf, tf.float64))
 
 
-def _square_sums(block: Block) -> Any:
+def _square_sums(block: Block) -> Tensor:
     """Sum of squares of each tensor: (K) float64.
 
     In float32 the square of 1e20 overflows and that of 1e-25 vanishes; rows in which that may have
@@ -192,7 +194,7 @@ def _square_sums(block: Block) -> Any:
     )
 
 
-def _count_elements(block: Block, suspects: Any, test: Callable[[Any], Any]) -> Any:
+def _count_elements(block: Block, suspects: Tensor, test: Callable[[Any], Any]) -> Tensor:
     """Number of elements of each tensor that pass ``test``, in suspect rows only: (K) float64."""
     where = tf.reshape(tf.where(suspects), [-1])
     passed = tf.cast(test(tf.gather(block.matrix, where)), tf.float32)
@@ -203,7 +205,7 @@ def _count_elements(block: Block, suspects: Any, test: Callable[[Any], Any]) -> 
     )
 
 
-def _stored_elements(tensor: Any) -> Any:
+def _stored_elements(tensor: Tensor) -> Tensor:
     """All elements of a dense tensor, or the touched rows of a sparse one."""
     if not isinstance(tensor, tf.IndexedSlices):
         return tensor
@@ -211,7 +213,7 @@ def _stored_elements(tensor: Any) -> Any:
     return tf.math.unsorted_segment_sum(tensor.values, position, tf.size(touched))
 
 
-def _pad_to_rows(dense: Sequence[Any], dtype: Any) -> list[Any]:
+def _pad_to_rows(dense: Sequence[Tensor], dtype: Any) -> list[Any]:
     """The flat tensors, each followed by the zeros that fill its last row."""
     zeros: dict[int, Any] = {}
     parts: list[Any] = []
@@ -227,7 +229,7 @@ def _pad_to_rows(dense: Sequence[Any], dtype: Any) -> list[Any]:
     return parts
 
 
-def _row_owners(dense: Sequence[Any]) -> Any:
+def _row_owners(dense: Sequence[Tensor]) -> Tensor:
     """Index of the tensor that each row belongs to: (rows) int32."""
     if all(flat.shape[0] is not None for flat in dense):
         rows = [-(-flat.shape[0] // ROW_LENGTH) for flat in dense]
@@ -236,10 +238,10 @@ def _row_owners(dense: Sequence[Any]) -> Any:
     return tf.repeat(tf.range(len(counts)), tf.stack(counts))
 
 
-def _element_counts(tensors: Sequence[Any]) -> Any:
+def _element_counts(tensors: Sequence[Tensor]) -> Tensor:
     """Number of elements of each tensor: (K) float64."""
 
-    def size(tensor: Any) -> Any:
+    def size(tensor: Tensor) -> Any:
         if isinstance(tensor, tf.IndexedSlices):
             return tf.cast(tf.reduce_prod(tensor.dense_shape), tf.float64)
         known = tensor.shape.num_elements()

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import Array, PlannedCallback, TrainingPlan
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
 from saldiag_probes.loss.compiled_loss import learning_rate
@@ -31,7 +32,7 @@ RECORDED_ATTRIBUTES = (
 """Attributes of a callback that are recorded."""
 
 
-def measure_plan(model: Any, plan: FitPlan) -> TrainingPlan:
+def measure_plan(model: KerasModel, plan: FitPlan) -> TrainingPlan:
     """The plan of a training in numbers.
 
     Nothing is trained, and neither data nor callbacks are run. A ``LearningRateScheduler``'s
@@ -157,7 +158,7 @@ def _schedule_config(schedule: Any) -> dict[str, Any]:
         return {}
 
 
-def _planned_callback(model: Any, callback: Any) -> PlannedCallback:
+def _planned_callback(model: KerasModel, callback: Any) -> PlannedCallback:
     config = {
         name: getattr(callback, name) for name in RECORDED_ATTRIBUTES if hasattr(callback, name)
     }
@@ -173,7 +174,7 @@ def _python_number(value: Any) -> Any:
     return float(value) if isinstance(value, np.generic) else value
 
 
-def _callback_direction(model: Any, callback: Any) -> str:
+def _callback_direction(model: KerasModel, callback: Any) -> str:
     """``max`` or ``min``: what the callback treats as better, found on a copy; ``""`` if open."""
     if not hasattr(callback, "_set_monitor_op") or not hasattr(callback, "monitor"):
         return ""
@@ -193,12 +194,12 @@ def _monitors_loss(monitor: str) -> bool:
     return monitor.removeprefix("val_") == "loss"
 
 
-def _metrics_built(model: Any) -> bool:
+def _metrics_built(model: KerasModel) -> bool:
     compiled = getattr(model, "_compile_metrics", None)
     return compiled is None or bool(compiled.built)
 
 
-def _metric_direction(model: Any, monitor: str) -> str:
+def _metric_direction(model: KerasModel, monitor: str) -> str:
     """``max`` or ``min``: what is better for the monitored metric; ``""`` if unknown."""
     if _monitors_loss(monitor):
         return "min"
@@ -208,6 +209,6 @@ def _metric_direction(model: Any, monitor: str) -> str:
     return {"up": "max", "down": "min"}.get(direction, "")
 
 
-def _flat_metrics(model: Any) -> Iterator[Any]:
+def _flat_metrics(model: KerasModel) -> Iterator[Any]:
     for metric in model.metrics:
         yield from getattr(metric, "metrics", None) or [metric]

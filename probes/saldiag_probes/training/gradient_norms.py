@@ -8,7 +8,7 @@ scheduled cost next to nothing, and Python reads them later from a ring buffer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -18,17 +18,16 @@ import tensorflow as tf
 
 from saldiag.core.errors import ModelError
 from saldiag.core.interrupts import reraise_interrupt
+from saldiag.core.keras_types import Gradient, KerasModel, KerasOptimizer, Tensor, TFVariable
 from saldiag.core.measurement import Array, GradientHistory, Histograms, VariableInfo
 from saldiag.core.training.schedule import Schedule, every, never
-from saldiag_probes.trace.paths import variable_paths
+from saldiag_probes.state.isolation import backing_variable
 from saldiag_probes.training.apply_hook import ApplyHook, retrace_train_step
-from saldiag_probes.training.histograms import BINS, gradient_histograms, rows_to_histograms
-from saldiag_probes.training.ring_buffer import RingBuffer, run_if
+from saldiag_probes.training.histograms import BINS, rows_to_histograms
+from saldiag_probes.training.ring_buffer import run_if
 from saldiag_probes.training.step_loss import StepLossHook
 from saldiag_probes.training.step_statistics import COLUMNS, VariableGroup, after_step, before_step
-
-HISTOGRAM_CAPACITY = 8
-"""Measured steps of histograms kept between two reads: 60 kB each for 230 variables."""
+from saldiag_probes.training.tracked_variables import TrackedVariables
 
 
 class GradientNorms:
@@ -66,8 +65,8 @@ class GradientNorms:
 
     def __init__(
         self,
-        model: Any,
-        optimizer: Any = None,
+        model: KerasModel,
+        optimizer: KerasOptimizer | None = None,
         *,
         schedule: Schedule | None = None,
         histograms: Schedule = never,
@@ -79,7 +78,7 @@ class GradientNorms:
         self._schedules = (every(1) if schedule is None else schedule, histograms)
         self._capacity = capacity
         self._loss = loss
-        self._tracked: _TrackedVariables | None = None
+        self._tracked: TrackedVariables | None = None
         self._open = True
         self.failed: str | None = None
         if self._optimizer.built:
@@ -139,10 +138,10 @@ class GradientNorms:
     def _install_hook(self) -> ApplyHook:
         return ApplyHook(self._optimizer, self._guarded_before, self._guarded_after)
 
-    def _track_variables(self, variables: Sequence[Any]) -> _TrackedVariables:
+    def _track_variables(self, variables: Sequence[TFVariable]) -> TrackedVariables:
         if self._tracked is None:
-            raw = [_tf_variable(variable) for variable in variables]
-            self._tracked = _TrackedVariables.for_model(
+            raw = [backing_variable(variable) for variable in variables]
+            self._tracked = TrackedVariables.for_model(
                 self._model, raw, self._schedules, self._capacity
             )
         return self._tracked
@@ -176,12 +175,12 @@ class GradientNorms:
         self.failed = f"the gradients probe failed: {first_line}"
         self._remove_hook()
 
-    def _before_apply(self, grads: Sequence[Any], trainable_variables: Any) -> _PendingStep:
+    def _before_apply(self, grads: Sequence[Gradient], trainable_variables: Any) -> _PendingStep:
         optimizer = self._optimizer
         given = trainable_variables
         given = optimizer._trainable_variables if given is None else list(given)
         tracked = self._track_variables(optimizer._trainable_variables or given)
-        raw = [_tf_variable(variable) for variable in given]
+        raw = [backing_variable(variable) for variable in given]
         positions = tracked.positions_of(raw)
         gradients = [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]
         scale = tf.cast(_loss_scale(optimizer), tf.float64)
@@ -209,109 +208,18 @@ class GradientNorms:
 class _PendingStep:
     """What is passed from before the optimizer's step to after it."""
 
-    tracked: _TrackedVariables
+    tracked: TrackedVariables
     """The optimizer's variables and their buffers."""
-    measured: Any
+    measured: Tensor
     """Whether the step is measured: a bool tensor, or True."""
     positions: Sequence[int]
     """Position in a row of each variable of the step."""
     groups: Sequence[VariableGroup]
     """Gradient statistics, and the weights before the step."""
-    loss: Any
+    loss: Tensor
     """The step's loss, scalar float64; nan if unknown."""
-    scale: Any
+    scale: Tensor
     """The loss scale of the step, scalar float64."""
-
-
-@dataclass(frozen=True)
-class _TrackedVariables:
-    """The optimizer's variables, their positions in a row, and the buffers that hold the rows."""
-
-    infos: list[VariableInfo]
-    """The variables in the model's order, which is the order in a row."""
-    position_by_ref: dict[Any, int]
-    """Position in a row by ``variable.ref()``."""
-    rows: RingBuffer
-    """Rows of loss, loss scale, and ``COLUMNS`` of each variable."""
-    histograms: RingBuffer | None
-    """Rows of loss scale, and range and counts of each variable; None without histograms."""
-    seen: set[int] = field(default_factory=set)
-    """Positions of the variables that any step passed to ``apply``."""
-
-    @classmethod
-    def for_model(
-        cls, model: Any, raw: Sequence[Any], schedules: tuple[Schedule, Schedule], capacity: int
-    ) -> _TrackedVariables:
-        paths_by_id = variable_paths(model)
-        paths = {_tf_variable(v).ref(): paths_by_id[id(v)] for v in model.variables}
-        order = {key: index for index, key in enumerate(paths)}
-        # In the model's order, in whatever order a training step passes them.
-        raw = sorted(raw, key=lambda v: order.get(v.ref(), len(order)))
-        infos = [_variable_info(v, *paths.get(v.ref(), ("", v.name.split(":")[0]))) for v in raw]
-        rows = RingBuffer(2 + len(COLUMNS) * len(raw), capacity, schedules[0])
-        width = 1 + (2 + BINS) * len(raw)
-        histograms = None
-        if schedules[1] is not never:
-            histograms = RingBuffer(width, HISTOGRAM_CAPACITY, schedules[1])
-        return cls(infos, {v.ref(): i for i, v in enumerate(raw)}, rows, histograms)
-
-    def positions_of(self, raw: Sequence[Any]) -> list[int]:
-        """Positions in a row of these variables, which count as seen from now on.
-
-        Raises:
-            LookupError: the optimizer was built for other variables.
-        """
-        unknown = [variable.name for variable in raw if variable.ref() not in self.position_by_ref]
-        if unknown:
-            raise LookupError(
-                f"{unknown[0]} is not among the variables that the optimizer was built for"
-            )
-        positions = [self.position_by_ref[variable.ref()] for variable in raw]
-        self.seen.update(positions)
-        return positions
-
-    def seen_variables(self) -> tuple[list[VariableInfo], list[int]]:
-        """The variables that any step passed a gradient or None for, and their positions."""
-        positions = sorted(self.seen)
-        return [self.infos[position] for position in positions], positions
-
-    def in_row_order(self, values: Any, positions: Sequence[int]) -> Any:
-        """Rows of some variables as rows of all, nan for those that are missing."""
-        if list(positions) == list(range(len(self.infos))):
-            return values
-        gap = tf.constant(np.nan, tf.float64, [1, values.shape[1]])
-        order = np.full(len(self.infos), len(positions))
-        order[list(positions)] = np.arange(len(positions))
-        return tf.gather(tf.concat([values, gap], 0), order)
-
-    def write_histograms(
-        self, gradients: Sequence[Any], positions: Sequence[int], scale: Any
-    ) -> None:
-        """Write a row of histograms if the step is scheduled, and advance to the next step."""
-        ring = self.histograms
-        if ring is None:
-            return
-
-        def write_row() -> Any:
-            values = self.in_row_order(gradient_histograms(gradients), positions)
-            ring.write(tf.concat([[scale], tf.reshape(values, [-1])], 0))
-            return tf.constant(True)
-
-        run_if(ring.is_scheduled(), write_row, lambda: tf.constant(False))
-        ring.advance()
-
-    def stop(self) -> None:
-        """Write nothing from now on."""
-        for ring in self._open_rings():
-            ring.stop()
-
-    def resume(self) -> None:
-        """Continue after ``stop``."""
-        for ring in self._open_rings():
-            ring.resume()
-
-    def _open_rings(self) -> list[RingBuffer]:
-        return [ring for ring in (self.rows, self.histograms) if ring is not None]
 
 
 def _gradient_history(
@@ -332,7 +240,7 @@ def _gradient_history(
     )
 
 
-def _optimizer_of(model: Any, optimizer: Any) -> Any:
+def _optimizer_of(model: KerasModel, optimizer: KerasOptimizer | None) -> Any:
     """The optimizer to measure, if it can be measured."""
     optimizer = getattr(model, "optimizer", None) if optimizer is None else optimizer
     if optimizer is None:
@@ -351,24 +259,16 @@ def _optimizer_of(model: Any, optimizer: Any) -> Any:
     return optimizer
 
 
-def _loss_scale(optimizer: Any) -> Any:
+def _loss_scale(optimizer: KerasOptimizer) -> Tensor:
     """The factor on the gradients that the optimizer is given now."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return optimizer.dynamic_scale.value if optimizer.built else optimizer.initial_scale
     return optimizer.loss_scale_factor or 1.0
 
 
-def _with_dense_shape(gradient: Any, variable: Any) -> Any:
+def _with_dense_shape(gradient: Gradient, variable: TFVariable) -> Any:
     """The gradient as a tensor, or as IndexedSlices that know the variable's shape."""
     if isinstance(gradient, tf.IndexedSlices):
         shape = tf.constant(variable.shape.as_list(), gradient.indices.dtype)
         return tf.IndexedSlices(gradient.values, gradient.indices, shape)
     return None if gradient is None else tf.convert_to_tensor(gradient)
-
-
-def _variable_info(variable: Any, layer: str, path: str) -> VariableInfo:
-    return VariableInfo(path, layer, tuple(variable.shape.as_list()), variable.dtype.name)
-
-
-def _tf_variable(variable: Any) -> Any:
-    return variable.value if isinstance(variable, keras.Variable) else variable

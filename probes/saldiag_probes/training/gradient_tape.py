@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import Gradient, Tensor, TFVariable
+
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""
 
@@ -21,7 +23,7 @@ class TapeSubscriber(Protocol):
     def extra_tensors(self) -> Sequence[Any]:
         """Tensors whose gradient to compute in the next call; empty except at a first step."""
 
-    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
+    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Gradient]) -> None:
         """Receive their gradients.
 
         Args:
@@ -34,7 +36,7 @@ class TapeSubscriber(Protocol):
 class _GradientCall:
     """One call of ``tape.gradient``."""
 
-    target: Sequence[Any]
+    target: Sequence[Tensor]
     """The tensors of the target."""
     variables: frozenset[int]
     """The variables, by ``variable_id``."""
@@ -68,6 +70,7 @@ class _TapeHook:
 
 
 _TAPE_HOOK = _TapeHook()
+"""The one hook: ``GradientTape`` is patched on the class."""
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def stop_listening() -> None:
     _TAPE_HOOK.leave()
 
 
-def loss_from_tape(variables: Iterable[int]) -> Any:
+def loss_from_tape(variables: Iterable[int]) -> Tensor:
     """The target of the last call for gradients of any of these variables, as a scalar.
 
     A target of several numbers counts as their sum, as it does for the tape. None if there was no
@@ -109,12 +112,12 @@ def loss_from_tape(variables: Iterable[int]) -> Any:
     return None
 
 
-def variable_id(variable: Any) -> int:
+def variable_id(variable: TFVariable) -> int:
     """An identity that a Keras variable and the ``tf.Variable`` behind it share."""
     return id(tf_variable(variable))
 
 
-def tf_variable(variable: Any) -> Any:
+def tf_variable(variable: TFVariable) -> Any:
     """The ``tf.Variable`` behind a Keras variable; any other object unchanged."""
     return getattr(variable, "_value", variable)
 
@@ -149,7 +152,7 @@ def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:
     return gradient
 
 
-def in_current_graph(tensor: Any) -> bool:
+def in_current_graph(tensor: Tensor) -> bool:
     """Whether the current graph (or eager code) can compute with a tensor."""
     if not tf.is_symbolic_tensor(tensor):
         return bool(tf.executing_eagerly())
@@ -158,6 +161,6 @@ def in_current_graph(tensor: Any) -> bool:
     return tensor.graph is tf.compat.v1.get_default_graph()
 
 
-def _scalar_sum(tensors: Sequence[Any]) -> Any:
+def _scalar_sum(tensors: Sequence[Tensor]) -> Tensor:
     parts = [tf.cast(t if t.shape.rank == 0 else tf.reduce_sum(t), tf.float64) for t in tensors]
     return parts[0] if len(parts) == 1 else tf.add_n(parts)

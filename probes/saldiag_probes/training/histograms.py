@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import Gradient, Tensor
 from saldiag.core.measurement import Array, Histograms
 from saldiag_probes.training import batched_statistics
 
@@ -15,7 +16,7 @@ BINS = 30
 """The number of bins that TensorBoard shows."""
 
 
-def histogram_of(values: Any, bins: int = BINS) -> tuple[Array, Array]:
+def histogram_of(values: Tensor, bins: int = BINS) -> tuple[Array, Array]:
     """Counts (``bins``) and edges (``bins + 1``) of the finite elements of an array.
 
     If all values are equal, the range around them is 1 wide as in NumPy, or wider for large values.
@@ -67,7 +68,7 @@ def merge_histograms(parts: Iterable[Histograms]) -> Histograms:
     )
 
 
-def gradient_histograms(gradients: Sequence[Any]) -> Any:
+def gradient_histograms(gradients: Sequence[Gradient]) -> Tensor:
     """Low end, high end and ``BINS`` counts of each gradient, in the graph: (K, 2 + BINS) float64.
 
     The range always contains 0, because the elements missing in a sparse gradient are zero. A
@@ -85,7 +86,13 @@ def gradient_histograms(gradients: Sequence[Any]) -> Any:
 
 
 def rows_to_histograms(names: Sequence[str], steps: Array, rows: Array) -> Histograms:
-    """Rows of ``gradient_histograms`` (T, K, 2 + BINS), read by Python, as a measurement."""
+    """Rows of ``gradient_histograms``, read by Python, as a measurement.
+
+    Args:
+        names: names of the K tensors.
+        steps: (T).
+        rows: (T, K, 2 + BINS); a row of nan is left out.
+    """
     chosen = [
         (name, step, row)
         for step, values in zip(steps, rows, strict=True)
@@ -108,7 +115,7 @@ def _nonempty_range(low: float, high: float) -> tuple[float, float]:
     return low - half, high + half
 
 
-def _block_histograms(gradients: Sequence[Any]) -> Any:
+def _block_histograms(gradients: Sequence[Gradient]) -> Tensor:
     block = batched_statistics.pack_tensors(gradients)
     values = tf.cast(block.matrix, tf.float64)
     finite = tf.math.is_finite(values)
@@ -138,7 +145,7 @@ def _block_histograms(gradients: Sequence[Any]) -> Any:
     return tf.concat([low[:, tf.newaxis], high[:, tf.newaxis], counts], 1)
 
 
-def _value_ranges(block: batched_statistics.Block, values: Any) -> tuple[Any, Any]:
+def _value_ranges(block: batched_statistics.Block, values: Tensor) -> tuple[Any, Any]:
     """Ends of each tensor's range, with 0 inside: two of (K) float64."""
     zero = tf.zeros([], tf.float64)
     low = tf.math.unsorted_segment_min(tf.reduce_min(values, 1), block.owner, block.count)

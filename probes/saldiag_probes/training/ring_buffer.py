@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 
+from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import Array
 from saldiag.core.training.schedule import Schedule
 
@@ -20,7 +21,7 @@ NO_MORE_STEPS = np.iinfo(np.int64).max
 """The step at the end of the table: larger than any real one."""
 
 
-def run_if(condition: Any, do: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+def run_if(condition: Tensor | bool, do: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """``tf.cond``, or a plain call of ``do`` if ``condition`` is the Python value True.
 
     A branch has copies of all its inputs, which for hundreds of variables costs memory.
@@ -79,14 +80,14 @@ class RingBuffer:
             self._rows = _plain_variable(np.zeros((capacity, width)), tf.float64)
         self._all_scheduled = len(upcoming) > PLANNED_STEPS
 
-    def is_scheduled(self) -> Any:
+    def is_scheduled(self) -> Tensor:
         """Whether to measure the current step: a bool tensor, or True.
 
         True means that the schedule leaves out no step of its first table; ``write`` checks again.
         """
         return True if self._all_scheduled else self._is_due()
 
-    def write(self, row: Any) -> None:
+    def write(self, row: Tensor) -> None:
         """Write a row of shape (``width``) for the current step, if that is scheduled."""
 
         def put_row() -> Any:
@@ -100,7 +101,7 @@ class RingBuffer:
 
         run_if(self._is_due() if self._all_scheduled else True, put_row, lambda: tf.constant(False))
 
-    def _is_due(self) -> Any:
+    def _is_due(self) -> Tensor:
         """Whether the current step is the next scheduled one: a bool tensor."""
         if tf.executing_eagerly():
             self.plan_ahead()

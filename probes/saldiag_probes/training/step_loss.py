@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
 from saldiag_probes.training import gradient_tape
 
 
@@ -22,7 +23,7 @@ class StepLossHook:
         tapes: whether to use tapes; False with several optimizers, because each has its own loss.
     """
 
-    def __init__(self, model: Any, *, tapes: bool = True) -> None:
+    def __init__(self, model: KerasModel, *, tapes: bool = True) -> None:
         self._model = model
         self._tapes = tapes
         self._open = False
@@ -38,7 +39,7 @@ class StepLossHook:
         gradient_tape.start_listening()
         self._open = True
 
-    def step_loss(self, variables: Iterable[Any], scale: Any) -> Any:
+    def step_loss(self, variables: Iterable[TFVariable], scale: Tensor) -> Tensor:
         """The loss of the current step as a scalar of the current graph; None if it is unknown.
 
         Args:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import Gradient, Tensor, TFVariable
 from saldiag_probes.training import batched_statistics
 from saldiag_probes.training.ring_buffer import run_if
 
@@ -20,16 +21,16 @@ COLUMNS = (*batched_statistics.GRADIENT_COLUMNS, "update_ratio", "weight_norm")
 class VariableGroup:
     """Some of the variables, with what was measured before the step."""
 
-    variables: Sequence[Any]
+    variables: Sequence[TFVariable]
     """The k variables, ``tf.Variable``."""
-    gradients: Any
+    gradients: Tensor
     """Gradient statistics, (k, 5) float64; zeros if the step is not measured."""
-    weights: Any
+    weights: Tensor
     """The matrix of the weights' block before the step; empty if the step is not measured."""
 
 
 def before_step(
-    measured: Any, gradients: Sequence[Any], variables: Sequence[Any]
+    measured: Tensor, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
 ) -> list[VariableGroup]:
     """Compute the gradients' statistics and keep the weights, if the step is measured.
 
@@ -49,7 +50,7 @@ def before_step(
     ]
 
 
-def after_step(groups: Sequence[VariableGroup]) -> Any:
+def after_step(groups: Sequence[VariableGroup]) -> Tensor:
     """``COLUMNS`` of all variables in the order passed to ``before_step``: (K, 7) float64.
 
     To be called after the optimizer's updates, in a branch that only measured steps run.
@@ -58,7 +59,7 @@ def after_step(groups: Sequence[VariableGroup]) -> Any:
 
 
 def _measure_group(
-    measured: Any, gradients: Sequence[Any], variables: Sequence[Any]
+    measured: Tensor, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
 ) -> VariableGroup:
     def measure() -> tuple[Any, Any]:
         weights = batched_statistics.pack_tensors([variable.read_value() for variable in variables])
@@ -75,7 +76,7 @@ def _measure_group(
     return VariableGroup(variables, *run_if(measured, measure, skip))
 
 
-def _gradient_statistics(gradients: Sequence[Any]) -> Any:
+def _gradient_statistics(gradients: Sequence[Gradient]) -> Tensor:
     """Statistics of each gradient: (K, 5); nan for None."""
     present = [gradient for gradient in gradients if gradient is not None]
     absent = tf.constant(np.nan, tf.float64, [1, len(batched_statistics.GRADIENT_COLUMNS)])
@@ -87,7 +88,7 @@ def _gradient_statistics(gradients: Sequence[Any]) -> Any:
     return tf.gather(tf.concat([rows, absent], 0), batched_statistics.order_with_gaps(gradients))
 
 
-def _group_rows(group: VariableGroup) -> Any:
+def _group_rows(group: VariableGroup) -> Tensor:
     current = batched_statistics.pack_tensors(
         [variable.read_value() for variable in group.variables]
     )
