@@ -70,7 +70,7 @@ def outputs_with_loss(
     flow = Dataflow(trace)
     paths = flow.sources_of_any(tensor for tensor in trace.outputs if id(tensor) in tensor_ids)
     without_loss = (
-        place for place, tensor in enumerate(trace.outputs) if id(tensor) not in tensor_ids
+        index for index, tensor in enumerate(trace.outputs) if id(tensor) not in tensor_ids
     )
     return paths, tuple(without_loss)
 
@@ -99,7 +99,7 @@ def output_losses(model: KerasModel, trace: Trace) -> tuple[OutputLoss, ...]:
             config=config,
             outputs=flow.sources_of_any(tensors),
             places=tuple(
-                place for place, tensor_id in enumerate(order) if tensor_id in tensor_ids[key]
+                index for index, tensor_id in enumerate(order) if tensor_id in tensor_ids[key]
             ),
         )
         for key, (config, tensors) in parts.items()

@@ -60,6 +60,7 @@ def plan_activations(trace: Trace) -> ActivationPlan:
 
 
 def _float_output(call: TracedCall) -> Tensor:
+    """The first float output; None if there is none."""
     return next((tensor for tensor in call.outputs if tensor.dtype.is_floating), None)
 
 
@@ -109,8 +110,8 @@ def _sample_dynamic_shape(tensor: Tensor, shape: Any) -> tuple[Any, Any]:
     """Values and sum of a tensor whose shape is known only at run time; traced once for all."""
     samples = shape[0]
     units = tf.where(tf.size(shape) > 1, shape[-1], 1)
-    places = tf.size(tensor) // tf.maximum(samples * units, 1)
-    values = tf.reshape(tensor, tf.stack([samples, places, units]))
+    positions = tf.size(tensor) // tf.maximum(samples * units, 1)
+    values = tf.reshape(tensor, tf.stack([samples, positions, units]))
     return values[:, :: _sampling_stride(tf.size(tensor))], _float32_sum(tensor)
 
 

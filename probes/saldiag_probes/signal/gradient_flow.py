@@ -225,8 +225,8 @@ def _dense_rows(gradient: Gradient) -> Tensor:
     """The rows of a gradient that are not zero by construction; repeated rows are summed."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
-    rows, places = tf.unique(gradient.indices)
-    return tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+    rows, positions = tf.unique(gradient.indices)
+    return tf.math.unsorted_segment_sum(gradient.values, positions, tf.size(rows))
 
 
 def _variable_facts(gradient: Gradient) -> Tensor:

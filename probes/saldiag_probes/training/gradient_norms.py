@@ -176,6 +176,8 @@ class GradientNorms:
         self._remove_hook()
 
     def _before_apply(self, grads: Sequence[Gradient], trainable_variables: Any) -> _PendingStep:
+        # This runs while the training step is traced (or, eagerly, in every step): what it returns
+        # are tensors of the step's graph.
         optimizer = self._optimizer
         given = trainable_variables
         given = optimizer._trainable_variables if given is None else list(given)
@@ -193,6 +195,7 @@ class GradientNorms:
         )
 
     def _after_apply(self, pending: _PendingStep) -> None:
+        # After the optimizer's step: the same variables now hold the new weights.
         rows = pending.tracked.rows
 
         def write_row() -> Any:
@@ -210,7 +213,7 @@ class _PendingStep:
 
     tracked: TrackedVariables
     """The optimizer's variables and their buffers."""
-    measured: Tensor
+    measured: Tensor | bool
     """Whether the step is measured: a bool tensor, or True."""
     positions: Sequence[int]
     """Position in a row of each variable of the step."""

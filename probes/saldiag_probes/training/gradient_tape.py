@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from saldiag.core.keras_types import Gradient, Tensor, TFVariable
+from saldiag.core.keras_types import Gradient, KerasVariable, Tensor, TFVariable
 
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""
@@ -20,7 +20,7 @@ MAX_REMEMBERED_CALLS = 4
 class TapeSubscriber(Protocol):
     """Asks the patched tape for extra gradients, computed in the program's own backward pass."""
 
-    def extra_tensors(self) -> Sequence[Any]:
+    def extra_tensors(self) -> Sequence[Tensor]:
         """Tensors whose gradient to compute in the next call; empty except at a first step."""
 
     def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Gradient]) -> None:
@@ -95,7 +95,7 @@ def stop_listening() -> None:
     _TAPE_HOOK.leave()
 
 
-def loss_from_tape(variables: Iterable[int]) -> Tensor:
+def loss_from_tape(variables: Iterable[int]) -> Tensor | None:
     """The target of the last call for gradients of any of these variables, as a scalar.
 
     A target of several numbers counts as their sum, as it does for the tape. None if there was no
@@ -112,12 +112,12 @@ def loss_from_tape(variables: Iterable[int]) -> Tensor:
     return None
 
 
-def variable_id(variable: TFVariable) -> int:
+def variable_id(variable: KerasVariable | TFVariable) -> int:
     """An identity that a Keras variable and the ``tf.Variable`` behind it share."""
     return id(tf_variable(variable))
 
 
-def tf_variable(variable: TFVariable) -> Any:
+def tf_variable(variable: KerasVariable | TFVariable) -> TFVariable:
     """The ``tf.Variable`` behind a Keras variable; any other object unchanged."""
     return getattr(variable, "_value", variable)
 
@@ -128,9 +128,8 @@ def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:
     def gradient(
         tape: Any, target: Any, sources: Any, output_gradients: Any = None, *args: Any, **kw: Any
     ) -> Any:
-        if (
-            output_gradients is not None
-        ):  # an inner part of a longer chain: its target is not the loss
+        # With output gradients the call is one link of a longer chain: its target is not the loss.
+        if output_gradients is not None:
             return original(tape, target, sources, output_gradients, *args, **kw)
         tensors = tuple(t for t in tf.nest.flatten(target) if tf.is_tensor(t))
         variables = frozenset(variable_id(source) for source in tf.nest.flatten(sources))

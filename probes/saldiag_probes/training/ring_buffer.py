@@ -31,11 +31,9 @@ def run_if(condition: Tensor | bool, do: Callable[[], Any], otherwise: Callable[
         do: called if the condition holds.
         otherwise: called otherwise; must return the same structure.
     """
-    return (
-        do()
-        if condition is True
-        else _keep_branches_as_functions(tf.cond(condition, do, otherwise))
-    )
+    if condition is True:
+        return do()
+    return _keep_branches_as_functions(tf.cond(condition, do, otherwise))
 
 
 def _keep_branches_as_functions(outputs: Any) -> Any:
@@ -69,6 +67,7 @@ class RingBuffer:
         self._stopped = False
         self._read = 0
         self._start = 0
+        # All state is in variables: the traced step reads and writes them without calling Python.
         with tf.init_scope():  # outside of the graph, if the first step is being traced
             self._step = _plain_variable(0, tf.int64)
             self._written = _plain_variable(0, tf.int64)
@@ -80,7 +79,7 @@ class RingBuffer:
             self._rows = _plain_variable(np.zeros((capacity, width)), tf.float64)
         self._all_scheduled = len(upcoming) > PLANNED_STEPS
 
-    def is_scheduled(self) -> Tensor:
+    def is_scheduled(self) -> Tensor | bool:
         """Whether to measure the current step: a bool tensor, or True.
 
         True means that the schedule leaves out no step of its first table; ``write`` checks again.
@@ -141,6 +140,7 @@ class RingBuffer:
         self._set_upcoming(self._scheduled_steps(self._start))
 
     def _set_upcoming(self, upcoming: Array) -> None:
+        # The table's length may change: its variable has an unknown shape.
         self._upcoming.assign(upcoming)
         self._upcoming_index.assign(0)
         self._next.assign(upcoming[0])

@@ -39,13 +39,14 @@ class StepLossHook:
         gradient_tape.start_listening()
         self._open = True
 
-    def step_loss(self, variables: Iterable[TFVariable], scale: Tensor) -> Tensor:
+    def step_loss(self, variables: Iterable[TFVariable], scale: Tensor) -> Tensor | None:
         """The loss of the current step as a scalar of the current graph; None if it is unknown.
 
         Args:
             variables: the variables of the step.
             scale: the factor by which the optimizer expects a tape's target to be scaled.
         """
+        # A tensor of another graph cannot be used in this one.
         loss = self._loss
         if tf.is_tensor(loss) and loss.shape.rank == 0 and gradient_tape.in_current_graph(loss):
             return loss
@@ -76,6 +77,7 @@ class StepLossHook:
     def _wrap_compute_loss(self, original: Any) -> Any:
         def compute_loss(*args: Any, **kwargs: Any) -> Any:
             loss = original(*args, **kwargs)
+            # `training` is the fifth parameter; validation computes a loss, too.
             if kwargs.get("training", args[4] if len(args) > 4 else True):
                 self._loss = loss
             return loss

@@ -30,7 +30,7 @@ class VariableGroup:
 
 
 def before_step(
-    measured: Tensor, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
+    measured: Tensor | bool, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
 ) -> list[VariableGroup]:
     """Compute the gradients' statistics and keep the weights, if the step is measured.
 
@@ -59,7 +59,7 @@ def after_step(groups: Sequence[VariableGroup]) -> Tensor:
 
 
 def _measure_group(
-    measured: Tensor, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
+    measured: Tensor | bool, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
 ) -> VariableGroup:
     def measure() -> tuple[Any, Any]:
         weights = batched_statistics.pack_tensors([variable.read_value() for variable in variables])
