@@ -159,7 +159,7 @@ class TestBaselines:
         shapes = self.baselines(dense(keras, "mse", 3), (x, np.ones((4, 5))))
         assert "shape" in shapes[1]
         nan = self.baselines(dense(keras, "mse"), (x, np.full((4, 1), np.nan)))
-        assert "not finite" in nan[1]
+        assert "non-finite" in nan[1]
         labels = self.baselines(
             dense(keras, "sparse_categorical_crossentropy", 3), (x, np.array([0, 1, 2, 3]))
         )
