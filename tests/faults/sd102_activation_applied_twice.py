@@ -1,9 +1,9 @@
-"""Sigmoid over sigmoid: predictions stay within 0.5 and 0.73."""
+"""Sigmoid of sigmoid: the predictions stay between 0.5 and 0.73."""
 
 from __future__ import annotations
 
-from faults.plain import CALLS, MASK, call, data, healthy, stuck, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, MASK, call, data, healthy, stuck, tensor, wiring
 
 SECOND = call("again", "Activation", "output", activation="sigmoid", output_shapes=(MASK,))
 RESHAPE = call("again", "Reshape", "output", output_shapes=(MASK,))

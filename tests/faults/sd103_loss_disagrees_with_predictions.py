@@ -1,9 +1,12 @@
-"""A custom head leaves logits on its output: the loss falls, the predictions stay wrong."""
+"""Keras computes the loss from the logits before a custom output activation.
+
+The loss falls, but the predictions stay wrong.
+"""
 
 from __future__ import annotations
 
-from faults.plain import calls_with, healthy, loss_check, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import calls_with, healthy, loss_check, stuck, wiring
 
 CALLS = calls_with("output", kind="Custom", activation="custom")
 

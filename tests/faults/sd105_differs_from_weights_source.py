@@ -1,9 +1,9 @@
-"""The stride stands on a stage's last block; in the weights' network it is on the first."""
+"""A stride of 1 where MobileNetV2, which the weights come from, has 2."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, wiring
 from saldiag.core.measurement import Measurements, Origin
+from tests.support.measurements import healthy, wiring
 
 
 def _origins(stride: int) -> tuple[Origin, ...]:

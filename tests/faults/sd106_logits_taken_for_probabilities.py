@@ -1,9 +1,9 @@
-"""A linear head under binary cross-entropy from probabilities."""
+"""A linear output layer under binary cross-entropy of probabilities."""
 
 from __future__ import annotations
 
-from faults.plain import CALLS, data, healthy, stuck, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, data, healthy, stuck, tensor, wiring
 
 LOGITS = data(predictions=(tensor("head", -4.0, 3.0),))
 

@@ -1,9 +1,9 @@
-"""Three outputs under MSE for one class number; the twin has one-hot targets."""
+"""Three outputs under MSE, and one class number as the target; the twin has one-hot targets."""
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, stuck, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import data, healthy, stuck, tensor, wiring
 
 PREDICTED = tensor("output", 0.1, 0.8, shape=(None, 3))
 

@@ -1,9 +1,9 @@
-"""Ten classes are told from a hidden layer of one unit; the twin's has 32."""
+"""Ten classes are predicted from a hidden layer of one unit; the twin's has 32."""
 
 from __future__ import annotations
 
-from faults.plain import call, healthy, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import call, healthy, stuck, wiring
 
 
 def _wiring(units: int):

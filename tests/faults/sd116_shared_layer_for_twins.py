@@ -1,11 +1,11 @@
-"""One convolution is called twice on the same features, and both results are concatenated."""
+"""One convolution is called twice on the same features, and both outputs are concatenated."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, call, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, call, healthy, wiring
 
 WIDE = (None, 8, 8, 32)
 

@@ -1,9 +1,9 @@
-"""A functional model with an input that leads to nothing."""
+"""A functional model with an input that no output depends on."""
 
 from __future__ import annotations
 
-from faults.plain import CALLS, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, healthy, wiring
 
 
 def broken() -> Measurements:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, VARIABLES, gradients, healthy, overfit
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, VARIABLES, gradients, healthy, overfit
 
 
 def _history(bad_steps: slice, scale: float):
@@ -22,5 +22,5 @@ def broken() -> Measurements:
 
 
 def fixed() -> Measurements:
-    """Under loss scaling the first steps overflow until the scale has settled."""
+    """Under loss scaling the first steps overflow until the scale settles."""
     return healthy(_history(slice(0, 4), 2.0**11))

@@ -1,9 +1,17 @@
-"""Ten relu layers whose weights started a hundred times too small."""
+"""Ten relu layers whose initial weights are a hundred times too small."""
 
 from __future__ import annotations
 
-from faults.plain import activation_row, activations, call, healthy, overfit, stuck, wiring
 from saldiag.core.measurement import Measurements, OverfitHistory
+from tests.support.measurements import (
+    activation_row,
+    activations,
+    call,
+    healthy,
+    overfit,
+    stuck,
+    wiring,
+)
 
 LAYERS = [f"dense_{number}" for number in range(10)]
 

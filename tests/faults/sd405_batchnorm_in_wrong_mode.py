@@ -1,9 +1,9 @@
-"""A frozen BatchNorm that normalises by the batch."""
+"""A frozen BatchNorm that normalises with batch statistics."""
 
 from __future__ import annotations
 
-from faults.plain import FROZEN, healthy, trainable, trainable_row
 from saldiag.core.measurement import Measurements, NormalizationRow
+from tests.support.measurements import FROZEN, healthy, trainable, trainable_row
 
 
 def _status(training_mode: bool):

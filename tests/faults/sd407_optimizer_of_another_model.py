@@ -1,11 +1,11 @@
-"""An Adam that has trained another model; no step can be taken with it."""
+"""An Adam optimizer that has trained another model; training steps with it fail."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import VARIABLES, healthy, trainable, trainable_row
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import VARIABLES, healthy, trainable, trainable_row
 
 FAILED = {"in_optimizer": False, "has_gradient": None, "changed": None}
 

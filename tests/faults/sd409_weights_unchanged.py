@@ -1,11 +1,11 @@
-"""A training step of one's own that does not apply the gradients."""
+"""A custom training step that does not apply the gradients."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, healthy, overfit, wiring
 from saldiag.core.measurement import GradientHistory, Measurements
+from tests.support.measurements import STEPS, healthy, overfit, wiring
 
 
 def _trained(level: float, moved: float) -> Measurements:

@@ -1,9 +1,9 @@
-"""The last sigmoid under mixed_bfloat16 without a dtype of its own."""
+"""A sigmoid output under mixed_bfloat16 without dtype="float32"."""
 
 from __future__ import annotations
 
-from faults.plain import CALLS, dtype_row, dtypes, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, dtype_row, dtypes, healthy, wiring
 
 
 def _trace(head: str):

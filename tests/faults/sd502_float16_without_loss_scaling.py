@@ -1,9 +1,9 @@
-"""mixed_float16 in a loop of one's own, with a bare Adam."""
+"""mixed_float16 in a custom training loop, with Adam and no loss scaling."""
 
 from __future__ import annotations
 
-from faults.plain import CALLS, dtype_row, dtypes, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, dtype_row, dtypes, healthy, wiring
 
 HALF = dtypes(
     policy="mixed_float16",

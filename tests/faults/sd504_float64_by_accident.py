@@ -1,9 +1,9 @@
-"""A head in float64 on a float32 model."""
+"""A head in float64 in a float32 model."""
 
 from __future__ import annotations
 
-from faults.plain import CALLS, dtype_row, dtypes, healthy
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, dtype_row, dtypes, healthy
 
 
 def _head(dtype: str) -> Measurements:

@@ -1,11 +1,20 @@
-"""Every fourth batch has a gradient that is NaN whatever the scale."""
+"""Every fourth batch has a NaN gradient, whatever the loss scale."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import CALLS, STEPS, VARIABLES, dtype_row, dtypes, gradients, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import (
+    CALLS,
+    STEPS,
+    VARIABLES,
+    dtype_row,
+    dtypes,
+    gradients,
+    healthy,
+    wiring,
+)
 
 HALF = dtypes(
     policy="mixed_float16",
@@ -16,7 +25,7 @@ HALF = dtypes(
 )
 
 
-def _scaled(bad: np.ndarray) -> Measurements:
+def _with_bad_steps(bad: np.ndarray) -> Measurements:
     before = np.cumsum(bad) - bad
     nonfinite = np.outer(bad, np.ones(len(VARIABLES))) * 0.5
     history = gradients(loss_scale=2.0 ** (15 - before), nonfinite_share=nonfinite)
@@ -24,8 +33,8 @@ def _scaled(bad: np.ndarray) -> Measurements:
 
 
 def broken() -> Measurements:
-    return _scaled((np.arange(STEPS) % 4 == 0).astype(float))
+    return _with_bad_steps((np.arange(STEPS) % 4 == 0).astype(float))
 
 
 def fixed() -> Measurements:
-    return _scaled((np.arange(STEPS) < 4).astype(float))
+    return _with_bad_steps((np.arange(STEPS) < 4).astype(float))

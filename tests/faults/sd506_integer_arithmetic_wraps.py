@@ -1,9 +1,9 @@
-"""Bytes are centred by a difference of bytes: half of them start again at 255."""
+"""Bytes centred in uint8 arithmetic: half of the values wrap around to 255."""
 
 from __future__ import annotations
 
-from faults.plain import dtypes, healthy
 from saldiag.core.measurement import Measurements, WrappedIntegers
+from tests.support.measurements import dtypes, healthy
 
 
 def broken() -> Measurements:

@@ -1,9 +1,9 @@
-"""Pictures in 0 … 255 for an encoder that was trained on [-1, 1]."""
+"""Images in 0 … 255 for an encoder that was trained on -1 … 1."""
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import data, healthy, tensor
 
 
 def broken() -> Measurements:

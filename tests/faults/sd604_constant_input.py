@@ -1,9 +1,9 @@
-"""Pictures that came out black, all of them."""
+"""Images that are all black."""
 
 from __future__ import annotations
 
-from faults.plain import IMAGE, data, healthy, overfit, stuck, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import IMAGE, data, healthy, overfit, stuck, tensor
 
 
 def broken() -> Measurements:

@@ -1,9 +1,9 @@
-"""Masks in another order than their pictures."""
+"""Masks in another order than their images."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, items
 from saldiag.core.measurement import MaskPairing, Measurements
+from tests.support.measurements import healthy, items
 
 
 def broken() -> Measurements:

@@ -1,9 +1,9 @@
-"""Two classes, one after the other, and no shuffle."""
+"""Two classes, one after the other, without a shuffle."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, items, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, items, wiring
 
 
 def _ordered(changes: float) -> Measurements:

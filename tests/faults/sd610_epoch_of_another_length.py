@@ -1,9 +1,9 @@
-"""A data set that repeats without end, for epochs of no given length."""
+"""A dataset that repeats without end, and no steps_per_epoch."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, items
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, items
 
 
 def broken() -> Measurements:

@@ -1,9 +1,9 @@
-"""Masks that were resized by interpolation."""
+"""Masks resized with interpolation."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, items
 from saldiag.core.measurement import MaskGreys, Measurements
+from tests.support.measurements import healthy, items
 
 
 def broken() -> Measurements:

@@ -1,11 +1,11 @@
-"""Validation pictures in 0 to 255, training pictures in 0 to 1."""
+"""Validation images in 0 … 255, training images in 0 … 1."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Correction, InputComparison, Measurements
+from tests.support.measurements import course, healthy, validation
 
 HELD = np.full(10, 0.4)
 BYTES = InputComparison(

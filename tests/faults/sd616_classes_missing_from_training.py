@@ -1,9 +1,9 @@
-"""Arrays sorted by class under validation_split: the last class is in validation alone."""
+"""Arrays sorted by class with validation_split: only validation has the last class."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, items, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, items, wiring
 
 
 def _split(training, validation) -> Measurements:

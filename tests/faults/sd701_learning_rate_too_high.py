@@ -1,11 +1,11 @@
-"""SGD with a learning rate of 10: the loss jumps, and stays above where it began."""
+"""SGD with a learning rate of 10: the loss jumps and stays above its first value."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, VARIABLES, gradients, healthy, overfit, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, VARIABLES, gradients, healthy, overfit, stuck, wiring
 
 JUMPING = np.concatenate([[0.5, 4.0, 9.0], np.full(STEPS - 3, 0.6)])
 
@@ -21,7 +21,7 @@ def broken() -> Measurements:
 
 
 def fixed() -> Measurements:
-    """A large first step does no harm where the loss comes down."""
+    """A large first step does no harm if the loss falls."""
     ratios = np.full((STEPS, len(VARIABLES)), 0.4)
     return healthy(
         gradients(update_ratio=ratios), wiring(optimizer="SGD", learning_rate=0.1), overfit()

@@ -1,9 +1,9 @@
-"""A head whose weights started a hundred times too wide, under binary cross-entropy."""
+"""An output layer initialised a hundred times too wide, under binary cross-entropy."""
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, loss_check, wiring
 from saldiag.core.measurement import Baselines, Measurements
+from tests.support.measurements import data, healthy, loss_check, wiring
 
 
 def _start(loss: float) -> Measurements:

@@ -1,11 +1,11 @@
-"""Cosine decay whose steps were given in epochs: over after a fifth of the first of 20."""
+"""Cosine decay with decay_steps in epochs: it ends after a fifth of the first of 20 epochs."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import healthy, plan
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, plan
 
 
 def _decay(steps: int) -> Measurements:

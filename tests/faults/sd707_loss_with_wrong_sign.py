@@ -1,11 +1,11 @@
-"""Minus the mean squared error, which training drives to minus infinity."""
+"""The negated mean squared error, which training drives to minus infinity."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, healthy, loss_check, overfit
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, healthy, loss_check, overfit
 
 
 def _loss(sign: float) -> Measurements:

@@ -1,9 +1,9 @@
-"""Early stopping that takes a rising validation loss for better."""
+"""Early stopping in mode max on the validation loss."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, plan, stopping
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, plan, stopping
 
 
 def broken() -> Measurements:

@@ -1,11 +1,11 @@
-"""Accuracy of a regression: 0 at every step, while the error falls."""
+"""Accuracy in a regression: 0 at every step, while the error falls."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, healthy, overfit
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, healthy, overfit
 
 
 def _metric(name: str, values: np.ndarray) -> Measurements:

@@ -1,11 +1,11 @@
-"""AdamW with a weight decay of 100: each step takes a tenth of the weights."""
+"""AdamW with a weight decay of 100: each step removes a tenth of the weights."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, VARIABLES, gradients, healthy, overfit, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, VARIABLES, gradients, healthy, overfit, stuck, wiring
 
 SHAPE = (STEPS, len(VARIABLES))
 

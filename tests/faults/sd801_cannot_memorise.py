@@ -1,9 +1,9 @@
-"""The loss stays where it was for the whole test, and nothing else is wrong."""
+"""The loss stays constant for the whole test, and nothing else is wrong."""
 
 from __future__ import annotations
 
-from faults.plain import healthy, overfit, stuck
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, overfit, stuck
 
 
 def broken() -> Measurements:

@@ -1,11 +1,11 @@
-"""A rate of 1e-6: the error falls straight, and the test ends half-way."""
+"""A learning rate of 1e-6: the error falls steadily, and the test ends half-way."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, VARIABLES, gradients, healthy, overfit, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, VARIABLES, gradients, healthy, overfit, wiring
 
 
 def _measured(errors: np.ndarray, ratio: float, **test: object) -> Measurements:  # type: ignore[type-arg]

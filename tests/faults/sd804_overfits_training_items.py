@@ -1,9 +1,9 @@
-"""val_loss turns in epoch 3 and rises; training items are memorised."""
+"""val_loss is lowest in epoch 3 and then rises; the training items are memorised."""
 
 from __future__ import annotations
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import course, healthy, validation
 
 HELD = [0.3, 0.22, 0.2, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26]
 

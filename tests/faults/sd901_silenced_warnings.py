@@ -1,9 +1,9 @@
-"""The whole category silenced."""
+"""A filter that silences a whole category of warnings."""
 
 from __future__ import annotations
 
-from faults.plain import healthy
 from saldiag.core.measurement import Measurements, RecordedWarning, Source, WarningLog
+from tests.support.measurements import healthy
 
 
 def _log(silenced: bool) -> WarningLog:

@@ -1,9 +1,9 @@
-"""A layer of tf_keras inside a model of Keras 3."""
+"""A tf_keras layer inside a Keras 3 model."""
 
 from __future__ import annotations
 
-from faults.plain import healthy
 from saldiag.core.measurement import ForeignObject, ForeignObjects, Measurements
+from tests.support.measurements import healthy
 
 
 def broken() -> Measurements:

@@ -27,10 +27,10 @@ class Finding:
     rule: str
     name: str
     severity: Severity
+    confidence: float = field(default=1.0, kw_only=True)
+    layers: tuple[str, ...] = field(default=(), kw_only=True)
     message: str
     fix: str
-    layers: tuple[str, ...] = ()
-    confidence: float = 1.0
     evidence: dict[str, Any] = field(default_factory=dict)
     source: Source | None = None
     explained_by: str | None = None

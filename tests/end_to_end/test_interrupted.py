@@ -1,0 +1,325 @@
+"""Ctrl-C and SIGTERM at bad moments: what was measured is kept, and no fault is made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saldiag.cli import main
+
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
+
+PROGRAM = """
+import keras, numpy as np
+
+def model():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="answer")])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model
+
+def data():
+    x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    return x, 2 * x[:, :1]
+"""
+
+
+def interrupt(*_: Any, **__: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def fail_in_c(*_: Any, **__: Any) -> Any:
+    """C code that loses a Ctrl-C and goes on without what it called for."""
+    with contextlib.suppress(KeyboardInterrupt):
+        interrupt()
+    ctypes.pythonapi.PyList_Size(ctypes.py_object(()))
+
+
+def fault(*_: Any, **__: Any) -> Any:
+    ctypes.pythonapi.PyList_Size(ctypes.py_object(()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "toy.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def arguments(command: str, *more: str) -> list[str]:
+    return [
+        command, "--model", "toy.py:model", "--data", "toy.py:data", "--batch-size", "8",
+        "--out", "run", *more,
+    ]  # fmt: skip
+
+
+def status(run: Path) -> str:
+    """Of ``run.json``; every other file is whole, too."""
+    from saldiag.core.files.run import Run
+
+    assert not list(run.rglob("*.tmp"))
+    Run.open(run).read_measurements()
+    for path in run.rglob("*.json"):
+        json.loads(path.read_text())
+    return str(json.loads((run / "run.json").read_text())["status"])
+
+
+MOMENTS = {
+    "data are read": "saldiag.app.subject.load.load_subject",
+    "the model is traced": "saldiag.app.examine.examination.Examination.survey",
+    "a probe that may fail": "saldiag.app.commands.diagnose.OwnFiles.measured",
+    "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
+    "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
+    "rules judge": "saldiag.app.session.session.Session.conclude",
+    "the report is written": "saldiag.app.session.output.write_outcome",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, folder, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        once(patch, MOMENTS[moment], fail_in_c)
+        assert main.main(arguments("overfit")) == 2
+    shown = capsys.readouterr().err
+    assert "interrupted; what was measured so far is in " in shown
+    assert "fault in saldiag" not in shown
+    assert status(folder / "run") == "interrupted"
+    assert (folder / "run" / "report.html").exists()
+    assert "SystemError" not in (folder / "run" / "run.json").read_text(), "it is no reason"
+    found = json.loads((folder / "run" / "diagnosis.json").read_text())
+    known = moment in ("rules judge", "the report is written")
+    assert found["verdict"] == ("learns" if known else "inconclusive")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
+    """Patch ``target`` to be itself again from its second call on."""
+    from importlib import import_module
+
+    names = target.split(".")
+    for end in range(len(names) - 1, 0, -1):
+        with contextlib.suppress(ModuleNotFoundError):
+            owner: Any = import_module(".".join(names[:end]))
+            break
+    for name in names[end:-1]:
+        owner = getattr(owner, name)
+    real = getattr(owner, names[-1])
+
+    def patched(*args: Any, **kwargs: Any) -> Any:
+        patch.setattr(owner, names[-1], real)
+        return instead(*args, **kwargs)
+
+    patch.setattr(owner, names[-1], patched)
+
+
+def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
+    monkeypatch.setattr("saldiag.app.examine.examination.Examination.look_at_data", fault)
+    assert main.main(arguments("overfit")) == 2
+    assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
+    assert status(folder / "run") == "failed"
+
+
+def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
+    )
+    monkeypatch.setattr("saldiag.app.session.output.write_outcome", fault)
+    assert main.main(arguments("overfit")) == 2
+    assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("second", [interrupt, fail_in_c])
+def test_a_second_ctrl_c_gives_the_report_up(second, folder, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("saldiag_reports.writer.write_reports", second)
+        assert main.main(arguments("overfit")) == 2
+    assert capsys.readouterr().err.endswith("saldiag: interrupted\n")
+    assert status(folder / "run") == "interrupted"
+    assert not (folder / "run" / "report.html").exists()
+    main.main(["report", "run"])
+    assert (folder / "run" / "report.html").exists()
+
+
+def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
+    from saldiag.experiments.training.progress import TrainingProgress
+
+    def lose(bar: Any, batch: int, logs: Any = None) -> None:
+        if bar.epoch == 1:
+            fail_in_c()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "on_train_batch_end", lose)
+        assert main.main(arguments("train", "--epochs", "3")) == 2
+    assert "interrupted after 1 whole epoch" in capsys.readouterr().err
+    assert status(folder / "run") == "interrupted"
+    assert main.main(arguments("train", "--epochs", "3", "--resume")) in (0, 1)
+    assert status(folder / "run") == "finished"
+
+
+def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypatch):
+    from saldiag.experiments.search.lab import Lab
+
+    whole = Lab._curve
+
+    def broken(lab: Lab, prepared: Any, *more: Any) -> Any:
+        return fail_in_c() if prepared.change.told else whole(lab, prepared, *more)
+
+    monkeypatch.setattr(Lab, "_curve", broken)
+    assert main.main(arguments("prove", "--learning-rate", "1e-9")) == 2
+    assert status(folder / "run") == "interrupted"
+    kept = [path.name for path in (folder / "run" / "experiments").glob("*.json")]
+    assert kept
+    assert all(name.startswith("control-") for name in kept)
+
+
+FITTED = PROGRAM + "built = model()\nbuilt.fit(*data(), epochs=2, verbose=0)\n"
+LOSES = """
+import contextlib, ctypes, os, signal
+def lose():
+    with contextlib.suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+class TestInAProgram:
+    @pytest.mark.parametrize(
+        "end",
+        [
+            "sorted(map(lambda _: os.kill(os.getpid(), signal.SIGINT), [1]))",
+            "import tensorflow as tf\n"
+            "tf.py_function(lambda: os.kill(os.getpid(), signal.SIGINT), [], [])",
+            "lose(), ctypes.pythonapi.PyList_Size(ctypes.py_object(()))",
+        ],
+        ids=["Python", "TensorFlow", "C"],
+    )
+    def test_ends_it(self, end, program, tmp_path):
+        code, found, shown = program(FITTED + LOSES + end)
+        assert code == 2
+        assert "interrupted; what was measured so far is judged" in shown.err
+        assert "SD904" not in {finding["rule"] for finding in found["findings"]}
+        assert status(tmp_path / "run") == "finished"
+
+    @pytest.mark.parametrize("before", ["", LOSES + "lose()\n"])
+    def test_a_program_that_goes_on_crashes_by_itself(self, before, program):
+        code, _, shown = program(FITTED + before + "1 / 0\n")
+        assert code == 2
+        assert "the program ended with ZeroDivisionError" in shown.err
+
+    def test_a_program_that_goes_on_ends_as_usual(self, program):
+        _, found, shown = program(
+            FITTED
+            + LOSES
+            + "lose()\n"
+            + "built.fit(*data(), verbose=0)\n"
+            + "signal.signal(signal.SIGINT, lambda *_: print('mine'))\n"
+            + "os.kill(os.getpid(), signal.SIGINT)\n"
+        )
+        assert "interrupted" not in shown.err
+        assert "mine" in shown.out
+        assert found is not None
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_what_asks_for_the_default_handler_finds_it(self, program):
+        asked = "signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+        _, _, shown = program(FITTED + f"import signal\nprint('default', {asked})\n")
+        assert "default True" in shown.out
+
+    @pytest.mark.parametrize("what", [interrupt, fail_in_c])
+    @pytest.mark.parametrize(
+        "moment",
+        ["saldiag.subject.program.crash.program_error", "saldiag.app.session.output.write_outcome"],
+    )
+    def test_while_saldiag_reports(self, moment, what, folder, monkeypatch, capsys):
+        (folder / "program.py").write_text(FITTED)
+        with monkeypatch.context() as patch:
+            once(patch, moment, what)
+            assert main.main(["run", "--out", "run", "program.py"]) == 2
+        shown = capsys.readouterr().err
+        assert "interrupted; what was measured so far is in " in shown
+        assert status(folder / "run") == "interrupted"
+
+
+WAITS = """
+import sys, time
+from saldiag.cli.main import main
+print("begun", flush=True)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("command", "seconds"),
+    [("overfit", 0.5), ("overfit", 2.0), ("overfit", 5.0), ("overfit", 9.0), ("train", 8.0)],
+)
+def test_at_any_moment(command, seconds, number, folder):
+    """Where the signal comes depends on the machine; what has to hold does not."""
+    long = ["--learning-rate", "1e-9", *(["--epochs", "999999", "--patience", "999999"]
+            if command == "train" else ["--max-steps", "999999", "--budget", "600"])]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, *arguments(command, *long)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(seconds)
+    assert process.poll() is None
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "interrupted" in errors
+    assert "fault in saldiag" not in errors
+    assert "Traceback" not in errors
+    if (folder / "run").exists():
+        assert status(folder / "run") == "interrupted"
+        assert (folder / "run" / "report.html").exists()
+
+
+def test_a_program_is_ended_by_sigterm_as_without_saldiag(folder):
+    (folder / "program.py").write_text(
+        FITTED + "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nprint('went on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "saldiag", "run", "--out", "run", "program.py"],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGTERM
+    assert "went on" not in done.stdout
+    assert status(folder / "run") == "running"
+    assert (folder / "run" / "diagnosis.json").exists()
+
+
+def test_worker_processes_do_not_hear_of_ctrl_c(folder):
+    """A terminal sends it to all of them, and they may be at their imports."""
+    options = ["--learning-rate", "1e-9", "--jobs", "2", "--budget", "600"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "saldiag", *arguments("prove", *options)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
+    while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "interrupted; what was measured so far is in " in errors
+    assert "Traceback" not in errors
+    assert status(folder / "run") == "interrupted"
