@@ -21,6 +21,7 @@ import tensorflow as tf
 from saldiag.core.keras_types import BatchLike, KerasModel, TensorTree
 from saldiag.core.measurement import Array, ItemFacts
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
+from saldiag.keras_internals.data import pipeline_functions, pipeline_inputs
 from saldiag_probes.data.masks import MaskStatistics
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import as_batch
@@ -170,12 +171,12 @@ def _dataset_source(data: Any) -> _BatchSource:
 
 def _reads_generator(data: Any) -> bool:
     """Whether a ``Dataset.from_generator`` is part of the data set's pipeline."""
-    for wrapper in data._functions():
+    for wrapper in pipeline_functions(data):
         graph = wrapper.function.graph.as_graph_def()
         parts = (graph.node, *(function.node_def for function in graph.library.function))
         if any(node.op == "GeneratorDataset" for nodes in parts for node in nodes):
             return True
-    return any(_reads_generator(source) for source in data._inputs())
+    return any(_reads_generator(source) for source in pipeline_inputs(data))
 
 
 def _py_dataset_source(data: Any) -> _BatchSource:

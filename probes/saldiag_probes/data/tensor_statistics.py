@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import BatchLike, KerasModel, Tensor, TensorTree
 from saldiag.core.measurement import Array, DataFacts, TensorFacts
+from saldiag.keras_internals.layers import takes_training_argument
 from saldiag_probes.loss.baselines import NoBaselines, best_blind_predictions
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import Batch, as_batch, build_model
@@ -235,5 +236,4 @@ def _predict_batch(
 
 
 def _call_for_inference(model: KerasModel, x: TensorTree) -> Any:
-    takes_training = getattr(model, "_call_has_training_arg", True)
-    return model(x, training=False) if takes_training else model(x)
+    return model(x, training=False) if takes_training_argument(model) else model(x)

@@ -9,6 +9,13 @@ from typing import Any
 import keras
 
 from saldiag.core.keras_types import KerasLoss, KerasModel, KerasOptimizer
+from saldiag.keras_internals.classes import CompileLoss
+from saldiag.keras_internals.compilation import (
+    compiled_loss,
+    is_keras_loss,
+    loss_argument,
+    loss_weights_argument,
+)
 from saldiag_probes.state.optimizers import inner_optimizer
 from saldiag_probes.trace.layer_facts import plain_values
 
@@ -44,7 +51,7 @@ def optimizer_facts(optimizer: KerasOptimizer | None) -> dict[str, Any]:
 
 def loss_weights(model: KerasModel) -> tuple[float, ...]:
     """The factors of ``compile(loss_weights=…)`` in the given order; empty if there are none."""
-    given = getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+    given = loss_weights_argument(compiled_loss(model))
     parts = [] if given is None else keras.tree.flatten(given)
     return tuple(float(part) for part in parts if isinstance(part, (int, float)))
 
@@ -124,7 +131,7 @@ def single_loss_name(loss: KerasLoss) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     owner: Any = function if hasattr(function, "__name__") else type(function)
-    of_keras = str(getattr(owner, "__module__", "")).startswith("keras.src.losses")
+    of_keras = is_keras_loss(owner)
     name = str(owner.__name__)
     if isinstance(owner, type):
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() if of_keras else name
@@ -157,11 +164,11 @@ def standalone_loss(model: KerasModel) -> Any:
     regularisation, and does not touch the model's own loss. None if the model is not compiled with
     a loss.
     """
-    from keras.src.trainers.compile_utils import CompileLoss  # there is no public name
-
-    compiled = getattr(model, "_compile_loss", None)
+    compiled = compiled_loss(model)
     if compiled is None:
         return None
     return CompileLoss(
-        compiled._user_loss, compiled._user_loss_weights, output_names=compiled.output_names
+        loss_argument(compiled),
+        loss_weights_argument(compiled),
+        output_names=compiled.output_names,
     )

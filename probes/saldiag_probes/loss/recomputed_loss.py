@@ -17,6 +17,9 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import BatchLike, KerasModel, Tensor, TensorTree
 from saldiag.core.measurement import LossCheck
+from saldiag.keras_internals.compilation import loss_method
+from saldiag.keras_internals.layers import takes_training_argument
+from saldiag.keras_internals.tensors import mask_of, set_mask
 from saldiag_probes.loss.compiled_loss import loss_name, overrides_compute_loss
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import Batch, as_batch, build_model
@@ -76,13 +79,13 @@ def loss_comparison(model: KerasModel, training: bool) -> Callable[..., tuple[An
     It returns the predictions, the loss as Keras reports it, the loss of the plain predictions (or
     of ``stand_in``) without regularisation, and the regularisation.
     """
-    keywords = {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
+    keywords = {"training": training} if takes_training_argument(model) else {}
 
     def losses(
         x: TensorTree, y: TensorTree, sample_weight: TensorTree, stand_in: Any = None
     ) -> tuple[Any, ...]:
         def loss_of(predictions: TensorTree) -> Any:
-            return model._compute_loss(
+            return loss_method(model)(
                 x=x, y=y, y_pred=predictions, sample_weight=sample_weight, training=training
             )
 
@@ -117,7 +120,7 @@ def aligned_and_shifted_losses(
     try:
         with preserved_state(model), without_graph_optimizer():
             first, second = (
-                model._compute_loss(
+                loss_method(model)(
                     x=data.x, y=y, y_pred=tf.constant(y_pred), sample_weight=None, training=False
                 )
                 for y in (data.y, tf.roll(data.y, 1, axis=0))
@@ -130,9 +133,9 @@ def aligned_and_shifted_losses(
 def without_attached_logits(tensor: Tensor) -> Tensor:
     """A copy of a tensor without the logits that an activation left on it; its mask stays."""
     copy = tf.identity(tensor)
-    mask = getattr(tensor, "_keras_mask", None)
+    mask = mask_of(tensor)
     if mask is not None:
-        copy._keras_mask = mask
+        set_mask(copy, mask)
     return copy
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.keras_types import BatchLike, KerasModel, TensorTree
+from saldiag.keras_internals.compilation import loss_method
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import as_batch
 from saldiag_probes.trace.execution import without_graph_optimizer
@@ -35,7 +36,7 @@ def loss_sensitivity(model: KerasModel, batch: BatchLike, y_pred: TensorTree) ->
 
     def loss_value(target: Any, prediction: Any) -> float:
         return float(
-            model._compute_loss(
+            loss_method(model)(
                 x=data.x, y=target, y_pred=prediction, sample_weight=None, training=False
             )
         )

@@ -13,9 +13,11 @@ import numpy as np
 
 from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import ForeignObject, ForeignObjects
+from saldiag.keras_internals.layers import nested_layers
+from saldiag.keras_internals.names import KERAS_2_IN_KERAS, KERAS_2_IN_TENSORFLOW
 from saldiag_probes.trace.paths import layer_paths
 
-LEGACY_PACKAGES = ("tf_keras", "tensorflow.python.keras", "keras.src.legacy.tf_keras")
+LEGACY_PACKAGES = ("tf_keras", KERAS_2_IN_TENSORFLOW, KERAS_2_IN_KERAS)
 """Packages whose classes Keras 3 does not recognise."""
 
 
@@ -42,7 +44,7 @@ def measure_foreign_objects(model: KerasModel, callbacks: tuple[Any, ...] = ()) 
 
 def _layers_with_paths(model: KerasModel) -> Iterator[tuple[Any, str]]:
     paths = layer_paths(model)
-    for layer in model._flatten_layers(include_self=False):
+    for layer in nested_layers(model):
         yield layer, paths.get(id(layer), layer.name)
 
 

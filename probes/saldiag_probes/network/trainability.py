@@ -24,6 +24,8 @@ from saldiag.core.measurement import (
     TrainableRow,
     TrainableStatus,
 )
+from saldiag.keras_internals.layers import flattened_layers
+from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.network.initial_distance import start_distance
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.state.optimizers import inner_optimizer, optimizers_of
@@ -96,7 +98,7 @@ def measure_trainable(
 
 def _layers_by_path(model: KerasModel) -> dict[str, Any]:
     """Layers by path; the model itself has the empty path."""
-    by_id = {id(layer): layer for layer in model._flatten_layers()}
+    by_id = {id(layer): layer for layer in flattened_layers(model)}
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
 
@@ -163,7 +165,7 @@ def _optimizer_variable_ids(model: KerasModel) -> set[int] | None:
     """Ids of the variables that the optimizers hold; None if no optimizer is built yet."""
     optimizers = map(inner_optimizer, optimizers_of(model).values())
     built = [optimizer for optimizer in optimizers if optimizer.built]
-    return {id(v) for o in built for v in o._trainable_variables} if built else None
+    return {id(v) for o in built for v in optimized_variables(o)} if built else None
 
 
 def _effect_of_one_step(model: KerasModel, data: Any) -> _StepEffect:
@@ -222,7 +224,7 @@ def _record_gradients() -> Iterator[dict[int, bool]]:
     def recording_apply(original: Any) -> Any:
         def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
             grads = list(grads)
-            targets = self._trainable_variables if trainable_variables is None else None
+            targets = optimized_variables(self) if trainable_variables is None else None
             targets = list(trainable_variables) if targets is None else targets
             for gradient, variable in zip(grads, targets, strict=False):
                 gradient_seen[id(variable)] = (

@@ -16,6 +16,8 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel, KerasVariable, TFVariable
 from saldiag.core.measurement import Source, UntrackedWeights
+from saldiag.keras_internals.layers import flattened_layers
+from saldiag.keras_internals.names import TRACKING_PREFIX
 from saldiag_probes.trace.backward import LossDependencies
 from saldiag_probes.trace.calls import Trace, TracedCall
 from saldiag_probes.trace.paths import layer_paths
@@ -81,11 +83,11 @@ def _untracked_variables(
 ) -> Iterator[UntrackedWeights]:
     """``tf.Variable`` objects in the attributes of a tracked layer."""
     paths = layer_paths(model)
-    for layer in model._flatten_layers():
+    for layer in flattened_layers(model):
         path = paths.get(id(layer), str(layer.name))
         for name, value in vars(layer).items():
             weights = [v for v in _contained_values(value) if _is_weight(v, in_use)]
-            if weights and not name.startswith("_self_"):
+            if weights and not name.startswith(TRACKING_PREFIX):
                 in_use = in_use - {_handle_id(weight) for weight in weights}
                 yield UntrackedWeights(
                     path, name, False, _count_elements(weights), sources.get(id(layer))

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from saldiag.core.keras_types import KerasLayer, KerasModel, TensorTree
 from saldiag.core.measurement import IgnoredOutput, OutputLoss
+from saldiag.keras_internals.classes import Functional
+from saldiag.keras_internals.compilation import sorted_losses
+from saldiag.keras_internals.tensors import logits_behind
 from saldiag_probes.loss.compiled_loss import (
     overrides_compute_loss,
     single_loss_config,
@@ -50,7 +52,7 @@ def ignored_outputs(model: KerasModel, dependencies: LossDependencies) -> tuple[
 
 def _affects_loss(output: Any, loss_operations: set[str]) -> bool:
     """Whether the loss depends on an output, or on the logits that Keras uses in its place."""
-    logits = getattr(output, "_keras_logits", None)
+    logits = logits_behind(output)
     return output.op.name in loss_operations or (
         logits is not None and logits.op.name in loss_operations
     )
@@ -151,7 +153,7 @@ def _losses_with_predictions(model: KerasModel, trace: Trace) -> list[tuple[Any,
 
     The loss is Keras' own tuple of ``path``, ``loss``, ``loss_weights`` and ``name``.
     """
-    parts = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or ()
+    parts = sorted_losses(model)
     return [
         (part, list(flat_tensors(_output_at_path(trace.y_pred, part.path, model))))
         for part in parts

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from saldiag.core.keras_types import (
     GraphOperation,
@@ -26,6 +25,8 @@ from saldiag.core.keras_types import (
     Tensor,
 )
 from saldiag.core.measurement import LayerCall, Origin, Source, UncalledLayer, Wiring
+from saldiag.keras_internals.classes import Functional
+from saldiag.keras_internals.layers import flattened_layers, is_keras_layer
 from saldiag_probes.loss import compiled_loss
 from saldiag_probes.trace import layer_facts
 from saldiag_probes.trace.calls import Trace, TracedCall
@@ -192,7 +193,7 @@ def _uncalled_layers(
     called = {call.layer_path for call in trace.calls}
     used = called | {above for path in called for above in _ancestor_paths(path)}
     paths = layer_paths(model)
-    layers = {paths[id(layer)]: layer for layer in model._flatten_layers() if id(layer) in paths}
+    layers = {paths[id(layer)]: layer for layer in flattened_layers(model) if id(layer) in paths}
     for path, layer in layers.items():
         above = [layers[parent] for parent in _ancestor_paths(path) if parent in layers]
         listed = path not in used and not isinstance(layer, keras.layers.InputLayer)
@@ -202,7 +203,7 @@ def _uncalled_layers(
 
 
 def _uncalled_layer(path: str, layer: KerasLayer, source: Source | None) -> UncalledLayer:
-    inside = list(layer._flatten_layers())
+    inside = flattened_layers(layer)
     return UncalledLayer(
         path=path,
         kinds=tuple(dict.fromkeys(type(part).__name__ for part in inside)),
@@ -283,8 +284,7 @@ def call_activation(call: TracedCall) -> str | None:
 
 
 def _is_custom_layer(layer: KerasLayer) -> bool:
-    of_keras = type(layer).__module__.startswith("keras.src.layers")
-    return isinstance(layer, keras.layers.Lambda) or not of_keras
+    return isinstance(layer, keras.layers.Lambda) or not is_keras_layer(layer)
 
 
 def _output_position(call: TracedCall) -> int:

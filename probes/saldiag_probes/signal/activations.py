@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import ActivationRow, Activations, Array
+from saldiag.keras_internals.graphs import NOT_INLINED
 from saldiag_probes.network.wiring import call_activation
 from saldiag_probes.trace.calls import Trace, TracedCall
 
@@ -103,7 +104,7 @@ def _has_units(call: TracedCall) -> bool:
 
 @tf.function(
     autograph=False,
-    experimental_attributes={"_noinline": True},
+    experimental_attributes=NOT_INLINED,
     input_signature=[tf.TensorSpec(None, tf.float32), tf.TensorSpec([None], tf.int32)],
 )
 def _sample_dynamic_shape(tensor: Tensor, shape: Any) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from saldiag.core.keras_types import (
     GraphOperation,
 )
+from saldiag.keras_internals.graphs import has_own_gradient
 from saldiag_probes.trace.calls import Trace
 
 
@@ -17,7 +18,7 @@ def hidden_tensors(trace: Trace) -> set[str]:
     """
     hidden: set[str] = set()
     for op in trace.operations():
-        if op.type == "IdentityN" and "_gradient_op_type" in op.node_def.attr:
+        if has_own_gradient(op):
             hidden |= _tensors_between(op)
     return hidden
 

@@ -24,6 +24,9 @@ from saldiag.core.keras_types import (
     Tensor,
 )
 from saldiag.core.measurement import Array, FlowRow, GradientFlow, VariableGradient
+from saldiag.keras_internals.compilation import loss_method
+from saldiag.keras_internals.graphs import NOT_INLINED
+from saldiag.keras_internals.tensors import logits_behind
 from saldiag_probes.loss import compiled_loss
 from saldiag_probes.signal.custom_gradients import hidden_tensors
 from saldiag_probes.trace.batch import Batch
@@ -61,7 +64,7 @@ def traced_loss(
                 [tf.reduce_mean(loss(batch.y, trace.y_pred)), *_regularization_losses(model)]
             )
         else:
-            value = model._compute_loss(
+            value = loss_method(model)(
                 x=batch.x,
                 y=batch.y,
                 y_pred=trace.y_pred,
@@ -158,7 +161,7 @@ def _measured_tensors(call: TracedCall) -> list[Any]:
 
 def _attached_logits(tensor: Tensor) -> Tensor:
     """The logits that Keras' cross-entropies use in place of a softmax or sigmoid; None if none."""
-    logits = getattr(tensor, "_keras_logits", None)
+    logits = logits_behind(tensor)
     if logits is None and tensor.op.type in {"Softmax", "Sigmoid"}:
         logits = tensor.op.inputs[0]
     reachable = tf.is_tensor(logits) and getattr(logits, "graph", None) is tensor.graph
@@ -205,7 +208,7 @@ def _squared_norm(gradient: Gradient) -> Tensor:
 
 @tf.function(
     autograph=False,
-    experimental_attributes={"_noinline": True},
+    experimental_attributes=NOT_INLINED,
     input_signature=[tf.TensorSpec([None], tf.float32)],
 )
 def _safe_squared_norm(values: Tensor) -> Tensor:
@@ -239,7 +242,7 @@ def _variable_facts(gradient: Gradient) -> Tensor:
 
 @tf.function(
     autograph=False,
-    experimental_attributes={"_noinline": True},
+    experimental_attributes=NOT_INLINED,
     input_signature=[tf.TensorSpec([None], tf.float64), tf.TensorSpec([], tf.float64)],
 )
 def _flat_facts(values: Tensor, size: Any) -> Tensor:

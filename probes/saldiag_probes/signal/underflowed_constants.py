@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import LostConstant
+from saldiag.keras_internals.layers import is_keras_layer
 from saldiag_probes.trace.calls import Trace, TracedCall
 
 NONZERO_INPUT = {
@@ -65,4 +66,4 @@ def _is_keras_code(owner: TracedCall | None) -> bool:
     """Whether the operation belongs to one of Keras' own layers."""
     if owner is None or not owner.leaf or isinstance(owner.layer, keras.layers.Lambda):
         return False
-    return type(owner.layer).__module__.startswith("keras.src.layers")
+    return is_keras_layer(owner.layer)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.src.utils.tracking import Tracker
 
 from saldiag.core.keras_types import KerasModel, KerasOptimizer
+from saldiag.keras_internals.classes import Tracker
 
 
 def optimizers_of(model: KerasModel) -> dict[str, KerasOptimizer]:

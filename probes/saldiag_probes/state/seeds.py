@@ -5,17 +5,14 @@ Commands that build the model themselves set a seed first; the measurement then 
 
 from __future__ import annotations
 
-from keras.src.utils.rng_utils import get_random_seed  # there is no public name
-from tensorflow.python.eager import context
-from tensorflow.python.framework.config import is_op_determinism_enabled
-
 from saldiag.core.measurement import Seeds
+from saldiag.keras_internals.state import keras_seed, operations_are_deterministic, tensorflow_seed
 
 
 def measure_seeds() -> Seeds:
     """The global seeds set in this thread at this moment. No random state is read or changed."""
     return Seeds(
-        keras=get_random_seed() is not None,
-        tensorflow=context.global_seed() is not None,
-        deterministic=bool(is_op_determinism_enabled()),
+        keras=keras_seed() is not None,
+        tensorflow=tensorflow_seed() is not None,
+        deterministic=operations_are_deterministic(),
     )

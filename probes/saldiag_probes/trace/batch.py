@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.keras_types import BatchLike, KerasModel, TensorTree
+from saldiag.keras_internals.compilation import compiled_loss, loss_method
+from saldiag.keras_internals.layers import flattened_layers, output_spec
 from saldiag_probes.trace.errors import CannotMeasure, error_summary
 
 
@@ -61,10 +63,8 @@ def build_model(model: KerasModel, batch: Batch) -> None:
     Raises:
         CannotMeasure: the model cannot be called on such a batch.
     """
-    from keras.src import backend  # `fit` builds with it too; there is no public name
-
-    layers = [model, *model._flatten_layers()]
-    loss = getattr(model, "_compile_loss", None)
+    layers = [model, *flattened_layers(model)]
+    loss = compiled_loss(model)
     # With several outputs Keras creates one metric per output when the loss is built. A trace must
     # not create variables, so build the loss here.
     several_targets = len(keras.tree.flatten(batch.y)) > 1
@@ -73,14 +73,14 @@ def build_model(model: KerasModel, batch: Batch) -> None:
         return
     x, y, weight = keras.tree.map_structure(_as_spec, (batch.x, batch.y, batch.sample_weight))
     try:
-        y_pred = backend.compute_output_spec(model, x, training=False)
+        y_pred = output_spec(model, x, training=False)
     except Exception as error:
         raise CannotMeasure(
             f"the model cannot be called on this batch: {error_summary(error)}"
         ) from error
     if loss_unbuilt:
         with suppress(Exception):  # the trace reports what is wrong
-            backend.compute_output_spec(model._compute_loss, x, y, y_pred, weight, training=False)
+            output_spec(loss_method(model), x, y, y_pred, weight, training=False)
 
 
 def _as_spec(leaf: Any) -> Any:

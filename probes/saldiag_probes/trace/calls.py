@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from saldiag.core.keras_types import GraphOperation, KerasLayer, Tensor, TensorTree
+from saldiag.keras_internals.tensors import copy_notes
 
 
 @dataclass(eq=False)
@@ -126,7 +127,5 @@ def identity_with_keras_attributes(leaf: Any) -> Any:
     if not (isinstance(leaf, tf.Tensor) and leaf.dtype.is_floating):
         return leaf
     copy = tf.identity(leaf)
-    for name, value in vars(leaf).items():
-        if name.startswith("_keras_"):
-            setattr(copy, name, value)
+    copy_notes(leaf, copy)
     return copy

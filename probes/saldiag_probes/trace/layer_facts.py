@@ -7,9 +7,10 @@ import math
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from saldiag.core.keras_types import KerasLayer, KerasModel, Tensor
+from saldiag.keras_internals.classes import Functional
+from saldiag.keras_internals.layers import flattened_layers, takes_training_argument
 
 _ACTIVATION_LAYERS = {
     "Softmax": "softmax",
@@ -135,7 +136,7 @@ def depends_on_mode(model: KerasModel) -> bool:
     False only for a graph of Keras' own plain layers: a custom layer, or the function in a
     ``Lambda``, can call anything.
     """
-    return any(map(_depends_on_mode, model._flatten_layers()))
+    return any(map(_depends_on_mode, flattened_layers(model)))
 
 
 def _depends_on_mode(layer: Any) -> bool:
@@ -147,7 +148,7 @@ def _depends_on_mode(layer: Any) -> bool:
     if kind in (keras.Sequential, Functional):
         return False
     is_keras = kind.__module__.startswith("keras.") and kind is not keras.layers.Lambda
-    return not is_keras or getattr(layer, "_call_has_training_arg", True)
+    return not is_keras or takes_training_argument(layer)
 
 
 _TRAINING_ARGUMENT_FOR_QUANTIZATION = (keras.layers.Dense, keras.layers.EinsumDense)

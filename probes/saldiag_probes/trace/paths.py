@@ -10,6 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from saldiag.core.keras_types import KerasLayer, KerasModel
+from saldiag.keras_internals.layers import (
+    child_layers,
+    flattened_layers,
+    own_seed_states,
+    own_weights,
+)
 
 
 def layer_paths(model: KerasModel) -> dict[int, str]:
@@ -26,7 +32,7 @@ def layer_paths(model: KerasModel) -> dict[int, str]:
         if id(layer) in paths:
             continue
         paths[id(layer)] = path
-        children = list(_child_layers(layer))
+        children = child_layers(layer)
         names = _unique_names(child.name for child in children)
         named = [
             (_join_path(path, name), child) for name, child in zip(names, children, strict=True)
@@ -56,19 +62,13 @@ def variable_paths(model: KerasModel) -> dict[int, tuple[str, str]]:
 
 
 def _layers_by_path(model: KerasModel) -> list[tuple[Any, str]]:
-    layers = {id(layer): layer for layer in model._flatten_layers()}
+    layers = {id(layer): layer for layer in flattened_layers(model)}
     return [(layers[key], path) for key, path in layer_paths(model).items()]
-
-
-def _child_layers(layer: KerasLayer) -> Iterable[Any]:
-    children: Iterable[Any] = layer._flatten_layers(include_self=False, recursive=False)
-    return children
 
 
 def _own_variables(layer: KerasLayer) -> list[Any]:
     """The variables that the layer itself holds, without those of the layers inside it."""
-    seeds = [generator.state for generator in layer._seed_generators]
-    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+    return [*own_weights(layer), *own_seed_states(layer)]
 
 
 def _unique_names(names: Iterable[str]) -> list[str]:

@@ -23,9 +23,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import ops
 
 from saldiag.core.keras_types import BatchLike, KerasLayer, KerasModel, TensorTree
+from saldiag.keras_internals.graphs import CONSTANT_MODULE, is_scratch_graph
+from saldiag.keras_internals.layers import added_losses, flattened_layers, takes_training_argument
+from saldiag.keras_internals.names import CONSTANT_FUNCTION
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import as_batch, build_model
 from saldiag_probes.trace.calls import (
@@ -96,7 +98,7 @@ class Recorder:
     def _is_in_traced_graph(self, graph: Any) -> bool:
         """Whether a graph is, or is nested in, the traced one; False in Keras' scratch graphs."""
         while graph is not None and graph is not self.graph:
-            if graph.name.startswith("scratch_graph"):
+            if is_scratch_graph(graph):
                 return False
             graph = getattr(graph, "outer_graph", None)
         return graph is self.graph
@@ -209,7 +211,7 @@ def _record_zero_constants() -> Iterator[None]:
 
     There is no public way: the graph holds a constant only in its final dtype.
     """
-    original = getattr(ops, "_create_graph_constant", None)
+    original = getattr(CONSTANT_MODULE, CONSTANT_FUNCTION, None)
     if original is None:
         yield
         return
@@ -222,11 +224,11 @@ def _record_zero_constants() -> Iterator[None]:
             recorder.zero_constants.add(tensor.op.name)
         return tensor
 
-    ops._create_graph_constant = create_constant
+    setattr(CONSTANT_MODULE, CONSTANT_FUNCTION, create_constant)
     try:
         yield
     finally:
-        ops._create_graph_constant = original
+        setattr(CONSTANT_MODULE, CONSTANT_FUNCTION, original)
 
 
 def trace_forward(model: KerasModel, x: TensorTree, *, training: bool, batch_size: int) -> Trace:
@@ -245,7 +247,7 @@ def trace_forward(model: KerasModel, x: TensorTree, *, training: bool, batch_siz
     recorder = Recorder(model, graph)
     try:
         with record_layer_calls(recorder):
-            takes_training = getattr(model, "_call_has_training_arg", True)
+            takes_training = takes_training_argument(model)
             y_pred = model(x, training=training) if takes_training else model(x)
     except Exception as error:
         raise CannotMeasure(
@@ -259,7 +261,9 @@ def trace_forward(model: KerasModel, x: TensorTree, *, training: bool, batch_siz
         y_pred,
         graph.num_operations(),
         batch_size,
-        added_losses=tuple(flat_tensors([layer._losses for layer in model._flatten_layers()])),
+        added_losses=tuple(
+            flat_tensors([added_losses(layer) for layer in flattened_layers(model)])
+        ),
         zero_constants=frozenset(recorder.zero_constants),
     )
 

@@ -14,6 +14,13 @@ import tensorflow as tf
 from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import Array, PlannedCallback, TrainingPlan
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
+from saldiag.keras_internals.compilation import (
+    compiled_metrics,
+    has_monitor_direction,
+    metric_direction,
+    set_monitor_direction,
+)
+from saldiag.keras_internals.optimizers import learning_rate_setting_if_any
 from saldiag_probes.loss.compiled_loss import learning_rate
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.state.optimizers import inner_optimizer
@@ -45,7 +52,7 @@ def measure_plan(model: KerasModel, plan: FitPlan) -> TrainingPlan:
     optimizer = inner_optimizer(getattr(model, "optimizer", None))
     per_epoch = steps_per_epoch(plan)
     scheduler = _rate_scheduler(plan.callbacks)
-    schedule = getattr(optimizer, "_learning_rate", None)
+    schedule = learning_rate_setting_if_any(optimizer)
     with preserved_state(model):
         if scheduler is not None:
             at, rates = _rates_by_epoch(scheduler, plan.epochs, learning_rate(optimizer))
@@ -176,14 +183,14 @@ def _python_number(value: Any) -> Any:
 
 def _callback_direction(model: KerasModel, callback: Any) -> str:
     """``max`` or ``min``: what the callback treats as better, found on a copy; ``""`` if open."""
-    if not hasattr(callback, "_set_monitor_op") or not hasattr(callback, "monitor"):
+    if not has_monitor_direction(callback) or not hasattr(callback, "monitor"):
         return ""
     if callback.mode == "auto" and not (_monitors_loss(callback.monitor) or _metrics_built(model)):
         return ""
     trial = copy(callback)
     trial.set_model(model)
     try:
-        trial._set_monitor_op()
+        set_monitor_direction(trial)
     except ValueError:
         return "unknown"
     return "max" if trial.monitor_op is keras.ops.greater else "min"
@@ -195,7 +202,7 @@ def _monitors_loss(monitor: str) -> bool:
 
 
 def _metrics_built(model: KerasModel) -> bool:
-    compiled = getattr(model, "_compile_metrics", None)
+    compiled = compiled_metrics(model)
     return compiled is None or bool(compiled.built)
 
 
@@ -205,7 +212,7 @@ def _metric_direction(model: KerasModel, monitor: str) -> str:
         return "min"
     name = monitor.removeprefix("val_")
     matching = [metric for metric in _flat_metrics(model) if metric.name == name]
-    direction = str(getattr(matching[0], "_direction", "")) if matching else ""
+    direction = metric_direction(matching[0]) if matching else ""
     return {"up": "max", "down": "min"}.get(direction, "")
 
 

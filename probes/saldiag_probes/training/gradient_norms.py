@@ -21,6 +21,7 @@ from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import Gradient, KerasModel, KerasOptimizer, Tensor, TFVariable
 from saldiag.core.measurement import Array, GradientHistory, Histograms, VariableInfo
 from saldiag.core.training.schedule import Schedule, every, never
+from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.state.isolation import backing_variable
 from saldiag_probes.training.apply_hook import ApplyHook, retrace_train_step
 from saldiag_probes.training.histograms import BINS, rows_to_histograms
@@ -83,7 +84,7 @@ class GradientNorms:
         self.failed: str | None = None
         if self._optimizer.built:
             # Before the step is traced: tf.function traces a function that creates variables twice.
-            self._track_variables(self._optimizer._trainable_variables)
+            self._track_variables(optimized_variables(self._optimizer))
         self._hook = self._install_hook()
         retrace_train_step(model)
 
@@ -180,8 +181,8 @@ class GradientNorms:
         # are tensors of the step's graph.
         optimizer = self._optimizer
         given = trainable_variables
-        given = optimizer._trainable_variables if given is None else list(given)
-        tracked = self._track_variables(optimizer._trainable_variables or given)
+        given = optimized_variables(optimizer) if given is None else list(given)
+        tracked = self._track_variables(optimized_variables(optimizer) or given)
         raw = [backing_variable(variable) for variable in given]
         positions = tracked.positions_of(raw)
         gradients = [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from saldiag.core.keras_types import Gradient, KerasVariable, Tensor, TFVariable
+from saldiag.keras_internals.variables import raw_variable
 
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""
@@ -114,12 +115,7 @@ def loss_from_tape(variables: Iterable[int]) -> Tensor | None:
 
 def variable_id(variable: KerasVariable | TFVariable) -> int:
     """An identity that a Keras variable and the ``tf.Variable`` behind it share."""
-    return id(tf_variable(variable))
-
-
-def tf_variable(variable: KerasVariable | TFVariable) -> TFVariable:
-    """The ``tf.Variable`` behind a Keras variable; any other object unchanged."""
-    return getattr(variable, "_value", variable)
+    return id(raw_variable(variable))
 
 
 def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2
 
 from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import Array
 from saldiag.core.training.schedule import Schedule
+from saldiag.keras_internals.graphs import call_branches_like_functions
 
 PLANNED_STEPS = 1 << 14
 """Number of steps that are planned ahead. The graph cannot call a Python schedule, so it looks the
@@ -47,7 +47,7 @@ def _keep_branches_as_functions(outputs: Any) -> Any:
         operation = first.op
         while operation.type not in {"If", "StatelessIf"}:  # behind an Identity
             operation = operation.inputs[0].op
-        operation._set_attr("_lower_using_switch_merge", attr_value_pb2.AttrValue(b=False))
+        call_branches_like_functions(operation)
     return outputs
 
 
