@@ -181,8 +181,9 @@ class GradientNorms:
         # are tensors of the step's graph.
         optimizer = self._optimizer
         given = trainable_variables
-        given = optimized_variables(optimizer) if given is None else list(given)
-        tracked = self._track_variables(optimized_variables(optimizer) or given)
+        all_variables = optimized_variables(optimizer)
+        given = all_variables if given is None else list(given)
+        tracked = self._track_variables(all_variables or given)
         raw = [backing_variable(variable) for variable in given]
         positions = tracked.positions_of(raw)
         gradients = [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]
