@@ -31,15 +31,21 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+# Two sessions: where the marked tests are left out, nothing may import TensorFlow.
 fast: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(PYTEST) -m 'not tensorflow and not slow'
+	$(PYTEST) -m 'tensorflow and not slow'
 
 slow: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(PYTEST) -m 'not tensorflow and slow'
+	$(PYTEST) -m 'tensorflow and slow'
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/saldiag selftest
+	$(PYTEST) --durations=25 -m 'not tensorflow'
+	$(PYTEST) --durations=25 -m 'tensorflow'
+	$(BIN)/saldiag selftest --jobs 2 --sample "$$(git rev-parse HEAD 2>/dev/null || date +%F)"
 
 clean:
 	rm -rf $(VENV) $(NIGHTLY) build dist .mypy_cache .ruff_cache .pytest_cache
