@@ -14,12 +14,12 @@ from saldiag.keras_internals.compilation import compiled_loss
 from saldiag.keras_internals.names import COMPILED_LOSS, COMPILED_METRICS, LOSS_METHOD
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag_probes.loss.compiled_loss import learning_rate, overrides_compute_loss
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 
 def rate_of(model: Any) -> float:
     """The learning rate at present; a schedule's at the optimizer's step."""
-    return learning_rate(inner(model.optimizer))
+    return learning_rate(inner_optimizer(model.optimizer))
 
 
 def rebuilt(optimizer: Any, **settings: Any) -> Any:
@@ -28,7 +28,7 @@ def rebuilt(optimizer: Any, **settings: Any) -> Any:
     Raises:
         NotApplicable: it cannot be made anew from its configuration.
     """
-    given = inner(optimizer)
+    given = inner_optimizer(optimizer)
     try:
         config = dict(given.get_config())
         rate = learning_rate_setting(given)

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 from saldiag.keras_internals.layers import flattened_layers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 MOST_BATCHES = 64
 """Most batches for one estimate: with 32 samples each about 2000, beyond which the paper finds no
@@ -75,7 +75,7 @@ class StatisticsEstimate:
             return ()
         for layer in self.layers:
             self._pools.setdefault(id(layer), _Pool(layer)).clear()
-        with undisturbed(self.model), graph_as_built(), ExitStack() as stack:
+        with preserved_state(self.model), without_graph_optimizer(), ExitStack() as stack:
             for layer in self.layers:
                 stack.enter_context(_pooled(layer, self._pools[id(layer)]))
             for batch in batches():

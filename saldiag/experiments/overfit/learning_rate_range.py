@@ -18,10 +18,10 @@ from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.overfit.overfit_test import repeated
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import INVARIANT
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.execution import graph_as_built
-from saldiag_probes.trace.recorder import CannotMeasure
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.errors import CannotMeasure
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 LOWEST, HIGHEST, PER_DECADE = 1e-6, 1.0, 4
 HIGHEST_OF_ADAM = 0.1
@@ -42,7 +42,7 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
         CannotMeasure: the rate follows a schedule and cannot be set, or no rate was finished.
     """
     model = errors.model
-    optimizer = inner(model.optimizer)
+    optimizer = inner_optimizer(model.optimizer)
     setting = learning_rate_setting(optimizer)
     if isinstance(setting, keras.optimizers.schedules.LearningRateSchedule):
         raise CannotMeasure("the learning rate follows a schedule, which cannot be set aside")
@@ -50,7 +50,7 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
     decades = math.log10(highest / LOWEST)
     rates = np.geomspace(LOWEST, highest, round(decades * PER_DECADE) + 1)
     raising = _Raising(optimizer, rates, len(errors.batches), time.monotonic() + budget_seconds)
-    with undisturbed(model), graph_as_built():
+    with preserved_state(model), without_graph_optimizer():
         model.fit(
             repeated(errors.batches),
             epochs=1,

@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.loss.compiled_loss import loss_name
-from saldiag_probes.loss.recomputed_loss import in_order_and_rolled, losses_in
-from saldiag_probes.loss.sensitivity import answers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses, loss_comparison
+from saldiag_probes.loss.sensitivity import loss_sensitivity
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.layer_facts import depends_on_mode
 
 Batch = tuple[Any, ...]
@@ -62,12 +62,12 @@ class ModeErrors:
         return other
 
     def _function(self, training: bool) -> Any:
-        losses = losses_in(self.model, training)
+        losses = loss_comparison(self.model, training)
         return tf.function(losses, autograph=False, jit_compile=False, reduce_retracing=True)
 
     def outcomes(self, training: bool) -> list[Outcome]:
         """What each batch gives; the model is left as it was."""
-        with undisturbed(self.model), graph_as_built():
+        with preserved_state(self.model), without_graph_optimizer():
             return [self._outcome(training, batch) for batch in self.batches]
 
     def _outcome(self, training: bool, batch: Batch) -> Outcome:
@@ -77,7 +77,7 @@ class ModeErrors:
 
     def repeated(self, batch: Batch, times: int = 2) -> list[Any]:
         """Predictions of inference passes in a row; random draws go on between them."""
-        with undisturbed(self.model), graph_as_built():
+        with preserved_state(self.model), without_graph_optimizer():
             return [self._outcome(False, batch).predictions for _ in range(times)]
 
     def predict(self, training: bool) -> list[Any]:
@@ -90,13 +90,13 @@ class ModeErrors:
 
     def update_statistics(self, batch: Batch) -> None:
         """One forward pass in training mode that keeps what it changes (BatchNorm's averages)."""
-        with graph_as_built():
+        with without_graph_optimizer():
             self._forward[True](*_three(batch))
 
     def loss_check(self) -> LossCheck:
         """The reported loss of the first batch against the one recomputed from predictions."""
         inference, training = self.outcomes(training=False)[0], self.outcomes(training=True)[0]
-        order = in_order_and_rolled(self.model, self.batches[0], inference.predictions)
+        order = aligned_and_shifted_losses(self.model, self.batches[0], inference.predictions)
         return LossCheck(
             loss=loss_name(self.model),
             reported=inference.reported,
@@ -106,7 +106,7 @@ class ModeErrors:
             recomputed_training=training.plain,
             in_order=order[0],
             rolled=order[1],
-            **answers(self.model, self.batches[0], inference.predictions),
+            **loss_sensitivity(self.model, self.batches[0], inference.predictions),
         )
 
 

@@ -24,8 +24,8 @@ from saldiag.experiments.overfit.batchnorm_recalibration import recalibrated_err
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size, sample_variation
 from saldiag.rules.verdicts.overfit import should_stop
 from saldiag_probes.loss.compiled_loss import learning_rate
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 Progress = Callable[[int, float, float], None]
 """Called after each step with the step's number, its loss and the seconds left."""
@@ -115,7 +115,7 @@ class OverfitTest:
         variables = self.model.trainable_variables
         # Reading shares the buffer until a step writes.
         before = [variable.value.read_value() for variable in variables]
-        with graph_as_built():
+        with without_graph_optimizer():
             self.model.fit(
                 repeated(self.errors.batches),
                 epochs=1,
@@ -143,7 +143,7 @@ class OverfitTest:
         self.record.checked.append(len(self.record.loss))
         self.record.training.append(self.errors.error(training=True))
         self.record.inference.append(self.errors.error(training=False))
-        self.record.rates.append(learning_rate(inner(self.model.optimizer)))
+        self.record.rates.append(learning_rate(inner_optimizer(self.model.optimizer)))
 
     def after_step(self, logs: dict[str, float]) -> bool:
         """Take note of a step, from what ``fit`` reports of it; whether to stop."""

@@ -27,10 +27,10 @@ from saldiag.experiments.search.initial_states import Starts, reordered
 from saldiag.experiments.search.score import CannotScore
 from saldiag.experiments.search.short_training import Forward, Training
 from saldiag.keras_internals.layers import flattened_layers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.batch import as_batch, build_model
+from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.paths import layer_paths
-from saldiag_probes.trace.recorder import as_batch, build
 
 CONTROL = Arm("control", "the model as it is")
 Tell = Callable[[str, int, int], None]
@@ -56,7 +56,7 @@ class Lab:
     def __init__(self, model: Any, batches: Sequence[Any], wiring: Wiring | None = None) -> None:
         self.model = model
         self.batches: Batches = tuple(_plain(batch) for batch in batches)
-        build(model, as_batch(self.batches[0]))
+        build_model(model, as_batch(self.batches[0]))
         self.wiring = wiring
         self.optimizer = model.optimizer
         self.had_optimizer_built = False
@@ -72,7 +72,7 @@ class Lab:
         before = model.train_function, model.stop_training, model.jit_compile
         model.jit_compile = False  # XLA compiles every arm for minutes
         try:
-            with undisturbed(self.model), graph_as_built(), _traces_expected():
+            with preserved_state(self.model), without_graph_optimizer(), _traces_expected():
                 self.had_optimizer_built = bool(self.model.optimizer.built)
                 if not self.had_optimizer_built:
                     self.model.optimizer.build(self.model.trainable_variables)

@@ -22,7 +22,7 @@ from saldiag.experiments.interventions.batch_transforms import joined
 from saldiag.experiments.interventions.change import Swap
 from saldiag.experiments.interventions.targets import targets_of
 from saldiag.keras_internals.layers import child_layers, is_keras_layer
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 
 FOLDS = 5
 """Of the cross-validation, by items: places of one picture depend on each other."""
@@ -43,7 +43,7 @@ def look(lab: Any) -> tuple[LayerLook, ...]:
     target = _columns(targets_of(lab)[0])
     if lab.items < FEWEST:
         return ()
-    with undisturbed(lab.model), ExitStack() as stack, tf.GradientTape(persistent=True) as tape:
+    with preserved_state(lab.model), ExitStack() as stack, tf.GradientTape(persistent=True) as tape:
         seen: dict[str, Any] = {}
         for path, layer in _leaves(lab.model, lab.paths):
             stack.callback(Swap(layer, "call", _noting(layer, path, seen), tracked=False).make())

@@ -19,9 +19,9 @@ from saldiag.experiments.search.score import Score, score
 from saldiag.keras_internals.layers import takes_training_argument
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.verdicts.hypotheses import LIMITS
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 MEMORISED = LIMITS["memorised"]
 STILL = 1e-6
@@ -49,7 +49,7 @@ class Forward:
 
     def predict(self, batches: Batches, training: bool) -> list[Any]:
         """Of each batch, as numpy arrays."""
-        with undisturbed(self._model), graph_as_built():
+        with preserved_state(self._model), without_graph_optimizer():
             found = [self._traced[training](batch[0]) for batch in batches]
         return [keras.tree.map_structure(np.asarray, each) for each in found]
 
@@ -132,7 +132,7 @@ class Training:
         so that noise (dropout, augmentation) is no standing still.
         """
         begun = self._scores[0].missed
-        rate = learning_rate_setting(inner(self.model.optimizer))
+        rate = learning_rate_setting(inner_optimizer(self.model.optimizer))
         fixed = not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
         whole = done >= len(self.batches)
         return fixed and whole and bool(np.abs(now.missed - begun).max() <= STILL)

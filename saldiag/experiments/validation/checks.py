@@ -25,7 +25,7 @@ from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
 from saldiag_probes.loss.compiled_loss import loss_name
 from saldiag_probes.signal.inference_noise import layers_active_in_inference
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.layer_facts import depends_on_mode
 from saldiag_probes.trace.paths import layer_paths
 
@@ -73,7 +73,7 @@ class Checks:
 
     def check(self, epoch: int, step: int) -> None:
         """Errors on the first validation batch in both modes and with statistics re-estimated."""
-        with undisturbed(self._errors.model):
+        with preserved_state(self._errors.model):
             self._checks.append(self._look(epoch, step, self._training[:1], self._validation[:1]))
 
     def check_thoroughly(self, epoch: int, step: int, *, searching: bool, seconds: float) -> None:
@@ -85,7 +85,7 @@ class Checks:
             searching: whether to compare the data of training and validation, and to try changes.
             seconds: limit, estimated from the first batch.
         """
-        with undisturbed(self._errors.model):
+        with preserved_state(self._errors.model):
             first = self._timed()
             share = max(1, int(seconds / max(2 * PASSES * first, 1e-3)))
             training, validation = self._training[:share], self._validation[:share]

@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from saldiag.core.measurement import Array, Correction, InputComparison
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
-from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
+from saldiag_probes.loss.compiled_loss import overrides_compute_loss, standalone_loss
 
 CHANNELS = 16
 """Channels of an input that are compared one by one."""
@@ -79,7 +79,7 @@ class Corrections:
         self._predictions = _whole(predictions)
         self._targets = _whole([batch[1] for batch in validation if len(batch) > 1])
         self._known = _whole([batch[1] for batch in training if len(batch) > 1])
-        self._loss = None if overrides_compute_loss(errors.model) else plain_loss(errors.model)
+        self._loss = None if overrides_compute_loss(errors.model) else standalone_loss(errors.model)
 
     def found(self) -> dict[str, Any]:
         """Fields of ``ValidationCheck``."""

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import Array
-from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
-from saldiag_probes.loss.recomputed_loss import plain
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.loss.compiled_loss import overrides_compute_loss, standalone_loss
+from saldiag_probes.loss.recomputed_loss import without_attached_logits
+from saldiag_probes.trace.execution import without_graph_optimizer
 
 SAME = 0.5
 """Distance of the items' mean from the error of whole batches, as a share of the latter, up to
@@ -23,14 +23,16 @@ class ItemErrors:
     """Computes the compiled loss item by item, unweighted and without regularisation."""
 
     def __init__(self, model: Any) -> None:
-        loss = None if overrides_compute_loss(model) else plain_loss(model)
+        loss = None if overrides_compute_loss(model) else standalone_loss(model)
         self._known = loss is not None
 
         def errors(y: Any, predictions: Any) -> Any:
             assert loss is not None
 
             def one(item: Any) -> Any:
-                alone = keras.tree.map_structure(lambda leaf: plain(leaf[None]), item)
+                alone = keras.tree.map_structure(
+                    lambda leaf: without_attached_logits(leaf[None]), item
+                )
                 return tf.cast(loss(*alone), tf.float32)
 
             return tf.map_fn(one, (y, predictions), fn_output_signature=tf.float32)
@@ -52,7 +54,7 @@ class ItemErrors:
         if not self._known or any(len(b) < 2 or b[1] is None for b in batches):
             return np.zeros(0)
         try:
-            with graph_as_built():
+            with without_graph_optimizer():
                 found = [
                     np.asarray(self._errors(batch[1], keras.tree.map_structure(tf.constant, p)))
                     for batch, p in zip(batches, predictions, strict=True)

@@ -96,7 +96,7 @@ class TestRangeTest:
 
     def test_a_schedule_cannot_be_set_aside(self, keras):
         from saldiag.experiments.overfit.learning_rate_range import range_test
-        from saldiag_probes.trace.recorder import CannotMeasure
+        from saldiag_probes.trace.errors import CannotMeasure
 
         schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
         with pytest.raises(CannotMeasure, match="schedule"):

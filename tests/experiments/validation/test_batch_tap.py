@@ -11,7 +11,7 @@ from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.validation import callback
 from saldiag.experiments.validation.batch_tap import BatchTap, count_items, recut
 from saldiag.experiments.validation.callback import ValidationWatch
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 
 pytestmark = pytest.mark.tensorflow
 
@@ -232,7 +232,7 @@ def test_a_check_leaves_the_model_as_it_was():
     before = [np.asarray(v) for v in (*model.variables, *model.optimizer.variables)]
     batch = (tf.constant(X[:8]), tf.constant(Y[:8]))
     checks = Checks(ModeErrors(model, [batch]), [batch], [batch])
-    with undisturbed(model):
+    with preserved_state(model):
         checks.check(1, 5)
         checks.check_thoroughly(2, 10, searching=True, seconds=1.0)
     for one, other in zip(before, (*model.variables, *model.optimizer.variables), strict=True):

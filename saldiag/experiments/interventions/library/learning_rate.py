@@ -16,8 +16,8 @@ from saldiag.experiments.overfit.learning_rate_range import range_test
 from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import fastest_rate
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.recorder import CannotMeasure
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.errors import CannotMeasure
 
 
 def at_rate(lab: Workbench, rate: float, told: str) -> Change:
@@ -26,12 +26,12 @@ def at_rate(lab: Workbench, rate: float, told: str) -> Change:
     Raises:
         NotApplicable: the rate follows a schedule.
     """
-    setting = learning_rate_setting(inner(lab.model.optimizer))
+    setting = learning_rate_setting(inner_optimizer(lab.model.optimizer))
     if isinstance(setting, keras.optimizers.schedules.LearningRateSchedule):
         raise NotApplicable("the learning rate follows a schedule")
 
     def start(seed: int) -> None:  # noqa: ARG001 - the same for every seed
-        inner(lab.model.optimizer).learning_rate = rate
+        inner_optimizer(lab.model.optimizer).learning_rate = rate
 
     return Change(told, start=start, traced=False)
 
@@ -116,7 +116,7 @@ class ConstantRate(Intervention):
     words: ClassVar[tuple[str, ...]] = ("schedule", "warm", "decay of the rate", "cyclic")
 
     def change(self, lab: Workbench) -> Change:
-        schedule = learning_rate_setting(inner(lab.model.optimizer))
+        schedule = learning_rate_setting(inner_optimizer(lab.model.optimizer))
         if isinstance(schedule, keras.Variable) or not callable(schedule):
             raise NotApplicable("the learning rate follows no schedule of the optimizer's")
         rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in STEPS]

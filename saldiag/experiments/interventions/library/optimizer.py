@@ -11,7 +11,7 @@ from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.compile_changes import rebuilt
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.rules.shared.update_ratios import INVARIANT
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 SETTINGS = (*CLIPPING, "weight_decay", "epsilon",
@@ -30,7 +30,7 @@ class OtherOptimizer(Intervention):
     words: ClassVar[tuple[str, ...]] = ("optimizer", "adam", "sgd")
 
     def change(self, lab: Workbench) -> Change:
-        now = type(inner(lab.model.optimizer)).__name__
+        now = type(inner_optimizer(lab.model.optimizer)).__name__
         other = (
             keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=True)
             if now in INVARIANT
@@ -51,7 +51,7 @@ class DefaultSettings(Intervention):
     )  # fmt: skip
 
     def change(self, lab: Workbench) -> Change:
-        optimizer = inner(lab.model.optimizer)
+        optimizer = inner_optimizer(lab.model.optimizer)
         now, usual = optimizer.get_config(), _defaults(type(optimizer))
         other = {k: usual[k] for k in SETTINGS if k in now and k in usual and now[k] != usual[k]}
         if not other:
@@ -84,7 +84,7 @@ class LargerEpsilon(Intervention):
     words: ClassVar[tuple[str, ...]] = ("epsilon", "float16", "half precision")
 
     def change(self, lab: Workbench) -> Change:
-        optimizer = inner(lab.model.optimizer)
+        optimizer = inner_optimizer(lab.model.optimizer)
         dtypes = {str(v.dtype) for v in lab.model.trainable_variables}
         epsilon = getattr(optimizer, "epsilon", None)
         if epsilon is None or "float16" not in dtypes:
@@ -103,7 +103,7 @@ class ClippedGradients(Intervention):
     words: ClassVar[tuple[str, ...]] = ("explod", "clip", "spike", "nan")
 
     def change(self, lab: Workbench) -> Change:
-        now = inner(lab.model.optimizer)
+        now = inner_optimizer(lab.model.optimizer)
         if any(getattr(now, name, None) is not None for name in CLIPPING):
             raise NotApplicable("the gradients are clipped already")
         clipping = rebuilt(lab.model.optimizer, global_clipnorm=1.0)

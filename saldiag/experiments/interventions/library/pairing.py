@@ -10,7 +10,7 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.batch_transforms import joined, split_as
 from saldiag.experiments.interventions.change import Batches, Change
 from saldiag.experiments.interventions.workbench import Workbench
-from saldiag_probes.data.masks import partners
+from saldiag_probes.data.masks import match_masks_to_images
 
 MOVED = 0.5
 """Share of masks that have to lie better on another picture than on their own."""
@@ -28,7 +28,7 @@ class RepairedPairs(Intervention):
         whole = joined(lab.batches)
         if len(whole) < 2 or not all(isinstance(part, np.ndarray) for part in whole[:2]):
             raise NotApplicable("there is not one array of pictures with one of masks")
-        found = partners(whole[0], whole[1])
+        found = match_masks_to_images(whole[0], whole[1])
         if found is None:
             raise NotApplicable("the targets are no masks of pictures")
         moved = int((found != np.arange(len(found))).sum())
@@ -37,7 +37,7 @@ class RepairedPairs(Intervention):
 
         def feed(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - the same for every seed
             x, y, *rest = joined(batches)
-            found = partners(x, y)
+            found = match_masks_to_images(x, y)
             return split_as(batches, (x, y[found], *rest))
 
         return Change(f"giving {moved} of {len(found)} masks to the picture that they lie on",

@@ -13,7 +13,7 @@ from saldiag.experiments.interventions.output_layers import heads_of
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.keras_internals.layers import set_variable_dtype
 from saldiag.keras_internals.names import LAYER_POLICY
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 
 def in_float32(layers: dict[str, Any]) -> tuple[dict[str, Any], tuple[Swap, ...]]:
@@ -83,6 +83,6 @@ class LossScaling(Intervention):
         if all(layer.compute_dtype != "float16" for layer in lab.layers.values()):
             raise NotApplicable("nothing is computed in float16")
         scaled = keras.optimizers.LossScaleOptimizer(
-            rebuilt(inner(lab.model.optimizer), loss_scale_factor=None)
+            rebuilt(inner_optimizer(lab.model.optimizer), loss_scale_factor=None)
         )
         return Change("dynamic loss scaling", optimizer=scaled)

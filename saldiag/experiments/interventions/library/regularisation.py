@@ -12,7 +12,7 @@ from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuilt
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.keras_internals.layers import own_trainable_variables
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 _RATES = ("rate", "stddev", "dropout", "recurrent_dropout")
 
@@ -74,7 +74,7 @@ class NoPenalty(Intervention):
 
 
 def _without_decay(optimizer: Any) -> Any:
-    if not inner(optimizer).weight_decay:
+    if not inner_optimizer(optimizer).weight_decay:
         return None
-    zero = 0.0 if isinstance(inner(optimizer), keras.optimizers.AdamW) else None
+    zero = 0.0 if isinstance(inner_optimizer(optimizer), keras.optimizers.AdamW) else None
     return rebuilt(optimizer, weight_decay=zero)
