@@ -79,7 +79,7 @@ MOMENTS = {
     "the model is traced": "saldiag.app.examine.examination.Examination.survey",
     "a probe that may fail": "saldiag.app.commands.diagnose.OwnFiles.measured",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
-    "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before",
+    "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
     "rules judge": "saldiag.app.session.session.Session.conclude",
     "the report is written": "saldiag.app.session.output.write_outcome",
 }

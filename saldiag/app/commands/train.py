@@ -140,7 +140,7 @@ def _by_recipe(
 
     trained, outcome, verdict = _trained(session, options, recipe, data, subject)
     score_held_out(session, trained.model, outcome, held_out)
-    shown = read_items(validation[:MAX_PICTURES], recipe.image_size, recipe.batch_size)
+    shown = read_items(validation[:MAX_PICTURES], recipe.image_size, MAX_PICTURES)
     Examination(session, trained, shown).pictures()
     return verdict
 

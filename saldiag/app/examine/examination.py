@@ -83,10 +83,9 @@ class Examination:
         Raises:
             SaldiagError: the model cannot be called on the first batch.
         """
-        from saldiag_probes.trace.errors import CannotMeasure
-
         from saldiag_probes.loss.compiled_loss import optimizer_facts
         from saldiag_probes.survey import survey
+        from saldiag_probes.trace.errors import CannotMeasure
 
         with self.session.phase("following one batch through the model"):
             try:
@@ -269,7 +268,7 @@ class Examination:
         images, masks = (np.asarray(part[:MAX_PICTURES]) for part in self.data.batches[0][:2])
         predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
-            names=self.data.names[:MAX_PICTURES],
+            names=self.data.names[: len(images)],
             images=(images - low) / (high - low),
             targets=masks,
             predictions=predicted[:MAX_PICTURES],

@@ -88,7 +88,7 @@ class FirstCalls:
         """A model was called whose first step is not over."""
         self._calls.append(_Call(model, inputs, tf.nest.flatten(outputs)))
 
-    def tensors(self) -> Sequence[Any]:
+    def extra_tensors(self) -> Sequence[Any]:
         """The outputs of the calls, those that this tape can know."""
         self._places = [
             (call, place)
@@ -100,7 +100,7 @@ class FirstCalls:
         ]
         return [call.outputs[place] for call, place in self._places]
 
-    def told(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
+    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
         """Keep the gradients by outputs that a tape has for ``variables``."""
         found: dict[_Call, dict[int, Any]] = {}
         for (call, place), gradient in zip(self._places, gradients, strict=True):

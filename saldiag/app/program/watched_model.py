@@ -111,7 +111,7 @@ class Watched:
             self.watch.attach(self.model, optimizer)
         else:
             self.takes_turns = True
-            self.watch.join(optimizer)
+            self.watch.add_optimizer(optimizer)
 
     def trains_at(self, trained: Source | None) -> None:
         """The line that trains the model, if it is not known yet."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from saldiag_probes.trace.errors import CannotMeasure
 
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.overfit.mode_errors import ModeErrors
@@ -22,6 +21,7 @@ from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import INVARIANT
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.execution import without_graph_optimizer
 
 LOWEST_RATE, HIGHEST_RATE, RATES_PER_DECADE = 1e-6, 1.0, 4

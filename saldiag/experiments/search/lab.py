@@ -17,7 +17,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from saldiag_probes.trace.batch import as_batch, build_model
 
 from saldiag.core.measurement import Arm, Curve, Wiring
 from saldiag.experiments.interventions.base import NotApplicable, intervention_named
@@ -29,6 +28,7 @@ from saldiag.experiments.search.score import CannotScore
 from saldiag.experiments.search.short_training import ShortTraining, TracedForward
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.batch import as_batch, build_model
 from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.paths import layer_paths
 

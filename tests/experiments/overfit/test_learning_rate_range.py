@@ -95,9 +95,8 @@ class TestRangeTest:
         assert not np.isfinite(found.loss[-1]) or found.loss[-1] > 4 * found.loss.min()
 
     def test_a_schedule_cannot_be_set_aside(self, keras):
-        from saldiag_probes.trace.errors import CannotMeasure
-
         from saldiag.experiments.overfit.learning_rate_range import range_test
+        from saldiag_probes.trace.errors import CannotMeasure
 
         schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
         with pytest.raises(CannotMeasure, match="schedule"):

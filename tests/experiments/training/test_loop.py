@@ -117,7 +117,7 @@ def test_a_probe_that_fails_is_told_and_training_goes_on(tmp_path, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a bug in the probe")
 
-    monkeypatch.setattr(gradient_norms.GradientNorms, "_before", broken)
+    monkeypatch.setattr(gradient_norms.GradientNorms, "_before_apply", broken)
     console = Console(file=io.StringIO(), width=200)
     outcome = train(tmp_path / "run", small_recipe(epochs=1), console=console)
     assert outcome.stopped == "epochs"

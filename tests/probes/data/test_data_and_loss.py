@@ -29,8 +29,8 @@ class TestFacts:
         parts = [rng.normal(3, 2, (size, 2, 3)) for size in sizes]
         facts = _RunningStatistics("x")
         for part in parts:
-            facts.add(part)
-        found, everything = facts.result(), np.concatenate(parts)
+            facts.add_tensor(part)
+        found, everything = facts.tensor_facts(), np.concatenate(parts)
         assert found.mean == pytest.approx(everything.mean())
         assert found.std == pytest.approx(everything.std())
         assert (found.minimum, found.maximum) == (everything.min(), everything.max())
@@ -45,12 +45,12 @@ class TestFacts:
         from saldiag_probes.data.tensor_statistics import _RunningStatistics
 
         facts = _RunningStatistics("x")
-        facts.add(np.array([[1.0, np.nan], [3.0, np.inf]]))
-        found = facts.result()
+        facts.add_tensor(np.array([[1.0, np.nan], [3.0, np.inf]]))
+        found = facts.tensor_facts()
         assert (found.nan_share, found.minimum, found.maximum) == (0.25, 1.0, np.inf)
         assert found.mean == 2.0
-        facts.add(np.zeros((2, 5)))
-        found = facts.result()
+        facts.add_tensor(np.zeros((2, 5)))
+        found = facts.tensor_facts()
         assert found.shape == (None, None)
         assert np.isnan(found.sample_variation)
 
@@ -60,8 +60,8 @@ class TestFacts:
         from saldiag_probes.data.tensor_statistics import _RunningStatistics
 
         facts = _RunningStatistics("x")
-        facts.add(tf.constant([["normal"], ["fixed"]]))
-        found = facts.result()
+        facts.add_tensor(tf.constant([["normal"], ["fixed"]]))
+        found = facts.tensor_facts()
         assert (found.dtype, found.nan_share) == ("string", 0.0)
         assert np.isnan([found.minimum, found.mean]).all()
 
@@ -73,8 +73,8 @@ class TestFacts:
         from saldiag_probes.data.tensor_statistics import _RunningStatistics
 
         facts = _RunningStatistics("y")
-        facts.add(np.array(rows, "float32"))
-        assert facts.result().single == single
+        facts.add_tensor(np.array(rows, "float32"))
+        assert facts.tensor_facts().single == single
 
     def test_everything_is_named_and_only_the_first_batches_are_looked_at(self, keras):
         from saldiag_probes.data.tensor_statistics import measure_data
@@ -101,9 +101,8 @@ class TestFacts:
         assert found.no_baselines == "the model is not compiled with a loss"
 
     def test_no_batch_and_a_batch_that_does_not_fit(self, keras):
-        from saldiag_probes.trace.errors import CannotMeasure
-
         from saldiag_probes.data.tensor_statistics import measure_data
+        from saldiag_probes.trace.errors import CannotMeasure
 
         model = dense(keras, "mse")
         with pytest.raises(CannotMeasure, match="no batch"):
@@ -160,13 +159,13 @@ class TestBaselines:
         shapes = self.baselines(dense(keras, "mse", 3), (x, np.ones((4, 5))))
         assert "shape" in shapes[1]
         nan = self.baselines(dense(keras, "mse"), (x, np.full((4, 1), np.nan)))
-        assert "not finite" in nan[1]
+        assert "non-finite" in nan[1]
         labels = self.baselines(
             dense(keras, "sparse_categorical_crossentropy", 3), (x, np.array([0, 1, 2, 3]))
         )
-        assert "not a class from 0 to 2" in labels[1]
+        assert "outside the classes 0 to 2" in labels[1]
         none = self.baselines(dense(keras, "mse"), x)
-        assert "no targets" in none[1]
+        assert "missing" in none[1]
 
         def picky(y, p):
             raise TypeError("only for training")
@@ -181,7 +180,7 @@ class TestBaselines:
         inputs = keras.Input((4,))
         own = Own(inputs, keras.layers.Dense(1)(inputs))
         own.compile("sgd")
-        assert "code of its own" in self.baselines(own, (x, np.ones((4, 1))))[1]
+        assert "overrides compute_loss" in self.baselines(own, (x, np.ones((4, 1))))[1]
 
     def test_pictures_of_several_sizes_have_a_constant_but_no_mean_picture(self, keras):
         model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
@@ -294,9 +293,8 @@ class TestLossCheck:
         assert first != pytest.approx(second, rel=1e-3)
 
     def test_why_it_cannot_be_measured(self, keras):
-        from saldiag_probes.trace.errors import CannotMeasure
-
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
+        from saldiag_probes.trace.errors import CannotMeasure
 
         x = RNG.random((4, 4))
         with pytest.raises(CannotMeasure, match="not compiled"):

@@ -1,4 +1,4 @@
-"""``undisturbed`` puts everything back, bit for bit."""
+"""``preserved_state`` restores everything, bit for bit."""
 
 from __future__ import annotations
 

@@ -496,7 +496,7 @@ def test_a_variable_from_elsewhere_detaches_the_probe() -> None:
         stranger = other.trainable_variables
         with pytest.raises(ValueError, match="Unknown variable"):
             model.optimizer.apply([v * 0 for v in stranger], stranger)
-    assert "came after the optimizer was built" in (probe.failed or "")
+    assert "is not among the variables that the optimizer was built for" in (probe.failed or "")
 
 
 def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
@@ -504,7 +504,7 @@ def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
     from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = sequential()
-    with pytest.raises(ModelError, match="no optimizer to watch"):
+    with pytest.raises(ModelError, match="there is no optimizer"):
         GradientNorms(model)
     model.compile("sgd", "mse", jit_compile=True)
     with pytest.raises(ModelError, match="jit_compile=False"):
@@ -520,8 +520,8 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
 
     from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
-    rows = ring_buffer.Ring(1, capacity=100, schedule=every(3))
+    monkeypatch.setattr(ring_buffer, "PLANNED_STEPS", 8)
+    rows = ring_buffer.RingBuffer(1, capacity=100, schedule=every(3))
 
     def write() -> Any:
         rows.write(tf.constant([1.0], tf.float64))
@@ -529,7 +529,7 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
 
     @tf.function
     def step() -> None:
-        tf.cond(rows.scheduled(), write, lambda: tf.constant(False))
+        tf.cond(rows.is_scheduled(), write, lambda: tf.constant(False))
         rows.advance()
 
     found: list[int] = []
@@ -544,9 +544,9 @@ def test_a_schedule_that_skips_nothing_at_first_is_asked_again(monkeypatch: Any)
 
     from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
-    rows = ring_buffer.Ring(1, capacity=100, schedule=lambda step: step < 12)
-    assert rows.scheduled() is True
+    monkeypatch.setattr(ring_buffer, "PLANNED_STEPS", 8)
+    rows = ring_buffer.RingBuffer(1, capacity=100, schedule=lambda step: step < 12)
+    assert rows.is_scheduled() is True
 
     @tf.function
     def step() -> None:
@@ -587,10 +587,10 @@ def test_eager_steps_plan_ahead_by_themselves(monkeypatch: Any) -> None:
 
     from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
-    rows = ring_buffer.Ring(1, capacity=100, schedule=every(3))
+    monkeypatch.setattr(ring_buffer, "PLANNED_STEPS", 8)
+    rows = ring_buffer.RingBuffer(1, capacity=100, schedule=every(3))
     for _ in range(20):
-        if rows.scheduled():
+        if rows.is_scheduled():
             rows.write(tf.constant([1.0], tf.float64))
         rows.advance()
     assert rows.drain()[0].tolist() == [0, 3, 6, 9, 12, 15, 18]

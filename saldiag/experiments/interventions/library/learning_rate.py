@@ -6,7 +6,6 @@ import math
 from typing import ClassVar
 
 import keras
-from saldiag_probes.trace.errors import CannotMeasure
 
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
@@ -21,6 +20,7 @@ from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import fastest_rate
 from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.errors import CannotMeasure
 
 
 def change_rate(lab: Workbench, rate: float, description: str) -> Change:
