@@ -194,15 +194,15 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
 
 def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """What a failure says: the verdict, then each finding with its place and its fix."""
-    from saldiag_reports.content.wording import count, headline, plain
-    from saldiag_reports.formats.ci import account
+    from saldiag_reports.content.wording import counted, plain, verdict_headline
+    from saldiag_reports.formats.printed_run import finding_text
 
     left = len(findings) - MAX_TOLD
     return "\n\n".join(
         [
-            plain(headline(diagnosis.outcome)) + more,
-            *(account(finding) for finding in findings[:MAX_TOLD]),
-            *([f"and {count(left, 'finding')} more"] if left > 0 else []),
+            plain(verdict_headline(diagnosis.outcome)) + more,
+            *(finding_text(finding) for finding in findings[:MAX_TOLD]),
+            *([f"and {counted(left, 'finding')} more"] if left > 0 else []),
             *([] if findings else ["No rule found a reason."]),
         ]
     )

@@ -44,12 +44,12 @@ def texts(markup):
 
 @pytest.fixture(scope="module")
 def broken():
-    return runs.broken().measured
+    return runs.broken_run().measured
 
 
 @pytest.fixture(scope="module")
 def learns():
-    return runs.learns().measured
+    return runs.learning_run().measured
 
 
 def draw_all(measured):
