@@ -71,8 +71,8 @@ def _selected_rules(settings: dict[str, object]) -> list[type[Rule]]:
 
 
 def _rule_text(rule: type[Rule]) -> RuleText:
-    from saldiag.rules.engine.catalogue import family_of
     from saldiag.rules.engine.explain import explanation_of, to_text
+    from saldiag.rules.engine.registry import family_of
     from saldiag_reports.formats.printed_run import RuleText
 
     explanation = explanation_of(rule)
