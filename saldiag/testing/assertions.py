@@ -213,6 +213,6 @@ def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> 
             plain(verdict_headline(diagnosis.outcome)) + more,
             *(finding_text(finding) for finding in findings[:MAX_TOLD]),
             *([f"and {counted(left, 'finding')} more"] if left > 0 else []),
-            *([] if findings else ["No rule found a reason."]),
+            *([] if findings else ["No rule found a cause."]),
         ]
     )

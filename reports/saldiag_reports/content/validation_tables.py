@@ -35,7 +35,7 @@ def error_table(check: ValidationCheck) -> Table:
         Column("after epoch"),
         Column("step", tip="training steps taken"),
         Column("samples", "text"),
-        Column("inference mode", tip="error in the mode of evaluate and predict"),
+        Column("inference mode", tip="error as evaluate and predict compute it"),
         Column("training mode", tip="error with the batch's statistics and with dropout"),
         Column(
             "statistics re-estimated",
@@ -50,7 +50,7 @@ def error_table(check: ValidationCheck) -> Table:
         trained = _values_of_check(training, index)
         if not all(math.isnan(value) for value in trained):
             rows.append((epoch, step, "training", *trained))
-    return Table(f"Checked errors ({check.loss})", columns, tuple(rows))
+    return Table(f"Errors at each check ({check.loss})", columns, tuple(rows))
 
 
 def _values_of_check(values: tuple[Any, ...], index: int) -> tuple[float, ...]:
@@ -69,7 +69,7 @@ def statistics_table(check: ValidationCheck) -> Table:
             " ideally 1",
         ),
         Column(
-            "distance of the means",
+            "difference of the means",
             tip="|moving mean - batch mean| in standard deviations of the batch, median over the"
             " channels",
         ),

@@ -66,7 +66,7 @@ class PrintedRun:
     def annotated_line(self, finding: Finding) -> Source | None:
         """The line to annotate: the finding's own, else the one that trains the model.
 
-        Line 0 stands for the whole file. None if no file is known.
+        Line 0 means the whole file. None if no file is known.
         """
         if finding.source is not None and finding.source.file:
             return finding.source

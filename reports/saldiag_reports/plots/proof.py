@@ -37,7 +37,7 @@ OTHER_DASHES: tuple[Any, ...] = ((0, (1, 1)), (0, (4, 2)), (0, (7, 2, 1, 2)))
 
 END_MARKERS: dict[Stopped, tuple[str, str]] = {
     "memorised": ("o", "ended: memorised"),
-    "nothing moves": ("s", "ended: nothing moves"),
+    "nothing moves": ("s", "ended: no progress"),
     "non-finite": ("X", "ended: not finite"),
     "budget": (">", "ended: time limit"),
 }

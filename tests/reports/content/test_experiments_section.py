@@ -151,7 +151,7 @@ def test_the_picture_names_what_restores_learning_the_control_and_what_differs_m
     shown = drawn(markup)
     assert "confirmed: replacing softmax …igmoid on Convf2 and softmax_output" in shown
     assert "refuted: replacing mae by binary cross-entropy" in shown
-    assert {"unchanged model", "3 more", "ended: memorised", "ended: nothing moves"} <= set(shown)
+    assert {"unchanged model", "3 more", "ended: memorised", "ended: no progress"} <= set(shown)
     assert "ended: not finite" not in shown
     assert "42 values below -0.2 are drawn there." in markup
     assert markup == plots.plot_experiments(found, data.diagnosis.hypotheses)

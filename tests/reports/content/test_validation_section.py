@@ -207,7 +207,7 @@ def test_changes_that_were_tried_follow_the_error_without_a_change():
 def test_tables_without_a_row_are_left_out():
     empty = at([3], [0.5], statistics=(), inputs=(), corrections=(), callbacks=())
     assert [table.caption for table in tables.validation_tables(empty)] == [
-        "Checked errors (sparse_categorical_crossentropy)"
+        "Errors at each check (sparse_categorical_crossentropy)"
     ]
 
 
