@@ -85,7 +85,7 @@ def _experiments_section(data: ReportData, experiments: Experiments) -> Section:
         "ended": _ENDINGS.get(experiments.ended, experiments.ended),
     }
     if math.isfinite(experiments.budget_seconds):
-        facts["budget"] = hypothesis_text.duration_text(experiments.budget_seconds)
+        facts["time limit"] = hypothesis_text.duration_text(experiments.budget_seconds)
     picture = plots.plot_experiments(experiments, hypotheses, "plot-experiments")
     listed = [tables.hypothesis_table(hypotheses)] if hypotheses else []
     listed += [tables.layer_probe_table(experiments.looks)] if experiments.looks else []
@@ -237,7 +237,7 @@ def _data_section(data: ReportData, measured: DataFacts) -> Section:
             f"{number(base.constant)} (predicting {number(base.constant_value)})"
         )
         facts["baseline error"] = f"{number(base.independent)} ({base.independent_kind})"
-        facts["unit of these errors"] = base.metric
+        facts["error metric"] = base.metric
     elif measured.no_baselines:
         facts["no baseline errors"] = measured.no_baselines
     if (check := data.measured.get(LossCheck)) is not None:
