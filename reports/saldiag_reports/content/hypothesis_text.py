@@ -30,7 +30,7 @@ MAX_CONFIRMED_CHANGES = 3
 """Changes that restore learning which a sentence gives with their numbers."""
 
 R2_EXPLANATION = (
-    "R² is the share of the targets' variance that the predictions explain, on the training samples:"
+    "R² is the share of the targets' variance that the predictions explain on the training samples:"
     f" 0 is the best prediction that ignores the input, 1 is perfect. From {RESTORED} on, a model"
     " counts as learning"
 )

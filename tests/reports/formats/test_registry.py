@@ -100,6 +100,15 @@ def test_the_command_line_offers_all_formats_text_first():
     assert {"text", "json", "junit", "sarif", "github"} <= set(format_names())
 
 
+def test_help_lists_the_formats_without_importing_them():
+    code = (
+        "import sys\nfrom saldiag.cli.main import main\nmain(['report', '--help'])\n"
+        "sys.exit(any('formats.printed.' in name for name in sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in shown.stdout for name in format_names())
+
+
 def test_an_unknown_format_names_the_known_ones():
     with pytest.raises(SaldiagError, match=r"no format 'xml': choose one of github, json"):
         load_format("xml")
