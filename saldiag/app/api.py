@@ -23,7 +23,7 @@ from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles
 from saldiag.subject.data.fit_batches import BATCHES
 from saldiag.subject.program.source_snapshot import OwnFiles
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 
 
 def diagnose(
@@ -87,7 +87,7 @@ def diagnose(
         except ModelUnusable:
             return diagnose_collected(collector, "does_not_learn")
         examination.examine_data()
-        with undisturbed(model):
+        with preserved_state(model):
             able = not overfit or _can_be_trained(
                 examination, budget_seconds=budget, max_steps=steps
             )

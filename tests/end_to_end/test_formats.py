@@ -41,7 +41,7 @@ made("ill", "softmax").fit(x, y, epochs=1, verbose=0)
 
 @pytest.fixture
 def run_of_the_case(tmp_path: Path) -> Path:
-    data = runs.broken()
+    data = runs.broken_run()
     run = Run.create("overfit", tmp_path / "run")
     run.write_info(data.info)
     run.write_diagnosis(data.diagnosis)

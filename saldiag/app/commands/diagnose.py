@@ -163,7 +163,7 @@ def _training_errors_explained(
     Raises:
         SaldiagError: no rule explains the error.
     """
-    from saldiag_probes.trace.recorder import explain
+    from saldiag_probes.trace.errors import error_summary
 
     try:
         with (
@@ -180,7 +180,7 @@ def _training_errors_explained(
     except Exception as error:
         if not examination.subject.is_user_model:
             raise
-        raise SaldiagError(_cannot_train_message(explain(error))) from error
+        raise SaldiagError(_cannot_train_message(error_summary(error))) from error
 
 
 def _cannot_train_message(why: str) -> str:
@@ -191,8 +191,8 @@ def _cannot_train_message(why: str) -> str:
 
 def _train_few_steps(examination: CommandExamination) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradient probe on; None if nothing is trainable."""
-    from saldiag.experiments.overfit.overfit_test import repeated
-    from saldiag_probes.trace.execution import graph_as_built
+    from saldiag.experiments.overfit.overfit_test import repeated_dataset
+    from saldiag_probes.trace.execution import without_graph_optimizer
     from saldiag_probes.training.callback import Watch
 
     steps = examination.request.options.steps
@@ -200,8 +200,8 @@ def _train_few_steps(examination: CommandExamination) -> GradientHistory | None:
     if not examination.model.trainable_variables:
         examination.session.mark_missing(GradientHistory, "the model has no trainable variables")
         return None
-    with examination.session.phase(f"taking {steps} training steps"), graph_as_built():
-        batches = repeated(examination.data.batches)
+    with examination.session.phase(f"taking {steps} training steps"), without_graph_optimizer():
+        batches = repeated_dataset(examination.data.batches)
         with _training_errors_explained(examination, GradientHistory):
             examination.model.fit(
                 batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0,
@@ -232,10 +232,10 @@ def _test_and_experiment(examination: CommandExamination) -> Verdict:
 
 def _restored_for_experiments(examination: CommandExamination) -> AbstractContextManager[object]:
     """Restore the model after the block if experiments follow, which start from its first state."""
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     followed = examination.request.options.experiments is not None
-    return undisturbed(examination.model) if followed else nullcontext()
+    return preserved_state(examination.model) if followed else nullcontext()
 
 
 def _run_requested_experiments(examination: CommandExamination, verdict: Verdict) -> None:
@@ -268,7 +268,7 @@ def _run_requested_experiments(examination: CommandExamination, verdict: Verdict
 
 def _run_overfit_test(examination: CommandExamination) -> OverfitHistory:
     """Run the overfit test with the gradient probe on, showing loss and time left."""
-    from saldiag.app.session.progress import overfit_progress
+    from saldiag.progress import overfit_progress
 
     session, options, data = (
         examination.session,

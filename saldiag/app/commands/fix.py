@@ -20,7 +20,7 @@ from saldiag.core.measurement import Measurements
 from saldiag.repair.diff import unified
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.findings import OWN, Changed, Mended, mend_files
-from saldiag_reports.content.wording import lines, place, plain
+from saldiag_reports.content.wording import file_and_line, plain, plain_lines
 
 EXIT_ALL_FIXED, EXIT_FIXES_LEFT = 0, 1
 """Exit codes: nothing is left to fix; there is a diff, or a finding to fix by hand."""
@@ -168,14 +168,14 @@ def _display_path(file: Mended) -> str:
 
 
 def _finding_title(finding: Finding) -> str:
-    where = f"{place(finding.source)}: " if finding.source is not None else ""
+    where = f"{file_and_line(finding.source)}: " if finding.source is not None else ""
     return f"{where}{finding.rule} {finding.name}"
 
 
 def _print_diff(diff: bytes) -> None:
     """Print the raw bytes for ``git apply``; on a terminal, control characters are escaped."""
     if sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
-        sys.stdout.write(lines(diff.decode("utf-8", "replace")))
+        sys.stdout.write(plain_lines(diff.decode("utf-8", "replace")))
     else:
         sys.stdout.buffer.write(diff)
     sys.stdout.flush()

@@ -164,9 +164,9 @@ class _Prediction:
             self._write_mask(photograph, mask, one.size)
 
     def _write_mask(self, photograph: Photograph, mask: Any, size: tuple[int, int]) -> None:
-        from saldiag.recipes.mask_scores import resized
+        from saldiag.recipes.mask_scores import resize_mask
 
-        levels = resized(mask, size)
+        levels = resize_mask(mask, size)
         _write_png(self.options.out / _mask_file_name(photograph), levels)
         scores, error = None, None
         if photograph.truth is not None:
@@ -174,7 +174,7 @@ class _Prediction:
 
             try:
                 truth = read_mask(photograph.truth)
-                at_truth = levels if truth.shape == size else resized(mask, truth.shape)
+                at_truth = levels if truth.shape == size else resize_mask(mask, truth.shape)
                 scores = self.scorer.add(at_truth, truth)
             except DataError as damage:
                 error = str(damage)
@@ -222,7 +222,7 @@ class _Prediction:
         console = Console(highlight=False)
         over = self.scorer.over(self.photographs.name)
         if over is not None:
-            from saldiag_reports.formats.text import print_mask_scores
+            from saldiag_reports.formats.printed.text import print_mask_scores
 
             print_mask_scores([over], self.options.stretched)
         masks = f"{written} mask{'' if written == 1 else 's'}"

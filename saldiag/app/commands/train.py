@@ -32,9 +32,10 @@ from saldiag.subject.program.source_snapshot import OwnFiles
 if TYPE_CHECKING:
     from saldiag.app.commands.held_out import HeldOut
     from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
-    from saldiag.experiments.training.loop import Outcome
+    from saldiag.experiments.training.loop import TrainingOutcome
     from saldiag.image_masks.storage import Item
-    from saldiag.recipes.training import Recipe, TrainingData
+    from saldiag.recipes.saliency_training import Recipe
+    from saldiag.recipes.training import TrainingData
     from saldiag.subject.models.input_spec import InputSpec
 
 VALIDATION_RULES = ("SD802", "SD614", "SD615", "SD616", "SD410")
@@ -75,7 +76,7 @@ def _train_by_recipe(options: TrainOptions, request: Request) -> int:
     if shared.optimizer is not None:
         raise SaldiagError("--optimizer applies only to your own model: quicksal trains with Adam")
     prepare_environment()
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     recipe = Recipe(
         **options.training_numbers,
@@ -127,7 +128,7 @@ def _run_recipe(
 ) -> Verdict:
     from saldiag.app.commands.held_out import score_held_out
     from saldiag.app.subject.registered_model import build_registered, read_items
-    from saldiag.recipes.training import training_data
+    from saldiag.recipes.saliency_training import training_data
 
     with session.phase("reading data"):
         training, validation, held_out = _split_pairs(request, recipe)
@@ -141,7 +142,7 @@ def _run_recipe(
 
     trained, outcome, verdict = _examine_and_train(session, options, recipe, data, build_subject)
     score_held_out(session, trained.model, outcome, held_out)
-    shown = read_items(validation[:MAX_SHOWN_IMAGES], recipe.image_size, recipe.batch_size)
+    shown = read_items(validation[:MAX_SHOWN_IMAGES], recipe.image_size, MAX_SHOWN_IMAGES)
     Examination(session, trained, shown).collect_predictions()
     return verdict
 
@@ -178,7 +179,7 @@ def _examine_and_train(
     numbers: TrainingNumbers,
     data: TrainingData,
     subject: Callable[[], Subject],
-) -> tuple[Subject, Outcome, Verdict]:
+) -> tuple[Subject, TrainingOutcome, Verdict]:
     """Examine the model on the first batch, then train it.
 
     Args:
@@ -255,12 +256,12 @@ def _split_pairs(
 ) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
     """Pairs to train on, pairs to validate with, and the test split, which is not trained on."""
     from saldiag.app.commands.held_out import HeldOut
-    from saldiag.image_masks.msra10k import subset
+    from saldiag.image_masks.msra10k import take_subset
 
     dataset, share = request.data.pairs, request.data.subset_fraction
     splits = dataset.split(recipe.seed)
     training, validation, test = (
-        subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
+        take_subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
         for part in (splits.train, splits.val, splits.test)
     )
     held_out = HeldOut(

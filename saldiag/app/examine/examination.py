@@ -88,7 +88,7 @@ class Examination:
         """
         from saldiag_probes.loss.compiled_loss import optimizer_facts
         from saldiag_probes.survey import survey
-        from saldiag_probes.trace.recorder import CannotMeasure
+        from saldiag_probes.trace.errors import CannotMeasure
 
         with self.session.phase("tracing one batch through the model"):
             try:
@@ -151,9 +151,9 @@ class Examination:
         return measure_items(self.model, self.plan, self.data.batches)
 
     def _measure_foreign_objects(self) -> ForeignObjects:
-        from saldiag_probes.network.legacy_keras import measure_foreign
+        from saldiag_probes.network.legacy_keras import measure_foreign_objects
 
-        return measure_foreign(self.model, self.plan.callbacks if self.plan else ())
+        return measure_foreign_objects(self.model, self.plan.callbacks if self.plan else ())
 
     def _measure_seeds(self) -> Seeds:
         from saldiag_probes.state.seeds import measure_seeds
@@ -287,7 +287,7 @@ class Examination:
         images, masks = (np.asarray(part[:MAX_SHOWN_IMAGES]) for part in self.data.batches[0][:2])
         predicted = np.asarray(self.mode_errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
-            names=self.data.names[:MAX_SHOWN_IMAGES],
+            names=self.data.names[: len(images)],
             images=(images - low) / (high - low),
             targets=masks,
             predictions=predicted[:MAX_SHOWN_IMAGES],

@@ -49,7 +49,7 @@ def errors_as_findings(examination: Examination, during: During) -> Iterator[Non
         ModelUnusable: a rule explains the error.
         Exception: the model's own error, if no rule explains it.
     """
-    from saldiag_probes.trace.recorder import explain
+    from saldiag_probes.trace.errors import error_summary
 
     try:
         yield
@@ -58,12 +58,14 @@ def errors_as_findings(examination: Examination, during: During) -> Iterator[Non
         root = _original_error(error)
         if not _is_explained(examination.session, examination.subject, root, during):
             raise
-        raise ModelUnusable(printable(f"{UNUSABLE_MESSAGES[during]}: {explain(root)}")) from error
+        raise ModelUnusable(
+            printable(f"{UNUSABLE_MESSAGES[during]}: {error_summary(root)}")
+        ) from error
 
 
 def _original_error(error: Exception) -> Exception:
     """The error that the model itself raised: probes wrap it in errors of their own."""
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     while isinstance(error, (SaldiagError, CannotMeasure)):
         if not isinstance(error.__cause__, Exception):

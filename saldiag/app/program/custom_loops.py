@@ -19,8 +19,8 @@ from saldiag.core.measurement import Source
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag.keras_internals.variables import raw_variable
 from saldiag_probes.loss.compiled_loss import loss_scale
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.training.gradient_tape import identity
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.training.gradient_tape import variable_id
 
 if TYPE_CHECKING:
     from saldiag.app.program.watched_model import WatchedModel
@@ -242,14 +242,14 @@ class CustomLoops:
         runs once the function has returned, with the variables set back to their values of now.
         """
         model = watched.model
-        variables = frozenset(map(identity, _applied_variables(optimizer, args, kwargs)))
+        variables = frozenset(map(variable_id, _applied_variables(optimizer, args, kwargs)))
         record = self.first_calls.step_record(model, variables) or StepRecord(
             None, reason=UNKNOWN_LOSS
         )
         called = record.inputs if record.inputs is not None else self._inputs.get(model)
         # Another optimizer with a loss of its own may train the other variables, which would
         # appear to have no gradient.
-        if not variables.issuperset(map(identity, model.trainable_variables)):
+        if not variables.issuperset(map(variable_id, model.trainable_variables)):
             record = StepRecord(record.inputs, reason=PARTIAL_OPTIMIZER)
         with tf.init_scope():
             scale, inputs = loss_scale(optimizer), self._values_of_inputs(called)
@@ -268,7 +268,7 @@ class CustomLoops:
 
         def examine_later() -> None:
             complete = replace(graph_values.fill_in(record), inputs=inputs)
-            with undisturbed(model):
+            with preserved_state(model):
                 for variable, value in before:
                     variable.assign(value)
                 self._examine_step(watched, complete.without_loss_scale(scale))
@@ -306,9 +306,11 @@ class CustomLoops:
 
     def _model_trained_by(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         """The model with most of the step's variables, the smallest of several, or None."""
-        applied = {identity(variable) for variable in _applied_variables(optimizer, args, kwargs)}
+        applied = {
+            variable_id(variable) for variable in _applied_variables(optimizer, args, kwargs)
+        }
         models = [
-            (m, {identity(v) for v in m.trainable_variables})
+            (m, {variable_id(v) for v in m.trainable_variables})
             for m in self._observer.living_models()
         ]
         candidates = [(m, has) for m, has in models if applied & has]

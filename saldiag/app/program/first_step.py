@@ -13,8 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from saldiag_probes.training.gradient_tape import is_here, loss_of
-from saldiag_probes.training.ring_buffer import when
+from saldiag_probes.training.gradient_tape import in_current_graph, loss_from_tape
+from saldiag_probes.training.ring_buffer import run_if
 
 MAX_REMEMBERED_CALLS = 4
 """Largest number of model calls to remember: those of one step."""
@@ -80,7 +80,7 @@ class _ModelCall:
 
     def is_here(self) -> bool:
         """Whether the call belongs to the graph that is traced now, not to an earlier trace."""
-        return any(tf.is_tensor(tensor) and is_here(tensor) for tensor in self.outputs)
+        return any(tf.is_tensor(tensor) and in_current_graph(tensor) for tensor in self.outputs)
 
     def gradients_for(self, wanted: frozenset[int]) -> dict[int, Any]:
         """Gradients by index of output, from the last tape that had any of the wanted variables."""
@@ -102,18 +102,20 @@ class FirstCalls:
         """Record a call of a model whose first step is not over."""
         self._calls.append(_ModelCall(model, inputs, tf.nest.flatten(outputs)))
 
-    def tensors(self) -> Sequence[Any]:
+    def extra_tensors(self) -> Sequence[Any]:
         """The outputs of the recorded calls that belong to the graph of this tape."""
         self._requested = [
             (call, index)
             for call in self._calls
             for index, tensor in enumerate(call.outputs)
-            if isinstance(tensor, tf.Tensor) and tensor.dtype.is_floating and is_here(tensor)
+            if isinstance(tensor, tf.Tensor)
+            and tensor.dtype.is_floating
+            and in_current_graph(tensor)
         ]
         return [call.outputs[index] for call, index in self._requested]
 
-    def told(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
-        """Record the gradients for ``tensors()`` from a tape's call for ``variables`` (ids)."""
+    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
+        """Record the gradients for ``extra_tensors()`` from a tape's call for ``variables`` (ids)."""
         found: dict[_ModelCall, dict[int, Any]] = {}
         for (call, index), gradient in zip(self._requested, gradients, strict=True):
             if gradient is not None:
@@ -137,7 +139,7 @@ class FirstCalls:
         if model.losses:
             return StepRecord(call.inputs, reason=UNKNOWN_PENALTIES)
         return StepRecord(
-            call.inputs, tuple(gradients), tuple(gradients.values()), loss=loss_of(variables)
+            call.inputs, tuple(gradients), tuple(gradients.values()), loss=loss_from_tape(variables)
         )
 
     def forget_model(self, model: Any) -> None:
@@ -173,7 +175,7 @@ class GraphValues:
             self._done.assign(True)
             return tf.constant(True)
 
-        when(tf.logical_not(self._done), store, lambda: tf.constant(False))
+        run_if(tf.logical_not(self._done), store, lambda: tf.constant(False))
 
     def fill_in(self, record: StepRecord) -> StepRecord:
         """The record with the stored values in index of its symbolic gradients and loss."""

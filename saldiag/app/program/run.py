@@ -109,8 +109,8 @@ class _ProgramRun:
         from saldiag.subject.program.keras_hooks import hooked
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
-        from saldiag_probes.state.isolation import same_scopes
-        from saldiag_probes.training.gradient_tape import listening_to_tapes
+        from saldiag_probes.state.isolation import preserved_name_scopes
+        from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
         shown = sys.stdout
         with stdout_for_diagnosis(self.options.output_format), recording_warnings() as recorder:
@@ -119,9 +119,15 @@ class _ProgramRun:
                 observer.end_process = lambda: self._report_and_end_process(
                     observer, recorder, shown
                 )
-                taped = listening_to_tapes(observer.first_calls)
+                taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
-                with hooked(observer), taped, self._compatibility_bridge(), same_scopes(), own:
+                with (
+                    hooked(observer),
+                    taped,
+                    self._compatibility_bridge(),
+                    preserved_name_scopes(),
+                    own,
+                ):
                     ended = self._run_script()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)

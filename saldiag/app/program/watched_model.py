@@ -39,7 +39,7 @@ from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.training.callback import Watch
 
 SECONDS_BETWEEN_CHECKS = 2.0
@@ -140,7 +140,7 @@ class WatchedModel:
             self.watch.attach(self.model, optimizer)
         else:
             self.is_alternating = True
-            self.watch.join(optimizer)
+            self.watch.add_optimizer(optimizer)
 
     def set_training_line(self, trained: Source | None) -> None:
         """Record the line that trains the model, if it is unknown so far."""
@@ -219,7 +219,7 @@ class WatchedModel:
             return
 
         def run_test() -> None:
-            with undisturbed(self.model):
+            with preserved_state(self.model):
                 examination.run_overfit_test(
                     budget_seconds=self.options.budget, max_steps=self.options.max_steps
                 )
