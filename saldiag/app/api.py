@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from saldiag.app.examine.examination import Examination
-from saldiag.app.examine.experiments import experiment
+from saldiag.app.examine.experiments import run_experiments
 from saldiag.app.examine.uncallable import ModelUnusable, errors_as_findings
 from saldiag.app.program.python_api import Watch, WatchedLoop, watch
 from saldiag.app.session.collector import Collector, error_line
@@ -107,7 +107,7 @@ def _run_experiments(examination: Examination, options: ExperimentOptions) -> No
     before = session.judge()
     session.try_measuring(
         Experiments,
-        lambda: experiment(examination, before.findings, options, verdict=before.verdict),
+        lambda: run_experiments(examination, before.findings, options, verdict=before.verdict),
     )
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import (
-    STARTS,
+    INITIAL_STATE_FILE,
     RebuiltSubject,
     check_resumed,
-    experiment,
-    load_starts,
-    save_starts,
+    load_initial_state,
+    run_experiments,
+    save_initial_state,
 )
 from saldiag.app.examine.uncallable import (
     UNUSABLE_MESSAGES,
@@ -248,14 +248,14 @@ def _run_requested_experiments(examination: CommandExamination, verdict: Verdict
     if options.experiments is None:
         return
     folder = session.run.path / "experiments"
-    starts = folder / STARTS
+    starts = folder / INITIAL_STATE_FILE
     if starts.is_file():
-        load_starts(examination.model, starts)
+        load_initial_state(examination.model, starts)
     else:
-        save_starts(examination.model, starts)
+        save_initial_state(examination.model, starts)
     wiring = session.measured.get(Wiring)
     with session.phase("experiments", own_display=True):
-        experiment(
+        run_experiments(
             examination,
             session.judge(verdict).findings,
             options.experiments,

@@ -115,7 +115,7 @@ class FirstCalls:
         return [call.outputs[index] for call, index in self._requested]
 
     def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
-        """Record the gradients for ``extra_tensors()`` from a tape's call for ``variables`` (ids)."""
+        """Record the gradients of ``extra_tensors()`` from a call for ``variables`` (ids)."""
         found: dict[_ModelCall, dict[int, Any]] = {}
         for (call, index), gradient in zip(self._requested, gradients, strict=True):
             if gradient is not None:

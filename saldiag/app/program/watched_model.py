@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.app.examine.examination import Examination
-from saldiag.app.examine.experiments import experiment
+from saldiag.app.examine.experiments import run_experiments
 from saldiag.app.program.first_step import StepRecord
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.session.collector import Collector, error_line
@@ -238,7 +238,7 @@ class WatchedModel:
         examination, options = self._examination, self.options.experiments
         assert examination is not None
         assert options is not None
-        experiment(
+        run_experiments(
             examination,
             self.diagnosis().findings,
             options,
