@@ -197,7 +197,7 @@ def test_pictures_with_masks_are_shown(here: Path) -> None:
         ((*OWN, "--beta2", "0.5"), "--beta2 applies only to quicksal"),
         ((*OWN, "--step-size", "5"), "--step-size applies only to quicksal"),
         ((*OWN, "--target", "y"), "--target is for"),
-        (("--optimizer", "sgd"), "the recipe trains with Adam"),
+        (("--optimizer", "sgd"), "quicksal trains with Adam"),
         (("--data", "net.py:data"), "image-and-mask pairs"),
     ],
 )

@@ -92,7 +92,7 @@ class Examination:
 
         with self.session.phase("tracing one batch through the model"):
             try:
-                seen = survey(
+                result = survey(
                     self.model,
                     batch or self.data.batches[0],
                     flow=flow,
@@ -103,16 +103,16 @@ class Examination:
                 )
             except CannotMeasure as error:
                 raise SaldiagError(error.reason) from error
-        self._surveyed_moments, self._surveyed_flags = seen.moments, self._trainable_flags()
-        wiring = seen.wiring
+        self._surveyed_moments, self._surveyed_flags = result.moments, self._trainable_flags()
+        wiring = result.wiring
         if wiring is not None and self.subject.name is not None:
             wiring = replace(wiring, model=self.subject.name)
         if wiring is not None and self.optimizer is not None:
             wiring = replace(wiring, **optimizer_facts(self.optimizer))
-        self.session.add(wiring, seen.flow, seen.dtypes, seen.activations)
+        self.session.add(wiring, result.flow, result.dtypes, result.activations)
         for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
-            if kind.key in seen.missing:
-                self.session.mark_missing(kind, seen.missing[kind.key])
+            if kind.key in result.missing:
+                self.session.mark_missing(kind, result.missing[kind.key])
 
     @cached_property
     def mode_errors(self) -> ModeErrors:

@@ -36,7 +36,7 @@ class RebuiltSubject:
     """Rebuilds a command's subject in another process, with the weights of the first."""
 
     request: Request
-    """What the command is asked to do."""
+    """The request of the command: options, model and data."""
     wiring: Wiring | None
     """How the layers are connected; None if the model could not be traced."""
     starts: Path
@@ -106,7 +106,7 @@ def run_experiments(
         console: where progress is shown; None for nowhere.
 
     Raises:
-        SaldiagError: other processes are wanted and ``make`` is None.
+        SaldiagError: ``options`` need other processes and ``make`` is None.
         KeyboardInterrupt: Ctrl-C ended the experiments; the results so far are in the session.
     """
     from saldiag.experiments.search.journal import Journal

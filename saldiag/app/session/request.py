@@ -1,4 +1,4 @@
-"""The command line with every string parsed: what the loaders and commands work on.
+"""The parsed command line, which the loaders and commands work on.
 
 ``parse_request`` is the only place that parses the specs of model and data, so each is parsed once
 a run. The data set behind ``--data`` is opened once, and the sizes that depend on the hardware are
@@ -136,7 +136,7 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class Request:
-    """What a command is asked to do."""
+    """The request of a command: options, model and data."""
 
     options: Options
     """The command line as given: how long, how much, what to print."""

@@ -365,10 +365,10 @@ def test_quicksal_is_predicted_as_it_was_trained(
     model = quicksal(32, weights="random")
     images, _ = load_arrays(open_dataset(data).items, 32)
     made = as_mask_model(model, image_size=None, pixels="auto", where="it")
-    inputs = [made.read(FileRef(data / f"{name}.jpg")) for name in "abc"]
+    inputs = [made.prepare_image(FileRef(data / f"{name}.jpg")) for name in "abc"]
     np.testing.assert_array_equal(np.stack([one.pixels for one in inputs]), images)
     np.testing.assert_allclose(
-        made.masks(inputs), np.asarray(model(images))[..., 0], atol=1e-6
+        made.predict_masks(inputs), np.asarray(model(images))[..., 0], atol=1e-6
     )  # fmt: skip
     larger = as_mask_model(model, image_size=64, pixels="auto", where="it")
     assert larger.frame.size == (64, 64)

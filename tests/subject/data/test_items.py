@@ -78,7 +78,7 @@ def test_a_dataset_by_its_share_of_batches() -> None:
     dataset = tf.data.Dataset.from_tensor_slices((np.arange(40), np.arange(40))).batch(4)
     data = first(dataset, items=0, subset=0.5)
     assert (len(data.batches), data.fit_data) == (5, dataset)
-    assert first(dataset.repeat()).fed is None, "an epoch of it is not known"
+    assert first(dataset.repeat()).fit_data is None, "an epoch of it is not known"
     with pytest.raises(DataError, match="number of batches is not known"):
         first(dataset.repeat(), items=0)
     with pytest.raises(DataError, match="its batches are single numbers"):
