@@ -49,7 +49,7 @@ def chain(*named: tuple[str, str, int]) -> Wiring:
 
 def finding(rule: str = "SD301", severity: Any = "warning", *layers: str, **more: Any) -> Finding:
     """A finding at these layers."""
-    return Finding(rule, "dead-relu", severity, "it is dead", "raise it", layers, **more)
+    return Finding(rule, "dead-relu", severity, "it is dead", "raise it", layers=layers, **more)
 
 
 def diagnosis(*findings: Finding, skipped: tuple[str, ...] = (), root: bool = False) -> Diagnosis:

@@ -94,11 +94,13 @@ def hostile() -> ReportData:
     )
     measured = measured.with_(experiments(), rename(validation()))
     cause = Finding(
-        "SD101", "single-channel-softmax", "error", NAMES[0], NAMES[1], NAMES,
+        "SD101", "single-channel-softmax", "error", NAMES[0], NAMES[1], layers=NAMES,
         evidence=dict.fromkeys(NAMES, NAMES), source=Source(NAMES[2], 3), confirmed_by=NAMES[0],
     )  # fmt: skip
     others = tuple(
-        Finding("SD901", "silenced-warnings", "warning", n or "?", n, (n,), explained_by="SD101")
+        Finding(
+            "SD901", "silenced-warnings", "warning", n or "?", n, layers=(n,), explained_by="SD101"
+        )
         for n in NAMES
     )
     diagnosis = Diagnosis(

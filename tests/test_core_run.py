@@ -49,7 +49,17 @@ def test_measurements_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_diagnosis_comes_back_as_it_was(tmp_path: Path) -> None:
-    finding = Finding("SD101", "n", "error", "m", "f", ("a",), 1.0, {"x": 1.5}, Source("a.py", 3))
+    finding = Finding(
+        "SD101",
+        "n",
+        "error",
+        "m",
+        "f",
+        layers=("a",),
+        confidence=1.0,
+        evidence={"x": 1.5},
+        source=Source("a.py", 3),
+    )
     diagnosis = Diagnosis(
         SubjectSummary("m", "mae", 1, 1),
         "does_not_learn",

@@ -267,7 +267,7 @@ def test_only_the_first_predictions_are_shown():
 
 def test_many_layers_of_a_finding_are_counted():
     layers = tuple(f"layer_{i}" for i in range(40))
-    finding = Finding("SD301", "dead-relu", "warning", "dead", "fix", layers)
+    finding = Finding("SD301", "dead-relu", "warning", "dead", "fix", layers=layers)
     data = runs.bare()
     diagnosis = Diagnosis(data.diagnosis.subject, "learns", None, (finding,))
     text = Page(render_html(dataclasses.replace(data, diagnosis=diagnosis))).text

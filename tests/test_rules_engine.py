@@ -22,7 +22,9 @@ from saldiag.rules.engine.root_cause import explained, explains_how_many
 
 
 def finding(rule: str, *layers: str, severity: str = "error", confidence: float = 1.0) -> Finding:
-    return Finding(rule, rule.lower(), severity, "message", "fix", layers, confidence)  # type: ignore[arg-type]
+    return Finding(
+        rule, rule.lower(), severity, "message", "fix", layers=layers, confidence=confidence
+    )  # type: ignore[arg-type]
 
 
 class Stub(Rule):

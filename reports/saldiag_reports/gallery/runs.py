@@ -207,7 +207,7 @@ def _findings() -> tuple[Finding, ...]:
             "softmax_output: softmax over an axis of size 1 is the constant 1.0; |dL/dx| before it"
             f" is 0 (after it 0.41). Use sigmoid: {made.FILE}:{HEAD.line}",
             'activation="sigmoid"  # in softmax_output; activation=None in Convf2',
-            ("softmax_output", "Convf2"),
+            layers=("softmax_output", "Convf2"),
             evidence={"axis_size": 1, "gradient_after": 0.41, "gradient_before": 0.0},
             source=HEAD,
             edits=(
@@ -220,7 +220,7 @@ def _findings() -> tuple[Finding, ...]:
             "SD201", "gradient-cut", "error",
             "softmax_output: |dL/d(output)| is 0.41 and |dL/d(input)| is exactly 0; 53 layers"
             " before it get no gradient",
-            "saldiag gradients --model quicksal-as-reported", ("softmax_output",),
+            "saldiag gradients --model quicksal-as-reported", layers=("softmax_output",),
             evidence={"output_gradient": 0.41, "input_gradient": 0.0, "threshold": 0.0},
             source=HEAD, explained_by="SD101",
         ),
@@ -228,20 +228,20 @@ def _findings() -> tuple[Finding, ...]:
             "SD302", "constant-output", "error",
             "the prediction is 1.0 for every input: its variation across samples is 0 (threshold"
             " 1e-06)",
-            'Conv2DTranspose(1, 3, activation="sigmoid")', ("softmax_output",),
+            'Conv2DTranspose(1, 3, activation="sigmoid")', layers=("softmax_output",),
             evidence={"sample_variation": 0.0, "threshold": 1e-6}, explained_by="SD101",
         ),
         Finding(
             "SD104", "identical-branches", "warning",
             "inception_1: 4 parallel depthwise branches all have kernel size 1",
             "DepthwiseConv2D(kernel_size)  # not kernel_sizes[0]",
-            tuple(f"inception_{number}" for number in (1, 2, 3, 4, 5)), 0.9,
+            layers=tuple(f"inception_{number}" for number in (1, 2, 3, 4, 5)), confidence=0.9,
             evidence={"branches": 4, "kernel_sizes": [1, 1, 1, 1]}, source=Source(made.FILE, 77),
         ),
         Finding(
             "SD901", "silenced-warnings", "warning",
             "Keras warned of the softmax once, and a filter of the program hid it",
-            "delete the line warnings.filterwarnings(...)", (),
+            "delete the line warnings.filterwarnings(...)", layers=(),
             evidence={"silenced": 1}, source=Source(made.FILE, 21), explained_by=None,
         ),
     )  # fmt: skip

@@ -46,14 +46,14 @@ def diagnosis() -> Diagnosis:
         "the model is better than val_loss shows: error 1.42 on 48 validation items in inference"
         " mode, 0.512 with BatchNorm's statistics re-estimated from training batches (0.509 in"
         " training mode)",
-        "keras.layers.BatchNormalization(momentum=0.8)", ("stem/bn", "block/bn"),
+        "keras.layers.BatchNormalization(momentum=0.8)", layers=("stem/bn", "block/bn"),
         evidence={"inference_error": 1.42, "reestimated_error": 0.512}, source=PLACE,
     )  # fmt: skip
     stopped = Finding(
         "SD712", "stopped-by-misleading-validation", "warning",
         "EarlyStopping stopped the training after epoch 16 by val_loss, which BatchNorm's"
         " statistics distort, and kept epoch 3",
-        'EarlyStopping(monitor="loss")', (), evidence={"stopped": EPOCHS, "kept": 3},
+        'EarlyStopping(monitor="loss")', layers=(), evidence={"stopped": EPOCHS, "kept": 3},
         explained_by="SD802",
     )  # fmt: skip
     reason = (
