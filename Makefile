@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint fast slow matrix record install clean
+.PHONY: demo test check lint fast slow matrix record schemas install clean
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -39,6 +39,10 @@ slow: install
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/saldiag selftest
+
+# Writes the JSON Schemas again after a change of the dataclasses that they describe.
+schemas: install
+	$(BIN)/python -m saldiag_reports.schema.generate
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
