@@ -30,7 +30,8 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
 
     from saldiag.app.examine.in_memory import examine_model
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.load import Subject
+    from saldiag.app.subject.subject import Subject
+    from saldiag.core.files.fingerprints import FilesSeen
     from saldiag.quicksal.as_reported import quicksal_as_reported
     from saldiag.quicksal.model import origins
     from saldiag.recipes.training import compile_model
@@ -43,7 +44,7 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     try:
         with warnings.catch_warnings(), recording_warnings() as recorder:
             warnings.filterwarnings("ignore", "You are using a softmax over axis", UserWarning)
-            with recording_sources() as lines:
+            with recording_sources(FilesSeen()) as lines:
                 model = quicksal_as_reported(faults, SIZE, weights=weights, seed=0)
             compile_model(model, loss="mae", learning_rate=1e-3)
             subject = Subject(model, lines.by_id(), origins(model), expected_range=(-1.0, 1.0))

@@ -61,7 +61,7 @@ def test_help_imports_no_tensorflow() -> None:
         (["report"], "Missing argument 'RUN'"),
         (["report", "no/such/run"], "no/such/run: no such run directory"),
         (["compare"], "Missing argument 'RUN RUN...'"),
-        (["compare", "one"], "compare needs two runs or more"),
+        (["compare", "one"], "compare needs at least two runs"),
         (["compare", "no/such/run", "x"], "no/such/run: no such run directory"),
         (["explain", "SD999"], "SD999"),
         (["overfit", "--seed", "-5"], "-5"),
@@ -113,7 +113,6 @@ def test_every_error_is_one_line_and_exit_2(
     def explain_rule(*_: object) -> int:
         raise error
 
-    monkeypatch.delenv("SALDIAG_DEBUG", raising=False)
     monkeypatch.setattr("saldiag.app.commands.report.explain_rule", explain_rule)
     assert main.main(["explain", "SD101"]) == 2
     captured = capsys.readouterr().err
@@ -121,8 +120,7 @@ def test_every_error_is_one_line_and_exit_2(
     assert captured.strip().count("\n") == 0
 
 
-def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SALDIAG_DEBUG", "")
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(SaldiagError, match="no such run directory"):
         main.main(["report", str(tmp_path / "none"), "--debug"])
 

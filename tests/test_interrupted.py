@@ -53,7 +53,6 @@ def fault(*_: Any, **__: Any) -> Any:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "toy.py").write_text(PROGRAM)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SALDIAG_DEBUG", raising=False)
     return tmp_path
 
 
@@ -76,7 +75,7 @@ def status(run: Path) -> str:
 
 
 MOMENTS = {
-    "data are read": "saldiag.app.subject.pair_model_data.subject_on",
+    "data are read": "saldiag.app.subject.load.load_subject",
     "the model is traced": "saldiag.app.examine.examination.Examination.survey",
     "a probe that may fail": "saldiag.app.commands.diagnose.OwnFiles.measured",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",

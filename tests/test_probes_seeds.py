@@ -54,7 +54,7 @@ def test_asking_moves_nothing():
 def test_a_program_is_examined_with_its_own_seed(seeded):
     from saldiag.app.examine.in_memory import examine_model
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.load import Subject
+    from saldiag.app.subject.subject import Subject
 
     if seeded:
         keras.utils.set_random_seed(2)

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Measurements, ProgramError
 from saldiag.rules.engine.engine import diagnose
 from saldiag.rules.shared.error_messages import MEANINGS, meaning_of
@@ -132,7 +133,7 @@ def crashed(code: str) -> ProgramError:
     from saldiag_probes.state.isolation import same_scopes
 
     linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
-    with same_scopes(), warnings.catch_warnings(), recording_sources() as lines:
+    with same_scopes(), warnings.catch_warnings(), recording_sources(FilesSeen()) as lines:
         warnings.simplefilter("ignore")
         try:
             exec(compile(code, FILE, "exec"), {"__name__": "__main__"})

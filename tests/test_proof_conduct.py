@@ -108,15 +108,15 @@ class TestConductor:
         from rich.console import Console
 
         from saldiag.app.examine.experiments import _Display
-        from saldiag.app.session.options import Wishes
+        from saldiag.app.session.options import ExperimentOptions
 
         console = Console(file=io.StringIO(), force_terminal=True, width=120)
-        display = _Display(console, Wishes(jobs=2))
+        display = _Display(console, ExperimentOptions(jobs=2))
         display.waiting([Job((name,), (0,), 20) for name in ("a", "b", "c")])
         assert display.bar.tasks[0].fields["now"] == "a, b and 1 more"
         display.waiting([Job((), (0,), 20)])
         assert display.bar.tasks[0].fields["now"] == "control"
-        alone = _Display(console, Wishes())
+        alone = _Display(console, ExperimentOptions())
         alone.step("a", 1, 5)
         alone.waiting([Job(("b",), (0,), 20)])
         assert alone.bar.tasks[0].fields["now"] == "a, seed 1, step 5"

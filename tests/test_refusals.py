@@ -64,7 +64,7 @@ REFUSED = {
     ("sparse", "one_hot"): ("SD108", "they are one-hot"),
     ("categorical", "wide"): ("SD108", "targets have shape"),
     ("few", "classes"): ("SD108", "a label is 2, and the last layer has 2 units"),
-    ("own", "classes"): ("SD904", "the model cannot be called on these data"),
+    ("own", "classes"): ("SD904", "the model cannot be called with this data"),
 }
 
 

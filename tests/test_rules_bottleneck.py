@@ -25,7 +25,7 @@ def test_it_names_the_layer_and_how_little_is_left() -> None:
     assert finding.layers == ("pool",)
     assert finding.evidence["numbers"] == 16
     assert finding.evidence["places"] == 64
-    assert "shrinks 8x8 places to one" in finding.message
+    assert "shrinks a feature map of 8x8 to 1x1" in finding.message
 
 
 def test_a_flat_pool_is_one_as_well() -> None:
@@ -64,6 +64,6 @@ def test_a_kernel_on_one_place_is_a_note() -> None:
     other = data(targets=(tensor("depth", 0.0, 1.0),))
     finding = one("SD117", wiring(*NARROW.calls, last), other)
     assert finding.severity == "info"
-    assert "8 of 9 places of the kernel see only padding" in finding.message
+    assert "8 of 9 kernel positions see only padding" in finding.message
     point = replace(last, config={"kernel_size": [1, 1]})
     assert found("SD117", wiring(*NARROW.calls, point), other) == []

@@ -62,7 +62,7 @@ def test_what_keras_refuses_is_told_once():
     )
     error = ProgramError("ValueError", message, during="training")
     (finding,) = found("SD108", two("softmax"), facts(), error)
-    assert finding.message.startswith("mean_squared_error+sparse_categorical_crossentropy refuses")
+    assert finding.message.startswith("mean_squared_error+sparse_categorical_crossentropy rejects")
 
 
 def test_targets_and_predictions_go_with_their_loss():

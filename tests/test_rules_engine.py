@@ -59,7 +59,7 @@ def test_the_case_in_one_chain() -> None:
     assert root is diagnosis.findings[0]
     assert root.message == (
         "Convf2 and softmax_output: softmax over an axis of size 1 is the constant 1.0; "
-        "|dL/dx| before it is 0 (after it 0.41). Use sigmoid: quicksal/model.py:88"
+        "|dL/dx| is 0.41 after it and 0 before it. Use sigmoid instead: quicksal/model.py:88"
     )
     symptoms = {f.rule: f.explained_by for f in diagnosis.findings[1:]}
     assert symptoms == dict.fromkeys(("SD102", "SD201", "SD302", "SD801", "SD901"), "SD101")

@@ -129,7 +129,7 @@ def test_a_loss_without_gradient_is_blamed_itself() -> None:
     assert found("SD201", perfect, NO_HISTORY) == [], "at a loss of 0 there is nothing to learn"
 
 
-def test_the_history_alone_tells_who_starves() -> None:
+def test_the_history_alone_shows_which_layers_get_no_gradient() -> None:
     norms = {path: 0.0 if path.startswith("encoder") else 0.1 for path in VARIABLES}
     measured = healthy(gradients(norms)).without(GradientFlow, "not measured")
     (finding,) = run(measured, "SD201").findings

@@ -47,7 +47,7 @@ def test_it_is_a_warning_where_layers_before_it_learn_by_another_way() -> None:
 
 
 def test_without_a_loss_nothing_is_said() -> None:
-    assert skipped("SD115", wiring(blocked=None)) == "there was no loss to look back from"
+    assert skipped("SD115", wiring(blocked=None)) == "there was no loss to trace back from"
     assert skipped("SD408", wiring(untracked=None)) == "there was no loss to look back from"
 
 
@@ -138,7 +138,7 @@ def test_a_dead_layer_tells_whether_a_gradient_still_comes_to_it() -> None:
     dead = rows_with(activations().rows, "encoder/relu", dead_share=1.0)
     history = gradients(zero_share=np.ones((STEPS, len(VARIABLES))))
     finding = one("SD301", activations(*dead), history)
-    assert "at the last step 100 % of its weights got no gradient" in finding.message
+    assert "100 % of its weights received no gradient at the last step" in finding.message
     assert one("SD301", activations(*dead)).evidence["without_gradient_at_end"] == 0.0
 
 

@@ -11,7 +11,7 @@ import pytest
 from faults import sd101_single_channel_softmax as softmax
 from faults import sd203_exploding_gradients as exploding
 
-from saldiag.app.session.diffs import repaired
+from saldiag.app.session.diffs import with_diffs_added
 from saldiag.cli.main import main
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import Fingerprints
@@ -33,7 +33,7 @@ def recorded(path: Path, measured: Measurements, **settings) -> Run:
     for measurement in measured:
         run.write_measurement(measurement)
     judged = diagnose(measured, verdict="does_not_learn", **settings)
-    run.write_diagnosis(*repaired([(judged, measured)], Fingerprints()))
+    run.write_diagnosis(*with_diffs_added([(judged, measured)], Fingerprints()))
     return run
 
 

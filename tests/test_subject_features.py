@@ -35,9 +35,9 @@ def written(path: Path, *examples: dict[str, Any]) -> Path:
 
 def opened(path: Path, shape: Any, *features: str, **names: Any) -> Any:
     from saldiag.subject.data.tfrecord import open_tfrecord
-    from saldiag.subject.models.input_spec import Takes
+    from saldiag.subject.models.input_spec import InputSpec
 
-    takes = Takes((("x", shape),), output=(None, 1))
+    takes = InputSpec((("x", shape),), output=(None, 1))
     asked = {"inputs": (), "target": None, "count": None, **names}
     told = parse_features(features)
     return open_tfrecord(path, takes=takes, frame=pytest.fail, features=told, **asked)
@@ -60,9 +60,9 @@ def test_raw_bytes_in_the_shape_and_type_that_are_told(tmp_path: Path) -> None:
 def opened_by_guess(path: Path) -> Any:
     from saldiag.subject.data.image_format import frame_for
     from saldiag.subject.data.tfrecord import open_tfrecord
-    from saldiag.subject.models.input_spec import Takes
+    from saldiag.subject.models.input_spec import InputSpec
 
-    takes = Takes((("x", (None, 3, 4, 1)),), output=(None, 1))
+    takes = InputSpec((("x", (None, 3, 4, 1)),), output=(None, 1))
     return open_tfrecord(
         path, (), None, takes, count=None, frame=lambda: frame_for(takes, None, 3, "unit")
     )
@@ -108,16 +108,16 @@ def test_what_does_not_fit_is_told(features: Any, told: str, tmp_path: Path) -> 
 
 
 def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
+    from saldiag.app.session.request import parse_request
     from saldiag.app.subject.batches import read_data
-    from saldiag.subject.models.input_spec import Takes
-    from saldiag.subject.models.spec import parse_data
+    from saldiag.subject.models.input_spec import InputSpec
 
     path = written(tmp_path / "a.tfrecord", *({"x": [float(n)], "y": [n % 2]} for n in range(40)))
-    takes = Takes((("x", (None, 1)),), output=(None, 1))
+    takes = InputSpec((("x", (None, 1)),), output=(None, 1))
 
     def seen(**options: Any) -> list[float]:
-        asked = Options(data=str(path), batch_size=4, **options)
-        data, _ = read_data(asked, parse_data(str(path)), takes)
+        request = parse_request(Options(model="m:f", data=str(path), batch_size=4, **options))
+        data, _ = read_data(request.data, takes)
         return sorted(float(x) for b in (*data.batches, *data.validation) for x in np.ravel(b[0]))
 
     assert max(seen(subset=0.25, items=0)) < 10
@@ -132,4 +132,4 @@ def test_features_are_for_records_alone() -> None:
 
     options = Options(model="m:f", data="m:g", features=("x:4:int8",))
     with pytest.raises(SaldiagError, match=r"--features is for \.tfrecord"):
-        refuse_unused(options, parse_model("m:f", ()), parse_data("m:g"))
+        refuse_unused(options, parse_model("m:f"), parse_data("m:g"))

@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.app.session.options import Options
+from saldiag.app.session.request import DataRequest
 from saldiag.core.errors import DataError
+from saldiag.subject.models.spec import DataSpec
 
 pytestmark = pytest.mark.tensorflow
+
+
+def request(**options: Any) -> DataRequest:
+    return DataRequest(DataSpec("code"), **options)
 
 
 def of(value: Any) -> Any:
@@ -23,13 +28,13 @@ def of(value: Any) -> Any:
 def chosen(count: int, **options: Any) -> Any:
     from saldiag.app.subject.batches import _chosen
 
-    return _chosen(Options(**options), of((np.arange(count), np.arange(count))))
+    return _chosen(request(**options), of((np.arange(count), np.arange(count))))
 
 
 def first(value: Any, **options: Any) -> Any:
     from saldiag.app.subject.batches import _first_batches
 
-    return _first_batches(Options(**options), of(value), "it")
+    return _first_batches(request(**options), of(value), "it")
 
 
 def seen(batches: Any) -> list[int]:
@@ -74,7 +79,7 @@ def test_a_dataset_by_its_share_of_batches() -> None:
     data = first(dataset, items=0, subset=0.5)
     assert (len(data.batches), data.fed) == (5, dataset)
     assert first(dataset.repeat()).fed is None, "an epoch of it is not known"
-    with pytest.raises(DataError, match="where it ends is not known"):
+    with pytest.raises(DataError, match="number of batches is not known"):
         first(dataset.repeat(), items=0)
     with pytest.raises(DataError, match="its batches are single numbers"):
         first(dataset.unbatch())
@@ -126,6 +131,6 @@ def test_a_share_of_a_stream_is_taken_or_refused() -> None:
     numbers = tf.data.Dataset.from_tensor_slices((np.arange(40), np.arange(40))).batch(4)
     assert len(seen(first(numbers, subset=0.2, items=100).batches)) == 8
     assert len(seen(first(numbers, items=20).batches)) == 20, "nothing was said of a share"
-    with pytest.raises(DataError, match="--subset cannot take a share of it: --items says"):
+    with pytest.raises(DataError, match="give --items N instead of --subset"):
         first(endless(), subset=0.2)
     assert len(seen(first(endless(), items=8).batches)) == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,13 @@ from saldiag.app.session.option_checks import refuse_unused
 from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.core.files.folders import is_tfrecord, kind_of_folder
-from saldiag.subject.models.spec import DataName, ModelName, parse_code, parse_data, parse_model
+from saldiag.subject.models import registered
+from saldiag.subject.models.registered import registered_model
+from saldiag.subject.models.spec import DataSpec, ModelSpec, parse_code, parse_data, parse_model
 
-BUILT_IN = ("quicksal", "quicksal-as-reported")
 
-
-def model(spec: str) -> ModelName:
-    return parse_model(spec, BUILT_IN)
+def model(spec: str) -> ModelSpec:
+    return parse_model(spec)
 
 
 @pytest.fixture
@@ -35,10 +36,20 @@ def made(folder: Path, *files: str) -> Path:
 
 
 def test_built_in_models_and_their_faults() -> None:
-    assert model("quicksal") == ModelName("built-in", "quicksal")
-    assert model("quicksal-as-reported").faults is None
-    assert model("quicksal-as-reported:").faults == ()
-    assert model("quicksal-as-reported:a, b").faults == ("a", "b")
+    assert model("quicksal") == ModelSpec("quicksal", registered=registered_model("quicksal"))
+    assert model("quicksal").registered is not None
+    assert model("quicksal-as-reported").variant is None
+    assert model("quicksal-as-reported:").variant == ()
+    assert model("quicksal-as-reported:a, b").variant == ("a", "b")
+    with pytest.raises(ModelError, match="only quicksal-as-reported takes faults"):
+        model("quicksal:a")
+
+
+def test_a_registered_model_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken", "no.such.module:MODEL", registered.GROUP)
+    monkeypatch.setattr(registered, "entry_points", lambda **_: (broken,))
+    with pytest.raises(ModelError, match=r"--model broken: no.such.module:MODEL cannot be loaded"):
+        registered.registered_model.__wrapped__("broken")
 
 
 def test_a_function_of_a_module() -> None:
@@ -68,7 +79,7 @@ def test_the_colon_of_a_drive_is_not_that_of_a_function(here: Path) -> None:
 @pytest.mark.parametrize("name", ["net.keras", "net.h5", "net.hdf5", "net.KERAS", "two words.h5"])
 def test_files_of_models(name: str, here: Path) -> None:
     made(here, name)
-    assert model(name) == ModelName("file", path=Path(name))
+    assert model(name) == ModelSpec(name, path=Path(name))
 
 
 def test_a_file_without_a_function_is_told_what_it_has(here: Path) -> None:
@@ -87,7 +98,7 @@ def test_a_file_without_a_function_is_told_what_it_has(here: Path) -> None:
         ("nothing", "nor MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file"),
         ("net.keras", "no such file"),
         ("nte.py:build", r"no such file \(did you mean net.py\?\)"),
-        ("notes.txt", "no model: it takes"),
+        ("notes.txt", "not a model; give"),
         ("no/such/folder/net.h5", "no such file"),
         ("empty", "a folder without a model in it"),
         ("", "no such model|a folder without a model"),
@@ -125,7 +136,7 @@ def test_an_unpacked_keras_file_is_a_model(here: Path) -> None:
 )
 def test_files_of_data(name: str, kind: str, here: Path) -> None:
     made(here, name)
-    assert parse_data(name) == DataName(kind, path=Path(name))  # type: ignore[arg-type]
+    assert parse_data(name) == DataSpec(kind, path=Path(name))  # type: ignore[arg-type]
 
 
 def test_a_zip_is_known_without_its_suffix(here: Path) -> None:
@@ -136,7 +147,7 @@ def test_a_zip_is_known_without_its_suffix(here: Path) -> None:
 
 def test_data_from_code_and_the_sample(here: Path) -> None:
     made(here, "data.py")
-    assert parse_data(None) == DataName("pairs")
+    assert parse_data(None) == DataSpec("pairs")
     assert str(parse_data(None)) == "the built-in sample"
     assert parse_data("data.py:load").kind == "code"
     assert str(parse_data("package.data:load")) == "--data package.data:load"
@@ -204,14 +215,14 @@ def test_a_loss_may_be_a_name_or_code() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"data": "a.npz", "image_size": 32}, "--image-size is for files of pictures"),
+        ({"data": "a.npz", "image_size": 32}, "--image-size is for image files"),
         ({"data": "m:f", "target": "y"}, "--target is for .npz, .csv and .tfrecord"),
         ({"inputs": ("x",)}, "--inputs is for"),
-        ({"pixels": "unit"}, "--pixels is for a model of your own"),
-        ({"model": "m:f", "data": "a.csv", "pixels": "unit"}, "--pixels is for files of pictures"),
-        ({"custom_objects": ("m",)}, "--custom-objects is for files"),
+        ({"pixels": "unit"}, "--pixels is for your own model"),
+        ({"model": "m:f", "data": "a.csv", "pixels": "unit"}, "--pixels is for image files"),
+        ({"custom_objects": ("m",)}, "--custom-objects is for saved models"),
         ({"model": "m:f", "unsafe_load": True}, "--unsafe-load is for"),
-        ({"model": "a.keras", "precision": "mixed_float16"}, "cannot change a model from a file"),
+        ({"model": "a.keras", "precision": "mixed_float16"}, "cannot change a saved model"),
     ],
 )
 def test_an_option_without_a_use_is_refused(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.app.session.options import Options
 from saldiag.core.errors import DataError, ModelError, SaldiagError, WeightsError
 from saldiag.core.measurement import Source
 
@@ -82,10 +81,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def own(model: str, **options: Any) -> Any:
-    from saldiag.app.subject.load import parse_model
-    from saldiag.app.subject.user_model import load_own
+    from saldiag.app.session.request import ModelRequest
+    from saldiag.app.subject.user_model import load_user_model
+    from saldiag.core.files.fingerprints import FilesSeen
+    from saldiag.subject.models.spec import parse_model
 
-    return load_own(Options(model=model, **options), parse_model(model))
+    return load_user_model(ModelRequest(parse_model(model), **options), FilesSeen())
 
 
 @pytest.mark.parametrize("spec", ["net.py:model", "net:model", "./net.py:model"])
@@ -97,13 +98,13 @@ def test_a_function_that_makes_a_model(spec: str, here: Path) -> None:
     source = found.sources[id(found.model.layers[0])]
     assert isinstance(source, Source)
     assert "layers.Dense(2)" in source.text
-    assert found.takes.inputs[0][1] == (None, 4)
-    assert found.takes.output == (None, 2)
+    assert found.input_spec.inputs[0][1] == (None, 4)
+    assert found.input_spec.output == (None, 2)
 
 
 def test_an_object_a_class_and_a_dotted_name(here: Path) -> None:
     assert own("net.py:made", loss="mse").model.name.startswith("sequential")
-    assert own("net.py:Net", loss="mse").takes.inputs == ()
+    assert own("net.py:Net", loss="mse").input_spec.inputs == ()
     (here / "package").mkdir()
     (here / "package" / "inner.py").write_text("import net\nclass Made:\n  build = net.model\n")
     assert own("package.inner:Made.build").model.compiled
@@ -292,10 +293,14 @@ def test_custom_objects_that_are_not_there(here: Path) -> None:
 
 
 def weighted(model: str, weights: str) -> Any:
-    from saldiag.app.subject.user_model import take_weights
+    from saldiag.app.session.request import ModelRequest
+    from saldiag.app.subject.user_model import load_user_weights
+    from saldiag.subject.models.spec import parse_model
 
     found = own(model, loss="mse").model
-    take_weights(Options(weights=weights), found, np.zeros((1, 4), np.float32))
+    load_user_weights(
+        ModelRequest(parse_model(model), weights=weights), found, np.zeros((1, 4), np.float32)
+    )
     return found
 
 
@@ -322,7 +327,7 @@ def test_weights_alone_are_no_model_and_build_one(here: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ("imagenet", "--weights imagenet is for the built-in models"),
+        ("imagenet", "--weights imagenet is for registered models"),
         ("none.h5", "--weights none.h5: no such file"),
         ("net.py", "takes .weights.h5, .keras or .h5"),
         ("bad.weights.h5", "bad.weights.h5: damaged, or of another model"),
@@ -335,9 +340,9 @@ def test_weights_that_cannot_be_had(weights: str, said: str, here: Path) -> None
 
 
 def fits(inputs: Any, x: Any) -> None:
-    from saldiag.subject.models.input_spec import Takes, check_fit
+    from saldiag.subject.models.input_spec import InputSpec, check_fit
 
-    check_fit(Takes(inputs), x, "--model m", "--data d")
+    check_fit(InputSpec(inputs), x, "--model m", "--data d")
 
 
 def test_data_that_fit() -> None:

@@ -24,9 +24,9 @@ def picture(path: Path, colour: Any = RED, size: tuple[int, int] = (10, 8)) -> P
 
 
 def takes(shape: Any, output: Any = None, **known: Any) -> Any:
-    from saldiag.subject.models.input_spec import Takes
+    from saldiag.subject.models.input_spec import InputSpec
 
-    return Takes((("image", shape),), output, **known)
+    return InputSpec((("image", shape),), output, **known)
 
 
 def frame(wanted: Any, size: int | None = None, pixels: str = "auto") -> Any:
@@ -102,9 +102,10 @@ def test_more_classes_than_the_model_tells(tmp_path: Path) -> None:
 
 
 def pairs(root: Path, wanted: Any) -> Any:
-    from saldiag.app.subject.image_mask_pairs import open_pairs
+    from saldiag.app.subject.image_mask_pairs import pairs_as_items
+    from saldiag.image_masks.msra10k import open_dataset
 
-    return open_pairs(root, frame(wanted), wanted)
+    return pairs_as_items(open_dataset(root).items, frame(wanted), wanted)
 
 
 def test_images_beside_masks_at_any_size(tmp_path: Path) -> None:

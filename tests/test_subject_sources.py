@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.subject.source import stack_frames
 from saldiag.subject.source.layer_sources import recording_sources
 
@@ -31,7 +32,7 @@ def test_line_of_each_layer_also_inside_functions_and_subclasses() -> None:
     def factory() -> tuple[object, int]:
         return keras.layers.Dense(3), _line()
 
-    with recording_sources() as sources:
+    with recording_sources(FilesSeen()) as sources:
         layer, line = factory()
         block, block_line = Block(), _line()
         model, model_line = keras.Sequential([layer, block]), _line()
@@ -46,7 +47,7 @@ def test_line_of_each_layer_also_inside_functions_and_subclasses() -> None:
 def test_layers_made_by_keras_itself_point_at_the_users_line() -> None:
     import keras
 
-    with recording_sources() as sources:
+    with recording_sources(FilesSeen()) as sources:
         layer, line = keras.layers.Bidirectional(keras.layers.LSTM(2)), _line()
     assert sources.by_id()[id(layer.backward_layer)].line == line
 
@@ -55,7 +56,7 @@ def test_keras_is_left_as_it_was() -> None:
     import keras
 
     before = dict(vars(keras.layers.Layer))
-    with recording_sources():
+    with recording_sources(FilesSeen()):
         assert vars(keras.layers.Layer)["__new__"] is not before["__new__"]
     assert dict(vars(keras.layers.Layer)) == before
 
@@ -65,7 +66,7 @@ def test_no_layer_is_kept_alive() -> None:
 
     import keras
 
-    with recording_sources() as sources:
+    with recording_sources(FilesSeen()) as sources:
         keras.layers.Dense(1)
     gc.collect()
     assert sources.by_id() == {}

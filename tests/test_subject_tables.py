@@ -16,9 +16,9 @@ ROWS = "a,b,kind\n1,2.5,cat\n3,,dog\n5,6,cat\n"
 
 
 def takes(*inputs: tuple[str, tuple[int | None, ...]], **known: Any) -> Any:
-    from saldiag.subject.models.input_spec import Takes
+    from saldiag.subject.models.input_spec import InputSpec
 
-    return Takes(tuple(inputs), **known)
+    return InputSpec(tuple(inputs), **known)
 
 
 def csv(path: Path, text: str, target: str | None = None, inputs: Any = (), **known: Any) -> Any:

@@ -191,11 +191,11 @@ def test_pictures_with_masks_are_shown(here: Path) -> None:
         (("--model", "net.py:model", "--data", "net.py:one"), "one item is not enough"),
         (("--model", "net.py:model", "--data", "net.py:uneven"), "cannot be put together"),
         (("--model", "net.py:model", "--data", "net.py:wide"), "does not fit"),
-        ((*OWN, "--beta2", "0.5"), "--beta2 is of quicksal's recipe"),
-        ((*OWN, "--step-size", "5"), "--step-size is of quicksal's recipe"),
+        ((*OWN, "--beta2", "0.5"), "--beta2 belongs to the recipe of quicksal"),
+        ((*OWN, "--step-size", "5"), "--step-size belongs to the recipe of quicksal"),
         ((*OWN, "--target", "y"), "--target is for"),
-        (("--optimizer", "sgd"), "the recipe's is Adam"),
-        (("--data", "net.py:data"), "pairs of image and mask"),
+        (("--optimizer", "sgd"), "the recipe trains with Adam"),
+        (("--data", "net.py:data"), "image-and-mask pairs"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(

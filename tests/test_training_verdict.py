@@ -209,7 +209,7 @@ class TestData:
                            mapping=((0, 1), (1, 2), (2, 0)))  # fmt: skip
         (finding,) = found(course(FALLS * 10, [2.0] * 10), check)
         assert finding.rule == "SD615"
-        assert "class 0 is 1, 1 is 2, 2 is 0" in finding.message
+        assert "class 0 → 1, 1 → 2, 2 → 0" in finding.message
 
     def test_masks_of_other_items_are_named(self):
         check = validation(0.3, 0.3, 0.01, paired_with_other=0.8, paired_with_own=0.02)

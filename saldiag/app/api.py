@@ -10,14 +10,14 @@ import keras
 
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import experiment
-from saldiag.app.examine.uncallable import Refused, explaining
+from saldiag.app.examine.uncallable import ModelUnusable, explaining
 from saldiag.app.program.python_api import Watch, WatchedLoop, watch
 from saldiag.app.session.collector import Collector, one_line
-from saldiag.app.session.options import Wishes
+from saldiag.app.session.options import ExperimentOptions
 from saldiag.app.session.result import Diagnosis, chosen_rules, judged
 from saldiag.app.subject.compile import optimizer_of
 from saldiag.app.subject.fit_arguments import first_batches
-from saldiag.app.subject.load import Batches, Subject
+from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.config import listed
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles
@@ -82,7 +82,7 @@ def diagnose(
         try:
             with explaining(examination, "call"):
                 examination.survey()
-        except Refused:
+        except ModelUnusable:
             return judged(collector, "does_not_learn")
         examination.look_at_data()
         with undisturbed(model):
@@ -90,12 +90,12 @@ def diagnose(
             examination.look_ahead()
             examination.trainable(collector.measured.get(GradientHistory))
         if experiments and able:
-            _experiment(examination, Wishes(listed(suspect), budget))
+            _experiment(examination, ExperimentOptions(listed(suspect), budget))
         stuck = not able or (not overfit and examination.no_gradient())
     return judged(collector, "does_not_learn" if stuck else None if overfit else "not_tested")
 
 
-def _experiment(examination: Examination, wishes: Wishes) -> None:
+def _experiment(examination: Examination, wishes: ExperimentOptions) -> None:
     """Make the experiments; Ctrl-C ends them, and what is decided stays."""
     session = examination.session
     before = session.judge()
@@ -110,7 +110,7 @@ def _memorises(examination: Examination, **plan: Any) -> bool:
     try:
         with explaining(examination, "training"):
             examination.memorise(**plan)
-    except Refused as told:
+    except ModelUnusable as told:
         examination.session.missing(OverfitHistory, str(told))
         return False
     except SaldiagError:

@@ -1,39 +1,28 @@
-"""Options that several commands share. Imports no TensorFlow."""
+"""Click options, made from the flags that the options classes declare. Imports no TensorFlow."""
 
 from __future__ import annotations
 
 import math
-import os
+import typing
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Literal, TypeVar, Union
 
 import click
 
-from saldiag.app.session.options import CHECK_FORMATS, FORMATS, PIXELS, PRECISIONS, SHARE
-from saldiag.core.findings.finding import SEVERITIES
+from saldiag.app.session.command_options import CompareOptions
+from saldiag.app.session.flags import Flag, flag_of
+from saldiag.app.session.options import CHECK_FORMATS, FORMATS, ExperimentOptions, Options
+from saldiag.app.session.settings import RuleChoice
+from saldiag.cli.invocation import invocation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _debug(_: click.Context, __: click.Parameter, value: bool) -> None:
-    if value:
-        os.environ["SALDIAG_DEBUG"] = "1"
-
-
-def options_of(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, shown in that order."""
-
-    def apply(function: F) -> F:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return apply
-
-
 class Finite(click.FloatRange):
-    """A number in a range; nan and infinity are in none."""
+    """A number in a range, neither nan nor infinite."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number, or a usage error."""
@@ -44,7 +33,7 @@ class Finite(click.FloatRange):
 
 
 class Duration(Finite):
-    """Seconds from one on: ``90``, ``90s``, ``2m`` or ``1h``."""
+    """Seconds, at least one: ``90``, ``90s``, ``2m`` or ``1h``."""
 
     name = "duration"
     _UNITS: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600}
@@ -60,249 +49,158 @@ class Duration(Finite):
         return super().convert(super().convert(value[:-1], param, ctx) * factor, param, ctx)
 
 
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+def option_for(
+    owner: type,
+    name: str,
+    *,
+    flag_name: str | None = None,
+    parameter: str | None = None,
+    **overrides: Any,
+) -> Callable[[F], F]:
+    """The click option of a field.
+
+    Args:
+        owner: the options class.
+        name: the field.
+        flag_name: the flag, if it is not the field's own.
+        parameter: name of the command's parameter, if it is not the field's.
+        overrides: ``help``, ``default`` or ``show_default`` of this command alone.
+    """
+    field, flag = flag_of(owner, name)
+    kind = typing.get_type_hints(owner)[name]
+    settings: dict[str, Any] = {"help": flag.help, "metavar": flag.metavar}
+    if field.default not in (MISSING, None, ()) and kind is not bool:
+        settings |= {"default": field.default, "show_default": flag.shown_default or True}
+    elif flag.shown_default is not None:
+        settings["show_default"] = flag.shown_default
+    settings |= _value_settings(kind, flag) | overrides
+    shown = flag_name or flag.name or f"--{name.replace('_', '-')}"
+    return click.option(shown, parameter or name, **settings)
+
+
+def options_for(owner: type, *names: str) -> Callable[[F], F]:
+    """The click options of several fields, shown in this order."""
+    return together(*(option_for(owner, name) for name in names))
+
+
+def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, shown in this order."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def parameters_of(owner: type, options: dict[str, Any]) -> dict[str, Any]:
+    """Take the parameters that are fields of ``owner`` out of a command's parameters."""
+    names = [field.name for field in fields(owner) if field.name in options]
+    return {name: options.pop(name) for name in names}
+
+
+def _value_settings(kind: Any, flag: Flag) -> dict[str, Any]:
+    """How click reads values of a field's type."""
+    if flag.duration:
+        return {"type": Duration()}
+    if kind is bool:
+        return {"is_flag": True, "metavar": None}
+    if flag.separated:
+        return {"callback": _split_at_commas}
+    kind, repeated = _single_type(kind)
+    choices = flag.choices or (typing.get_args(kind) if typing.get_origin(kind) is Literal else ())
+    if choices:
+        return {"type": click.Choice(choices), "multiple": repeated}
+    return {"type": _parameter_type(kind, flag), "multiple": repeated}
+
+
+def _parameter_type(kind: Any, flag: Flag) -> click.ParamType | None:
+    if kind is Path:
+        return click.Path(path_type=Path, dir_okay=flag.metavar != "FILE")
+    if kind is int:
+        return click.IntRange(_whole(flag.minimum), _whole(flag.maximum))
+    if kind is float:
+        low = flag.minimum if flag.above is None else flag.above
+        return Finite(low, flag.maximum, min_open=flag.above is not None)
+    return None
+
+
+def _single_type(kind: Any) -> tuple[Any, bool]:
+    """The type of one value, and whether the flag may be repeated."""
+    if typing.get_origin(kind) in (Union, UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if typing.get_origin(kind) is tuple:
+        return typing.get_args(kind)[0], True
+    return kind, False
+
+
+def _whole(limit: float | None) -> int | None:
+    return None if limit is None else int(limit)
+
+
+def _split_at_commas(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        invocation().debug = True
 
 
 SEED = click.IntRange(0, 2**32 - 1)
 POSITIVE = click.IntRange(min=1)
 debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks of errors."
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show tracebacks of errors.",
 )
-out_option = click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Run directory; the default is saldiag-runs/TIME-COMMAND-N.",
+format_option = option_for(
+    Options,
+    "output_format",
+    type=click.Choice(FORMATS),
+    help="Output format.",
 )
-
-
-def _format_option(formats: tuple[str, ...], told: str) -> Callable[[F], F]:
-    return click.option(
-        "--format",
-        "output_format",
-        type=click.Choice(formats),
-        default="text",
-        show_default=True,
-        help=told,
-    )
-
-
-format_option = _format_option(FORMATS, "What to print.")
-check_format_option = _format_option(
-    CHECK_FORMATS, "What to print; the last three are for continuous integration."
-)
-fail_option = click.option(
-    "--fail-on",
-    type=click.Choice(SEVERITIES),
-    default="error",
-    show_default=True,
-    help="Exit with 1 if a finding is at least this grave.",
-)
-seed_option = click.option(
-    "--seed", type=SEED, default=0, show_default=True, help="Seeds split, weights, order."
-)
-custom_objects_option = click.option(
-    "--custom-objects", multiple=True, metavar="MODULE|FILE.py",
-    help="Where the classes and functions are that a .keras or .h5 file names.",
-)  # fmt: skip
-unsafe_option = click.option(
-    "--unsafe-load", is_flag=True,
-    help="Let code in a file run (Lambda layers, a SavedModel): files you trust only.",
-)  # fmt: skip
-model_options = options_of(
+check_format_option = option_for(Options, "output_format", type=click.Choice(CHECK_FORMATS))
+fail_option = option_for(Options, "fail_on")
+out_option = option_for(Options, "out")
+rule_options = options_for(RuleChoice, "select", "ignore", "config")
+suspect_option = option_for(ExperimentOptions, "suspect")
+experiment_options = together(
     click.option(
-        "--model", default="quicksal", show_default=True, metavar="WHICH",
-        help="MODULE:FUNCTION or FILE.py:FUNCTION that returns a model; a .keras or .h5 file, a"
-        " SavedModel folder; quicksal, or quicksal-as-reported[:FAULT,FAULT].",
-    ),
-    click.option(
-        "--weights", default="auto", show_default=True, metavar="WHICH",
-        help="A file of the model's weights; for quicksal's encoder auto, imagenet, random, or a"
-        " .weights.h5, .keras or .npz file.",
-    ),
-    custom_objects_option,
-    unsafe_option,
-    click.option(
-        "--loss", metavar="NAME",
-        help="mse, bce, dice, … or FILE.py:FUNCTION; the default is the model's own, mae for"
-        " quicksal.",
-    ),
-    click.option(
-        "--optimizer", metavar="NAME",
-        help="adam, sgd, …; the default is the model's own, Adam where it has none.",
-    ),
-    seed_option,
-)  # fmt: skip
-precision_option = click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="float32",
-    show_default=True,
-    help="Dtype policy.",
-)
-pixels_option = click.option(
-    "--pixels", type=click.Choice(PIXELS), default="auto", show_default=True,
-    help="Range of pictures for your own model: 0…255, 0…1, -1…1.",
-)  # fmt: skip
-source_options = options_of(
-    click.option(
-        "--data", metavar="WHICH",
-        help="MODULE:FUNCTION or FILE.py:FUNCTION that returns what fit takes; .npz, .csv,"
-        " .tfrecord; a folder of pictures for each class, images/ beside masks/, or MSRA10K's"
-        " layout, zipped or not; the default is the built-in sample.",
-    ),
-    click.option(
-        "--target", metavar="NAME", help="Column, array or feature that is to be predicted."
-    ),
-    click.option(
-        "--inputs", callback=_names, metavar="NAME,NAME",
-        help="Columns, arrays or features that are the input; the default is by their names.",
-    ),
-    click.option(
-        "--features", callback=_names, metavar="NAME:SHAPE:DTYPE,…",
-        help="What features of a TFRecord hold where the file does not tell, as in"
-        " image:28x28x1:uint8,label::int64; NAME::tensor for a serialized tensor.",
-    ),
-    pixels_option,
-)  # fmt: skip
-data_options = options_of(
-    source_options,
-    click.option(
-        "--image-size", type=POSITIVE,
-        help="Side in pixels where the model takes any; by hardware.",
-    ),
-    click.option("--batch-size", type=POSITIVE, help="Samples in a batch; by hardware."),
-)  # fmt: skip
-train_options = options_of(
-    model_options,
-    click.option(
-        "--precision", type=click.Choice(("auto", *PRECISIONS)), default="auto",
-        show_default=True,
-        help="Dtype policy; auto is float32, for quicksal on a GPU mixed_float16.",
-    ),
-    source_options,
-    click.option(
-        "--subset", type=Finite(0.0, 1.0, min_open=True), default=1.0, show_default=True,
-        help="Fraction of the training, the validation and the held-out part.",
-    ),
-    click.option(
-        "--epochs", type=POSITIVE, default=50, show_default=True, help="Epochs at the most."
-    ),
-    click.option(
-        "--image-size", type=POSITIVE, show_default="224",
-        help="Side in pixels where the model takes any.",
-    ),
-    click.option(
-        "--batch-size", type=POSITIVE, default=32, show_default=True, help="Samples in a batch."
-    ),
-    click.option(
-        "--learning-rate", type=Finite(0.0, min_open=True),
-        help="A constant rate; the default is the optimizer's own, for quicksal the cycle.",
-    ),
-    click.option(
-        "--patience", type=POSITIVE, default=10, show_default=True,
-        help="Epochs without a lower val_loss before the training stops.",
-    ),
-    click.option(
-        "--recalibrate", is_flag=True,
-        help="Before each validation, re-estimate BatchNorm's moving statistics from training"
-        " batches.",
-    ),
-    click.option(
-        "--base-learning-rate", type=Finite(0.0, min_open=True), show_default="1e-4",
-        help="quicksal: lower end of the cycle.",
-    ),
-    click.option(
-        "--max-learning-rate", type=Finite(0.0, min_open=True), show_default="1e-3",
-        help="quicksal: upper end of the cycle.",
-    ),
-    click.option(
-        "--step-size", type=POSITIVE, show_default="2000",
-        help="quicksal: steps in half a cycle.",
-    ),
-    click.option(
-        "--beta2", type=Finite(0.0, min_open=True), show_default="0.3",
-        help="quicksal: squared beta of the F-beta metrics.",
-    ),
-)  # fmt: skip
-subset_option = click.option(
-    "--subset",
-    type=Finite(0.0, 1.0, min_open=True),
-    show_default=str(SHARE),
-    help="Fraction of the training and of the validation split, or of the batches of a stream.",
-)
-rate_option = click.option(
-    "--learning-rate",
-    type=Finite(min=0.0),
-    help="The default is the optimizer's own, 1e-3 for quicksal.",
-)
-rule_options = options_of(
-    click.option(
-        "--select", multiple=True, metavar="RULES",
-        help="Rules that judge, by code, start of a code or name; separated by commas.",
-    ),
-    click.option(
-        "--ignore", multiple=True, metavar="RULES", help="Rules that do not; likewise."
-    ),
-    click.option(
-        "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-        help="Settings; the default is the nearest saldiag.toml or pyproject.toml.",
-    ),
-)  # fmt: skip
-suspect_option = click.option(
-    "--suspect", multiple=True, metavar="WORDS",
-    help="What you suspect (\"too much data\"), a rule or an experiment: it is tried in any case.",
-)  # fmt: skip
-experiment_options = options_of(
-    click.option(
-        "--experiments", is_flag=True,
-        help="Then change one thing at a time, train anew, and tell which change helps.",
+        "--experiments",
+        is_flag=True,
+        help="Then change one thing at a time, train again, and report which change helps.",
     ),
     suspect_option,
-    click.option(
-        "--experiments-budget", type=Duration(), default=120.0, show_default="2m",
-        metavar="TIME", help="Time for --experiments at the most.",
+    option_for(
+        ExperimentOptions,
+        "budget",
+        flag_name="--experiments-budget",
+        parameter="experiments_budget",
+        help="Time limit of --experiments.",
     ),
-)  # fmt: skip
-output_options = options_of(out_option, check_format_option, fail_option, debug_option)
-look_options = options_of(
+)
+output_options = together(out_option, check_format_option, fail_option, debug_option)
+model_options = options_for(
+    Options,
+    "model",
+    "weights",
+    "custom_objects",
+    "unsafe_load",
+    "loss",
+    "optimizer",
+    "seed",
+)
+source_options = options_for(Options, "data", "target", "inputs", "features", "pixels")
+examination_options = together(
     model_options,
-    precision_option,
-    data_options,
-    subset_option,
-    rate_option,
+    option_for(Options, "precision"),
+    source_options,
+    options_for(Options, "image_size", "batch_size", "subset", "learning_rate"),
     rule_options,
     output_options,
 )
-predict_options = options_of(
-    click.option(
-        "--out", required=True, type=click.Path(path_type=Path), metavar="DIR",
-        help="Folder for the masks, outside the folder of the pictures.",
-    ),
-    click.option(
-        "--image-size", type=POSITIVE,
-        help="Side in pixels for the model; the default is the one it was trained at.",
-    ),
-    click.option(
-        "--batch-size", type=POSITIVE, help="Pictures at a time; by default 8, on a GPU 32."
-    ),
-    pixels_option,
-    custom_objects_option,
-    unsafe_option,
-    click.option(
-        "--stretch", "stretched", is_flag=True,
-        help="Stretch each mask to 0…255 before it is scored, as published benchmarks do.",
-    ),
-)  # fmt: skip
-compare_options = options_of(
-    click.option("--all", "everything", is_flag=True, help="Tell what is the same as well."),
-    click.option(
-        "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-        help="Write a page with the curves of all runs to FILE.",
-    ),
-    click.option(
-        "--fail-on-new", type=click.Choice(SEVERITIES),
-        help="Exit with 1 if a later run has a finding at least this grave that the first has not.",
-    ),
-)  # fmt: skip
+compare_options = options_for(CompareOptions, "everything", "html", "fail_on_new")

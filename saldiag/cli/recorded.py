@@ -1,4 +1,4 @@
-"""Commands of recorded runs, and of the rules. None needs TensorFlow."""
+"""Commands about recorded runs and about the rules. None needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from saldiag.cli.options import (
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--rules", "again", is_flag=True,
-    help="Let the rules judge anew, as --select, --ignore and the settings now say.",
-)  # fmt: skip
+    "--rules",
+    "again",
+    is_flag=True,
+    help="Judge again, by the current --select, --ignore and settings file.",
+)
 @rule_options
 @check_format_option
 @fail_option
 @debug_option
 def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: Any) -> int:
-    """Draw the report of RUN again; needs no TensorFlow."""
+    """Write and print the report of RUN again, without TensorFlow."""
     from saldiag.app.commands.report import report_again
 
     if any(rules.values()) and not again:
@@ -45,41 +47,44 @@ def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: An
 @format_option
 @debug_option
 def compare_command(**options: Any) -> int:
-    """Tell what changed between runs; needs no TensorFlow.
+    """Show what changed between runs, without TensorFlow.
 
-    The first run directory is the base: settings, network, findings, curves and code (the program's
-    own files, as they were when it ran) of the others are compared with it.
+    The first run is the base. The others are compared with it: settings, network, findings, curves
+    and code (the program's own files, as they were when it ran).
     """
-    from saldiag.app.commands.compare import CompareOptions, compare
+    from saldiag.app.commands.compare import compare
+    from saldiag.app.session.command_options import CompareOptions
 
     if len(options["runs"]) < 2:
-        raise click.UsageError("compare needs two runs or more")
+        raise click.UsageError("compare needs at least two runs")
     return compare(CompareOptions(**options))
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--diff", is_flag=True, help="Print a unified diff on stdout: the default.")
+@click.option("--diff", is_flag=True, help="Print a unified diff on stdout (default).")
 @click.option(
-    "--write", is_flag=True,
-    help="Apply it; each old file is kept as FILE.bak. Never if a file changed since the run.",
-)  # fmt: skip
-@click.option("--rule", metavar="SDnnn", help="Findings of this rule alone, remarks too.")
+    "--write",
+    is_flag=True,
+    help="Apply the fixes and keep each original as FILE.bak; refused if a file changed since the"
+    " run.",
+)
+@click.option("--rule", metavar="SDnnn", help="Fix only findings of this rule, including notes.")
 @debug_option
 def fix(run: Path, diff: bool, write: bool, rule: str | None) -> int:
-    """Mend what RUN found, where the edit is certain; needs no TensorFlow.
+    """Fix what RUN found where the edit is certain, without TensorFlow.
 
-    That is an argument of a layer, of compile, or of its loss or optimizer. All else is told on
-    stderr. The diff is for `git apply` and `patch -p1`.
+    Certain edits change one argument of a layer, of compile(), or of its loss or optimizer. All
+    other findings are listed on stderr. The diff is for `git apply` and `patch -p1`.
 
-    Exit codes: 0 nothing is left to mend, 1 there is a diff or something to mend by hand, 2 RUN
-    cannot be read or a file is not what it was.
+    Exit codes: 0 nothing is left to fix, 1 there is a diff or something to fix by hand, 2 RUN
+    cannot be read or a file has changed since.
     """
-    from saldiag.app.commands.fix import fix as mend
+    from saldiag.app.commands.fix import fix as apply_fixes
 
     if diff and write:
         raise click.UsageError("--diff or --write, not both")
-    return mend(run, write=write, rule=rule)
+    return apply_fixes(run, write=write, rule=rule)
 
 
 @click.command()
@@ -87,7 +92,7 @@ def fix(run: Path, diff: bool, write: bool, rule: str | None) -> int:
 @format_option
 @debug_option
 def explain(rule: str, output_format: str) -> int:
-    """Explain RULE (SDnnn, or its name)."""
+    """Explain RULE (SDnnn or its name)."""
     from saldiag.app.commands.report import explain_rule
 
     return explain_rule(rule, output_format)
@@ -99,7 +104,7 @@ def explain(rule: str, output_format: str) -> int:
 @format_option
 @debug_option
 def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
-    """List the rules; WORDs narrow it (sd2, gradients, softmax, error)."""
+    """List the rules; WORDs select some (sd2, gradients, softmax, error)."""
     from saldiag.app.commands.rules import list_rules
 
     return list_rules(words, output_format, RuleChoice.of(**rules))

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import children_without_interrupts
 from saldiag.core.measurement import Measurements
@@ -22,7 +23,7 @@ from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
 
 if TYPE_CHECKING:
-    from saldiag.app.subject.load import Subject
+    from saldiag.app.subject.subject import Subject
 
 RENEWED_AFTER = 150
 """Cases that one process runs."""
@@ -62,12 +63,12 @@ def _since(begun: float) -> float:
 def _diagnosed(case: Case) -> Diagnosis:
     from saldiag.app.examine.in_memory import examine_model
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.load import Subject
+    from saldiag.app.subject.subject import Subject
     from saldiag.subject.program.warning_log import recording_warnings
     from saldiag.subject.source.layer_sources import recording_sources
 
     with warnings.catch_warnings(), recording_warnings() as recorder:
-        with recording_sources() as lines:
+        with recording_sources(FilesSeen()) as lines:
             program = case.program()
         subject = Subject(
             program.model,
@@ -100,11 +101,14 @@ def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
     return watch.diagnosis().measured
 
 
-def run(chosen: Sequence[Case], jobs: int = 2) -> Iterator[Result]:
-    """Run cases in ``jobs`` worker processes; results in the order of the cases."""
+def run(chosen: Sequence[Case], jobs: int = 2, *, debug: bool = False) -> Iterator[Result]:
+    """Run cases in ``jobs`` worker processes; results in the order of the cases.
+
+    With ``debug``, what the programs write to stderr is shown.
+    """
     workers: SimpleQueue[_Worker] = SimpleQueue()
     for _ in range(jobs):
-        workers.put(_Worker(max(1, (os.cpu_count() or 1) // jobs)))
+        workers.put(_Worker(max(1, (os.cpu_count() or 1) // jobs), debug))
     threads = ThreadPoolExecutor(jobs)
     try:
         yield from threads.map(partial(_run_by_one_of, workers), chosen)
@@ -129,8 +133,8 @@ class _Worker:
     processes that are renewed together waits for the slowest.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, debug: bool) -> None:
+        self._threads, self._debug = threads, debug
         self._pool: ProcessPoolExecutor | None = None
         self._done = 0
 
@@ -138,7 +142,7 @@ class _Worker:
         """Run a case; a process that dies is a result, and the next case has a new one."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                1, get_context("spawn"), initializer=_start, initargs=(self._threads,)
+                1, get_context("spawn"), initializer=_start, initargs=(self._threads, self._debug)
             )
         self._done += 1
         try:
@@ -170,14 +174,14 @@ def _run_alone(case: Case) -> Result:
     return run_case(case)
 
 
-def _start(threads: int) -> None:
+def _start(threads: int, debug: bool) -> None:
     """Leave Ctrl-C to the parent. What TensorFlow says of this machine is no result; errors are.
 
     The programs are small: threads that wait for each other, and kernels that oneDNN makes for
     each shape, take a seventh of the time and give nothing back.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not os.environ.get("SALDIAG_DEBUG"):
+    if not debug:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow as tf

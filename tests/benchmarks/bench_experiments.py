@@ -150,7 +150,7 @@ def judged(case: Any) -> Any:
     """What the rules say of the program, and the measurements."""
     from saldiag.app.examine.in_memory import examine_model
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.load import Subject
+    from saldiag.app.subject.subject import Subject
 
     program = built(case)
     subject = Subject(program.model, {}, program.origins, expected_range=program.expected_range)

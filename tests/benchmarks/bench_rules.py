@@ -61,12 +61,16 @@ def with_batches_of(batch_size: int, image_size: int) -> None:
     from saldiag.app.session.collector import Collector
     from saldiag.app.session.judging import judge
     from saldiag.app.session.options import Options, prepare_environment
-    from saldiag.app.subject.load import load_data, load_subject
+    from saldiag.app.session.request import parse_request
+    from saldiag.app.subject.registered_model import build_registered, read_pairs
 
     prepare_environment()
     asked = Options(image_size=image_size, batch_size=batch_size, weights="random")
-    data = load_data(asked)
-    seconds, subject = timed(lambda: load_subject(asked, image_size))
+    request = parse_request(asked)
+    data, collector = read_pairs(request.data), Collector()
+    seconds, subject = timed(
+        lambda: build_registered(request.model, image_size, 1e-3, collector.files)
+    )
     print(f"quicksal {image_size}x{image_size}, batch {batch_size}")
     print(f"  building the model                {seconds:6.2f} s")
     for name, parts in {

@@ -146,7 +146,7 @@ def as_run_does(model: Any, batch: Any, schedule: str) -> list[Any]:
     from saldiag.app.program.options import ProgramOptions
     from saldiag.app.program.watched_model import Following, Places, Watched
     from saldiag.app.session.session import Session
-    from saldiag.app.subject.load import Subject
+    from saldiag.app.subject.subject import Subject
 
     options = ProgramOptions(Path("train.py"), probes=schedule)
     folder = Path(tempfile.mkdtemp()) / "run"

@@ -1,4 +1,4 @@
-"""The case: Convf2 with softmax over its one channel, and another softmax behind it."""
+"""The case: Convf2 with softmax over its one channel, followed by another softmax."""
 
 from __future__ import annotations
 

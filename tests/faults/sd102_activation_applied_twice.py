@@ -1,4 +1,4 @@
-"""Sigmoid over sigmoid: predictions stay within 0.5 and 0.73."""
+"""Sigmoid of sigmoid: the predictions stay between 0.5 and 0.73."""
 
 from __future__ import annotations
 

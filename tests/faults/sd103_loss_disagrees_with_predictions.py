@@ -1,4 +1,7 @@
-"""A custom head leaves logits on its output: the loss falls, the predictions stay wrong."""
+"""Keras computes the loss from the logits before a custom output activation.
+
+The loss falls, but the predictions stay wrong.
+"""
 
 from __future__ import annotations
 

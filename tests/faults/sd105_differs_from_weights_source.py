@@ -1,4 +1,4 @@
-"""The stride stands on a stage's last block; in the weights' network it is on the first."""
+"""A stride of 1 where MobileNetV2, which the weights come from, has 2."""
 
 from __future__ import annotations
 

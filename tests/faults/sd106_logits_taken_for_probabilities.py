@@ -1,4 +1,4 @@
-"""A linear head under binary cross-entropy from probabilities."""
+"""A linear output layer under binary cross-entropy of probabilities."""
 
 from __future__ import annotations
 

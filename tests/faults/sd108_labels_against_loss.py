@@ -1,4 +1,4 @@
-"""Three outputs under MSE for one class number; the twin has one-hot targets."""
+"""Three outputs under MSE, and one class number as the target; the twin has one-hot targets."""
 
 from __future__ import annotations
 

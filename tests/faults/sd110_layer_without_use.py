@@ -1,4 +1,4 @@
-"""A refining block that the model holds and its call leaves out."""
+"""The model has a refinement layer that its call never uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder's convolution has a bias, and BatchNorm behind it."""
+"""The encoder's convolution has a bias, and BatchNorm follows it."""
 
 from __future__ import annotations
 

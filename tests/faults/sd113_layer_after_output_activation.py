@@ -1,4 +1,4 @@
-"""BatchNorm behind the sigmoid, under binary cross-entropy."""
+"""BatchNorm after the sigmoid, under binary cross-entropy."""
 
 from __future__ import annotations
 

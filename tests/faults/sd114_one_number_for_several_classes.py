@@ -1,4 +1,4 @@
-"""Ten classes are told from a hidden layer of one unit; the twin's has 32."""
+"""Ten classes are predicted from a hidden layer of one unit; the twin's has 32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One convolution is called twice on the same features, and both results are concatenated."""
+"""One convolution is called twice on the same features, and both outputs are concatenated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features are pooled to one place, and the mask is made of that alone."""
+"""Features are pooled to 1x1, and the mask is made from that alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def broken() -> Measurements:
 
 
 def fixed() -> Measurements:
-    """The same, and the features go around it as well."""
+    """The same with a skip connection around the pooling."""
     skip = call(
         "skip", "Concatenate", "up", "encoder/relu",
         input_shapes=(FEATURES, FEATURES), output_shapes=(BOTH,),

@@ -1,4 +1,4 @@
-"""A second head that the loss leaves out."""
+"""A second output layer without a loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A functional model with an input that leads to nothing."""
+"""A functional model with an input that no output depends on."""
 
 from __future__ import annotations
 

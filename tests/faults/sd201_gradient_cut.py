@@ -1,4 +1,4 @@
-"""A round in the middle of the network."""
+"""A rounding operation in the middle of the network."""
 
 from __future__ import annotations
 

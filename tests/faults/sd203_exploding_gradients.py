@@ -1,4 +1,4 @@
-"""Twelve layers with an initializer ten times too wide."""
+"""Twelve layers with an initializer of ten times the right scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from faults.plain import call, flow, flow_row, gradients, healthy, overfit, stuc
 from saldiag.core.measurement import GradientFlow, Measurements
 
 DEPTH = 12
-PARTLY = np.linspace(0.5, 0.1, 7)  # the verdict is open: it does not excuse the gradients
+PARTLY = np.linspace(0.5, 0.1, 7)  # an inconclusive verdict: it does not show that the model learns
 LAYERS = [f"dense_{number}" for number in range(DEPTH)]
 
 

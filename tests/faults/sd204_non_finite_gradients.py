@@ -22,5 +22,5 @@ def broken() -> Measurements:
 
 
 def fixed() -> Measurements:
-    """Under loss scaling the first steps overflow until the scale has settled."""
+    """Under loss scaling the first steps overflow until the scale settles."""
     return healthy(_history(slice(0, 4), 2.0**11))

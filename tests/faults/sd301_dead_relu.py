@@ -1,4 +1,4 @@
-"""A ReLU with a bias so negative that no unit lives."""
+"""A ReLU whose bias is so negative that every unit is dead."""
 
 from __future__ import annotations
 

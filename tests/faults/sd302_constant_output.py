@@ -1,4 +1,4 @@
-"""A saturated sigmoid: 1.0 for every input, after training as before."""
+"""A saturated sigmoid that outputs 1.0 for every input, before and after training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hidden tanh whose weights started ten times too wide."""
+"""A hidden tanh layer whose initial weights are ten times too large."""
 
 from __future__ import annotations
 

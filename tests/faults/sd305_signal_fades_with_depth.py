@@ -1,4 +1,4 @@
-"""Ten relu layers whose weights started a hundred times too small."""
+"""Ten relu layers whose initial weights are a hundred times too small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last sigmoid under mixed_bfloat16 without a dtype of its own."""
+"""A sigmoid output under mixed_bfloat16 without dtype="float32"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mixed_float16 in a loop of one's own, with a bare Adam."""
+"""mixed_float16 in a custom training loop, with Adam and no loss scaling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A head in float64 on a float32 model."""
+"""A head in float64 in a float32 model."""
 
 from __future__ import annotations
 

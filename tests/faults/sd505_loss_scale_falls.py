@@ -1,4 +1,4 @@
-"""Every fourth batch has a gradient that is NaN whatever the scale."""
+"""Every fourth batch has a NaN gradient, whatever the loss scale."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HALF = dtypes(
 )
 
 
-def _scaled(bad: np.ndarray) -> Measurements:
+def _with_bad_steps(bad: np.ndarray) -> Measurements:
     before = np.cumsum(bad) - bad
     nonfinite = np.outer(bad, np.ones(len(VARIABLES))) * 0.5
     history = gradients(loss_scale=2.0 ** (15 - before), nonfinite_share=nonfinite)
@@ -24,8 +24,8 @@ def _scaled(bad: np.ndarray) -> Measurements:
 
 
 def broken() -> Measurements:
-    return _scaled((np.arange(STEPS) % 4 == 0).astype(float))
+    return _with_bad_steps((np.arange(STEPS) % 4 == 0).astype(float))
 
 
 def fixed() -> Measurements:
-    return _scaled((np.arange(STEPS) < 4).astype(float))
+    return _with_bad_steps((np.arange(STEPS) < 4).astype(float))

@@ -1,4 +1,4 @@
-"""Bytes are centred by a difference of bytes: half of them start again at 255."""
+"""Bytes centred in uint8 arithmetic: half of the values wrap around to 255."""
 
 from __future__ import annotations
 

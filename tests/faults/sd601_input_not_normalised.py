@@ -1,4 +1,4 @@
-"""Pictures in 0 … 255 for an encoder that was trained on [-1, 1]."""
+"""Images in 0 … 255 for an encoder that was trained on -1 … 1."""
 
 from __future__ import annotations
 

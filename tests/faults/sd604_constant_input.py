@@ -1,4 +1,4 @@
-"""Pictures that came out black, all of them."""
+"""Images that are all black."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""Masks that are empty, all of them."""
+"""Masks that are all empty."""
 
 from __future__ import annotations
 
 from faults.plain import data, healthy, overfit, tensor
 from saldiag.core.measurement import Baselines, Measurements
 
-NOTHING = Baselines("mean_absolute_error", 0.0, 0.0, 0.0, "median")
+ZERO_BASELINES = Baselines("mean_absolute_error", 0.0, 0.0, 0.0, "median")
 
 
 def broken() -> Measurements:
     targets = (tensor("mask", 0.0, 0.0),)
     test = overfit(stopped="steps", baseline_constant=0.0, baseline_independent=0.0)
-    return healthy(data(targets=targets, baselines=NOTHING), test)
+    return healthy(data(targets=targets, baselines=ZERO_BASELINES), test)
 
 
 def fixed() -> Measurements:

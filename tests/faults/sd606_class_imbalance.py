@@ -1,4 +1,4 @@
-"""Masks in which half a per cent of the pixels are set."""
+"""Masks with 0.5 % of the pixels set."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from faults.plain import data, healthy, tensor
 from saldiag.core.measurement import Measurements
 
 
-def _set(share: float) -> Measurements:
+def _masks_with_share(share: float) -> Measurements:
     return healthy(data(targets=(tensor("mask", 0.0, 1.0, distinct=2, mean=share),)))
 
 
 def broken() -> Measurements:
-    return _set(0.005)
+    return _masks_with_share(0.005)
 
 
 def fixed() -> Measurements:
-    return _set(0.2)
+    return _masks_with_share(0.2)

@@ -1,4 +1,4 @@
-"""Masks in another order than their pictures."""
+"""Masks in another order than their images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two classes, one after the other, and no shuffle."""
+"""Two classes, one after the other, without a shuffle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set that repeats without end, for epochs of no given length."""
+"""A dataset that repeats without end, and no steps_per_epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks that were resized by interpolation."""
+"""Masks resized with interpolation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures in 0 … 1 for a model whose first layer divides by 255."""
+"""Images in 0 … 1 for a model whose first layer divides by 255."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IMAGE = (None, 8, 8, 3)
 RESCALING = call("encoder/scale", "Rescaling", "", config={"scale": 1 / 255.0, "offset": 0.0})
 
 
-def _pictures(high: float) -> Measurements:
+def _images_up_to(high: float) -> Measurements:
     first = replace(CALLS[1], inputs=("encoder/scale",))
     calls = (CALLS[0], RESCALING, first, *CALLS[2:])
     scaled = activation_row(
@@ -23,8 +23,8 @@ def _pictures(high: float) -> Measurements:
 
 
 def broken() -> Measurements:
-    return _pictures(1.0)
+    return _images_up_to(1.0)
 
 
 def fixed() -> Measurements:
-    return _pictures(255.0)
+    return _images_up_to(255.0)

@@ -1,4 +1,4 @@
-"""Validation pictures in 0 to 255, training pictures in 0 to 1."""
+"""Validation images in 0 … 255, training images in 0 … 1."""
 
 from __future__ import annotations
 

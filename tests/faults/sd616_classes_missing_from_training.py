@@ -1,4 +1,4 @@
-"""Arrays sorted by class under validation_split: the last class is in validation alone."""
+"""Arrays sorted by class with validation_split: only validation has the last class."""
 
 from __future__ import annotations
 

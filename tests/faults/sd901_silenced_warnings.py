@@ -1,4 +1,4 @@
-"""The whole category silenced."""
+"""A filter that silences a whole category of warnings."""
 
 from __future__ import annotations
 

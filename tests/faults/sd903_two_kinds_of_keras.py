@@ -1,4 +1,4 @@
-"""A layer of tf_keras inside a model of Keras 3."""
+"""A tf_keras layer inside a Keras 3 model."""
 
 from __future__ import annotations
 

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from saldiag.app.session.command_options import CompareOptions
 from saldiag.core.comparison import Comparison, compare_runs
 from saldiag.core.errors import RunError
-from saldiag.core.findings.finding import Severity
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """What ``saldiag compare`` is asked for; ``html`` is the file that gets the page."""
-
-    runs: Sequence[Path]
-    output_format: str = "text"
-    everything: bool = False
-    html: Path | None = None
-    fail_on_new: Severity | None = None
 
 
 def compare(options: CompareOptions) -> int:

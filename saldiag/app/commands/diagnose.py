@@ -10,16 +10,17 @@ from typing import Any
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import (
     STARTS,
-    Rebuilt,
+    RebuiltSubject,
     check_resumed,
     experiment,
     load_starts,
     save_starts,
 )
-from saldiag.app.examine.uncallable import TOLD, Refused, explaining, unless_refused
+from saldiag.app.examine.uncallable import TOLD, ModelUnusable, explaining, unless_unusable
 from saldiag.app.session.options import Options, prepare_environment
-from saldiag.app.session.session import Session, conduct, own_stdout
-from saldiag.app.subject.load import Data, check_inputs, parse_model
+from saldiag.app.session.request import Request, parse_request
+from saldiag.app.session.session import Session, own_stdout, run_session
+from saldiag.app.subject.subject import Data
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import (
@@ -36,23 +37,25 @@ from saldiag.subject.program.source_snapshot import OwnFiles
 
 
 @dataclass
-class Asked(Examination):
-    """An examination of the items to memorise, what was asked for, and whose the model is."""
+class CommandExamination(Examination):
+    """The examination of the items to memorise, for one command."""
 
     session: Session
+    """Writes what is measured into the run."""
     data: Data
-    options: Options = field(kw_only=True)
-    own: bool = field(kw_only=True)
+    """The items to memorise."""
+    request: Request = field(kw_only=True)
+    """What the command is asked to do."""
 
-    def survey(self, **asked: Any) -> None:
-        """Follow one batch through the model.
+    def survey(self, **parts: Any) -> None:
+        """Trace one batch through the model.
 
         Raises:
-            Refused: it cannot be called, and findings say why.
-            SaldiagError: it cannot be called, and no rule can tell why.
+            ModelUnusable: it cannot be called, and findings explain why.
+            SaldiagError: it cannot be called, and no rule explains why.
         """
-        with explaining(self, "call") if self.own else nullcontext():
-            super().survey(**asked)
+        with explaining(self, "call") if self.subject.is_users else nullcontext():
+            super().survey(**parts)
 
 
 def overfit(options: Options) -> int:
@@ -80,47 +83,47 @@ def trainable(options: Options) -> int:
     return _run("trainable", options, _trainable)
 
 
-def _run(command: str, options: Options, work: Callable[[Asked], Verdict]) -> int:
-    """Open a session, load the subject, work, judge, render."""
-    check_inputs(options)
+def _run(command: str, options: Options, work: Callable[[CommandExamination], Verdict]) -> int:
+    """Parse the request, open a session, load the subject, work, judge, render."""
+    request = parse_request(options)
     if options.resume and options.out is not None:
         check_resumed(options.out, options)
     prepare_environment()
     if options.experiments is not None:
-        options.experiments.meant()
+        options.experiments.interventions()  # refuses an unknown suspicion before any work
     session = Session.on(command, options)
 
-    def whole() -> Verdict:
+    def examine() -> Verdict:
         with own_stdout(options.output_format):
-            return unless_refused(session, lambda: work(_asked(session, options)))
+            return unless_unusable(session, lambda: work(_load(session, request)))
 
-    return conduct(session, whole)
+    return run_session(session, examine)
 
 
-def _asked(session: Session, options: Options) -> Asked:
-    from saldiag.app.subject.pair_model_data import subject_on
+def _load(session: Session, request: Request) -> CommandExamination:
+    """Load the subject; the examination of it."""
+    from saldiag.app.subject.load import load_subject
 
-    own = parse_model(options.model).kind != "built-in"
-    subject, data = subject_on(options, session)
-    # What a program of the user's validates with is not known.
-    plan = FitPlan(data=data.fed) if own else FitPlan(validation=data.validation)
+    subject, data = load_subject(request, session)
+    # What the user's program validates with is not known.
+    plan = FitPlan(data=data.fed) if subject.is_users else FitPlan(validation=data.validation)
     session.notes(subject.notes)
     session.attempt(SourceFiles, OwnFiles().measured)
-    return Asked(session, subject, data, plan, options=options, own=own)
+    return CommandExamination(session, subject, data, plan, request=request)
 
 
-def _dtypes(examination: Asked) -> Verdict:
+def _dtypes(examination: CommandExamination) -> Verdict:
     examination.survey(flow=False, activations=False)
     return "not_tested"
 
 
-def _trainable(examination: Asked) -> Verdict:
+def _trainable(examination: CommandExamination) -> Verdict:
     examination.survey()
     examination.trainable(None)
     return "not_tested"
 
 
-def _gradients(examination: Asked) -> Verdict:
+def _gradients(examination: CommandExamination) -> Verdict:
     examination.survey()
     examination.look_at_data()
     examination.trainable(_few_steps(examination))
@@ -128,7 +131,7 @@ def _gradients(examination: Asked) -> Verdict:
 
 
 @contextmanager
-def _training(examination: Asked, kind: type[Measurement]) -> Iterator[None]:
+def _training(examination: CommandExamination, kind: type[Measurement]) -> Iterator[None]:
     """A training that raises is no fault of saldiag's where the model is the user's.
 
     Raises:
@@ -137,15 +140,15 @@ def _training(examination: Asked, kind: type[Measurement]) -> Iterator[None]:
     from saldiag_probes.trace.recorder import explain
 
     try:
-        with explaining(examination, "training") if examination.own else nullcontext():
+        with explaining(examination, "training") if examination.subject.is_users else nullcontext():
             yield
-    except Refused as told:
+    except ModelUnusable as told:
         examination.session.missing(kind, str(told))
         examination.session.note(str(told))
     except SaldiagError:
         raise
     except Exception as error:
-        if not examination.own:
+        if not examination.subject.is_users:
             raise
         raise SaldiagError(_untrainable(explain(error))) from error
 
@@ -156,13 +159,13 @@ def _untrainable(why: str) -> str:
     return printable(f"{TOLD['training']}: {why}")
 
 
-def _few_steps(examination: Asked) -> GradientHistory | None:
+def _few_steps(examination: CommandExamination) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
     from saldiag.experiments.overfit.overfit_test import repeated
     from saldiag_probes.trace.execution import graph_as_built
     from saldiag_probes.training.callback import Watch
 
-    steps = examination.options.steps
+    steps = examination.request.options.steps
     watch = Watch(schedule=every(1), histograms=every(max(1, steps - 1)))
     if not examination.model.trainable_variables:
         examination.session.missing(GradientHistory, "the model has no trainable variables")
@@ -177,7 +180,7 @@ def _few_steps(examination: Asked) -> GradientHistory | None:
     return examination.collect(watch)
 
 
-def _overfit(examination: Asked) -> Verdict:
+def _overfit(examination: CommandExamination) -> Verdict:
     from saldiag.rules.verdicts.overfit import verdict_of
 
     examination.survey()
@@ -194,17 +197,17 @@ def _overfit(examination: Asked) -> Verdict:
     return verdict
 
 
-def _put_back(examination: Asked) -> AbstractContextManager[object]:
+def _put_back(examination: CommandExamination) -> AbstractContextManager[object]:
     """The model is at its start again behind the block, where experiments need it there."""
     from saldiag_probes.state.isolation import undisturbed
 
-    wanted = examination.options.experiments is not None
+    wanted = examination.request.options.experiments is not None
     return undisturbed(examination.model) if wanted else nullcontext()
 
 
-def _experiment(examination: Asked, verdict: Verdict) -> None:
+def _experiment(examination: CommandExamination, verdict: Verdict) -> None:
     """Make the experiments that are asked for."""
-    session, options = examination.session, examination.options
+    session, options = examination.session, examination.request.options
     if options.experiments is None:
         return
     folder = session.run.path / "experiments"
@@ -213,23 +216,28 @@ def _experiment(examination: Asked, verdict: Verdict) -> None:
         load_starts(examination.model, starts)
     else:
         save_starts(examination.model, starts)
+    wiring = session.measured.get(Wiring)
     with session.phase("experiments", own_display=True):
         experiment(
             examination,
             session.judge(verdict).findings,
             options.experiments,
             verdict=verdict,
-            make=Rebuilt(options, session.measured.get(Wiring), starts.resolve()),
+            make=RebuiltSubject(examination.request, wiring, starts.resolve()),
             folder=folder,
             console=session.console,
         )
 
 
-def _memorise(examination: Asked) -> OverfitHistory:
+def _memorise(examination: CommandExamination) -> OverfitHistory:
     """Run the overfit test with the training hook on, showing loss and time left."""
     from saldiag.app.session.progress import overfit_progress
 
-    session, options, data = examination.session, examination.options, examination.data
+    session, options, data = (
+        examination.session,
+        examination.request.options,
+        examination.data,
+    )
     with overfit_progress(session.console, options.budget) as progress:
         history = examination.memorise(
             budget_seconds=options.budget,

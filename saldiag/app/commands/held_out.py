@@ -29,17 +29,20 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Pictures with ground truths that a training run may be scored on.
-
-    ``part`` is ``test`` where they took no part in the training, ``validation`` where they also
-    chose the best epoch. ``image_size`` and ``pixels`` are as the command line has them.
-    """
+    """Images with ground truths that a training run is scored on."""
 
     dataset: str
+    """Name of the data set."""
     part: Literal["test", "validation"]
+    """``test`` if not used in the training, ``validation`` if they chose its best epoch."""
     items: Sequence[Item]
+    """The images and their masks."""
     image_size: int | None
+    """Side in pixels as given on the command line; None for the model's own."""
     pixels: str
+    """Range of the pixel values as given on the command line."""
+    trained_at: int
+    """Side in pixels that a model of any size was trained at."""
 
 
 def score_held_out(session: Session, model: Any, outcome: Outcome, held_out: HeldOut) -> None:
@@ -68,7 +71,11 @@ def _scored(session: Session, model: Any, epoch: int, held_out: HeldOut) -> Held
         SaldiagError: the model makes no masks in [0, 1], or no picture can be read.
     """
     masks = mask_model(
-        model, image_size=held_out.image_size, pixels=held_out.pixels, where="the model"
+        model,
+        image_size=held_out.image_size,
+        pixels=held_out.pixels,
+        where="the model",
+        trained_at=held_out.trained_at,
     )
     items = held_out.items[:MOST]
     if len(items) < len(held_out.items):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from saldiag.app.session.options import Pixels, has_gpu, prepare_environment
+from saldiag.app.session.command_options import PredictOptions
+from saldiag.app.session.options import has_gpu, prepare_environment
 from saldiag.app.subject.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from saldiag.core.errors import DataError, RunError
 from saldiag.core.measurement import DatasetScores, MaskScores
@@ -31,22 +32,6 @@ BATCH_SIZES = (8, 32)
 """Pictures at a time on a CPU, on a GPU."""
 MAX_ERRORS = 20
 """Unreadable pictures named on the screen; the record has all."""
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """What ``saldiag predict`` takes; None is the model's own size, and the hardware's batch."""
-
-    checkpoint: str
-    pictures: Path
-    out: Path
-    image_size: int | None = None
-    batch_size: int | None = None
-    pixels: Pixels = "auto"
-    custom_objects: tuple[str, ...] = ()
-    unsafe_load: bool = False
-    stretched: bool = False
-    output_format: str = "text"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from saldiag.app.session.diffs import repaired
+from saldiag.app.session.diffs import with_diffs_added
 from saldiag.app.session.judging import judge
 from saldiag.app.session.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.config import RuleSettings
@@ -55,7 +55,7 @@ def judge_again(run: Run, settings: RuleSettings) -> None:
         reason=before.verdict_reason if before else None,
         timings=before.timings if before else None,
     )
-    [diagnosis] = repaired([(diagnosis, measured)], read_fingerprints(run.path))
+    [diagnosis] = with_diffs_added([(diagnosis, measured)], read_fingerprints(run.path))
     run.write_diagnosis(diagnosis)
     run.write_info(replace(info, config=with_rules(info.config, settings)))
 

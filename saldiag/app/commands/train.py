@@ -9,30 +9,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.examine.examination import Examination
-from saldiag.app.examine.uncallable import explaining, unless_refused
-from saldiag.app.session.options import Options, Precision, prepare_environment
-from saldiag.app.session.session import Session, conduct, own_stdout
-from saldiag.app.subject.load import (
-    PICTURES,
-    Batches,
-    Subject,
-    build_subject,
-    check_inputs,
-    parse_model,
-    read_items,
-)
+from saldiag.app.examine.uncallable import explaining, unless_unusable
+from saldiag.app.session.command_options import TrainOptions
+from saldiag.app.session.option_checks import refuse_unused
+from saldiag.app.session.options import Precision, prepare_environment
+from saldiag.app.session.request import DataRequest, Request, parse_request
+from saldiag.app.session.session import Session, own_stdout, run_session
+from saldiag.app.subject.subject import MAX_PICTURES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.subject.data.fit_batches import BATCHES
-from saldiag.subject.models.spec import DataName, parse_data
 from saldiag.subject.program.source_snapshot import OwnFiles
 
 if TYPE_CHECKING:
@@ -41,10 +34,7 @@ if TYPE_CHECKING:
     from saldiag.experiments.training.loop import Outcome
     from saldiag.image_masks.storage import Item
     from saldiag.recipes.training import Recipe, TrainingData
-    from saldiag.subject.models.input_spec import Takes
-
-OF_THE_RECIPE = ("base_learning_rate", "max_learning_rate", "step_size", "beta2")
-"""Numbers that only the recipe of the case has."""
+    from saldiag.subject.models.input_spec import InputSpec
 
 FOLLOWS = ("SD802", "SD614", "SD615", "SD616", "SD410")
 """Rules that tell, while a training goes on, why its validation does not follow."""
@@ -52,100 +42,74 @@ FOLLOWS = ("SD802", "SD614", "SD615", "SD616", "SD410")
 
 @dataclass(frozen=True)
 class AsCompiled(TrainingNumbers):
-    """The numbers of a model of the user's, and what replaces its own; None keeps that."""
+    """The numbers of a training of the user's model."""
 
     loss: str | None = None
+    """Loss in place of the model's own; None to keep that."""
     optimizer: str | None = None
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What ``saldiag train`` takes: what all commands take, and the numbers of a training.
-
-    ``precision`` may be ``auto``. ``cycle`` holds those of ``OF_THE_RECIPE`` that were given.
-    """
-
-    shared: Options
-    precision: str = "auto"
-    epochs: int = 50
-    patience: int = 10
-    probes: str = "economy"
-    recalibrate: bool = False
-    cycle: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def own(self) -> bool:
-        """Whether the model is the user's."""
-        return parse_model(self.shared.model).kind != "built-in"
-
-    def given(self, *names: str) -> dict[str, Any]:
-        """Those of the shared options that are not None."""
-        values = {name: getattr(self.shared, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @property
-    def numbers(self) -> dict[str, Any]:
-        """The numbers that every training has, by name."""
-        return {
-            **self.given("batch_size", "learning_rate"),
-            "epochs": self.epochs,
-            "patience": self.patience,
-            "precision": self.precision,
-            "seed": self.shared.seed,
-            "recalibrate": self.recalibrate,
-        }
+    """Optimizer in place of the model's own; None to keep that."""
 
 
 def train(options: TrainOptions) -> int:
     """Train; returns the exit code.
 
     Raises:
-        SaldiagError: bad numbers, data, weights or run directory; an option that has no use.
+        SaldiagError: bad numbers, data, weights or run directory; an option that has no effect.
     """
-    if options.own:
-        return _train_own(options)
-    return _train_built_in(options)
+    request = parse_request(options.shared)
+    if request.model.spec.registered is None:
+        return _train_as_compiled(options, request)
+    return _train_by_recipe(options, request)
 
 
-def _train_built_in(options: TrainOptions) -> int:
+def _train_by_recipe(options: TrainOptions, request: Request) -> int:
     shared = options.shared
-    check_inputs(shared)
-    if parse_data(shared.data).kind != "pairs":
+    if request.data.spec.kind != "pairs":
         raise SaldiagError(
-            "saldiag train trains quicksal on pairs of image and mask: a folder with images/ and"
-            " masks/, or MSRA10K (a model of your own takes any --data)"
+            f"saldiag train trains {shared.model} on image-and-mask pairs: give a folder with"
+            " images/ and masks/, or MSRA10K (your own model trains on any --data)"
         )
     if shared.optimizer is not None:
-        raise SaldiagError("--optimizer is for a model of your own: the recipe's is Adam")
+        raise SaldiagError("--optimizer is for your own model: the recipe trains with Adam")
     prepare_environment()
     from saldiag.recipes.training import Recipe
 
-    recipe = Recipe(**options.numbers, **options.given("image_size", "loss"), **options.cycle)
+    recipe = Recipe(
+        **options.numbers, **options.given("image_size", "loss"), **options.recipe.given()
+    )
     session = _session(options, recipe)
-    return conduct(session, lambda: _by_recipe(session, options, recipe))
+    return run_session(session, lambda: _by_recipe(session, options, request, recipe))
 
 
-def _train_own(options: TrainOptions) -> int:
-    if options.cycle:
-        name = next(iter(options.cycle)).replace("_", "-")
+def _train_as_compiled(options: TrainOptions, request: Request) -> int:
+    if options.recipe.given():
+        name = next(iter(options.recipe.given())).replace("_", "-")
         raise SaldiagError(
-            f"--{name} is of quicksal's recipe: a model of your own is trained as it was compiled;"
-            " --optimizer, --learning-rate and --loss change that"
+            f"--{name} belongs to the recipe of quicksal: your own model trains as it was compiled;"
+            " change that with --optimizer, --learning-rate and --loss"
         )
     replaced = options.given("loss", "optimizer")
     numbers, note = AsCompiled(**options.numbers, **replaced).resolved()
     assert note is None  # nothing is chosen by the hardware
     precision: Precision = numbers.precision if numbers.precision != "auto" else "float32"
-    asked = replace(options.shared, precision=precision, items=0)
-    check_inputs(asked)
+    request = replace(
+        request,
+        model=replace(request.model, precision=precision),
+        data=replace(request.data, items=0),
+    )
+    refuse_unused(
+        replace(options.shared, precision=precision), request.model.spec, request.data.spec
+    )
     prepare_environment()
     session = _session(options, numbers)
 
-    def whole() -> Verdict:
+    def work() -> Verdict:
         with own_stdout(options.shared.output_format):
-            return unless_refused(session, lambda: _as_compiled(session, options, asked, numbers))
+            return unless_unusable(
+                session, lambda: _as_compiled(session, options, request, numbers)
+            )
 
-    return conduct(session, whole)
+    return run_session(session, work)
 
 
 def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
@@ -153,45 +117,48 @@ def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
     return Session.on("train", options.shared, config)
 
 
-def _by_recipe(session: Session, options: TrainOptions, recipe: Recipe) -> Verdict:
+def _by_recipe(
+    session: Session, options: TrainOptions, request: Request, recipe: Recipe
+) -> Verdict:
     from saldiag.app.commands.held_out import score_held_out
+    from saldiag.app.subject.registered_model import build_registered, read_items
     from saldiag.recipes.training import training_data
 
     with session.phase("reading data"):
-        training, validation, held_out = _items(options, recipe)
+        training, validation, held_out = _splits(request, recipe)
         data = training_data(training, validation, recipe)
     session.attempt(SourceFiles, OwnFiles().measured)
 
     def subject() -> Subject:
-        named = replace(options.shared, loss=recipe.loss, seed=recipe.seed, learning_rate=None)
+        model = replace(request.model, loss=recipe.loss, seed=recipe.seed)
         with session.phase("building the model"):
-            return build_subject(named, recipe.image_size, recipe.schedule())
+            return build_registered(model, recipe.image_size, recipe.schedule(), session.files)
 
     trained, outcome, verdict = _trained(session, options, recipe, data, subject)
     score_held_out(session, trained.model, outcome, held_out)
-    shown = read_items(validation[:PICTURES], recipe.image_size, recipe.batch_size)
+    shown = read_items(validation[:MAX_PICTURES], recipe.image_size, recipe.batch_size)
     Examination(session, trained, shown).pictures()
     return verdict
 
 
 def _as_compiled(
-    session: Session, options: TrainOptions, asked: Options, numbers: TrainingNumbers
+    session: Session, options: TrainOptions, request: Request, numbers: TrainingNumbers
 ) -> Verdict:
-    """Train a model of the user's as it was compiled, but for what the options change."""
+    """Train the user's model as it was compiled, except for what the options change."""
     from saldiag.app.commands.held_out import score_held_out
-    from saldiag.app.subject.epochs import Epochs, epochs_of
+    from saldiag.app.subject.epochs import Epochs, open_epochs
     from saldiag.app.subject.mask_model import makes_masks
-    from saldiag.app.subject.pair_model_data import own_with
+    from saldiag.app.subject.user_model import load_with_data
 
-    def read(name: DataName, takes: Takes) -> tuple[Epochs, Any, tuple[str, ...]]:
-        epochs = epochs_of(asked, name, takes, numbers)
+    def read(spec: InputSpec) -> tuple[Epochs, Any, tuple[str, ...]]:
+        epochs = open_epochs(request.data, spec, numbers)
         return epochs, epochs.data.first_batch()[0], epochs.notes
 
-    subject, epochs = own_with(asked, session, read)
+    subject, epochs = load_with_data(request.model, request.data.spec, session, read)
     session.attempt(SourceFiles, OwnFiles().measured)
     _, outcome, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
     if epochs.validation and makes_masks(subject.model):
-        held_out = _validation_pairs(asked, epochs.validation)
+        held_out = _validation_pairs(request.data, epochs.validation)
         score_held_out(session, subject.model, outcome, held_out)
     if epochs.shown.pixels:
         Examination(session, subject, epochs.shown).pictures()
@@ -218,7 +185,7 @@ def _trained(
         made = subject()
         session.notes(made.notes)
         examination = Examination(session, made, Batches((batch,)), _plan(numbers, data.steps))
-        with explaining(examination, "call") if options.own else nullcontext():
+        with explaining(examination, "call") if made.is_users else nullcontext():
             examination.survey()
         examination.look_at_data()
         examination.look_ahead()
@@ -258,30 +225,37 @@ def _trained(
     return looks[0].subject, outcome, verdict
 
 
-def _items(options: TrainOptions, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
-    """Pairs to train on and to validate with, and those that take no part in the training."""
+def _splits(request: Request, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
+    """Pairs to train on, pairs to validate with, and those that take no part in the training."""
     from saldiag.app.commands.held_out import HeldOut
-    from saldiag.image_masks.msra10k import open_dataset, subset
+    from saldiag.image_masks.msra10k import subset
 
-    data, share = options.shared.data, options.shared.share
-    dataset = open_dataset(Path(data) if data is not None else None)
+    dataset, share = request.data.pairs, request.data.share
     splits = dataset.split(recipe.seed)
     training, validation, test = (
         subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
         for part in (splits.train, splits.val, splits.test)
     )
-    held_out = HeldOut(dataset.name, "test", test, recipe.image_size, "auto")
+    held_out = HeldOut(
+        dataset.name, "test", test, recipe.image_size, "auto", trained_at=recipe.image_size
+    )
     return training, validation, held_out
 
 
-def _validation_pairs(asked: Options, numbers: Sequence[int]) -> HeldOut:
-    """The pairs that a model of the user's was validated with."""
+def _validation_pairs(request: DataRequest, numbers: Sequence[int]) -> HeldOut:
+    """The pairs that the user's model was validated with."""
     from saldiag.app.commands.held_out import HeldOut
-    from saldiag.image_masks.msra10k import open_dataset
 
-    dataset = open_dataset(parse_data(asked.data).path)
+    dataset = request.pairs
     items = [dataset.items[number] for number in numbers]
-    return HeldOut(dataset.name, "validation", items, asked.image_size, asked.pixels)
+    return HeldOut(
+        dataset.name,
+        "validation",
+        items,
+        request.image_size,
+        request.pixels,
+        trained_at=request.sizes.image,
+    )
 
 
 def _plan(numbers: TrainingNumbers, steps: int) -> FitPlan:

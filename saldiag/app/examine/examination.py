@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saldiag.app.session.collector import Collector
-from saldiag.app.subject.load import PICTURES, Batches, Subject
+from saldiag.app.subject.subject import MAX_PICTURES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
     Activations,
@@ -264,13 +264,13 @@ class Examination:
 
     def _pictures(self) -> Predictions:
         low, high = self.data.pixels or (0.0, 1.0)
-        images, masks = (np.asarray(part[:PICTURES]) for part in self.data.batches[0][:2])
+        images, masks = (np.asarray(part[:MAX_PICTURES]) for part in self.data.batches[0][:2])
         predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
-            names=self.data.names[:PICTURES],
+            names=self.data.names[:MAX_PICTURES],
             images=(images - low) / (high - low),
             targets=masks,
-            predictions=predicted[:PICTURES],
+            predictions=predicted[:MAX_PICTURES],
         )
 
     def collect(self, watch: Any) -> GradientHistory | None:

@@ -13,7 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from saldiag.app.examine.examination import Examination
-from saldiag.app.session.options import Options, Wishes
+from saldiag.app.session.options import ExperimentOptions, Options
+from saldiag.app.session.request import Request
 from saldiag.core.errors import ModelError, RunError, SaldiagError
 from saldiag.core.files.jsonio import atomic_file, jsonable
 from saldiag.core.files.run import Run
@@ -31,12 +32,15 @@ STARTS = "starts.npz"
 
 
 @dataclass(frozen=True)
-class Rebuilt:
-    """Builds the subject of a command anew, in another process, with the weights of the first."""
+class RebuiltSubject:
+    """Rebuilds a command's subject in another process, with the weights of the first."""
 
-    options: Options
+    request: Request
+    """What the command is asked to do."""
     wiring: Wiring | None
+    """How the layers are connected; None if the model could not be traced."""
     starts: Path
+    """File with the model's variables before training."""
 
     def __call__(self) -> Lab:
         """Build it.
@@ -46,11 +50,11 @@ class Rebuilt:
         """
         from saldiag.app.session.collector import Collector
         from saldiag.app.session.options import prepare_environment
-        from saldiag.app.subject.pair_model_data import subject_on
+        from saldiag.app.subject.load import load_subject
         from saldiag.experiments.search.lab import Lab
 
         prepare_environment()
-        subject, data = subject_on(self.options, Collector())
+        subject, data = load_subject(self.request, Collector())
         load_starts(subject.model, self.starts)
         return Lab(subject.model, data.batches, self.wiring)
 
@@ -81,7 +85,7 @@ def load_starts(model: Any, path: Path) -> None:
 def experiment(
     examination: Examination,
     findings: tuple[Finding, ...],
-    wishes: Wishes,
+    wishes: ExperimentOptions,
     *,
     verdict: Verdict,
     make: Callable[[], Lab] | None = None,
@@ -114,7 +118,7 @@ def experiment(
 
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
-    suspicions = wishes.meant()
+    suspicions = wishes.interventions()
     if not wishes.elsewhere:
         make = lambda: lab  # noqa: E731 - in this process it is here already
     elif make is None:
@@ -123,7 +127,7 @@ def experiment(
     with _display(console, wishes) as display:
         lab.tell = display.step
         try:
-            with workers_of(make, wishes.jobs, wishes.ray) as workers:
+            with workers_of(make, wishes.jobs, wishes.ray, debug=wishes.debug) as workers:
                 found = Conductor(
                     plan, workers, lab.items, wishes.budget, suspicions,
                     Journal(folder), display.decided, display.waiting,
@@ -150,7 +154,7 @@ def _looks(lab: Lab) -> tuple[LayerLook, ...]:
 class _Display:
     """What is running, what is decided, and the time left; on a terminal."""
 
-    def __init__(self, console: Console | None, wishes: Wishes) -> None:
+    def __init__(self, console: Console | None, wishes: ExperimentOptions) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._until = time.monotonic() + wishes.budget
@@ -204,7 +208,7 @@ class _Display:
 
 
 @contextlib.contextmanager
-def _display(console: Console | None, wishes: Wishes) -> Iterator[_Display]:
+def _display(console: Console | None, wishes: ExperimentOptions) -> Iterator[_Display]:
     display = _Display(console, wishes)
     with display.bar:
         yield display

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from saldiag.app.examine.examination import Examination
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.session import Session
-from saldiag.app.subject.load import Subject
+from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt
@@ -22,15 +22,15 @@ TOLD = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - an outcome, whose findings are in the collector
+class ModelUnusable(Exception):  # noqa: N818 - an outcome, whose findings are in the collector
     """The model cannot be called or trained, and findings say why; the text is a line on it."""
 
 
-def unless_refused(session: Session, work: Callable[[], Verdict]) -> Verdict:
+def unless_unusable(session: Session, work: Callable[[], Verdict]) -> Verdict:
     """Do a command's work; a model that cannot be called does not learn, and the user is told."""
     try:
         return work()
-    except Refused as told:
+    except ModelUnusable as told:
         session.note(str(told))
         return "does_not_learn"
 
@@ -52,7 +52,7 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
         root = _root(error)
         if not _explained(examination.session, examination.subject, root, during):
             raise
-        raise Refused(printable(f"{TOLD[during]}: {explain(root)}")) from error
+        raise ModelUnusable(printable(f"{TOLD[during]}: {explain(root)}")) from error
 
 
 def _root(error: Exception) -> Exception:

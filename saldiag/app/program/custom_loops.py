@@ -16,7 +16,6 @@ from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
 from saldiag.core.measurement import Source
-from saldiag.subject.source.stack_frames import caller
 from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.training.gradient_tape import identity, raw
@@ -42,6 +41,9 @@ class ModelObserver(Protocol):
 
     def models(self) -> list[Any]:
         """The program's models that are alive."""
+
+    def caller(self) -> Source | None:
+        """The line of the program that this is called from."""
 
     def current(self, model: Any) -> Watched | None:
         """The model's subject, as long as it is not compiled again."""
@@ -172,10 +174,12 @@ class Loops:
         if model is None:
             return None
         self._observer.learnt.note(_variables(optimizer, args, kwargs))
-        watched = self._observer.current(model) or self._observer.begin(model, caller())
+        watched = self._observer.current(model) or self._observer.begin(
+            model, self._observer.caller()
+        )
         if watched is None:
             return None
-        watched.trains_at(caller())
+        watched.trains_at(self._observer.caller())
         if watched.seen and watched.first_step is None:
             self._over(watched)
         with tf.init_scope():

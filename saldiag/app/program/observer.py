@@ -22,14 +22,13 @@ from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
 from saldiag.app.program.watched_model import Following, Places, Watched
 from saldiag.app.session.collector import Collector, one_line
 from saldiag.app.subject.fit_arguments import read_feed
-from saldiag.app.subject.load import Subject
+from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
 from saldiag.subject.data.fit_batches import listed_callbacks
 from saldiag.subject.program.script import ProgramStopped
 from saldiag.subject.source.layer_sources import SourceLines
-from saldiag.subject.source.stack_frames import caller
 
 T = TypeVar("T")
 
@@ -74,7 +73,7 @@ class Observer:
 
     def compiled(self, model: Any, call: Callable[[], Any]) -> Any:
         """Remember the line; a model that is compiled again is a new subject."""
-        self._compiled[model] = caller()
+        self._compiled[model] = self.caller()
         self._current.pop(model, None)
         with self.deaf(), blaming(model):
             return call()
@@ -87,7 +86,7 @@ class Observer:
             return original(model, *args, **kwargs)  # Keras says best what is wrong with it
         arguments.pop(next(iter(arguments)))
         given = arguments
-        found = self.prepared(model, lambda: self._before_fit(model, given, caller()))
+        found = self.prepared(model, lambda: self._before_fit(model, given, self.caller()))
         watched, arguments = found or (None, given)
         if watched is None:
             with self.deaf(), blaming(model):
@@ -188,6 +187,10 @@ class Observer:
     def models(self) -> list[Any]:
         """The program's models that are alive."""
         return self._lines.models()
+
+    def caller(self) -> Source | None:
+        """The line of the program that this is called from."""
+        return self._lines.caller()
 
     def current(self, model: Any) -> Watched | None:
         """The model's subject, as long as it is not compiled again."""
@@ -317,7 +320,7 @@ class Observer:
             given = dict(inspect.signature(original).bind(model, *args, **kwargs).arguments)
         except TypeError:
             return None
-        watched = self.begin(model, caller())
+        watched = self.begin(model, self.caller())
         if watched is None:
             return None
         size = {"batch_size": _size(given.get("x")), "shuffle": False}

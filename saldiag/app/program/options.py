@@ -1,4 +1,4 @@
-"""What is asked for of the models that a program trains, and of ``saldiag run``."""
+"""Options of ``saldiag run``, and how the models of a program are watched."""
 
 from __future__ import annotations
 
@@ -6,47 +6,64 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from saldiag.app.session.options import Wishes
+from saldiag.app.session.flags import flag
+from saldiag.app.session.options import ExperimentOptions
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
-from saldiag.core.training.schedule import Schedule
+from saldiag.core.training.schedule import PRESETS, Schedule
 
 MODELS = 8
-"""Models of one program that are looked at: a search over settings builds hundreds."""
+"""Models of one program that are examined: a hyperparameter search builds hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchOptions:
-    """How models are watched.
+    """How the models of a program are watched."""
 
-    ``steps`` ends each training after so many; ``overfit`` adds the overfit test before it, of
-    ``max_steps`` steps and ``budget`` seconds at the most, and ``experiments`` what is asked of
-    experiments, which follow it; ``stop_early`` ends the program once the verdict is certain;
-    ``probes`` says at which steps gradients are measured.
-    """
-
-    steps: int | None = None
-    overfit: bool = False
-    budget: float = 60.0
-    max_steps: int = 200
-    experiments: Wishes | None = None
-    stop_early: bool = False
-    probes: str | Schedule = "economy"
+    steps: int | None = flag(
+        "End each training after N steps.", default=None, metavar="N", minimum=1
+    )
+    """Training steps after which each training ends; None for no limit."""
+    overfit: bool = flag("First check whether the model can memorise a few batches.", default=False)
+    """Whether an overfit test precedes the training."""
+    budget: float = flag("Time limit of --overfit, in seconds.", default=60.0, minimum=1.0)
+    """Seconds of training in the overfit test."""
+    max_steps: int = flag("Maximum number of training steps of --overfit.", default=200, minimum=1)
+    """Training steps in the overfit test."""
+    experiments: ExperimentOptions | None = None
+    """Experiments to run after the overfit test; None for none."""
+    stop_early: bool = flag("End the program as soon as the verdict is certain.", default=False)
+    """Whether the program ends once the verdict is certain."""
+    probes: str | Schedule = flag(
+        "How often to measure gradients.", default="economy", choices=tuple(PRESETS)
+    )
+    """Steps at which gradients are measured: a schedule or the name of one."""
 
 
 @dataclass(frozen=True)
 class ProgramOptions(WatchOptions):
-    """Options of ``saldiag run``; ``compat`` lets a program use what Keras 2 and numpy 1 had."""
+    """Options of ``saldiag run``."""
 
     script: Path
+    """A Python file or a notebook."""
     arguments: tuple[str, ...] = ()
-    compat: bool = False
+    """Arguments of the script."""
+    compat: bool = flag(
+        "Bridge what Keras 3 and NumPy 2 renamed, and report what to write instead.", default=False
+    )
+    """Whether names of Keras 1 and 2 and of NumPy 1 work."""
     out: Path | None = None
+    """Run directory; None for a new one in ``saldiag-runs``."""
     output_format: str = "text"
+    """What to print, one of ``CHECK_FORMATS``."""
     fail_on: Severity = "error"
+    """Least severity of a finding for exit code 1."""
     rules: RuleChoice = field(default_factory=RuleChoice)
+    """Rules that judge, as given on the command line."""
+    command_line: tuple[str, ...] = ()
+    """Arguments as typed, for ``run.json``; empty if not called from the command line."""
 
     def config(self) -> dict[str, Any]:
         """The options as ``run.json`` records them."""
         values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
-        return {key: value for key, value in values.items() if key != "rules"}
+        return {key: value for key, value in values.items() if key not in ("rules", "command_line")}

@@ -14,7 +14,7 @@ from saldiag.app.program.watched_model import Watched
 from saldiag.app.session.collector import Collector, one_line
 from saldiag.app.session.result import Diagnosis, chosen_rules, judged
 from saldiag.app.subject.fit_arguments import first_batches, read_feed
-from saldiag.app.subject.load import Batches, Subject
+from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.errors import DataError
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (

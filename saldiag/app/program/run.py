@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from saldiag.app.program.options import MODELS, ProgramOptions
-from saldiag.app.session.diffs import repaired
+from saldiag.app.session.diffs import with_diffs_added
 from saldiag.app.session.judging import judge
 from saldiag.app.session.options import prepare_environment
 from saldiag.app.session.output import print_data
 from saldiag.app.session.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
 from saldiag.core.errors import SaldiagError
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
@@ -50,7 +51,7 @@ def run_program(options: ProgramOptions) -> int:
         raise SaldiagError(f"{options.script}: {what}: saldiag run takes a script or a notebook")
     prepare_environment()
     if options.experiments is not None:
-        options.experiments.meant()
+        options.experiments.interventions()
     return _Program(options).run()
 
 
@@ -61,6 +62,7 @@ class _Program:
         self.options = options
         self.sessions: list[Session] = []
         self._files = OwnFiles(options.script)
+        self._seen = FilesSeen()
         self._first = self._session(options.out)
         # The program may change its directory.
         self._first.run.path = self._first.run.path.resolve()
@@ -97,7 +99,7 @@ class _Program:
 
         shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
-            with recording_sources() as lines:
+            with recording_sources(self._seen) as lines:
                 observer = Observer(self.options, lines, self.open)
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
                 taped = listening_to_tapes(observer.first_calls)
@@ -147,7 +149,7 @@ class _Program:
         return session
 
     def _session(self, out: Path | None) -> Session:
-        return Session(
+        session = Session(
             "run",
             config=self.options.config(),
             seed=0,
@@ -155,7 +157,10 @@ class _Program:
             output_format=self.options.output_format,
             fail_on=self.options.fail_on,
             rules=self.options.rules,
+            command_line=self.options.command_line,
         )
+        session.files = self._seen
+        return session
 
     def _report(self, observer: Observer, ended: Ended, error: ProgramError) -> int:
         if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
@@ -210,7 +215,9 @@ class _Program:
         watched = _gravest_first(observer.watched)
         sessions = [one.session for one in watched if isinstance(one.session, Session)]
         judged = [(one.diagnosis(), one.session.measured) for one in watched]
-        outcomes = list(zip(sessions, repaired(judged), strict=True))
+        outcomes = list(
+            zip(sessions, with_diffs_added(judged, self._seen.fingerprints()), strict=True)
+        )
         for session, diagnosis in outcomes:
             session.close(diagnosis)
         return outcomes

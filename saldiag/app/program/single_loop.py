@@ -26,7 +26,7 @@ class LoopObserver(Observer):
     def __init__(
         self, model: Any, optimizer: Any, options: WatchOptions, collector: Collector
     ) -> None:
-        super().__init__(options, SourceLines(), lambda _: collector)
+        super().__init__(options, SourceLines(collector.files), lambda _: collector)
         self._model, self._optimizer = model, optimizer
 
     def models(self) -> list[Any]:

@@ -16,7 +16,7 @@ from saldiag.app.examine.experiments import experiment
 from saldiag.app.program.first_step import AsSeen
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.session.collector import Collector, one_line
-from saldiag.app.subject.load import Batches, Subject
+from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (

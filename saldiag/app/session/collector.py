@@ -11,6 +11,7 @@ from rich.console import Console
 from saldiag.app.session.judging import judge
 from saldiag.core.config import RuleSettings
 from saldiag.core.errors import SaldiagError
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import Measurement, Measurements
@@ -30,6 +31,8 @@ class Collector:
         self.measured = Measurements()
         self.timings: dict[str, float] = {}
         self.settings = settings or RuleSettings()
+        self.files = FilesSeen()
+        """Fingerprints of the user's files that findings may point at, as they are now."""
 
     @contextmanager
     def phase(self, name: str, *, own_display: bool = False) -> Iterator[None]:  # noqa: ARG002

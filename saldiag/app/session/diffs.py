@@ -1,4 +1,4 @@
-"""Puts diffs into diagnoses when a run is made, and keeps which files they are for."""
+"""Adds diffs to diagnoses, and keeps in the run which files they are for."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import Measurements
 
 
-def repaired(
-    judged: Sequence[tuple[Diagnosis, Measurements]], known: Fingerprints | None = None
+def with_diffs_added(
+    judged: Sequence[tuple[Diagnosis, Measurements]], files: Fingerprints
 ) -> list[Diagnosis]:
-    """The diagnoses of all models of a program, with a diff wherever the edit is certain.
+    """The diagnoses of all models of a program, with a diff wherever an edit is certain.
 
-    ``known``: the files as they were; default: as they were seen while this program ran.
+    Args:
+        judged: each diagnosis with what it was made from.
+        files: the user's files as they were when the program ran.
     """
     from saldiag.repair.findings import with_diffs
-    from saldiag.subject.source.stack_frames import FILES
 
-    return with_diffs(judged, FILES.fingerprints() if known is None else known)
+    return with_diffs(judged, files)
 
 
-def keep_fingerprints(run: Run, diagnosis: Diagnosis) -> None:
-    """Keep in the run which files its edits are for.
+def keep_fingerprints(run: Run, diagnosis: Diagnosis, files: Fingerprints) -> None:
+    """Write into the run the fingerprints of the files that its edits are for.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: they cannot be written.
     """
-    from saldiag.subject.source.stack_frames import FILES
-
-    files = [edit.source.file for finding in diagnosis.findings for edit in finding.edits]
-    write_fingerprints(run.path, FILES.fingerprints().only(files))
+    edited = [edit.source.file for finding in diagnosis.findings for edit in finding.edits]
+    write_fingerprints(run.path, files.only(edited))

@@ -5,67 +5,67 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from saldiag.app.session.flags import flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
 
 Pixels = Literal["auto", "bytes", "unit", "signed"]
-PIXELS: tuple[Pixels, ...] = get_args(Pixels)
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FORMATS = ("text", "json")
-"""What every command prints."""
+"""Output formats of every command."""
 CHECK_FORMATS = (*FORMATS, "junit", "sarif", "github")
 """What a diagnosis is printed as: the last three are for continuous integration."""
-
-SMALL = (96, 8)
-"""Image size and batch for a machine without a GPU: a verdict on two cores takes two minutes."""
-SHARE = 0.1
-"""Of the training and of the validation split, where nothing is said."""
-FULL = (224, 32)
-"""Image size and batch of the recipe."""
-
-
-_invocation: list[str] = []
-
-
-def note_invocation(arguments: Sequence[str]) -> None:
-    """Remember what the command line was called with, for ``run.json``."""
-    _invocation[:] = arguments
-
-
-def invocation(command: str) -> tuple[str, ...]:
-    """The whole command; just its name where it was not called from the command line."""
-    return ("saldiag", *(_invocation or [command]))
+DEFAULT_SUBSET = 0.1
+"""Fraction of the training and of the validation items if ``--subset`` is not given."""
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What is asked of experiments.
+class ExperimentOptions:
+    """Options of the experiments that follow the overfit test."""
 
-    ``suspect`` are the user's own words. They end after ``budget`` seconds. ``jobs`` are worker
-    processes, or actors of the cluster at ``ray``.
-    """
-
-    suspect: tuple[str, ...] = ()
-    budget: float = 120.0
-    jobs: int = 1
-    ray: str | None = None
+    suspect: tuple[str, ...] = flag(
+        'What you suspect ("too much data"), a rule or an intervention: it is tried in any case.',
+        default=(),
+        metavar="WORDS",
+    )
+    """What the user suspects: words, rules or names of interventions; tried in any case."""
+    budget: float = flag(
+        "Time limit of the experiments: 90s, 2m, 10m.",
+        default=120.0,
+        shown_default="2m",
+        metavar="TIME",
+        duration=True,
+    )
+    """Seconds after which no further experiment starts."""
+    jobs: int = flag(
+        "Number of experiments that run at the same time, each in its own process.",
+        default=1,
+        minimum=1,
+    )
+    """Worker processes, or actors of the Ray cluster."""
+    ray: str | None = flag(
+        "Run them on the Ray cluster at ADDRESS (auto, HOST:PORT), with --jobs actors.",
+        default=None,
+        metavar="ADDRESS",
+    )
+    """Address of a Ray cluster; None for processes on this machine."""
+    debug: bool = False
+    """Whether worker processes show their output."""
 
     @property
     def elsewhere(self) -> bool:
-        """Whether other processes make them."""
+        """Whether they run in other processes."""
         return self.jobs > 1 or self.ray is not None
 
-    def meant(self) -> dict[str, tuple[str, ...]]:
-        """What each suspicion means.
+    def interventions(self) -> dict[str, tuple[str, ...]]:
+        """Names of the interventions that test each suspicion. Imports TensorFlow.
 
         Raises:
-            SaldiagError: no experiment answers to one.
+            SaldiagError: no intervention tests one of them.
         """
         from saldiag.experiments.search.suspicion import meant
 
@@ -74,52 +74,146 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Options:
-    """Options that commands share; a command reads those that make sense for it.
+    """The command line as it was given; ``parse_request`` turns its strings into specs."""
 
-    ``subset`` is None where nothing is said, which is ``SHARE`` where it can be had.
-    ``image_size`` and ``batch_size`` are chosen by the hardware where they are ``None``;
-    ``items`` likewise (how many samples the overfit test memorises, 0 meaning all of the subset).
-    ``loss``, ``optimizer`` and ``learning_rate`` are the model's own where they are ``None``; the
-    built-in models have MAE, Adam and 1e-3.
-    """
-
-    model: str = "quicksal"
-    data: str | None = None
-    subset: float | None = None
-    image_size: int | None = None
-    batch_size: int | None = None
-    inputs: tuple[str, ...] = ()
-    target: str | None = None
-    features: tuple[str, ...] = ()
-    pixels: Pixels = "auto"
-    loss: str | None = None
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    precision: Precision = "float32"
-    weights: str = "auto"
-    custom_objects: tuple[str, ...] = ()
-    unsafe_load: bool = False
-    seed: int = 0
-    out: Path | None = None
-    output_format: str = "text"
-    fail_on: Severity = "error"
-    steps: int = 5
-    budget: float = 180.0
-    max_steps: int = 400
-    items: int | None = None
+    model: str = flag(
+        "MODULE:FUNCTION or FILE.py:FUNCTION that returns a model; a .keras or .h5 file; a"
+        " SavedModel folder; quicksal, or quicksal-as-reported[:FAULT,FAULT].",
+        default="quicksal",
+        metavar="WHICH",
+    )
+    """Spec of the model."""
+    data: str | None = flag(
+        "MODULE:FUNCTION or FILE.py:FUNCTION that returns what fit takes; .npz, .csv, .tfrecord;"
+        " a folder of images for each class, images/ beside masks/, or MSRA10K's layout, zipped or"
+        " not. The default is the built-in sample.",
+        default=None,
+        metavar="WHICH",
+    )
+    """Spec of the data; None for the built-in sample."""
+    subset: float | None = flag(
+        "Fraction of the training and of the validation split, or of the batches of a stream.",
+        default=None,
+        shown_default=f"{DEFAULT_SUBSET}",
+        above=0.0,
+        maximum=1.0,
+    )
+    """Fraction of the training and of the validation items; None if not given."""
+    image_size: int | None = flag(
+        "Side of the images in pixels, for models that take any size. By default chosen by"
+        " hardware.",
+        default=None,
+        minimum=1,
+    )
+    """Side of square images, in pixels; None to choose by hardware."""
+    batch_size: int | None = flag(
+        "Samples in a batch. By default chosen by hardware.", default=None, minimum=1
+    )
+    """Items in a batch; None to choose by hardware."""
+    inputs: tuple[str, ...] = flag(
+        "Columns, arrays or features that are the input. By default chosen by name.",
+        default=(),
+        metavar="NAME,NAME",
+        separated=True,
+    )
+    """Columns or arrays that are the model's inputs; empty to find out."""
+    target: str | None = flag("Column, array or feature to predict.", default=None, metavar="NAME")
+    """Column or array that is the target; None to find out."""
+    features: tuple[str, ...] = flag(
+        "Shape and dtype of a TFRecord's features if the file does not say, such as"
+        " image:28x28x1:uint8,label::int64; NAME::tensor for a serialized tensor.",
+        default=(),
+        metavar="NAME:SHAPE:DTYPE,…",
+        separated=True,
+    )
+    """Features of a TFRecord, ``NAME:SHAPE:DTYPE``; empty to find out."""
+    pixels: Pixels = flag(
+        "Range of the pixel values that your model expects: 0…255, 0…1, -1…1.", default="auto"
+    )
+    """Range of pixel values that the model expects."""
+    loss: str | None = flag(
+        "mse, bce, dice, … or FILE.py:FUNCTION. The default is the model's own, mae for quicksal.",
+        default=None,
+        metavar="NAME",
+    )
+    """Loss to compile with; None for the model's own."""
+    optimizer: str | None = flag(
+        "adam, sgd, … The default is the model's own, or Adam if it has none.",
+        default=None,
+        metavar="NAME",
+    )
+    """Optimizer to compile with; None for the model's own."""
+    learning_rate: float | None = flag(
+        "The default is the optimizer's own, 1e-3 for quicksal.", default=None, minimum=0.0
+    )
+    """Learning rate to compile with; None for the optimizer's own."""
+    precision: Precision = flag("Dtype policy.", default="float32")
+    """Global dtype policy."""
+    weights: str = flag(
+        "A file with the model's weights. For quicksal's encoder: auto, imagenet, random, or a"
+        " .weights.h5, .keras or .npz file.",
+        default="auto",
+        metavar="WHICH",
+    )
+    """Weights to load: a file, or ``auto``, ``imagenet`` or ``random`` for an encoder."""
+    custom_objects: tuple[str, ...] = flag(
+        "Module with the classes and functions that a .keras or .h5 file names.",
+        default=(),
+        metavar="MODULE|FILE.py",
+    )
+    """Modules with the classes that a saved model names."""
+    unsafe_load: bool = flag(
+        "Allow code in a saved model to run (Lambda layers, a SavedModel). For files you trust.",
+        default=False,
+    )
+    """Whether code in a saved model may run."""
+    seed: int = flag(
+        "Seed of the split, the weights and the order.", default=0, minimum=0, maximum=2**32 - 1
+    )
+    """Seed of split, weights and order."""
+    out: Path | None = flag(
+        "Run directory. The default is saldiag-runs/TIME-COMMAND-N.", default=None, metavar="DIR"
+    )
+    """Run directory; None for a new one in ``saldiag-runs``."""
+    output_format: str = flag(
+        "Output format; junit, sarif and github are for continuous integration.",
+        default="text",
+        name="--format",
+        choices=CHECK_FORMATS,
+    )
+    """What to print, one of ``CHECK_FORMATS``."""
+    fail_on: Severity = flag(
+        "Exit with 1 if any finding has at least this severity.", default="error"
+    )
+    """Least severity of a finding for exit code 1."""
+    steps: int = flag("Training steps to measure.", default=5, minimum=1)
+    """Training steps that ``gradients`` measures."""
+    budget: float = flag("Time limit of the training, in seconds.", default=180.0, minimum=1.0)
+    """Seconds of training in the overfit test."""
+    max_steps: int = flag("Maximum number of training steps.", default=400, minimum=1)
+    """Training steps in the overfit test."""
+    items: int | None = flag(
+        "Number of samples to train on (0 = the whole subset). By default chosen by hardware.",
+        default=None,
+        minimum=0,
+    )
+    """Items that the overfit test memorises: 0 for all; None to choose by hardware."""
     rules: RuleChoice = field(default_factory=RuleChoice)
-    experiments: Wishes | None = None
-    resume: bool = False
-
-    @property
-    def share(self) -> float:
-        """Of the items, where their number is known."""
-        return SHARE if self.subset is None else self.subset
+    """Rules that judge, as given on the command line."""
+    experiments: ExperimentOptions | None = None
+    """Experiments to run after the overfit test; None for none."""
+    resume: bool = flag("Continue the experiments in --out.", default=False)
+    """Whether to continue the run in ``out``."""
+    command_line: tuple[str, ...] = ()
+    """Arguments as typed, for ``run.json``; empty if not called from the command line."""
 
     def config(self) -> dict[str, Any]:
-        """The options as ``run.json`` records them; what holds of the rules is the session's."""
+        """The options as ``run.json`` records them; the session adds the rules' settings."""
         values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
-        return {key: value for key, value in values.items() if key not in ("rules", "resume")}
+        if self.experiments is not None:
+            del values["experiments"]["debug"]
+        hidden = ("rules", "resume", "command_line")
+        return {key: value for key, value in values.items() if key not in hidden}
 
 
 def prepare_environment() -> None:
@@ -151,18 +245,3 @@ def has_gpu() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
-
-
-def sizes(options: Options) -> tuple[int, int]:
-    """Image size and batch size: as asked for, else by the hardware."""
-    image, batch = FULL if has_gpu() else SMALL
-    return options.image_size or image, options.batch_size or batch
-
-
-def memorised_items(options: Options, batch_size: int, subset_items: int) -> int:
-    """How many samples the overfit test memorises: whole batches, by the hardware."""
-    if options.items == 0:
-        return subset_items
-    if options.items is not None:
-        return min(options.items, subset_items)
-    return min(batch_size * (16 if has_gpu() else 1), subset_items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
     contextmanager,
@@ -22,8 +22,8 @@ from rich.console import Console
 
 from saldiag import __version__
 from saldiag.app.session.collector import Collector
-from saldiag.app.session.diffs import keep_fingerprints, repaired
-from saldiag.app.session.options import Options, invocation
+from saldiag.app.session.diffs import keep_fingerprints, with_diffs_added
+from saldiag.app.session.options import Options
 from saldiag.app.session.settings import RuleChoice, rule_settings, with_rules
 from saldiag.core.errors import SaldiagError
 from saldiag.core.files.run import Run, RunInfo, Status, utc_now
@@ -57,6 +57,7 @@ class Session(Collector):
         fail_on: Severity = "error",
         resume: bool = False,
         rules: RuleChoice | None = None,
+        command_line: Sequence[str] = (),
     ) -> None:
         super().__init__(rule_settings(rules or RuleChoice()))
         self.output_format = output_format
@@ -65,7 +66,7 @@ class Session(Collector):
         self.run = Run.create(command, out, resume=resume)
         self._before = self.run.read_info() if resume else None
         self.info = RunInfo(
-            command=invocation(command),
+            command=("saldiag", *(command_line or (command,))),
             versions=versions(),
             seed=seed,
             config=with_rules(config, self.settings),
@@ -86,6 +87,7 @@ class Session(Collector):
             fail_on=options.fail_on,
             resume=options.resume,
             rules=options.rules,
+            command_line=options.command_line,
         )
 
     def note(self, line: str) -> None:
@@ -130,7 +132,9 @@ class Session(Collector):
 
     def conclude(self, verdict: Verdict) -> Diagnosis:
         """Judge, and write the run whole."""
-        [diagnosis] = repaired([(self.judge(verdict), self.measured)])
+        [diagnosis] = with_diffs_added(
+            [(self.judge(verdict), self.measured)], self.files.fingerprints()
+        )
         self.close(diagnosis)
         return diagnosis
 
@@ -138,7 +142,7 @@ class Session(Collector):
         """Write the run whole."""
         from saldiag.app.session.output import write_outcome
 
-        keep_fingerprints(self.run, diagnosis)
+        keep_fingerprints(self.run, diagnosis, self.files.fingerprints())
         data, _ = self.reported(diagnosis)
         write_outcome(self.run, data)
         self.write_info(status)
@@ -178,7 +182,9 @@ class Session(Collector):
         """
         self.write_info("interrupted")
         with self.console.status("interrupted: writing what was measured …"):
-            [diagnosis] = repaired([(self.judge(verdict), self.measured)])
+            [diagnosis] = with_diffs_added(
+                [(self.judge(verdict), self.measured)], self.files.fingerprints()
+            )
             self.close(diagnosis, "interrupted")
         self.console.print(
             f"interrupted; what was measured so far is in {self.run.path}",
@@ -215,7 +221,7 @@ def guarded(session: Session) -> Iterator[None]:
         raise
 
 
-def conduct(session: Session, work: Callable[[], Verdict]) -> int:
+def run_session(session: Session, work: Callable[[], Verdict]) -> int:
     """Do a command's work with the framework's warnings recorded; returns the exit code."""
     from saldiag.subject.program.warning_log import recording_warnings
 

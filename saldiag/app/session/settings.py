@@ -1,4 +1,4 @@
-"""Which rules judge, and how strictly: the command line first, then the project's file."""
+"""Which rules judge, with which thresholds: from the command line, else from the settings file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from saldiag.app.session.flags import flag
 from saldiag.core.config import RuleSettings, find_settings, read_settings
 from saldiag.core.errors import ConfigError, SaldiagError
 
 
 @dataclass(frozen=True)
 class RuleChoice:
-    """What the command line says of rules; None where it says nothing.
+    """What the command line says about rules; ``None`` if it says nothing."""
 
-    ``select`` and ``ignore`` replace what the file says under the same name.
-    """
-
-    select: tuple[str, ...] | None = None
-    ignore: tuple[str, ...] | None = None
-    config: Path | None = None
+    select: tuple[str, ...] | None = flag(
+        "Rules that judge: codes, prefixes of codes or names, separated by commas.",
+        default=None,
+        metavar="RULES",
+    )
+    """Rules that judge, in place of the settings file's ``select``."""
+    ignore: tuple[str, ...] | None = flag(
+        "Rules that do not judge, likewise.", default=None, metavar="RULES"
+    )
+    """Rules that do not judge, in place of the settings file's ``ignore``."""
+    config: Path | None = flag(
+        "Settings file. The default is the nearest saldiag.toml or pyproject.toml.",
+        default=None,
+        metavar="FILE",
+    )
+    """The settings file; None for the nearest one."""
 
     @classmethod
     def of(cls, select: Sequence[str], ignore: Sequence[str], config: Path | None) -> RuleChoice:

@@ -12,7 +12,7 @@ from typing import Any
 from saldiag.core.errors import ModelError, RunError
 from saldiag.core.files.run import Run
 from saldiag.core.printable import printable
-from saldiag.subject.models.spec import MODEL_FILES, CodeName, is_exported, parse_code
+from saldiag.subject.models.spec import MODEL_FILES, CodeReference, is_exported, parse_code
 
 OPTION = "CHECKPOINT"
 TAKEN = "a run of saldiag train, a .keras or .h5 file, a SavedModel folder, FILE.py:FUNCTION"
@@ -27,7 +27,7 @@ class Checkpoint:
     """
 
     path: Path | None = None
-    code: CodeName | None = None
+    code: CodeReference | None = None
     image_size: int | None = None
     pixels: str = "auto"
 

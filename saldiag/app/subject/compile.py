@@ -14,7 +14,7 @@ from saldiag.subject.models.spec import parse_code
 from saldiag.subject.models.user_code import named, theirs
 
 
-def settle(
+def compile_for_diagnosis(
     model: Any,
     *,
     loss: str | None = None,

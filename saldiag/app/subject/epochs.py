@@ -1,4 +1,4 @@
-"""Any ``--data`` as epochs to train on: split by the seed, shuffled anew in each epoch."""
+"""Data of any format as epochs to train on: split by the seed, shuffled again in each epoch."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.app.session.options import Options
-from saldiag.app.subject.batches import opened, split
-from saldiag.app.subject.load import PICTURES, Batches
+from saldiag.app.session.request import DataRequest
+from saldiag.app.subject.batches import open_data, split
+from saldiag.app.subject.subject import MAX_PICTURES, Batches
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.recipes.training import TrainingData, epoch_seed
 from saldiag.subject.data.items import Batch, Items, Stream, cut, in_batches, of_arrays
-from saldiag.subject.models.input_spec import Takes
-from saldiag.subject.models.spec import DataName
+from saldiag.subject.models.input_spec import InputSpec
 from saldiag.subject.models.user_code import theirs
 
 
 @dataclass(frozen=True)
 class Epochs:
-    """What to train on and to validate with, some samples to show, and lines for the user.
-
-    ``validation`` are the numbers of the pairs of image and mask to validate with, in the data
-    set's order; empty for other data.
-    """
+    """What to train on and to validate with."""
 
     data: TrainingData
+    """Batches of the training and of the validation."""
     shown: Batches
+    """Validation items whose predictions the report shows."""
     notes: tuple[str, ...]
+    """Lines to print for the user."""
     validation: tuple[int, ...] = ()
+    """Numbers of the image-and-mask pairs to validate with; empty for other data."""
 
 
-def epochs_of(options: Options, name: DataName, takes: Takes, numbers: TrainingNumbers) -> Epochs:
+def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers) -> Epochs:
     """Open the data and split them: a tenth, chosen by the seed, is for validation.
 
     Raises:
         DataError: they cannot be read, do not fit the model, have no end, or are but one item.
     """
-    found = opened(options, name, takes)
-    items = _gathered(found, str(name)) if isinstance(found, Stream) else found
-    training, validation = split(items, options)
+    where = str(request.spec)
+    found = open_data(request, spec)
+    items = _gathered(found, where) if isinstance(found, Stream) else found
+    training, validation = split(items, request)
     if not training or not validation:
-        raise DataError(f"{name}: one item is not enough to train on and to validate with")
-    reading = _Reading(items, str(name))
+        raise DataError(f"{where}: one item is not enough to train on and to validate with")
+    reading = _Reading(items, where)
     size = numbers.batch_size
 
     def batches(first_epoch: int) -> Any:
@@ -68,10 +68,10 @@ def epochs_of(options: Options, name: DataName, takes: Takes, numbers: TrainingN
         ),
         damage=lambda: reading.failed[0] if reading.failed else None,
     )
-    shown = validation[:PICTURES] if items.pixels else []
+    shown = validation[:MAX_PICTURES] if items.pixels else []
     names = tuple(items.names(number) for number in shown)
-    examples = Batches(in_batches(items, shown, PICTURES), names, items.pixels)
-    pairs = tuple(validation) if name.kind == "pairs" else ()
+    examples = Batches(in_batches(items, shown, MAX_PICTURES), names, items.pixels)
+    pairs = tuple(validation) if request.spec.kind == "pairs" else ()
     return Epochs(data, examples, items.notes, pairs)
 
 

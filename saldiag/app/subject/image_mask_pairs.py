@@ -1,44 +1,39 @@
-"""Pairs of image and mask as a model of the user's takes them: any size, masks or class numbers."""
+"""Image-and-mask pairs as the user's model takes them: any size, masks or class numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from saldiag.image_masks.decode import mask_levels, opened
-from saldiag.image_masks.msra10k import open_dataset
 from saldiag.image_masks.storage import Item
 from saldiag.subject.data.image_format import Frame
 from saldiag.subject.data.items import Batch, Items
 from saldiag.subject.data.mask_targets import as_targets, classes_of
-from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.input_spec import InputSpec
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def open_pairs(path: Path | None, frame: Frame, takes: Takes) -> Items:
-    """The pairs at ``path``, read when they are wanted.
+def pairs_as_items(pairs: Sequence[Item], frame: Frame, spec: InputSpec) -> Items:
+    """The pairs as items of any model, read when they are needed.
 
     A model with one number for each pixel gets masks of 0 and 1; one with more gets class numbers,
     which are the mask's grey levels or, in a PNG with a palette, its indices.
 
     Args:
-        path: as ``open_dataset`` takes it; None is the built-in sample.
-        frame: how the model takes pictures.
-        takes: what else it takes.
-
-    Raises:
-        DataError: there are no pairs there.
+        pairs: the pairs.
+        frame: how the model takes images.
+        spec: what the model takes.
     """
-    pairs = _Pairs(open_dataset(path).items, frame, takes)
-    binary = classes_of(takes) == 1
+    reader = _Pairs(pairs, frame, spec)
+    binary = classes_of(spec) == 1
     return Items(
-        len(pairs.items), pairs.read, lambda i: pairs.items[i].stem,
+        len(pairs), reader.read, lambda i: pairs[i].stem,
         pixels=frame.range if binary and frame.channels == 3 else None, notes=frame.notes,
     )  # fmt: skip
 
@@ -47,13 +42,13 @@ def open_pairs(path: Path | None, frame: Frame, takes: Takes) -> Items:
 class _Pairs:
     items: Sequence[Item]
     frame: Frame
-    takes: Takes
+    spec: InputSpec
 
     def read(self, numbers: Sequence[int]) -> Batch:
         chosen = [self.items[number] for number in numbers]
         images = np.stack([self._image(item) for item in chosen])
         masks = np.stack([self._levels(item) for item in chosen])
-        return images, as_targets(masks, self.takes, lambda index: str(chosen[index].mask))
+        return images, as_targets(masks, self.spec, lambda index: str(chosen[index].mask))
 
     def _image(self, item: Item) -> Any:
         height, width = self.frame.size
@@ -65,7 +60,7 @@ class _Pairs:
     def _levels(self, item: Item) -> Any:
         height, width = self.frame.mask_size
         with opened(item.mask) as picture:
-            indexed = picture.mode == "P" and classes_of(self.takes) > 1
+            indexed = picture.mode == "P" and classes_of(self.spec) > 1
             levels = np.asarray(picture) if indexed else mask_levels(picture)
         resized = Image.fromarray(levels).resize((width, height), Image.Resampling.NEAREST)
         return np.asarray(resized)

@@ -11,15 +11,14 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from saldiag.app.session.options import Options, sizes
+from saldiag.app.session.request import choose_sizes
 from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.image_masks.decode import opened, upright_size
 from saldiag.image_masks.pipeline import INPUT_RANGE, read_image
 from saldiag.image_masks.storage import Ref
-from saldiag.quicksal.blocks.encoder import check_image_size
-from saldiag.quicksal.blocks.inception import InceptionBlock
 from saldiag.subject.data.image_format import Frame, frame_for
-from saldiag.subject.models.input_spec import takes
+from saldiag.subject.models.input_spec import input_spec_of
+from saldiag.subject.models.registered import builder_of
 
 Array = np.ndarray[Any, Any]
 
@@ -140,18 +139,18 @@ def mask_model(
         raise ModelError(
             f"{where}: returns {shapes}; a mask needs one number a pixel, (N, H, W, 1)"
         )
-    built_in = any(isinstance(layer, InceptionBlock) for layer in model._flatten_layers())
-    if built_in:
+    registered = builder_of(model)
+    if registered is not None:
         if image_size is not None and image_size != model.input_shape[1]:
-            check_image_size(image_size)
+            registered.check_image_size(image_size)
             model = _at_size(model, image_size)
         pixels = "signed" if pixels == "auto" else pixels
-    default = trained_at or sizes(Options())[0]
+    default = trained_at or choose_sizes(None, None).image
     try:
-        frame = frame_for(takes(model), image_size, default, pixels)
+        frame = frame_for(input_spec_of(model), image_size, default, pixels)
     except DataError as error:
         raise ModelError(f"{where}: {error}") from error
-    return MaskModel(model, frame, where, as_trained=built_in)
+    return MaskModel(model, frame, where, as_trained=registered is not None)
 
 
 def _at_size(model: Any, side: int) -> Any:

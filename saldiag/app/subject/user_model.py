@@ -1,66 +1,111 @@
-"""A model of the user's: from code or a file, with its source lines, compiled, with its weights."""
+"""The user's model: from code or a file, with its source lines, compiled, with its weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
-from saldiag.app.session.options import Options
-from saldiag.app.subject.compile import settle
+from saldiag.app.session.collector import Collector
+from saldiag.app.session.request import ModelRequest
+from saldiag.app.subject.compile import compile_for_diagnosis
+from saldiag.app.subject.registered_model import set_dtype_policy
+from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import ModelError, WeightsError
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
 from saldiag.core.printable import printable
-from saldiag.subject.models.input_spec import Takes, takes
+from saldiag.subject.models.input_spec import InputSpec, check_fit, input_spec_of
 from saldiag.subject.models.keras_files import load_saved, load_weights
 from saldiag.subject.models.saved_model import load_exported
-from saldiag.subject.models.spec import CodeName, ModelName, is_exported
+from saldiag.subject.models.spec import CodeReference, DataSpec, is_exported
 from saldiag.subject.models.user_code import collected, made_by
 from saldiag.subject.source.layer_sources import recording_sources
 
+Read = TypeVar("Read")
+
 
 @dataclass(frozen=True)
-class Own:
-    """A compiled model, where its layers were made by ``id(layer)``, and what it takes."""
+class UserModel:
+    """The user's model, compiled."""
 
     model: Any
+    """The compiled Keras model."""
     sources: dict[int, Source]
-    takes: Takes
+    """The line that made each layer, by ``id(layer)``; empty for a saved model."""
+    input_spec: InputSpec
+    """What the model takes."""
 
 
-def load_own(options: Options, name: ModelName) -> Own:
-    """Make or load the model and compile it.
+def load_with_data(
+    request: ModelRequest,
+    data: DataSpec,
+    collector: Collector,
+    read: Callable[[InputSpec], tuple[Read, Any, tuple[str, ...]]],
+) -> tuple[Subject, Read]:
+    """The user's model, and data in the shape that it takes.
+
+    Args:
+        request: which model, and how to compile it.
+        data: what ``read`` reads, for messages.
+        collector: times the phases.
+        read: returns the data, the inputs of one batch, and lines for the user.
 
     Raises:
-        ModelError: it cannot be had, is no Keras 3 model, or has no loss.
+        SaldiagError: model or data cannot be loaded, or they do not fit each other.
+    """
+    with collector.phase("building the model"):
+        set_dtype_policy(request)
+        own = load_user_model(request, collector.files)
+    with collector.phase("reading data"):
+        found, x, notes = read(own.input_spec)
+        check_fit(own.input_spec, x, f"--model {printable(request.spec.text)}", data.option)
+        load_user_weights(request, own.model, x)
+    return Subject(own.model, own.sources, notes=notes, name=request.spec.text), found
+
+
+def load_user_model(request: ModelRequest, files: FilesSeen) -> UserModel:
+    """Build or load the model and compile it.
+
+    Args:
+        request: which model, and how to compile it.
+        files: gets the user's files that the source lines are in.
+
+    Raises:
+        ModelError: it cannot be loaded, is not a Keras 3 model, or has no loss.
         SaldiagError: there is no such loss or optimizer.
     """
-    if name.code is not None:
-        with recording_sources() as lines:
-            model = made_by(name.code, ModelError)
-        sources, where = lines.by_id(), str(name.code)
-        _refuse_strangers(model, name.code)
+    spec = request.spec
+    if spec.code is not None:
+        with recording_sources(files) as lines:
+            model = made_by(spec.code, ModelError)
+        sources, where = lines.by_id(), str(spec.code)
+        _refuse_other_models(model, spec.code)
     else:
-        assert name.path is not None
-        model = _from_file(options, name.path)
-        sources, where = {}, f"--model {printable(name.path)}"
-    settle(
-        model, loss=options.loss, optimizer=options.optimizer,
-        learning_rate=options.learning_rate, where=where,
-    )  # fmt: skip
-    return Own(model, sources, takes(model))
+        assert spec.path is not None
+        model = _from_file(request, spec.path)
+        sources, where = {}, f"--model {printable(spec.path)}"
+    compile_for_diagnosis(
+        model,
+        loss=request.loss,
+        optimizer=request.optimizer,
+        learning_rate=request.learning_rate,
+        where=where,
+    )
+    return UserModel(model, sources, input_spec_of(model))
 
 
-def _from_file(options: Options, path: Path) -> Any:
+def _from_file(request: ModelRequest, path: Path) -> Any:
     if is_exported(path):
-        return load_exported(path, unsafe=options.unsafe_load)
-    objects = collected(options.custom_objects, ModelError)
-    return load_saved(path, objects, unsafe=options.unsafe_load, compiled=options.loss is None)
+        return load_exported(path, unsafe=request.unsafe_load)
+    objects = collected(request.custom_objects, ModelError)
+    return load_saved(path, objects, unsafe=request.unsafe_load, compiled=request.loss is None)
 
 
-def _refuse_strangers(model: Any, code: CodeName) -> None:
+def _refuse_other_models(model: Any, code: CodeReference) -> None:
     if isinstance(model, keras.Model):
         return
     kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
@@ -68,16 +113,17 @@ def _refuse_strangers(model: Any, code: CodeName) -> None:
     raise ModelError(f"{code}: a Keras 3 model was expected, this is {printable(kind)}{older}")
 
 
-def take_weights(options: Options, model: Any, x: Any) -> None:
-    """Load ``--weights`` into a model of the user's, which ``x``, a batch, builds if need be.
+def load_user_weights(request: ModelRequest, model: Any, x: Any) -> None:
+    """Load ``--weights`` into the user's model, building it on the inputs ``x`` if needed.
 
     Raises:
-        WeightsError: they are a built-in model's, or cannot be read, or belong to another model.
+        WeightsError: they are an encoder's, cannot be read, or belong to another model.
     """
-    if options.weights == "auto":
+    if request.weights == "auto":
         return
-    if options.weights in ("imagenet", "random"):
+    if request.weights in ("imagenet", "random"):
         raise WeightsError(
-            f"--weights {options.weights} is for the built-in models: one of your own takes a file"
+            f"--weights {request.weights} is for registered models such as quicksal: give a file"
+            " for your own model"
         )
-    load_weights(model, Path(options.weights), lambda: model(x))
+    load_weights(model, Path(request.weights), lambda: model(x))

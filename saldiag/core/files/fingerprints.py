@@ -48,22 +48,21 @@ class Fingerprints:
 
 
 class FilesSeen:
-    """Takes the fingerprint of each file when it is seen for the first time."""
+    """Takes the fingerprint of each file when it is noted for the first time.
+
+    One object belongs to one run: another program may have other files under the same names.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, Fingerprint | None] = {}
         self._home = Path()
+        with suppress(OSError):  # the directory may be gone
+            self._home = Path.cwd()  # the program may change it; file names stay relative to this
 
     def note(self, file: str, path: str) -> None:
         """``file`` is the name that findings have of ``path``; what is no file is left out."""
         if file not in self._seen:
             self._seen[file] = _taken(file, self._home / path)
-
-    def forget(self) -> None:
-        """Another program begins: its files may be others under the same names."""
-        self._seen.clear()
-        with suppress(OSError):  # the directory may be gone
-            self._home = Path.cwd()  # the program may go elsewhere; its own name stays relative
 
     def fingerprints(self) -> Fingerprints:
         """Of all files seen so far."""

@@ -70,15 +70,17 @@ def here(make: Make) -> Iterator[Workers]:
 
 
 @contextmanager
-def beside(make: Make, jobs: int) -> Iterator[Workers]:
+def beside(make: Make, jobs: int, *, debug: bool = False) -> Iterator[Workers]:
     """Side by side in ``jobs`` processes, which share the processors.
+
+    With ``debug``, what they write to stderr is shown.
 
     Raises:
         SaldiagError: a process died.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=_start, initargs=(make, threads)
+        jobs, get_context("spawn"), initializer=_start, initargs=(make, threads, debug)
     )
 
     def work(todo: Sequence[Job], deadline: float) -> Results:
@@ -118,10 +120,10 @@ def _end(pool: ProcessPoolExecutor) -> None:
 _OF_THIS_PROCESS: list[Worker] = []
 
 
-def _start(make: Make, threads: int) -> None:
+def _start(make: Make, threads: int, debug: bool) -> None:
     """Leave Ctrl-C to the parent; what the model's code prints is not the parent's output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not blocked
-    if not os.environ.get("SALDIAG_DEBUG"):
+    if not debug:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.stdout = sys.stderr
     import tensorflow as tf
@@ -189,9 +191,12 @@ def _clock(deadline: float) -> float:
 
 
 def workers_of(
-    make: Make, jobs: int = 1, ray: str | None = None
+    make: Make, jobs: int = 1, ray: str | None = None, *, debug: bool = False
 ) -> AbstractContextManager[Workers]:
-    """The workers that are asked for."""
+    """Workers in this process, in ``jobs`` processes or on a Ray cluster.
+
+    With ``debug``, what the processes write to stderr is shown.
+    """
     if ray is not None:
         return on_ray(make, jobs, ray)
-    return beside(make, jobs) if jobs > 1 else here(make)
+    return beside(make, jobs, debug=debug) if jobs > 1 else here(make)

@@ -1,1 +1,1 @@
-"""SD3xx: what the layers put out."""
+"""SD3xx: rules on layer outputs that are dead, constant, not finite, saturated or fading."""

@@ -1,4 +1,4 @@
-"""SD301: units that put out zero for every sample."""
+"""SD301: ReLU units that output zero for every sample."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ RELUS = frozenset({"relu", "relu6"})
 
 
 class DeadRelu(Rule):
-    """Nearly all units of a ReLU layer are zero for every sample and place.
+    """Nearly all units of a ReLU layer output zero for every sample.
 
     ## What it does
-    Takes the share of a ReLU layer's units (channels) that are zero everywhere in the batch. A
-    layer with no living unit is an error: no gradient passes it. A few living ones are a warning.
-    Where steps were recorded, the share of its weights that got no gradient at the last tells
-    whether anything can bring the units back.
+    Measures the share of a ReLU layer's units (channels) that are zero for every sample and
+    position of one batch. A layer without a live unit is an error, because no gradient passes
+    through it. A layer with a few live units is a warning. If training steps were recorded, the
+    message also gives the share of the layer's weights without a gradient at the last step: at
+    100 %, the units cannot recover.
 
     ## Why is this bad
-    A ReLU that is negative for every input has a gradient of exactly 0, and so it stays. A large
-    negative bias, or one step with too large a learning rate, is enough.
+    A ReLU whose input is negative for every sample has a gradient of exactly 0, so the weights
+    before it never change. A large negative bias, or one step with too high a learning rate, is
+    enough.
 
     ## Example
     ```python
@@ -46,10 +48,11 @@ class DeadRelu(Rule):
     ```
 
     ## Threshold
-    - `dead_share` = 0.9: share of dead units. With centred inputs a healthy layer starts with half
-      of its values at zero, but hardly a unit that is zero for all samples (Lu et al., Dying ReLU
-      and Initialization, 2020, theorem 3.1).
-    - `min_samples` = 4: fewest samples in the batch for *every sample* to mean something.
+    - `dead_share` = 0.9: share of dead units. With centred inputs, about half of a healthy layer's
+      values are zero at initialisation, but hardly any unit is zero for every sample (Lu et al.,
+      Dying ReLU and Initialization, 2020, theorem 3.1).
+    - `min_samples` = 4: minimum number of samples in the batch. In a smaller batch, live units can
+      be zero for every sample by chance.
     """
 
     code = "SD301"
@@ -58,43 +61,54 @@ class DeadRelu(Rule):
     requires = (Activations,)
     thresholds = {"dead_share": 0.9, "min_samples": 4}
     explains = {
-        "SD201": "same_layer", "SD302": "downstream", "SD402": "upstream", "SD801": "anywhere",
-    }  # fmt: skip
+        "SD201": "same_layer",
+        "SD302": "downstream",
+        "SD402": "upstream",
+        "SD801": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         activations = measured.need(Activations)
         if activations.batch_size < limits["min_samples"]:
             raise CannotJudge(
-                f"{counted(activations.batch_size, 'sample')} in the batch, "
-                f"needs {limits['min_samples']:.0f}"
+                f"needs a batch of at least {limits['min_samples']:.0f} samples, "
+                f"got {counted(activations.batch_size, 'sample')}"
             )
         for row in activations.rows:
             relu = row.leaf and row.activation in RELUS
             if relu and row.dead_share >= limits["dead_share"]:
-                yield self._dead(measured, row, limits["dead_share"])
+                yield self._dead_units_finding(measured, row, limits["dead_share"])
 
-    def _dead(self, measured: Measurements, row: ActivationRow, limit: float) -> Finding:
-        source, still = source_of(measured, row.layer), _without_gradient(measured, row)
-        after = ""
-        if still is not None:
-            after = f"; at the last step {percent(still)} of its weights got no gradient"
+    def _dead_units_finding(
+        self, measured: Measurements, row: ActivationRow, limit: float
+    ) -> Finding:
+        source, frozen = source_of(measured, row.layer), _share_without_gradient(measured, row)
+        last_step = ""
+        if frozen is not None:
+            last_step = f"; {percent(frozen)} of its weights received no gradient at the last step"
         return self.finding(
             f"{label(row.layer)}: {percent(row.dead_share)} of its {row.activation} units are 0 "
-            f"for every sample (threshold {percent(limit)}){after}. "
-            f"Use he_normal with zero biases, or a smaller learning rate{at(source)}",
+            f"for every sample (threshold {percent(limit)}){last_step}. "
+            f"Use he_normal with zero biases, or a lower learning rate{at(source)}",
             'kernel_initializer="he_normal", bias_initializer="zeros"',
             layers=(row.layer,),
             evidence={
-                "dead_share": row.dead_share, "zero_share": row.zero_share, "threshold": limit,
-                "without_gradient_at_end": still,
+                "dead_share": row.dead_share,
+                "zero_share": row.zero_share,
+                "threshold": limit,
+                "without_gradient_at_end": frozen,
             },
             source=source,
             severity="error" if row.dead_share == 1.0 else "warning",
-        )  # fmt: skip
+        )
 
 
-def _without_gradient(measured: Measurements, row: ActivationRow) -> float | None:
-    """The share of the weights before the ReLU that got a gradient of 0 at the last step."""
+def _share_without_gradient(measured: Measurements, row: ActivationRow) -> float | None:
+    """Share of the weights behind the ReLU's input with a gradient of 0 at the last recorded step.
+
+    The weights are those of the ReLU's own layer or, if it has none, of the layer before it. None
+    if no steps were recorded or neither layer has weights.
+    """
     history, wiring = measured.get(GradientHistory), measured.get(Wiring)
     if history is None or not len(history.steps):
         return None

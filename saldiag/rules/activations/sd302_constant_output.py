@@ -22,19 +22,21 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class ConstantOutput(Rule):
-    """The model predicts the same for every sample, though inputs and targets differ.
+    """The model predicts the same output for every sample, although inputs and targets differ.
 
     ## What it does
-    Takes the spread of the predictions across samples, relative to their overall spread, and names
-    the first layer from which on all samples look alike. After the overfit test the predictions at
-    its end count; without one, a constant is only a warning, since a head whose weights start at
-    zero puts out a constant until its first step.
-    A constant in inference mode alone is left to SD802 where it is BatchNorm's moving statistics
-    that lag: the samples are memorised in training mode and the error is gone once the statistics
-    are estimated anew, or the steps were too few for them and the output varied in training mode.
+    Measures the variation of the predictions across samples, relative to their overall spread, and
+    names the first layer whose output is the same for all samples. If the overfit test ran, its
+    final predictions count. Without the test, a constant output is only a warning, because an
+    output layer whose weights start at zero is constant until the first step.
+
+    An output that is constant only in inference mode is left to SD802 if BatchNorm's moving
+    statistics lag. This is the case if the model memorises the samples in training mode and the
+    error disappears with re-estimated statistics, or if the test had too few steps for the
+    statistics and the output varied in training mode.
 
     ## Why is this bad
-    A constant cannot depend on the input: the best such model predicts the mean.
+    A constant output cannot depend on the input. The best such model predicts the mean target.
 
     ## Example
     ```python
@@ -47,15 +49,15 @@ class ConstantOutput(Rule):
     ```
 
     ## Threshold
-    - `variation` = 1e-6: spread across samples over the overall spread. Ten times the rounding of
-      float32 (2^-24; IEEE 754, 2019).
-    - `target_variation` = 0.001: the same for the targets, which must differ for a constant to be
-      wrong.
-    - `recalibrated` = 0.5: share of the inference-mode error below which the error with BatchNorm's
-      statistics estimated anew shows that these merely lag (Ioffe & Szegedy, Batch Normalization,
-      2015, algorithm 2, estimates them so).
-    - `held` = 0.5: share of their start values that the moving statistics still hold, momentum to
-      the power of the steps, above which they say nothing of the data.
+    - `variation` = 1e-6: variation across samples divided by the overall spread. It is more than
+      ten times the rounding error of float32 (2^-24; IEEE 754, 2019).
+    - `target_variation` = 0.001: the same ratio for the targets, which must differ for a constant
+      output to be wrong.
+    - `recalibrated` = 0.5: share of the inference-mode error. If the error with re-estimated
+      BatchNorm statistics is below it, the moving statistics merely lag (Ioffe & Szegedy, Batch
+      Normalization, 2015, algorithm 2, estimate them in this way).
+    - `held` = 0.5: share of their initial values that the moving statistics still hold (momentum to
+      the power of the number of steps). Above it, they do not describe the data.
     """
 
     code = "SD302"
@@ -67,21 +69,21 @@ class ConstantOutput(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts, history = measured.need(DataFacts), measured.get(OverfitHistory)
-        if not any(_varies(tensor, limits["variation"]) for tensor in facts.inputs):
+        if not any(_varies_across_samples(tensor, limits["variation"]) for tensor in facts.inputs):
             return
-        if history is not None and _lags(measured, history, limits):
+        if history is not None and _moving_statistics_lag(measured, history, limits):
             return
         for index, (predicted, target) in enumerate(
             zip(facts.predictions, facts.targets, strict=False)
         ):
-            variation, trained = _spread(predicted), False
+            variation, trained = _variation_across_samples(predicted), False
             if history is not None and math.isfinite(history.prediction_variation):
                 variation, trained = history.prediction_variation, len(history.loss) > 0
-            differ = _varies(target, limits["target_variation"])
+            differ = _varies_across_samples(target, limits["target_variation"])
             if differ and variation <= limits["variation"]:
-                yield self._constant(measured, index, variation, trained, limits)
+                yield self._constant_output_finding(measured, index, variation, trained, limits)
 
-    def _constant(
+    def _constant_output_finding(
         self,
         measured: Measurements,
         index: int,
@@ -89,13 +91,15 @@ class ConstantOutput(Rule):
         trained: bool,
         limits: Thresholds,
     ) -> Finding:
-        layers = _where(measured, index, limits["variation"])
+        layers = _first_constant_layer(measured, index, limits["variation"])
         source = source_of(measured, layers[0]) if layers else None
+        name = f"layer {label(layers[0])}" if layers else "the output layer"
         return self.finding(
-            f"{listed(layers) if layers else f'output {index}'}: the same output for every sample; "
-            f"variation {number(variation)} (threshold {number(limits['variation'])}), while the "
-            f"targets differ. Look at {label(layers[0]) if layers else 'the head'}{at(source)}",
-            "saldiag gradients …  # same options; shows which activations stop varying",
+            f"{listed(layers) if layers else f'output {index}'}: the same output for every sample, "
+            f"variation {number(variation)} (threshold {number(limits['variation'])}), although "
+            f"the targets differ. Check the weights, bias and activation of {name}{at(source)}",
+            f"Print the input and the output of {name} for two samples, and find where they become "
+            "equal",
             layers=layers,
             evidence={"variation": variation, "threshold": limits["variation"], "trained": trained},
             source=source,
@@ -104,21 +108,24 @@ class ConstantOutput(Rule):
         )
 
 
-def _lags(measured: Measurements, history: OverfitHistory, limits: Thresholds) -> bool:
-    """Whether only BatchNorm's moving statistics are behind."""
+def _moving_statistics_lag(
+    measured: Measurements, history: OverfitHistory, limits: Thresholds
+) -> bool:
+    """Whether the output is constant only because BatchNorm's moving statistics lag."""
     if not len(history.loss) or not len(history.inference_error):
         return False
-    again = history.recalibrated_error < limits["recalibrated"] * history.inference_error[-1]
-    if again and verdict_of(history)[0] == "learns":
+    recovers = history.recalibrated_error < limits["recalibrated"] * history.inference_error[-1]
+    if recovers and verdict_of(history)[0] == "learns":
         return True
     status = measured.get(TrainableStatus)
     rows = status.normalization if status is not None else ()
     momentum = max((row.momentum for row in rows if row.training_mode), default=0.0)
     held = momentum ** len(history.loss)
-    return held > limits["held"] and _varies_in_training(measured, limits["variation"])
+    return held > limits["held"] and _output_varies_in_training_mode(measured, limits["variation"])
 
 
-def _varies_in_training(measured: Measurements, limit: float) -> bool:
+def _output_varies_in_training_mode(measured: Measurements, limit: float) -> bool:
+    """Whether every measured output varies across samples in training mode."""
     activations, wiring = measured.get(Activations), measured.get(Wiring)
     if activations is None or wiring is None or not activations.training:
         return False
@@ -126,17 +133,22 @@ def _varies_in_training(measured: Measurements, limit: float) -> bool:
     return bool(rows) and all(row.sample_variation > limit for row in rows)
 
 
-def _spread(facts: TensorFacts) -> float:
-    """The sample variation; 0 where all values are one number, for which it is 0/0."""
+def _variation_across_samples(facts: TensorFacts) -> float:
+    """Variation across samples; 0 if all values are equal, where the measured ratio is 0/0."""
     return 0.0 if facts.minimum == facts.maximum else facts.sample_variation
 
 
-def _varies(facts: TensorFacts, limit: float) -> bool:
-    return _spread(facts) > limit
+def _varies_across_samples(facts: TensorFacts, limit: float) -> bool:
+    """Whether samples differ by more than ``limit``."""
+    return _variation_across_samples(facts) > limit
 
 
-def _where(measured: Measurements, index: int, limit: float) -> tuple[str, ...]:
-    """The first layer that makes different samples alike, or the output's."""
+def _first_constant_layer(measured: Measurements, index: int, limit: float) -> tuple[str, ...]:
+    """The first layer whose output is the same for all samples, else the output's layer.
+
+    Follows the constant calls from output ``index`` back towards the input. The tuple has at most
+    one layer; it is empty if the output belongs to no layer call.
+    """
     activations, wiring = measured.get(Activations), measured.get(Wiring)
     constant = {
         row.path: row.layer
@@ -148,7 +160,7 @@ def _where(measured: Measurements, index: int, limit: float) -> tuple[str, ...]:
     network = Network(wiring)
     output = [path for path in wiring.outputs[index : index + 1] if path in network.leaves]
     path = next(iter(output), "")
-    for _ in network.leaves:  # no path is longer than that
+    for _ in network.leaves:  # no path has more calls
         if path not in constant or len(network.leaves[path].inputs) != 1:
             break
         if network.leaves[path].inputs[0] not in constant:

@@ -1,4 +1,4 @@
-"""SD303: a layer puts out NaN or infinity."""
+"""SD303: a layer outputs NaN or infinity."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from saldiag.rules.shared.wording import at, counted, label, percent
 
 
 class NonFiniteActivations(Rule):
-    """A layer's output holds NaN or infinity.
+    """A layer's output contains NaN or infinity.
 
     ## What it does
-    Names the first layer, in the order of execution, whose output over one batch holds a value
-    that is not finite, and says how many layers follow it.
+    Names the first layer, in execution order, whose output for one batch contains a value that is
+    not finite, and counts the later layer calls that are affected as well.
 
     ## Why is this bad
-    NaN spreads to everything computed from it: the loss, every gradient, every weight.
+    NaN spreads to everything computed from it: the loss, every gradient and every weight.
 
     ## Example
     ```python
-    x = keras.layers.Lambda(lambda t: keras.ops.log(t))(x)  # -inf at 0, NaN below
+    x = keras.layers.Lambda(lambda t: keras.ops.log(t))(x)  # -inf at 0, NaN below 0
     ```
 
     ## Use instead
@@ -31,7 +31,7 @@ class NonFiniteActivations(Rule):
     ```
 
     ## Threshold
-    None: a single value is one too many (float16 overflows above 65504; IEEE 754, 2019).
+    None: a single such value is an error (float16 overflows above 65504; IEEE 754, 2019).
     """
 
     code = "SD303"
@@ -47,14 +47,16 @@ class NonFiniteActivations(Rule):
             return
         first = bad[0]
         source = source_of(measured, first.layer)
+        later = f"; also in {counted(len(bad) - 1, 'later layer call')}" if len(bad) > 1 else ""
         yield self.finding(
             f"{label(first.layer)}: {percent(first.nonfinite_share)} of its output is NaN or "
-            f"infinite (threshold 0), the first of {counted(len(bad), 'layer call')}. "
-            f"Keep its input in range{at(source)}",
+            f"infinite (threshold 0){later}. Limit its input to a valid range{at(source)}",
             "x = keras.ops.clip(x, 1e-7, 6e4)  # before " + label(first.layer),
             layers=(first.layer,),
             evidence={
-                "nonfinite_share": first.nonfinite_share, "calls": len(bad), "threshold": 0.0,
+                "nonfinite_share": first.nonfinite_share,
+                "calls": len(bad),
+                "threshold": 0.0,
             },
             source=source,
-        )  # fmt: skip
+        )

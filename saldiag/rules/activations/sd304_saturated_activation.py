@@ -1,4 +1,4 @@
-"""SD304: hidden units that sit at the limits of their activation."""
+"""SD304: hidden units at the limits of their activation."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.wording import at, label, number, percent
 from saldiag.rules.verdicts.overfit import verdict_of
 
-BOUNDED = frozenset({"hard_tanh", "sigmoid", "softsign", "tanh"})
-MIXING = frozenset({"Multiply", "Minimum", "Dot", "op"})
+BOUNDED_ACTIVATIONS = frozenset({"hard_tanh", "sigmoid", "softsign", "tanh"})
+"""Activations with an upper and a lower limit."""
+GATED_OPERATIONS = frozenset({"Multiply", "Minimum", "Dot", "op"})
+"""Kinds of calls whose inputs can be gates."""
 
 
 class SaturatedActivation(Rule):
-    """Nearly all values of a hidden sigmoid or tanh layer are at the limits of its range.
+    """Nearly all values of a hidden sigmoid or tanh layer are saturated.
 
     ## What it does
-    Takes the share of a hidden layer's values within 1 % of the limits of its activation, in one
-    batch before training. Outputs, which are to be certain, and gates (recurrent layers, and what
-    a multiplication takes), which are to be open or shut, are left alone. So is a model that
-    learns all the same in the overfit test.
+    Measures the share of a hidden layer's values within 1 % of the limits of its activation, in one
+    batch before training. Not judged: output layers, which should become certain, and gates
+    (recurrent layers and inputs of a multiplication), which should open and close. A model that
+    learns in the overfit test is not reported.
 
     ## Why is this bad
-    At the limits the activation's derivative is next to 0: no gradient passes the layer, and the
-    layers before it stay as they are.
+    At the limits, the derivative of the activation is almost 0. Hardly any gradient passes through
+    the layer, and the layers before it do not train.
 
     ## Example
     ```python
@@ -48,7 +50,7 @@ class SaturatedActivation(Rule):
     ## Threshold
     - `saturated` = 0.9: share of values within 1 % of the limits. Glorot & Bengio (Understanding
       the difficulty of training deep feedforward neural networks, 2010, section 3 and figure 2)
-      show a top hidden layer that saturates, and learning that stands still until it leaves.
+      show a top hidden layer that saturates, and learning that stalls until the layer desaturates.
     """
 
     code = "SD304"
@@ -57,9 +59,12 @@ class SaturatedActivation(Rule):
     requires = (Activations, Wiring)
     thresholds = {"saturated": 0.9}
     explains = {
-        "SD201": "anywhere", "SD202": "anywhere", "SD302": "anywhere", "SD402": "upstream",
+        "SD201": "anywhere",
+        "SD202": "anywhere",
+        "SD302": "anywhere",
+        "SD402": "upstream",
         "SD801": "anywhere",
-    }  # fmt: skip
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         network = Network(measured.need(Wiring))
@@ -67,18 +72,18 @@ class SaturatedActivation(Rule):
             row
             for row in measured.need(Activations).rows
             if row.leaf
-            and row.activation in BOUNDED
+            and row.activation in BOUNDED_ACTIVATIONS
             and row.saturated_share >= limits["saturated"]
-            and _is_hidden(network, row)
+            and _is_hidden_and_no_gate(network, row)
         ]
         if not found or verdict_of(measured.get(OverfitHistory))[0] == "learns":
             return
         first = found[0]
         source = source_of(measured, first.layer)
-        more = f", and in {len(found) - 1} more" if len(found) > 1 else ""
+        more = f", the first of {len(found)} such layers" if len(found) > 1 else ""
         yield self.finding(
             f"{label(first.layer)}: {percent(first.saturated_share)} of its {first.activation} "
-            f"values are at the limits (threshold {percent(limits['saturated'])}){more}; mean "
+            f"values are saturated (threshold {percent(limits['saturated'])}){more}; mean "
             f"{number(first.mean)}. Use a smaller initializer and zero biases{at(source)}",
             'kernel_initializer="glorot_uniform", bias_initializer="zeros"',
             layers=tuple(dict.fromkeys(row.layer for row in found)),
@@ -94,8 +99,8 @@ class SaturatedActivation(Rule):
         )
 
 
-def _is_hidden(network: Network, row: ActivationRow) -> bool:
-    """Whether a dense layer or convolution follows, and nothing that a gate would go into."""
+def _is_hidden_and_no_gate(network: Network, row: ActivationRow) -> bool:
+    """Whether a layer with weights uses the values, and no gated operation does before that."""
     call = network.leaves.get(row.path)
     if call is None or row.path in network.outputs or "recurrent_activation" in call.config:
         return False
@@ -103,7 +108,7 @@ def _is_hidden(network: Network, row: ActivationRow) -> bool:
     while waiting:
         for path in network.consumers(waiting.pop()):
             follower = network.leaves[path]
-            if follower.kind in MIXING:
+            if follower.kind in GATED_OPERATIONS:
                 return False
             if path not in seen and not follower.parameters:
                 waiting.append(path)

@@ -1,1 +1,1 @@
-"""SD6xx: what goes in, and what should come out."""
+"""SD6xx: rules on the inputs and targets of training and validation."""

@@ -14,17 +14,17 @@ from saldiag.rules.shared.wording import at, label, number
 
 
 class TargetOutsideOutputRange(Rule):
-    """Targets lie outside what the output's activation can produce.
+    """Targets lie outside the range of the output activation.
 
     ## What it does
-    Compares the range of each target with that of the activation which makes the output (sigmoid
-    and softmax 0 … 1, tanh -1 … 1, relu from 0 on). Class numbers (sparse losses) and hinge losses,
-    which turn the target themselves, are left alone. So are one-hot targets that a policy gradient
-    has multiplied by returns or advantages, under categorical cross-entropy.
+    Compares the range of each target with the range of the activation that computes the output
+    (sigmoid and softmax 0 … 1, tanh -1 … 1, relu from 0). Not judged: class numbers (sparse
+    losses), hinge losses, which convert the targets themselves, and one-hot targets multiplied by
+    returns or advantages under categorical cross-entropy, as in policy gradients.
 
     ## Why is this bad
-    The error cannot come down to 0, and the output is driven to its limit, where its derivative is
-    next to nothing.
+    The error cannot reach 0, and training drives the output to its limit, where the derivative is
+    almost 0.
 
     ## Example
     ```python
@@ -37,9 +37,9 @@ class TargetOutsideOutputRange(Rule):
     ```
 
     ## Threshold
-    - `margin` = 0.01: how far outside, as a share of the range's width (of 1 for a range without
-      an upper end). Targets at the limits themselves are usual; LeCun et al. (Efficient BackProp,
-      1998, section 4.5) advise to stay within them.
+    - `margin` = 0.01: largest distance of a target from the range, as a share of the range's width
+      (of 1 if the range has no upper limit). Targets at the limits themselves are common; LeCun et
+      al. (Efficient BackProp, 1998, section 4.5) advise targets inside of them.
     """
 
     code = "SD602"
@@ -49,8 +49,11 @@ class TargetOutsideOutputRange(Rule):
     requires = (Wiring, DataFacts)
     thresholds = {"margin": 0.01}
     explains = {
-        "SD801": "anywhere", "SD802": "anywhere", "SD804": "anywhere", "SD807": "anywhere",
-    }  # fmt: skip
+        "SD801": "anywhere",
+        "SD802": "anywhere",
+        "SD804": "anywhere",
+        "SD807": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
@@ -59,16 +62,18 @@ class TargetOutsideOutputRange(Rule):
         heads = Network(wiring).heads()
         if len(heads) != len(facts.targets):
             raise CannotJudge(
-                f"{len(heads)} outputs and {len(facts.targets)} targets: cannot be paired"
+                f"outputs ({len(heads)}) and targets ({len(facts.targets)}) cannot be paired"
             )
         for head, target in zip(heads, facts.targets, strict=True):
             low, high = RANGES.get(head.activation or "", (-math.inf, math.inf))
             width = high - low if math.isfinite(high - low) else 1.0
             outside = max(low - target.minimum, target.maximum - high) / width
             if outside > limits["margin"] and not weighs_classes(wiring, target):
-                yield self._outside(measured, head, target, outside, limits["margin"])
+                yield self._unreachable_target_finding(
+                    measured, head, target, outside, limits["margin"]
+                )
 
-    def _outside(
+    def _unreachable_target_finding(
         self,
         measured: Measurements,
         head: LayerCall,
@@ -79,9 +84,9 @@ class TargetOutsideOutputRange(Rule):
         low, high = RANGES[head.activation or ""]
         source = source_of(measured, head.layer)
         return self.finding(
-            f"{label(head.layer)}: its {head.activation} gives {number(low)} … {number(high)}, "
-            f"the targets run from {number(target.minimum)} to {number(target.maximum)}, "
-            f"{number(outside)} of the width outside (threshold {number(limit)}). "
+            f"{label(head.layer)}: {head.activation} outputs {number(low)} … {number(high)}, but "
+            f"the targets range from {number(target.minimum)} to {number(target.maximum)} "
+            f"(relative excess {number(outside)}, threshold {number(limit)}). "
             f"Scale the targets, or change the activation{at(source)}",
             "y = y / 255.0" if target.maximum == 255 else 'activation="linear"',
             layers=(head.layer,),

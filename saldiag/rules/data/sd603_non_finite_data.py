@@ -1,4 +1,4 @@
-"""SD603: the data itself holds NaN."""
+"""SD603: NaN in the data."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from saldiag.rules.shared.wording import label, percent
 
 
 class NonFiniteData(Rule):
-    """Inputs or targets hold NaN.
+    """Inputs or targets contain NaN.
 
     ## What it does
-    Looks for NaN in the inputs and the targets of the measured batches.
+    Checks the inputs and targets of the measured batches for NaN.
 
     ## Why is this bad
-    One NaN in one sample makes the loss of its batch NaN, and with the next step every weight.
+    One NaN in one sample makes the loss of its batch NaN, and the next step makes every weight NaN.
 
     ## Example
     ```python
-    inputs = frame.to_numpy()  # with empty cells
+    inputs = frame.to_numpy()  # contains empty cells
     ```
 
     ## Use instead
@@ -30,7 +30,7 @@ class NonFiniteData(Rule):
     ```
 
     ## Threshold
-    None: a single value is one too many (IEEE 754, 2019: every sum with NaN is NaN).
+    None: a single NaN is an error (IEEE 754, 2019: every sum with NaN is NaN).
     """
 
     code = "SD603"
@@ -41,15 +41,20 @@ class NonFiniteData(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts = measured.need(DataFacts)
-        for kind, tensors in (("input", facts.inputs), ("target", facts.targets)):
+        for kind, name, tensors in (
+            ("input", "x", facts.inputs),
+            ("target", "y", facts.targets),
+        ):
             for tensor in tensors:
                 if tensor.nan_share > 0:
                     yield self.finding(
                         f"{kind} {label(tensor.name)}: {percent(tensor.nan_share)} of the values "
-                        "are NaN (threshold 0). Remove or fill them",
-                        "x = np.nan_to_num(x)  # or leave these samples out",
+                        "are NaN (threshold 0). Replace them, or remove the samples",
+                        f"{name} = np.nan_to_num({name})  # or remove these samples",
                         evidence={
-                            "tensor": tensor.name, "kind": kind,
-                            "nan_share": tensor.nan_share, "threshold": 0.0,
+                            "tensor": tensor.name,
+                            "kind": kind,
+                            "nan_share": tensor.nan_share,
+                            "threshold": 0.0,
                         },
-                    )  # fmt: skip
+                    )

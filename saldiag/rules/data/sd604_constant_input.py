@@ -1,4 +1,4 @@
-"""SD604: every sample's input is the same."""
+"""SD604: all samples have the same input."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from saldiag.rules.shared.wording import counted, label, number
 
 
 class ConstantInput(Rule):
-    """All samples have the same input, though their targets differ.
+    """All samples have the same input, although their targets differ.
 
     ## What it does
-    Takes the spread of each input across the samples, relative to its overall spread. Speaks up
-    only where no input differs between samples: one that is the same for all, such as a mask of
-    ones beside the real input, is usual.
+    Measures the variation of each input across samples, relative to its overall spread. Reports the
+    data only if no input varies: a constant input beside the real one, such as a mask of ones, is
+    common.
 
     ## Why is this bad
-    Samples that look alike cannot be told apart: the best model predicts the mean target.
+    The model cannot distinguish samples with equal inputs. The best such model predicts the mean
+    target.
 
     ## Example
     ```python
-    images = (images / 255.0).astype("uint8")  # 0, all of them
+    images = (images / 255.0).astype("uint8")  # truncates to 0
     ```
 
     ## Use instead
@@ -32,11 +33,11 @@ class ConstantInput(Rule):
     ```
 
     ## Threshold
-    - `variation` = 1e-6: spread across samples over the overall spread; ten times the rounding of
-      float32 (2^-24; IEEE 754, 2019).
-    - `target_variation` = 0.001: the same for the targets, which must differ.
-    - `min_samples` = 4: fewest samples to tell. That one should look at the inputs right before
-      they enter the model is the advice of Karpathy (A Recipe for Training Neural Networks, 2019).
+    - `variation` = 1e-6: variation across samples divided by the overall spread. It is more than
+      ten times the rounding error of float32 (2^-24; IEEE 754, 2019).
+    - `target_variation` = 0.001: the same ratio for the targets, which must differ.
+    - `min_samples` = 4: minimum number of samples. Karpathy (A Recipe for Training Neural Networks,
+      2019) advises inspecting the inputs right before they enter the model.
     """
 
     code = "SD604"
@@ -45,34 +46,45 @@ class ConstantInput(Rule):
     requires = (DataFacts,)
     thresholds = {"variation": 1e-6, "target_variation": 0.001, "min_samples": 4}
     explains = {
-        "SD201": "anywhere", "SD202": "anywhere", "SD203": "anywhere", "SD301": "anywhere",
-        "SD302": "anywhere", "SD402": "anywhere", "SD801": "anywhere",
-    }  # fmt: skip
+        "SD201": "anywhere",
+        "SD202": "anywhere",
+        "SD203": "anywhere",
+        "SD301": "anywhere",
+        "SD302": "anywhere",
+        "SD402": "anywhere",
+        "SD801": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts = measured.need(DataFacts)
         if facts.samples < limits["min_samples"]:
             raise CannotJudge(
-                f"{counted(facts.samples, 'sample')} seen, needs {limits['min_samples']:.0f}"
+                f"needs at least {limits['min_samples']:.0f} samples, got {facts.samples}"
             )
-        differ = any(_spread(t) > limits["target_variation"] for t in facts.targets)
-        alike = [tensor for tensor in facts.inputs if _spread(tensor) <= limits["variation"]]
-        if not differ or not alike or len(alike) < len(facts.inputs):
+        differ = any(
+            _variation_across_samples(t) > limits["target_variation"] for t in facts.targets
+        )
+        constant = [
+            tensor
+            for tensor in facts.inputs
+            if _variation_across_samples(tensor) <= limits["variation"]
+        ]
+        if not differ or not constant or len(constant) < len(facts.inputs):
             return
-        first = alike[0]
+        first = constant[0]
         values = (
             f"every value is {number(first.minimum)}"
             if first.minimum == first.maximum
             else f"values from {number(first.minimum)} to {number(first.maximum)}"
         )
         yield self.finding(
-            f"{label(first.name)}: the same for all of {counted(facts.samples, 'sample')} "
-            f"({values}); variation {number(_spread(first))} "
-            f"(threshold {number(limits['variation'])}), while the targets differ. "
-            "Look at how inputs are read and cast",
-            "print(x.min(), x.max(), x.std(axis=0).max())  # right before the model",
+            f"{label(first.name)}: the same in all {counted(facts.samples, 'sample')} ({values}), "
+            f"variation {number(_variation_across_samples(first))} "
+            f"(threshold {number(limits['variation'])}), although the targets differ. "
+            "Check how inputs are read and cast",
+            "print(x.min(), x.max(), x.std(axis=0).max())  # right before model.fit",
             evidence={
-                "variation": _spread(first),
+                "variation": _variation_across_samples(first),
                 "threshold": limits["variation"],
                 "minimum": first.minimum,
                 "maximum": first.maximum,
@@ -81,6 +93,6 @@ class ConstantInput(Rule):
         )
 
 
-def _spread(facts: TensorFacts) -> float:
-    """The sample variation; 0 where all values are one number, for which it is 0/0."""
+def _variation_across_samples(facts: TensorFacts) -> float:
+    """Variation across samples; 0 if all values are equal, where the measured ratio is 0/0."""
     return 0.0 if facts.minimum == facts.maximum else facts.sample_variation

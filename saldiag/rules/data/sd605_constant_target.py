@@ -1,4 +1,4 @@
-"""SD605: every target is the same number."""
+"""SD605: all targets are the same number."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from saldiag.rules.shared.wording import counted, label, number
 
 
 class ConstantTarget(Rule):
-    """All targets are one and the same number.
+    """All targets are the same number.
 
     ## What it does
-    Counts the distinct values of each target over the measured samples. Judges classification (a
-    cross-entropy, or an output with sigmoid or softmax) and, for other outputs, a constant that is
-    not 0: a residual that is to become 0 has such targets by design. Losses of the user's own,
-    which need not look at the target, are left alone, and so is a frozen network that judges what
-    a trainable one makes: the generator of a GAN is told that all is genuine.
+    Counts the distinct values of each target over the measured samples. Judges classifiers (a
+    cross-entropy loss, or sigmoid or softmax outputs). For other outputs it reports only a constant
+    other than 0, because residuals that should become 0 have such targets by design. Not judged:
+    custom losses, which need not use the targets, and a frozen network that scores the output of a
+    trainable one: a GAN trains its generator with the constant target "real".
 
     ## Why is this bad
-    There is nothing to learn but that number: the loss falls, and the model says the same of
-    everything. Empty masks, or files that are read class by class without shuffling, look so.
+    That number is all there is to learn: the loss falls, and the model predicts the same value for
+    every input. Common causes are empty masks, and files that are read class by class without
+    shuffling.
 
     ## Example
     ```python
@@ -37,10 +38,10 @@ class ConstantTarget(Rule):
     ```
 
     ## Threshold
-    - `min_samples` = 8: fewest samples to tell. With two classes alike in number, eight samples of
-      one class come by chance once in 128 times. That samples should be shuffled so that
-      successive ones rarely belong to the same class: LeCun, Bottou, Orr & Müller (Efficient
-      BackProp, 1998, section 4.2).
+    - `min_samples` = 8: minimum number of samples. With two equally frequent classes, eight samples
+      belong to one class by chance once in 128 times. LeCun, Bottou, Orr & Müller (Efficient
+      BackProp, 1998, section 4.2) advise shuffling, because successive samples should rarely belong
+      to the same class.
     """
 
     code = "SD605"
@@ -54,20 +55,20 @@ class ConstantTarget(Rule):
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
         if facts.samples < limits["min_samples"]:
             raise CannotJudge(
-                f"{counted(facts.samples, 'sample')} seen, needs {limits['min_samples']:.0f}"
+                f"needs at least {limits['min_samples']:.0f} samples, got {facts.samples}"
             )
         if "custom:" in wiring.loss or wiring.loss == "none":
-            raise CannotJudge(f"{label(wiring.loss)} need not look at the targets")
-        if _judges(Network(wiring)):
-            raise CannotJudge("the output is that of a frozen network which judges the one before")
+            raise CannotJudge(f"the loss ({label(wiring.loss)}) does not have to use the targets")
+        if _scores_with_frozen_network(Network(wiring)):
+            raise CannotJudge("a frozen network scores the output of a trainable one, as in a GAN")
         for target in facts.targets:
             constant = target.minimum == target.maximum and target.nan_share == 0
-            if constant and (target.minimum != 0 or _classifies(wiring)):
+            if constant and (target.minimum != 0 or _outputs_probabilities(wiring)):
                 yield self.finding(
-                    f"{label(target.name)}: every target of {counted(facts.samples, 'sample')} "
-                    f"(threshold {number(limits['min_samples'])}) is {number(target.minimum)}. "
-                    "Look at how targets are read, or shuffle",
-                    "dataset = dataset.shuffle(10_000)  # or look at the label files",
+                    f"{label(target.name)}: all targets are {number(target.minimum)} in "
+                    f"{counted(facts.samples, 'sample')} (threshold "
+                    f"{number(limits['min_samples'])}). Check how targets are read, or shuffle",
+                    "dataset = dataset.shuffle(10_000)  # or check the label files",
                     evidence={
                         "value": target.minimum,
                         "distinct": target.distinct,
@@ -77,18 +78,18 @@ class ConstantTarget(Rule):
                 )
 
 
-def _classifies(wiring: Wiring) -> bool:
-    """Whether outputs are probabilities; where there are several outputs, all of them."""
+def _outputs_probabilities(wiring: Wiring) -> bool:
+    """Whether all outputs are probabilities, by their activation or by the loss."""
     heads = Network(wiring).heads()
     bounded = bool(heads) and all(RANGES.get(h.activation or "") == (0.0, 1.0) for h in heads)
     return bounded or set(wiring.loss.split("+")) <= CROSS_ENTROPIES
 
 
-def _judges(network: Network) -> bool:
-    """Whether the output is made by a frozen layer, and something trainable stands before it."""
-    made = [head for head in network.heads() if head.parameters]
-    before = network.upstream([head.path for head in made])
-    frozen = bool(made) and not any(head.trainable for head in made)
+def _scores_with_frozen_network(network: Network) -> bool:
+    """Whether frozen layers compute the outputs, and a layer before them is trainable."""
+    weighted = [head for head in network.heads() if head.parameters]
+    before = network.upstream([head.path for head in weighted])
+    frozen = bool(weighted) and not any(head.trainable for head in weighted)
     return frozen and any(
         network.leaves[path].trainable and network.leaves[path].parameters for path in before
     )

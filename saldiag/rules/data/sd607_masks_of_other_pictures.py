@@ -1,4 +1,4 @@
-"""SD607: masks that belong to other pictures of the set."""
+"""SD607: masks that belong to other images of the dataset."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from saldiag.rules.shared.wording import counted, number, percent
 
 
 class MasksOfOtherPictures(Rule):
-    """Masks lie on the edges of other pictures than those that they are paired with.
+    """Masks match the edges of other images better than those of their own image.
 
     ## What it does
-    Takes how strong the edges of each picture are along the outline of each mask, and pairs those
-    that are each other's best. It speaks up only where hardly any mask is paired with its own
-    picture and most are with another's, far more than after turning all masks by half. Masks that
-    have little to do with edges are paired at random, before and after, and left alone.
+    Measures how strong the edges of each image are along the outline of each mask, and pairs images
+    and masks that are each other's best match. Reports the data only if hardly any mask matches its
+    own image and most match another one, far more often than after a rotation of all masks by 180°.
+    Masks that have little to do with edges match at random, before and after the rotation, and are
+    not reported.
 
     ## Why is this bad
-    The pairs say nothing about one another: the network learns them by heart or not at all, and
-    predicts the mean mask of everything else.
+    Images and masks are unrelated. The network memorises the pairs or learns nothing, and predicts
+    the mean mask for every other image.
 
     ## Example
     ```python
     images = sorted(folder.glob("*.jpg"))
-    masks = list(folder.glob("*.png"))  # in any order
+    masks = list(folder.glob("*.png"))  # in arbitrary order
     ```
 
     ## Use instead
@@ -37,13 +38,13 @@ class MasksOfOtherPictures(Rule):
     ```
 
     ## Threshold
-    - `masks` = 24: fewest masks to compare.
-    - `own` = 0.15: largest share of masks that are paired with their own picture. On 240
-      photographs of ECSSD (Shi, Yan, Xu & Jia, Hierarchical Image Saliency Detection, 2016) it is
-      0.77 to 1, on noise 1/masks.
-    - `other` = 0.6: least share of masks that are paired with another picture; 0.77 or more on the
-      same photographs in another order. Both are our own measurements.
-    - `errors` = 3: standard errors that `other` must be above that of the turned masks.
+    - `masks` = 24: minimum number of masks.
+    - `own` = 0.15: largest share of masks that match their own image. On 240 photographs of ECSSD
+      (Shi, Yan, Xu & Jia, Hierarchical Image Saliency Detection, 2016) it is 0.77 to 1, on noise
+      1/masks.
+    - `other` = 0.6: minimum share of masks that match another image; 0.77 or more on the same
+      photographs in another order. Both are our own measurements.
+    - `errors` = 3: standard errors by which `other` must exceed the share after the rotation.
     """
 
     code = "SD607"
@@ -59,9 +60,9 @@ class MasksOfOtherPictures(Rule):
             return
         if pairing.masks < limits["masks"]:
             raise CannotJudge(
-                f"{counted(pairing.masks, 'mask')} to compare, needs {number(limits['masks'])}"
+                f"needs at least {number(limits['masks'])} masks, got {pairing.masks}"
             )
-        excess = _errors(pairing)
+        excess = _standard_errors_above_chance(pairing)
         if (
             pairing.own > limits["own"]
             or pairing.other < limits["other"]
@@ -69,20 +70,24 @@ class MasksOfOtherPictures(Rule):
         ):
             return
         yield self.finding(
-            f"{percent(pairing.other)} of {counted(pairing.masks, 'mask')} lie best on the edges "
-            f"of another picture of the set (threshold {percent(limits['other'])}), "
-            f"{percent(pairing.own)} on those of their own; turned by half, "
-            f"{percent(pairing.turned)} find any. Pair pictures and masks by their names",
+            f"{percent(pairing.other)} of {counted(pairing.masks, 'mask')} match another image "
+            f"better than their own (threshold {percent(limits['other'])}), "
+            f"{percent(pairing.own)} match their own; by chance (masks rotated by 180°), "
+            f"{percent(pairing.turned)} match an image. Pair images and masks by file name",
             "masks = [path.with_suffix('.png') for path in images]",
             evidence={
-                "other": pairing.other, "own": pairing.own, "turned": pairing.turned,
-                "masks": pairing.masks, "errors": excess, "threshold": limits["other"],
+                "other": pairing.other,
+                "own": pairing.own,
+                "turned": pairing.turned,
+                "masks": pairing.masks,
+                "errors": excess,
+                "threshold": limits["other"],
             },
-        )  # fmt: skip
+        )
 
 
-def _errors(pairing: MaskPairing) -> float:
-    """How many standard errors more masks find another picture than turned ones find any."""
+def _standard_errors_above_chance(pairing: MaskPairing) -> float:
+    """Standard errors by which ``other`` exceeds ``turned``, the share of matches by chance."""
     shares = (pairing.other, pairing.turned)
     variance = sum(share * (1 - share) for share in shares) / pairing.masks
     difference = pairing.other - pairing.turned

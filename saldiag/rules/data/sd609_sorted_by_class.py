@@ -1,4 +1,4 @@
-"""SD609: training goes through the classes one after the other."""
+"""SD609: training runs through the classes one after the other."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from saldiag.rules.shared.wording import counted, number
 
 
 class SortedByClass(Rule):
-    """Training items come sorted by their class, and nothing shuffles them.
+    """Training items are sorted by class and not shuffled.
 
     ## What it does
-    Counts, in the order of training, how often an item is of another class than the one before,
-    against what a random order has on average. It judges classifiers with a cross-entropy over
-    several batches. Arrays are in order where ``fit`` gets ``shuffle=False``; a ``tf.data.Dataset``
-    is read, so that a shuffle in it counts for what it does. Batches that are put together of
-    several classes, sorted within, are left alone, and so are stateful recurrent networks, for
-    which the order is part of the data.
+    Counts, in training order, how often the class changes from one item to the next, and compares
+    the count with the mean of a random order. Judges classifiers with a cross-entropy loss over
+    several batches. Arrays stay in order if ``fit`` gets ``shuffle=False``; a ``tf.data.Dataset``
+    is read, including its own shuffling. Not judged: batches that hold several classes and are
+    sorted only within, and stateful recurrent networks, for which the order is part of the data.
 
     ## Why is this bad
-    Batches hold one class each: the network learns to say it of everything, and unlearns it with
-    the next. BatchNorm's statistics, too, are those of one class.
+    Each batch holds a single class. The network learns to predict this class for every input, and
+    unlearns it with the next batch. BatchNorm's statistics are those of one class, too.
 
     ## Example
     ```python
@@ -38,12 +37,13 @@ class SortedByClass(Rule):
     ```
 
     ## Threshold
-    - `share` = 0.2: changes of the class, as a share of those of a random order. Successive items
-      should rarely belong to the same class (LeCun, Bottou, Orr & Müller, Efficient BackProp,
-      1998, section 4.2).
-    - `changes` = 16: fewest changes that a random order must have for the share to be sure.
-    - `mixed` = 0.5: share of pairs of different classes within a batch, over that among all items,
-      from which on the order within batches is all that is sorted. It is our own choice.
+    - `share` = 0.2: number of class changes divided by that of a random order. Successive items
+      should rarely belong to the same class (LeCun, Bottou, Orr & Müller, Efficient BackProp, 1998,
+      section 4.2).
+    - `changes` = 16: minimum number of changes in a random order. With fewer, the share is too
+      uncertain.
+    - `mixed` = 0.5: share of pairs of different classes within a batch, divided by that among all
+      items. At or above it, only the order within batches is sorted. Our own choice.
     """
 
     code = "SD609"
@@ -56,8 +56,8 @@ class SortedByClass(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.need(ItemFacts)
         if facts.source == "batches":
-            raise CannotJudge("the order of training is not known")
-        if facts.reordered or facts.classes is None or not _classifies(wiring):
+            raise CannotJudge("the training order is not known")
+        if facts.reordered or facts.classes is None or not _is_stateless_classifier(wiring):
             return
         size = facts.batch_size or 1
         if facts.classes < 2 or facts.read < 2 * size or facts.expected_changes < limits["changes"]:
@@ -66,22 +66,26 @@ class SortedByClass(Rule):
         if share >= limits["share"] or facts.mixture >= limits["mixed"]:
             return
         yield self.finding(
-            f"the class changes {number(facts.changes)} times in the order of "
-            f"{counted(facts.read, 'training item')}, which are of {facts.classes} classes, "
-            f"{number(share)} of the {number(facts.expected_changes)} times of a random order "
-            f"(threshold {number(limits['share'])}), in batches of {size}. Shuffle the items "
-            "before they are put into batches",
+            f"class changes in {counted(facts.read, 'training item')} of {facts.classes} classes: "
+            f"{number(facts.changes)}, a share of {number(share)} of the "
+            f"{number(facts.expected_changes)} in a random order (threshold "
+            f"{number(limits['share'])}; batch size {size}). Shuffle the items before batching",
             "dataset = dataset.unbatch().shuffle(10_000).batch(32)"
             if facts.source == "dataset"
             else "model.fit(x, y, shuffle=True)",
             evidence={
-                "share": share, "changes": facts.changes, "expected": facts.expected_changes,
-                "classes": facts.classes, "read": facts.read, "mixture": facts.mixture,
+                "share": share,
+                "changes": facts.changes,
+                "expected": facts.expected_changes,
+                "classes": facts.classes,
+                "read": facts.read,
+                "mixture": facts.mixture,
                 "threshold": limits["share"],
             },
-        )  # fmt: skip
+        )
 
 
-def _classifies(wiring: Wiring) -> bool:
+def _is_stateless_classifier(wiring: Wiring) -> bool:
+    """Whether the loss is a cross-entropy and no layer is stateful."""
     stateful = any(call.config.get("stateful") for call in wiring.calls)
     return wiring.loss in CROSS_ENTROPIES and not stateful

@@ -1,4 +1,4 @@
-"""SD613: a column of the table is the same in all samples."""
+"""SD613: a table column with the same value in all samples."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from saldiag.rules.shared.wording import counted, label, listed, number
 
 
 class ConstantColumn(Rule):
-    """A column of the input table is one number in all samples.
+    """A column of the input table has the same value in all samples.
 
     ## What it does
-    Looks through inputs that are tables of floats (samples by up to 1,000 columns) for columns that
-    never change among the samples looked at, and names them by their place. It is a note: a table
-    with one-hot or sparse columns has some that are 0 in a few samples. A table that is constant as
-    a whole is left to SD604.
+    Checks inputs that are tables of floats (samples by up to 1,000 columns) for columns that are
+    constant in the measured samples, and lists their indices. The finding is a note: in a table
+    with one-hot or sparse columns, some are 0 in a few samples. SD604 reports a table that is
+    constant as a whole.
 
     ## Why is this bad
-    Such a column tells nothing. Where it was to tell something, it was lost on the way: by a cast
-    to integers, by a join that found nothing, by scaling with the wrong column's range.
+    A constant column carries no information. If it should, the information was lost on the way: by
+    a cast to integers, by a join without matches, or by scaling with another column's range.
 
     ## Example
     ```python
-    table[:, 3] = (table[:, 3] / 255).astype(int)  # 0, all of them
+    table[:, 3] = (table[:, 3] / 255).astype(int)  # truncates to 0
     ```
 
     ## Use instead
@@ -34,9 +34,9 @@ class ConstantColumn(Rule):
     ```
 
     ## Threshold
-    - `min_samples` = 16: fewest samples to tell from; it is exact among them. That inputs without
-      variance are dropped before modelling is usual (Kuhn & Johnson, Applied Predictive Modeling,
-      2013, section 3.5).
+    - `min_samples` = 16: minimum number of samples; the comparison is exact. Removing inputs
+      without variance before modelling is common practice (Kuhn & Johnson, Applied Predictive
+      Modeling, 2013, section 3.5).
     """
 
     code = "SD613"
@@ -49,22 +49,26 @@ class ConstantColumn(Rule):
         facts = measured.need(DataFacts)
         if facts.samples < limits["min_samples"]:
             raise CannotJudge(
-                f"{counted(facts.samples, 'sample')} seen, needs {limits['min_samples']:.0f}"
+                f"needs at least {limits['min_samples']:.0f} samples, got {facts.samples}"
             )
         for tensor in facts.inputs:
             if tensor.constant and len(tensor.constant) < (tensor.shape[-1] or 0):
-                yield self._constant(tensor, tensor.constant, facts.samples, limits)
+                yield self._constant_columns_finding(tensor, tensor.constant, facts.samples, limits)
 
-    def _constant(
+    def _constant_columns_finding(
         self, tensor: TensorFacts, columns: tuple[int, ...], samples: int, limits: Thresholds
     ) -> Finding:
+        single = len(columns) == 1
         return self.finding(
             f"{label(tensor.name)}: {len(columns)} of {counted(tensor.shape[-1] or 0, 'column')} "
-            f"the same in all of {counted(samples, 'sample')} (threshold "
-            f"{number(limits['min_samples'])}): {listed(map(str, columns), 5)}, counted from 0. "
-            "Look whether that is meant, as in a sparse table, or leave them out",
-            f"print(x[:, {columns[0]}])  # right before the model",
+            f"{'is' if single else 'are'} constant in {counted(samples, 'sample')} (threshold "
+            f"{number(limits['min_samples'])}): {'index' if single else 'indices'} "
+            f"{listed(map(str, columns), 5)}. Remove {'it' if single else 'them'}, unless the "
+            "table is sparse",
+            f"print(x[:, {columns[0]}])  # right before model.fit",
             evidence={
-                "columns": list(columns), "samples": samples, "threshold": limits["min_samples"],
+                "columns": list(columns),
+                "samples": samples,
+                "threshold": limits["min_samples"],
             },
-        )  # fmt: skip
+        )

@@ -1,4 +1,4 @@
-"""SD616: validation holds classes that training never sees."""
+"""SD616: validation holds classes that never occur in training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from saldiag.rules.shared.wording import counted, listed, number, percent
 
 
 class ClassesMissingFromTraining(Rule):
-    """Some classes occur in the validation data and never in the training data.
+    """Some classes occur in the validation data but never in the training data.
 
     ## What it does
-    Counts the classes of the training items, where all of them were read, and those of the
-    validation items. Judges classifiers with a cross-entropy. Where training misses a few rare
-    classes it is a warning, where it misses much of what validation asks for an error.
+    Counts the classes of the training items, if all of them were read, and those of the validation
+    items. Judges classifiers with a cross-entropy loss. If training lacks only a few rare classes,
+    the finding is a warning; if it lacks a large share of the validation items' classes, an error.
 
     ## Why is this bad
-    The model cannot predict a class that it was never shown. `validation_split` takes the last
-    items before anything is shuffled: of data that is sorted by class these are other classes.
+    The model cannot predict a class that it never saw. `validation_split` takes the last items
+    before any shuffling: in data sorted by class, these belong to other classes.
 
     ## Example
     ```python
@@ -35,10 +35,10 @@ class ClassesMissingFromTraining(Rule):
     ```
 
     ## Threshold
-    - `share` = 0.02: share of the validation items whose class training never sees.
-    - `error` = 0.2: the same share, from which on it is an error. Both are our own choice; that
-      parts should hold the classes in like shares is Kohavi's advice (A Study of Cross-Validation
-      and Bootstrap, 1995).
+    - `share` = 0.02: share of the validation items whose class never occurs in training.
+    - `error` = 0.2: the same share; at or above it, the finding is an error. Both are our own
+      choice. Kohavi (A Study of Cross-Validation and Bootstrap, 1995) advises parts with similar
+      class proportions.
     """
 
     code = "SD616"
@@ -47,9 +47,14 @@ class ClassesMissingFromTraining(Rule):
     requires = (Wiring, ItemFacts)
     thresholds = {"share": 0.02, "error": 0.2}
     explains = {
-        "SD605": "anywhere", "SD606": "anywhere", "SD609": "anywhere",
-        "SD712": "anywhere", "SD804": "anywhere", "SD806": "anywhere", "SD807": "anywhere",
-    }  # fmt: skip
+        "SD605": "anywhere",
+        "SD606": "anywhere",
+        "SD609": "anywhere",
+        "SD712": "anywhere",
+        "SD804": "anywhere",
+        "SD806": "anywhere",
+        "SD807": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.need(ItemFacts)
@@ -58,7 +63,7 @@ class ClassesMissingFromTraining(Rule):
         if not facts.validation_class_counts:
             return
         if not facts.whole:
-            raise CannotJudge("the training items were not read to their end")
+            raise CannotJudge("not all training items were read")
         known = {kind for kind, _ in facts.class_counts}
         missing = [(k, n) for k, n in facts.validation_class_counts if k not in known]
         count = sum(n for _, n in missing)
@@ -67,20 +72,20 @@ class ClassesMissingFromTraining(Rule):
         if share <= limits["share"]:
             return
         names = listed((str(kind) for kind, _ in missing), most=6)
-        grave = share >= limits["error"]
+        is_error = share >= limits["error"]
         yield self.finding(
-            f"{counted(count, 'validation item')} of {items}, {percent(share)} (threshold "
-            f"{percent(limits['error'] if grave else limits['share'])}), "
+            f"{count} of {counted(items, 'validation item')} ({percent(share)}, threshold "
+            f"{percent(limits['error'] if is_error else limits['share'])}) "
             f"{'belong' if count != 1 else 'belongs'} to "
-            f"{'a class' if len(missing) == 1 else 'classes'} that training never sees: {names}. "
-            f"Training holds {len(known)} {'class' if len(known) == 1 else 'classes'} in "
+            f"{'a class' if len(missing) == 1 else 'classes'} missing from training: {names}. "
+            f"Training has {len(known)} {'class' if len(known) == 1 else 'classes'} in "
             f"{number(facts.read)} items",
-            "Shuffle the items before they are split: order = rng.permutation(len(x)); "
+            "Shuffle the items before the split: order = rng.permutation(len(x)); "
             "x, y = x[order], y[order]",
             evidence={
                 "share": share,
-                "threshold": limits["error"] if grave else limits["share"],
+                "threshold": limits["error"] if is_error else limits["share"],
                 "missing": [kind for kind, _ in missing][:50],
             },
-            severity="error" if grave else "warning",
+            severity="error" if is_error else "warning",
         )

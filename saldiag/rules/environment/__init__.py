@@ -1,1 +1,1 @@
-"""SD9xx: what surrounds the model."""
+"""SD9xx: rules on the program around the model: warnings, seeds, Keras versions, crashes."""

@@ -1,4 +1,4 @@
-"""SD901: the framework warned, and the program did not let it through."""
+"""SD901: framework warnings hidden by the program's filters."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, RecordedWarning, Source, WarningLog
 from saldiag.rules.shared.wording import at, counted
 
-HIDDEN_BY_PYTHON = frozenset({
-    "DeprecationWarning", "ImportWarning", "PendingDeprecationWarning", "ResourceWarning",
-})  # fmt: skip
-"""Hidden by Python's own filters: no one's fault (PEP 565)."""
-LONGEST_QUOTE = 160
+HIDDEN_BY_DEFAULT = frozenset(
+    {
+        "DeprecationWarning",
+        "ImportWarning",
+        "PendingDeprecationWarning",
+        "ResourceWarning",
+    }
+)
+"""Categories that Python's default filters hide (PEP 565)."""
+MAX_QUOTE_CHARACTERS = 160
 
 
 class SilencedWarnings(Rule):
-    """Keras or TensorFlow said what is wrong, and the program's filters hid it.
+    """The program's filters hide warnings of Keras or TensorFlow.
 
     ## What it does
-    Quotes every warning of the framework that the program's own filters hid, and names the line
-    that installed the filter, where that is known. What Python hides by itself (deprecations) is
-    left alone, and so are warnings that were shown. A filter that would hide all of Keras' advice,
-    and has hidden none yet, is noted.
+    Quotes every framework warning that the program's own filters hid, with the line that installed
+    the filter, if it is known. Warnings that Python hides by default (deprecations) and warnings
+    that were shown are not reported. A filter that would hide all of Keras' warnings but has hidden
+    none so far is a note.
 
     ## Why is this bad
-    Keras warns of a softmax over one channel, of gradients that do not exist and of inputs that do
-    not fit. Whoever silences the whole category never reads the one that matters.
+    Keras warns about a softmax over one channel, missing gradients and inputs that do not match. A
+    filter for the whole category hides the important warning with the harmless ones.
 
     ## Example
     ```python
@@ -37,12 +42,12 @@ class SilencedWarnings(Rule):
 
     ## Use instead
     ```python
-    warnings.filterwarnings("ignore", message="the one that is known and harmless")
+    warnings.filterwarnings("ignore", message="the known, harmless message")
     ```
 
     ## Threshold
-    None: a single hidden warning counts (PEP 565, 2017: warnings of libraries are for those who
-    write the program).
+    None: a single hidden warning counts (PEP 565, 2017: warnings of libraries address the author of
+    the program).
     """
 
     code = "SD901"
@@ -54,43 +59,52 @@ class SilencedWarnings(Rule):
         by_filter: dict[Source | None, list[RecordedWarning]] = defaultdict(list)
         log = measured.need(WarningLog)
         for warning in log.warnings:
-            if warning.silenced and warning.category not in HIDDEN_BY_PYTHON:
+            if warning.silenced and warning.category not in HIDDEN_BY_DEFAULT:
                 by_filter[warning.silenced_by].append(warning)
         for source, hidden in by_filter.items():
-            yield self._silenced(source, hidden)
+            yield self._hidden_warnings_finding(source, hidden)
         for source in log.filters:
             if source not in by_filter:
-                yield self._installed(source)
+                yield self._unused_filter_finding(source)
 
-    def _installed(self, source: Source) -> Finding:
+    def _unused_filter_finding(self, source: Source) -> Finding:
         return self.finding(
             "the program silences all UserWarnings of Keras; none was hidden so far. "
-            f"Silence single messages{at(source)}",
-            'warnings.filterwarnings("ignore", message="the one that is known and harmless")',
+            f"Filter single messages instead{at(source)}",
+            'warnings.filterwarnings("ignore", message="the known, harmless message")',
             evidence={"warnings": []},
             source=source,
             severity="info",
         )
 
-    def _silenced(self, source: Source | None, hidden: Sequence[RecordedWarning]) -> Finding:
+    def _hidden_warnings_finding(
+        self, source: Source | None, hidden: Sequence[RecordedWarning]
+    ) -> Finding:
         messages = list(dict.fromkeys(warning.message for warning in hidden))
         more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+        count = sum(warning.count for warning in hidden)
         return self.finding(
-            f"{counted(sum(w.count for w in hidden), 'warning')} of the framework hidden by the "
-            f'program\'s filters: {hidden[0].category} "{_quote(messages[0])}"{more}. '
+            f"the program's filters hid {counted(count, 'framework warning')}: "
+            f'{hidden[0].category} "{_shortened_to_one_line(messages[0])}"{more}. '
             f"Remove the filter{at(source)}",
             'warnings.filterwarnings("default")  # instead of "ignore"',
             evidence={
                 "warnings": [
-                    {"category": w.category, "message": w.message, "file": w.file, "line": w.line,
-                     "count": w.count}
+                    {
+                        "category": w.category,
+                        "message": w.message,
+                        "file": w.file,
+                        "line": w.line,
+                        "count": w.count,
+                    }
                     for w in hidden
                 ],
             },
             source=source,
-        )  # fmt: skip
+        )
 
 
-def _quote(message: str) -> str:
+def _shortened_to_one_line(message: str) -> str:
+    """The message on one line, with at most ``MAX_QUOTE_CHARACTERS`` characters."""
     text = " ".join("".join(char if char.isprintable() else " " for char in message).split())
-    return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}…"
+    return text if len(text) <= MAX_QUOTE_CHARACTERS else f"{text[: MAX_QUOTE_CHARACTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""SD902: no seed is set, so that no training repeats."""
+"""SD902: no random seed is set."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from saldiag.core.measurement import Measurements, Seeds
 
 
 class UnseededRandomness(Rule):
-    """The program sets no seed, so that no two of its trainings are the same.
+    """The program sets no random seed, and runs are not reproducible.
 
     ## What it does
-    Notes that neither ``keras.utils.set_random_seed`` nor ``tf.random.set_seed`` was called. A
-    program with TensorFlow's seed alone is not judged: whether Python's, from which Keras draws the
-    seeds of its initializers, was set as well cannot be seen. The commands of saldiag set a seed
-    themselves. That operations are not deterministic is told beside it, and is no finding of its
-    own: it costs speed, and what it changes is rounding.
+    Checks whether ``keras.utils.set_random_seed`` or ``tf.random.set_seed`` was called. A program
+    that sets only TensorFlow's seed is not judged: Keras draws the seeds of its initializers from
+    Python's generator, and whether that was seeded cannot be determined. The commands of saldiag
+    set a seed themselves. The message also says whether operations are deterministic, but
+    nondeterministic operations are not reported: avoiding them costs speed, and they change only
+    rounding.
 
     ## Why is this bad
-    Whether a change of the program made it better cannot be told from one training of each: another
-    start can make more of a difference than the change did.
+    A single run of each version does not show whether a change improved the program: another seed
+    can change the result more than the change did.
 
     ## Example
     ```python
@@ -37,8 +38,8 @@ class UnseededRandomness(Rule):
     ```
 
     ## Threshold
-    None, a seed is set or it is not. How much of a result the seed alone decides was measured by
-    Bouthillier et al. (Accounting for Variance in Machine Learning Benchmarks, 2021).
+    None: a seed is set or it is not. Bouthillier et al. (Accounting for Variance in Machine
+    Learning Benchmarks, 2021) measured how much of a result depends on the seed alone.
     """
 
     code = "SD902"
@@ -51,13 +52,14 @@ class UnseededRandomness(Rule):
         if seeds.keras:
             return
         if seeds.tensorflow:
-            raise CannotJudge("only TensorFlow's seed is known to be set; Python's cannot be seen")
+            raise CannotJudge(
+                "only TensorFlow's seed is known to be set; Python's cannot be checked"
+            )
         yield self.finding(
             "no seed is set (calls of keras.utils.set_random_seed: 0; deterministic operations: "
-            f"{'on' if seeds.deterministic else 'off'}): initial weights, dropout and the order of "
-            "the items differ from run to run where they have no seeds of their own. Set one "
-            "before the model is built",
-            "keras.utils.set_random_seed(1)  # first of all",
+            f"{'on' if seeds.deterministic else 'off'}): unseeded initial weights, dropout and "
+            "item order differ from run to run. Set a seed before building the model",
+            "keras.utils.set_random_seed(1)  # before building the model",
             evidence={
                 "keras": seeds.keras,
                 "tensorflow": seeds.tensorflow,

@@ -1,4 +1,4 @@
-"""SD903: objects of an older Keras in a model of Keras 3."""
+"""SD903: legacy Keras objects in a Keras 3 model."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from saldiag.rules.shared.wording import counted, label, listed
 
 
 class TwoKindsOfKeras(Rule):
-    """A model of Keras 3 holds layers, a loss or callbacks of the Keras before.
+    """A Keras 3 model contains layers, a loss or callbacks of legacy Keras.
 
     ## What it does
-    Looks through the attributes of the model and its layers, the optimizer, the loss and the
-    callbacks for objects whose class comes from ``tf_keras`` or ``tensorflow.python.keras``. Layers
-    are an error, anything else is a warning.
+    Searches the attributes of the model and its layers, the optimizer, the loss and the callbacks
+    for objects whose class comes from ``tf_keras`` or ``tensorflow.python.keras``. Layers are an
+    error, other objects a warning.
 
     ## Why is this bad
-    Keras 3 does not know such a layer: it is called, but its weights are in no list, so that they
-    are neither trained nor saved. Losses and callbacks of the other Keras read attributes that
+    Keras 3 does not recognise such a layer: it calls the layer, but does not track its weights,
+    which are neither trained nor saved. Losses and callbacks of legacy Keras read attributes that
     Keras 3 does not have.
 
     ## Example
     ```python
-    from tensorflow.python.keras import layers  # Keras 2, and private
+    from tensorflow.python.keras import layers  # Keras 2, private API
 
     self.hidden = layers.Dense(64)
     ```
@@ -38,8 +38,8 @@ class TwoKindsOfKeras(Rule):
     ```
 
     ## Threshold
-    None: a single object is one too many (Keras 3, 2023: its migration guide asks for ``keras`` in
-    every import).
+    None: a single such object is an error (Keras 3, 2023: its migration guide imports everything
+    from ``keras``).
     """
 
     code = "SD903"
@@ -47,29 +47,41 @@ class TwoKindsOfKeras(Rule):
     severity = "error"
     requires = (ForeignObjects,)
     explains = {
-        "SD109": "anywhere", "SD110": "anywhere", "SD201": "anywhere", "SD401": "anywhere",
-        "SD402": "anywhere", "SD801": "anywhere",
-    }  # fmt: skip
+        "SD109": "anywhere",
+        "SD110": "anywhere",
+        "SD201": "anywhere",
+        "SD401": "anywhere",
+        "SD402": "anywhere",
+        "SD801": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         objects = measured.need(ForeignObjects).objects
         layers = [found for found in objects if found.layer is not None]
         others = [found for found in objects if found.layer is None]
         if layers:
-            lost = sum(found.parameters for found in layers)
-            yield self._found(
+            untracked = sum(found.parameters for found in layers)
+            yield self._legacy_objects_finding(
                 layers,
-                f"Keras 3 does not track them: {counted(lost, 'parameter')} stay as they are",
+                f"Keras 3 does not track {'it' if len(layers) == 1 else 'them'}: "
+                f"{counted(untracked, 'parameter')} "
+                f"{'is' if untracked == 1 else 'are'} not trained",
             )
         if others:
-            yield self._found(others, "Keras 3 has another interface", severe=False)
+            yield self._legacy_objects_finding(
+                others, "Keras 3 uses another interface", is_error=False
+            )
 
-    def _found(self, found: list[ForeignObject], effect: str, *, severe: bool = True) -> Finding:
+    def _legacy_objects_finding(
+        self, found: list[ForeignObject], effect: str, *, is_error: bool = True
+    ) -> Finding:
         package = label(found[0].package)
         return self.finding(
             f"{listed(f.place for f in found)}: {counted(len(found), 'object')} of {package} "
-            f"(threshold 0) in a model of Keras 3. {effect}. Import all from keras",
-            f"from keras import layers  # not from {package}",
+            f"(threshold 0) in a Keras 3 model. {effect}. Import everything from keras",
+            f"from keras import layers  # not from {package}"
+            if is_error
+            else f"import keras  # not {package}",
             layers=tuple(dict.fromkeys(f.layer for f in found if f.layer)),
             evidence={
                 "objects": len(found),
@@ -78,5 +90,5 @@ class TwoKindsOfKeras(Rule):
                 "parameters": sum(f.parameters for f in found),
                 "threshold": 0.0,
             },
-            severity="error" if severe else "warning",
+            severity="error" if is_error else "warning",
         )

@@ -1,4 +1,4 @@
-"""SD904: the program ended with an error whose cause is certain."""
+"""SD904: the program ended with a recognised error."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from saldiag.rules.shared import edits
 from saldiag.rules.shared.error_messages import OF_LABELS, meaning_of
 from saldiag.rules.shared.wording import label, place
 
-LONGEST = 420
-ENDED = {
+MAX_MESSAGE_CHARACTERS = 420
+"""Characters of the explanation, without the place of the layer."""
+MESSAGE_STARTS = {
     "program": "the program ended with",
-    "call": "the model cannot be called on these data:",
-    "training": "the model cannot be trained on these data:",
+    "call": "the model cannot be called with this data:",
+    "training": "the model cannot be trained on this data:",
 }
+"""Start of the message by what was running, ``ProgramError.during``."""
 
 
 class ProgramCrash(Rule):
-    """The program ended with an error of Keras or TensorFlow, and it is certain what it means.
+    """The program ended with a Keras or TensorFlow error whose cause is certain.
 
     ## What it does
-    Says of an error that ended the user's program what was wrong, with the values that the error's
-    message holds (shapes, labels, names, numbers of layers), at the program's own line; of a layer
-    that the message names, where it was made. An error that comes from a name of an older version
-    of Keras, numpy or TensorFlow is told with the name of today. An error that is no known one is
-    not judged: the traceback says of it what there is to say. Likewise of a model without a
-    program that cannot be called or trained at all; what is about its targets is SD108's there.
+    Explains the error that ended the user's program, with the values from its message (shapes,
+    labels, names, numbers of layers) and the program's own line. If the message names a layer, also
+    gives the line that creates it. If the error comes from a name of an older version of Keras,
+    NumPy or TensorFlow, gives the current name. Unrecognised errors are not judged: their traceback
+    is all the information there is. A model without a program that cannot be called or trained is
+    judged in the same way, except for errors about its targets, which SD108 reports.
 
     ## Why is this bad
-    A program that ends trains no more, and the last line of a traceback through a framework is far
-    from the line to change.
+    A program that crashes does not train, and the last line of a framework's traceback is far from
+    the line to change.
 
     ## Example
     ```python
@@ -47,8 +49,8 @@ class ProgramCrash(Rule):
     ```
 
     ## Threshold
-    None: a program ends with an error or does not. The messages are those of Keras 3.13 to 3.15 and
-    TensorFlow 2.21 (2026).
+    None: a program ends with an error or it does not. The patterns match messages of Keras 3.13 to
+    3.15 and TensorFlow 2.21 (2026).
     """
 
     code = "SD904"
@@ -62,58 +64,60 @@ class ProgramCrash(Rule):
         if not ended.error:
             return
         if ended.outdated:
-            yield self._outdated(ended)
+            yield self._outdated_name_finding(ended)
             return
         found = meaning_of(ended.error, ended.message)
         if found is None:
-            raise CannotJudge(f"{label(ended.error)} is no error whose meaning is certain")
+            raise CannotJudge(f"{label(ended.error)} is not a recognised error")
         meaning, values = found
         if ended.during != "program" and meaning.key in OF_LABELS:
-            return  # SD108 says it
-        layer = _layer(ended, values)
-        made = place(ended.layers[layer]) if layer else ""
-        where = f" (layer {label(layer)} is made at {made})" if made else ""
+            return  # SD108 reports it
+        layer = _named_layer(ended, values)
+        created = place(ended.layers[layer]) if layer else ""
+        where = f" (layer {label(layer)} is created at {created})" if created else ""
         yield self.finding(
-            _cut(f"{_ended(ended)}: {meaning.says.format_map(values)}") + where,
+            _shortened(f"{_message_start(ended)}: {meaning.says.format_map(values)}") + where,
             meaning.fix.format_map(values),
             layers=(layer,) if layer else (),
             evidence={**values, "error": ended.error, "kind": meaning.key},
             source=ended.source,
-            edits=_edits(measured, meaning.key, values),
+            edits=_loss_edits(measured, meaning.key, values),
         )
 
-    def _outdated(self, ended: ProgramError) -> Finding:
-        what, _, todo = ended.outdated.partition(": ")
+    def _outdated_name_finding(self, ended: ProgramError) -> Finding:
+        cause, _, replacement = ended.outdated.partition(": ")
         bridge = "; saldiag run --compat bridges it" if ended.bridged else ""
         return self.finding(
-            _cut(f"{_ended(ended)}: {what}{bridge}"),
-            todo or what,
+            _shortened(f"{_message_start(ended)}: {cause}{bridge}"),
+            replacement or cause,
             evidence={"error": ended.error, "kind": "renamed", "bridged": ended.bridged},
             source=ended.source,
         )
 
 
-def _ended(ended: ProgramError) -> str:
-    return f"{ENDED[ended.during]} {label(ended.error)}"
+def _message_start(ended: ProgramError) -> str:
+    """Start of the message, with the error's type."""
+    return f"{MESSAGE_STARTS[ended.during]} {label(ended.error)}"
 
 
-def _edits(measured: Measurements, key: str, values: Mapping[str, str]) -> edits.Edits:
-    """The cross-entropy for the kind of labels that there is, where shapes leave no other doubt."""
+def _loss_edits(measured: Measurements, key: str, values: Mapping[str, str]) -> edits.Edits:
+    """Edits to the cross-entropy that suits the labels, if the shapes leave no doubt."""
     wiring = measured.get(Wiring)
     loss = wiring.loss if wiring is not None else ""
     if key == "class numbers" and loss == "categorical_crossentropy":
         return edits.loss(measured, "sparse_categorical_crossentropy")
-    alike = values.get("target") == values.get("output")
-    if key == "one-hot" and alike and loss == "sparse_categorical_crossentropy":
+    same_shape = values.get("target") == values.get("output")
+    if key == "one-hot" and same_shape and loss == "sparse_categorical_crossentropy":
         return edits.loss(measured, "categorical_crossentropy")
     return ()
 
 
-def _layer(ended: ProgramError, values: Mapping[str, str]) -> str:
-    """The layer that the message speaks of, where the program made one of that name."""
-    named = values.get("layer", "")
-    return named if named in ended.layers else ""
+def _named_layer(ended: ProgramError, values: Mapping[str, str]) -> str:
+    """The layer that the message names, if the program created one of that name; else empty."""
+    name = values.get("layer", "")
+    return name if name in ended.layers else ""
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+def _shortened(text: str) -> str:
+    """The text, with at most ``MAX_MESSAGE_CHARACTERS`` characters."""
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else f"{text[: MAX_MESSAGE_CHARACTERS - 1]}…"

@@ -1,1 +1,1 @@
-"""SD2xx: what the gradients do on their way."""
+"""SD2xx: gradients that are cut, vanish, explode, are not finite or out of proportion."""

@@ -1,4 +1,4 @@
-"""How gradients change with depth."""
+"""The trend of gradient norms over depth."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 @dataclass(frozen=True)
 class DepthTrend:
-    """A line through log10 of the gradient norms over depth, from the input to the output.
+    """A line fitted to log10 of the gradient norms over depth, from the input to the output.
 
-    ``decades`` is its rise from the first layer to the last (positive: vanishing toward the
-    input), ``tau`` the rank correlation; ``first`` and ``last`` are norms as measured.
+    ``decades`` is its rise from the first layer to the last, in powers of ten (positive: the
+    gradient vanishes toward the input), and ``tau`` Kendall's rank correlation of norm and depth.
+    ``first`` and ``last`` are the measured norms of the first and the last of ``layers``.
     """
 
     layers: tuple[str, ...]
@@ -51,13 +52,13 @@ def depth_trend(measured: Measurements, min_layers: float) -> DepthTrend:
     Raises:
         CannotJudge: no gradient was measured, or too few layers have one.
     """
-    layers, norms = _profile(measured)
+    layers, norms = _norms_by_depth(measured)
     usable = np.isfinite(norms) & (norms > 0)  # zeros are a cut, not a trend
     layers = [layer for layer, use in zip(layers, usable, strict=True) if use]
     if len(layers) < min_layers:
         raise CannotJudge(
-            f"a trend in depth needs {min_layers:.0f} layers with a kernel and a gradient, "
-            f"there are {len(layers)}"
+            f"a trend over depth needs {min_layers:.0f} layers with a kernel and a gradient, "
+            f"the model has {len(layers)}"
         )
     logs = np.log10(norms[usable])
     return DepthTrend(
@@ -69,17 +70,21 @@ def depth_trend(measured: Measurements, min_layers: float) -> DepthTrend:
     )
 
 
-def learns_all_the_same(measured: Measurements) -> bool:
-    """Whether the overfit test shows that a steep profile does no harm here."""
+def learns_in_overfit_test(measured: Measurements) -> bool:
+    """Whether the model learns in the overfit test, which shows a steep trend to be harmless."""
     return verdict_of(measured.get(OverfitHistory))[0] == "learns"
 
 
-def _profile(measured: Measurements) -> tuple[list[str], Array]:
-    """Layers with a trainable kernel in execution order, and the norm of their gradient.
+def _norms_by_depth(measured: Measurements) -> tuple[list[str], Array]:
+    """Layers with a trainable kernel in execution order, and the gradient norm of each.
 
-    The gradient at the layer's output is the better measure: a kernel's is that times the layer's
-    input, and where values explode on the way in as gradients do on the way back, the product is
-    the same in every layer. Without the flow the kernels have to do, by their median over steps.
+    The norm is that at the layer's output. The norm of the kernel's gradient is that norm times the
+    layer's input: if values grow with depth as fast as gradients grow toward the input, it is the
+    same in every layer. It is used only where the gradient flow was not measured, as the median
+    over the recorded steps.
+
+    Raises:
+        CannotJudge: no gradient was measured.
     """
     flow, history = measured.get(GradientFlow), measured.get(GradientHistory)
     if flow is not None:
@@ -90,15 +95,15 @@ def _profile(measured: Measurements) -> tuple[list[str], Array]:
         raise CannotJudge(measured.reason(GradientFlow))
     wiring = measured.get(Wiring)
     order = wiring.order() if wiring is not None else {}
-    found = [
+    medians = [
         (variable.layer, float(np.median(np.nan_to_num(column, nan=0.0))))
         for variable, column in zip(history.variables, history.norm.T, strict=True)
         if is_kernel(variable.path)
     ]
-    found.sort(key=lambda pair: order.get(pair[0], len(order)))
-    return [layer for layer, _ in found], np.array([norm for _, norm in found])
+    medians.sort(key=lambda pair: order.get(pair[0], len(order)))
+    return [layer for layer, _ in medians], np.array([norm for _, norm in medians])
 
 
 def is_kernel(path: str) -> bool:
-    """Whether a variable is a matrix of weights; biases and scales say less of depth."""
+    """Whether a variable is a weight matrix; the gradients of biases and scales vary less."""
     return path.endswith(("kernel", "embeddings"))

@@ -1,4 +1,4 @@
-"""SD201: the gradient dies in one layer, and nothing before it learns."""
+"""SD201: a layer passes no gradient on, and no layer before it learns."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from saldiag.rules.shared.wording import at, counted, label, listed, number
 
 
 class GradientCut(Rule):
-    """A layer gets a gradient and passes none on, and trainable layers before it starve.
+    """A layer gets a gradient but passes none on to the trainable layers before it.
 
     ## What it does
-    Compares |dL/d(output)| and |dL/d(input)| of every layer call. Where the first is above 0 and
-    the second is 0 up to rounding, or no path exists at all, and a trainable layer can be reached
-    from the loss in no other way, the layer is named. A detached branch whose layers learn by
-    another way, a frozen encoder, and a zero that the layer's own first step will lift (weights
-    that start at 0, as in residual branches) are no cuts. Where trainable layers beside the cut get
-    a gradient by another way, as the values of an attention with a single key do, it is a warning.
-    Without the flow, the history of gradients tells which layers starve.
+    Compares |dL/d(output)| and |dL/d(input)| of every layer call. A layer is reported if the first
+    is above 0, the second is 0 up to rounding or does not exist, and no other path from the loss
+    reaches a trainable layer before it. Not reported are a detached branch whose layers learn
+    through another path, a frozen encoder, and a zero that disappears after the layer's own first
+    step (weights that start at 0, as in residual branches). The finding is a warning if trainable
+    layers beside the cut get a gradient through another path, as the values of an attention layer
+    with a single key do. Where the gradient flow was not measured, the gradient history shows which
+    layers get no gradient.
 
     ## Why is this bad
-    No optimizer, learning rate or loss scale brings back a gradient that is 0: everything before
-    the cut stays as it was initialised.
+    No optimizer, learning rate or loss scale restores a gradient of 0. Everything before the cut
+    keeps its initial weights.
 
     ## Example
     ```python
@@ -40,10 +41,11 @@ class GradientCut(Rule):
     ```
 
     ## Threshold
-    - `rounding` = 1e-6: |dL/d(input)| as a share of |dL/d(output)| that counts as 0. The rounding
-      of float32 is 2^-24 = 6e-8 (IEEE 754, 2019), and what is left of a softmax over one channel.
-    - `lifted` = 0.001: share of |dL/d(output)| that the gradient of the layer's own weights must
-      exceed for its next step to lift the zero.
+    - `rounding` = 1e-6: |dL/d(input)| as a share of |dL/d(output)| that counts as 0, above the
+      rounding of float32, 2^-24 = 6e-8 (IEEE 754, 2019), and what a softmax over one channel
+      leaves.
+    - `lifted` = 0.001: gradient norm of the layer's own weights, as a share of |dL/d(output)|,
+      above which its next step ends the zero.
     """
 
     code = "SD201"
@@ -56,23 +58,24 @@ class GradientCut(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         flow, history = measured.get(GradientFlow), measured.get(GradientHistory)
         if flow is None:
-            yield from self._by_history(measured, history)
+            yield from self._findings_of_history(measured, history)
             return
         found = cuts(flow, measured.get(Wiring), history, limits)
         for cut in found:
-            yield self._cut(measured, cut, limits["rounding"])
-        if not found and _loss_gives_nothing(flow):
-            yield self._no_gradient_at_all(measured, flow)
+            yield self._finding_of_cut(measured, cut, limits["rounding"])
+        if not found and _loss_has_no_gradient(flow):
+            yield self._finding_of_loss(measured, flow)
 
-    def _cut(self, measured: Measurements, cut: Cut, threshold: float) -> Finding:
+    def _finding_of_cut(self, measured: Measurements, cut: Cut, threshold: float) -> Finding:
         row, source = cut.row, source_of(measured, cut.row.layer)
         gradient = row.output_gradient or 0.0
+        gets = "gets" if len(cut.starving) == 1 else "get"
         return self.finding(
-            f"{label(row.layer)}: the gradient dies here: |dL/d(output)| is {number(gradient)}, "
-            f"|dL/d(input)| {_passed(cut, threshold)}; "
-            f"{counted(len(cut.starving), 'trainable layer')} up to it get none "
+            f"{label(row.layer)}: passes no gradient on: |dL/d(output)| is {number(gradient)}, "
+            f"|dL/d(input)| {_input_gradient_text(cut, threshold)}; "
+            f"{counted(len(cut.starving), 'trainable layer')} up to it {gets} none "
             f"({listed(cut.starving)}). Make it differentiable{at(source)}",
-            f"saldiag gradients …  # same options; |dL/dx| before and after {label(row.layer)}",
+            f"Replace {label(row.layer)} with a differentiable layer or operation",
             layers=(row.layer,),
             evidence={
                 "output_gradient": gradient,
@@ -85,19 +88,20 @@ class GradientCut(Rule):
             severity="warning" if cut.around else "error",
         )
 
-    def _no_gradient_at_all(self, measured: Measurements, flow: GradientFlow) -> Finding:
+    def _finding_of_loss(self, measured: Measurements, flow: GradientFlow) -> Finding:
         wiring = measured.get(Wiring)
         loss = wiring.loss if wiring is not None else "the loss"
         starving = tuple(dict.fromkeys(variable.layer for variable in flow.variables))
+        gets = "gets" if len(starving) == 1 else "get"
         return self.finding(
             f"{label(loss)}: gives no gradient to any output (exactly 0, or no path; threshold 0); "
-            f"{counted(len(starving), 'trainable layer')} get none ({listed(starving)}). "
-            "Use a loss that is differentiable where the predictions are",
+            f"{counted(len(starving), 'trainable layer')} {gets} none ({listed(starving)}). "
+            "Use a loss that is differentiable with respect to the predictions",
             'model.compile(loss="mean_squared_error")  # or another differentiable loss',
             evidence={"output_gradient": 0.0, "starving_layers": starving, "threshold": 0.0},
         )
 
-    def _by_history(
+    def _findings_of_history(
         self, measured: Measurements, history: GradientHistory | None
     ) -> Iterable[Finding]:
         if history is None or not len(history.steps):
@@ -109,29 +113,33 @@ class GradientCut(Rule):
         if not starving:
             return
         source = source_of(measured, starving[-1])
+        gets = "gets" if len(starving) == 1 else "get"
         yield self.finding(
-            f"{counted(len(starving), 'trainable layer')} get a gradient of exactly 0, or none, in "
-            f"all {counted(len(history.steps), 'recorded step')} (threshold 0): "
-            f"{listed(starving)}. Look for where it dies{at(source)}",
-            "saldiag gradients …  # same options",
+            f"{listed(starving)}: {counted(len(starving), 'trainable layer')} {gets} no gradient, "
+            f"or exactly 0, in {counted(len(history.steps), 'recorded step')} (threshold 0). Find "
+            f"the operation that blocks it{at(source)}",
+            f"Replace the operation after {label(starving[-1])} that has no gradient, such as "
+            "argmax, round or stop_gradient",
             layers=starving,
             evidence={
-                "steps": len(history.steps), "starving_layers": starving, "threshold": 0.0,
+                "steps": len(history.steps),
+                "starving_layers": starving,
+                "threshold": 0.0,
             },
             source=source,
             confidence=0.9,
-        )  # fmt: skip
+        )
 
 
-def _passed(cut: Cut, threshold: float) -> str:
+def _input_gradient_text(cut: Cut, threshold: float) -> str:
     into = cut.row.input_gradient
     if into is None:
         return "does not exist: no path (threshold 0)"
-    what = "exactly 0" if into == 0 else f"{number(into)}, which is rounding"
-    return f"is {what} (threshold {number(threshold)} of it)"
+    value = "exactly 0" if into == 0 else f"{number(into)}, which is rounding"
+    return f"is {value} (threshold {number(threshold)} of it)"
 
 
-def _loss_gives_nothing(flow: GradientFlow) -> bool:
+def _loss_has_no_gradient(flow: GradientFlow) -> bool:
     reached = [row for row in flow.rows if row.skipped is None and row.output_gradient]
     nothing = not reached and not any(variable.norm for variable in flow.variables)
     return bool(nothing and flow.variables and np.isfinite(flow.loss) and flow.loss != 0)

@@ -1,4 +1,4 @@
-"""SD202: gradients shrink from layer to layer on their way to the input."""
+"""SD202: gradients vanish from layer to layer toward the input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements
-from saldiag.rules.gradients._depth import depth_trend, learns_all_the_same
+from saldiag.rules.gradients._depth import depth_trend, learns_in_overfit_test
 from saldiag.rules.shared.wording import at, label, number
 
 
@@ -15,10 +15,10 @@ class VanishingGradients(Rule):
     """Gradients fall by orders of magnitude from layer to layer toward the input.
 
     ## What it does
-    Takes |dL/d(output)| of every layer with a trainable kernel in the order of execution (without
-    the gradient flow: the norm of the kernel's gradient, in the median over the recorded steps)
-    and fits a line to its logarithm over depth. One small number is no finding; a steady fall
-    through the whole depth is, unless the overfit test shows that the model learns all the same.
+    Takes |dL/d(output)| of every layer with a trainable kernel in execution order (where the
+    gradient flow was not measured: the median of the kernel's gradient norm over the recorded
+    steps) and fits a line to its logarithm over depth. A single small norm is not reported, only a
+    steady fall over the whole depth, and only if the model doesn't learn in the overfit test.
 
     ## Why is this bad
     The layers near the input get updates that are too small to matter (below Adam's epsilon even
@@ -40,9 +40,9 @@ class VanishingGradients(Rule):
     - `decades` = 5: powers of ten by which the fitted line falls from the last layer to the first.
       Glorot & Bengio (Understanding the difficulty of training deep feedforward neural networks,
       2010, figures 6 and 7) see about one decade in networks that still train.
-    - `tau` = 0.7: Kendall's rank correlation of norm and depth, so that it is a trend and not one
+    - `tau` = 0.7: Kendall's rank correlation of norm and depth, which tells a trend from a single
       layer.
-    - `min_layers` = 6: fewest layers with a kernel that make a trend.
+    - `min_layers` = 6: fewest layers with a kernel for a trend.
     """
 
     code = "SD202"
@@ -56,14 +56,15 @@ class VanishingGradients(Rule):
         trend = depth_trend(measured, limits["min_layers"])
         if trend.decades < limits["decades"] or trend.tau < limits["tau"]:
             return
-        if learns_all_the_same(measured):
+        if learns_in_overfit_test(measured):
             return
         source = source_of(measured, trend.layers[0])
         yield self.finding(
-            f"{label(trend.layers[0])}: gradients fall {number(trend.decades)} decades over "
-            f"{len(trend.layers)} layers, from {number(trend.last)} ({label(trend.layers[-1])}) to "
-            f"{number(trend.first)} (threshold {number(limits['decades'])}). "
-            f"Use relu with he_normal, or residual connections{at(source)}",
+            f"{label(trend.layers[0])}: the gradient norm falls from {number(trend.last)} in "
+            f"{label(trend.layers[-1])} to {number(trend.first)} here, by {number(trend.decades)} "
+            f"powers of ten over {len(trend.layers)} layers (threshold "
+            f"{number(limits['decades'])}). Use relu with he_normal, or residual "
+            f"connections{at(source)}",
             'activation="relu", kernel_initializer="he_normal"',
             layers=(trend.layers[0],),
             evidence={**trend.evidence(), "threshold": limits["decades"]},

@@ -1,4 +1,4 @@
-"""SD205: one layer's weights move out of all proportion to those of the others."""
+"""SD205: the weights of one layer change far more than those of the others."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class OneLayerDominates(Rule):
-    """The first steps throw away one layer's weights, and hardly move those of all others.
+    """The first steps overwrite the weights of one layer and barely change those of the others.
 
     ## What it does
-    Takes |Δw| / |w| of the first recorded steps for each matrix of weights. Speaks up where, in
-    the first step with a large one, it is as large as the weights themselves and many times that
-    of every other matrix, the loss does not come down (or only in part, after it rose to many times
-    its start), and the overfit test does not show that the model learns. Matrices that start at or
-    near 0 are left out (their first ratio says nothing), and so are models with fewer than three;
-    steps that are too large everywhere are left to learning-rate-too-high.
+    Takes the update-to-weight ratio |Δw| / |w| of each weight matrix in the first recorded steps.
+    The first step with a large ratio counts. A layer is reported if its ratio at that step is many
+    times that of every other matrix, the loss doesn't fall (or falls only in part, after rising to
+    many times its first value), and the model doesn't learn in the overfit test. Matrices that
+    start at or near 0 are ignored, because their first ratio means nothing, and so are models with
+    fewer than three matrices. Steps that are too large in every layer are reported by
+    learning-rate-too-high.
 
     ## Why is this bad
-    No learning rate suits both: one that is right for the rest destroys this layer, one that is
-    right for this layer moves nothing else. It tells of a factor that only one layer has: on its
-    gradient, its input, or its output.
+    No learning rate fits both: one that suits the other layers destroys this one, and one that
+    suits this layer leaves the others where they are. Usually a factor on the gradient, the input
+    or the output of this one layer is the cause.
 
     ## Example
     ```python
@@ -42,19 +43,20 @@ class OneLayerDominates(Rule):
     ```
 
     ## Threshold
-    - `times` = 100: largest |Δw| / |w| over that of the next matrix. Layers of healthy networks lie
-      far apart as well, but next to each other: |w| / |g| spans 5.8 to 1345 over all of AlexNet
+    - `times` = 100: largest |Δw| / |w| over the second largest. In healthy networks the ratios
+      differ too, but the two largest are close: |w| / |g| spans 5.8 to 1345 over all of AlexNet
       (You, Gitman & Ginsburg, Large Batch Training of Convolutional Networks, 2017, section 4).
-    - `ratio` = 0.5: |Δw| / |w| of the largest; about 1e-3 is healthy (Karpathy, CS231n, 2015).
+    - `ratio` = 0.5: smallest |Δw| / |w| that counts as large; about 1e-3 is healthy (Karpathy,
+      CS231n, 2015).
     - `first` = 10: recorded steps that count as the first.
-    - `matrices` = 3: fewest matrices of weights to compare.
-    - `start` = 0.01: size of its weights in the mean, as a share of the others', below which a
-      matrix starts near 0.
-    - `end` = 0.9: loss of the last quarter over that of the first step, from which on nothing was
-      learnt.
-    - `rise` = 5: highest loss over that of the first step, from which on the step has thrown away
-      what the model was, even if some of it is learnt again. It is our own choice, well above the
-      1.5 of learning-rate-too-high.
+    - `matrices` = 3: fewest weight matrices to compare.
+    - `start` = 0.01: root mean square of a matrix at the first step, as a share of the median over
+      all matrices, below which it starts near 0.
+    - `end` = 0.9: loss of the last quarter over that of the first step, from which on the model has
+      learned nothing.
+    - `rise` = 5: highest loss over that of the first step, from which on the step has destroyed
+      what the model was, even if it recovers in part (our choice, well above the 1.5 of
+      learning-rate-too-high).
     """
 
     code = "SD205"
@@ -62,22 +64,34 @@ class OneLayerDominates(Rule):
     severity = "error"
     requires = (GradientHistory,)
     thresholds = {
-        "times": 100, "ratio": 0.5, "first": 10, "matrices": 3, "start": 0.01, "end": 0.9,
+        "times": 100,
+        "ratio": 0.5,
+        "first": 10,
+        "matrices": 3,
+        "start": 0.01,
+        "end": 0.9,
         "rise": 5,
-    }  # fmt: skip
+    }
     explains = {
-        "SD201": "anywhere", "SD202": "anywhere", "SD203": "anywhere", "SD204": "anywhere",
-        "SD301": "anywhere", "SD302": "anywhere", "SD303": "anywhere", "SD402": "anywhere",
-        "SD701": "anywhere", "SD801": "anywhere",
-    }  # fmt: skip
+        "SD201": "anywhere",
+        "SD202": "anywhere",
+        "SD203": "anywhere",
+        "SD204": "anywhere",
+        "SD301": "anywhere",
+        "SD302": "anywhere",
+        "SD303": "anywhere",
+        "SD402": "anywhere",
+        "SD701": "anywhere",
+        "SD801": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(GradientHistory)
-        columns = _columns(history, limits["start"])
+        columns = _comparable_columns(history, limits["start"])
         if len(columns) < limits["matrices"]:
             return
         ratios = history.update_ratio[: int(limits["first"]), columns]
-        ratios = _first_large(np.where(np.isfinite(ratios), ratios, 0.0), limits["ratio"])
+        ratios = _first_large_ratios(np.where(np.isfinite(ratios), ratios, 0.0), limits["ratio"])
         order = np.argsort(ratios)
         largest, second = float(ratios[order[-1]]), float(ratios[order[-2]])
         if not 0 < limits["times"] * second <= largest or second >= limits["ratio"]:
@@ -89,28 +103,30 @@ class OneLayerDominates(Rule):
         if falls and course.highest < limits["rise"] * course.start:
             return
         layer = history.variables[columns[order[-1]]].layer
-        came = (
-            f"rises from {number(course.start)} to {number(course.highest)} before it comes down"
+        course_text = (
+            f"rises from {number(course.start)} to {number(course.highest)} before it falls"
             if falls
-            else "does not come down"
+            else "does not fall"
         )
-        yield self._dominates(measured, layer, (largest, second), came, limits["times"])
+        yield self._finding_of_layer(
+            measured, layer, (largest, second), course_text, limits["times"]
+        )
 
-    def _dominates(
+    def _finding_of_layer(
         self,
         measured: Measurements,
         layer: str,
         ratios: tuple[float, float],
-        came: str,
+        course_text: str,
         limit: float,
     ) -> Finding:
         largest, second = ratios
         source = source_of(measured, layer)
         return self.finding(
-            f"{label(layer)}: one of the first steps moves its weights by {number(largest)} of "
-            f"their size, {number(largest / second)} times as far as those of any other layer "
-            f"(threshold {number(limit)}), and the loss {came}. Find the factor on "
-            f"its gradient, input or output{at(source)}",
+            f"{label(layer)}: one of the first steps has an update-to-weight ratio of "
+            f"{number(largest)} here, {number(largest / second)} times that of any other layer "
+            f"(threshold {number(limit)}), and the loss {course_text}. Find the factor on its "
+            f"gradient, input or output{at(source)}",
             "global_clipnorm=1.0  # in the optimizer, until the factor is found",
             layers=(layer,),
             evidence={
@@ -124,8 +140,11 @@ class OneLayerDominates(Rule):
         )
 
 
-def _columns(history: GradientHistory, start: float) -> list[int]:
-    """The matrices of weights but those that start at or near 0, or never get a gradient."""
+def _comparable_columns(history: GradientHistory, start: float) -> list[int]:
+    """Columns of the weight matrices, without those that start near 0 or never get a gradient.
+
+    A matrix starts near 0 if its root mean square is at most ``start`` times the median of all.
+    """
     kernels = [i for i in kernel_columns(history) if len(history.variables[i].shape) > 1]
     if not kernels or not len(history.steps):
         return []
@@ -135,8 +154,11 @@ def _columns(history: GradientHistory, start: float) -> list[int]:
     return [i for i, mean in zip(kernels, means, strict=True) if mean > start * usual]
 
 
-def _first_large(ratios: Array, ratio: float) -> Array:
-    """The first step with a large ratio: the others follow once one layer is thrown away."""
+def _first_large_ratios(ratios: Array, ratio: float) -> Array:
+    """The ratios of the first step where one is large; zeros if there is no such step.
+
+    ``ratios`` has shape (steps, matrices). After that step the other matrices change a lot, too.
+    """
     large = np.flatnonzero(ratios.max(axis=1) >= ratio)
     step: Array = ratios[large[0]] if len(large) else np.zeros(ratios.shape[1])
     return step

@@ -1,4 +1,4 @@
-"""SD206: gradients that are too small for float16 become 0."""
+"""SD206: gradients underflow to 0 in float16."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class HalfPrecisionUnderflow(Rule):
-    """Under float16 most gradients are exactly 0, and the rest are at float16's lower end.
+    """In float16 most gradients are exactly 0, and the largest is below its normal range.
 
     ## What it does
-    Takes the layers that compute in float16, and of the first recorded steps the share of their
-    gradients that is 0 together with the largest gradient of the whole model, times the loss
-    scale. Where even that is below float16's normal numbers, the zeros are what has been rounded
-    away. A dead unit or a cut leaves other gradients large, and is not meant; neither is a model
-    that the overfit test shows to learn.
+    Looks at the layers that compute in float16 in the first recorded steps. A layer is reported if
+    most of its gradients are 0 while the largest gradient of the whole model, times the loss scale,
+    is below float16's smallest normal number: the zeros are then underflow. With a dead unit or a
+    gradient cut, other gradients stay large, and nothing is reported. Nothing is reported either if
+    the model learns in the overfit test.
 
     ## Why is this bad
-    float16 has nothing between 6e-8 and 0. Layers whose gradients fall below get none, and the
-    gradients just above are wrong by half of their size.
+    float16 has no number between 6e-8 and 0. Layers with smaller gradients get none, and the
+    gradients slightly above are wrong by up to half of their size.
 
     ## Example
     ```python
@@ -41,16 +41,16 @@ class HalfPrecisionUnderflow(Rule):
 
     ## Use instead
     ```python
-    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())  # from 32768 on
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())  # starts at 32768
     ```
 
     ## Threshold
     - `largest` = 6.1e-5: largest gradient of the model times the loss scale; float16's smallest
-      normal number, 2^-14 (IEEE 754, 2019).
-    - `zeros` = 0.5: share of zeros in a matrix of weights. Without scaling, Micikevicius et al.
-      (Mixed Precision Training, 2018, section 3.2, figure 3) lose 31 % of a network's gradients,
-      and it diverges.
-    - `first` = 10: recorded steps that count; gradients of a model that has learnt are small.
+      normal number is 2^-14 (IEEE 754, 2019).
+    - `zeros` = 0.5: share of zeros in the gradient of a weight matrix. Without scaling,
+      Micikevicius et al. (Mixed Precision Training, 2018, section 3.2, figure 3) lose 31 % of a
+      network's gradients, and it diverges.
+    - `first` = 10: recorded steps that count; the gradients of a trained model are small anyway.
     """
 
     code = "SD206"
@@ -66,8 +66,8 @@ class HalfPrecisionUnderflow(Rule):
         steps = slice(0, int(limits["first"]))
         if not half or not len(history.steps):
             return
-        largest = _largest(history, steps)
-        zeros = _zeros(history, steps, half)
+        largest = _largest_scaled_gradient(history, steps)
+        zeros = _zero_share_by_layer(history, steps, half)
         gone = {layer: share for layer, share in zeros.items() if share >= limits["zeros"]}
         if not gone or not 0 < largest < limits["largest"]:
             return
@@ -77,9 +77,10 @@ class HalfPrecisionUnderflow(Rule):
         source = source_of(measured, layers[0])
         yield self.finding(
             f"{listed(layers)}: {percent(max(gone.values()))} of the gradients are 0 in float16; "
-            f"the largest of the model is {number(largest)} at a loss scale of {number(scale)} "
-            f"(threshold {number(limits['largest'])}). Scale the loss up{at(source)}",
-            "optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # starts at 32768",
+            f"the model's largest gradient, times the loss scale of {number(scale)}, is "
+            f"{number(largest)} (threshold {number(limits['largest'])}). Increase the loss "
+            f"scale{at(source)}",
+            "keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=32768)",
             layers=layers,
             evidence={
                 "zero_share": max(gone.values()),
@@ -93,14 +94,16 @@ class HalfPrecisionUnderflow(Rule):
         )
 
 
-def _largest(history: GradientHistory, steps: slice) -> float:
-    """The model's largest gradient, scaled as float16 sees it, in the middle of those steps."""
+def _largest_scaled_gradient(history: GradientHistory, steps: slice) -> float:
+    """The median over ``steps`` of the model's largest gradient times the loss scale."""
     largest = np.nan_to_num(history.maximum[steps], nan=0.0, posinf=np.inf).max(axis=1, initial=0)
     return float(np.median(largest * np.nan_to_num(history.loss_scale[steps], nan=1.0)))
 
 
-def _zeros(history: GradientHistory, steps: slice, layers: set[str]) -> dict[str, float]:
-    """By layer the share of zeros in its matrix of weights, in the middle of those steps."""
+def _zero_share_by_layer(
+    history: GradientHistory, steps: slice, layers: set[str]
+) -> dict[str, float]:
+    """The median over ``steps`` of the share of zeros in each layer's kernel gradient."""
     shares: Array = np.nan_to_num(history.zero_share[steps], nan=0.0)
     columns = [i for i in kernel_columns(history) if history.variables[i].layer in layers]
     return {history.variables[i].layer: float(np.median(shares[:, i])) for i in columns}

@@ -1,4 +1,4 @@
-"""SD207: gradient clipping takes hold at every step and leaves next to nothing."""
+"""SD207: gradient clipping shrinks nearly every step."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ SCALE_FREE = frozenset({
     "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion", "Muon",
     "Nadam", "RMSprop",
 })  # fmt: skip
-"""Optimizers that divide by the gradient's own size: a factor on all of it changes little."""
+"""Optimizers that divide by the size of the gradient: a constant factor changes little."""
 
-CLIPPINGS = ("global_clipnorm", "clipnorm", "clipvalue")
+CLIPPING_ARGUMENTS = ("global_clipnorm", "clipnorm", "clipvalue")
 
 
 class GradientClippedAlways(Rule):
-    """Clipping cuts the gradient at every step, by orders of magnitude.
+    """Gradient clipping shrinks nearly every step by orders of magnitude.
 
     ## What it does
-    Compares the gradients before clipping with the optimizer's ``clipnorm``, ``global_clipnorm``
-    or ``clipvalue``. Speaks up where nearly every step is clipped and the steps shrink by orders of
-    magnitude, under an optimizer whose step is as large as the gradient (SGD; Adam and its like
-    divide by the gradient's size), unless the overfit test shows that the model learns.
+    Compares the gradients before clipping with the optimizer's ``clipnorm``, ``global_clipnorm`` or
+    ``clipvalue``. Reports a limit that clips nearly every step and shrinks the gradient by orders
+    of magnitude, under an optimizer whose step is proportional to the gradient (such as SGD; Adam
+    and similar optimizers divide by the size of the gradient), unless the model learns in the
+    overfit test.
 
     ## Why is this bad
-    Clipping is there for the rare cliff. Where it acts always, it is the clipping that sets the
-    size of the steps, and the learning rate means nothing any more.
+    Clipping is for rare, very large gradients. If it clips every step, it sets the step size, and
+    the learning rate loses its meaning.
 
     ## Example
     ```python
@@ -47,11 +48,11 @@ class GradientClippedAlways(Rule):
     ```
 
     ## Threshold
-    - `factor` = 100: gradient over the limit, in the median over the steps. Pascanu, Mikolov &
-      Bengio (On the difficulty of training recurrent neural networks, 2013, section 3.2) put the
-      limit at half to ten times the average norm.
+    - `factor` = 100: gradient over the limit, as the median over the steps. Pascanu, Mikolov &
+      Bengio (On the difficulty of training recurrent neural networks, 2013, section 3.2) set the
+      limit to half to ten times the average norm.
     - `share` = 0.95: share of the steps that are clipped.
-    - `min_steps` = 10: fewest recorded steps; the first ones of a training are often clipped.
+    - `min_steps` = 10: fewest recorded steps; the first steps of a training are often clipped.
     """
 
     code = "SD207"
@@ -63,27 +64,28 @@ class GradientClippedAlways(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, history = measured.need(Wiring), measured.need(GradientHistory)
-        given = [(name, wiring.optimizer_config.get(name)) for name in CLIPPINGS]
+        given = [(name, wiring.optimizer_config.get(name)) for name in CLIPPING_ARGUMENTS]
         set_ = [(name, float(value)) for name, value in given if value]
         if not set_ or wiring.optimizer in SCALE_FREE:
             return
         name, limit = set_[0]
-        sizes = _sizes(history, name)
+        sizes = _sizes_before_clipping(history, name)
         sizes = sizes[np.isfinite(sizes)]
         if len(sizes) < limits["min_steps"]:
             raise CannotJudge(
-                f"{counted(len(sizes), 'step')} recorded, needs {limits['min_steps']:.0f}"
+                f"{counted(len(sizes), 'step')} recorded, the rule needs {limits['min_steps']:.0f}"
             )
         share, factor = float(np.mean(sizes > limit)), float(np.median(sizes)) / limit
         if share < limits["share"] or factor < limits["factor"]:
             return
         if verdict_of(measured.get(OverfitHistory))[0] == "learns":
             return
+        raised = number(float(np.median(sizes)))
         yield self.finding(
             f"{label(wiring.optimizer)}: {name} = {number(limit)} clips {percent(share)} of the "
-            f"steps, and makes the gradient {number(factor)} times smaller (threshold "
-            f"{number(limits['factor'])}). Raise it to about {number(float(np.median(sizes)))}",
-            f"keras.optimizers.SGD(learning_rate=0.01, {name}={number(float(np.median(sizes)))})",
+            f"steps and shrinks the gradient {number(factor)} times (threshold "
+            f"{number(limits['factor'])}). Raise it to about {raised}",
+            f"{label(wiring.optimizer)}(…, {name}={raised})",
             evidence={
                 "clipping": name,
                 "limit": limit,
@@ -96,8 +98,12 @@ class GradientClippedAlways(Rule):
         )
 
 
-def _sizes(history: GradientHistory, name: str) -> Array:
-    """At each step what the limit is compared with; of several matrices that in the middle."""
+def _sizes_before_clipping(history: GradientHistory, name: str) -> Array:
+    """For each step, the size that the argument ``name`` limits.
+
+    That is the norm over all variables for ``global_clipnorm``. Otherwise it is the median over the
+    weight matrices of the norm (``clipnorm``) or the largest element (``clipvalue``).
+    """
     if name == "global_clipnorm":
         total: Array = np.sqrt(np.sum(np.nan_to_num(history.norm.astype(np.float64)) ** 2, axis=1))
         return total

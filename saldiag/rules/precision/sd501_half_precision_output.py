@@ -11,18 +11,19 @@ from saldiag.rules.shared import edits
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.wording import at, counted, label, listed
 
-HALF = frozenset({"float16", "bfloat16"})
+HALF_PRECISION_DTYPES = frozenset({"float16", "bfloat16"})
 
 
 class HalfPrecisionOutput(Rule):
-    """The model's output, or its loss, has only 8 or 11 significant bits.
+    """The model's output or its loss is computed in half precision.
 
     ## What it does
-    Looks at the real dtypes of the model's outputs and of the loss.
+    Reads the actual dtypes of the model's outputs and of the loss.
 
     ## Why is this bad
-    Near 1 the steps of bfloat16 are 0.004 to 0.008 wide, those of float16 0.0005 to 0.001: a
-    sigmoid reaches exactly 1.0 early, its logarithm is off, and a mean over many pixels is rounded.
+    Half precision has only 8 (bfloat16) or 11 (float16) significant bits. Near 1, adjacent bfloat16
+    values are 0.004 to 0.008 apart, float16 values 0.0005 to 0.001. A sigmoid reaches exactly 1.0
+    early, its logarithm is inaccurate, and a mean over many pixels is rounded.
 
     ## Example
     ```python
@@ -37,8 +38,8 @@ class HalfPrecisionOutput(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Micikevicius et al., Mixed Precision Training, 2018, section 3.3; Keras'
-    guide on mixed precision, 2023: the last layer in float32).
+    None: the check is exact (Micikevicius et al., Mixed Precision Training, 2018, section 3.3;
+    Keras' guide on mixed precision, 2023: the last layer in float32).
     """
 
     code = "SD501"
@@ -48,28 +49,32 @@ class HalfPrecisionOutput(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         trace = measured.need(DtypeTrace)
-        half = [index for index, dtype in enumerate(trace.output_dtypes) if dtype in HALF]
+        half = [
+            index
+            for index, dtype in enumerate(trace.output_dtypes)
+            if dtype in HALF_PRECISION_DTYPES
+        ]
         if half:
-            layers = _layers(measured, half)
+            layers = _output_layers(measured, half)
             source = source_of(measured, layers[0]) if layers else None
             dtype = trace.output_dtypes[half[0]]
             yield self.finding(
-                f"{listed(layers) if layers else counted(len(half), 'output')}: the model's output "
-                f"is {dtype}. Compute the last layer in float32{at(source)}",
-                'dtype="float32"  # in the last layer',
+                f"{listed(layers) if layers else counted(len(half), 'output')}: model output in "
+                f"{dtype}. Compute {'it' if len(half) == 1 else 'them'} in float32{at(source)}",
+                'dtype="float32"  # of the last layer',
                 layers=layers,
                 evidence={
                     "output_dtypes": list(trace.output_dtypes),
                     "loss_dtype": trace.loss_dtype,
                 },
                 source=source,
-                edits=_edits(measured, half),
+                edits=_float32_edits(measured, half),
             )
-        elif trace.loss_dtype in HALF:
+        elif trace.loss_dtype in HALF_PRECISION_DTYPES:
             yield self.finding(
                 f"the loss is computed in {label(trace.loss_dtype or '')}, the output in "
-                f"{', '.join(trace.output_dtypes)}. Compute it in float32",
-                'loss=keras.losses.MeanAbsoluteError(dtype="float32")',
+                f"{', '.join(trace.output_dtypes)}. Compute the loss in float32",
+                'loss=keras.losses.MeanAbsoluteError(dtype="float32")  # or your own loss',
                 evidence={
                     "output_dtypes": list(trace.output_dtypes),
                     "loss_dtype": trace.loss_dtype,
@@ -77,11 +82,13 @@ class HalfPrecisionOutput(Rule):
             )
 
 
-def _layers(measured: Measurements, outputs: Iterable[int]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(call.layer for call in _calls(measured, outputs)))
+def _output_layers(measured: Measurements, outputs: Iterable[int]) -> tuple[str, ...]:
+    """Layers that compute these outputs, each once."""
+    return tuple(dict.fromkeys(call.layer for call in _output_calls(measured, outputs)))
 
 
-def _calls(measured: Measurements, outputs: Iterable[int]) -> list[LayerCall]:
+def _output_calls(measured: Measurements, outputs: Iterable[int]) -> list[LayerCall]:
+    """Leaf calls that compute these outputs; outputs of unknown calls are left out."""
     wiring = measured.get(Wiring)
     if wiring is None:
         return []
@@ -90,11 +97,11 @@ def _calls(measured: Measurements, outputs: Iterable[int]) -> list[LayerCall]:
     return [leaves[path] for path in paths if path in leaves]
 
 
-def _edits(measured: Measurements, half: Sequence[int]) -> edits.Edits:
-    """float32 in each layer that makes an output, where its numbers are the layer's own."""
-    calls, wiring = _calls(measured, half), measured.get(Wiring)
-    own = wiring is not None and not {call.path for call in calls} & set(wiring.computed)
-    if not own or len(calls) != len(half):
+def _float32_edits(measured: Measurements, half: Sequence[int]) -> edits.Edits:
+    """Edits to float32 in the layers that compute ``half``, if no operation follows them."""
+    calls, wiring = _output_calls(measured, half), measured.get(Wiring)
+    direct = wiring is not None and not {call.path for call in calls} & set(wiring.computed)
+    if not direct or len(calls) != len(half):
         return ()
     return edits.all_or_none(
         *(edits.of_layer(measured, c, "dtype", None, '"float32"') for c in edits.layers_of(calls))

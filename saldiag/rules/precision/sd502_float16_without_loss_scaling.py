@@ -11,15 +11,16 @@ from saldiag.rules.shared.wording import counted, label
 
 
 class Float16WithoutLossScaling(Rule):
-    """Layers compute in float16, and the optimizer does not scale the loss.
+    """Layers compute in float16, but the optimizer does not scale the loss.
 
     ## What it does
-    Looks whether layers with weights compute in float16 while the optimizer does no loss scaling.
-    (bfloat16 has float32's range and needs none. ``compile`` adds it by itself under the global
-    policy mixed_float16, not for single layers set to float16, and not in a loop of one's own.)
+    Checks whether layers with weights compute in float16 while the optimizer does not scale the
+    loss. bfloat16 has the range of float32 and needs no loss scaling. ``compile`` adds it under the
+    global policy mixed_float16, but not for single layers set to float16, and not in a custom
+    training loop.
 
     ## Why is this bad
-    Gradients below 6e-8 become exactly 0 in float16, and those of deep layers are.
+    Gradients below 6e-8 become exactly 0 in float16. In deep layers, gradients are that small.
 
     ## Example
     ```python
@@ -33,8 +34,8 @@ class Float16WithoutLossScaling(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Micikevicius et al., Mixed Precision Training, 2018, section 3.2: in one of
-    their networks 31 % of the gradients vanish without it).
+    None: the check is exact (Micikevicius et al., Mixed Precision Training, 2018, section 3.2: in
+    one of their networks, 31 % of the gradients vanish without loss scaling).
     """
 
     code = "SD502"
@@ -42,9 +43,12 @@ class Float16WithoutLossScaling(Rule):
     severity = "warning"
     requires = (Wiring, DtypeTrace)
     explains = {
-        "SD201": "anywhere", "SD202": "anywhere", "SD204": "anywhere", "SD206": "anywhere",
+        "SD201": "anywhere",
+        "SD202": "anywhere",
+        "SD204": "anywhere",
+        "SD206": "anywhere",
         "SD801": "anywhere",
-    }  # fmt: skip
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, trace = measured.need(Wiring), measured.need(DtypeTrace)
@@ -55,9 +59,10 @@ class Float16WithoutLossScaling(Rule):
         if not half or wiring.loss_scaled or not wiring.trainable_parameters:
             return
         yield self.finding(
-            f"{counted(len(half), 'layer')} with weights compute in float16 (policy "
-            f"{label(trace.policy)}), and {label(wiring.optimizer)} does not scale the loss. "
-            "Wrap it in a LossScaleOptimizer",
+            f"{counted(len(half), 'layer')} with weights "
+            f"{'computes' if len(half) == 1 else 'compute'} in float16 (policy "
+            f"{label(trace.policy)}), but {label(wiring.optimizer)} does not scale the loss. "
+            "Wrap the optimizer in a LossScaleOptimizer",
             "optimizer = keras.optimizers.LossScaleOptimizer(optimizer)",
             layers=half,
             evidence={"policy": trace.policy, "optimizer": wiring.optimizer, "layers": len(half)},

@@ -10,21 +10,21 @@ from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Cast, DtypeRow, DtypeTrace, Measurements
 from saldiag.rules.shared.wording import at, counted, listed, percent
 
-HALF = frozenset({"float16", "bfloat16"})
+HALF_PRECISION_DTYPES = frozenset({"float16", "bfloat16"})
 
 
 class Float32Islands(Rule):
-    """Layers forced to float32 between half-precision ones cost two casts each.
+    """Single float32 layers between half-precision layers cost two casts each.
 
     ## What it does
-    Under a mixed policy, finds leaf layers without weights that compute in float32 and stand
-    between layers that compute in half precision, and adds up the bytes that the casts around them
-    write for one batch. Layers with weights (normalisation among them) may need the precision, and
-    a head in float32 is right: both are left alone.
+    Under a mixed policy, finds leaf layers without weights that compute in float32 between layers
+    that compute in half precision, and adds up the bytes that the casts around them write per
+    batch. Not judged: layers with weights (including normalisation), which can need the precision,
+    and a float32 output layer, which is correct.
 
     ## Why is this bad
-    An activation needs no more digits than its input has. Each island writes its tensor twice more
-    and twice as wide, which costs the memory and the time that mixed precision was meant to save.
+    An activation does not need more digits than its input has. Each island writes its tensor two
+    more times, once at twice the width, which costs the memory and time that mixed precision saves.
 
     ## Example
     ```python
@@ -39,8 +39,8 @@ class Float32Islands(Rule):
     ```
 
     ## Threshold
-    - `share` = 0.1: share of all leaf calls above which it is a warning; below it is told (info).
-      Keras' guide on mixed precision (2023) asks for float32 in the last layer only.
+    - `share` = 0.1: share of all leaf calls above which the finding is a warning; otherwise it is a
+      note. Keras' guide on mixed precision (2023) recommends float32 for the last layer only.
     """
 
     code = "SD503"
@@ -54,18 +54,18 @@ class Float32Islands(Rule):
         if not trace.policy.startswith("mixed_"):
             return
         rows = [row for row in trace.rows if row.leaf]
-        islands = _islands(rows)
+        islands = _float32_islands(rows)
         if not islands:
             return
         share = len(islands) / len(rows)
-        size = _bytes_around(islands, rows, trace.casts)
+        size = _cast_bytes(islands, rows, trace.casts)
         layers = tuple(dict.fromkeys(row.layer for row in islands))
         source = source_of(measured, layers[0])
         yield self.finding(
             f"{listed(layers)}: {counted(len(islands), 'layer call')} in float32 inside a "
             f"{trace.policy} network, {percent(share)} of all (threshold "
-            f"{percent(limits['share'])}); their casts write {size / 2**20:.1f} MiB for a batch of "
-            f"{trace.batch_size}. Remove the dtype{at(source)}",
+            f"{percent(limits['share'])}); their casts write {size / 2**20:.1f} MiB per batch of "
+            f"{trace.batch_size}. Remove the dtype argument{at(source)}",
             'keras.layers.Activation("relu")  # without dtype="float32"',
             layers=layers,
             evidence={
@@ -80,18 +80,23 @@ class Float32Islands(Rule):
         )
 
 
-def _islands(rows: Sequence[DtypeRow]) -> list[DtypeRow]:
-    half = [index for index, row in enumerate(rows) if row.compute in HALF and row.parameters]
+def _float32_islands(rows: Sequence[DtypeRow]) -> list[DtypeRow]:
+    """Float32 rows without weights between the first and last half-precision row with weights."""
+    half = [
+        index
+        for index, row in enumerate(rows)
+        if row.compute in HALF_PRECISION_DTYPES and row.parameters
+    ]
     if not half:
         return []
     between = rows[half[0] : half[-1]]
     return [row for row in between if row.compute == "float32" and not row.parameters]
 
 
-def _bytes_around(
+def _cast_bytes(
     islands: Sequence[DtypeRow], rows: Sequence[DtypeRow], casts: Sequence[Cast]
 ) -> int:
-    """Bytes of the casts into the islands, and of those back in the calls that follow them."""
+    """Bytes that the casts into the islands, and back in the calls after them, write per batch."""
     paths = [row.path for row in rows]
     inside = {row.path for row in islands}
     after = {path for before, path in pairwise(paths) if before in inside} - inside

@@ -11,16 +11,16 @@ from saldiag.rules.shared.wording import at, label, listed
 
 
 class Float64ByAccident(Rule):
-    """Layers with weights compute in float64, though the model's policy is another.
+    """Layers with weights compute in float64 in a model with another policy.
 
     ## What it does
-    Looks for layers with weights whose compute dtype is float64 in a model whose policy is not. A
-    model that is float64 as a whole is so on purpose, and left alone.
+    Finds layers with weights whose compute dtype is float64 in a model with another policy. A model
+    that computes entirely in float64 does so on purpose and is not reported.
 
     ## Why is this bad
-    float64 is what NumPy makes by default, and hardly what was wanted: twice the memory, and on
-    most GPUs a thirty-second of float32's speed; the values are cast on the way in and out, so
-    that nothing is gained.
+    float64 is NumPy's default and rarely intended here. It needs twice the memory, runs at 1/32 of
+    the speed of float32 on most GPUs, and has no benefit, because the values are cast on the way in
+    and out.
 
     ## Example
     ```python
@@ -33,8 +33,8 @@ class Float64ByAccident(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Gupta et al., Deep Learning with Limited Numerical Precision, 2015, train
-    with 16 bits: 64 are not what is missing).
+    None: the check is exact (Gupta et al., Deep Learning with Limited Numerical Precision, 2015,
+    train with 16 bits, so 64 bits are not needed).
     """
 
     code = "SD504"
@@ -49,13 +49,13 @@ class Float64ByAccident(Rule):
         weighted = [row for row in trace.rows if row.leaf and row.parameters]
         double = tuple(dict.fromkeys(row.layer for row in weighted if row.compute == "float64"))
         if not double or len(double) == len({row.layer for row in weighted}):
-            return  # all of them: on purpose
+            return  # all layers are float64 on purpose
         source = source_of(measured, double[0])
         yield self.finding(
             f"{listed(double)}: float64 under policy {label(trace.policy)}, in {len(double)} of "
             f"{len({row.layer for row in weighted})} layers with weights. "
-            f"Leave dtype to the policy{at(source)}",
-            'dtype="float32"  # or no dtype at all',
+            f"Remove the dtype argument{at(source)}",
+            'dtype="float32"  # or no dtype argument',
             layers=double,
             evidence={"policy": trace.policy, "layers": len(double)},
             source=source,

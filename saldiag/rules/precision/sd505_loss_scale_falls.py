@@ -1,4 +1,4 @@
-"""SD505: the loss scale is halved on and on."""
+"""SD505: the loss scale keeps falling."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from saldiag.rules.shared.wording import at, counted, listed, number, percent
 
 
 class LossScaleFalls(Rule):
-    """Dynamic loss scaling halves its scale again and again, and never comes to rest.
+    """Dynamic loss scaling keeps halving the loss scale.
 
     ## What it does
-    Counts the recorded steps after which the loss scale was half of what it was before, in all and
-    in the second half of the steps. A scale that starts too high comes down within a few steps and
-    stays; one that falls in the second half too meets values that no scale makes finite.
+    Counts the recorded steps that halved the loss scale, in total and in the second half of the
+    steps. A scale that starts too high falls within a few steps and then stays. A scale that still
+    falls in the second half belongs to gradients that no scale makes finite.
 
     ## Why is this bad
-    Each halving is a step that the optimizer leaves out, and Keras knows no lower end: soon the
-    scale is below 1, every gradient is 0 in float16, and the model stands still without a word.
+    Each halving skips an optimizer step, and Keras sets no lower limit: soon the scale is below 1,
+    every gradient is 0 in float16, and the model stops training without a message.
 
     ## Example
     ```python
@@ -35,12 +35,12 @@ class LossScaleFalls(Rule):
     ```
 
     ## Threshold
-    - `halvings` = 8: of the scale, over all recorded steps, without a single doubling. From Keras'
-      32768 eight lead to 128; Micikevicius et al. (Mixed Precision Training, 2018, section 4) train
-      all their networks with scales between 8 and 32768.
-    - `late` = 2: of them in the second half of the steps. It is our own choice: a scale at rest is
-      halved only after it was doubled, which Keras does after 2000 finite steps.
-    - `fewest` = 20: recorded steps, below which nothing is judged.
+    - `halvings` = 8: halvings of the scale over all recorded steps, without a single doubling. From
+      Keras' initial 32768, eight halvings lead to 128; Micikevicius et al. (Mixed Precision
+      Training, 2018, section 4) train all their networks with scales between 8 and 32768.
+    - `late` = 2: halvings in the second half of the steps. Our own choice: a stable scale is halved
+      only after it was doubled, which Keras does after 2000 finite steps.
+    - `fewest` = 20: minimum number of recorded steps.
     """
 
     code = "SD505"
@@ -57,26 +57,26 @@ class LossScaleFalls(Rule):
         scale = history.loss_scale
         if len(scale) < limits["fewest"]:
             raise CannotJudge(
-                f"a trend needs {limits['fewest']:.0f} recorded steps, there are {len(scale)}"
+                f"a trend needs at least {limits['fewest']:.0f} recorded steps, got {len(scale)}"
             )
         ratio = scale[1:] / scale[:-1]
-        fallen = int(np.rint(np.log2(scale[0] / scale[-1]))) if scale[-1] > 0 else 0
+        halvings = int(np.rint(np.log2(scale[0] / scale[-1]))) if scale[-1] > 0 else 0
         late = int(np.sum(ratio[len(ratio) // 2 :] < 1))
-        if np.any(ratio > 1) or fallen < limits["halvings"] or late < limits["late"]:
+        if np.any(ratio > 1) or halvings < limits["halvings"] or late < limits["late"]:
             return
-        layers, share = _non_finite(history)
+        layers, share = _layers_and_skipped_share(history)
         source = source_of(measured, layers[0]) if layers else None
-        where = f"; {listed(layers)} got NaN or inf" if layers else ""
+        where = f"; NaN or infinite gradients in {listed(layers)}" if layers else ""
         yield self.finding(
             f"the loss scale falls from {number(float(scale[0]))} to {number(float(scale[-1]))} in "
-            f"{counted(len(scale), 'step')}: {fallen} halvings (threshold "
+            f"{counted(len(scale), 'step')}: {halvings} halvings (threshold "
             f"{number(limits['halvings'])}), {late} of them in the second half; {percent(share)} "
-            f"of the steps were left out{where}. Find the gradient that no scale makes "
+            f"of the steps were skipped{where}. Find the operation whose gradient is not "
             f"finite{at(source)}",
-            "keras.ops.sqrt(x + 1e-6)  # and clip before log and division",
+            "x = keras.ops.sqrt(x + 1e-6)  # likewise for the inputs of log and division",
             layers=layers,
             evidence={
-                "halvings": fallen,
+                "halvings": halvings,
                 "late_halvings": late,
                 "first_scale": float(scale[0]),
                 "last_scale": float(scale[-1]),
@@ -88,8 +88,8 @@ class LossScaleFalls(Rule):
         )
 
 
-def _non_finite(history: GradientHistory) -> tuple[tuple[str, ...], float]:
-    """The layers whose gradients were not finite, and the share of steps with such."""
+def _layers_and_skipped_share(history: GradientHistory) -> tuple[tuple[str, ...], float]:
+    """Layers with gradients that were not finite, and the share of steps with such gradients."""
     bad = np.nan_to_num(history.nonfinite_share, nan=0.0) > 0
     layers = (v.layer for i, v in enumerate(history.variables) if bad[:, i].any())
     return tuple(dict.fromkeys(layers)), float(bad.any(axis=1).mean())

@@ -1,4 +1,4 @@
-"""SD506: integers of few bits leave their range, or whole numbers keep nothing."""
+"""SD506: integers that overflow, or that a cast or division reduces to one number."""
 
 from __future__ import annotations
 
@@ -11,32 +11,43 @@ from saldiag.core.measurement import DtypeTrace, Measurements, OverfitHistory, W
 from saldiag.rules.shared.wording import at, label, percent
 from saldiag.rules.verdicts.overfit import verdict_of
 
-CALLED = {
-    "Div": "a division of whole numbers", "FloorDiv": "a division of whole numbers",
-    "TruncateDiv": "a division of whole numbers",
-    "Add": "a sum", "AddV2": "a sum", "Cast": "a cast from floats", "Mul": "a product",
-    "Neg": "a negation", "Square": "a square", "Sub": "a difference",
-}  # fmt: skip
-RANGES = {"int8": "-128 to 127", "int16": "-32768 to 32767", "uint8": "0 to 255",
-          "uint16": "0 to 65535"}  # fmt: skip
+OPERATION_NAMES = {
+    "Div": "an integer division",
+    "FloorDiv": "an integer division",
+    "TruncateDiv": "an integer division",
+    "Add": "a sum",
+    "AddV2": "a sum",
+    "Cast": "a cast from floats",
+    "Mul": "a product",
+    "Neg": "a negation",
+    "Square": "a square",
+    "Sub": "a difference",
+}
+INTEGER_RANGES = {
+    "int8": "-128 to 127",
+    "int16": "-32768 to 32767",
+    "uint8": "0 to 255",
+    "uint16": "0 to 65535",
+}
 
 
 class IntegerArithmeticWraps(Rule):
-    """Arithmetic on integers of 8 or 16 bits leaves their range and starts again at its other end.
+    """Arithmetic on integers of 8 or 16 bits overflows and wraps around.
 
     ## What it does
-    Computes each sum, difference and product of such integers that comes from the input a second
-    time in wide integers, on the batch at hand, and compares. Casts of floats that do not fit are
-    reported as well. Integers of 32 and 64 bits, which hashes let overflow on purpose, are left
-    alone, and so are integers that only go in: Keras makes floats of them in its layers. Integers
-    of any size are reported where a cast from floats, or a division of whole numbers, makes one
-    number of all that differed, as ``x // 255`` makes 0 of pictures, and nothing else is made of
-    them (as the minute of the day is where the day is the same); as a note where the model learns
-    all the same.
+    Recomputes each sum, difference and product of 8- and 16-bit integers that depends on the input,
+    using wide integers on one batch, and compares the results. Also reports casts of floats that do
+    not fit. Not judged: integers of 32 and 64 bits, which hashes let overflow on purpose, and
+    integers that only enter the model, because Keras' layers convert them to floats.
+
+    For integers of any size, also reports a cast from floats or an integer division that turns
+    different values into one number, as ``x // 255`` turns images into 0. Not reported if the
+    values are also used in another way (a constant day beside a varying minute). If the model
+    learns in the overfit test, this is a note.
 
     ## Why is this bad
-    ``x - 128`` of bytes is 255 where it was to be -1: dark and bright change places, and small
-    differences become the largest there are. TensorFlow says nothing.
+    For bytes, ``x - 128`` is 255 instead of -1: dark and bright are swapped, and small differences
+    become the largest. TensorFlow does not warn.
 
     ## Example
     ```python
@@ -51,8 +62,8 @@ class IntegerArithmeticWraps(Rule):
     ```
 
     ## Threshold
-    - `wrapped` = 0.001: share of results that left the range (own choice, for a stray one; that
-      unsigned integers start again at 0 is C's arithmetic, ISO/IEC 9899, 1999, section 6.2.5).
+    - `wrapped` = 0.001: share of results outside of the range (our own choice, to ignore a stray
+      value). Unsigned integers wrap around at 0 as in C (ISO/IEC 9899, 1999, section 6.2.5).
     """
 
     code = "SD506"
@@ -61,53 +72,64 @@ class IntegerArithmeticWraps(Rule):
     requires = (DtypeTrace,)
     thresholds = {"wrapped": 0.001}
     explains = {
-        "SD115": "upstream", "SD201": "same_path", "SD202": "same_path", "SD301": "downstream",
-        "SD302": "downstream", "SD402": "same_path", "SD601": "anywhere",
-        "SD801": "anywhere", "SD802": "anywhere", "SD803": "anywhere",
-    }  # fmt: skip
+        "SD115": "upstream",
+        "SD201": "same_path",
+        "SD202": "same_path",
+        "SD301": "downstream",
+        "SD302": "downstream",
+        "SD402": "same_path",
+        "SD601": "anywhere",
+        "SD801": "anywhere",
+        "SD802": "anywhere",
+        "SD803": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wrapped = measured.need(DtypeTrace).wrapped
         if wrapped is None:
             raise CannotJudge("no batch was run through the model")
-        told: set[str] = set()
+        reported: set[str] = set()
         for found in wrapped:
-            if found.share > limits["wrapped"] and found.layer not in told:
-                told.add(found.layer)
-                tell = self._keeps_nothing if found.flat else self._wraps
-                yield tell(measured, found, limits["wrapped"])
+            if found.share > limits["wrapped"] and found.layer not in reported:
+                reported.add(found.layer)
+                finding_of = self._single_number_finding if found.flat else self._overflow_finding
+                yield finding_of(measured, found, limits["wrapped"])
 
-    def _keeps_nothing(
+    def _single_number_finding(
         self, measured: Measurements, found: WrappedIntegers, threshold: float
     ) -> Finding:
         source = source_of(measured, found.layer) if found.layer else None
+        operation = OPERATION_NAMES.get(found.op, found.op)
         learns = verdict_of(measured.get(OverfitHistory))[0] == "learns"
         return self.finding(
-            f"{label(found.layer)}: {CALLED.get(found.op, found.op)} to {found.dtype} makes one "
-            f"number of all values that went in ({percent(found.share)} of the results are the "
-            f"same, threshold {percent(threshold)} that lose their value): nothing is left of "
-            f"them. Divide floats, and keep them floats{at(source)}",
+            f"{label(found.layer)}: {operation} to {found.dtype} turns "
+            f"different values into one number ({percent(found.share)} of the results are equal; "
+            f"threshold {percent(threshold)}), and the information is lost. Keep the values "
+            f"in float32{at(source)}",
             'x = keras.ops.cast(x, "float32") / 255.0',
-            **_told(found, threshold),
+            **_layers_and_evidence(found, threshold),
             source=source,
             severity="info" if learns else "warning",
         )
 
-    def _wraps(self, measured: Measurements, found: WrappedIntegers, threshold: float) -> Finding:
+    def _overflow_finding(
+        self, measured: Measurements, found: WrappedIntegers, threshold: float
+    ) -> Finding:
         source = source_of(measured, found.layer) if found.layer else None
+        operation = OPERATION_NAMES.get(found.op, found.op)
         return self.finding(
-            f"{label(found.layer)}: {CALLED.get(found.op, found.op)} in {found.dtype} leaves its "
-            f"range ({RANGES.get(found.dtype, 'few bits')}) in {percent(found.share)} of its "
-            f"results (threshold {percent(threshold)}), and goes on from the other end. Cast to "
-            f"float32 before{at(source)}",
+            f"{label(found.layer)}: {operation} overflows {found.dtype} "
+            f"({INTEGER_RANGES.get(found.dtype, '8 or 16 bits')}) in "
+            f"{percent(found.share)} of its values (threshold {percent(threshold)}) and wraps "
+            f"around. Cast to float32 first{at(source)}",
             'x = keras.ops.cast(x, "float32")  # before the arithmetic',
-            **_told(found, threshold),
+            **_layers_and_evidence(found, threshold),
             source=source,
         )
 
 
-def _told(found: WrappedIntegers, threshold: float) -> dict[str, Any]:
-    """Layers and evidence of a finding."""
+def _layers_and_evidence(found: WrappedIntegers, threshold: float) -> dict[str, Any]:
+    """The arguments ``layers`` and ``evidence`` of a finding."""
     return {
         "layers": (found.layer,) if found.layer else (),
         "evidence": {

@@ -1,1 +1,1 @@
-"""SD1xx: how the network is put together."""
+"""SD1xx: how layers, outputs and loss are connected."""

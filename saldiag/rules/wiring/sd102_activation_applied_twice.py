@@ -1,4 +1,4 @@
-"""SD102: the head squashes its output twice."""
+"""SD102: the output is squashed twice."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from saldiag.rules.shared.wording import at, label
 
 
 class ActivationAppliedTwice(Rule):
-    """Softmax or sigmoid over softmax or sigmoid, by a layer or by the loss.
+    """Softmax or sigmoid is applied twice, by two layers or by a layer and the loss.
 
     ## What it does
-    Looks at what makes the model's outputs: a softmax or sigmoid without weights that stands,
-    through shape-only layers, on another one; and a loss with ``from_logits=True`` on an output
-    that is squashed already. Where Keras 3 takes the logits behind the output by itself (a
-    cross-entropy directly on the activation), ``from_logits=True`` changes nothing, and nothing is
-    said.
+    Checks the calls that make the model's outputs. Reported are a softmax or sigmoid without
+    weights that follows another one, directly or through layers that only change the shape, and a
+    loss with ``from_logits=True`` on an output that already is a softmax or sigmoid. Where Keras 3
+    computes a cross-entropy from the logits before the output activation anyway,
+    ``from_logits=True`` has no effect and is not reported.
 
     ## Why is this bad
-    The first one maps to [0, 1], so the second sees a range of 1 only: sigmoid over sigmoid stays
-    within [0.5, 0.73], softmax over softmax can give a class of ten no more than 0.23. The targets
-    are out of reach, and gradients are a quarter of what they were, or less.
+    The first activation maps to [0, 1], and the second one gets a range of only 1: sigmoid of
+    sigmoid stays within [0.5, 0.73], and softmax of softmax gives one of ten classes at most 0.23.
+    The targets are out of reach, and the gradients shrink to a quarter or less.
 
     ## Example
     ```python
@@ -40,8 +40,8 @@ class ActivationAppliedTwice(Rule):
     ```
 
     ## Threshold
-    None, it is exact (the derivative of the logistic function is at most 1/4; LeCun, Bottou, Orr &
-    Müller, Efficient BackProp, 1998, section 4.4).
+    None, the check is exact (the derivative of the logistic function is at most 1/4; LeCun, Bottou,
+    Orr & Müller, Efficient BackProp, 1998, section 4.4).
     """
 
     code = "SD102"
@@ -57,34 +57,33 @@ class ActivationAppliedTwice(Rule):
         judged = network.judged_heads()
         for head in network.heads():
             first = network.before(head.path)
-            if first is not None and _twice(first, head):
-                yield self._by_layers(measured, network, first, head)
-            elif head in judged and _twice_by_loss(wiring, head):
-                yield self._by_loss(measured, wiring, head)
+            if first is not None and _squashes_again(first, head):
+                yield self._finding_of_two_layers(measured, network, first, head)
+            elif head in judged and _loss_squashes_again(wiring, head):
+                yield self._finding_of_loss(measured, wiring, head)
 
-    def _by_layers(
+    def _finding_of_two_layers(
         self, measured: Measurements, network: Network, first: LayerCall, second: LayerCall
     ) -> Finding:
         source = source_of(measured, second.layer)
-        certain = _first_without(measured, network, first, second)
-        delete = f"delete {label(second.layer)}"
+        certain = _edits_of_first_layer(measured, network, first, second)
         return self.finding(
-            f"{label(second.layer)}: {second.activation} over the {first.activation} of "
-            f"{label(first.layer)}. Delete {label(second.layer)}{at(source)}",
-            f"{edits.told(certain)}, or {delete}"
-            if certain
-            else f"outputs = x  # the output of {label(first.layer)}; {delete}",
+            f"{label(second.layer)}: applies {second.activation} to the {first.activation} output "
+            f"of {label(first.layer)}, which narrows the range of the predictions. Keep one of the "
+            f"two{at(source)}",
+            edits.told(certain)
+            or f"outputs = x  # the output of {label(first.layer)}; delete {label(second.layer)}",
             layers=(first.layer, second.layer),
             evidence={"first": first.activation, "second": second.activation},
             source=source,
             edits=certain,
         )
 
-    def _by_loss(self, measured: Measurements, wiring: Wiring, head: LayerCall) -> Finding:
+    def _finding_of_loss(self, measured: Measurements, wiring: Wiring, head: LayerCall) -> Finding:
         source = source_of(measured, head.layer)
         return self.finding(
-            f"{label(head.layer)}: its {head.activation} is applied again by {label(wiring.loss)} "
-            f"with from_logits=True. Use from_logits=False{at(source)}",
+            f"{label(head.layer)}: {label(wiring.loss)} has from_logits=True and treats the "
+            f"{head.activation} output as logits. Use from_logits=False{at(source)}",
             "from_logits=False  # in the loss given to compile()",
             layers=(head.layer,),
             evidence={"first": head.activation, "from_logits": True, "loss": wiring.loss},
@@ -93,21 +92,24 @@ class ActivationAppliedTwice(Rule):
         )
 
 
-def _twice(first: LayerCall, second: LayerCall) -> bool:
+def _squashes_again(first: LayerCall, second: LayerCall) -> bool:
     return (
         first.activation in SQUASHING and second.activation in SQUASHING and second.parameters == 0
     )
 
 
-def _twice_by_loss(wiring: Wiring, head: LayerCall) -> bool:
+def _loss_squashes_again(wiring: Wiring, head: LayerCall) -> bool:
     squashed = head.activation in SQUASHING
     return squashed and from_logits(wiring) and not takes_logits_behind(wiring)
 
 
-def _first_without(
+def _edits_of_first_layer(
     measured: Measurements, network: Network, first: LayerCall, second: LayerCall
 ) -> edits.Edits:
-    """The same activation twice is once without the first; of two others either may stay."""
+    """No activation in the first layer, if both layers apply the same one.
+
+    With two different activations, either can be the intended one.
+    """
     alike = first.activation == second.activation and first.axis == second.axis
     if not alike or len(network.consumers(first.path)) != 1:
         return ()

@@ -14,23 +14,23 @@ from saldiag.rules.shared.wording import at, label, number
 
 
 class LossDisagreesWithPredictions(Rule):
-    """The loss computed from ``predict``'s output is another number than ``evaluate``'s.
+    """The loss computed from ``predict``'s output differs from the loss of ``evaluate``.
 
     ## What it does
-    Takes the model's plain predictions, computes the same loss from them, and compares the result
-    with what Keras reports for the same batch in inference mode (less the regularisation). Left
-    alone are pairs that Keras 3 reconciles on purpose: sigmoid under categorical cross-entropy,
-    and ``from_logits=True`` directly on a softmax or sigmoid.
+    Computes the loss from the model's predictions, and compares it with the loss that Keras reports
+    for the same batch in inference mode, without regularisation. Pairs that Keras 3 reconciles on
+    purpose are ignored: sigmoid under categorical cross-entropy, and ``from_logits=True`` directly
+    on a softmax or sigmoid.
 
     ## Why is this bad
-    What is trained is then not what is used. Keras 3's cross-entropies take the logits that an
-    activation leaves on its output, whichever activation it was: a fault of the head, such as a
-    softmax over one channel, stays invisible in the loss, and every prediction is wrong.
+    The model trains on other values than it predicts. Keras 3's cross-entropies are computed from
+    the logits before the output activation, whatever that activation is. A wrong output layer, such
+    as a softmax over one channel, doesn't show in the loss, although every prediction is wrong.
 
     ## Example
     ```python
     outputs = keras.layers.Dense(1, activation="softmax")(x)  # predicts 1.0 for every input
-    model.compile(loss="binary_crossentropy")  # trains like a sigmoid all the same
+    model.compile(loss="binary_crossentropy")  # but trains like a sigmoid
     ```
 
     ## Use instead
@@ -40,9 +40,9 @@ class LossDisagreesWithPredictions(Rule):
     ```
 
     ## Threshold
-    - `relative` = 0.05: difference, as a share of the larger of the two. Rounding to float16
-      (relative 2^-11 for each value; Micikevicius et al., Mixed Precision Training, 2018) moves a
-      mean by less than a tenth of that.
+    - `relative` = 0.05: difference, as a share of the larger loss. Rounding to float16 (relative
+      2^-11 for each value; Micikevicius et al., Mixed Precision Training, 2018) changes a mean by
+      less than a tenth of that.
     - `absolute` = 0.001: smallest difference that counts, for losses near zero.
     """
 
@@ -57,19 +57,20 @@ class LossDisagreesWithPredictions(Rule):
         check = measured.need(LossCheck)
         reported, recomputed = check.reported - check.regularization, check.recomputed
         if not (math.isfinite(reported) and math.isfinite(recomputed)):
-            raise CannotJudge(f"{label(check.loss)} is not finite: nothing to compare")
+            raise CannotJudge(f"{label(check.loss)} is not finite and cannot be compared")
         difference = abs(reported - recomputed)
         larger = max(abs(reported), abs(recomputed))
         if difference <= max(limits["absolute"], limits["relative"] * larger):
             return
-        _refuse_what_is_meant(measured, reported, recomputed)
+        _refuse_intended_difference(measured, reported, recomputed)
         layers = _output_layers(measured)
         source = source_of(measured, layers[-1]) if layers else None
         yield self.finding(
-            f"{label(check.loss)} is {number(reported)} as Keras reports it, and "
-            f"{number(recomputed)} from the same batch's predictions: apart by "
-            f"{number(difference / larger)} of it (threshold {number(limits['relative'])}). "
-            f"Use one activation, fit for the loss{at(source)}",
+            f"{label(check.loss)} is {number(reported)} as reported by Keras, but "
+            f"{number(recomputed)} when computed from the predictions for the same batch: a "
+            f"relative difference of {number(difference / larger)} (threshold "
+            f"{number(limits['relative'])}). Use an output activation that fits the "
+            f"loss{at(source)}",
             'activation="sigmoid"  # in the last layer, with loss="binary_crossentropy"',
             layers=layers,
             evidence={
@@ -90,11 +91,11 @@ def _output_layers(measured: Measurements) -> tuple[str, ...]:
     return tuple(dict.fromkeys(leaves[path].layer for path in wiring.outputs if path in leaves))
 
 
-def _refuse_what_is_meant(measured: Measurements, reported: float, recomputed: float) -> None:
-    """Differences that are no fault.
+def _refuse_intended_difference(measured: Measurements, reported: float, recomputed: float) -> None:
+    """Return only if the difference is a fault.
 
     Raises:
-        CannotJudge: the two are computed in different ways on purpose.
+        CannotJudge: Keras computes its loss in another way on purpose.
     """
     wiring = measured.get(Wiring)
     if wiring is None:
@@ -104,19 +105,19 @@ def _refuse_what_is_meant(measured: Measurements, reported: float, recomputed: f
     ]
     if masked:
         raise CannotJudge(
-            f"{label(masked[0].layer)} masks the loss; plain predictions have no mask"
+            f"{label(masked[0].layer)} masks the loss, but plain predictions have no mask"
         )
-    if _reconciled(wiring):
+    if _keras_reconciles(wiring):
         raise CannotJudge(
-            f"Keras computes {label(wiring.loss)} from the logits behind the last activation"
+            f"Keras computes {label(wiring.loss)} from the logits before the last activation"
         )
-    if wiring.loss in CROSS_ENTROPIES and reported > recomputed and _saturated(measured):
+    if wiring.loss in CROSS_ENTROPIES and reported > recomputed and _predictions_saturate(measured):
         raise CannotJudge(
-            f"predictions reach 0 or 1 to the last digit, where {label(wiring.loss)} is clipped"
+            f"predictions come within 1e-6 of 0 or 1, where {label(wiring.loss)} is clipped"
         )
 
 
-def _reconciled(wiring: Wiring) -> bool:
+def _keras_reconciles(wiring: Wiring) -> bool:
     if not takes_logits_behind(wiring):
         return False
     heads = {call.activation for call in Network(wiring).heads()}
@@ -124,8 +125,11 @@ def _reconciled(wiring: Wiring) -> bool:
     return from_logits(wiring) or (categorical and heads == {"sigmoid"})
 
 
-def _saturated(measured: Measurements) -> bool:
-    """Whether predictions lie within Keras' epsilon (1e-7) of 0 or 1; true where untold."""
+def _predictions_saturate(measured: Measurements) -> bool:
+    """Whether predictions come within 1e-6 of 0 or 1, near Keras' epsilon of 1e-7.
+
+    True where the predictions were not measured.
+    """
     facts = measured.get(DataFacts)
     if facts is None or not facts.predictions:
         return True

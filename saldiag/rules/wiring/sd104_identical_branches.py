@@ -1,4 +1,4 @@
-"""SD104: parallel depthwise branches that are all the same."""
+"""SD104: parallel depthwise branches with identical kernels."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from saldiag.core.measurement import LayerCall, Measurements, Wiring
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.wording import at, counted, label, listed
 
-Shape = tuple[Any, ...]
+Setting = tuple[Any, ...]
+"""Kernel size, strides and dilation rate of a convolution."""
 
 
 class IdenticalBranches(Rule):
-    """Depthwise convolutions stand side by side and have the same kernel size.
+    """Parallel depthwise convolutions all have the same kernel size.
 
     ## What it does
-    Finds depthwise convolutions that take the same input, meet again in one concatenation, and
-    agree in kernel size, stride and dilation, all of them. Other kinds of parallel layers are left
-    alone: several equal ones are meant in attention (query, key, value), in grouped convolutions
-    and in heads.
+    Finds depthwise convolutions that take the same input, meet again in one concatenation, and all
+    have the same kernel size, stride and dilation. Other kinds of parallel layers are ignored:
+    several equal ones are intended in attention (query, key, value), in grouped convolutions and in
+    output layers.
 
     ## Why is this bad
-    Parallel depthwise branches exist to see the same channels at several scales. When all have the
-    same size they see one scale, and k branches cost what one with ``depth_multiplier=k`` does. The
-    usual cause is a list of sizes that is indexed with a constant.
+    Parallel depthwise branches look at the same channels at several scales. With equal kernel sizes
+    they look at only one scale, and k branches cost as much as one with ``depth_multiplier=k``. The
+    usual cause is a constant index into the list of sizes.
 
     ## Example
     ```python
@@ -42,8 +43,8 @@ class IdenticalBranches(Rule):
     ```
 
     ## Threshold
-    - `branches` = 2: equal branches that make a group (branches of several sizes: Szegedy et al.,
-      Going deeper with convolutions, 2015).
+    - `branches` = 2: number of equal branches that is reported (branches of several sizes: Szegedy
+      et al., Going deeper with convolutions, 2015).
     """
 
     code = "SD104"
@@ -55,19 +56,20 @@ class IdenticalBranches(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         groups = [
             group
-            for group in _parallel(Network(measured.need(Wiring)))
-            if len(group) >= limits["branches"] and len({_shape(call) for call in group}) == 1
+            for group in _parallel_branches(Network(measured.need(Wiring)))
+            if len(group) >= limits["branches"] and len({_setting(call) for call in group}) == 1
         ]
         if not groups:
             return
         layers = [call.layer for group in groups for call in group]
-        size = _shape(groups[0][0])[0]
+        size = _setting(groups[0][0])[0]
         source = source_of(measured, layers[0])
         yield self.finding(
-            f"{counted(len(groups), 'block')} with parallel depthwise branches of one size: "
-            f"{listed(layers)}; the first has {len(groups[0])}, all with kernel size {size} "
-            f"(threshold {limits['branches']:.0f}). Give each its own size{at(source)}",
-            f"kernel_size=size  # for size in the list of sizes, in {label(layers[0])}",
+            f"{listed(layers)}: parallel depthwise branches with the same kernel size in "
+            f"{counted(len(groups), 'block')}; the first block has {len(groups[0])} branches with "
+            f"kernel size {size} (threshold {limits['branches']:.0f}). Give each branch its own "
+            f"kernel size{at(source)}",
+            f"kernel_size=sizes[i]  # in {label(layers[0])}: another size for each branch",
             layers=layers,
             evidence={
                 "groups": [[call.layer for call in group] for group in groups],
@@ -79,34 +81,34 @@ class IdenticalBranches(Rule):
         )
 
 
-def _shape(call: LayerCall) -> Shape:
+def _setting(call: LayerCall) -> Setting:
     return tuple(
-        _plain(call.config.get(name)) for name in ("kernel_size", "strides", "dilation_rate")
+        _hashable(call.config.get(name)) for name in ("kernel_size", "strides", "dilation_rate")
     )
 
 
-def _plain(value: Any) -> Any:
+def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
-def _parallel(network: Network) -> list[list[LayerCall]]:
-    """Depthwise convolutions with the same input that meet in the same call."""
+def _parallel_branches(network: Network) -> list[list[LayerCall]]:
+    """Depthwise convolutions, grouped by their input and the concatenation they lead to."""
     groups: dict[tuple[tuple[str, ...], str], list[LayerCall]] = defaultdict(list)
     for call in network.leaves.values():
         if call.kind.startswith("DepthwiseConv") and call.config.get("kernel_size") is not None:
-            meeting = _meeting(network, call)
-            if meeting is not None:
-                groups[call.inputs, meeting].append(call)
+            concatenation = _concatenation_after(network, call)
+            if concatenation is not None:
+                groups[call.inputs, concatenation].append(call)
     return list(groups.values())
 
 
-def _meeting(network: Network, call: LayerCall) -> str | None:
+def _concatenation_after(network: Network, call: LayerCall) -> str | None:
     """The concatenation that the call leads to, through calls with one input and one consumer.
 
-    A sum is left alone: equal branches that are added up are meant (Vasu et al., MobileOne, 2023).
+    None for a sum: equal branches that are added up are intended (Vasu et al., MobileOne, 2023).
     """
     path = call.path
-    for _ in network.leaves:  # no path is longer than that
+    for _ in network.leaves:  # no path is longer
         following = network.consumers(path)
         if len(following) != 1:
             break

@@ -1,4 +1,4 @@
-"""SD105: the network that the weights come from was built in another way."""
+"""SD105: layers with pretrained weights that are configured differently from the original."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from saldiag.rules.shared.wording import at, counted, label
 
 
 class DiffersFromWeightsSource(Rule):
-    """Layers hold the weights of another network, and stand otherwise than there.
+    """Layers with another network's weights have other settings than in that network.
 
     ## What it does
-    Compares every layer that holds (or stands in the place of) a pretrained network's layer with
-    that layer: stride, kernel size, the activation that follows. One finding for each aspect that
-    differs. Where the weights were not copied it is only told (info).
+    Compares each layer that holds the weights of a pretrained network's layer, or takes its place,
+    with that layer: stride, kernel size and the activation that follows. Each setting that differs
+    makes one finding. Where no weights were copied, the finding is only an info.
 
     ## Why is this bad
-    Weights are right only for the network they were trained in. A stride moved to another layer
-    changes the scale at which every later filter sees the picture; ReLU in place of ReLU6 hands on
-    values that no later layer has ever seen. The features get worse without any error.
+    Weights fit only the network that they were trained in. A stride moved to another layer changes
+    the scale at which every later filter sees the image. ReLU in place of ReLU6 lets values through
+    that the later layers never saw in training. The features get worse without any error.
 
     ## Example
     ```python
@@ -36,7 +36,7 @@ class DiffersFromWeightsSource(Rule):
     ```
 
     ## Threshold
-    None, it is exact (MobileNetV2's strides and ReLU6: Sandler et al., MobileNetV2: Inverted
+    None, the check is exact (MobileNetV2's strides and ReLU6: Sandler et al., MobileNetV2: Inverted
     Residuals and Linear Bottlenecks, 2018, table 2).
     """
 
@@ -48,20 +48,22 @@ class DiffersFromWeightsSource(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         origins = measured.need(Wiring).origins
         if not origins:
-            raise CannotJudge("the model is not known to hold or follow another network's weights")
-        for aspect, differing in sorted(_by_aspect(origins).items()):
-            yield self._differs(measured, aspect, differing)
+            raise CannotJudge("the model is not known to use another network's weights")
+        for aspect, differing in sorted(_differing_by_aspect(origins).items()):
+            yield self._finding_of_aspect(measured, aspect, differing)
 
-    def _differs(self, measured: Measurements, aspect: str, origins: Sequence[Origin]) -> Finding:
+    def _finding_of_aspect(
+        self, measured: Measurements, aspect: str, origins: Sequence[Origin]
+    ) -> Finding:
         first = next((origin for origin in origins if origin.copied), origins[0])
-        here, there = _plain(first.here[aspect]), _plain(first.there[aspect])
+        here, there = _comparable(first.here[aspect]), _comparable(first.there[aspect])
         copied = any(origin.copied for origin in origins)
         source = source_of(measured, first.layer)
         return self.finding(
             f"{aspect} differs from {label(first.network)} in {counted(len(origins), 'layer')}"
             f"{' with its weights' if copied else ''}: {label(first.layer)} has {here}, "
-            f"{label(first.source_layer or '?')} there has {there}. "
-            f"Use {label(first.network)}'s{at(source)}",
+            f"{label(first.source_layer or '?')} of {label(first.network)} has {there}. "
+            f"Use {there}{at(source)}",
             f"{aspect}={there!r}  # in {label(first.layer)}",
             layers=[origin.layer for origin in origins],
             evidence={
@@ -70,8 +72,8 @@ class DiffersFromWeightsSource(Rule):
                 "layers": [
                     {
                         "layer": o.layer,
-                        "here": _plain(o.here[aspect]),
-                        "there": _plain(o.there[aspect]),
+                        "here": _comparable(o.here[aspect]),
+                        "there": _comparable(o.there[aspect]),
                     }
                     for o in origins
                 ],
@@ -81,17 +83,17 @@ class DiffersFromWeightsSource(Rule):
         )
 
 
-def _by_aspect(origins: Iterable[Origin]) -> dict[str, list[Origin]]:
+def _differing_by_aspect(origins: Iterable[Origin]) -> dict[str, list[Origin]]:
     differing: dict[str, list[Origin]] = defaultdict(list)
     for origin in origins:
         for aspect in origin.here.keys() & origin.there.keys():
-            if _plain(origin.here[aspect]) != _plain(origin.there[aspect]):
+            if _comparable(origin.here[aspect]) != _comparable(origin.there[aspect]):
                 differing[aspect].append(origin)
     return differing
 
 
-def _plain(value: Any) -> Any:
-    """Lists and tuples of equal numbers are one number: ``[2, 2]`` is ``2``."""
+def _comparable(value: Any) -> Any:
+    """A list or tuple of equal numbers as one number: ``[2, 2]`` is ``2``."""
     if isinstance(value, (list, tuple)):
         return value[0] if len(set(value)) == 1 else tuple(value)
     return value

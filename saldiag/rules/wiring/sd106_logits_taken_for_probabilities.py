@@ -1,4 +1,4 @@
-"""SD106: the loss takes logits for probabilities."""
+"""SD106: the loss treats logits as probabilities."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from saldiag.rules.shared.wording import at, label, number
 
 
 class LogitsTakenForProbabilities(Rule):
-    """A cross-entropy that expects probabilities gets numbers outside [0, 1].
+    """A cross-entropy that expects probabilities gets values outside [0, 1].
 
     ## What it does
-    Where the loss is a cross-entropy with ``from_logits=False``, looks whether the model's
-    predictions leave [0, 1].
+    Checks whether the model's predictions leave [0, 1] under a cross-entropy with
+    ``from_logits=False``.
 
     ## Why is this bad
-    Keras clips predictions to [1e-7, 1 - 1e-7] before the logarithm. Every value outside has a
-    gradient of exactly 0 (binary), or is divided by a sum that may be 0 or negative (categorical).
+    Keras clips predictions to [1e-7, 1 - 1e-7] before the logarithm. A value outside that range has
+    a gradient of exactly 0 (binary), or is divided by a sum that can be 0 or negative
+    (categorical).
 
     ## Example
     ```python
@@ -37,8 +38,8 @@ class LogitsTakenForProbabilities(Rule):
     ```
 
     ## Threshold
-    - `margin` = 0.001: how far outside [0, 1], above the rounding of float16 at 1 (2^-11;
-      IEEE 754, 2019).
+    - `margin` = 0.001: distance from [0, 1], above the rounding of float16 at 1 (2^-11; IEEE 754,
+      2019).
     """
 
     code = "SD106"
@@ -48,9 +49,12 @@ class LogitsTakenForProbabilities(Rule):
     requires = (Wiring, DataFacts)
     thresholds = {"margin": 0.001}
     explains = {
-        "SD103": "anywhere", "SD201": "anywhere", "SD204": "anywhere", "SD705": "anywhere",
+        "SD103": "anywhere",
+        "SD201": "anywhere",
+        "SD204": "anywhere",
+        "SD705": "anywhere",
         "SD801": "anywhere",
-    }  # fmt: skip
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
@@ -59,12 +63,12 @@ class LogitsTakenForProbabilities(Rule):
         network = Network(wiring)
         for index, predicted in enumerate(facts.predictions):
             if network.ignored.intersection(network.judged[index : index + 1]):
-                continue  # no loss takes it for anything
-            outside = _outside(predicted)
+                continue  # the loss doesn't use this output
+            outside = _distance_from_unit_interval(predicted)
             if outside > limits["margin"]:
-                yield self._logits(measured, index, predicted, outside, limits)
+                yield self._finding_of_output(measured, index, predicted, outside, limits)
 
-    def _logits(
+    def _finding_of_output(
         self,
         measured: Measurements,
         index: int,
@@ -77,10 +81,10 @@ class LogitsTakenForProbabilities(Rule):
         layers = [network.leaves[path].layer for path in network.judged[index : index + 1]]
         source = compile_source(measured, layers[0] if layers else None)
         return self.finding(
-            f"{label(layers[0] if layers else predicted.name)}: {label(wiring.loss)} takes "
-            f"{number(predicted.minimum)} … {number(predicted.maximum)} for probabilities, "
-            f"{number(outside)} outside [0, 1] (threshold {number(limits['margin'])}). "
-            f"Use from_logits=True{at(source)}",
+            f"{label(layers[0] if layers else predicted.name)}: the outputs range from "
+            f"{number(predicted.minimum)} to {number(predicted.maximum)}, up to {number(outside)} "
+            f"outside [0, 1] (threshold {number(limits['margin'])}), but {label(wiring.loss)} "
+            f"expects probabilities. Use from_logits=True{at(source)}",
             "from_logits=True  # in the loss given to compile()",
             layers=layers,
             evidence={
@@ -90,23 +94,23 @@ class LogitsTakenForProbabilities(Rule):
                 "threshold": limits["margin"],
             },
             source=source,
-            edits=_edits(measured, network),
+            edits=_certain_edits(measured, network),
         )
 
 
-def _outside(predicted: TensorFacts) -> float:
+def _distance_from_unit_interval(predicted: TensorFacts) -> float:
     return max(-predicted.minimum, predicted.maximum - 1.0)
 
 
-def _edits(measured: Measurements, network: Network) -> edits.Edits:
-    """``from_logits=True``, where one linear layer makes the output and the targets are labels."""
+def _certain_edits(measured: Measurements, network: Network) -> edits.Edits:
+    """``from_logits=True``, if a linear layer makes the only output and the targets are labels."""
     heads, targets = network.heads(), measured.need(DataFacts).targets
     linear = len(network.outputs) == len(heads) == 1 and heads[0].activation in (None, "linear")
-    if not linear or len(targets) != 1 or not _labels(measured.need(Wiring).loss, targets[0]):
+    if not linear or len(targets) != 1 or not _are_labels(measured.need(Wiring).loss, targets[0]):
         return ()
     return edits.from_logits(measured, True)
 
 
-def _labels(loss: str, target: TensorFacts) -> bool:
+def _are_labels(loss: str, target: TensorFacts) -> bool:
     sparse = loss == "sparse_categorical_crossentropy"
     return target.minimum >= 0 and (sparse or target.maximum <= 1)

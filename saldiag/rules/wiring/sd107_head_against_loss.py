@@ -1,4 +1,4 @@
-"""SD107: the output's activation is none that the loss can work with."""
+"""SD107: the output activation doesn't fit the loss."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from saldiag.rules.shared.output_heads import (
 )
 from saldiag.rules.shared.wording import at, label, number
 
-NO_PROBABILITIES = frozenset({
+NOT_PROBABILITIES = frozenset({
     "elu", "gelu", "leaky_relu", "log_softmax", "mish", "relu", "relu6", "selu", "silu", "softplus",
     "softsign", "tanh",
 })  # fmt: skip
-"""Activations whose values are not confined to [0, 1]."""
+"""Activations whose values are not limited to [0, 1]."""
 BOUNDED = frozenset({"softsign", "tanh"})
 NEVER_NEGATIVE = frozenset({"relu", "relu6", "softplus"})
 BY_ELEMENT = frozenset({
     "mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "binary_crossentropy",
 })  # fmt: skip
+"""Losses that compare prediction and target element by element."""
 
 
 class HeadAgainstLoss(Rule):
-    """The output's activation and the loss do not belong together.
+    """The output activation doesn't fit the loss.
 
     ## What it does
-    Compares the last activation with Keras' own losses: a cross-entropy of probabilities on relu,
-    tanh and their like; a cross-entropy from logits on an activation that keeps logits above 0
-    (binary) or within [-1, 1]; a categorical cross-entropy over a single class; softmax where the
-    targets of a sample do not sum up to 1, or under binary cross-entropy. What Keras 3 makes good
-    (sigmoid under a categorical cross-entropy, ``from_logits=True`` on a sigmoid) is left alone, a
-    linear output is SD106's, softmax over one unit SD101's, targets out of the range SD602's, an
-    activation behind a sigmoid or softmax SD113's.
+    Compares the output activation with Keras' own losses. Reported are a cross-entropy of
+    probabilities on relu, tanh or a similar activation; a cross-entropy of logits on an activation
+    that is never negative (binary) or limited to [-1, 1]; a categorical cross-entropy over a single
+    class; and softmax where a sample's targets don't sum to 1, or under binary cross-entropy.
+    Combinations that Keras 3 corrects are ignored (sigmoid under a categorical cross-entropy,
+    ``from_logits=True`` on a sigmoid). Other rules report a linear output (SD106), softmax over one
+    unit (SD101), targets outside the activation's range (SD602) and an activation after a sigmoid
+    or softmax (SD113).
 
     ## Why is this bad
-    The cross-entropy of what is no probability is clipped, with a gradient of 0, or not finite; out
-    of bounded logits no sure prediction can be made; over one class the loss is 0 whatever is
-    predicted; and a softmax cannot say yes to two classes, or to none.
+    A cross-entropy of values that are not probabilities is clipped, with a gradient of 0, or not
+    finite. Limited logits cannot express a confident prediction. Over a single class the loss is 0
+    for every prediction. A softmax cannot predict two classes at once, or none.
 
     ## Example
     ```python
@@ -61,8 +63,8 @@ class HeadAgainstLoss(Rule):
     ```
 
     ## Threshold
-    - `sum_margin` = 0.2: how far the targets of a sample must be from the sum 1 on average for a
-      softmax to be unfit: beyond what label noise and void pixels make. Which output belongs to
+    - `sum_margin` = 0.2: smallest distance from 1 of a sample's sum of targets, on average, at
+      which a softmax is reported: more than label noise and void pixels cause. Which output fits
       which loss: Bishop, Neural Networks for Pattern Recognition, 1995, sections 6.6 to 6.9.
     """
 
@@ -73,11 +75,20 @@ class HeadAgainstLoss(Rule):
     requires = (Wiring,)
     thresholds = {"sum_margin": 0.2}
     explains = {
-        "SD103": "anywhere", "SD106": "anywhere", "SD201": "anywhere", "SD204": "anywhere",
-        "SD301": "anywhere", "SD302": "anywhere", "SD303": "anywhere", "SD402": "anywhere",
-        "SD801": "anywhere", "SD802": "anywhere", "SD804": "anywhere", "SD807": "anywhere",
+        "SD103": "anywhere",
+        "SD106": "anywhere",
+        "SD201": "anywhere",
+        "SD204": "anywhere",
+        "SD301": "anywhere",
+        "SD302": "anywhere",
+        "SD303": "anywhere",
+        "SD402": "anywhere",
+        "SD801": "anywhere",
+        "SD802": "anywhere",
+        "SD804": "anywhere",
+        "SD807": "anywhere",
         "SD901": "anywhere",
-    }  # fmt: skip
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, facts = measured.need(Wiring), measured.get(DataFacts)
@@ -87,14 +98,15 @@ class HeadAgainstLoss(Rule):
         for head, target in zip_longest(heads, targets):
             before = network.before(head.path)
             if before is not None and before.activation in SQUASHING and not head.parameters:
-                continue  # one of the two is too much: SD102, SD113
+                continue  # SD102 and SD113 report a second activation
             known = wiring.loss in CROSS_ENTROPIES and head in judged
-            if known and (found := _unfit(wiring, head)):
-                yield self._against(measured, head, *found, {"threshold": limits["sum_margin"]})
+            if known and (mismatch := _mismatch_with_cross_entropy(wiring, head)):
+                evidence = {"threshold": limits["sum_margin"]}
+                yield self._finding_of_head(measured, head, *mismatch, evidence)
             elif target is not None and head.activation == "softmax":
-                yield from self._softmax(measured, head, target, limits["sum_margin"])
+                yield from self._findings_of_softmax(measured, head, target, limits["sum_margin"])
 
-    def _softmax(
+    def _findings_of_softmax(
         self, measured: Measurements, head: LayerCall, target: TensorFacts, margin: float
     ) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
@@ -103,25 +115,25 @@ class HeadAgainstLoss(Rule):
             return
         evidence = {"sum_of_targets": total, "threshold": margin}
         if abs(total - 1) > margin:
-            what = (
-                f"its softmax makes outputs that sum up to 1, a sample's targets sum up to "
+            mismatch = (
+                f"the softmax outputs of a sample sum to 1, but its targets sum to "
                 f"{number(total)} on average (threshold 1 ± {number(margin)})"
             )
-            yield self._against(measured, head, what, 'activation="sigmoid"', evidence)
+            yield self._finding_of_head(measured, head, mismatch, 'activation="sigmoid"', evidence)
         elif wiring.loss == "binary_crossentropy" and takes_logits_behind(wiring):
-            what = (
-                f"binary_crossentropy trains the logits behind its softmax as those of sigmoids; "
-                f"a sample's targets sum up to {number(total)} (threshold 1 ± {number(margin)})"
+            mismatch = (
+                f"binary_crossentropy trains the logits before the softmax as if for sigmoids, but "
+                f"a sample's targets sum to {number(total)} (threshold 1 ± {number(margin)})"
             )
-            yield self._against(
-                measured, head, what, 'loss="categorical_crossentropy"', evidence, note=True
+            yield self._finding_of_head(
+                measured, head, mismatch, 'loss="categorical_crossentropy"', evidence, note=True
             )
 
-    def _against(
+    def _finding_of_head(
         self,
         measured: Measurements,
         head: LayerCall,
-        what: str,
+        mismatch: str,
         fix: str,
         evidence: dict[str, float],
         *,
@@ -129,38 +141,38 @@ class HeadAgainstLoss(Rule):
     ) -> Finding:
         source, loss = source_of(measured, head.layer), measured.need(Wiring).loss
         return self.finding(
-            f"{label(head.layer)}: {what}. Use {fix}{at(source)}",
+            f"{label(head.layer)}: {mismatch}. Use {fix}{at(source)}",
             f"{fix}  # in {'compile()' if 'loss' in fix else label(head.layer)}",
             layers=(head.layer,),
             evidence={"activation": head.activation, "loss": loss, **evidence},
             source=source,
             severity="warning" if note else "error",
-            edits=_edits(measured, head, fix),
+            edits=_certain_edits(measured, head, fix),
         )
 
 
-def _unfit(wiring: Wiring, head: LayerCall) -> tuple[str, str] | None:
-    """What is wrong between a cross-entropy and the head, and what to use."""
+def _mismatch_with_cross_entropy(wiring: Wiring, head: LayerCall) -> tuple[str, str] | None:
+    """Why the output activation doesn't fit the cross-entropy, and the fix; None if it fits."""
     binary = wiring.loss == "binary_crossentropy"
     shape = head.output_shapes[0] if head.output_shapes else ()
     last = wiring.loss_config.get("axis", -1) == -1
     if not binary and head.activation != "softmax" and last and shape[-1:] == (1,):
-        said = f"{label(wiring.loss)} over a single class is 0 whatever is predicted"
-        return f"{said} (threshold 2 classes)", 'loss="binary_crossentropy"'
+        reason = f"{label(wiring.loss)} over a single class is 0 for every prediction"
+        return f"{reason} (threshold 2 classes)", 'loss="binary_crossentropy"'
     proper = 'activation="sigmoid"' if binary else 'activation="softmax"'
     if not from_logits(wiring):
-        wrong = head.activation in NO_PROBABILITIES
-        said = f"{label(wiring.loss)} takes its {head.activation} for probabilities, which"
-        return (f"{said} lie within [0, 1] (threshold 0 outside)", proper) if wrong else None
-    within = "within [-1, 1]" if head.activation in BOUNDED else "at 0 and above"
+        wrong = head.activation in NOT_PROBABILITIES
+        reason = f"{label(wiring.loss)} expects probabilities, but {head.activation} is not limited"
+        return (f"{reason} to [0, 1] (threshold 0 outside)", proper) if wrong else None
+    allowed = "[-1, 1]" if head.activation in BOUNDED else "0 and above"
     if head.activation in BOUNDED or (binary and head.activation in NEVER_NEGATIVE):
-        said = f"its {head.activation} keeps the logits of {label(wiring.loss)} {within}"
-        return f"{said} (threshold: no limit)", 'activation="linear"'
+        reason = f"{head.activation} limits the logits of {label(wiring.loss)} to {allowed}"
+        return f"{reason} (threshold: no limit)", 'activation="linear"'
     return None
 
 
 def _sum_of_targets(head: LayerCall, target: TensorFacts) -> float | None:
-    """The sum over the last axis of targets in [0, 1], on average; None if not to be told."""
+    """The mean over samples of the sum over the last axis, for targets in [0, 1]; else None."""
     size = axis_size(head)
     shape = head.output_shapes[0] if head.output_shapes else ()
     last = head.axis is None or head.axis == len(shape) - 1
@@ -171,8 +183,8 @@ def _sum_of_targets(head: LayerCall, target: TensorFacts) -> float | None:
     return size * target.mean if inside else None
 
 
-def _edits(measured: Measurements, head: LayerCall, fix: str) -> edits.Edits:
-    """What ``fix`` says (``activation="softmax"``), where it is the whole of it."""
+def _certain_edits(measured: Measurements, head: LayerCall, fix: str) -> edits.Edits:
+    """The change in ``fix``, such as ``activation="softmax"``, if no other change is needed."""
     argument, _, value = fix.partition("=")
     new = value.strip('"')
     if argument == "activation":

@@ -1,4 +1,4 @@
-"""SD109: several layers with weights, and nothing nonlinear between any of them."""
+"""SD109: several layers with weights and no nonlinearity between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINEAR = SHAPE_ONLY | WEIGHTED | frozenset({
     "DepthwiseConv1D", "DepthwiseConv2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
     "Normalization", "Rescaling", "SeparableConv1D", "SeparableConv2D", "Subtract", "ZeroPadding3D",
 })  # fmt: skip
-"""Layers that are linear (BatchNorm in inference mode) where they have no activation."""
+"""Layers that are linear without an activation (BatchNorm in inference mode)."""
 LINEAR_OPERATIONS = frozenset({
     "Add", "AddV2", "BiasAdd", "Cast", "ConcatV2", "ExpandDims", "Identity", "Neg", "Pack", "Pad",
     "Reshape", "Shape", "Slice", "Split", "SplitV", "Squeeze", "StridedSlice", "Sub", "Transpose",
@@ -27,19 +27,19 @@ LINEAR_OPERATIONS = frozenset({
 
 
 class NetworkWithoutNonlinearity(Rule):
-    """All hidden layers are linear: together they can do no more than one layer.
+    """All hidden layers are linear, and together equal one linear layer.
 
     ## What it does
-    Looks whether the whole network, up to the output's own activation, is made of layers without an
-    activation, two or more of them with weights and one behind the other. A network with anything
-    in it that is nonlinear, or not known to be linear, is left alone, as are linear layers in a row
-    inside of it (the projections of MobileNetV2 and of attention are meant). So is a hidden layer
-    that is narrower than what it connects, which limits the rank: a linear autoencoder, a
-    factorised matrix, a bag of word vectors.
+    Checks whether all layers up to the output activation are linear, and at least two layers with
+    weights follow each other. Not reported are networks with any part that is nonlinear or not
+    known to be linear, linear layers in a row inside such a network (the projections of MobileNetV2
+    and of attention are intended), and hidden layers that are narrower than both their input and
+    the next layer's output. These limit the rank on purpose: a linear autoencoder, a factorised
+    matrix, a bag of word vectors.
 
     ## Why is this bad
-    A product of matrices is a matrix. However deep and wide it is, the model is a linear or a
-    logistic regression: it cannot learn XOR, nor a curve.
+    A product of matrices is a matrix. Whatever its depth and width, the model is a linear or
+    logistic regression, and cannot learn XOR or a curve.
 
     ## Example
     ```python
@@ -54,9 +54,9 @@ class NetworkWithoutNonlinearity(Rule):
     ```
 
     ## Threshold
-    - `layers` = 2: layers with weights in a row. The limits of what is linear are those of Minsky &
-      Papert, Perceptrons, 1969; that depth alone does not lift them: Goodfellow, Bengio &
-      Courville, Deep Learning, 2016, section 6.1.
+    - `layers` = 2: linear layers with weights that are reported. What a linear model cannot learn:
+      Minsky & Papert, Perceptrons, 1969. Depth without nonlinearity doesn't change that:
+      Goodfellow, Bengio & Courville, Deep Learning, 2016, section 6.1.
     """
 
     code = "SD109"
@@ -76,9 +76,9 @@ class NetworkWithoutNonlinearity(Rule):
             return
         source = source_of(measured, layers[0])
         yield self.finding(
-            f"{counted(len(layers), 'layer')} with weights (threshold {limits['layers']:.0f}) and "
-            f"no activation before the last: {listed(layers)}. Together they are one linear "
-            f"layer. Give the hidden ones an activation{at(source)}",
+            f"{listed(layers)}: {counted(len(layers), 'layer')} with weights (threshold "
+            f"{limits['layers']:.0f}) and no activation between them equal a single linear layer. "
+            f"Give the hidden layers an activation{at(source)}",
             f'activation="relu"  # in {label(layers[0])}',
             layers=layers,
             evidence={"linear_layers": layers, "threshold": limits["layers"]},
@@ -87,7 +87,7 @@ class NetworkWithoutNonlinearity(Rule):
 
 
 def _linear_layers(wiring: Wiring, network: Network) -> tuple[str, ...]:
-    """The layers with weights in the network, if all is linear and no rank is limited."""
+    """The consecutive layers with weights, if the whole network is linear and limits no rank."""
     used = [network.leaves[path] for path in network.upstream(network.outputs)]
     heads = {head.path for head in network.heads()} | {
         before.path
@@ -102,7 +102,7 @@ def _linear_layers(wiring: Wiring, network: Network) -> tuple[str, ...]:
     )
     if not linear or not set(wiring.operations or ()) <= LINEAR_OPERATIONS:
         return ()
-    pairs = [(first, call) for call in used if (first := _weighted_before(network, call))]
+    pairs = [(first, call) for call in used if (first := _weighted_layer_before(network, call))]
     if not pairs or any(_limits_rank(*pair) for pair in pairs):
         return ()
     position = wiring.order()
@@ -110,12 +110,15 @@ def _linear_layers(wiring: Wiring, network: Network) -> tuple[str, ...]:
     return tuple(sorted(both, key=lambda layer: position[layer]))
 
 
-def _weighted_before(network: Network, call: LayerCall) -> LayerCall | None:
-    """The weighted layer that feeds a weighted one, with one input all the way."""
+def _weighted_layer_before(network: Network, call: LayerCall) -> LayerCall | None:
+    """The trainable layer that feeds a trainable layer, through layers with a single input.
+
+    Only kinds in ``WEIGHTED`` count, for both.
+    """
     if call.kind not in WEIGHTED or not call.trainable:
         return None
     first: LayerCall | None = call
-    for _ in network.leaves:  # no path is longer than that
+    for _ in network.leaves:  # no path is longer
         first = network.before(first.path) if first is not None else None
         if first is None or first.kind in WEIGHTED:
             break
@@ -124,7 +127,7 @@ def _weighted_before(network: Network, call: LayerCall) -> LayerCall | None:
 
 
 def _limits_rank(first: LayerCall, second: LayerCall) -> bool:
-    """Whether what lies between the two is narrower than both what goes in and what comes out."""
+    """Whether the first layer's output is narrower than its input and the second's output."""
     shapes = (*first.input_shapes[:1], *first.output_shapes[:1], *second.output_shapes[:1])
     if len(shapes) != 3 or not all(shapes):
         return True

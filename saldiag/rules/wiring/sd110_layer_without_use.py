@@ -1,4 +1,4 @@
-"""SD110: a layer with weights that nothing comes out of."""
+"""SD110: a layer with weights that does not contribute to the model."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ WEIGHTED = frozenset({
     "Conv3D", "Dense", "DepthwiseConv2D", "EinsumDense", "Embedding", "GRU", "LSTM",
     "LayerNormalization", "MultiHeadAttention", "SeparableConv2D", "SimpleRNN",
 })  # fmt: skip
-"""Layers that get trainable weights as soon as they are called."""
+"""Layers that create trainable weights in their first call."""
 
 
 class LayerWithoutUse(Rule):
-    """The model holds a layer that it never calls, or whose output it never uses.
+    """The model has a layer that it never calls, or whose output it never uses.
 
     ## What it does
-    Finds trainable layers with weights (or such that would get them when called) that the forward
-    pass in training mode does not call, and such that are called while no output is made from what
-    they give and no gradient reaches them. Frozen layers, what Keras' own layers keep inside, and
-    models with a training step or a loss of their own, which can call layers elsewhere, are left
-    alone; so are layers that get a gradient in any way, and such as a loss of ``add_loss`` is made
-    from (a target network behind ``stop_gradient``).
+    Finds trainable layers with weights (or layers that create weights in their first call) that the
+    forward pass in training mode does not call. Also finds called layers that no output depends on
+    and no gradient reaches. Not reported are frozen layers, the inner layers of Keras' own layers,
+    layers that get a gradient in any way, layers that a loss of ``add_loss`` depends on (a target
+    network behind ``stop_gradient``), and models with their own training step or loss, which can
+    call layers elsewhere.
 
     ## Why is this bad
-    The layer was meant to do something, and does nothing: a block that is left out by a slip of a
-    variable's name makes the network shallower than it is drawn.
+    The layer has no effect. A block that is skipped because of a wrong variable name makes the
+    network shallower than intended.
 
     ## Example
     ```python
@@ -56,8 +56,8 @@ class LayerWithoutUse(Rule):
     ```
 
     ## Threshold
-    None, it is exact. That a definition without a use is a sign of a fault is as old as data flow
-    analysis (Fosdick & Osterweil, Data Flow Analysis in Software Reliability, 1976).
+    None, the check is exact. Data flow analysis treats a definition without a use as a sign of a
+    fault (Fosdick & Osterweil, Data Flow Analysis in Software Reliability, 1976).
     """
 
     code = "SD110"
@@ -65,57 +65,65 @@ class LayerWithoutUse(Rule):
     severity = "warning"
     requires = (Wiring,)
     explains = {
-        "SD119": "anywhere", "SD402": "same_layer", "SD801": "anywhere", "SD901": "anywhere",
-    }  # fmt: skip
+        "SD119": "anywhere",
+        "SD402": "same_layer",
+        "SD801": "anywhere",
+        "SD901": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
         if wiring.own_training:
             raise CannotJudge("the model's own training step can use layers that its call does not")
-        fed = _fed(measured)
-        uncalled = [layer for layer in wiring.uncalled if _matters(layer) and layer.path not in fed]
+        fed = _layers_with_gradient(measured)
+        uncalled = [
+            layer for layer in wiring.uncalled if _has_weights(layer) and layer.path not in fed
+        ]
         if uncalled:
-            yield self._uncalled(uncalled)
-        unused = _unused(measured, fed)
+            yield self._finding_of_uncalled(uncalled)
+        unused = _unused_layers(measured, fed)
         if unused:
-            yield self._unused(measured, unused)
+            yield self._finding_of_unused(measured, unused)
 
-    def _uncalled(self, found: Sequence[UncalledLayer]) -> Finding:
-        layers = tuple(layer.path for layer in found)
-        source = next((layer.source for layer in found if layer.source), None)
+    def _finding_of_uncalled(self, uncalled: Sequence[UncalledLayer]) -> Finding:
+        layers = tuple(layer.path for layer in uncalled)
+        source = next((layer.source for layer in uncalled if layer.source), None)
+        them = "it" if len(layers) == 1 else "them"
         return self.finding(
-            f"{counted(len(layers), 'layer')} that the model holds and never calls: "
-            f"{listed(layers)}. Call it, or delete it{at(source)}",
+            f"{listed(layers)}: {counted(len(layers), 'layer')} that the model never calls. Call "
+            f"or delete {them}{at(source)}",
             f"x = self.{label(layers[0])}(x)  # in call()",
             layers=layers,
             evidence={
                 "uncalled": layers,
-                "built": [layer.built for layer in found],
-                "parameters": sum(layer.parameters for layer in found),
+                "built": [layer.built for layer in uncalled],
+                "parameters": sum(layer.parameters for layer in uncalled),
             },
             source=source,
         )
 
-    def _unused(self, measured: Measurements, layers: tuple[str, ...]) -> Finding:
+    def _finding_of_unused(self, measured: Measurements, layers: tuple[str, ...]) -> Finding:
         source = source_of(measured, layers[-1])
+        them = "it" if len(layers) == 1 else "them"
         return self.finding(
-            f"{counted(len(layers), 'layer')} whose output the model does not use: "
-            f"{listed(layers)}; no output is made from it, and no gradient reaches it. Use what "
-            f"{label(layers[-1])} gives, or delete it{at(source)}",
-            f"x = self.{label(layers[-1])}(x)  # and hand x on",
+            f"{listed(layers)}: {counted(len(layers), 'layer')} that no model output depends "
+            f"on and no gradient reaches. Use the output of {label(layers[-1])}, or delete "
+            f"{them}{at(source)}",
+            f"x = self.{label(layers[-1])}(x)  # and pass x to the next layer",
             layers=layers,
             evidence={"unused": layers},
             source=source,
         )
 
 
-def _matters(layer: UncalledLayer) -> bool:
-    will_have = not layer.built and not WEIGHTED.isdisjoint(layer.kinds)
-    return layer.trainable and (layer.parameters > 0 or will_have)
+def _has_weights(layer: UncalledLayer) -> bool:
+    """Whether the layer is trainable and has weights, or creates them in its first call."""
+    creates = not layer.built and not WEIGHTED.isdisjoint(layer.kinds)
+    return layer.trainable and (layer.parameters > 0 or creates)
 
 
-def _fed(measured: Measurements) -> set[str]:
-    """Layers with a variable that gets a gradient, and all layers around them."""
+def _layers_with_gradient(measured: Measurements) -> set[str]:
+    """Layers with a variable that gets a gradient, and all layers that contain them."""
     flow, status = measured.get(GradientFlow), measured.get(TrainableStatus)
     layers = {v.layer for v in flow.variables if v.norm is not None} if flow else set()
     layers |= {row.layer for row in status.rows if row.has_gradient} if status else set()
@@ -126,14 +134,14 @@ def _fed(measured: Measurements) -> set[str]:
     }
 
 
-def _unused(measured: Measurements, fed: set[str]) -> tuple[str, ...]:
-    """Called layers that no output comes from and no gradient goes to."""
+def _unused_layers(measured: Measurements, fed: set[str]) -> tuple[str, ...]:
+    """Called layers that no output or loss depends on and that get no gradient."""
     wiring, flow = measured.need(Wiring), measured.get(GradientFlow)
     if flow is None or not wiring.outputs:
         return ()
     network = Network(wiring)
     if len(network.outputs) < len(wiring.outputs):
-        return ()  # an output that is made by something unknown
+        return ()  # the call that makes one of the outputs is not known
     read = network.upstream([*network.outputs, *network.in_losses])
     used = {network.leaves[path].layer for path in read}
     starving = {variable.layer for variable in flow.variables} - fed

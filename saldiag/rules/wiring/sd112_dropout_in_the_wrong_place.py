@@ -15,19 +15,19 @@ DROPOUT = frozenset({"Dropout", "SpatialDropout1D", "SpatialDropout2D", "Spatial
 
 
 class DropoutInTheWrongPlace(Rule):
-    """Dropout on the output, at a rate that leaves next to nothing, or right before BatchNorm.
+    """Dropout on the output, at a very high rate, or directly before BatchNorm.
 
     ## What it does
-    Looks at every dropout layer. Dropout on the model's output (nothing but changes of shape behind
-    it) is an error. A rate above the threshold, and dropout whose output goes straight into
-    BatchNorm, are told (info): both can be meant, and a model can learn with them.
+    Checks every dropout layer. Dropout on the model's output, with only shape-only layers after it,
+    is an error. A rate above the threshold, and dropout whose output goes directly to BatchNorm,
+    are infos: both can be intended, and a model can learn with them.
 
     ## Why is this bad
-    On the output, dropout replaces predictions by 0 and scales up the rest, at random: the training
-    loss has a floor that no weights can lower, and a cross-entropy takes log(0) (and loses the
-    logits behind the activation, which Keras 3 computes it from). Before BatchNorm it changes the
-    variance that BatchNorm sees in training, and not in inference, for which the moving variance is
-    then wrong.
+    On the output, dropout randomly replaces predictions by 0 and scales up the rest. The training
+    loss has a lower bound that no weights can beat, and a cross-entropy takes log(0) (it also loses
+    the logits before the activation, from which Keras 3 computes it otherwise). Before BatchNorm,
+    dropout changes the variance in training but not in inference, which makes the moving variance
+    wrong for inference.
 
     ## Example
     ```python
@@ -42,10 +42,10 @@ class DropoutInTheWrongPlace(Rule):
     ```
 
     ## Threshold
-    - `rate` = 0.7: dropped share above which it is told. Usual for hidden units is 0.2 to 0.5
-      (Srivastava et al., Dropout, 2014, section 7.3: error grows steeply where fewer than 0.4 are
-      kept; Li et al., Understanding the Disharmony between Dropout and Batch Normalization by
-      Variance Shift, 2019, for BatchNorm).
+    - `rate` = 0.7: dropped share above which a rate is reported. Usual for hidden units is 0.2 to
+      0.5 (Srivastava et al., Dropout, 2014, section 7.3: the error rises steeply if fewer than 0.4
+      are kept; for BatchNorm: Li et al., Understanding the Disharmony between Dropout and Batch
+      Normalization by Variance Shift, 2019).
     """
 
     code = "SD112"
@@ -57,84 +57,92 @@ class DropoutInTheWrongPlace(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         network = Network(measured.need(Wiring))
-        last = _on_output(network)
+        last = _dropout_on_outputs(network)
         for call in network.leaves.values():
-            if call.kind not in DROPOUT or not _rate(call):
+            if call.kind not in DROPOUT or not _dropout_rate(call):
                 continue
             if call.path in last:
-                yield self._on_output(measured, call, limits)
-            elif _rate(call) > limits["rate"]:
-                yield self._too_high(measured, call, limits)
-            elif _before_norm(network, call):
-                yield self._before_norm(measured, call, limits)
+                yield self._finding_on_output(measured, call, limits)
+            elif _dropout_rate(call) > limits["rate"]:
+                yield self._finding_of_rate(measured, call, limits)
+            elif _feeds_batchnorm(network, call):
+                yield self._finding_before_batchnorm(measured, call, limits)
 
-    def _on_output(self, measured: Measurements, call: LayerCall, limits: Thresholds) -> Finding:
-        return self._told(
+    def _finding_on_output(
+        self, measured: Measurements, call: LayerCall, limits: Thresholds
+    ) -> Finding:
+        return self._finding_of_dropout(
             measured,
             call,
-            f"drops {number(_rate(call))} of the model's outputs while it trains (threshold 0 "
-            f"there, {number(limits['rate'])} elsewhere). Put it before the last layer",
-            f"outputs = x  # what {label(call.layer)} took; drop out before the last layer",
-            {"rate": _rate(call), "place": "output", "threshold": 0.0},
+            f"drops {number(_dropout_rate(call))} of the model's outputs in training (threshold 0 "
+            f"on outputs, {number(limits['rate'])} elsewhere). Move it before the last layer",
+            f"Move {label(call.layer)} before the last layer",
+            {"rate": _dropout_rate(call), "place": "output", "threshold": 0.0},
             rate="0.0",
         )
 
-    def _too_high(self, measured: Measurements, call: LayerCall, limits: Thresholds) -> Finding:
-        return self._told(
+    def _finding_of_rate(
+        self, measured: Measurements, call: LayerCall, limits: Thresholds
+    ) -> Finding:
+        return self._finding_of_dropout(
             measured,
             call,
-            f"drops {number(_rate(call))} of its input (threshold {number(limits['rate'])}). "
-            "Lower the rate",
+            f"drops {number(_dropout_rate(call))} of its input (threshold "
+            f"{number(limits['rate'])}). Lower the rate",
             f"rate=0.5  # in {label(call.layer)}",
-            {"rate": _rate(call), "place": "hidden", "threshold": limits["rate"]},
+            {"rate": _dropout_rate(call), "place": "hidden", "threshold": limits["rate"]},
             note=True,
             rate="0.5",
         )
 
-    def _before_norm(self, measured: Measurements, call: LayerCall, limits: Thresholds) -> Finding:
-        return self._told(
+    def _finding_before_batchnorm(
+        self, measured: Measurements, call: LayerCall, limits: Thresholds
+    ) -> Finding:
+        return self._finding_of_dropout(
             measured,
             call,
-            f"drops {number(_rate(call))} right before BatchNorm, whose variance then differs in "
-            f"training and in inference (threshold 0 there, {number(limits['rate'])} elsewhere). "
-            "Put it behind",
-            f"x = keras.layers.Dropout({number(_rate(call))})(x)  # behind the last BatchNorm",
-            {"rate": _rate(call), "place": "before BatchNorm", "threshold": 0.0},
+            f"drops {number(_dropout_rate(call))} directly before BatchNorm, whose input variance "
+            "then differs between training and inference (threshold 0 before BatchNorm, "
+            f"{number(limits['rate'])} elsewhere). Move it after BatchNorm",
+            f"x = keras.layers.Dropout({number(_dropout_rate(call))})(x)  # after the last "
+            "BatchNorm",
+            {"rate": _dropout_rate(call), "place": "before BatchNorm", "threshold": 0.0},
             note=True,
         )
 
-    def _told(
+    def _finding_of_dropout(
         self,
         measured: Measurements,
         call: LayerCall,
-        what: str,
+        problem: str,
         fix: str,
         evidence: dict[str, object],
         *,
         note: bool = False,
         rate: str = "",
     ) -> Finding:
+        """A finding; ``rate`` is the new rate for the edit, empty for no edit."""
         source = source_of(measured, call.layer)
         return self.finding(
-            f"{label(call.layer)}: {what}{at(source)}",
+            f"{label(call.layer)}: {problem}{at(source)}",
             fix,
             layers=(call.layer,),
             evidence=evidence,
             source=source,
             severity="info" if note else "error",
-            edits=edits.of_layer(measured, call, "rate", _rate(call), rate) if rate else (),
+            edits=edits.of_layer(measured, call, "rate", _dropout_rate(call), rate) if rate else (),
         )
 
 
-def _rate(call: LayerCall) -> float:
+def _dropout_rate(call: LayerCall) -> float:
     rate = call.config.get("rate", 0.0)
     return float(rate) if isinstance(rate, (int, float)) else 0.0
 
 
-def _on_output(network: Network) -> set[str]:
-    """Dropout calls with nothing but changes of shape between them and an output.
+def _dropout_on_outputs(network: Network) -> set[str]:
+    """Paths of the dropout calls with only shape-only layers between them and an output.
 
-    A call that feeds other layers as well is not looked at: its output is a feature, too.
+    A call that also feeds other layers is left out: its output is a feature, too.
     """
     found = set()
     for path in network.outputs:
@@ -148,6 +156,6 @@ def _on_output(network: Network) -> set[str]:
     return found
 
 
-def _before_norm(network: Network, call: LayerCall) -> bool:
+def _feeds_batchnorm(network: Network, call: LayerCall) -> bool:
     following = [network.leaves[path] for path in network.consumers(call.path)]
     return any(after.kind == "BatchNormalization" and after.trainable for after in following)

@@ -1,4 +1,4 @@
-"""SD113: a layer behind the activation that makes probabilities."""
+"""SD113: a layer after the activation that makes probabilities."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, SQUASHING, from_logits
 from saldiag.rules.shared.wording import at, label
 
-NORMALISING = frozenset({
+NORMALIZATIONS = frozenset({
     "BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
 })  # fmt: skip
-RESHAPING = frozenset({
+OTHER_ACTIVATIONS = frozenset({
     "elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "selu", "silu", "softplus", "tanh",
 })  # fmt: skip
-"""Activations that are none of the two that make probabilities."""
+"""Activations other than sigmoid and softmax."""
 
 
 class LayerAfterOutputActivation(Rule):
-    """A normalisation or another activation stands behind the output's sigmoid or softmax.
+    """A normalisation or another activation follows the output's sigmoid or softmax.
 
     ## What it does
-    Where the loss is a cross-entropy of probabilities, looks whether the output was made by a
-    normalisation, or by an activation without weights, right behind a sigmoid or softmax. Those two
-    twice in a row are SD102's.
+    Checks, under a cross-entropy of probabilities, whether the output comes from a normalisation or
+    an activation without weights directly after a sigmoid or softmax. SD102 reports two of sigmoid
+    and softmax in a row.
 
     ## Why is this bad
-    The cross-entropy takes what comes last for probabilities. A normalisation spreads it around 0,
-    so that half of it is clipped, with a gradient of 0; tanh lets nothing through above 0.76; relu
-    changes no number, and hides from Keras 3 the logits that it computes the loss from.
+    The cross-entropy treats the last output as probabilities. A normalisation centres it at 0,
+    which clips half of it, with a gradient of 0. tanh keeps it below 0.77. relu changes no value,
+    but hides the logits from which Keras 3 computes the loss otherwise.
 
     ## Example
     ```python
@@ -46,8 +46,8 @@ class LayerAfterOutputActivation(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Bridle, Probabilistic interpretation of feedforward classification network
-    outputs, 1990: the cross-entropy belongs to the logistic function or softmax right before it).
+    None, the check is exact (Bridle, Probabilistic interpretation of feedforward classification
+    network outputs, 1990: the cross-entropy directly follows the logistic function or softmax).
     """
 
     code = "SD113"
@@ -56,9 +56,14 @@ class LayerAfterOutputActivation(Rule):
     by_loss = True
     requires = (Wiring,)
     explains = {
-        "SD103": "anywhere", "SD106": "anywhere", "SD201": "anywhere", "SD204": "anywhere",
-        "SD301": "same_layer", "SD801": "anywhere", "SD802": "anywhere",
-    }  # fmt: skip
+        "SD103": "anywhere",
+        "SD106": "anywhere",
+        "SD201": "anywhere",
+        "SD204": "anywhere",
+        "SD301": "same_layer",
+        "SD801": "anywhere",
+        "SD802": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
@@ -67,23 +72,27 @@ class LayerAfterOutputActivation(Rule):
         network = Network(wiring)
         for head in network.heads():
             first = network.before(head.path)
-            if first is not None and first.activation in SQUASHING and _spoils(head):
-                yield self._after(measured, first, head)
+            if first is not None and first.activation in SQUASHING and _alters_probabilities(head):
+                yield self._finding_of_head(measured, first, head)
 
-    def _after(self, measured: Measurements, first: LayerCall, head: LayerCall) -> Finding:
+    def _finding_of_head(
+        self, measured: Measurements, first: LayerCall, head: LayerCall
+    ) -> Finding:
         source, loss = source_of(measured, head.layer), measured.need(Wiring).loss
-        what = head.kind if head.kind in NORMALISING else str(head.activation)
+        follower = head.kind if head.kind in NORMALIZATIONS else str(head.activation)
         return self.finding(
-            f"{label(head.layer)}: {what} behind the {first.activation} of {label(first.layer)}; "
-            f"{label(loss)} takes its output for probabilities. Delete it, or put it before "
-            f"{label(first.layer)}{at(source)}",
+            f"{label(head.layer)}: {follower} follows the {first.activation} of "
+            f"{label(first.layer)}, but {label(loss)} expects probabilities. Delete "
+            f"{label(head.layer)}, or move it before {label(first.layer)}{at(source)}",
             f"outputs = x  # the output of {label(first.layer)}; delete {label(head.layer)}",
             layers=(head.layer,),
-            evidence={"activation": first.activation, "behind": what, "loss": loss},
+            evidence={"activation": first.activation, "behind": follower, "loss": loss},
             source=source,
             severity="warning" if head.activation in {"relu", "relu6"} else "error",
         )
 
 
-def _spoils(head: LayerCall) -> bool:
-    return head.kind in NORMALISING or (head.activation in RESHAPING and head.parameters == 0)
+def _alters_probabilities(head: LayerCall) -> bool:
+    return head.kind in NORMALIZATIONS or (
+        head.activation in OTHER_ACTIVATIONS and head.parameters == 0
+    )

@@ -1,4 +1,4 @@
-"""SD114: all that is known of a sample goes through one number, and must tell several classes."""
+"""SD114: several classes are predicted from one number per sample."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ CATEGORICAL = frozenset({"categorical_crossentropy", "sparse_categorical_crossen
 
 
 class OneNumberForSeveralClasses(Rule):
-    """A hidden layer leaves one number of each sample, out of which several classes are told.
+    """A hidden layer reduces each sample to one number, from which several classes are predicted.
 
     ## What it does
-    Follows the only way back from the output of a classifier, as long as each layer has one input,
-    and looks for a hidden layer that makes a single number out of many. Two units and more are left
-    alone, narrow as they can be: two-dimensional embeddings are drawn that way on purpose, and so
-    are the codes of autoencoders. Ways around the layer (skips, other inputs) excuse it.
+    Goes back from the output of a classifier as long as each layer has one input, and looks for a
+    hidden layer that reduces several numbers to one. Two units or more are not reported:
+    two-dimensional embeddings and the codes of autoencoders are narrow on purpose. Paths around the
+    layer (skip connections, other inputs) end the search.
 
     ## Why is this bad
-    The logits of all classes are then linear in one number, so the classes must lie on a line, one
-    after the other. What the layers before know beyond that is thrown away, and one relu that dies
-    takes all with it.
+    The logits of all classes are linear in one number, and the classes must lie on a line, one
+    after the other. Everything else that the earlier layers know is lost, and a single dead relu
+    loses all of it.
 
     ## Example
     ```python
@@ -43,9 +43,9 @@ class OneNumberForSeveralClasses(Rule):
     ```
 
     ## Threshold
-    - `classes` = 3: classes from which on one number is too little; two are told by its sign. The
-      rank of the logits is at most the width of the layer before them, plus one for the bias (Yang
-      et al., Breaking the Softmax Bottleneck, 2018).
+    - `classes` = 3: fewest classes for which one number is too little; its sign is enough for two.
+      The rank of the logits is at most the width of the layer before them, plus one for the bias
+      (Yang et al., Breaking the Softmax Bottleneck, 2018).
     """
 
     code = "SD114"
@@ -55,8 +55,11 @@ class OneNumberForSeveralClasses(Rule):
     requires = (Wiring,)
     thresholds = {"classes": 3}
     explains = {
-        "SD201": "anywhere", "SD301": "same_layer", "SD302": "anywhere", "SD801": "anywhere",
-    }  # fmt: skip
+        "SD201": "anywhere",
+        "SD301": "same_layer",
+        "SD302": "anywhere",
+        "SD801": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
@@ -64,40 +67,42 @@ class OneNumberForSeveralClasses(Rule):
             return
         network = Network(wiring)
         for head in network.heads():
-            classes, narrow = axis_size(head) or 0, _narrow(network, head)
+            classes, narrow = axis_size(head) or 0, _one_number_layer(network, head)
             if narrow is not None and classes >= limits["classes"]:
-                yield self._narrow(measured, narrow, classes, limits)
+                yield self._finding_of_layer(measured, narrow, classes, limits)
 
-    def _narrow(
+    def _finding_of_layer(
         self, measured: Measurements, call: LayerCall, classes: int, limits: Thresholds
     ) -> Finding:
         source = source_of(measured, call.layer)
+        width = "filters" if call.kind.startswith("Conv") else "units"
         return self.finding(
-            f"{label(call.layer)}: makes 1 number of {_size(call.input_shapes[0])}, and {classes} "
-            f"classes are told from it alone (threshold {limits['classes']:.0f} classes). "
-            f"Give it more units{at(source)}",
-            f"units=64  # in {label(call.layer)}",
+            f"{label(call.layer)}: squeezes {_numbers_per_sample(call.input_shapes[0])} numbers "
+            f"into 1, from which {classes} classes must be predicted (threshold "
+            f"{limits['classes']:.0f} classes). Give it more {width}{at(source)}",
+            f"{width}=64  # in {label(call.layer)}",
             layers=(call.layer,),
             evidence={"units": 1, "classes": classes, "threshold": limits["classes"]},
             source=source,
         )
 
 
-def _narrow(network: Network, head: LayerCall) -> LayerCall | None:
-    """A layer on the only way to ``head`` that leaves a single number of each sample."""
+def _one_number_layer(network: Network, head: LayerCall) -> LayerCall | None:
+    """The layer on the only path to ``head`` that outputs a single number per sample."""
     call = head
-    for _ in network.leaves:  # no path is longer than that
+    for _ in network.leaves:  # no path is longer
         if len(call.inputs) != 1 or call.inputs[0] not in network.leaves:
             return None
         call = network.leaves[call.inputs[0]]
         if not call.input_shapes or not call.output_shapes or call.kind not in NARROWING:
             continue
-        if _size(call.output_shapes[0]) == 1 and (_size(call.input_shapes[0]) or 0) > 1:
+        single = _numbers_per_sample(call.output_shapes[0]) == 1
+        if single and (_numbers_per_sample(call.input_shapes[0]) or 0) > 1:
             return call
     return None
 
 
-def _size(shape: tuple[int | None, ...]) -> int | None:
-    """Numbers of one sample; None where an axis is not fixed."""
+def _numbers_per_sample(shape: tuple[int | None, ...]) -> int | None:
+    """The product of all axes but the batch; None where one is not fixed."""
     sizes = [size for size in shape[1:] if size is not None]
     return math.prod(sizes) if len(sizes) == len(shape) - 1 else None

@@ -1,4 +1,4 @@
-"""SD115: an operation that has no gradient stands on the only way back."""
+"""SD115: an operation without a gradient blocks the only path from the loss."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from saldiag.core.measurement import (
 )
 from saldiag.rules.shared.wording import at, counted, label, listed
 
-IN_PLACE = {
-    "ArgMax": "the softmax itself: keras.ops.softmax(x)",
-    "ArgMin": "the softmax itself: keras.ops.softmax(-x)",
+REPLACEMENTS = {
+    "ArgMax": "keras.ops.softmax(x)  # instead of argmax",
+    "ArgMin": "keras.ops.softmax(-x)  # instead of argmin",
     "StopGradient": "x  # without keras.ops.stop_gradient",
-    "PyFunc": "operations of keras.ops in place of the numpy function",
-    "cast to integers": "x  # in its own dtype",
-    "Sign": "keras.ops.tanh(x)",
+    "PyFunc": "Replace the numpy function with operations of keras.ops",
+    "cast to integers": "x  # without the cast to integers",
+    "Sign": "keras.ops.tanh(x)  # instead of sign",
 }
+"""The fix for each operation; for any other one it is a straight-through estimator."""
 COMPARISONS = frozenset({"Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual"})
 
 
 class OperationWithoutGradient(Rule):
-    """An operation that no gradient passes stands on the only way from the loss to a layer.
+    """An operation without a gradient blocks the only path from the loss to a layer.
 
     ## What it does
-    Walks from the loss back through all that it is computed from. Where the walk ends at argmax,
-    round, sign, a comparison, a cast to integers, ``stop_gradient`` or a function of numpy, and a
-    trainable layer before it can be reached in no other way, the operation is named. Estimators
-    that hand the gradient round it (``x + stop_gradient(q - x)``, gradients of the user's own),
-    masks of what is used as well, targets behind ``stop_gradient``, frozen layers, and layers that
-    got a gradient at any recorded step are left alone.
+    Goes back from the loss through everything that it is computed from. Where that ends at argmax,
+    round, sign, a comparison, a cast to integers, ``stop_gradient`` or a numpy function, and no
+    other path reaches a trainable layer before it, the operation is reported. Not reported are
+    estimators that pass the gradient around it (``x + stop_gradient(q - x)``, custom gradients),
+    masks of a tensor that is also used itself, targets behind ``stop_gradient``, frozen layers, and
+    layers that got a gradient at any recorded step.
 
     ## Why is this bad
-    Such an operation has a derivative of 0 or none. Keras trains the layers behind it and leaves
-    those before it at their random start, mostly without a word.
+    Such an operation has a derivative of 0, or none. Keras trains the layers after it and leaves
+    those before it at their random start, mostly without a warning.
 
     ## Example
     ```python
@@ -56,9 +57,9 @@ class OperationWithoutGradient(Rule):
     ```
 
     ## Threshold
-    None, it is exact: the graph holds another way or it does not. Bengio, Leonard & Courville
-    (Estimating or Propagating Gradients Through Stochastic Neurons, 2013) say what to do where the
-    hard decision is meant.
+    None, the check is exact: the graph has another path or it has none. For hard decisions that are
+    intended, see Bengio, Leonard & Courville, Estimating or Propagating Gradients Through
+    Stochastic Neurons, 2013.
     """
 
     code = "SD115"
@@ -78,26 +79,29 @@ class OperationWithoutGradient(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring, history = measured.need(Wiring), measured.get(GradientHistory)
         if wiring.blocked is None:
-            raise CannotJudge("there was no loss to look back from")
+            raise CannotJudge("there was no loss to trace back from")
         if wiring.own_training and wiring.blocked and (history is None or not len(history.steps)):
-            raise CannotJudge("the model trains by code of its own, and no step of it was recorded")
-        fed = _fed(measured)
+            raise CannotJudge("the model has its own training step, and no step was recorded")
+        fed = _layers_with_gradient(measured)
         for blocked in wiring.blocked:
             before = tuple(layer for layer in blocked.before if layer not in fed)
             target = blocked.op == "StopGradient" and not blocked.behind and bool(fed)
             if before and not target:
-                yield self._blocked(measured, blocked, before)
+                yield self._finding_of_operation(measured, blocked, before)
 
-    def _blocked(
+    def _finding_of_operation(
         self, measured: Measurements, blocked: BlockedOperation, before: tuple[str, ...]
     ) -> Finding:
         place = blocked.layer or blocked.behind or before[-1]
         source = source_of(measured, place) or source_of(measured, before[-1])
         return self.finding(
-            f"{_where(blocked)}: {blocked.op} passes no gradient, and no other way leads from the "
-            f"loss to {counted(len(before), 'trainable layer')} before it ({listed(before)}): "
-            f"|dL/dw| there is exactly 0. {_instead(blocked.op)}{at(source)}",
-            IN_PLACE.get(blocked.op, "x + keras.ops.stop_gradient(hard(x) - x)"),
+            f"{_location(blocked)}: {blocked.op} passes no gradient, and no other path leads from "
+            f"the loss to {counted(len(before), 'trainable layer')} before it ({listed(before)}): "
+            f"|dL/dw| there is exactly 0. {_advice(blocked.op)}{at(source)}",
+            REPLACEMENTS.get(
+                blocked.op,
+                "x + keras.ops.stop_gradient(hard(x) - x)  # straight-through estimator",
+            ),
             layers=(place, *(layer for layer in before if layer != place)),
             evidence={
                 "operation": blocked.op,
@@ -111,7 +115,7 @@ class OperationWithoutGradient(Rule):
         )
 
 
-def _fed(measured: Measurements) -> set[str]:
+def _layers_with_gradient(measured: Measurements) -> set[str]:
     """Layers with a variable that had a gradient, in the flow or at a recorded step."""
     flow, history = measured.get(GradientFlow), measured.get(GradientHistory)
     fed = {variable.layer for variable in flow.variables if variable.norm} if flow else set()
@@ -121,15 +125,15 @@ def _fed(measured: Measurements) -> set[str]:
     return fed
 
 
-def _where(blocked: BlockedOperation) -> str:
+def _location(blocked: BlockedOperation) -> str:
     if blocked.layer:
         return label(blocked.layer)
     return f"before {label(blocked.behind)}" if blocked.behind else "between output and loss"
 
 
-def _instead(operation: str) -> str:
+def _advice(operation: str) -> str:
     if operation == "StopGradient":
-        return "Take stop_gradient out, or freeze those layers"
+        return "Remove stop_gradient, or freeze those layers"
     if operation in COMPARISONS:
-        return "Use a sigmoid in place of the comparison, or a straight-through estimator"
-    return "Use a smooth function in its place, or a straight-through estimator"
+        return "Use a sigmoid instead of the comparison, or a straight-through estimator"
+    return "Use a smooth function instead, or a straight-through estimator"

@@ -1,4 +1,4 @@
-"""SD116: one layer is used where several were meant."""
+"""SD116: one layer is shared where several layers were intended."""
 
 from __future__ import annotations
 
@@ -17,33 +17,32 @@ WEIGHTED = frozenset({
     "DepthwiseConv2D", "EinsumDense", "Embedding", "GRU", "LSTM", "MultiHeadAttention",
     "SeparableConv2D", "SimpleRNN",
 })  # fmt: skip
-OF_SPACE = ("AveragePooling", "Cropping", "GlobalAveragePooling", "GlobalMaxPooling", "MaxPooling",
-            "UpSampling", "ZeroPadding")  # fmt: skip
-DETERMINED = WEIGHTED | {
+SPATIAL = ("AveragePooling", "Cropping", "GlobalAveragePooling", "GlobalMaxPooling", "MaxPooling",
+           "UpSampling", "ZeroPadding")  # fmt: skip
+DETERMINISTIC = WEIGHTED | {
     "Activation", "BatchNormalization", "ELU", "Flatten", "GroupNormalization",
     "LayerNormalization", "LeakyReLU", "Normalization", "PReLU", "Permute", "RMSNormalization",
     "ReLU", "Rescaling", "Reshape", "Softmax", "UnitNormalization",
-    *(f"{name}{rank}D" for name in OF_SPACE for rank in (1, 2, 3)),
+    *(f"{name}{rank}D" for name in SPATIAL for rank in (1, 2, 3)),
 }  # fmt: skip
-"""Layers that give the same for the same; one of the user's own can draw random numbers."""
+"""Layers that return equal outputs for equal inputs; a custom layer can draw random numbers."""
 RANDOM = ("Dropout", "Noise", "Random")
 
 
 class SharedLayerForTwins(Rule):
-    """One layer, with one set of weights, stands where several layers were meant.
+    """One layer, with one set of weights, is used where several layers were intended.
 
     ## What it does
-    Finds two calls of one layer with the very same tensors whose results meet again, in a sum, a
-    concatenation or any other call: they are equal, number by number. Equal layers in between are
-    followed as long as they are shared too, and as long as no dropout, nor a layer of the user's
-    own, can tell the two apart. As a note, it also names a layer that is called over and over on
-    its own result, with nothing else coming in: that is one layer several times, and not a deep
-    network. Twins with different inputs (siamese networks) and recurrences that read an input at
-    each step are left alone.
+    Finds two calls of one layer with the same input whose outputs meet again in a sum, a
+    concatenation or any other call: the two outputs are equal. Layers in between are followed as
+    long as they are equal too, and no dropout or custom layer can make the outputs differ. Also
+    reports, as an info, a layer that is called repeatedly on its own output with no other input,
+    which repeats one layer instead of making the network deeper. Calls with different inputs
+    (siamese networks) and recurrences that read an input at each step are not reported.
 
     ## Why is this bad
-    Two branches that share everything give the same features twice; a loop over one layer has the
-    weights of a single one. Both come from a layer that was made outside of the loop.
+    Two branches that share everything give the same features twice. A loop over one layer has the
+    weights of a single layer. Both happen if the layer is created outside of the loop.
 
     ## Example
     ```python
@@ -58,9 +57,9 @@ class SharedLayerForTwins(Rule):
     ```
 
     ## Threshold
-    - `row` = 3: calls of one layer in a row that are worth a note (own choice: weights that are
-      shared in depth can be meant, as in Dehghani et al., Universal Transformers, 2019).
-    - `twins` = 2: calls of one layer with the same tensors whose results meet; exact.
+    - `row` = 3: calls of one layer in a row that are reported as an info (our choice: shared
+      weights can be intended, as in Dehghani et al., Universal Transformers, 2019).
+    - `twins` = 2: calls of one layer with the same input whose outputs meet; exact.
     """
 
     code = "SD116"
@@ -79,15 +78,15 @@ class SharedLayerForTwins(Rule):
             and call.parameters
             and not _is_random(call)
             and call.repeats in network.leaves
-            and (meeting := _meeting(network, call.repeats, call.path))
+            and (meeting := _meeting_call(network, call.repeats, call.path))
         ]
         if len(twins) + 1 >= limits["twins"] and twins:
-            yield self._twins(measured, twins, limits["twins"])
-        row = max(_rows(network), key=len, default=())
+            yield self._finding_of_twins(measured, twins, limits["twins"])
+        row = max(_repeated_calls(network), key=len, default=())
         if len(row) >= limits["row"]:
-            yield self._row(measured, row, limits["row"])
+            yield self._finding_of_row(measured, row, limits["row"])
 
-    def _twins(
+    def _finding_of_twins(
         self, measured: Measurements, twins: Sequence[tuple[LayerCall, str]], threshold: float
     ) -> Finding:
         layers = tuple(dict.fromkeys(call.layer for call, _ in twins))
@@ -95,22 +94,24 @@ class SharedLayerForTwins(Rule):
         calls = 1 + sum(call.layer == layers[0] for call, _ in twins)
         return self.finding(
             f"{listed(layers)}: called {calls} times with the same input (threshold "
-            f"{number(threshold)}), and the results, which are equal, meet in "
-            f"{label(twins[0][1])}. Make a layer of its own for each branch{at(source)}",
-            "branches = [make_branch() for _ in range(2)]  # a new layer at each turn",
+            f"{number(threshold)}); the outputs are equal and meet in {label(twins[0][1])}. "
+            f"Create a separate layer for each branch{at(source)}",
+            "branches = [make_branch() for _ in range(2)]  # a new layer for each branch",
             layers=layers,
             evidence={"calls": calls, "meeting": twins[0][1], "threshold": threshold},
             source=source,
         )
 
-    def _row(self, measured: Measurements, row: Sequence[str], threshold: float) -> Finding:
+    def _finding_of_row(
+        self, measured: Measurements, row: Sequence[str], threshold: float
+    ) -> Finding:
         layer = row[0].partition("#")[0]
         source = source_of(measured, layer)
         return self.finding(
-            f"{label(layer)}: called {len(row)} times in a row on its own result (threshold "
-            f"{number(threshold)}): that many layers deep, with the weights of one. Make a new "
-            f"layer at each turn, unless shared weights are meant{at(source)}",
-            "blocks = [make_block() for _ in range(3)]  # a new layer at each turn",
+            f"{label(layer)}: called {len(row)} times in a row on its own output (threshold "
+            f"{number(threshold)}), which adds depth but no weights. Create a new layer for each "
+            f"call, unless shared weights are intended{at(source)}",
+            "blocks = [make_block() for _ in range(3)]  # a new layer for each call",
             layers=(layer,),
             evidence={"calls": len(row), "threshold": threshold},
             source=source,
@@ -124,9 +125,9 @@ def _is_random(call: LayerCall) -> bool:
     return any(word in call.kind for word in RANDOM) or any(rates)
 
 
-def _meeting(network: Network, first: str, second: str) -> str:
-    """The call that takes the results of both, as long as they are equal; or an empty text."""
-    for _ in network.leaves:  # no way is longer than that
+def _meeting_call(network: Network, first: str, second: str) -> str:
+    """The call that takes both outputs while they are still equal; empty if there is none."""
+    for _ in network.leaves:  # no path is longer
         after, beside = network.consumers(first), network.consumers(second)
         both = [path for path in after if path in beside]
         if both:
@@ -137,14 +138,17 @@ def _meeting(network: Network, first: str, second: str) -> str:
         one, other = network.leaves[first], network.leaves[second]
         alike = one.layer == other.layer or (one.kind == other.kind and not one.parameters)
         alone = len(one.inputs) == 1 and len(other.inputs) == 1
-        same = one.kind in DETERMINED and one.config == other.config and not _is_random(one)
+        same = one.kind in DETERMINISTIC and one.config == other.config and not _is_random(one)
         if not alike or not alone or not same:
             return ""
     return ""
 
 
-def _rows(network: Network) -> list[tuple[str, ...]]:
-    """Calls of one layer that follow each other with nothing but shared or plain layers between."""
+def _repeated_calls(network: Network) -> list[tuple[str, ...]]:
+    """For each layer called on its own output, its calls.
+
+    Between the calls there are only shared layers or layers without weights.
+    """
     uses: dict[str, list[str]] = defaultdict(list)
     for call in network.leaves.values():
         uses[call.layer].append(call.path)
@@ -152,16 +156,16 @@ def _rows(network: Network) -> list[tuple[str, ...]]:
     for paths in uses.values():
         first = network.leaves[paths[0]]
         if len(paths) > 1 and first.kind in WEIGHTED and first.parameters:
-            chained = (_follows(network, uses, a, b) for a, b in pairwise(paths))
+            chained = (_depends_only_on(network, uses, a, b) for a, b in pairwise(paths))
             if all(chained):
                 rows.append(tuple(paths))
     return rows
 
 
-def _follows(network: Network, uses: dict[str, list[str]], first: str, second: str) -> bool:
-    """Whether ``second`` gets what ``first`` gives, and nothing else."""
+def _depends_only_on(network: Network, uses: dict[str, list[str]], first: str, second: str) -> bool:
+    """Whether the output of ``first`` is the only input of ``second``, directly or indirectly."""
     path = second
-    for _ in network.leaves:
+    for _ in network.leaves:  # no path is longer
         inputs = network.leaves[path].inputs
         if len(inputs) != 1 or inputs[0] not in network.leaves:
             return False

@@ -1,4 +1,4 @@
-"""SD117: all that a mask is made from went through one place."""
+"""SD117: a mask is made from a feature map of a single position."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ SHRINKING = GLOBAL | WITH_KERNEL | {"AveragePooling2D", "MaxPooling2D"}
 
 
 class SpatialBottleneck(Rule):
-    """All that a mask is made from went through a feature map of one place.
+    """Every path from the image to the mask goes through a 1x1 feature map.
 
     ## What it does
-    Where a picture goes in and a mask comes out, looks for a convolution or pooling that shrinks
-    its map to 1x1 and stands on every way from the input to the output. It speaks where fewer
-    numbers are left than half of the mask's places. Ways around it (a U-Net's, a gate's), codes
-    made by a dense layer, and autoencoders are left alone. As a note, it also names convolutions
-    whose kernel works on a map of one place, where all but one of its weights see only padding.
+    In a model that makes a mask from an image, looks for a convolution or pooling that shrinks its
+    feature map to 1x1 and is on every path from the input to the output. It is reported if the 1x1
+    map has fewer numbers than half the pixels of the mask. Not reported are models with a path
+    around it (skip connections as in a U-Net, gates), codes made by a dense layer, and
+    autoencoders. Also reports, as an info, convolutions on a 1x1 feature map, where all but one
+    weight of the kernel see only padding.
 
     ## Why is this bad
-    A mask says where things are. One place holds what is in the picture, and the layers after it
-    have to make up the edges: masks come out as blobs, or as the mean mask.
+    A mask says where things are. A single position holds what is in the image, and the layers after
+    it must guess the edges: the masks become blobs, or the mean mask.
 
     ## Example
     ```python
@@ -38,14 +39,14 @@ class SpatialBottleneck(Rule):
 
     ## Use instead
     ```python
-    x = encoder(image)  # a map that keeps its places
+    x = encoder(image)  # a feature map that keeps its positions
     mask = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(upsample(x))
     ```
 
     ## Threshold
-    - `numbers_per_place` = 0.5: numbers at the one place for each place of the mask (own choice;
-      why masks need ways around the coarse map: Long, Shelhamer & Darrell, Fully Convolutional
-      Networks, 2015, section 4; Ronneberger, Fischer & Brox, U-Net, 2015).
+    - `numbers_per_place` = 0.5: numbers in the 1x1 map per pixel of the mask (our choice; why masks
+      need paths around the coarse map: Long, Shelhamer & Darrell, Fully Convolutional Networks,
+      2015, section 4; Ronneberger, Fischer & Brox, U-Net, 2015).
     """
 
     code = "SD117"
@@ -57,45 +58,49 @@ class SpatialBottleneck(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         network = Network(measured.need(Wiring))
-        blind = [call for call in network.leaves.values() if _sees_padding(call)]
+        blind = [call for call in network.leaves.values() if _kernel_sees_only_padding(call)]
         if blind:
-            yield self._blind(measured, blind)
-        places = _places(measured, network)
-        narrow = [call for call in network.leaves.values() if _shrinks_to_one(call)]
-        for call in narrow if places else ():
+            yield self._finding_of_kernels(measured, blind)
+        pixels = _mask_pixels(measured, network)
+        narrow = [call for call in network.leaves.values() if _shrinks_to_one_position(call)]
+        for call in narrow if pixels else ():
             left = prod(size or 0 for size in call.output_shapes[0][1:])
-            few = left < limits["numbers_per_place"] * places
-            if few and _on_every_way(network, call.path) and _whole(measured, network, call):
-                yield self._narrow(measured, call, left, places, limits)
+            few = left < limits["numbers_per_place"] * pixels
+            if (
+                few
+                and _is_on_every_path(network, call.path)
+                and _sees_whole_image(measured, network, call)
+            ):
+                yield self._finding_of_bottleneck(measured, call, left, pixels, limits)
                 return
 
-    def _narrow(
-        self, measured: Measurements, call: LayerCall, left: int, places: int, limits: Thresholds
+    def _finding_of_bottleneck(
+        self, measured: Measurements, call: LayerCall, left: int, pixels: int, limits: Thresholds
     ) -> Finding:
         source, before = source_of(measured, call.layer), call.input_shapes[0]
         return self.finding(
-            f"{label(call.layer)}: shrinks {before[1]}x{before[2]} places to one, and no way leads "
-            f"around it: {left} numbers for a mask of {places} places, {number(left / places)} "
-            f"for each (threshold {number(limits['numbers_per_place'])}). Stop shrinking earlier, "
-            f"or hand finer maps around it{at(source)}",
+            f"{label(call.layer)}: shrinks a feature map of {before[1]}x{before[2]} to 1x1, and no "
+            f"path goes around it: {left} numbers for a mask of {pixels} pixels, "
+            f"{number(left / pixels)} per pixel (threshold {number(limits['numbers_per_place'])}). "
+            f"Shrink less, or add a skip connection around it{at(source)}",
             "x = keras.layers.Concatenate()([x, finer])  # a skip connection, after upsampling",
             layers=(call.layer,),
             evidence={
                 "numbers": left,
-                "places": places,
-                "numbers_per_place": left / places,
+                "places": pixels,
+                "numbers_per_place": left / pixels,
                 "threshold": limits["numbers_per_place"],
             },
             source=source,
         )
 
-    def _blind(self, measured: Measurements, calls: list[LayerCall]) -> Finding:
+    def _finding_of_kernels(self, measured: Measurements, calls: list[LayerCall]) -> Finding:
         layers = tuple(dict.fromkeys(call.layer for call in calls))
-        source, taps = source_of(measured, layers[0]), prod(_kernel(calls[0]))
+        source, taps = source_of(measured, layers[0]), prod(_kernel_size(calls[0]))
         return self.finding(
-            f"{counted(len(layers), 'convolution')} on a map of one place: {listed(layers)}; "
-            f"{taps - 1} of {taps} places of the kernel see only padding (threshold 1 place). "
-            f"Shrink less before, or take a kernel of 1{at(source)}",
+            f"{listed(layers)}: {counted(len(layers), 'convolution')} on a 1x1 feature map, where "
+            f"{taps - 1} of {taps} kernel positions see only padding (threshold 1 position). "
+            f"Shrink less before, or use kernel_size=1{at(source)}",
             f"kernel_size=1  # in {label(layers[0])}",
             layers=layers,
             evidence={"layers": len(layers), "kernel": taps, "unused": taps - 1, "threshold": 1},
@@ -104,47 +109,49 @@ class SpatialBottleneck(Rule):
         )
 
 
-def _kernel(call: LayerCall) -> tuple[int, ...]:
+def _kernel_size(call: LayerCall) -> tuple[int, ...]:
     size = call.config.get("kernel_size")
     return tuple(size) if isinstance(size, (list, tuple)) else (int(size or 1),) * 2
 
 
-def _map(call: LayerCall, shapes: tuple[tuple[int | None, ...], ...]) -> int | None:
-    """The places of the only picture-like tensor in ``shapes``; None for any other."""
-    if len(shapes) != 1 or len(shapes[0]) != 4 or _channels_first(call):
+def _map_positions(call: LayerCall, shapes: tuple[tuple[int | None, ...], ...]) -> int | None:
+    """Height times width, if ``shapes`` is one feature map of known size; else None."""
+    if len(shapes) != 1 or len(shapes[0]) != 4 or _is_channels_first(call):
         return None
     _, height, width, _ = shapes[0]
     return height * width if height and width else None
 
 
-def _channels_first(call: LayerCall) -> bool:
+def _is_channels_first(call: LayerCall) -> bool:
     return call.config.get("data_format") == "channels_first"
 
 
-def _sees_padding(call: LayerCall) -> bool:
-    return call.kind in WITH_KERNEL and _map(call, call.input_shapes) == 1 < prod(_kernel(call))
+def _kernel_sees_only_padding(call: LayerCall) -> bool:
+    """Whether a kernel larger than 1x1 runs over a 1x1 map: all but one weight see padding."""
+    one = _map_positions(call, call.input_shapes) == 1
+    return call.kind in WITH_KERNEL and one and prod(_kernel_size(call)) > 1
 
 
-def _shrinks_to_one(call: LayerCall) -> bool:
-    before = _map(call, call.input_shapes)
-    one = _map(call, call.output_shapes) == 1 or (
+def _shrinks_to_one_position(call: LayerCall) -> bool:
+    before = _map_positions(call, call.input_shapes)
+    one = _map_positions(call, call.output_shapes) == 1 or (
         call.kind in GLOBAL and [len(shape) for shape in call.output_shapes] == [2]
     )
-    shrinks = call.kind in SHRINKING and not _is_dense(call)
+    shrinks = call.kind in SHRINKING and not _is_dense_layer(call)
     return shrinks and one and before is not None and before > 1
 
 
-def _is_dense(call: LayerCall) -> bool:
-    """Whether it is a dense layer put as a convolution: each place has weights of its own."""
-    whole = _kernel(call) == call.input_shapes[0][1:3] if call.input_shapes else False
+def _is_dense_layer(call: LayerCall) -> bool:
+    """Whether a convolution equals a dense layer: its kernel covers the whole input, unpadded."""
+    whole = _kernel_size(call) == call.input_shapes[0][1:3] if call.input_shapes else False
     return call.kind == "Conv2D" and whole and call.config.get("padding") == "valid"
 
 
-def _places(measured: Measurements, network: Network) -> int:
-    """The places of the mask that the model is to make of a picture; 0 where there is none.
+def _mask_pixels(measured: Measurements, network: Network) -> int:
+    """Height times width of the mask, if the model makes a mask from an image; else 0.
 
     Raises:
-        CannotJudge: what the model is to make cannot be told from its data.
+        CannotJudge: input and target have one shape, and the model can be an autoencoder.
     """
     facts = measured.get(DataFacts)
     if facts is None:
@@ -159,12 +166,12 @@ def _places(measured: Measurements, network: Network) -> int:
     if not sparse and facts.targets[0].distinct != 2:
         return 0
     if image[1:] == target[1:]:
-        raise CannotJudge("input and target are of one shape, as those of an autoencoder")
+        raise CannotJudge("input and target have the same shape, as in an autoencoder")
     return (made[1] or 0) * (made[2] or 0)
 
 
-def _on_every_way(network: Network, path: str) -> bool:
-    """Whether nothing of the input comes to the output but through the call at ``path``."""
+def _is_on_every_path(network: Network, path: str) -> bool:
+    """Whether every path from the input to the output goes through the call at ``path``."""
     seen, queue = {path}, list(network.outputs)
     while queue:
         call = network.leaves.get(queue.pop())
@@ -177,11 +184,11 @@ def _on_every_way(network: Network, path: str) -> bool:
     return path in network.upstream(network.outputs)
 
 
-def _whole(measured: Measurements, network: Network, call: LayerCall) -> bool:
-    """Whether the call sees the picture as it came in.
+def _sees_whole_image(measured: Measurements, network: Network, call: LayerCall) -> bool:
+    """Whether every call up to this one takes the shapes that the calls before it return.
 
-    Operations between layers can cut it into tiles that lie in the batch; then each tile has a
-    place of its own.
+    If not, operations between layers can have cut the image into tiles along the batch axis, and
+    each tile then has its own position.
     """
     image = measured.need(DataFacts).inputs[0].shape[1:]
     for path in network.upstream([call.path]):

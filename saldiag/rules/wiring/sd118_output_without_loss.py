@@ -1,4 +1,4 @@
-"""SD118: one of several outputs has no part in the loss."""
+"""SD118: one of several outputs doesn't contribute to the loss."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from saldiag.rules.shared.wording import at, counted, label, listed
 
 
 class OutputWithoutLoss(Rule):
-    """The loss takes no notice of one of several outputs.
+    """One of several outputs doesn't contribute to the loss.
 
     ## What it does
-    Finds outputs that have no loss (``None`` in a list, a key that a dict lacks) or whose loss has
-    a weight of 0. Where layers that lead to this output alone are trainable and get no gradient it
-    is a warning; where there are none, as with an output that is there to be looked at, a note. An
-    output that another one is made of has a part in the loss. Models with a training step or a loss
-    of their own are left alone.
+    Finds outputs without a loss (``None`` in a list, a key missing in a dict) or with a loss weight
+    of 0. The finding is a warning if trainable layers that only this output depends on get no
+    gradient, and an info otherwise, as for an output that is only inspected. An output that another
+    output is computed from contributes to the loss. Models with their own training step or loss are
+    not judged.
 
     ## Why is this bad
-    Keras says nothing: the layers of this output are counted as trainable, keep their random start,
-    and give predictions like any other.
+    Keras gives no warning. The layers of this output count as trainable, keep their random start,
+    and make predictions like any others.
 
     ## Example
     ```python
@@ -38,8 +38,8 @@ class OutputWithoutLoss(Rule):
     ```
 
     ## Threshold
-    None, it is exact (what Keras 3.15 makes of its ``loss`` was tried out; its guide on training
-    and evaluation, 2023, leaves a loss out for an output that is not meant to be trained).
+    None, the check is exact (how Keras 3.15 treats ``loss`` was tested; Keras' guide on training
+    and evaluation, 2023, leaves out the loss of an output that should not be trained).
     """
 
     code = "SD118"
@@ -47,33 +47,38 @@ class OutputWithoutLoss(Rule):
     severity = "warning"
     requires = (Wiring, GradientFlow)
     explains = {
-        "SD201": "same_layer", "SD202": "same_layer",
-        "SD402": "same_layer", "SD409": "same_layer",
-    }  # fmt: skip
+        "SD201": "same_layer",
+        "SD202": "same_layer",
+        "SD402": "same_layer",
+        "SD409": "same_layer",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
         if wiring.ignored is None:
-            raise CannotJudge("there was no loss to look from")
+            raise CannotJudge("there was no loss to trace back from")
         if wiring.ignored and wiring.own_training:
-            raise CannotJudge("the model's own training step can use outputs as it likes")
+            raise CannotJudge("the model's own training step can use any output")
         for output in wiring.ignored:
-            yield self._ignored(measured, output, _starving(measured, output))
+            layers = _layers_without_gradient(measured, output)
+            yield self._finding_of_output(measured, output, layers)
 
-    def _ignored(
+    def _finding_of_output(
         self, measured: Measurements, output: IgnoredOutput, layers: tuple[str, ...]
     ) -> Finding:
-        how = "has no loss" if output.weight is None else "has a loss of weight 0"
+        reason = "has no loss" if output.weight is None else "has a loss weight of 0"
         source = compile_source(measured, layers[-1] if layers else None)
-        what = (
-            f"{counted(len(layers), 'trainable layer')} that lead to it alone ({listed(layers)}) "
-            "get no gradient and keep their start. Give it a loss, or freeze them"
+        one = len(layers) == 1
+        effect = (
+            f"{counted(len(layers), 'trainable layer')} that only this output depends on "
+            f"({listed(layers)}) {'gets' if one else 'get'} no gradient. Give the output a loss, "
+            f"or freeze {'it' if one else 'them'}"
             if layers
-            else "no trainable layer leads to it alone. Nothing is lost where it is there to be "
-            "looked at"
+            else "no trainable layer lacks a gradient because of it. Give it a loss, unless it is "
+            "only inspected"
         )
         return self.finding(
-            f"output {label(output.name)} {how}: {what}{at(source)}",
+            f"output {label(output.name)} {reason}: {effect}{at(source)}",
             f'model.compile(…, loss={{…, "{label(output.name)}": …}})',
             layers=layers,
             evidence={"output": output.name, "weight": output.weight, "layers": list(layers)},
@@ -82,8 +87,8 @@ class OutputWithoutLoss(Rule):
         )
 
 
-def _starving(measured: Measurements, output: IgnoredOutput) -> tuple[str, ...]:
-    """Layers that lead to this output and to none with a loss, and that get no gradient."""
+def _layers_without_gradient(measured: Measurements, output: IgnoredOutput) -> tuple[str, ...]:
+    """Trainable layers without a gradient that this output depends on, and none with a loss."""
     wiring, flow = measured.need(Wiring), measured.need(GradientFlow)
     network = Network(wiring)
     others = {path for other in wiring.ignored or () for path in other.outputs}

@@ -1,4 +1,4 @@
-"""SD119: one of the model's inputs leads to nothing."""
+"""SD119: one of the model's inputs affects nothing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from saldiag.rules.shared.wording import counted, label, listed
 
 
 class InputWithoutUse(Rule):
-    """Neither an output nor the loss depends on one of the model's inputs.
+    """Neither the outputs nor the loss depend on one of the model's inputs.
 
     ## What it does
-    Follows the traced graph back from the outputs and the loss, and names the inputs that it does
-    not come to. In a functional model, which has the inputs that it was given, it is a warning; in
-    another one, which takes what the data hold (numbers of items, lengths), a note, and so it is
-    where a layer is given the input: it can take its shape alone. Models with a training step or a
-    loss of their own are left alone.
+    Follows the traced graph back from the outputs and the loss, and reports the inputs that it
+    doesn't reach. The finding is a warning in a functional model, which declares its inputs. It is
+    an info in any other model, whose inputs are whatever the data hold (numbers of items, lengths),
+    and for an input that is passed to a layer, which can use only its shape. Models with their own
+    training step or loss are not judged.
 
     ## Why is this bad
-    Keras builds such a model without a word, and leaves the layers behind that input out: what the
-    input could tell is not used, and by its drawing the model uses it.
+    Keras builds such a model without a warning, and leaves out the layers after that input. The
+    model ignores the information in the input, although it seems to use it.
 
     ## Example
     ```python
@@ -39,8 +39,8 @@ class InputWithoutUse(Rule):
     ```
 
     ## Threshold
-    None, it is exact. That a definition without a use is a sign of a fault is as old as data flow
-    analysis (Fosdick & Osterweil, Data Flow Analysis in Software Reliability, 1976).
+    None, the check is exact. Data flow analysis treats a definition without a use as a sign of a
+    fault (Fosdick & Osterweil, Data Flow Analysis in Software Reliability, 1976).
     """
 
     code = "SD119"
@@ -52,15 +52,18 @@ class InputWithoutUse(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
         if wiring.unused is None:
-            raise CannotJudge("there was no loss to look from")
+            raise CannotJudge("there was no loss to trace back from")
         if not wiring.unused:
             return
         if wiring.own_training:
-            raise CannotJudge("the model's own training step can use inputs as it likes")
+            raise CannotJudge("the model's own training step can use any input")
+        one = len(wiring.unused) == 1
+        them = "it" if one else "them"
         yield self.finding(
-            f"{counted(len(wiring.unused), 'input')} that no output is made from, nor the loss: "
-            f"{listed(wiring.unused)}. Use what it gives, or leave it out",
-            f"keras.layers.Concatenate()([…, {label(wiring.unused[0])}])  # and hand it on",
+            f"{listed(wiring.unused)}: {counted(len(wiring.unused), 'input')} that "
+            f"{'affects' if one else 'affect'} neither the outputs nor the loss. Use or remove "
+            f"{them}",
+            f"x = keras.layers.Concatenate()([x, {label(wiring.unused[0])}])",
             evidence={"unused": list(wiring.unused)},
             severity="warning"
             if wiring.declared and set(wiring.unused) - set(wiring.handed)

@@ -14,10 +14,10 @@ from saldiag.core.printable import printable
 from saldiag.subject.data.class_labels import as_labels
 from saldiag.subject.data.image_format import Frame
 from saldiag.subject.data.items import Batch, Items
-from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.input_spec import InputSpec
 
 
-def open_classes(path: Path, frame: Frame, takes: Takes) -> Items:
+def open_classes(path: Path, frame: Frame, takes: InputSpec) -> Items:
     """The pictures below ``path`` with the number of their class, read when they are wanted.
 
     Args:

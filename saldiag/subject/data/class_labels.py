@@ -9,14 +9,14 @@ import numpy as np
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.input_spec import InputSpec
 
 SHOWN = 10
 """Classes that are listed by name."""
 
 
 def as_labels(
-    numbers: np.ndarray[Any, Any], classes: Sequence[str], takes: Takes, where: str
+    numbers: np.ndarray[Any, Any], classes: Sequence[str], takes: InputSpec, where: str
 ) -> tuple[np.ndarray[Any, Any], tuple[str, ...]]:
     """Class numbers (N,) as int64, (N, 1) for one output of two classes, or one-hot (N, classes).
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.input_spec import InputSpec
 
 RANGES: dict[str, tuple[float, float]] = {
     "bytes": (0.0, 255.0),
@@ -38,7 +38,7 @@ class Frame:
         return np.asarray(picture, np.float32) / 255.0 * (high - low) + low
 
 
-def frame_for(takes: Takes, size: int | None, default: int, pixels: str) -> Frame:
+def frame_for(takes: InputSpec, size: int | None, default: int, pixels: str) -> Frame:
     """How a model takes pictures.
 
     Args:
@@ -65,7 +65,7 @@ def frame_for(takes: Takes, size: int | None, default: int, pixels: str) -> Fram
     return Frame(sides, shape[-1] or 3, chosen, _mask_size(takes, sides), _told(pixels, chosen))
 
 
-def _mask_size(takes: Takes, sides: tuple[int, int]) -> tuple[int, int]:
+def _mask_size(takes: InputSpec, sides: tuple[int, int]) -> tuple[int, int]:
     output = takes.output
     if output is None or len(output) != 4:
         return sides

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.input_spec import InputSpec
 
 THRESHOLD = 128
 """Grey levels from here on are object, in masks of 0 and 255."""
 
 
-def classes_of(takes: Takes) -> int:
+def classes_of(takes: InputSpec) -> int:
     """Numbers that the model has for each pixel; one where it does not tell."""
     output = takes.output
     return (output[-1] or 1) if output and len(output) == 4 else 1
 
 
-def as_targets(levels: Any, takes: Takes, name: Callable[[int], str]) -> Any:
+def as_targets(levels: Any, takes: InputSpec, name: Callable[[int], str]) -> Any:
     """Masks (N, H, W) of grey levels as float32 (N, H, W, 1) in {0, 1}, or class numbers (N, H, W).
 
     Class numbers are one-hot (N, H, W, classes) where the loss compares so.

@@ -14,7 +14,7 @@ from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
 from saldiag.subject.data.class_labels import as_labels
 from saldiag.subject.data.items import Items, of_arrays
-from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.input_spec import InputSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ INPUTS = ("x", "X", "x_train", "X_train", "images", "inputs", "features")
 TARGETS = ("y", "Y", "y_train", "Y_train", "labels", "masks", "targets", "label", "target")
 
 
-def open_npz(path: Path, inputs: Sequence[str], target: str | None, takes: Takes) -> Items:
+def open_npz(path: Path, inputs: Sequence[str], target: str | None, takes: InputSpec) -> Items:
     """The arrays of an ``.npz`` that the model is trained on; nothing in it is ever unpickled.
 
     Args:
@@ -63,7 +63,7 @@ def _loaded(stream: BinaryIO, where: str) -> Any:
 
 
 def _inputs_of(
-    known: Sequence[str], inputs: Sequence[str], takes: Takes, where: str
+    known: Sequence[str], inputs: Sequence[str], takes: InputSpec, where: str
 ) -> Sequence[str]:
     for name in inputs:
         refuse_unknown(name, known, "--inputs", where)
@@ -108,7 +108,7 @@ def _listed(known: Sequence[str]) -> str:
     return f"it has {printable(', '.join(known)) or 'nothing'}"
 
 
-def open_csv(path: Path, inputs: Sequence[str], target: str | None, takes: Takes) -> Items:
+def open_csv(path: Path, inputs: Sequence[str], target: str | None, takes: InputSpec) -> Items:
     """The rows of a table: numbers as float32 inputs (N, columns), one column as the target.
 
     A target of texts becomes class numbers in the order of the alphabet. A column of texts among
@@ -175,7 +175,7 @@ def _numbers(column: pd.Series[Any], where: str) -> np.ndarray[Any, Any]:
 
 
 def _column_as_target(
-    column: pd.Series[Any], takes: Takes, where: str
+    column: pd.Series[Any], takes: InputSpec, where: str
 ) -> tuple[Any, tuple[str, ...]]:
     import pandas as pd
 
@@ -190,7 +190,7 @@ def _column_as_target(
     return as_labels(numbers, classes, takes, where)
 
 
-def _as_input(numbers: dict[str, Any], takes: Takes, where: str) -> Any:
+def _as_input(numbers: dict[str, Any], takes: InputSpec, where: str) -> Any:
     if not numbers:
         raise DataError(f"{where}: no column is left for the input")
     if len(takes.names) > 1 and set(takes.names) <= set(numbers):

@@ -19,7 +19,7 @@ from saldiag.subject.data.items import Items, of_arrays
 from saldiag.subject.data.mask_targets import as_targets
 from saldiag.subject.data.tables import TARGETS, refuse_unknown
 from saldiag.subject.data.tfrecord_features import HOW, Feature
-from saldiag.subject.models.input_spec import Takes
+from saldiag.subject.models.input_spec import InputSpec
 
 _OWN = "read it in a function of your own (--data FILE.py:FUNCTION)"
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
@@ -34,7 +34,7 @@ def open_tfrecord(
     path: Path,
     inputs: Sequence[str],
     target: str | None,
-    takes: Takes,
+    takes: InputSpec,
     *,
     count: int | None,
     frame: Callable[[], Frame],
@@ -134,7 +134,7 @@ def _target_of(known: Sequence[str], target: str | None, where: str) -> str:
 
 
 def _inputs_of(
-    known: Sequence[str], inputs: Sequence[str], target: str, takes: Takes, where: str
+    known: Sequence[str], inputs: Sequence[str], target: str, takes: InputSpec, where: str
 ) -> Sequence[str]:
     for name in inputs:
         refuse_unknown(name, known, "--inputs", where)
@@ -164,7 +164,7 @@ def _alike(name: str, values: list[list[Any]], where: str) -> list[list[Any]]:
 
 
 def _column(
-    name: str, values: list[list[Any]], takes: Takes, where: str, frame: Callable[[], Frame]
+    name: str, values: list[list[Any]], takes: InputSpec, where: str, frame: Callable[[], Frame]
 ) -> Any:
     """One feature of all examples as one array, the examples along its first axis."""
     if isinstance(values[0][0], bytes):
@@ -178,7 +178,7 @@ def _column(
 
 
 def _target(
-    name: str, values: list[list[Any]], takes: Takes, where: str, frame: Callable[[], Frame]
+    name: str, values: list[list[Any]], takes: InputSpec, where: str, frame: Callable[[], Frame]
 ) -> Any:
     if not isinstance(values[0][0], bytes):
         array = np.array(values)
@@ -190,7 +190,7 @@ def _target(
     return as_targets(np.stack(levels), takes, lambda index: f"{told} of example {index + 1}")
 
 
-def _shaped(array: Any, name: str, takes: Takes) -> Any:
+def _shaped(array: Any, name: str, takes: InputSpec) -> Any:
     """Flat numbers in the shape of the input of that name, or of the only one, if they fill it."""
     shape = dict(takes.inputs).get(name, takes.shape)
     if shape is not None and None not in shape[1:] and array.shape[1] == math.prod(shape[1:]):  # type: ignore[arg-type]
@@ -210,7 +210,7 @@ def _decoded(content: bytes, told: str, channels: int) -> Any:
         raise DataError(f"{told}: damaged picture") from error
 
 
-def _joined(columns: dict[str, Any], takes: Takes, where: str) -> Any:
+def _joined(columns: dict[str, Any], takes: InputSpec, where: str) -> Any:
     if len(takes.names) > 1 and set(takes.names) <= set(columns):
         return {name: columns[name] for name in takes.names}
     arrays = list(columns.values())

@@ -15,7 +15,7 @@ Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
-class Takes:
+class InputSpec:
     """What is known of a model before it is called; shapes are with the batch, ``(None, 4)``.
 
     ``inputs`` are names and shapes, empty where the model tells only when it is called (subclassed
@@ -45,12 +45,12 @@ class Takes:
         return self.inputs[0][1] if len(self.inputs) == 1 else None
 
 
-def takes(model: Any) -> Takes:
+def input_spec_of(model: Any) -> InputSpec:
     """What ``model`` takes; it is compiled already, and is not called."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     outputs = keras.tree.flatten(getattr(model, "outputs", None) or [])
     scaling = (keras.layers.Rescaling, keras.layers.Normalization)
-    return Takes(
+    return InputSpec(
         tuple((str(tensor.name), tuple(tensor.shape)) for tensor in inputs),
         tuple(outputs[0].shape) if len(outputs) == 1 else None,
         _one_hot(getattr(model, "loss", None)),
@@ -64,7 +64,7 @@ def _one_hot(loss: Any) -> bool:
     return isinstance(name, str) and "categorical" in name and "sparse" not in name
 
 
-def check_fit(takes: Takes, x: Any, model: str, data: str) -> None:
+def check_fit(takes: InputSpec, x: Any, model: str, data: str) -> None:
     """Refuse inputs that the model cannot take.
 
     Args:
@@ -100,7 +100,7 @@ def _named(x: Any, names: Sequence[str]) -> list[Shape] | None:
     return [tuple(leaf.shape) for leaf in keras.tree.flatten(x)]
 
 
-def _misfit(takes: Takes, x: Any, model: str, data: str) -> DataError:
+def _misfit(takes: InputSpec, x: Any, model: str, data: str) -> DataError:
     has = x if isinstance(x, dict) else dict(enumerate(keras.tree.flatten(x), 1))
     given = ", ".join(f"{printable(str(name))} {_shown(leaf.shape)}" for name, leaf in has.items())
     wanted = ", ".join(f"{printable(name)} {_shown(shape)}" for name, shape in takes.inputs)

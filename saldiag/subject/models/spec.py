@@ -1,6 +1,7 @@
-"""What ``--model`` and ``--data`` say, told apart by their text and by what lies at the place.
+"""Parsing ``--model`` and ``--data`` into specs, from their text and the files they name.
 
-Nothing is imported, run or read but the names of files, so that a slip of the pen is told at once.
+No user code is imported and no file is opened here, only file names are read: a typo is reported
+before TensorFlow starts.
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from __future__ import annotations
 import ast
 import re
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.core.files.folders import DataKind, kind_of_folder
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.subject.models.registered import (
+    RegisteredModel,
+    registered_model,
+    registered_names,
+)
 
-ModelKind = Literal["built-in", "code", "file"]
 MODEL_FILES = (".keras", ".h5", ".hdf5")
 TAKEN_MODELS = "MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file, a SavedModel folder"
 TAKEN_DATA = "MODULE:FUNCTION, FILE.py:FUNCTION, .npz, .csv, .tsv, .tfrecord, a folder or a zip"
@@ -35,77 +38,86 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
-class CodeName:
-    """``MODULE:ATTRIBUTE`` or ``FILE.py:ATTRIBUTE``; the attribute may be dotted."""
+class CodeReference:
+    """``MODULE:ATTRIBUTE`` or ``FILE.py:ATTRIBUTE``."""
 
     option: str
+    """The option it was given for, such as ``--model``, for messages."""
     place: str
+    """Name of a module, or path of a file that ends in ``.py``."""
     attribute: str
+    """Name in the module; may be dotted."""
 
     def __str__(self) -> str:
         return f"{self.option} {printable(self.place)}:{self.attribute}"
 
     @property
     def file(self) -> Path | None:
-        """The file, or None where ``place`` is the name of a module."""
+        """The file; None if ``place`` names a module."""
         return Path(self.place) if self.place.endswith(".py") else None
 
 
 @dataclass(frozen=True)
-class ModelName:
-    """A parsed ``--model``.
+class ModelSpec:
+    """A parsed ``--model``: one of ``registered``, ``code`` and ``path`` is set."""
 
-    ``name`` is a built-in model's, with the faults that are switched on (None: those that it has
-    anyway); else there is ``code`` to call, or the ``path`` of a saved model.
-    """
-
-    kind: ModelKind
-    name: str = ""
-    faults: tuple[str, ...] | None = None
-    code: CodeName | None = None
+    text: str
+    """What the user wrote."""
+    registered: RegisteredModel | None = None
+    """The model of that name; None for a model of the user's."""
+    variant: tuple[str, ...] | None = None
+    """Variant of the registered model; None for its default."""
+    code: CodeReference | None = None
+    """A function that returns the model, or the model itself."""
     path: Path | None = None
+    """A saved model: a file of Keras', or a SavedModel folder."""
 
 
 @dataclass(frozen=True)
-class DataName:
-    """A parsed ``--data``; neither ``code`` nor ``path`` is the built-in sample."""
+class DataSpec:
+    """A parsed ``--data``; the built-in sample has neither ``code`` nor ``path``."""
 
     kind: DataKind
-    code: CodeName | None = None
+    """How the data are stored."""
+    code: CodeReference | None = None
+    """A function that returns the data, or the data themselves."""
     path: Path | None = None
+    """A file, or a folder of files."""
+
+    @property
+    def option(self) -> str:
+        """The option as the user wrote it, for messages."""
+        return str(self) if self.code else f"--data {self}"
 
     def __str__(self) -> str:
         return str(self.code) if self.code else printable(self.path or "the built-in sample")
 
 
-def parse_model(spec: str, built_in: Sequence[str]) -> ModelName:
-    """Read ``--model``.
-
-    Args:
-        spec: what the user wrote.
-        built_in: names of the built-in models; the faults after a colon are theirs to judge.
+def parse_model(text: str) -> ModelSpec:
+    """Parse ``--model``.
 
     Raises:
-        ModelError: there is no such model, file or folder.
+        ModelError: there is no such model, file or folder, or no such variant.
     """
-    head, colon, faults = spec.partition(":")
-    if head in built_in:
-        listed = tuple(fault.strip() for fault in faults.split(",") if fault.strip())
-        return ModelName("built-in", head, listed if colon else None)
-    path = Path(spec)
+    name, colon, variant = text.partition(":")
+    registered = registered_model(name)
+    if registered is not None:
+        chosen = registered.parse_variant(name, variant if colon else None)
+        return ModelSpec(text, registered=registered, variant=chosen)
+    path = Path(text)
     if path.is_dir():
-        return ModelName("file", path=_model_folder(path))
-    code = parse_code("--model", spec, ModelError)
+        return ModelSpec(text, path=_model_folder(path))
+    code = parse_code("--model", text, ModelError)
     if code is not None and not path.is_file():
-        return ModelName("code", code=code)
+        return ModelSpec(text, code=code)
     if path.suffix.lower() in MODEL_FILES:
         if not path.is_file():
-            raise ModelError(f"--model {printable(spec)}: no such file{_near(path)}")
-        return ModelName("file", path=path)
+            raise ModelError(f"--model {printable(text)}: no such file{_near(path)}")
+        return ModelSpec(text, path=path)
     if path.exists():
-        raise ModelError(f"--model {printable(spec)}: no model: it takes {TAKEN_MODELS}")
-    known = suggestion(head, built_in)
-    raise ModelError(f"--model {printable(spec)}: no such model ({known}), nor {TAKEN_MODELS}")
+        raise ModelError(f"--model {printable(text)}: not a model; give {TAKEN_MODELS}")
+    known = suggestion(name, registered_names())
+    raise ModelError(f"--model {printable(text)}: no such model ({known}), nor {TAKEN_MODELS}")
 
 
 def is_exported(path: Path) -> bool:
@@ -122,23 +134,23 @@ def _model_folder(path: Path) -> Path:
     raise ModelError(f"{where}: a folder without a model in it; --model takes {TAKEN_MODELS}")
 
 
-def parse_data(spec: str | None) -> DataName:
-    """Read ``--data``; None is the built-in sample.
+def parse_data(text: str | None) -> DataSpec:
+    """Parse ``--data``; None is the built-in sample.
 
     Raises:
         DataError: there is no such file or folder, or it holds nothing that saldiag knows.
     """
-    if spec is None:
-        return DataName("pairs")
-    path = Path(spec)
+    if text is None:
+        return DataSpec("pairs")
+    path = Path(text)
     if path.is_dir():
-        return DataName(kind_of_folder(path), path=path)
+        return DataSpec(kind_of_folder(path), path=path)
     if not path.exists():
-        code = parse_code("--data", spec, DataError)
+        code = parse_code("--data", text, DataError)
         if code is not None:
-            return DataName("code", code=code)
-        raise DataError(f"{printable(spec)}: no such file or folder{_near(path)}")
-    return DataName(_kind_of_file(path), path=path)
+            return DataSpec("code", code=code)
+        raise DataError(f"{printable(text)}: no such file or folder{_near(path)}")
+    return DataSpec(_kind_of_file(path), path=path)
 
 
 def _kind_of_file(path: Path) -> DataKind:
@@ -154,7 +166,7 @@ def _kind_of_file(path: Path) -> DataKind:
     raise DataError(f"{printable(path)}: no data that saldiag knows; --data takes {TAKEN_DATA}")
 
 
-def parse_code(option: str, spec: str, error: type[SaldiagError]) -> CodeName | None:
+def parse_code(option: str, spec: str, error: type[SaldiagError]) -> CodeReference | None:
     r"""Read ``MODULE:ATTRIBUTE`` or ``FILE.py:ATTRIBUTE``; None where it is neither.
 
     The last colon counts, so that ``C:\models\net.py:build`` names a function in a file.
@@ -173,8 +185,8 @@ def parse_code(option: str, spec: str, error: type[SaldiagError]) -> CodeName | 
         file = Path(place)
         if not file.is_file():
             raise error(f"{option} {printable(spec)}: no such file{_near(file)}")
-        return CodeName(option, place, attribute)
-    return CodeName(option, place, attribute) if _DOTTED.fullmatch(place) else None
+        return CodeReference(option, place, attribute)
+    return CodeReference(option, place, attribute) if _DOTTED.fullmatch(place) else None
 
 
 def _functions(file: Path, option: str) -> str:

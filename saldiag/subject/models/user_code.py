@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from saldiag.core.errors import SaldiagError
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
-from saldiag.subject.models.spec import CodeName
+from saldiag.subject.models.spec import CodeReference
 from saldiag.subject.source.stack_frames import is_user, shown_path
 
 T = TypeVar("T")
 
 
-def made_by(code: CodeName, error: type[SaldiagError]) -> Any:
+def made_by(code: CodeReference, error: type[SaldiagError]) -> Any:
     """What the named function returns, or the named thing itself where it cannot be called.
 
     Raises:
@@ -38,7 +38,7 @@ def made_by(code: CodeName, error: type[SaldiagError]) -> Any:
         return found()
 
 
-def named(code: CodeName, error: type[SaldiagError]) -> Any:
+def named(code: CodeReference, error: type[SaldiagError]) -> Any:
     """The named function, class or object.
 
     Raises:
@@ -146,7 +146,7 @@ def _public(wanted: str, members: dict[str, Any]) -> str:
 
 
 def _refuse_arguments(
-    code: CodeName, function: Callable[..., Any], error: type[SaldiagError]
+    code: CodeReference, function: Callable[..., Any], error: type[SaldiagError]
 ) -> None:
     try:
         parameters = inspect.signature(function).parameters.values()

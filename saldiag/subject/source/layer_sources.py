@@ -7,21 +7,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
-from saldiag.subject.source.stack_frames import FILES, caller
+from saldiag.subject.source.stack_frames import caller
 
 
 class SourceLines:
-    """Source of every layer made while recording; holds no layer alive."""
+    """Source of every layer made while recording; holds no layer alive.
 
-    def __init__(self) -> None:
+    Args:
+        files: takes the fingerprints of the files that the sources are in.
+    """
+
+    def __init__(self, files: FilesSeen) -> None:
+        self._files = files
         self._sources: weakref.WeakKeyDictionary[Any, Source] = weakref.WeakKeyDictionary()
 
     def note(self, layer: Any) -> None:
         """Remember that ``layer`` is being made here."""
-        source = caller()
+        source = self.caller()
         if source is not None:
             self._sources[layer] = source
+
+    def caller(self) -> Source | None:
+        """The line of the user's code that this is called from."""
+        return caller(self._files)
 
     def models(self) -> list[Any]:
         """The models among them that are still alive, in the order in which they were made."""
@@ -40,16 +50,15 @@ class SourceLines:
 
 
 @contextmanager
-def recording_sources() -> Iterator[SourceLines]:
-    """Record where layers are made, until the block ends.
+def recording_sources(files: FilesSeen) -> Iterator[SourceLines]:
+    """Record where layers are made, until the block ends; ``files`` takes their fingerprints.
 
     ``Layer.__new__`` is wrapped because it runs directly under the line that makes the layer;
     ``__init__`` runs under the subclass' own ``super().__init__`` line.
     """
     import keras
 
-    FILES.forget()
-    lines = SourceLines()
+    lines = SourceLines(files)
     original = keras.layers.Layer.__dict__["__new__"]
     make = original.__func__ if isinstance(original, staticmethod) else original
 

@@ -19,9 +19,6 @@ CONVERTED = "__autograph_generated_file"
 """In the names of the files that AutoGraph writes the code to that it runs in the user's place."""
 _PACKAGE = Path(__file__).parents[2]
 
-FILES = FilesSeen()
-"""The files that places in the user's code were told of, as they were then."""
-
 
 @cache
 def framework_folders() -> tuple[str, ...]:
@@ -77,37 +74,43 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-def source_of_frame(frame: FrameType | None) -> Source | None:
-    """File and line of a frame; the file is relative to the working directory if it lies below."""
+def source_of_frame(frame: FrameType | None, files: FilesSeen | None = None) -> Source | None:
+    """File and line of a frame; the file is relative to the working directory if it lies below.
+
+    Args:
+        frame: the frame; None gives None.
+        files: takes the file's fingerprint, so that a later fix knows whether it has changed.
+    """
     if frame is None:
         return None
     if CONVERTED in frame.f_code.co_filename:
-        return _before_conversion(frame)
-    return _source(frame.f_code.co_filename, frame.f_lineno)
+        return _before_conversion(frame, files)
+    return _source(frame.f_code.co_filename, frame.f_lineno, files)
 
 
-def _source(filename: str, line: int) -> Source:
+def _source(filename: str, line: int, files: FilesSeen | None) -> Source:
     shown = shown_path(filename)
-    FILES.note(shown, filename)
+    if files is not None:
+        files.note(shown, filename)
     return Source(shown, line, linecache.getline(filename, line).strip())
 
 
-def _before_conversion(frame: FrameType) -> Source | None:
+def _before_conversion(frame: FrameType, files: FilesSeen | None) -> Source | None:
     """The place that AutoGraph made a frame's code from; the one that called it if untold."""
     from tensorflow.python.util import tf_stack  # it is loaded: the frame is running in it
 
     for seen in reversed(tf_stack.extract_stack()):
         if is_user(seen.filename) and CONVERTED not in seen.filename:
-            return _source(seen.filename, seen.lineno)
+            return _source(seen.filename, seen.lineno, files)
     outer = frame.f_back
     while outer is not None and CONVERTED in outer.f_code.co_filename:
         outer = outer.f_back
-    return source_of_frame(user_frame(outer))
+    return source_of_frame(user_frame(outer), files)
 
 
-def caller() -> Source | None:
-    """Where in the user's code we are called from."""
-    return source_of_frame(user_frame(sys._getframe(1)))
+def caller(files: FilesSeen | None = None) -> Source | None:
+    """The line of the user's code that this is called from; ``files`` as in ``source_of_frame``."""
+    return source_of_frame(user_frame(sys._getframe(1)), files)
 
 
 @cache
