@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 from saldiag.core.measurement import Source
+from saldiag.core.patching import patched
 from saldiag.subject.compat.arguments import ARGUMENTS
 from saldiag.subject.compat.entries import Argument, Call, Member, Module, Name, Rename
 from saldiag.subject.compat.members import MEMBERS, WRAPPED
@@ -25,7 +26,6 @@ KERAS = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
 """The same modules under three names; each is a module object of its own."""
 
 Note = Callable[[Rename, Source | None], None]
-_MISSING = object()
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def bridged(note: Note) -> Iterator[None]:
     with ExitStack() as stack:
         # One after the other: what is wrapped may stand in for something already.
         for patch in chain(_arguments(telling), _members(telling), _wrapped(telling)):
-            stack.enter_context(_put(*patch))
+            stack.enter_context(patched(*patch))
         stack.enter_context(_modules(telling))
         yield
 
@@ -55,20 +55,6 @@ class _Telling:
         if entry not in self._told:
             self._told.add(entry)
             self._note(entry, caller())
-
-
-@contextmanager
-def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute for the block; afterwards it is what it was, or not there."""
-    before = vars(owner).get(name, _MISSING)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is _MISSING:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
 
 
 def places(place: str) -> list[str]:
@@ -116,7 +102,7 @@ def _modules(telling: _Telling) -> Iterator[None]:
                 module = sys.modules.get(place) or _imported(place)
                 if module is not None and place not in stand_ins:
                     look = _looking(module, names, telling)
-                    stack.enter_context(_put(module, "__getattr__", look))
+                    stack.enter_context(patched(module, "__getattr__", look))
             yield
     finally:
         for name, module in before.items():
