@@ -9,6 +9,7 @@ from typing import Any
 
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
+from saldiag.core.patching import patched
 from saldiag.subject.source.stack_frames import caller
 
 
@@ -67,8 +68,5 @@ def recording_sources(files: FilesSeen) -> Iterator[SourceLines]:
         lines.note(layer)
         return layer
 
-    keras.layers.Layer.__new__ = __new__
-    try:
+    with patched(keras.layers.Layer, "__new__", __new__):
         yield lines
-    finally:
-        keras.layers.Layer.__new__ = original
