@@ -56,7 +56,7 @@ class TestConfirmed:
         lucky = arm([0.0, 0.9, 0.0, 0.05, 0.0], "control")
         judged = judged_arm(lucky, arm([0.9] * 5))
         assert judged.outcome == "confirmed"
-        assert judged.reason == "the model as it is learns in 1 of 5 seeds, with it in all"
+        assert judged.reason == "the unchanged model learns in 1 of 5 seeds, the changed one in all"
 
     @pytest.mark.parametrize("lucky", [[0.0, 0.9, 0.0], [0.9, 0.9, 0.0, 0.9, 0.0]])
     def test_is_nothing_that_three_seeds_of_which_one_is_lucky_could_show(self, lucky):

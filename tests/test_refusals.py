@@ -60,10 +60,10 @@ CODE = """
     def wide(): return x, np.zeros((32, 5), "float32")
 """
 REFUSED = {
-    ("categorical", "classes"): ("SD108", "one number for each item against one for each class"),
-    ("sparse", "one_hot"): ("SD108", "they are one-hot"),
+    ("categorical", "classes"): ("SD108", "one number per item against one per class"),
+    ("sparse", "one_hot"): ("SD108", "one-hot targets"),
     ("categorical", "wide"): ("SD108", "targets have shape"),
-    ("few", "classes"): ("SD108", "a label is 2, and the last layer has 2 units"),
+    ("few", "classes"): ("SD108", "a label is 2, but the last layer has 2 units"),
     ("own", "classes"): ("SD904", "the model cannot be called with this data"),
 }
 

@@ -165,7 +165,7 @@ def test_two_rules_in_one_file_are_an_error() -> None:
     module = types.ModuleType("saldiag.rules.wiring.sd198_two")
     for name in ("A", "B"):
         setattr(module, name, type(name, (Stub,), {"__module__": module.__name__}))
-    with pytest.raises(RuntimeError, match="holds 2 rules, not one"):
+    with pytest.raises(RuntimeError, match="contains 2 rules, not one"):
         registry._rule_in(module)
 
 
@@ -233,12 +233,12 @@ def test_of_two_causes_the_one_that_nothing_explains_is_named() -> None:
     ids=["graver", "surer", "earlier"],
 )
 def test_what_makes_a_root(one: Finding, other: Finding) -> None:
-    assert engine._ranked([other, one])[0] is one
+    assert engine._ranked_findings([other, one])[0] is one
 
 
 def test_of_equals_the_one_that_explains_more_is_the_root() -> None:
     effect = replace(finding("C"), explained_by="B")
-    assert engine._ranked([finding("A"), finding("B"), effect])[0].rule == "B"
+    assert engine._ranked_findings([finding("A"), finding("B"), effect])[0].rule == "B"
 
 
 CODES = "ABCDEF"
@@ -258,7 +258,7 @@ findings = st.builds(
 @given(st.lists(findings, min_size=1, max_size=8), st.randoms())
 def test_there_is_a_root_and_it_comes_first(found: Sequence[Finding], luck: random.Random) -> None:
     wired = chain("a", "b", "c")
-    ranked = engine._ranked(explained(found, EXPLAINS, wired))
+    ranked = engine._ranked_findings(explained(found, EXPLAINS, wired))
     assert ranked[0].explained_by is None
     gravest = min(SEVERITIES.index(f.severity) for f in ranked if f.explained_by is None)
     assert SEVERITIES.index(ranked[0].severity) == gravest
@@ -269,7 +269,7 @@ def test_there_is_a_root_and_it_comes_first(found: Sequence[Finding], luck: rand
             assert effect.rule in EXPLAINS[effect.explained_by]
     shuffled = list(found)
     luck.shuffle(shuffled)
-    again = engine._ranked(explained(shuffled, EXPLAINS, wired))
+    again = engine._ranked_findings(explained(shuffled, EXPLAINS, wired))
     assert [(f.rule, f.layers, f.severity, f.explained_by) for f in again[:1]] == [
         (f.rule, f.layers, f.severity, f.explained_by) for f in ranked[:1]
     ]

@@ -48,7 +48,7 @@ def test_it_is_a_warning_where_layers_before_it_learn_by_another_way() -> None:
 
 def test_without_a_loss_nothing_is_said() -> None:
     assert skipped("SD115", wiring(blocked=None)) == "there was no loss to trace back from"
-    assert skipped("SD408", wiring(untracked=None)) == "there was no loss to look back from"
+    assert "no loss was found" in skipped("SD408", wiring(untracked=None))
 
 
 def test_a_training_step_of_ones_own_can_train_what_is_not_listed() -> None:

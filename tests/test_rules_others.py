@@ -113,7 +113,7 @@ def test_frozen_before_it_was_built_is_meant() -> None:
     ("fields", "words"),
     [
         ({"has_gradient": False}, "without a gradient"),
-        ({"has_gradient": False, "watched": False}, "trainable and freeze it afterwards"),
+        ({"has_gradient": False, "watched": False}, "freeze it afterwards"),
         ({"in_optimizer": False}, "unknown to the optimizer"),
         ({"has_gradient": None, "in_optimizer": None, "changed": None}, None),
         ({"changed": False}, None),
@@ -130,8 +130,8 @@ def test_why_it_does_not_train(fields: dict[str, Any], words: str | None) -> Non
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (NormalizationRow("n", False, True, 0.99, False), "frozen, but normalising by the batch"),
-        (NormalizationRow("n", True, False, 0.99, True), "does nothing"),
+        (NormalizationRow("n", False, True, 0.99, False), "frozen, but normalising with batch"),
+        (NormalizationRow("n", True, False, 0.99, True), "which has no effect"),
         (NormalizationRow("n", True, False, 0.99, False), None),  # fine-tuning, as Keras advises
         (NormalizationRow("n", False, False, 0.99, False), None),
         (NormalizationRow("n", True, None, 0.99, True), None),
@@ -280,14 +280,14 @@ def lagging(**fields: Any) -> OverfitHistory:
 def test_batchnorm_that_lags_is_told_with_the_steps_it_needs() -> None:
     finding = one("SD802", lagging())
     assert finding.severity == "info"
-    assert "hold 0.547 of their start values, and need 459 steps" in finding.message
+    assert "contain 0.547 of their initial values; 459 steps reduce" in finding.message
 
 
 def test_a_lag_that_statistics_do_not_explain_is_a_warning() -> None:
     assert one("SD802", lagging(recalibrated_error=0.15)).severity == "warning"
     early = one("SD802", lagging(recalibrated_error=0.15, loss=np.full(8, 0.5)))
     assert early.severity == "info"
-    assert "still hold 0.923 of their start values" in early.message
+    assert "still contain 0.923 of their initial values" in early.message
     poor = one("SD802", lagging(recalibrated_error=0.5))
     assert poor.severity == "info", "worse than what it is to replace"
     unknown = one("SD802", lagging(recalibrated_error=float("nan")))
@@ -298,7 +298,7 @@ def test_modes_that_differ_where_nothing_was_learnt_are_no_lag() -> None:
     assert found("SD802", lagging(training_error=np.array([0.01, 0.02]))) == []
     assert found("SD802", lagging(inference_error=np.array([0.5, 0.025]))) == []
     empty = np.array([])
-    assert "before the two modes" in skipped(
+    assert "before both modes" in skipped(
         "SD802", lagging(checked=empty, training_error=empty, inference_error=empty)
     )
 

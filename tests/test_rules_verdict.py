@@ -77,7 +77,7 @@ def test_a_model_that_comes_to_the_mean_and_stays_does_not_learn() -> None:
 def test_a_warm_up_longer_than_the_test_proves_nothing() -> None:
     stood = stuck(0.25, rate_growth=1.98)
     assert verdict(stood) == "inconclusive"
-    assert "1.98 times since half of them: its warm-up is longer" in verdict_of(stood)[1]
+    assert "by a factor of 1.98 in the second half: its warm-up is longer" in verdict_of(stood)[1]
     assert verdict(stuck(0.25, rate_growth=1.0)) == "does_not_learn"
     assert verdict(stuck(0.25, rate_growth=1.98, no_gradient=True)) == "does_not_learn"
 

@@ -71,7 +71,7 @@ class TestOverfitting:
         wide = validation(0.25, 0.25, 0.0, item_errors=_spread(0.25), train_item_errors=_spread(0))
         (finding,) = found(STUCK, wide)
         assert (finding.rule, finding.severity) == ("SD807", "info")
-        assert "Not certain: overfitting" in finding.message
+        assert "Not excluded: overfitting" in finding.message
 
     def test_it_is_not_said_where_an_item_depends_on_its_batch(self):
         check = validation(0.3, 0.3, 0.01, company_difference=0.5, active=("norm",))

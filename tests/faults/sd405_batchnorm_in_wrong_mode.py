@@ -1,4 +1,4 @@
-"""A frozen BatchNorm that normalises by the batch."""
+"""A frozen BatchNorm that normalises with batch statistics."""
 
 from __future__ import annotations
 

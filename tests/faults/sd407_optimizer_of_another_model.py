@@ -1,4 +1,4 @@
-"""An Adam that has trained another model; no step can be taken with it."""
+"""An Adam optimizer that has trained another model; training steps with it fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training step of one's own that does not apply the gradients."""
+"""A custom training step that does not apply the gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SGD with a learning rate of 10: the loss jumps, and stays above where it began."""
+"""SGD with a learning rate of 10: the loss jumps and stays above its first value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def broken() -> Measurements:
 
 
 def fixed() -> Measurements:
-    """A large first step does no harm where the loss comes down."""
+    """A large first step does no harm if the loss falls."""
     ratios = np.full((STEPS, len(VARIABLES)), 0.4)
     return healthy(
         gradients(update_ratio=ratios), wiring(optimizer="SGD", learning_rate=0.1), overfit()

@@ -1,4 +1,4 @@
-"""BatchNorm on 1x1 maps, one picture at a time."""
+"""BatchNorm on 1x1 feature maps with one image per batch."""
 
 from __future__ import annotations
 

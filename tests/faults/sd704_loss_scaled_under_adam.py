@@ -1,5 +1,6 @@
-"""A loss weight of 1000 under Adam. It is not the root of anything: the model is stuck (SD801)
-for another reason, and the factor neither helps nor harms.
+"""A loss weight of 1000 under Adam. Not the root cause.
+
+The model is stuck (SD801) for another reason, and the factor has no effect.
 """
 
 from __future__ import annotations

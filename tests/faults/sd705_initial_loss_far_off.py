@@ -1,4 +1,4 @@
-"""A head whose weights started a hundred times too wide, under binary cross-entropy."""
+"""An output layer initialised a hundred times too wide, under binary cross-entropy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cosine decay whose steps were given in epochs: over after a fifth of the first of 20."""
+"""Cosine decay with decay_steps in epochs: it ends after a fifth of the first of 20 epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Minus the mean squared error, which training drives to minus infinity."""
+"""The negated mean squared error, which training drives to minus infinity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Early stopping that takes a rising validation loss for better."""
+"""Early stopping in mode max on the validation loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy of a regression: 0 at every step, while the error falls."""
+"""Accuracy in a regression: 0 at every step, while the error falls."""
 
 from __future__ import annotations
 

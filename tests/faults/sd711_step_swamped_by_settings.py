@@ -1,4 +1,4 @@
-"""AdamW with a weight decay of 100: each step takes a tenth of the weights."""
+"""AdamW with a weight decay of 100: each step removes a tenth of the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss stays where it was for the whole test, and nothing else is wrong."""
+"""The loss stays constant for the whole test, and nothing else is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rate of 1e-6: the error falls straight, and the test ends half-way."""
+"""A learning rate of 1e-6: the error falls steadily, and the test ends half-way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules as a list: what each is called, how grave, from what it judges, whether it is on."""
+"""The list of rules: name, severity, required measurements, thresholds, whether enabled."""
 
 from __future__ import annotations
 
@@ -14,55 +14,60 @@ from saldiag.rules.engine.explain import explanation_of
 
 @dataclass(frozen=True)
 class Entry:
-    """One rule; ``thresholds`` are those that hold, ``on`` says whether it judges."""
+    """One rule under the given settings."""
 
     code: str
     name: str
     family: str
+    """Name of the rule's folder."""
     severity: Severity
     title: str
     requires: tuple[str, ...]
+    """Keys of the measurements that the rule needs."""
     thresholds: Thresholds
+    """The thresholds in effect."""
     explains: tuple[str, ...]
+    """Codes of the rules whose findings it can explain."""
     on: bool
+    """Whether the rule is selected."""
 
     def holds(self, word: str) -> bool:
-        """Whether a word says something of this rule: ``sd2``, ``gradients``, ``softmax``."""
+        """Whether the word occurs in this rule's code, name, family, severity or title."""
         texts = (self.code, self.name, self.family, self.severity, self.title)
         return any(word.lower() in text.lower() for text in texts)
 
 
 def catalogue(settings: RuleSettings) -> tuple[Entry, ...]:
-    """Every rule, by code, as these settings leave it.
+    """All rules under the given settings, sorted by code.
 
     Raises:
-        SaldiagError: the settings name what does not exist.
+        SaldiagError: the settings name an unknown rule or threshold.
     """
     chosen = rules_with_limits(settings.select, settings.ignore)
     on = {rule for rule, _ in chosen}
     limited = rules_with_limits(limits=settings.thresholds)
-    return tuple(_entry(rule, limits, rule in on) for rule, limits in limited)
+    return tuple(_catalogue_entry(rule, limits, rule in on) for rule, limits in limited)
 
 
 def matching(entries: Sequence[Entry], words: Sequence[str]) -> tuple[Entry, ...]:
-    """Those of which every word says something."""
+    """The entries that contain every word."""
     return tuple(entry for entry in entries if all(entry.holds(word) for word in words))
 
 
 def family_of(rule: type[Rule]) -> str:
-    """The folder that the rule's file is in."""
+    """The folder of the rule's file."""
     return rule.__module__.rsplit(".", 2)[-2]
 
 
-def _entry(rule: type[Rule], limits: Thresholds, on: bool) -> Entry:
-    told = explanation_of(rule)
+def _catalogue_entry(rule: type[Rule], limits: Thresholds, on: bool) -> Entry:
+    explanation = explanation_of(rule)
     return Entry(
         code=rule.code,
         name=rule.name,
         family=family_of(rule),
         severity=rule.severity,
-        title=told.title,
-        requires=told.requires,
+        title=explanation.title,
+        requires=explanation.requires,
         thresholds=dict(limits),
         explains=tuple(rule.explains),
         on=on,

@@ -1,4 +1,4 @@
-"""Runs the rules over what was measured and finds the root cause."""
+"""Runs the rules on the measurements and determines the root cause."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def diagnose(
     limits: Limits | None = None,
     timings: Mapping[str, float] | None = None,
 ) -> Diagnosis:
-    """Judge what was measured.
+    """Run the rules and rank their findings.
 
     Args:
-        measured: the measurements, and why others are missing.
-        verdict: what the overfit test or the training came to.
-        verdict_reason: why, in one sentence.
+        measured: the measurements, and the reasons for missing ones.
+        verdict: result of the overfit test or the training.
+        verdict_reason: its reason in one sentence.
         select: rules to run, by code, name or start of a code (default: all).
-        ignore: rules not to run; they are left out, not skipped.
-        limits: thresholds to use instead of a rule's own, by rule and threshold.
-        timings: seconds by phase, handed on.
+        ignore: rules not to run; they are left out of the diagnosis, not listed as skipped.
+        limits: thresholds that replace a rule's own, by rule and threshold.
+        timings: seconds by phase, copied into the diagnosis.
 
     Raises:
-        SaldiagError: ``select``, ``ignore`` or ``limits`` names what does not exist.
+        SaldiagError: ``select``, ``ignore`` or ``limits`` names an unknown rule or threshold.
     """
     limited = rules_with_limits(select, ignore, limits)
-    outcomes = [_run(rule, measured, own) for rule, own in limited]
+    outcomes = [_run_rule(rule, measured, thresholds) for rule, thresholds in limited]
     findings = placed([finding for found, _ in outcomes for finding in found], measured)
-    findings = _ranked(
-        explained(findings, _explains(rule for rule, _ in limited), measured.get(Wiring))
+    findings = _ranked_findings(
+        explained(findings, _explained_codes(rule for rule, _ in limited), measured.get(Wiring))
     )
     return Diagnosis(
-        subject=_subject(measured.get(Wiring)),
+        subject=_subject_summary(measured.get(Wiring)),
         verdict=verdict,
         verdict_reason=verdict_reason,
         root_cause=_root_cause(findings),
@@ -59,19 +59,19 @@ def diagnose(
     )
 
 
-def _chosen(select: Sequence[str] | None, ignore: Sequence[str]) -> list[type[Rule]]:
-    wanted = frozenset(all_rules()) if select is None else chosen_rules(tuple(select))
-    unwanted = chosen_rules(tuple(ignore))
-    return [rule for rule in all_rules() if rule in wanted and rule not in unwanted]
+def _selected_rules(select: Sequence[str] | None, ignore: Sequence[str]) -> list[type[Rule]]:
+    selected = frozenset(all_rules()) if select is None else chosen_rules(tuple(select))
+    ignored = chosen_rules(tuple(ignore))
+    return [rule for rule in all_rules() if rule in selected and rule not in ignored]
 
 
 def rules_with_limits(
     select: Sequence[str] | None = None, ignore: Sequence[str] = (), limits: Limits | None = None
 ) -> list[tuple[type[Rule], Thresholds]]:
-    """The rules that are chosen, by code, each with the thresholds that hold for it.
+    """The selected rules, sorted by code, each with its thresholds in effect.
 
     Raises:
-        SaldiagError: ``select``, ``ignore`` or ``limits`` names what does not exist.
+        SaldiagError: ``select``, ``ignore`` or ``limits`` names an unknown rule or threshold.
     """
     changed = {rule_by_name(name): values for name, values in (limits or {}).items()}
     for rule, values in changed.items():
@@ -80,11 +80,12 @@ def rules_with_limits(
             hint = suggestion(unknown[0], list(rule.thresholds))
             raise SaldiagError(f"{rule.code} has no threshold {unknown[0]!r}: {hint}")
     return [
-        (rule, {**rule.thresholds, **changed.get(rule, {})}) for rule in _chosen(select, ignore)
+        (rule, {**rule.thresholds, **changed.get(rule, {})})
+        for rule in _selected_rules(select, ignore)
     ]
 
 
-def _run(
+def _run_rule(
     rule: type[Rule], measured: Measurements, limits: Thresholds
 ) -> tuple[list[Finding], Skipped | None]:
     for kind in rule.requires:
@@ -98,7 +99,7 @@ def _run(
                 found += [f for f in rule().judge(part, limits) if f not in found]
             except CannotJudge as cannot:
                 reason = cannot
-    except Exception as error:  # a rule that breaks is neither a pass nor a crash
+    except Exception as error:  # a broken rule neither passes nor crashes the run
         text = " ".join(str(error).split())
         return [], Skipped(rule.code, f"error in rule: {type(error).__name__}: {text}")
     unjudged = reason is not None and not found
@@ -106,29 +107,29 @@ def _run(
 
 
 def placed(findings: Iterable[Finding], measured: Measurements) -> list[Finding]:
-    """The findings, those without a place of their own at the line that is to be changed.
+    """The findings, each with the line to change if it has none of its own.
 
-    What is wrong with the data is at the line that trains, what is wrong with loss, optimizer and
-    precision at the line that compiles.
+    Findings about the data point to the line that trains; findings about loss, optimizer and
+    precision to the line that compiles.
     """
     program = measured.get(ProgramPlaces)
     if program is None:
         return list(findings)
     compiled, trained = program.compiled or program.trained, program.trained
-    places = {"6": trained, "8": trained, "9": None}
+    source_by_family = {"6": trained, "8": trained, "9": None}
     return [
         finding
         if finding.source is not None
-        else replace(finding, source=places.get(finding.rule[2], compiled))
+        else replace(finding, source=source_by_family.get(finding.rule[2], compiled))
         for finding in findings
     ]
 
 
-def _explains(rules: Iterable[type[Rule]]) -> dict[str, dict[str, str]]:
+def _explained_codes(rules: Iterable[type[Rule]]) -> dict[str, dict[str, str]]:
     return {rule.code: dict(rule.explains) for rule in rules}
 
 
-def _ranked(findings: Sequence[Finding]) -> list[Finding]:
+def _ranked_findings(findings: Sequence[Finding]) -> list[Finding]:
     """The root cause first, then by severity, code and layers."""
     ordered = sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.rule, f.layers))
     roots = [finding for finding in ordered if finding.explained_by is None]
@@ -156,7 +157,7 @@ def _root_cause(findings: Sequence[Finding]) -> RootCause | None:
     return RootCause(first.rule, first.name, first.layers, first.source)
 
 
-def _subject(wiring: Wiring | None) -> SubjectSummary:
+def _subject_summary(wiring: Wiring | None) -> SubjectSummary:
     if wiring is None:
         return SubjectSummary(model="unknown", loss="unknown", parameters=0, trainable_parameters=0)
     return SubjectSummary(wiring.model, wiring.loss, wiring.parameters, wiring.trainable_parameters)

@@ -1,4 +1,4 @@
-"""What a rule checks and why, read from its docstring: the documentation has one source."""
+"""A rule's documentation, parsed from its docstring."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Explanation:
-    """The documentation of one rule; ``sections`` maps each heading to its markdown."""
+    """The documentation of one rule."""
 
     code: str
     name: str
     title: str
     severity: Severity
     requires: tuple[str, ...]
+    """Keys of the measurements that the rule needs."""
     thresholds: dict[str, float]
     explains: dict[str, str]
+    """Codes that it can explain, and where those findings must be located."""
     sections: dict[str, str]
+    """Markdown by heading."""
 
 
 def to_text(rule: Explanation) -> str:
-    """The whole as markdown, which reads as it stands."""
-    needs = ", ".join(rule.requires) or "whatever of its inputs was measured"
+    """The documentation as Markdown."""
+    needs = ", ".join(rule.requires) or "any of its measurements"
     parts = [
         f"# {rule.code} {rule.name}",
         rule.title,
@@ -46,13 +49,13 @@ def explain(code_or_name: str) -> Explanation:
     """The documentation of the rule with that code or name.
 
     Raises:
-        SaldiagError: there is no such rule; the message suggests the nearest.
+        SaldiagError: there is no such rule; the message suggests the most similar name.
     """
     return explanation_of(rule_by_name(code_or_name))
 
 
 def explanation_of(rule: type[Rule]) -> Explanation:
-    """Parse a rule's docstring."""
+    """The documentation in a rule's docstring."""
     title, *rest = _HEADING.split(inspect.cleandoc(rule.__doc__ or ""))
     return Explanation(
         code=rule.code,

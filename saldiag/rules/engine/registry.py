@@ -19,21 +19,21 @@ _MODULE = re.compile(r"sd\d{3}_\w+")
 
 @cache
 def all_rules() -> tuple[type[Rule], ...]:
-    """Every rule there is, sorted by code.
+    """All rules, sorted by code.
 
     Raises:
-        RuntimeError: a file does not hold exactly one rule, or two rules share a code or a name.
+        RuntimeError: a file does not contain exactly one rule, or two rules share a code or a name.
     """
-    found = sorted((_rule_in(module) for module in _modules()), key=lambda rule: rule.code)
+    found = sorted((_rule_in(module) for module in _rule_modules()), key=lambda rule: rule.code)
     for attribute in ("code", "name"):
         values = [getattr(rule, attribute) for rule in found]
-        twice = {value for value in values if values.count(value) > 1}
-        if twice:
-            raise RuntimeError(f"two rules share the {attribute} {min(twice)}")
+        duplicates = {value for value in values if values.count(value) > 1}
+        if duplicates:
+            raise RuntimeError(f"two rules share the {attribute} {min(duplicates)}")
     return tuple(found)
 
 
-def _modules() -> list[ModuleType]:
+def _rule_modules() -> list[ModuleType]:
     names = [
         f"saldiag.rules.{family.name}.{file.name}"
         for family in pkgutil.iter_modules(saldiag.rules.__path__)
@@ -55,7 +55,7 @@ def _rule_in(module: ModuleType) -> type[Rule]:
         and value.__module__ == module.__name__
     ]
     if len(rules) != 1:
-        raise RuntimeError(f"{module.__name__} holds {len(rules)} rules, not one")
+        raise RuntimeError(f"{module.__name__} contains {len(rules)} rules, not one")
     return rules[0]
 
 
@@ -63,7 +63,7 @@ def rule_by_name(code_or_name: str) -> type[Rule]:
     """The rule with that code (``SD101``, in any case) or name (``single-channel-softmax``).
 
     Raises:
-        SaldiagError: there is none; the message suggests the nearest.
+        SaldiagError: there is none; the message suggests the most similar name.
     """
     for rule in all_rules():
         if code_or_name.upper() == rule.code or code_or_name.lower() == rule.name:
@@ -73,19 +73,21 @@ def rule_by_name(code_or_name: str) -> type[Rule]:
 
 
 def chosen_rules(chosen: tuple[str, ...]) -> frozenset[type[Rule]]:
-    """The rules named by codes, names or the start of codes (``SD2`` is a whole family).
+    """The rules selected by codes, names or starts of codes (``SD2`` is a whole family).
 
     Raises:
-        SaldiagError: one of them names no rule.
+        SaldiagError: one of them matches no rule.
     """
     found: set[type[Rule]] = set()
     for text in chosen:
         family = {
-            rule for rule in all_rules() if _is_prefix(text) and rule.code.startswith(text.upper())
+            rule
+            for rule in all_rules()
+            if _is_code_prefix(text) and rule.code.startswith(text.upper())
         }
         found |= family or {rule_by_name(text)}
     return frozenset(found)
 
 
-def _is_prefix(text: str) -> bool:
+def _is_code_prefix(text: str) -> bool:
     return re.fullmatch(r"(?i)SD\d{0,2}", text) is not None

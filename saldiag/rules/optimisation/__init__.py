@@ -1,1 +1,1 @@
-"""SD7xx: learning rate, normalisation by batches, and where the loss starts."""
+"""SD7xx: learning rate, optimizer settings, loss, batch normalisation, callbacks and metrics."""

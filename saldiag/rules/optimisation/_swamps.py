@@ -1,4 +1,4 @@
-"""What in a step is larger than the gradient's part of it: decay, a penalty, epsilon, momentum."""
+"""Settings that outweigh the gradient in a step: weight decay, a penalty, epsilon, momentum."""
 
 from __future__ import annotations
 
@@ -21,100 +21,119 @@ from saldiag.rules.shared.wording import label, number
 
 
 @dataclass(frozen=True)
-class Swamp:
-    """What is too large: a setting, its value in units of ``limit``."""
+class DominatingSetting:
+    """A setting that is too large, with its measured value."""
 
     setting: str
+    """Name of the argument: ``weight_decay``, ``regularizer``, ``epsilon`` or ``momentum``."""
     value: float
+    """What the threshold is compared with."""
     limit: str
+    """Name of the threshold."""
     text: str
+    """What it does, ending with ``value``."""
     fix: str
-    better: float = math.nan
-    """What the optimizer's setting has to be; nan where it is not the optimizer's."""
+    recommended: float = math.nan
+    """Recommended value of the optimizer's argument; nan if it is not the optimizer's."""
 
 
-def _setting(measured: Measurements, name: str) -> float:
+def _optimizer_setting(measured: Measurements, name: str) -> float:
+    """A number from the optimizer's config; nan if it is missing or not a number."""
     value: Any = measured.need(Wiring).optimizer_config.get(name)
     known = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if known else math.nan
 
 
-def _shrunk(history: GradientHistory) -> float:
-    """Size of the matrices at the last recorded step over that at the first, in the median."""
+def _remaining_weight_norm(history: GradientHistory) -> float:
+    """Median over the weight matrices of the last recorded norm over the first; nan if unknown."""
     weights = history.weight_norm[:, kernel_columns(history)]
     first, last = weights[0], weights[-1]
     kept = np.isfinite(first) & np.isfinite(last) & (first > 0)
     return float(np.median(last[kept] / first[kept])) if kept.any() else math.nan
 
 
-def _last_ratio(history: GradientHistory) -> float:
+def _late_update_ratio(history: GradientHistory) -> float:
+    """Median update-to-weight ratio of the second half of the steps; nan if unknown."""
     ratios = step_ratios(history)
     ratios = ratios[len(ratios) // 2 :]
     ratios = ratios[np.isfinite(ratios)]
     return float(np.median(ratios)) if len(ratios) else math.nan
 
 
-def by_decay(measured: Measurements, history: GradientHistory, limits: Thresholds) -> Swamp | None:
-    """Weight decay takes more of the weights than moves them otherwise, and they have shrunk."""
-    decay, moved = _setting(measured, "weight_decay"), _last_ratio(history)
-    taken, shrunk = decay * measured.need(Wiring).learning_rate, _shrunk(history)
+def dominating_weight_decay(
+    measured: Measurements, history: GradientHistory, limits: Thresholds
+) -> DominatingSetting | None:
+    """Weight decay, if it makes up most of each update and the weights have shrunk."""
+    decay, moved = _optimizer_setting(measured, "weight_decay"), _late_update_ratio(history)
+    taken, shrunk = decay * measured.need(Wiring).learning_rate, _remaining_weight_norm(history)
     if not (taken >= limits["decay"] * moved > 0 and shrunk <= limits["shrunk"]):
         return None
-    return Swamp(
-        "weight_decay", taken / moved, "decay",
-        f"weight_decay={number(decay)} takes {number(taken)} of the weights in each step, "
-        f"{number(taken / moved)} of all that moves them, and leaves {number(shrunk)} of their "
-        "size",
+    return DominatingSetting(
+        "weight_decay",
+        taken / moved,
+        "decay",
+        f"weight_decay={number(decay)} removes {number(taken)} of the weights in each step and has "
+        f"shrunk them to {number(shrunk)} of their initial norm; decay over update is "
+        f"{number(taken / moved)}",
         f"keras.optimizers.{label(measured.need(Wiring).optimizer)}(weight_decay=0.004)",
-        better=0.004,
-    )  # fmt: skip
+        recommended=0.004,
+    )
 
 
-def by_penalty(
+def dominating_penalty(
     measured: Measurements, history: GradientHistory, limits: Thresholds
-) -> Swamp | None:
-    """The penalty in the loss is many times the loss of the data, and the weights have shrunk."""
-    check, shrunk = measured.get(LossCheck), _shrunk(history)
+) -> DominatingSetting | None:
+    """The regularisation penalty, if it is many times the data loss and the weights have shrunk."""
+    check, shrunk = measured.get(LossCheck), _remaining_weight_norm(history)
     if check is None or not check.recomputed_training > 0:
         return None
     share = check.regularization / check.recomputed_training
     if not (share >= limits["penalty"] and shrunk <= limits["shrunk"]):
         return None
-    return Swamp(
-        "regularizer", share, "penalty",
-        f"the penalty on weights and activations is {number(check.regularization)}, "
-        f"{number(share)} times the loss of the data, and leaves {number(shrunk)} of the weights' "
-        "size",
+    return DominatingSetting(
+        "regularizer",
+        share,
+        "penalty",
+        f"the regularisation penalty of {number(check.regularization)} has shrunk the weights to "
+        f"{number(shrunk)} of their initial norm; penalty over data loss is {number(share)}",
         "kernel_regularizer=keras.regularizers.L2(1e-4)",
-    )  # fmt: skip
+    )
 
 
-def by_epsilon(
+def dominating_epsilon(
     measured: Measurements, history: GradientHistory, limits: Thresholds
-) -> Swamp | None:
-    """Epsilon is many times the largest gradient, and steps are tiny."""
-    epsilon, moved = _setting(measured, "epsilon"), _last_ratio(history)
+) -> DominatingSetting | None:
+    """Epsilon, if it is many times the largest gradient and the updates are tiny."""
+    epsilon, moved = _optimizer_setting(measured, "epsilon"), _late_update_ratio(history)
     largest = float(np.median(np.nan_to_num(history.maximum[:20]).max(axis=1, initial=0.0)))
     if not (largest > 0 and epsilon >= limits["epsilon"] * largest and moved < limits["moved"]):
         return None
-    return Swamp(
-        "epsilon", epsilon / largest, "epsilon",
-        f"epsilon={number(epsilon)} is {number(epsilon / largest)} times the largest gradient, "
-        f"{number(largest)}, and steps are {number(moved)} of the weights",
+    return DominatingSetting(
+        "epsilon",
+        epsilon / largest,
+        "epsilon",
+        f"epsilon={number(epsilon)} limits the update-to-weight ratio to {number(moved)}; epsilon "
+        f"over the largest gradient, {number(largest)}, is {number(epsilon / largest)}",
         f"keras.optimizers.{label(measured.need(Wiring).optimizer)}(epsilon=1e-7)",
-        better=1e-7,
-    )  # fmt: skip
+        recommended=1e-7,
+    )
 
 
-def by_momentum(measured: Measurements, test: OverfitHistory, limits: Thresholds) -> Swamp | None:
-    """Momentum keeps hundreds of steps, and the loss does not come down."""
-    momentum = np.nanmax([_setting(measured, "momentum"), _setting(measured, "beta_1"), 0.0])
-    risen = len(test.loss) and not np.median(test.loss[-20:]) < 0.9 * test.loss[0]
-    if momentum < limits["momentum"] or not risen:
+def dominating_momentum(
+    measured: Measurements, test: OverfitHistory, limits: Thresholds
+) -> DominatingSetting | None:
+    """Momentum, if it accumulates hundreds of steps and the loss does not fall."""
+    momentum = np.nanmax(
+        [_optimizer_setting(measured, "momentum"), _optimizer_setting(measured, "beta_1"), 0.0]
+    )
+    falls = not len(test.loss) or np.median(test.loss[-20:]) < 0.9 * test.loss[0]
+    if momentum < limits["momentum"] or falls:
         return None
-    return Swamp(
-        "momentum", float(momentum), "momentum",
-        f"momentum {number(float(momentum))} adds up the last "
-        f"{number(1 / max(1e-6, 1 - float(momentum)))} steps, and the loss does not come down",
+    return DominatingSetting(
+        "momentum",
+        float(momentum),
+        "momentum",
+        f"the optimizer accumulates the last {number(1 / max(1e-6, 1 - float(momentum)))} steps "
+        f"and the loss does not fall; momentum is {number(float(momentum))}",
         "keras.optimizers.SGD(learning_rate=0.01, momentum=0.9)",
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""SD701: steps so large that each throws the weights away."""
+"""SD701: the steps are so large that the loss jumps and never recovers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class LearningRateTooHigh(Rule):
-    """The optimizer's steps are as large as the weights, and the loss jumps and does not come down.
+    """The optimizer's steps are as large as the weights, and the loss jumps and does not recover.
 
     ## What it does
-    Takes |Δw| / |w| of the first recorded steps, in the median over the matrices of weights, and
-    the losses of all steps. Speaks up only where the steps are large, the loss jumped above its
-    start (or is no longer finite) and ends no lower than it began, and the overfit test does not
-    show that the model learns. Gradients that explode through the layers before the first step are
-    left to exploding-gradients.
+    Takes the update-to-weight ratio |Δw| / |w| of the first recorded steps (median over the weight
+    matrices) and the losses of all steps. Reports large steps only if the loss also jumped above
+    its first value (or became non-finite), ended no lower than it began, and the overfit test does
+    not show that the model learns. Gradients that already explode through the layers before the
+    first step are left to exploding-gradients.
 
     ## Why is this bad
-    The gradient is true for a small step only. A large one lands anywhere: units die, outputs
-    saturate, or the loss grows until it is NaN.
+    The gradient is valid only for small steps. After a large step, units die, outputs saturate, or
+    the loss grows until it is NaN.
 
     ## Example
     ```python
@@ -48,14 +48,14 @@ class LearningRateTooHigh(Rule):
     ```
 
     ## Threshold
-    - `ratio` = 0.5: |Δw| / |w| of the largest of the first steps; about 1e-3 is healthy (Karpathy,
-      CS231n: Neural Networks Part 3, 2015, "Ratio of weights:updates"), and Adam's first step in a
-      wide layer reaches 0.2 at a rate of 0.01.
-    - `first` = 10: recorded steps that count as the first. Weights grow under steps that are too
-      large, and the ratio falls.
+    - `ratio` = 0.5: |Δw| / |w| of the largest of the first steps. About 1e-3 is healthy (Karpathy,
+      CS231n: Neural Networks Part 3, 2015, "Ratio of weights:updates"); Adam's first step in a wide
+      layer reaches 0.2 at a learning rate of 0.01.
+    - `first` = 10: recorded steps that count as the first. Later steps have a lower ratio, because
+      too large steps make the weights grow.
     - `jump` = 1.5: highest loss over the loss of the first step.
-    - `end` = 0.9: loss of the last quarter over that of the first step, from which on nothing was
-      learnt (the rate at which the loss begins to rise is too high: Smith, Cyclical Learning Rates,
+    - `end` = 0.9: loss of the last quarter over that of the first step, above which nothing was
+      learned (a rate at which the loss starts to rise is too high: Smith, Cyclical Learning Rates,
       2017, section 3.3).
     """
 
@@ -65,9 +65,15 @@ class LearningRateTooHigh(Rule):
     requires = (GradientHistory,)
     thresholds = {"ratio": 0.5, "first": 10, "jump": 1.5, "end": 0.9}
     explains = {
-        "SD201": "anywhere", "SD203": "anywhere", "SD204": "anywhere", "SD301": "anywhere",
-        "SD302": "anywhere", "SD303": "anywhere", "SD402": "anywhere", "SD801": "anywhere",
-    }  # fmt: skip
+        "SD201": "anywhere",
+        "SD203": "anywhere",
+        "SD204": "anywhere",
+        "SD301": "anywhere",
+        "SD302": "anywhere",
+        "SD303": "anywhere",
+        "SD402": "anywhere",
+        "SD801": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(GradientHistory)
@@ -90,9 +96,9 @@ class LearningRateTooHigh(Rule):
     ) -> Finding:
         name, rate, rated = optimizer_and_rate(measured)
         lower = rate * 1e-3 / ratio if math.isfinite(rate) and rate > 0 else 1e-3
-        end = "turns NaN or infinite" if not course.finite else f"ends at {number(course.end)}"
+        end = "becomes NaN or infinite" if not course.finite else f"ends at {number(course.end)}"
         return self.finding(
-            f"{name}{rated} moves the weights by {number(ratio)} of their size in one of the first "
+            f"{name}{rated} reaches an update-to-weight ratio of {number(ratio)} in the first "
             f"steps (threshold {number(limit)}); the loss goes from {number(course.start)} up to "
             f"{number(course.highest)} and {end}. Lower the learning rate",
             f"optimizer.learning_rate = {number(lower)}",
@@ -110,7 +116,7 @@ class LearningRateTooHigh(Rule):
 
 
 def _explodes_in_depth(measured: Measurements) -> bool:
-    """Whether gradients explode through the layers before any step: no rate is to blame then."""
+    """Whether gradients explode through the layers before any step, whatever the learning rate."""
     if measured.get(GradientFlow) is None:
         return False
     limits = ExplodingGradients.thresholds

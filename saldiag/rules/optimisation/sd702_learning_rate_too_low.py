@@ -1,4 +1,4 @@
-"""SD702: steps so small that the weights stay what they were."""
+"""SD702: the steps are too small to change the weights."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from saldiag.rules.shared.update_ratios import (
 from saldiag.rules.shared.wording import counted, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
-USUAL = 1e-3
-"""Keras' own for Adam, where no range test tells better."""
+DEFAULT_LEARNING_RATE = 1e-3
+"""Keras' default for Adam; used where no range test found a better rate."""
 
 
 class LearningRateTooLow(Rule):
-    """The optimizer's steps do not move the weights, though their gradients are sizeable.
+    """The optimizer's steps do not move the weights, although the gradients are not small.
 
     ## What it does
-    Takes |Δw| / |w| of the steps really taken, in the median over the matrices of weights. Speaks
-    up where every one of the last half of the steps is tiny, also over those matrices alone whose
-    gradients are not small beside the weights (small gradients have other causes), the rate does
-    not rise (a warm-up), and the overfit test does not show that the model learns. Steps with a
-    gradient that is not finite, which loss scaling leaves out, do not count.
+    Takes the update-to-weight ratio |Δw| / |w| of the steps actually taken (median over the weight
+    matrices). Reports a model if every step of the second half is tiny, also over only those
+    matrices whose gradients are not small relative to the weights (small gradients have other
+    causes), the learning rate does not rise (a warm-up), and the overfit test does not show that
+    the model learns. Steps with a non-finite gradient, which loss scaling skips, do not count.
 
     ## Why is this bad
-    Training takes a thousand times as long as it has to, or does nothing at all: a rate that is
-    mistyped, or a schedule that has come to its end.
+    Training takes a thousand times as long as necessary, or has no effect at all: the rate is
+    mistyped, or a schedule has ended.
 
     ## Example
     ```python
@@ -58,15 +58,15 @@ class LearningRateTooLow(Rule):
     ```
 
     ## Threshold
-    - `ratio` = 1e-6: |Δw| / |w| in one step; about 1e-3 is healthy (Karpathy, CS231n: Neural
-      Networks Part 3, 2015, "Ratio of weights:updates"). A thousandth of that is allowed for.
-    - `gradient` = 1e-4: |g| / |w| of the matrix that has the most of it, from which on it is not
-      the gradient that is small.
-    - `epsilons` = 100: largest gradient over the optimizer's epsilon, from which on Adam and its
-      like step by the rate alone, however small it is (Kingma & Ba, Adam, 2015, section 2.1).
-    - `min_steps` = 10: fewest recorded steps, so that the first ones of a warm-up do not count.
-    - `rise` = 1.5: growth of the ratio from the first to the last quarter of the steps that makes
-      it a warm-up.
+    - `ratio` = 1e-6: |Δw| / |w| of one step. About 1e-3 is healthy (Karpathy, CS231n: Neural
+      Networks Part 3, 2015, "Ratio of weights:updates"); a thousandth of that is tolerated.
+    - `gradient` = 1e-4: |g| / |w|, from which on a matrix's gradient is not small.
+    - `epsilons` = 100: largest gradient over the optimizer's epsilon, from which on the step size
+      of Adam and similar optimizers depends only on the learning rate (Kingma & Ba, Adam, 2015,
+      section 2.1).
+    - `min_steps` = 10: fewest recorded steps; fewer can be the start of a warm-up.
+    - `rise` = 1.5: ratio of the last quarter of the steps over that of the first, above which the
+      learning rate is still warming up.
     """
 
     code = "SD702"
@@ -78,7 +78,7 @@ class LearningRateTooLow(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.need(GradientHistory)
-        kept = _finite(history)
+        kept = _steps_with_finite_gradients(history)
         ratios = step_ratios(history)[kept]
         ratios = ratios[np.isfinite(ratios)]
         if len(ratios) < limits["min_steps"]:
@@ -86,12 +86,15 @@ class LearningRateTooLow(Rule):
                 f"{counted(len(ratios), 'step')} with finite gradients recorded, needs "
                 f"{limits['min_steps']:.0f}"
             )
-        highest = _highest(ratios)
+        highest = _highest_late_ratio(ratios)
         first, last = first_and_last_quarter(ratios)
         if highest >= limits["ratio"] or last > limits["rise"] * first:
             return
-        sizeable = _sizeable(measured, history, limits)
-        if not sizeable or _highest(step_ratios(history, sizeable)[kept]) >= limits["ratio"]:
+        large_columns = _columns_with_large_gradients(measured, history, limits)
+        if (
+            not large_columns
+            or _highest_late_ratio(step_ratios(history, large_columns)[kept]) >= limits["ratio"]
+        ):
             return
         if verdict_of(measured.get(OverfitHistory))[0] == "learns":
             return
@@ -104,12 +107,12 @@ class LearningRateTooLow(Rule):
     ) -> Finding:
         name, rate, rated = optimizer_and_rate(measured)
         found = fastest_rate(measured.get(RangeTest))
-        better = found if found > rate else USUAL
+        better = found if found > rate else DEFAULT_LEARNING_RATE
         optimizer = name if name.isidentifier() else "Adam"
         return self.finding(
-            f"{name}{rated} moves the weights by at most {number(ratio)} of their size in a step "
-            f"(threshold {number(limit)}), though gradients are {number(gradient)} of it. "
-            "Raise the learning rate, or look at its schedule",
+            f"{name}{rated} reaches an update-to-weight ratio of at most {number(ratio)} "
+            f"(threshold {number(limit)}), although the gradient-to-weight ratio is "
+            f"{number(gradient)}. Raise the learning rate, or check its schedule",
             f"keras.optimizers.{optimizer}(learning_rate={number(better)})",
             evidence={
                 "update_ratio": ratio,
@@ -122,20 +125,25 @@ class LearningRateTooLow(Rule):
         )
 
 
-def _finite(history: GradientHistory) -> Array:
-    """Which steps had finite gradients; loss scaling leaves the others out, at any rate."""
+def _steps_with_finite_gradients(history: GradientHistory) -> Array:
+    """Mask of the steps with finite gradients; loss scaling skips the others."""
     bad: Array = np.nan_to_num(history.nonfinite_share).max(axis=1, initial=0.0)
     return bad <= 0
 
 
-def _highest(ratios: Array) -> float:
-    """The highest ratio of the last half of the steps."""
+def _highest_late_ratio(ratios: Array) -> float:
+    """The highest finite ratio of the second half of the steps."""
     late = ratios[len(ratios) // 2 :]
     return float(late[np.isfinite(late)].max(initial=0.0))
 
 
-def _sizeable(measured: Measurements, history: GradientHistory, limits: Thresholds) -> list[int]:
-    """The matrices whose gradients are no excuse: large, or taken by a step of the rate alone."""
+def _columns_with_large_gradients(
+    measured: Measurements, history: GradientHistory, limits: Thresholds
+) -> list[int]:
+    """Columns of the weight matrices whose gradients do not explain small steps.
+
+    They are large relative to the weights, or the optimizer's step does not depend on their size.
+    """
     large = gradients_to_weights(history) >= limits["gradient"]
     wiring = measured.get(Wiring)
     if wiring is not None:

@@ -1,4 +1,4 @@
-"""SD703: BatchNorm takes its statistics from one, two or three values."""
+"""SD703: BatchNorm computes its statistics from one, two or three values."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from saldiag.rules.shared.wording import at, counted, listed, number
 
 
 class BatchnormOverFewValues(Rule):
-    """BatchNorm in training mode normalises with hardly any values per channel.
+    """BatchNorm in training mode normalises over very few values per channel.
 
     ## What it does
-    Counts the values that each channel's mean and variance are taken from: the samples in the
-    batch (the one that ``fit`` takes, where that is known) times the places of the map (1 for dense
-    features). Layers in inference mode, and shapes that are not fixed, are left alone. A single
-    value is an error, a few are a warning.
+    Counts the values from which each channel's mean and variance are computed: the samples in the
+    batch (the batch size of ``fit``, if known) times the positions of the feature map (1 for dense
+    features). Layers in inference mode and layers without a fixed shape are ignored. A single value
+    is an error, a few values are a warning.
 
     ## Why is this bad
-    A single value is its own mean: the output is beta, whatever the input, and no gradient passes.
-    Two values become +1 and -1. With three the variance is still a guess; its inverse root, which
-    multiplies the gradients, is large by chance, in one layer after the other.
+    A single value equals its own mean: the output is beta for every input, and no gradient passes.
+    Two values become +1 and -1. With three, the variance is still a poor estimate; its inverse
+    square root, which scales the gradients, becomes large by chance in one layer after another.
 
     ## Example
     ```python
@@ -47,8 +47,8 @@ class BatchnormOverFewValues(Rule):
 
     ## Threshold
     - `values` = 4: fewest values per channel. Wu & He (Group Normalization, 2018, figure 1) lose
-      ten points of accuracy at 2 images in a batch; the statistics are those of Ioffe & Szegedy
-      (Batch Normalization, 2015, algorithm 1), which are no statistics for one value.
+      ten points of accuracy with 2 images per batch. The statistics are those of Ioffe & Szegedy
+      (Batch Normalization, 2015, algorithm 1), which need more than one value.
     """
 
     code = "SD703"
@@ -57,16 +57,26 @@ class BatchnormOverFewValues(Rule):
     requires = (Wiring,)
     thresholds = {"values": 4}
     explains = {
-        "SD201": "upstream", "SD202": "anywhere", "SD203": "anywhere", "SD301": "anywhere",
-        "SD302": "anywhere", "SD402": "upstream", "SD801": "anywhere", "SD802": "anywhere",
-    }  # fmt: skip
+        "SD201": "upstream",
+        "SD202": "anywhere",
+        "SD203": "anywhere",
+        "SD301": "anywhere",
+        "SD302": "anywhere",
+        "SD402": "upstream",
+        "SD801": "anywhere",
+        "SD802": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         calls = [c for c in measured.need(Wiring).calls if c.kind == "BatchNormalization"]
         if not calls:
             return
-        batch, normalising = _batch_size(measured), _in_training_mode(measured)
-        counts = {c.layer: n for c in calls if c.layer in normalising and (n := _values(c, batch))}
+        batch, normalising = _batch_size(measured), _layers_in_training_mode(measured)
+        counts = {
+            c.layer: n
+            for c in calls
+            if c.layer in normalising and (n := _values_per_channel(c, batch))
+        }
         few = {layer: n for layer, n in counts.items() if n < limits["values"]}
         if not few:
             return
@@ -74,9 +84,9 @@ class BatchnormOverFewValues(Rule):
         layers = tuple(layer for layer, n in few.items() if n == least)
         source = source_of(measured, layers[0])
         yield self.finding(
-            f"{listed(layers)}: normalised with {counted(least, 'value')} per channel "
-            f"(threshold {number(limits['values'])}) at {counted(batch, 'sample')} in the batch"
-            f"{_effect(least)}. Use a larger batch, or GroupNormalization{at(source)}",
+            f"{listed(layers)}: normalised over {counted(least, 'value')} per channel "
+            f"(threshold {number(limits['values'])}) with {counted(batch, 'sample')} per batch"
+            f"{_effect_of_few_values(least)}. Use a larger batch or GroupNormalization{at(source)}",
             "keras.layers.GroupNormalization(groups=8)  # or batch_size=16",
             layers=layers,
             evidence={
@@ -92,7 +102,7 @@ class BatchnormOverFewValues(Rule):
 
 
 def _batch_size(measured: Measurements) -> int:
-    """That of ``fit`` where it is known: what was looked at can be another batch."""
+    """The batch size of ``fit`` if known (the measured batch may differ), else the measured one."""
     items = measured.get(ItemFacts)
     if items is not None and items.batch_size:
         return items.batch_size
@@ -100,21 +110,21 @@ def _batch_size(measured: Measurements) -> int:
     size = activations.batch_size if activations is not None else 0
     size = size or (trace.batch_size if trace is not None else 0)
     if size < 1:
-        raise CannotJudge("the size of a batch is not known")
+        raise CannotJudge("the batch size is unknown")
     return size
 
 
-def _in_training_mode(measured: Measurements) -> set[str]:
+def _layers_in_training_mode(measured: Measurements) -> set[str]:
     status = measured.get(TrainableStatus)
     if status is None:
         raise CannotJudge(measured.reason(TrainableStatus))
     return {row.path for row in status.normalization if row.training_mode}
 
 
-def _values(call: LayerCall, batch: int) -> int | None:
-    """Values per channel; ``None`` where the shape is not fixed, or the samples are synchronised.
+def _values_per_channel(call: LayerCall, batch: int) -> int | None:
+    """Values per channel; None if the shape is not fixed or the layer synchronises replicas.
 
-    ``None`` stands first in a shape: it is the batch.
+    The first entry of a shape is the batch, None.
     """
     if call.config.get("synchronized") or not call.input_shapes:
         return None
@@ -131,9 +141,9 @@ def _values(call: LayerCall, batch: int) -> int | None:
     return batch * math.prod(size for size in shape if size is not None)
 
 
-def _effect(values: int) -> str:
+def _effect_of_few_values(values: int) -> str:
     if values == 1:
-        return ": its output is the same for every input, and no gradient passes"
+        return ": the output is the same for every input, and no gradient passes"
     if values == 2:
-        return ": each of them becomes +1 or -1"
+        return ": every value becomes +1 or -1"
     return ""

@@ -1,4 +1,4 @@
-"""SD704: the loss is multiplied by a number that the optimizer divides by again."""
+"""SD704: the loss is multiplied by a factor that the optimizer divides out again."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from saldiag.rules.shared.update_ratios import INVARIANT, gradients_in_epsilons
 from saldiag.rules.shared.wording import label, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
-CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
+CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 class LossScaledUnderAdam(Rule):
-    """A model that does not learn has its loss multiplied, under an optimizer that undoes it.
+    """The loss of a model that does not learn is scaled, but the optimizer cancels the factor.
 
     ## What it does
-    Looks at ``loss_weights``: all of them the same factor, far from 1, under an optimizer that
-    divides each gradient by its own running size, in a model that the overfit test shows not to
-    learn. Left alone are clipping and penalties (the factor changes their share), half precision
-    (it guards against underflow), and gradients that are small beside the optimizer's epsilon.
+    Checks ``loss_weights`` in a model that the overfit test shows not to learn: all weights are the
+    same factor, far from 1, and the optimizer divides each gradient by its own running magnitude.
+    Ignored are gradient clipping and penalties (the factor changes their share), half precision
+    (the factor prevents underflow), and gradients that are small relative to the optimizer's
+    epsilon.
 
     ## Why is this bad
-    It is a remedy that cannot work. Adam's step is the same for 1000 times the gradient; the cause
-    is somewhere else, and the reported loss is no longer comparable with anything.
+    The factor cannot help. Adam takes the same step for a gradient 1000 times as large; the cause
+    is elsewhere, and the reported loss is no longer comparable with other runs.
 
     ## Example
     ```python
@@ -44,9 +45,9 @@ class LossScaledUnderAdam(Rule):
     ```
 
     ## Threshold
-    - `factor` = 10: from which on, or from its inverse down, it is far from 1; Adam's step does not
-      change under any (Kingma & Ba, Adam, 2015, section 2.1).
-    - `epsilons` = 1000: largest gradient over the optimizer's epsilon, in the median over steps.
+    - `factor` = 10: a factor from here on, or up to its inverse, is far from 1. No factor changes
+      Adam's step (Kingma & Ba, Adam, 2015, section 2.1).
+    - `epsilons` = 1000: largest gradient over the optimizer's epsilon, median over the steps.
     """
 
     code = "SD704"
@@ -58,7 +59,11 @@ class LossScaledUnderAdam(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
         factors = set(wiring.loss_weights)
-        if wiring.optimizer not in INVARIANT or len(factors) != 1 or _matters(measured, limits):
+        if (
+            wiring.optimizer not in INVARIANT
+            or len(factors) != 1
+            or _factor_has_effect(measured, limits)
+        ):
             return
         factor = factors.pop()
         if not factor > 0 or 1 / limits["factor"] < factor < limits["factor"]:
@@ -67,19 +72,19 @@ class LossScaledUnderAdam(Rule):
             return
         yield self.finding(
             f"loss_weights multiplies the loss by {number(factor)} (threshold "
-            f"{number(limits['factor'])}), and {label(wiring.optimizer)} divides each gradient by "
-            "its own size: its steps are the same without. Change the learning rate if steps are "
-            "to be larger or smaller",
+            f"{number(limits['factor'])}), but {label(wiring.optimizer)} divides each gradient by "
+            "its running magnitude: the steps stay the same. To change their size, change the "
+            "learning rate",
             "model.compile(optimizer, loss)  # without loss_weights",
             evidence={"factor": factor, "threshold": limits["factor"]},
         )
 
 
-def _matters(measured: Measurements, limits: Thresholds) -> bool:
-    """Whether the factor does change something."""
+def _factor_has_effect(measured: Measurements, limits: Thresholds) -> bool:
+    """Whether the factor changes the training after all."""
     wiring, check = measured.need(Wiring), measured.get(LossCheck)
     config = wiring.optimizer_config
-    if "float16" in wiring.precision or any(config.get(name) for name in CLIPS):
+    if "float16" in wiring.precision or any(config.get(name) for name in CLIPPING_ARGUMENTS):
         return True
     if check is None or check.regularization:
         return True

@@ -1,4 +1,4 @@
-"""SD705: a classifier that starts out sure of the wrong classes."""
+"""SD705: an untrained classifier is confident in wrong classes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES
 from saldiag.rules.shared.wording import at, label, number
 
-MEANS = frozenset({None, "mean", "mean_with_sample_weight", "sum_over_batch_size"})
+MEAN_REDUCTIONS = frozenset({None, "mean", "mean_with_sample_weight", "sum_over_batch_size"})
 
 
 class InitialLossFarOff(Rule):
-    """The loss of a classifier starts many times above that of a guess.
+    """A classifier's initial loss is many times the loss of guessing.
 
     ## What it does
-    Compares the cross-entropy before any training with that of knowing nothing (all classes alike:
-    log of their number) and of the best constant, whichever is larger. Where the overfit test
-    brings the loss down, the start is a note: a new head on features of any scale, such as a frozen
-    encoder's, starts wide and is soon right. Other losses have no start that one could name.
+    Compares the cross-entropy before training with that of a uniform guess (the log of the number
+    of classes) or of the best constant prediction, whichever is larger. If the loss falls in the
+    overfit test, the finding is only a note: a new output layer on unscaled features, such as those
+    of a frozen encoder, starts with a high loss but quickly recovers. Other losses have no such
+    reference value.
 
     ## Why is this bad
-    The first steps do nothing but bring an output down that was wide by accident, and while it is
-    wide, softmax and sigmoid saturate. A start that is far off also tells of logits, labels or
-    preprocessing that are not what they are taken for.
+    The first steps only shrink outputs that happen to be large; until then, softmax and sigmoid are
+    saturated. A high initial loss also indicates wrong logits, labels or preprocessing.
 
     ## Example
     ```python
@@ -41,11 +41,11 @@ class InitialLossFarOff(Rule):
     ```
 
     ## Threshold
-    - `fallen` = 0.5: loss in the overfit test over that at the start, from which on down it is a
-      note. It is our own choice.
-    - `times` = 10: loss at the start over that of a guess. It is to be log(classes) (Karpathy, A
-      Recipe for Training Neural Networks, 2019, "verify loss @ init"); twice that is usual with
-      glorot_uniform on inputs that are not quite normalised.
+    - `fallen` = 0.5: lowest loss of the overfit test over the initial loss, up to which the finding
+      is a note. Our own choice.
+    - `times` = 10: initial loss over that of guessing. The initial loss should be log(classes)
+      (Karpathy, A Recipe for Training Neural Networks, 2019, "verify loss @ init"); twice that is
+      usual with glorot_uniform on inputs that are not fully normalised.
     """
 
     code = "SD705"
@@ -59,11 +59,13 @@ class InitialLossFarOff(Rule):
         wiring, facts = measured.need(Wiring), measured.need(DataFacts)
         if wiring.loss not in CROSS_ENTROPIES:
             return
-        if facts.baselines is None or wiring.loss_config.get("reduction") not in MEANS:
+        if facts.baselines is None or wiring.loss_config.get("reduction") not in MEAN_REDUCTIONS:
             raise CannotJudge(facts.no_baselines or "the loss is a sum, not a mean")
         check = measured.need(LossCheck)
         start = check.reported_training - check.regularization
-        guess = max(_factor(wiring) * math.log(_classes(facts)), facts.baselines.constant)
+        guess = max(
+            _loss_weight(wiring) * math.log(_number_of_classes(facts)), facts.baselines.constant
+        )
         if not (math.isfinite(start) and start > limits["times"] * guess):
             return
         heads = Network(wiring).heads()
@@ -71,9 +73,9 @@ class InitialLossFarOff(Rule):
         source = source_of(measured, layer) if layer else None
         yield self.finding(
             f"{label(layer)}: {label(wiring.loss)} starts at {number(start)}, "
-            f"{number(start / guess)} times that of a guess, {number(guess)} "
-            f"(threshold {number(limits['times'])}). Look at the head's initializer, the inputs' "
-            f"scale and the labels{at(source)}",
+            f"{number(start / guess)} times the loss of guessing, {number(guess)} "
+            f"(threshold {number(limits['times'])}). Check the output layer's initializer, the "
+            f"scale of the inputs, and the labels{at(source)}",
             'kernel_initializer="glorot_uniform"',
             layers=(layer,) if layer else (),
             evidence={
@@ -83,25 +85,27 @@ class InitialLossFarOff(Rule):
                 "threshold": limits["times"],
             },
             source=source,
-            severity="info" if _fallen(measured, start) <= limits["fallen"] else "warning",
+            severity="info"
+            if _lowest_over_initial_loss(measured, start) <= limits["fallen"]
+            else "warning",
             confidence=0.7,
         )
 
 
-def _fallen(measured: Measurements, start: float) -> float:
-    """The least loss of the overfit test over that at the start; 1 where there was no test."""
+def _lowest_over_initial_loss(measured: Measurements, start: float) -> float:
+    """Lowest loss of the overfit test over the initial loss; 1 without a test."""
     history = measured.get(OverfitHistory)
     losses = [] if history is None else [x for x in history.loss.tolist() if math.isfinite(x)]
     return min(losses, default=start) / start
 
 
-def _factor(wiring: Wiring) -> float:
-    """What ``loss_weights`` multiplies the loss by."""
+def _loss_weight(wiring: Wiring) -> float:
+    """The factor that ``loss_weights`` applies to the loss."""
     return wiring.loss_weights[0] if len(wiring.loss_weights) == 1 else 1.0
 
 
-def _classes(facts: DataFacts) -> int:
-    """How many there are to guess from: the size of the last axis, or two."""
+def _number_of_classes(facts: DataFacts) -> int:
+    """Size of the last axis of the predictions, at least 2."""
     shape = facts.predictions[0].shape if facts.predictions else ()
     size = shape[-1] if len(shape) > 1 else 1
     return max(2, size or 1)

@@ -1,4 +1,4 @@
-"""SD707: training makes predictions worse, since the loss, or the step, has the wrong sign."""
+"""SD707: training makes predictions worse because the loss or the update has the wrong sign."""
 
 from __future__ import annotations
 
@@ -22,19 +22,24 @@ from saldiag.rules.shared.trend_statistics import kendall_tau
 from saldiag.rules.shared.update_ratios import step_ratios
 from saldiag.rules.shared.wording import label, number
 
+NO_DROP = -1.0
+"""Stands for a loss that is not lower next to the targets."""
+
 
 class LossWithWrongSign(Rule):
-    """The loss is highest where predictions are the targets, or each step climbs it.
+    """The loss is highest when predictions equal the targets, or each step increases it.
 
     ## What it does
-    Computes the loss of predictions that equal the targets, and of predictions a little off them
-    on either side. A loss that is lower on both sides, and that training has driven below zero, is
-    negated: no loss in use does that, linear ones (Wasserstein) and losses of logits included.
-    Under a training step of one's own it looks at the loss as well: one that rises steadily while
-    steps are small is climbed, since a small step against the gradient lowers it.
+    Computes the loss for predictions that equal the targets, and for predictions a little off on
+    either side. A loss that is lower on both sides, and that training has driven below zero, is
+    negated: no common loss behaves like this, including linear losses (Wasserstein) and losses of
+    logits.
+
+    With a custom training step, a loss that rises steadily while the steps are small is also
+    reported: a small step against the gradient lowers the loss.
 
     ## Why is this bad
-    The optimizer does its work, and the loss goes where it was told to: to minus infinity, or up.
+    The optimizer works, but it drives the loss to minus infinity, or upwards.
 
     ## Example
     ```python
@@ -49,13 +54,14 @@ class LossWithWrongSign(Rule):
     ```
 
     ## Threshold
-    - `drop` = 0.01: by how much the loss off the targets is lower, as a share of the distance
-      between the losses at the targets and at the predictions; convex losses give less than 0
-      (Boyd & Vandenberghe, Convex Optimization, 2004, section 3.1).
-    - `tau` = 0.9: Kendall's tau of the first losses, up to which they are not steady (1938).
+    - `drop` = 0.01: by how much the loss next to the targets is lower, as a share of the difference
+      between the losses at the targets and at the predictions; convex losses give less than 0 (Boyd
+      & Vandenberghe, Convex Optimization, 2004, section 3.1).
+    - `tau` = 0.9: least Kendall's tau of the first losses that counts as a steady rise (Kendall,
+      1938).
     - `first` = 40: losses that count as the first.
     - `rise` = 1.5: training-mode error at the end over that at the start.
-    - `small` = 0.05: |Δw| / |w| of the first steps, in the median, below which they are small.
+    - `small` = 0.05: |Δw| / |w| of the first steps (median), below which they are small.
     """
 
     code = "SD707"
@@ -64,28 +70,37 @@ class LossWithWrongSign(Rule):
     requires = (LossCheck, OverfitHistory)
     thresholds = {"drop": 0.01, "tau": 0.9, "first": 40, "rise": 1.5, "small": 0.05}
     explains = {
-        "SD201": "anywhere", "SD202": "anywhere", "SD203": "anywhere", "SD204": "anywhere",
-        "SD301": "anywhere", "SD302": "anywhere", "SD303": "anywhere", "SD304": "anywhere",
-        "SD402": "anywhere", "SD701": "anywhere", "SD801": "anywhere", "SD802": "anywhere",
-    }  # fmt: skip
+        "SD201": "anywhere",
+        "SD202": "anywhere",
+        "SD203": "anywhere",
+        "SD204": "anywhere",
+        "SD301": "anywhere",
+        "SD302": "anywhere",
+        "SD303": "anywhere",
+        "SD304": "anywhere",
+        "SD402": "anywhere",
+        "SD701": "anywhere",
+        "SD801": "anywhere",
+        "SD802": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         check, history = measured.need(LossCheck), measured.need(OverfitHistory)
-        drop = -1.0 if _turned_by_targets(measured) else _drop(check)
+        drop = NO_DROP if _targets_are_signed_weights(measured) else _drop_beside_targets(check)
         end = float(history.loss[-1]) if len(history.loss) else math.nan
         if drop >= limits["drop"] and end < 0:
-            yield self._negated(check, end, drop, limits["drop"])
-        elif _climbs(measured, history, limits):
-            yield self._climbed(history, limits)
+            yield self._negated_loss(check, end, drop, limits["drop"])
+        elif _train_step_climbs(measured, history, limits):
+            yield self._rising_error(history, limits)
 
-    def _negated(self, check: LossCheck, end: float, drop: float, limit: float) -> Finding:
+    def _negated_loss(self, check: LossCheck, end: float, drop: float, limit: float) -> Finding:
         return self.finding(
-            f"{label(check.loss)} is {number(check.at_targets)} where predictions are the targets, "
-            f"and {number(max(check.around_targets))} or less beside them: lower by {number(drop)} "
-            f"of its range (threshold {number(limit)}). Training drives it from "
-            f"{number(check.against_targets)} to {number(end)}, away from the targets. Take away "
-            "the minus",
-            "return keras.ops.mean(keras.ops.square(y_true - y_pred))  # without the minus",
+            f"{label(check.loss)} is {number(check.at_targets)} if predictions equal the targets, "
+            f"but at most {number(max(check.around_targets))} next to them: lower by "
+            f"{number(drop)} of its range (threshold {number(limit)}). Training drives it from "
+            f"{number(check.against_targets)} to {number(end)}, away from the targets. Remove the "
+            "minus sign",
+            "return keras.ops.mean(keras.ops.square(y_true - y_pred))  # without the minus sign",
             evidence={
                 "at_targets": check.at_targets,
                 "around_targets": list(check.around_targets),
@@ -95,13 +110,13 @@ class LossWithWrongSign(Rule):
             },
         )
 
-    def _climbed(self, history: OverfitHistory, limits: Thresholds) -> Finding:
+    def _rising_error(self, history: OverfitHistory, limits: Thresholds) -> Finding:
         start, end = (float(history.training_error[i]) for i in (0, -1))
         return self.finding(
-            f"the error rises steadily under small steps, from {number(start)} to {number(end)}, "
-            f"{number(end / start)} times (threshold {number(limits['rise'])}): train_step takes "
-            "its steps up the gradient. Look at the sign of loss and gradients in it",
-            "self.optimizer.apply(gradients, self.trainable_variables)  # without a minus",
+            f"small steps raise the error steadily from {number(start)} to {number(end)}, by a "
+            f"factor of {number(end / start)} (threshold {number(limits['rise'])}): train_step "
+            "moves up the gradient. Check the sign of its loss and gradients",
+            "self.optimizer.apply(gradients, self.trainable_variables)  # without a minus sign",
             evidence={
                 "first_error": start,
                 "last_error": end,
@@ -112,25 +127,26 @@ class LossWithWrongSign(Rule):
         )
 
 
-def _turned_by_targets(measured: Measurements) -> bool:
-    """Whether targets are weights with a sign of their own, as the advantages of actions are."""
+def _targets_are_signed_weights(measured: Measurements) -> bool:
+    """Whether targets are weights that can be negative, such as the advantages of actions."""
     wiring, facts = measured.get(Wiring), measured.get(DataFacts)
     if wiring is None or facts is None:
         return False
     return any(weighs_classes(wiring, target) for target in facts.targets)
 
 
-def _drop(check: LossCheck) -> float:
-    """How far the loss falls off the targets, as a share of its range; below 0 where it rises."""
+def _drop_beside_targets(check: LossCheck) -> float:
+    """How much lower the loss is next to the targets, as a share of its range; < 0 if higher."""
     values = (check.at_targets, check.against_targets, *check.around_targets)
     if len(check.around_targets) < 2 or not all(math.isfinite(value) for value in values):
-        return -1.0
+        return NO_DROP
     span = check.at_targets - check.against_targets
     rises = max(check.around_targets) > check.at_targets + 1e-6 * abs(span)
-    return -1.0 if span <= 0 or rises else (check.at_targets - min(check.around_targets)) / span
+    return NO_DROP if span <= 0 or rises else (check.at_targets - min(check.around_targets)) / span
 
 
-def _climbs(measured: Measurements, history: OverfitHistory, limits: Thresholds) -> bool:
+def _train_step_climbs(measured: Measurements, history: OverfitHistory, limits: Thresholds) -> bool:
+    """Whether a custom training step raises the error steadily by small steps."""
     wiring, steps = measured.get(Wiring), measured.get(GradientHistory)
     if wiring is None or steps is None or not wiring.own_training:
         return False

@@ -1,4 +1,4 @@
-"""SD710: a metric that doesn't move while the model learns."""
+"""SD710: a metric stays constant while the model learns."""
 
 from __future__ import annotations
 
@@ -15,35 +15,32 @@ from saldiag.rules.shared.wording import counted, label, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 ACCURACY = re.compile(r"accuracy|(?<![a-z])acc(?![a-z])", re.IGNORECASE)
-"""Not *acc* alone: macro_f1 and jaccard have it as well."""
-
+"""Matches *acc* only as a separate word: macro_f1 and jaccard contain it too."""
 
 SCORE = re.compile(
     rf"{ACCURACY.pattern}|io_?u|auc|precision|recall|dice|jaccard|f_?1", re.IGNORECASE
 )
-"""Metrics that move when predictions do."""
+"""Metrics that change when predictions change."""
 
 Array = np.ndarray[Any, Any]
 
 
 class MetricThatCannotMove(Rule):
-    """The model learns, and a metric has not moved from where it was.
+    """The model learns, but a metric never changes.
 
     ## What it does
-    Looks at the metrics that `fit` reports for training and for validation, and at scores such as
-    accuracy, IoU, AUC, precision or recall where it does not validate. Speaks up where one kept the
-    same value in every epoch while the loss fell.
+    In a training, checks the metrics that `fit` reports for training and for validation, and,
+    without validation, scores such as accuracy, IoU, AUC, precision or recall. Reports a metric
+    that has the same value in every epoch while the loss falls.
 
-    In the overfit test:
-    Looks at the compiled metrics that are called *accuracy* or *acc*, also beside other words, step
-    by step over the overfit test.
-    Speaks up where the test shows that the model learns and such a metric had the same value at
-    every step, below 1.
+    In the overfit test, checks the compiled metrics whose name contains *accuracy* or the word
+    *acc*. Reports such a metric if the test shows that the model learns but the metric has the same
+    value, below 1, at every step.
 
     ## Why is this bad
-    It measures something else: accuracy counts predictions that equal the target, which numbers of
-    a regression and soft labels never do. Whoever watches it takes a model that learns for one that
-    does not, or stops it early.
+    The metric measures something else: accuracy counts predictions that equal the target, which
+    never happens in a regression or with soft labels. Someone who watches it assumes that the model
+    doesn't learn, or stops the training early.
 
     ## Example
     ```python
@@ -56,14 +53,14 @@ class MetricThatCannotMove(Rule):
     ```
 
     ## Threshold
-    - `steps` = 20: fewest steps that the metric has to have stood still.
-    - `steps_at_zero` = 8: the same where it stood at 0. Of memorised samples some are predicted
-      right, and a metric of which none is cannot count them; a model that learns fast has no more
-      steps than these.
-    - `epochs` = 4: fewest epochs over which a metric of a training has to have stood still.
-    - `fell` = 0.1: share by which the loss has to have fallen meanwhile; both our own choice.
-    - `below` = 0.999: value from which on it has nowhere to go. That memorised samples are
-      predicted right is what memorising means (Goodfellow, Bengio & Courville, Deep Learning,
+    - `steps` = 20: fewest steps of the overfit test with a constant metric.
+    - `steps_at_zero` = 8: the same for a metric that is constantly 0. Some memorised samples are
+      predicted correctly, so a metric that counts none of them cannot count them at all; a model
+      that learns fast takes only a few steps.
+    - `epochs` = 4: fewest epochs of a training with a constant metric.
+    - `fell` = 0.1: share by which the loss fell meanwhile. This and `epochs` are our own choice.
+    - `below` = 0.999: value from which on the metric cannot improve. Memorising means that the
+      memorised samples are predicted correctly (Goodfellow, Bengio & Courville, Deep Learning,
       2016, section 11.5).
     """
 
@@ -100,32 +97,34 @@ class MetricThatCannotMove(Rule):
             if name.startswith("val_") or name.endswith("loss"):
                 continue
             if held is None and not SCORE.search(name):
-                continue  # a log of the program's own may be a constant on purpose
+                continue  # a custom log may be constant on purpose
             validated = curve if held is None else held[np.isfinite(held)]
-            stands = len(validated) and not np.ptp(curve) and not np.ptp(validated)
-            if stands and np.isfinite(curve).all() and float(validated[-1]) < limits["below"]:
-                yield self._stands_in_training(name, curve, held, loss, limits)
+            is_constant = len(validated) and not np.ptp(curve) and not np.ptp(validated)
+            if is_constant and np.isfinite(curve).all() and float(validated[-1]) < limits["below"]:
+                yield self._constant_in_training(name, curve, held, loss, limits)
 
-    def _stands_in_training(
+    def _constant_in_training(
         self, name: str, curve: Array, held: Array | None, loss: Array, limits: Thresholds
     ) -> Finding:
         value = number(float(curve[0]))
-        both = (
+        constant = (
             f"{value} in training and {number(float(held[-1]))} in validation"
             if (held is not None)
             else value
         )
         return self.finding(
-            f"{label(name)} is {both} in all {len(curve)} epochs (threshold "
+            f"{label(name)} is {constant} in all {len(curve)} epochs (threshold "
             f"{number(limits['epochs'])}), while the loss fell from {number(float(loss[0]))} to "
             f"{number(float(loss[-1]))}: it does not measure what the model predicts",
-            'Use a metric for what the model predicts, such as metrics=["mae"]',
+            'Use a metric that measures what the model predicts, such as metrics=["mae"]',
             evidence={
-                "metric": name, "value": float(curve[0]), "epochs": len(curve),
+                "metric": name,
+                "value": float(curve[0]),
+                "epochs": len(curve),
                 "threshold": limits["epochs"],
             },
             confidence=0.9,
-        )  # fmt: skip
+        )
 
     def _in_the_test(self, history: OverfitHistory, limits: Thresholds) -> Iterable[Finding]:
         columns = [i for i, name in enumerate(history.metric_names) if ACCURACY.search(name)]
@@ -144,16 +143,17 @@ class MetricThatCannotMove(Rule):
             values = history.metric_values[:, column]
             first = float(values[0])
             if np.isfinite(values).all() and not np.ptp(values) and first < limits["below"]:
-                yield self._stands(history, column, first, limits["below"])
+                yield self._constant_in_the_test(history, column, first, limits["below"])
 
-    def _stands(self, history: OverfitHistory, column: int, value: float, limit: float) -> Finding:
+    def _constant_in_the_test(
+        self, history: OverfitHistory, column: int, value: float, limit: float
+    ) -> Finding:
         name = label(history.metric_names[column])
         start, end = (float(history.training_error[i]) for i in (0, -1))
         return self.finding(
-            f"{name} is {number(value)} (threshold {number(limit)}) after each of "
+            f"{name} is {number(value)} (threshold {number(limit)}) in all "
             f"{counted(len(history.loss), 'step')}, while the error falls from {number(start)} to "
-            f"{number(end)}: predictions and targets are never equal in its sense. Use a metric "
-            "for what is predicted",
+            f"{number(end)}: it does not measure what the model predicts. Use a metric that does",
             'model.compile(loss="mse", metrics=["mae"])',
             evidence={
                 "metric": history.metric_names[column],

@@ -1,4 +1,4 @@
-"""SD711: decay, a penalty, epsilon or momentum leaves nothing of the gradient's own step."""
+"""SD711: weight decay, a penalty, epsilon or momentum outweighs the gradient."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class StepSwampedBySettings(Rule):
-    """A setting of the optimizer, or a penalty, is larger than what the gradient asks for.
+    """A setting of the optimizer, or a penalty, outweighs the gradient of the data.
 
     ## What it does
-    For a model that the overfit test does not show to learn: (a) weight decay takes more of the
-    weights in a step than the rest of it moves them, or the penalty in the loss is many times the
-    loss of the data, and the weights have shrunk; (b) epsilon is many times the largest gradient,
-    and steps are tiny; (c) momentum keeps hundreds of steps.
+    Checks models that the overfit test does not show to learn: (a) weight decay makes up most of
+    each update, or the penalty in the loss is many times the data loss, and the weights have
+    shrunk; (b) epsilon is many times the largest gradient, and the updates are tiny; (c) momentum
+    accumulates hundreds of steps.
 
     ## Why is this bad
-    The gradient of the data is there, and something else decides where the weights go: to 0, or
-    nowhere, or far beyond.
+    The data's gradient exists, but something else determines where the weights go: to 0, nowhere,
+    or far beyond the minimum.
 
     ## Example
     ```python
@@ -38,14 +38,15 @@ class StepSwampedBySettings(Rule):
     ```
 
     ## Threshold
-    - `decay` = 0.5: rate times weight_decay, over |Δw| / |w| of the last steps; 0.004 is Keras' own
-      (Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019, use 0.05 at most).
-    - `penalty` = 10: penalty over the loss of the data, before training.
-    - `shrunk` = 0.5: size of the weights at the end over that at the start.
-    - `epsilon` = 10: epsilon over the largest gradient of the first steps, in the median.
+    - `decay` = 0.5: learning rate times weight_decay, over |Δw| / |w| of the last steps. Keras'
+      default is 0.004 (Loshchilov & Hutter, Decoupled Weight Decay Regularization, 2019, use at
+      most 0.05).
+    - `penalty` = 10: penalty over data loss, before training.
+    - `shrunk` = 0.5: norm of the weights at the end over that at the start.
+    - `epsilon` = 10: epsilon over the largest gradient of the first steps (median).
     - `moved` = 1e-4: |Δw| / |w| of a step, below which epsilon has stopped it; 1e-3 is healthy
       (Karpathy, CS231n, 2015).
-    - `momentum` = 0.995: momentum, from which on 200 steps are kept; 0.9 to 0.99 is usual
+    - `momentum` = 0.995: momentum from which on 200 steps are accumulated; 0.9 to 0.99 is usual
       (Sutskever et al., On the Importance of Initialization and Momentum in Deep Learning, 2013).
     """
 
@@ -54,41 +55,50 @@ class StepSwampedBySettings(Rule):
     severity = "error"
     requires = (Wiring, GradientHistory, OverfitHistory)
     thresholds = {
-        "decay": 0.5, "penalty": 10, "shrunk": 0.5, "epsilon": 10, "moved": 1e-4,
+        "decay": 0.5,
+        "penalty": 10,
+        "shrunk": 0.5,
+        "epsilon": 10,
+        "moved": 1e-4,
         "momentum": 0.995,
-    }  # fmt: skip
+    }
     explains = {
-        "SD201": "anywhere", "SD202": "anywhere", "SD302": "anywhere", "SD305": "anywhere",
-        "SD701": "anywhere", "SD702": "anywhere", "SD801": "anywhere",
-    }  # fmt: skip
+        "SD201": "anywhere",
+        "SD202": "anywhere",
+        "SD302": "anywhere",
+        "SD305": "anywhere",
+        "SD701": "anywhere",
+        "SD702": "anywhere",
+        "SD801": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history, test = measured.need(GradientHistory), measured.need(OverfitHistory)
         if len(history.steps) < 20 or verdict_of(test)[0] == "learns":
             return
-        swamp = (
-            swamps.by_decay(measured, history, limits)
-            or swamps.by_penalty(measured, history, limits)
-            or swamps.by_epsilon(measured, history, limits)
-            or swamps.by_momentum(measured, test, limits)
+        found = (
+            swamps.dominating_weight_decay(measured, history, limits)
+            or swamps.dominating_penalty(measured, history, limits)
+            or swamps.dominating_epsilon(measured, history, limits)
+            or swamps.dominating_momentum(measured, test, limits)
         )
-        if swamp is not None:
+        if found is not None:
             yield self.finding(
-                f"{swamp.text} (threshold {number(limits[swamp.limit])}); the model does not learn",
-                swamp.fix,
+                f"{found.text} (threshold {number(limits[found.limit])}); the model does not learn",
+                found.fix,
                 evidence={
-                    "setting": swamp.setting,
-                    "value": swamp.value,
-                    "threshold": limits[swamp.limit],
+                    "setting": found.setting,
+                    "value": found.value,
+                    "threshold": limits[found.limit],
                 },
                 confidence=0.9,
-                edits=_edits(measured, swamp),
+                edits=_edits_to_default(measured, found),
             )
 
 
-def _edits(measured: Measurements, swamp: swamps.Swamp) -> edits.Edits:
-    """Keras' own value for a setting of the optimizer."""
-    given = measured.need(Wiring).optimizer_config.get(swamp.setting)
-    if not math.isfinite(swamp.better) or not isinstance(given, (int, float)):
+def _edits_to_default(measured: Measurements, found: swamps.DominatingSetting) -> edits.Edits:
+    """The edit that sets the optimizer's argument to the recommended value, if it is a number."""
+    given = measured.need(Wiring).optimizer_config.get(found.setting)
+    if not math.isfinite(found.recommended) or not isinstance(given, (int, float)):
         return ()
-    return edits.of_optimizer(measured, swamp.setting, given, swamp.better)
+    return edits.of_optimizer(measured, found.setting, given, found.recommended)

@@ -1,4 +1,4 @@
-"""SD712: a callback ended the training, or chose weights, by a val_loss that was misleading."""
+"""SD712: a callback ended the training, or chose weights, by a misleading validation metric."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from saldiag.rules.verdicts.validation import Checked
 
 
 class StoppedByMisleadingValidation(Rule):
-    """EarlyStopping or ModelCheckpoint acted on a validation metric that does not show the model.
+    """EarlyStopping or ModelCheckpoint acted on a validation metric that misrepresents the model.
 
     ## What it does
-    Where the validation error is wrong for a proven reason (BatchNorm's statistics, inputs or
-    targets that differ from those of training), names the callbacks that monitored it, the epochs
-    at which they stopped the training or kept weights, and what the last weights are really worth.
+    If the validation error is wrong for a proven reason (BatchNorm's statistics, or inputs or
+    targets that differ from those in training), names the callbacks that monitored it, the epochs
+    at which they stopped the training or kept weights, and the corrected error of the last weights.
 
     ## Why is this bad
-    The training ends while it still gets better, and a worse epoch is kept.
+    The training ends while the model still improves, and the weights of a worse epoch are kept.
 
     ## Example
     ```python
@@ -30,13 +30,13 @@ class StoppedByMisleadingValidation(Rule):
 
     ## Use instead
     ```python
-    keras.callbacks.EarlyStopping("loss", patience=10)  # until validation is repaired
+    keras.callbacks.EarlyStopping("loss", patience=10)  # until the validation is fixed
     ```
 
     ## Threshold
-    - `lost` = 0.1: share of the error of the best prediction that ignores the input by which the
-      error that callbacks saw is too high; our own choice. When a validation error may end a
-      training is treated by Prechelt (Early Stopping - But When?, 1998).
+    - `lost` = 0.1: by how much the error that the callbacks saw is too high, as a share of the
+      baseline error (of the best prediction that ignores the input); our own choice. Prechelt
+      (Early Stopping - But When?, 1998) discusses when a validation error should end a training.
     """
 
     code = "SD712"
@@ -49,16 +49,16 @@ class StoppedByMisleadingValidation(Rule):
         checked = Checked.of(measured)
         acted = [c for c in checked.check.callbacks if c.stopped or c.kept]
         true = checked.true_error
-        wrong = checked.inference - true
-        if not acted or not wrong > limits["lost"] * abs(checked.reference):
+        excess = checked.inference - true
+        if not acted or not excess > limits["lost"] * abs(checked.reference):
             return
-        told = "; ".join(
+        actions = "; ".join(
             f"{call.kind}(monitor={call.monitor!r}) "
             + " and ".join(
                 filter(
                     None,
                     [
-                        f"stopped after epoch {call.stopped}" if call.stopped else "",
+                        f"stopped the training after epoch {call.stopped}" if call.stopped else "",
                         f"kept the weights of epoch {call.kept}" if call.kept else "",
                     ],
                 )
@@ -67,15 +67,17 @@ class StoppedByMisleadingValidation(Rule):
         )
         last = int(checked.check.checked[-1])
         yield self.finding(
-            f"{told}. The weights after {counted(last, 'epoch')} show an error of "
-            f"{number(checked.inference)} and have one of {number(true)}; the difference is "
-            f"{number(wrong / abs(checked.reference))} of the reference (threshold "
-            f"{number(limits['lost'])})",
-            "Repair the validation, then train again",
+            f"{actions}. After {counted(last, 'epoch')} the validation reports an error of "
+            f"{number(checked.inference)}, but the corrected error is {number(true)}; the "
+            f"difference is {number(excess / abs(checked.reference))} times the reference error "
+            f"(threshold {number(limits['lost'])})",
+            "Correct the validation, then train again",
             evidence={
-                "shown": checked.inference, "true": true, "threshold": limits["lost"],
+                "shown": checked.inference,
+                "true": true,
+                "threshold": limits["lost"],
                 "stopped": next((c.stopped for c in acted if c.stopped), None),
                 "kept": next((c.kept for c in acted if c.kept), None),
             },
             confidence=1.0 if math.isfinite(true) else 0.5,
-        )  # fmt: skip
+        )

@@ -1,1 +1,1 @@
-"""SD8xx: what the overfit test came to."""
+"""SD8xx: what the overfit test and the training curves show."""

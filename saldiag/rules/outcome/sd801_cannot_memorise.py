@@ -14,41 +14,41 @@ from saldiag.rules.verdicts.overfit import LIMITS, verdict_of
 
 
 class CannotMemorise(Rule):
-    """The model cannot learn even a handful of samples by heart.
+    """The model cannot memorise even a handful of samples.
 
     ## What it does
-    Reports a verdict of *does not learn*: no variable gets a gradient, numbers turned non-finite,
-    or the whole overfit test went by with a training-mode error no better than that of the best
-    prediction that ignores the input, and no longer falling. Other findings usually say why; this
-    one stands alone where none does.
+    Reports the verdict *does not learn*: no variable gets a gradient, numbers became non-finite, or
+    the training-mode error stayed as high as the baseline error (of the best prediction that
+    ignores the input) for the whole overfit test and no longer falls. Usually another finding
+    explains it; otherwise this one is the root cause.
 
     ## Why is this bad
-    More data, more epochs or a better augmentation cannot help: the fault is in the model, the
-    loss, or the way that the data is fed.
+    More data, more epochs or better augmentation cannot help: the fault is in the model, the loss,
+    or the data pipeline.
 
     ## Example
     ```python
-    model.fit(samples, targets, epochs=400)  # 8 samples; the loss stays where it was
+    model.fit(samples, targets, epochs=400)  # 8 samples; the loss stays constant
     ```
 
     ## Use instead
     ```python
-    # saldiag gradients    where the signal dies
-    # saldiag trainable    what is trained at all
+    small = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+    small.compile("adam", "mse")  # if this one learns, add the layers back one by one
+    small.fit(samples, targets, epochs=400)
     ```
 
     ## Threshold
-    - `learnt` = 0.1: training-mode error, as a share of the best input-independent prediction's,
-      below which the samples count as memorised. The test is the advice of Goodfellow, Bengio &
-      Courville (Deep Learning, 2016, section 11.5) and Karpathy (A Recipe for Training Neural
-      Networks, 2019).
-    - `stuck` = 0.9: the same share, above which nothing but the mean was learnt.
-    - `fall` = 0.01: least fall in the second half of the test, as a share of that baseline.
+    - `learnt` = 0.1: training-mode error, as a share of the baseline error, below which the samples
+      count as memorised. The test is recommended by Goodfellow, Bengio & Courville (Deep Learning,
+      2016, section 11.5) and Karpathy (A Recipe for Training Neural Networks, 2019).
+    - `stuck` = 0.9: the same share, above which at most the mean was learned.
+    - `fall` = 0.01: least fall in the second half of the test, as a share of the baseline error.
     - `significance` = 0.05: level of the test for a falling loss (Mann 1945; Kendall 1975).
-    - `min_steps` = 30: steps before a model may be called unable.
-    - `min_passes` = 16: passes over the samples before a model may be called unable.
-    - `warm_up` = 1.5: growth of the learning rate over the second half of the test from which on
-      its warm-up is longer than the test (Goyal et al., Accurate, Large Minibatch SGD, 2017).
+    - `min_steps` = 30: fewest steps before a model counts as unable.
+    - `min_passes` = 16: fewest passes over the samples before a model counts as unable.
+    - `warm_up` = 1.5: growth of the learning rate over the second half of the test, above which its
+      warm-up is longer than the test (Goyal et al., Accurate, Large Minibatch SGD, 2017).
     """
 
     code = "SD801"
@@ -67,8 +67,9 @@ class CannotMemorise(Rule):
         threshold = limits["learnt"] * history.baseline_independent
         yield self.finding(
             f"{counted(history.items, 'sample')} cannot be memorised: {reason} "
-            f"(error {number(error)}, threshold {number(threshold)}). Look where the gradient goes",
-            "saldiag gradients …  # same options",
+            f"(error {number(error)}, threshold {number(threshold)}). Find the layer or loss that "
+            "stops the model from learning",
+            "Train only the output layer and the loss, then add the other layers back one by one",
             evidence={
                 "error": error,
                 "baseline": history.baseline_independent,

@@ -1,4 +1,4 @@
-"""SD802: what is learnt shows in training mode only."""
+"""SD802: the model is good in training mode and poor in inference mode."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from saldiag.core.measurement import (
 from saldiag.rules.shared.wording import counted, label, number, percent
 from saldiag.rules.verdicts.validation import Checked
 
-MOMENTUM = 0.99
+DEFAULT_MOMENTUM = 0.99
 """Keras' default."""
-MOST_STEPS = 1_000_000
-"""Where the momentum is 1, no number of steps is enough."""
+MAX_STEPS = 1_000_000
+"""Upper bound of the reported steps: with a momentum of 1, no number of steps is enough."""
 
 
 class InferenceLagsTraining(Rule):
-    """The same samples are predicted well in training mode and badly in inference mode.
+    """The same samples are predicted well in training mode and poorly in inference mode.
 
     ## What it does
-    In a training that validates, measures the error on a few validation items as they are validated
-    and once more with BatchNorm's statistics re-estimated from training batches. Where that error
-    is lower for certain (over items), the moving statistics lag behind the weights: an error where
-    the model is good and much of it is lost in inference, otherwise a note. It is a note as well
-    after fewer steps than the statistics average over, 1 / (1 - momentum), unless `val_loss` has
-    parted from the loss over three epochs by then. It names the layers,
-    and how many steps their statistics still need.
+    In a training with validation, measures the error on a few validation items in inference mode,
+    and again with BatchNorm's statistics re-estimated from training batches. If the second error is
+    lower with statistical certainty (over the items), the moving statistics lag behind the weights.
+    This is an error if the model is good and inference loses much of what was learned, and a note
+    otherwise. It is also a note after fewer steps than the statistics average over, 1 / (1 -
+    momentum), unless `val_loss` has already failed to follow the loss for three epochs. The finding
+    names the layers and the number of steps that their statistics still need.
 
-    In the overfit test, compares the error in both modes at its end. If the difference is gone once
+    In the overfit test, compares the final error in both modes. If the gap disappears when
     BatchNorm's statistics are re-estimated, they only lag (a note, with the number of steps that
-    they need). If it remains, the modes compute different things, and it is a warning; after so few
-    steps that the statistics are still their start values it is a note as well, since what they
-    are re-estimated from (a few samples under dropout or stochastic depth) is no better. The same
-    holds where the re-estimated statistics make the error worse by far.
+    they need). If it remains, the modes compute different things (a warning). It is a note as well
+    if the test was so short that the statistics are still close to their initial values, or if
+    re-estimated statistics make the error much worse: a few samples under dropout or stochastic
+    depth give a poor estimate.
 
     ## Why is this bad
     ``val_loss`` is measured in inference mode: it doesn't move while the model learns, early
@@ -59,20 +59,20 @@ class InferenceLagsTraining(Rule):
 
     ## Threshold
     - `ratio` = 3: inference-mode error over training-mode error.
-    - `gap` = 0.1: their difference, as a share of the best input-independent prediction's error.
-    - `recalibrated` = 0.5: share of the gap that may remain after the moving statistics were
-      estimated anew (Ioffe & Szegedy, Batch Normalization, 2015, algorithm 2, computes them so).
-    - `held` = 0.8: share of their start values, momentum to the power of the steps, from which on
-      the run is too short to tell.
-    - `worse` = 1.5: error with the statistics estimated anew over the inference-mode error, from
-      which on the estimate is too poor to tell.
-    - `lost` = 0.25: in a training, share of what was learned (error of the best prediction that
-      ignores the input less the re-estimated error) that inference loses, from which on it is an
-      error; our own choice.
-    - `good` = 0.7: re-estimated error, as a share of that best prediction's, below which the model
+    - `gap` = 0.1: their difference, as a share of the baseline error (of the best prediction that
+      ignores the input).
+    - `recalibrated` = 0.5: share of the gap that may remain with re-estimated moving statistics
+      (estimated as in Ioffe & Szegedy, Batch Normalization, 2015, algorithm 2).
+    - `held` = 0.8: share of their initial values, momentum to the power of the steps, above which
+      the run is too short to decide.
+    - `worse` = 1.5: error with re-estimated statistics over the inference-mode error, above which
+      the estimate is too poor to decide.
+    - `lost` = 0.25: in a training, share of what was learned (baseline error minus re-estimated
+      error) that inference loses, from which on it is an error; our own choice.
+    - `good` = 0.7: re-estimated error, as a share of the baseline error, below which the model
       counts as good; our own choice.
-    - `lags` = 0.1: distance of a moving variance from the batches', as a share of the latter, from
-      which on a layer is named.
+    - `lags` = 0.1: deviation of a moving variance from the batches' variance, as a share of the
+      latter, above which a layer is named.
     """
 
     code = "SD802"
@@ -80,13 +80,22 @@ class InferenceLagsTraining(Rule):
     severity = "warning"
     requires = ()
     thresholds = {
-        "ratio": 3, "gap": 0.1, "recalibrated": 0.5, "held": 0.8, "worse": 1.5,
-        "lost": 0.25, "good": 0.7, "lags": 0.1,
-    }  # fmt: skip
+        "ratio": 3,
+        "gap": 0.1,
+        "recalibrated": 0.5,
+        "held": 0.8,
+        "worse": 1.5,
+        "lost": 0.25,
+        "good": 0.7,
+        "lags": 0.1,
+    }
     explains = {
-        "SD302": "anywhere", "SD712": "anywhere", "SD804": "anywhere",
-        "SD806": "anywhere", "SD807": "anywhere",
-    }  # fmt: skip
+        "SD302": "anywhere",
+        "SD712": "anywhere",
+        "SD804": "anywhere",
+        "SD806": "anywhere",
+        "SD807": "anywhere",
+    }
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         if measured.get(ValidationCheck) is not None:
@@ -102,23 +111,27 @@ class InferenceLagsTraining(Rule):
         check, lost, again = checked.check, checked.lost, checked.reestimated
         good = again < limits["good"] * checked.reference
         steps = int(check.steps[-1])
-        # A trial of a few steps cannot be longer than the averages' own time.
+        # A trial of a few steps is shorter than the statistics' averaging window.
         long = checked.strays or steps >= min(
             (1 / (1 - row.momentum) for row in check.statistics if row.momentum < 1), default=0
         )
-        grave = good and lost >= limits["lost"] and long
+        severe = good and lost >= limits["lost"] and long
         late = sorted(
             (row for row in check.statistics if row.excess > limits["lags"]),
             key=lambda row: -row.excess,
         )
-        share = f"{percent(lost)} of what was learned" if math.isfinite(lost) else "a part of it"
+        share = (
+            f"{percent(lost)} of what was learned"
+            if math.isfinite(lost)
+            else "part of what was learned"
+        )
         layers = tuple(row.path for row in late)
         return self.finding(
             f"the model is better than val_loss shows: error {number(checked.inference)} on "
-            f"{counted(check.items, 'validation item')} in inference mode, {number(again)} with "
-            f"BatchNorm's statistics re-estimated from training batches "
+            f"{counted(check.items, 'validation item')} in inference mode, but {number(again)} "
+            f"with BatchNorm's statistics re-estimated from training batches "
             f"({number(float(check.training[-1]))} in training mode). Inference loses {share} "
-            f"(threshold {percent(limits['lost'])}){_late(late, steps)}",
+            f"(threshold {percent(limits['lost'])}){_lagging_layers_text(late, steps)}",
             _momentum_fix(late, steps),
             layers=layers,
             evidence={
@@ -128,33 +141,33 @@ class InferenceLagsTraining(Rule):
                 "lost": lost,
                 "threshold": limits["lost"],
                 "steps": steps,
-                "steps_needed": max((_needed(row) for row in late), default=0),
+                "steps_needed": max((_steps_needed(row) for row in late), default=0),
                 "layers": len(late),
             },
             source=source_of(measured, layers[0]) if layers else None,
-            severity="error" if grave else "info",
-            confidence=1.0 if grave else 0.8,
+            severity="error" if severe else "info",
+            confidence=1.0 if severe else 0.8,
         )
 
     def _after_the_test(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history = measured.get(OverfitHistory)
         if history is None:
             if measured.get(ValidationCheck) is not None:
-                return  # both modes agree as far as validation tells
+                return  # in validation, both modes agree
             raise CannotJudge(measured.reason(OverfitHistory))
         if not len(history.checked):
-            raise CannotJudge("the overfit test ended before the two modes were measured")
+            raise CannotJudge("the overfit test ended before both modes were measured")
         if not history.baseline_independent > 0:
-            raise CannotJudge("no input-independent baseline above zero to compare the gap with")
+            raise CannotJudge("no baseline error above zero to compare the gap with")
         training, inference = float(history.training_error[-1]), float(history.inference_error[-1])
         gap = (inference - training) / history.baseline_independent
         if not (gap > limits["gap"] and inference > limits["ratio"] * training):
             return
         if training >= history.training_error[0]:
-            return  # nothing was learnt that could lag
-        yield self._lags(measured, training, inference, gap, limits)
+            return  # nothing was learned that could lag
+        yield self._modes_differ(measured, training, inference, gap, limits)
 
-    def _lags(
+    def _modes_differ(
         self,
         measured: Measurements,
         training: float,
@@ -167,16 +180,17 @@ class InferenceLagsTraining(Rule):
         lags = math.isfinite(again) and again - training < limits["recalibrated"] * (
             inference - training
         )
-        short = _held(measured, history) > limits["held"]
+        short = _share_of_initial_values(measured, history) > limits["held"]
         poor = again > limits["worse"] * inference
         early = math.isfinite(again) and (short or poor)
         return self.finding(
             f"training-mode error {number(training)}, inference-mode error {number(inference)}: "
-            f"apart by {number(gap)} of the baseline (threshold {number(limits['gap'])})"
-            f"{_why(measured, history, lags, early)}",
+            f"the gap is {number(gap)} times the baseline error (threshold "
+            f"{number(limits['gap'])})"
+            f"{_explanation(measured, history, lags, early)}",
             "keras.layers.BatchNormalization(momentum=0.9)"
             if lags or early
-            else "model(x, training=False)  # compare it with training=True, layer by layer",
+            else "model(x, training=False)  # compare with training=True, layer by layer",
             evidence={
                 "training_error": training,
                 "inference_error": inference,
@@ -190,33 +204,32 @@ class InferenceLagsTraining(Rule):
         )
 
 
-def _needed(row: StatisticsRow) -> int:
-    """Steps after which the moving variance is within a tenth of the batches'; 0 if it is."""
+def _steps_needed(row: StatisticsRow) -> int:
+    """Steps until the moving variance is within a tenth of the batches' variance; 0 if it is."""
     if not row.excess > 0.1:
         return 0
     if not 0 < row.momentum < 1:
-        return 1 if row.momentum <= 0 else MOST_STEPS
-    return min(MOST_STEPS, math.ceil(math.log(0.1 / row.excess) / math.log(row.momentum)))
+        return 1 if row.momentum <= 0 else MAX_STEPS
+    return min(MAX_STEPS, math.ceil(math.log(0.1 / row.excess) / math.log(row.momentum)))
 
 
-def _late(rows: Sequence[StatisticsRow], steps: int) -> str:
-    """Which layers lag, how far, and for how long still."""
+def _lagging_layers_text(rows: Sequence[StatisticsRow], steps: int) -> str:
+    """Sentence on how many layers lag, by how much, and how many more steps they need."""
     if not rows:
         return ""
     worst = rows[0]
-    ratio = worst.variance_ratio
-    far = f"{number(ratio)} times as large as" if ratio >= 1 else f"{number(ratio)} times"
-    needed = max(map(_needed, rows))
+    them = "it" if len(rows) == 1 else "all of them"
+    needed = max(map(_steps_needed, rows))
     return (
-        f". The statistics of {counted(len(rows), 'layer')} lag: the moving variance of "
-        f"{label(worst.path)} is {far} its batches' after {counted(steps, 'step')} at "
-        f"momentum {number(worst.momentum)}; {counted(needed, 'more step')} would bring all within "
-        "a tenth"
+        f". The moving statistics of {counted(len(rows), 'layer')} lag: after "
+        f"{counted(steps, 'step')} with momentum {number(worst.momentum)}, the moving variance of "
+        f"{label(worst.path)} is {number(worst.variance_ratio)} times that of its batches; "
+        f"{counted(needed, 'more step')} would bring {them} within 10 %"
     )
 
 
 def _momentum_fix(rows: Sequence[StatisticsRow], steps: int) -> str:
-    """The largest usual momentum that would have been fast enough."""
+    """Code that sets the largest common momentum that would have been fast enough."""
     excess = max((row.excess / row.momentum**steps for row in rows if row.momentum), default=1e3)
     excess = min(max(excess, 1.0), 1e6)
     able = [m for m in (0.98, 0.95, 0.9, 0.8, 0.7) if excess * m ** (steps / 2) < 0.1]
@@ -228,49 +241,51 @@ def _momentum_fix(rows: Sequence[StatisticsRow], steps: int) -> str:
     )
 
 
-def _held(measured: Measurements, history: OverfitHistory) -> float:
-    """Share of their start values that the slowest moving statistics still hold."""
-    return float(_momentum(measured) ** len(history.loss))
+def _share_of_initial_values(measured: Measurements, history: OverfitHistory) -> float:
+    """Share of their initial values that the slowest moving statistics still contain."""
+    return float(_slowest_momentum(measured) ** len(history.loss))
 
 
-def _why(measured: Measurements, history: OverfitHistory, lags: bool, early: bool) -> str:
+def _explanation(measured: Measurements, history: OverfitHistory, lags: bool, early: bool) -> str:
+    """What re-estimating the statistics showed, and what to do; ends the message."""
     again = history.recalibrated_error
     if not math.isfinite(again):
-        return ". Compare the modes layer by layer"
+        return ". Compare both modes layer by layer"
     if early and not lags:
         return (
-            f"; {number(again)} with BatchNorm's statistics estimated anew from "
-            f"{counted(history.items, 'item')}, which is no better. After "
-            f"{counted(len(history.loss), 'step')} the moving ones still hold "
-            f"{number(_held(measured, history))} of their start values. Train longer"
+            f"; with BatchNorm's statistics re-estimated from {counted(history.items, 'item')} the "
+            f"error is {number(again)}, no better. After {counted(len(history.loss), 'step')} the "
+            "moving statistics still contain "
+            f"{number(_share_of_initial_values(measured, history))} of their initial values. "
+            "Train longer"
         )
     if not lags:
         return (
-            f"; {number(again)} with BatchNorm's statistics estimated anew, so it is not they "
-            "that lag. Compare the modes layer by layer"
+            f"; with BatchNorm's statistics re-estimated the error is {number(again)}, so they are "
+            "not the cause. Compare both modes layer by layer"
         )
     best = history.baseline_independent
     rest = (
         ""
         if not math.isfinite(best) or again < best
-        else f" (no better than the best fixed prediction, {number(best)}: so few samples give "
-        "poor statistics)"
+        else f" (no better than the baseline error {number(best)}: too few samples for good "
+        "statistics)"
     )
-    momentum, left = _momentum(measured), _held(measured, history)
+    momentum, left = _slowest_momentum(measured), _share_of_initial_values(measured, history)
     needed = math.ceil(math.log(0.01) / math.log(momentum)) if 0 < momentum < 1 else 1
     return (
-        f"; {number(again)} with BatchNorm's statistics estimated anew{rest}. After "
-        f"{counted(len(history.loss), 'step')} at momentum {number(momentum)} they hold "
-        f"{number(left)} of their start values, and need {needed} steps to hold 0.01. "
-        "Train longer, or lower momentum"
+        f"; with BatchNorm's statistics re-estimated the error is {number(again)}{rest}. After "
+        f"{counted(len(history.loss), 'step')} with momentum {number(momentum)} the moving "
+        f"statistics still contain {number(left)} of their initial values; {needed} steps reduce "
+        "that to 0.01. Train longer, or lower the momentum"
     )
 
 
-def _momentum(measured: Measurements) -> float:
-    """The slowest BatchNorm's, as measured or as configured."""
+def _slowest_momentum(measured: Measurements) -> float:
+    """The highest momentum of the BatchNorm layers, as measured or as configured."""
     status, wiring = measured.get(TrainableStatus), measured.get(Wiring)
     found = [row.momentum for row in status.normalization if row.training_mode] if status else []
     if not found and wiring is not None:
         kinds = (call for call in wiring.calls if call.kind == "BatchNormalization")
         found = [float(call.config["momentum"]) for call in kinds if "momentum" in call.config]
-    return max(found, default=MOMENTUM)
+    return max(found, default=DEFAULT_MOMENTUM)

@@ -1,4 +1,4 @@
-"""SD804: the model has memorised the training items and is worse on others."""
+"""SD804: the model memorised the training items and is worse on other items."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from saldiag.rules.verdicts.validation import LIMITS, Checked, course_in
 
 
 class Overfits(Rule):
-    """Training items are predicted better and better, validation items are not.
+    """Predictions improve on training items, but not on validation items.
 
     ## What it does
-    Where `val_loss` does not follow the loss, compares the error on training and on validation
-    items in the same mode, item by item, after everything else was excluded: BatchNorm's
-    statistics, inputs or targets that differ, layers that are active in inference. It is a note,
-    and a warning where validation never got better than a prediction that ignores the input.
+    If `val_loss` does not follow the loss, compares the errors on training and validation items in
+    the same mode, item by item, after other causes were excluded: BatchNorm's statistics, inputs or
+    targets that differ, layers that are active in inference. The finding is a note, and a warning
+    if the validation error was never better than that of a prediction that ignores the input.
 
     ## Why is this bad
-    More epochs make it worse: the model learns what holds for its training items alone.
+    More epochs make it worse: the model learns patterns that hold only for its training items.
 
     ## Example
     ```python
@@ -35,12 +35,12 @@ class Overfits(Rule):
     ```
 
     ## Threshold
-    - `gap` = 0.1: least distance of the two errors, as a share of the error of the best prediction
-      that ignores the input; it has to be likely over items as well (1.96 standard errors), and
-      certain (three) for the warning.
-    - `never` = 0.98: best validation error, as a share of the same, above which validation never
-      learned anything. The remedies are those of Goodfellow, Bengio & Courville (Deep Learning,
-      2016, chapter 7).
+    - `gap` = 0.1: least difference between the two errors, as a share of the baseline error (of the
+      best prediction that ignores the input). The difference must also be significant over the
+      items: 1.96 standard errors, or three for the warning.
+    - `never` = 0.98: best validation error, as a share of the same, above which nothing that was
+      learned holds for the validation items. For remedies see Goodfellow, Bengio & Courville (Deep
+      Learning, 2016, chapter 7).
     """
 
     code = "SD804"
@@ -58,28 +58,29 @@ class Overfits(Rule):
         if not (checked.gap > limits["gap"] * reference and checked.worse_by(LIMITS["likely"])):
             return
         if checked.in_company and checked.check.active:
-            return  # SD410: the batches of validation are composed otherwise
+            return  # SD410: validation batches are composed differently
         best = float(course.val_loss.min())
-        never = best >= limits["never"] * checked.baseline  # not if the baseline is unknown
-        turned = course.epochs[course.best] < course.epochs[-1]
+        never = best >= limits["never"] * checked.baseline  # False if the baseline is unknown
+        has_minimum = course.epochs[course.best] < course.epochs[-1]
         epoch = int(course.epochs[course.best])
         end = (
             f"val_loss was lowest in epoch {epoch} ({number(best)})"
-            if turned
-            else f"val_loss came to {number(best)}"
+            if has_minimum
+            else f"val_loss reached {number(best)}"
         )
-        chance = (
+        never_better = (
             ", never better than the best prediction that ignores the input "
-            f"({number(checked.reference)}): either nothing that was learned holds for other "
-            "items, or the validation targets do not belong to their inputs"
+            f"({number(checked.reference)}): either nothing that was learned generalises, or the "
+            "validation targets do not match their inputs"
             if never
             else ""
         )
         yield self.finding(
             f"overfitting: after {counted(int(course.epochs[-1]), 'epoch')} the error is "
             f"{number(checked.train)} on training items and {number(checked.held_out)} on "
-            f"validation items, a gap of {number(checked.gap / reference)} of the reference "
-            f"{number(checked.reference)} (threshold {number(limits['gap'])}); {end}{chance}",
+            f"validation items: the gap is {number(checked.gap / reference)} times the reference "
+            f"error {number(checked.reference)} (threshold {number(limits['gap'])}); {end}"
+            f"{never_better}",
             'keras.callbacks.EarlyStopping("val_loss", patience=10, restore_best_weights=True)',
             evidence={
                 "training_items_error": checked.train,

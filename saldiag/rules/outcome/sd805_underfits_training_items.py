@@ -1,4 +1,4 @@
-"""SD805: neither training nor validation items are learned."""
+"""SD805: the model learns neither training nor validation items."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Underfits(Rule):
     """The loss doesn't move on training items either: validation is not the problem.
 
     ## What it does
-    Reports a training whose loss and `val_loss` both stay near the error of the best prediction
-    that ignores the input, and do not fall any more, although it took many steps.
+    Reports a training whose loss and `val_loss` both stay near the baseline error (of the best
+    prediction that ignores the input) and no longer fall, although many steps were taken.
 
     ## Why is this bad
-    A look at `val_loss` alone suggests a problem with the validation data. The model has learned
-    nothing from its training items either.
+    `val_loss` alone suggests a problem with the validation data, but the model has not learned its
+    training items either.
 
     ## Example
     ```python
@@ -33,14 +33,14 @@ class Underfits(Rule):
     ```
 
     ## Threshold
-    - `learned` = 0.95: loss at the end, as a share of the error of the best prediction that ignores
-      the input, above which nothing was learned.
+    - `learned` = 0.95: final loss, as a share of the baseline error, above which nothing was
+      learned.
     - `steps` = 200: fewest training steps.
     - `epochs` = 5: fewest epochs.
-    - `fall` = 0.02: fall of the loss in the second half of the epochs, as a share of that error,
-      from which on it still learns; with the others our own choice. That training and validation
-      errors are both high is what underfitting means (Goodfellow, Bengio & Courville, Deep
-      Learning, 2016, section 5.2).
+    - `fall` = 0.02: fall of the loss in the second half of the epochs, as a share of the baseline
+      error, above which the model still learns. This and the other thresholds are our own choice.
+      Underfitting means that both training and validation errors are high (Goodfellow, Bengio &
+      Courville, Deep Learning, 2016, section 5.2).
     """
 
     code = "SD805"
@@ -62,11 +62,11 @@ class Underfits(Rule):
             return
         yield self.finding(
             f"after {counted(steps, 'step')} the loss on training items is still "
-            f"{number(float(course.loss[-1]))}, {number(share)} of the error of the best "
-            f"prediction that ignores the input (threshold {number(limits['learned'])}), and "
+            f"{number(float(course.loss[-1]))}, {number(share)} times the baseline error of the "
+            f"best prediction that ignores the input (threshold {number(limits['learned'])}), and "
             f"val_loss is {number(float(course.val_loss[-1]))}: the training items are not "
-            "learned either, so it is not the validation",
-            "Try a larger model, a higher learning rate, or inputs that hold what the targets need",
+            "learned either, so validation is not the problem",
+            "Use a larger model, a higher learning rate, or inputs that determine the targets",
             evidence={
                 "loss": float(course.loss[-1]),
                 "val_loss": float(course.val_loss[-1]),

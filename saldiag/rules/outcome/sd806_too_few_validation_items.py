@@ -1,4 +1,4 @@
-"""SD806: val_loss is uncertain by more than it moves."""
+"""SD806: the uncertainty of val_loss is larger than its deviation from the loss."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from saldiag.rules.verdicts.validation import Checked, course_in
 
 
 class TooFewValidationItems(Rule):
-    """The validation items are too few to tell whether val_loss follows the loss.
+    """There are too few validation items to decide whether val_loss follows the loss.
 
     ## What it does
-    Where `val_loss` does not follow the loss, computes the error of each validation item.
-    If the 95 % interval of their mean is wider than the distance between `val_loss` and the loss,
-    chance alone can be the reason.
+    If `val_loss` does not follow the loss, computes the error of each validation item. If the 95 %
+    interval of their mean is wider than the distance between `val_loss` and the loss, the
+    difference can be chance.
 
     ## Why is this bad
-    Early stopping, checkpoints and comparisons of runs then follow a handful of items.
+    Early stopping, checkpoints and comparisons of runs then depend on a handful of items.
 
     ## Example
     ```python
@@ -58,8 +58,8 @@ class TooFewValidationItems(Rule):
             f"{course.described}, but the 95 % interval of val_loss over "
             f"{counted(checked.validated, 'validation item')} is ±{number(half)}, wider than its "
             f"distance from the loss ({number(stray)}, threshold {number(half)}): too few items to "
-            "tell",
-            "Validate with more items, or by cross-validation",
+            "decide",
+            "Validate on more items, or use cross-validation",
             evidence={"half_width": half, "distance": stray, "threshold": half},
             confidence=0.8,
         )

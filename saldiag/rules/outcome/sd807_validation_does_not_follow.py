@@ -1,4 +1,4 @@
-"""SD807: the loss falls, val_loss does not, and no cause was found."""
+"""SD807: the loss falls but val_loss doesn't, and no cause was found."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from saldiag.rules.verdicts.validation import LIMITS, Checked, Course, course_in
 
 
 class ValidationDoesNotFollow(Rule):
-    """The loss falls and ``val_loss`` does not go along, for a reason that was not found.
+    """The loss falls but ``val_loss`` does not follow, and no cause was found.
 
     ## What it does
-    Compares the courses of the loss and `val_loss`. Where they part and no other rule has a reason,
-    it lists what was measured and excluded: BatchNorm's statistics, other preprocessing, other
-    labels, layers that are active in inference, too few items. It is a note where validation items
-    are worse than training items, too few to be likely, and where nothing could be measured.
+    Compares the curves of the loss and `val_loss`. If they diverge and no other rule has an
+    explanation, lists what was measured and excluded: BatchNorm's statistics, different
+    preprocessing, different labels, layers that are active in inference, too few items. The finding
+    is a note if validation items are worse than training items but not significantly, or if nothing
+    could be measured.
 
     ## Why is this bad
-    Whatever the model learns does not show on the data that it is judged by.
+    What the model learns does not show on the data that it is evaluated on.
 
     ## Example
     ```python
@@ -37,10 +38,10 @@ class ValidationDoesNotFollow(Rule):
     ## Threshold
     - `epochs` = 3: fewest epochs with validation.
     - `fell` = 0.1: least fall of the loss, as a share of its first value.
-    - `apart` = 0.5: distance of `val_loss` from the loss at the end, as a share of that fall.
-    - `rose` = 0.25: rise of `val_loss` since its best epoch, likewise.
-    - `moved` = 0.1: least improvement of `val_loss` on its first epoch, likewise. All are our own
-      choice, in the terms of Prechelt (Early Stopping - But When?, 1998).
+    - `apart` = 0.5: distance between `val_loss` and the loss at the end, as a share of that fall.
+    - `rose` = 0.25: rise of `val_loss` since its best epoch, as a share of that fall.
+    - `moved` = 0.1: least improvement of `val_loss` since its first epoch, as a share of that fall.
+      All are our own choice, in the terms of Prechelt (Early Stopping - But When?, 1998).
     """
 
     code = "SD807"
@@ -61,9 +62,9 @@ class ValidationDoesNotFollow(Rule):
         }
         if measured.get(ValidationCheck) is None:
             yield self.finding(
-                f"{_told(course, limits)}. The cause was not looked for: "
+                f"{_divergence(course, limits)}. The cause was not examined: "
                 f"{measured.reason(ValidationCheck)}",
-                "Validate with data that fit is given as validation_data",
+                "Pass validation_data to fit",
                 evidence=evidence,
                 severity="info",
                 confidence=0.7,
@@ -71,35 +72,38 @@ class ValidationDoesNotFollow(Rule):
             return
         checked = Checked.of(measured)
         if checked.misled or checked.worse_by(LIMITS["likely"]) or checked.noisy:
-            return  # SD802, SD614, SD615, SD804 or SD410 has the reason
+            return  # SD802, SD614, SD615, SD804 or SD410 explains it
         if math.isfinite(checked.undecided(course)):
             return  # SD806
         unsure = checked.gap > 0.1 * abs(checked.reference)
-        maybe = f". Not certain: {_overfitting(checked)}" if unsure else ""
+        not_excluded = f". Not excluded: {_overfitting_in_numbers(checked)}" if unsure else ""
+        excluded = "; ".join(_excluded_causes(checked, unsure))
         yield self.finding(
-            f"{_told(course, limits)}. Excluded: {'; '.join(_excluded(checked, unsure))}{maybe}",
-            "Validate with training items once: if val_loss follows, look at the validation data",
+            f"{_divergence(course, limits)}. Excluded: {excluded}{not_excluded}",
+            "Validate on training items once: if val_loss follows, check the validation data",
             evidence=evidence,
             severity="info" if unsure else "warning",
             confidence=0.7,
         )
 
 
-def _told(course: Course, limits: Thresholds) -> str:
+def _divergence(course: Course, limits: Thresholds) -> str:
+    """Both curves and their final gap in numbers."""
     return (
-        f"{course.described}, {number(course.apart)} of the fall apart (threshold "
-        f"{number(limits['apart'])})"
+        f"{course.described}: the final gap is {number(course.apart)} times the fall of the loss "
+        f"(threshold {number(limits['apart'])})"
     )
 
 
-def _overfitting(checked: Checked) -> str:
+def _overfitting_in_numbers(checked: Checked) -> str:
     check = checked.check
-    learnt = f"{number(checked.train)} on {counted(check.training_items, 'item')} of training"
-    held = f"{number(checked.held_out)} on {counted(check.items, 'item')} of validation"
-    return f"overfitting (error {learnt}, {held})"
+    training = f"{number(checked.train)} on {counted(check.training_items, 'training item')}"
+    validation = f"{number(checked.held_out)} on {counted(check.items, 'validation item')}"
+    return f"overfitting (error {training}, {validation})"
 
 
-def _excluded(checked: Checked, unsure: bool) -> Iterator[str]:
+def _excluded_causes(checked: Checked, unsure: bool) -> Iterator[str]:
+    """What was measured and excluded as a cause, with numbers."""
     check = checked.check
     if math.isfinite(checked.reestimated):
         yield (
@@ -107,11 +111,14 @@ def _excluded(checked: Checked, unsure: bool) -> Iterator[str]:
             f"{number(checked.reestimated)})"
         )
     if math.isfinite(checked.train) and not unsure:
-        yield _overfitting(checked)
-    for kind, what in (("inputs", "other preprocessing"), ("targets", "other labels")):
+        yield _overfitting_in_numbers(checked)
+    for kind, what in (("inputs", "different preprocessing"), ("targets", "different labels")):
         tried = [c for c in check.corrections if c.kind == kind]
         if tried:
             best = min(tried, key=lambda c: c.error)
-            yield f"{what} (best of {len(tried)} changes: {best.change}, {number(best.error)})"
+            changes = counted(len(tried), "change")
+            yield f"{what} (best of {changes}: {best.change}, error {number(best.error)})"
     if math.isfinite(check.repeat_difference):
-        yield f"random layers in inference ({percent(check.repeat_difference)} apart)"
+        yield (
+            f"random layers in inference (two passes differ by {percent(check.repeat_difference)})"
+        )

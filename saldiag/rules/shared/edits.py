@@ -1,4 +1,4 @@
-"""Edits as rules make them: where the line is known, and nothing where it is not."""
+"""Edits that rules propose, if the line to change is known; none otherwise."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from saldiag.rules.shared.wording import label, number
 
 Edits = tuple[Edit, ...]
 ARE_ACTIVATIONS = frozenset({"ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"})
-"""Layers that are an activation, and take none as an argument."""
+"""Activation layers, which have no ``activation`` argument."""
 CLASSES = {
     "binary_crossentropy": "BinaryCrossentropy",
     "categorical_crossentropy": "CategoricalCrossentropy",
     "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
 }
-"""Of the losses that take ``from_logits``."""
+"""Class names of the losses with a ``from_logits`` argument."""
 
 
 def all_or_none(*parts: Edits) -> Edits:
-    """All of them together; where one is missing the rest would mend half of it: none."""
+    """All edits together; none if any part is missing, because the rest would fix only half."""
     return tuple(edit for part in parts for edit in part) if all(parts) else ()
 
 
-def of_layer(
-    measured: Measurements, call: LayerCall, argument: str, old: Plain, new: str
-) -> Edits:  # fmt: skip
-    """Another value for an argument of the line that makes a layer."""
+def of_layer(measured: Measurements, call: LayerCall, argument: str, old: Plain, new: str) -> Edits:
+    """The edit of one argument in the line that creates a layer."""
     source = source_of(measured, call.layer)
     if source is None:
         return ()
@@ -37,7 +35,7 @@ def of_layer(
 
 
 def activation(measured: Measurements, call: LayerCall, new: str | None) -> Edits:
-    """Another activation for a layer, or none."""
+    """The edit of a layer's activation; ``new`` None removes it."""
     if call.kind in ARE_ACTIVATIONS:
         return ()
     none = '"linear"' if call.kind == "Activation" else "None"
@@ -46,7 +44,7 @@ def activation(measured: Measurements, call: LayerCall, new: str | None) -> Edit
 
 
 def loss(measured: Measurements, new: str) -> Edits:
-    """Another loss, by its name, where the model is compiled with one loss for one output."""
+    """The edit of the loss name, if the model is compiled with a single loss."""
     wiring, place = measured.need(Wiring), measured.get(ProgramPlaces)
     custom = wiring.loss.startswith("custom:")
     if place is None or place.compiled is None or custom or wiring.losses:
@@ -55,33 +53,34 @@ def loss(measured: Measurements, new: str) -> Edits:
 
 
 def from_logits(measured: Measurements, new: bool) -> Edits:
-    """The loss told that it gets logits, or that it does not."""
+    """The edit of the loss's ``from_logits``."""
     wiring = measured.need(Wiring)
     kind = CLASSES.get(wiring.loss)
     if kind is None or wiring.losses:
         return ()
-    return _compiled_with(measured, "loss", kind, "from_logits", not new, str(new))
+    return _edit_within_compile(measured, "loss", kind, "from_logits", not new, str(new))
 
 
 def of_optimizer(measured: Measurements, argument: str, old: float, new: float) -> Edits:
-    """Another number for an argument of the optimizer."""
+    """The edit of a number in the optimizer's arguments."""
     kind = measured.need(Wiring).optimizer
-    return _compiled_with(measured, "optimizer", kind, argument, old, number(new))
+    return _edit_within_compile(measured, "optimizer", kind, argument, old, number(new))
 
 
 def learning_rate(measured: Measurements, new: float) -> Edits:
-    """Another learning rate, where it is a number that nothing else in the program sets."""
+    """The edit of the learning rate, if it is a constant that nothing else sets."""
     wiring, plan = measured.get(Wiring), measured.get(TrainingPlan)
     if wiring is None or plan is None or not new > 0 or plan.schedule != "constant":
         return ()
     if any(callback.kind not in SILENT for callback in plan.callbacks):
-        return ()  # it may set the rate
+        return ()  # a custom callback can set the rate
     return of_optimizer(measured, "learning_rate", wiring.learning_rate, new)
 
 
-def _compiled_with(
+def _edit_within_compile(
     measured: Measurements, within: str, kind: str, argument: str, old: Plain, new: str
 ) -> Edits:
+    """The edit of one argument of the loss or optimizer that ``compile`` gets."""
     place = measured.get(ProgramPlaces)
     if place is None or place.compiled is None:
         return ()
@@ -89,12 +88,12 @@ def _compiled_with(
 
 
 def told(certain: Edits) -> str:
-    """Edits of layers as one line of advice; empty where there are none."""
-    said = [(f"{edit.argument}={edit.new}", f"in {label(edit.layer)}") for edit in certain]
-    first = [f"{what}  # {where}" for what, where in said[:1]]
-    return "; ".join([*first, *(f"{what} {where}" for what, where in said[1:])])
+    """Edits of layers as one line of advice; empty without edits."""
+    changes = [(f"{edit.argument}={edit.new}", f"in {label(edit.layer)}") for edit in certain]
+    first = [f"{what}  # {where}" for what, where in changes[:1]]
+    return "; ".join([*first, *(f"{what} {where}" for what, where in changes[1:])])
 
 
 def layers_of(calls: Sequence[LayerCall]) -> list[LayerCall]:
-    """One call for each layer."""
+    """One call per layer."""
     return list({call.layer: call for call in calls}.values())

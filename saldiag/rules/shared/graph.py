@@ -1,4 +1,4 @@
-"""The network as a graph of leaf calls: who feeds whom."""
+"""The network as a graph of leaf calls: which call feeds which."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ SHAPE_ONLY = frozenset({
     "GaussianDropout", "Identity", "InputLayer", "Permute", "Reshape", "SpatialDropout1D",
     "SpatialDropout2D", "UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
 })  # fmt: skip
-"""Layers that move numbers about and leave them as they are (a linear ``Activation`` is one)."""
+"""Layers that rearrange or drop values without computing new ones (a linear ``Activation`` too)."""
 
 
 def is_shape_only(call: LayerCall) -> bool:
-    """Whether the call hands its input on, at most in another shape."""
+    """Whether the call passes its input on, at most in another shape."""
     return call.kind in SHAPE_ONLY and call.activation in (None, "linear")
 
 
 class Network:
-    """Questions about a ``Wiring``'s dataflow; answers are leaf call paths in execution order.
+    """The dataflow of a ``Wiring``; methods return leaf call paths in execution order.
 
-    ``judged`` are the ``outputs`` that have a loss, as far as that is known.
+    ``judged`` are the ``outputs`` that have a loss; all outputs if that is unknown.
     """
 
     def __init__(self, wiring: Wiring) -> None:
@@ -40,7 +40,7 @@ class Network:
                 self._consumers[source].append(call.path)
 
     def calls_of(self, layer: str) -> list[str]:
-        """The leaf calls of a layer, or of the layers inside it."""
+        """The leaf calls of a layer and of the layers inside it."""
         return [
             path
             for path, call in self.leaves.items()
@@ -48,18 +48,18 @@ class Network:
         ]
 
     def consumers(self, path: str) -> list[str]:
-        """The leaf calls that take the output of the call at ``path``."""
+        """The leaf calls that use the output of the call at ``path``."""
         return self._consumers.get(path, [])
 
     def upstream(self, paths: Iterable[str]) -> set[str]:
-        """Those calls and all that feed them."""
-        return self._reach(paths, lambda path: self.leaves[path].inputs)
+        """Those calls and all calls that feed them."""
+        return self._reachable(paths, lambda path: self.leaves[path].inputs)
 
     def downstream(self, paths: Iterable[str]) -> set[str]:
-        """Those calls and all that they feed."""
-        return self._reach(paths, self.consumers)
+        """Those calls and all calls that they feed."""
+        return self._reachable(paths, self.consumers)
 
-    def _reach(self, paths: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[str]:
+    def _reachable(self, paths: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[str]:
         seen = {path for path in paths if path in self.leaves}
         queue = deque(seen)
         while queue:
@@ -69,15 +69,15 @@ class Network:
         return seen
 
     def only_in_losses(self) -> set[str]:
-        """The layers that a loss of ``add_loss`` is made from, and no output: a teacher, a target.
+        """The layers used only by an ``add_loss`` loss, not by an output, such as a teacher.
 
-        Such a network may follow another one by ``assign``, or stay what it is.
+        Such a network can be updated by ``assign``, or stay constant.
         """
-        shown = {self.leaves[path].layer for path in self.upstream(self.outputs)}
-        return {self.leaves[path].layer for path in self.upstream(self.in_losses)} - shown
+        in_outputs = {self.leaves[path].layer for path in self.upstream(self.outputs)}
+        return {self.leaves[path].layer for path in self.upstream(self.in_losses)} - in_outputs
 
     def before(self, path: str) -> LayerCall | None:
-        """The one call that feeds ``path``, looking through shape-only calls; else ``None``."""
+        """The one call that feeds ``path``, skipping shape-only calls; None if there are more."""
         seen: set[str] = set()
         call = self.leaves.get(path)
         while call is not None and len(call.inputs) == 1 and call.path not in seen:
@@ -88,17 +88,17 @@ class Network:
         return None
 
     def heads(self) -> list[LayerCall]:
-        """For each output with a loss the call that made its numbers, past shape-only calls.
+        """For each output with a loss, the call that computed it, skipping shape-only calls.
 
-        There is none where operations between layers made them.
+        Outputs computed by operations between layers have none.
         """
-        return self._heads(self.judged)
+        return self._heads_of(self.judged)
 
     def judged_heads(self) -> list[LayerCall]:
-        """The heads of those outputs that the loss is really made of."""
-        return self._heads(path for path in self.judged if path not in self.ignored)
+        """The heads of the outputs that actually contribute to the loss."""
+        return self._heads_of(path for path in self.judged if path not in self.ignored)
 
-    def _heads(self, outputs: Iterable[str]) -> list[LayerCall]:
+    def _heads_of(self, outputs: Iterable[str]) -> list[LayerCall]:
         found = []
         for path in outputs:
             if path in self.computed:

@@ -1,4 +1,4 @@
-"""What the model's outputs are made by, and what Keras 3 makes good by itself."""
+"""The layers that produce the outputs, and the logits that Keras 3 takes from behind them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from saldiag.core.measurement import LayerCall, TensorFacts, Wiring
 from saldiag.rules.shared.graph import Network
 
 SQUASHING = frozenset({"sigmoid", "softmax"})
-CROSS_ENTROPIES = frozenset({
-    "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
-})  # fmt: skip
+CROSS_ENTROPIES = frozenset(
+    {"binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"}
+)
 
 RANGES: dict[str, tuple[float, float]] = {
     "hard_sigmoid": (0.0, 1.0),
@@ -20,30 +20,30 @@ RANGES: dict[str, tuple[float, float]] = {
     "softsign": (-1.0, 1.0),
     "tanh": (-1.0, 1.0),
 }
-"""What comes out of an activation, whatever goes in."""
+"""Lowest and highest output of an activation for any input."""
 
 
 def from_logits(wiring: Wiring) -> bool:
-    """Whether the loss is told that it gets logits."""
+    """Whether the loss is configured with ``from_logits=True``."""
     return bool(wiring.loss_config.get("from_logits", False))
 
 
 def weighs_classes(wiring: Wiring, target: TensorFacts) -> bool:
-    """Whether the targets are weights of one class each: an action, times what it was worth.
+    """Whether each target is a weight of a single class: the action taken, times its return.
 
-    That is how policy gradients are taken by a cross-entropy (Williams, Simple statistical
-    gradient-following algorithms, 1992). Labels on a wrong scale have the same value in each place.
+    This is how a cross-entropy computes policy gradients (Williams, Simple statistical
+    gradient-following algorithms, 1992). Labels on a wrong scale have the same value everywhere.
     """
     return wiring.loss == "categorical_crossentropy" and target.single and target.distinct > 2
 
 
 def takes_logits_behind(wiring: Wiring) -> bool:
-    """Whether Keras 3 computes the loss from what lies *behind* the output's activation.
+    """Whether Keras 3 computes the loss from the input of the output layer's activation.
 
-    Keras' softmax and sigmoid leave their input on the output tensor, and its cross-entropies take
-    it from there, whichever of the two it was and whatever ``from_logits`` says
+    Keras' softmax and sigmoid store their input on the output tensor, and its cross-entropies use
+    it, whichever activation it was and whatever ``from_logits`` is
     (``keras/src/backend/tensorflow/nn.py``, ``_get_logits``). Any layer in between, even a Reshape,
-    ends that.
+    prevents this.
     """
     network = Network(wiring)
     last = [network.leaves[path] for path in network.judged]
@@ -56,9 +56,9 @@ def takes_logits_behind(wiring: Wiring) -> bool:
 
 
 def axis_size(call: LayerCall) -> int | None:
-    """The size of the axis that the call's softmax runs over.
+    """Size of the axis that the call's softmax runs over.
 
-    ``None`` where it is not fixed, or where the softmax runs over several axes.
+    None if it is not fixed, or if the softmax runs over several axes.
     """
     if not call.output_shapes or not call.output_shapes[0]:
         return None

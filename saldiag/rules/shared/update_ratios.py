@@ -1,4 +1,4 @@
-"""How far one step moves the weights. Plain numbers of a ``GradientHistory``."""
+"""How far one step moves the weights, computed from a ``GradientHistory``."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from saldiag.rules.shared.wording import label, number
 Array = np.ndarray[Any, Any]
 
 INVARIANT = frozenset({"Adam", "Adamax", "AdamW", "Lion", "Nadam", "RMSprop"})
-"""Optimizers whose step does not change with the scale of the gradient, as long as it is large
-beside their epsilon (Kingma & Ba, Adam, 2015, section 2.1)."""
+"""Optimizers whose step does not depend on the scale of the gradient, as long as the gradient is
+large relative to their epsilon (Kingma & Ba, Adam, 2015, section 2.1)."""
 
 EPSILON = 1e-7
 """Keras' default."""
 
 
 def kernel_columns(history: GradientHistory) -> list[int]:
-    """The columns of the matrices of weights; of all variables where there is none.
+    """Columns of the weight matrices; of all variables if there is none.
 
-    Biases start at 0 and small scales near it: their ratio says nothing of the learning rate.
+    Biases start at 0 and small scales near it: their ratio says nothing about the learning rate.
     """
     kernels = [i for i, v in enumerate(history.variables) if len(v.shape) > 1]
     return kernels or list(range(len(history.variables)))
 
 
 def step_ratios(history: GradientHistory, columns: Sequence[int] | None = None) -> Array:
-    """For each step |Δw| / |w|, the median over the matrices of weights; ``nan`` if unknown.
+    """Update-to-weight ratio |Δw| / |w| of each step (T): median over matrices, nan if unknown.
 
-    ``columns``: those of the history that count, if not all matrices do.
+    ``columns``: columns of the history to use instead of all weight matrices.
     """
     chosen = kernel_columns(history) if columns is None else list(columns)
     return _row_medians(history.update_ratio[:, chosen])
 
 
 def gradients_to_weights(history: GradientHistory) -> Array:
-    """|g| / |w| of each matrix of weights, in the median over the steps; ``nan`` if unknown."""
+    """|g| / |w| of each weight matrix: median over the steps, nan if unknown."""
     columns = kernel_columns(history)
     weight = history.weight_norm[:, columns]
     ratio = np.divide(
@@ -58,9 +58,9 @@ def gradients_to_weights(history: GradientHistory) -> Array:
 
 
 def gradients_in_epsilons(history: GradientHistory, wiring: Wiring) -> Array:
-    """The largest gradient of each matrix, in the median over the steps, over the epsilon.
+    """Largest gradient of each weight matrix over the optimizer's epsilon: median over the steps.
 
-    ``nan`` where the step does depend on the scale of the gradient.
+    nan if the optimizer's step depends on the scale of the gradient.
     """
     columns = kernel_columns(history)
     if wiring.optimizer not in INVARIANT or not len(history.maximum):
@@ -70,9 +70,9 @@ def gradients_in_epsilons(history: GradientHistory, wiring: Wiring) -> Array:
 
 
 def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:
-    """The optimizer's name, its learning rate, and the words for the rate behind the name.
+    """The optimizer's name, its learning rate, and the rate as text to append to the name.
 
-    The rate is ``nan``, and the words are empty, where it is not known.
+    If the rate is unknown, it is nan and the text is empty.
     """
     wiring = measured.get(Wiring)
     rate = wiring.learning_rate if wiring is not None else math.nan
@@ -80,23 +80,23 @@ def optimizer_and_rate(measured: Measurements) -> tuple[str, float, str]:
     return name, rate, f" at a learning rate of {number(rate)}" if math.isfinite(rate) else ""
 
 
-ROSE = 1.25
-"""Our own choice: more than the noise of dropout on the same items, less than a jump."""
+LOSS_RISE = 1.25
+"""Rise of the loss in a range test that ends it: more than dropout noise, less than a jump. Our own
+choice."""
 
 
 def fastest_rate(test: RangeTest | None) -> float:
-    """The power of ten at which the loss fell fastest in a range test; ``nan`` if it never did.
+    """The power of ten at which the loss fell fastest in a range test; nan if it never fell.
 
-    That is where the logarithm of the loss has the steepest slope over the logarithm of the rate
-    before its lowest point, in the mean over three neighbours. Once the loss, as the median of
-    three neighbours, has risen to ``ROSE`` times its lowest so far the rate is too high, and what
-    the loss jumps to from there on is not counted.
+    It has the steepest slope of the log loss over the log rate before the lowest loss, averaged
+    over three neighbours. Once the loss, as the median of three neighbours, has risen to
+    ``LOSS_RISE`` times its lowest value so far, the rate is too high and later losses do not count.
     """
     if test is None or len(test.loss) < 4 or not np.isfinite(test.loss[:-1]).all():
         return math.nan
     padded = np.pad(test.loss, 1, mode="edge")
     steady = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
-    risen = np.flatnonzero(~(steady <= ROSE * np.minimum.accumulate(steady)))
+    risen = np.flatnonzero(~(steady <= LOSS_RISE * np.minimum.accumulate(steady)))
     loss = test.loss[: risen[0]] if len(risen) else test.loss
     lowest = int(np.nanargmin(loss)) if len(loss) else 0
     if lowest < 1 or loss[lowest] <= 0:
@@ -111,25 +111,29 @@ def fastest_rate(test: RangeTest | None) -> float:
 
 @dataclass(frozen=True)
 class Course:
-    """The loss from the first step on; ``highest`` among the finite ones."""
+    """The loss over the steps, in four numbers."""
 
     start: float
+    """Loss of the first step."""
     highest: float
+    """Highest finite loss."""
     end: float
+    """Median loss of the last quarter."""
     finite: bool
+    """Whether all losses of the last quarter are finite."""
 
 
 def course_of(measured: Measurements, history: GradientHistory) -> Course:
-    """Of the overfit test, or of the recorded steps where there was none.
+    """The course of the loss in the overfit test, or over the recorded steps without a test.
 
     Raises:
-        CannotJudge: the first loss is not known, or not finite.
+        CannotJudge: the first loss is unknown or not finite.
     """
     loss, test = history.loss, measured.get(OverfitHistory)
     if test is not None and len(test.loss):
         loss = test.loss
     if len(loss) < 2 or not math.isfinite(loss[0]):
-        raise CannotJudge("the loss of the first steps is not known, or not finite")
+        raise CannotJudge("the loss of the first steps is unknown or not finite")
     tail = loss[-max(1, len(loss) // 4) :]
     finite = bool(np.isfinite(tail).all())
     return Course(

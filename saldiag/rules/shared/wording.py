@@ -1,4 +1,4 @@
-"""How rules word things: compact numbers, names that cannot break a line, places in the source."""
+"""How rules format text: compact numbers, safe names, source positions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL = "the model"
 
 
 def number(value: float) -> str:
-    """A number in three significant digits; exactly zero is ``0``, whole numbers stay whole."""
+    """A number with three significant digits; whole numbers below a million are shown in full."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if value == round(value) and abs(value) < 1e6:
@@ -22,12 +22,12 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1] as per cent."""
+    """A share in [0, 1] as a percentage."""
     return f"{100 * share:.3g} %"
 
 
 def label(path: str) -> str:
-    """A layer's path, fit for one line of text: names are the user's and may hold anything."""
+    """A layer's path in at most 80 printable characters: names come from the user's program."""
     if not path:
         return MODEL
     clean = "".join(char if char.isprintable() else "?" for char in path)
@@ -35,7 +35,7 @@ def label(path: str) -> str:
 
 
 def listed(paths: Iterable[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first names, and how many more there are."""
     names = [label(path) for path in paths]
     shown = names[:most]
     if len(names) > most:
@@ -49,12 +49,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def place(source: Source | None) -> str:
-    """``folder/file.py:line``, or nothing where the source is unknown."""
+    """``folder/file.py:line``; empty if the source is unknown."""
     if source is None or not source.file:
         return ""
     return f"{label('/'.join(PurePath(source.file).parts[-2:]))}:{source.line}"
 
 
 def at(source: Source | None) -> str:
-    """``: folder/file.py:line`` to end a sentence with, or nothing."""
+    """``: folder/file.py:line`` for the end of a sentence; empty if the source is unknown."""
     return f": {place(source)}" if place(source) else ""

@@ -1,1 +1,1 @@
-"""SD4xx: what trains, and what only says so."""
+"""SD4xx: which variables are trained, and which are only declared trainable."""

@@ -1,4 +1,4 @@
-"""SD401: the model has weights and trains none of them."""
+"""SD401: the model has weights, but none of them is trainable."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class NothingTrainable(Rule):
     """No variable of the model is trainable.
 
     ## What it does
-    Counts the parameters that the model lists as trainable.
+    Counts the model's trainable parameters.
 
     ## Why is this bad
-    ``fit`` runs, reports a loss, and changes nothing.
+    ``fit`` runs and reports a loss, but changes nothing.
 
     ## Example
     ```python
@@ -28,12 +28,12 @@ class NothingTrainable(Rule):
     ## Use instead
     ```python
     model.trainable = True
-    model.compile(loss="mse")  # again: compile() fixes what trains
+    model.compile(loss="mse")  # again: compile() fixes which variables are trained
     ```
 
     ## Threshold
-    None, it is exact (Keras' guide on transfer learning and fine-tuning, 2023: ``trainable`` of a
-    model is handed on to all layers inside it).
+    None; the check is exact (Keras' guide on transfer learning and fine-tuning, 2023: setting
+    ``trainable`` on a model also sets it on every layer inside).
     """
 
     code = "SD401"

@@ -1,4 +1,4 @@
-"""SD402: declared trainable, and does not train."""
+"""SD402: variables are declared trainable, but are not trained."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from saldiag.rules.shared.wording import at, counted, listed
 
 
 class TrainableWithoutEffect(Rule):
-    """Layers are set trainable, and their variables do not train.
+    """Layers are declared trainable, but their variables are not trained.
 
     ## What it does
-    Finds variables that are declared trainable and (a) are missing from the model's trainable
-    variables, (b) are unknown to the optimizer, or (c) get no gradient, since nothing that the
-    loss is computed from depends on them; where only a loss of ``add_loss`` reads them, as it does
-    a target network, that is a note. Of a layer that was built while it was frozen Keras 3.15 has
-    no gradients ever after, whatever is set later. A whole block below a frozen parent is meant to
-    be frozen, however its layers are flagged; one layer that differs from its siblings there is
-    not.
+    Finds variables that are declared trainable but (a) are missing from the model's trainable
+    variables, (b) are unknown to the optimizer, or (c) have no gradient because the loss does not
+    depend on them. If only an ``add_loss`` loss reads them, as with a target network, the finding
+    is a note. In Keras 3.15, a layer that was built while frozen never gets gradients, whatever is
+    set later.
+
+    A block whose layers all agree is treated as frozen on purpose when a parent is frozen, whatever
+    its layers' own flags are; a single layer that differs from its siblings is not.
 
     ## Why is this bad
-    The layer was switched on for a reason, and stays what it was without a word.
+    The layer was unfrozen for a reason, but it silently stays unchanged.
 
     ## Example
     ```python
     encoder.trainable = False
-    encoder.get_layer("expand").trainable = True  # the encoder does not list it
+    encoder.get_layer("expand").trainable = True  # the encoder still lists nothing as trainable
     ```
 
     ## Use instead
@@ -41,7 +42,7 @@ class TrainableWithoutEffect(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Keras' guide on transfer learning and fine-tuning, 2023).
+    None; the check is exact (Keras' guide on transfer learning and fine-tuning, 2023).
     """
 
     code = "SD402"
@@ -54,26 +55,27 @@ class TrainableWithoutEffect(Rule):
         declared = [row for row in rows if row.layer_flag and row.variable_flag]
         reasons: dict[str, list[TrainableRow]] = defaultdict(list)
         wiring = measured.get(Wiring)
-        apart = Network(wiring).only_in_losses() if wiring is not None else set[str]()
+        only_in_losses = Network(wiring).only_in_losses() if wiring is not None else set[str]()
         for row in declared:
-            reason = _reason(row, rows)
-            if reason == _NO_GRADIENT and row.layer in apart:
+            reason = _reason_not_trained(row, rows)
+            if reason == _NO_GRADIENT and row.layer in only_in_losses:
                 reason = _IN_LOSS
             if reason:
                 reasons[reason].append(row)
         for reason, found in sorted(reasons.items()):
-            yield self._without_effect(measured, reason, found)
+            yield self._not_trained(measured, reason, found)
 
-    def _without_effect(
+    def _not_trained(
         self, measured: Measurements, reason: str, rows: Sequence[TrainableRow]
     ) -> Finding:
         layers = tuple(dict.fromkeys(row.layer for row in rows))
         source = source_of(measured, layers[0])
         size = sum(row.size for row in rows)
+        them, change = ("it", "changes") if len(layers) == 1 else ("them", "change")
         return self.finding(
-            f"{listed(layers)}: declared trainable, but {reason}; "
-            f"{counted(len(layers), 'layer')} with {size:,} parameters never change. "
-            f"{_ADVICE[reason]}{at(source)}",
+            f"{listed(layers)}: declared trainable, but {_IN_MESSAGE.get(reason, reason)}; "
+            f"{counted(len(layers), 'layer')} with {size:,} parameters never {change}. "
+            f"{_ADVICE[reason].format(them=them)}{at(source)}",
             _FIXES[reason],
             layers=layers,
             evidence={
@@ -91,23 +93,30 @@ _NOT_IN_OPTIMIZER = "unknown to the optimizer"
 _NO_GRADIENT = "without a gradient"
 _BUILT_FROZEN = "built while it was frozen, which leaves its variables without a gradient for good"
 _IN_LOSS = "read by the loss alone, without a gradient"
-_ADVICE = {
-    _NOT_LISTED: "Set the layers around it trainable, and it alone inside them",
-    _NOT_IN_OPTIMIZER: "Compile again after changing trainable",
-    _NO_GRADIENT: "Use its output, or remove it",
-    _BUILT_FROZEN: "Make and build it trainable and freeze it afterwards, or build it anew",
-    _IN_LOSS: "Freeze a target network that follows another one; let the gradient pass if not",
+_IN_MESSAGE = {
+    _BUILT_FROZEN: "built while frozen, which leaves the variables without a gradient from then on",
+    _IN_LOSS: "read only by the loss, without a gradient",
 }
+"""Wording of a reason in the message, where it differs from the one recorded as evidence."""
+_ADVICE = {
+    _NOT_LISTED: "Unfreeze the parent layer, and freeze the other layers inside it",
+    _NOT_IN_OPTIMIZER: "Compile again after changing trainable",
+    _NO_GRADIENT: "Connect {them} to the loss, or remove {them}",
+    _BUILT_FROZEN: "Build {them} with trainable=True, and freeze {them} afterwards",
+    _IN_LOSS: "Freeze a target network; otherwise let the gradient reach {them}",
+}
+"""What to change, by reason; ``them`` is *it* for a single layer."""
 _FIXES = {
-    _NOT_LISTED: "parent.trainable = True  # then trainable = False for each layer to stay frozen",
-    _NOT_IN_OPTIMIZER: "model.compile(optimizer, loss)  # after trainable was changed",
-    _NO_GRADIENT: "saldiag gradients …  # same options; shows up to where the gradient comes",
+    _NOT_LISTED: "parent.trainable = True  # then trainable = False for each layer to keep frozen",
+    _NOT_IN_OPTIMIZER: "model.compile(optimizer, loss)  # after changing trainable",
+    _NO_GRADIENT: "x = layer(x)  # use its output on the way to the loss",
     _BUILT_FROZEN: "layer = Layer()  # trainable until it is built; then layer.trainable = False",
     _IN_LOSS: "target.trainable = False",
 }
 
 
-def _reason(row: TrainableRow, rows: Sequence[TrainableRow]) -> str:
+def _reason_not_trained(row: TrainableRow, rows: Sequence[TrainableRow]) -> str:
+    """Why a variable that is declared trainable is not trained; empty if it is."""
     if not row.in_model:
         return _NOT_LISTED if _differs_from_siblings(row, rows) else ""
     if row.in_optimizer is False:
@@ -118,7 +127,7 @@ def _reason(row: TrainableRow, rows: Sequence[TrainableRow]) -> str:
 
 
 def _differs_from_siblings(row: TrainableRow, rows: Sequence[TrainableRow]) -> bool:
-    """Whether others around it are flagged frozen, so that its own flag was set on purpose."""
+    """Whether a sibling layer is flagged frozen: this layer's flag was then set on purpose."""
     parent = row.layer.rpartition("/")[0]
-    around = [other for other in rows if other.layer.rpartition("/")[0] == parent]
-    return any(not other.layer_flag for other in around)
+    sibling_rows = [other for other in rows if other.layer.rpartition("/")[0] == parent]
+    return any(not other.layer_flag for other in sibling_rows)

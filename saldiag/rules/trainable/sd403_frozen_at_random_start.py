@@ -1,4 +1,4 @@
-"""SD403: frozen before anything was learnt."""
+"""SD403: layers are frozen with random weights."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from saldiag.rules.shared.wording import at, counted, listed, number
 
 
 class FrozenAtRandomStart(Rule):
-    """Frozen layers hold weights that are still those of their initializer.
+    """Frozen layers still hold the random values of their initializer.
 
     ## What it does
     Compares the values of every frozen kernel with the distribution that the layer's initializer
-    draws from. Where they cannot be told apart, the layer was frozen without having learnt. Layers
-    that only a loss of ``add_loss`` reads are left alone: a target network follows another one.
-    BatchNorms at their start values in the same block make it the surer.
+    draws from. If the test cannot tell them apart, the layer was frozen before it learned anything.
+    BatchNorm layers at their initial values in the same block raise the confidence. Layers that
+    only an ``add_loss`` loss reads are ignored: a target network is updated from another network.
 
     ## Why is this bad
-    A random layer in front of a pretrained one destroys what that one expects to see, and being
-    frozen it never gets better. Usually weights were not loaded, or not for this layer.
+    A random layer in front of a pretrained one destroys the features that the pretrained one
+    expects, and a frozen layer never improves. Usually the weights were not loaded, or not for this
+    layer.
 
     ## Example
     ```python
@@ -38,9 +39,10 @@ class FrozenAtRandomStart(Rule):
 
     ## Threshold
     - `distance` = 1.63: Kolmogorov-Smirnov distance times the square root of the number of values;
-      above it they differ at the 1 % level (Massey, The Kolmogorov-Smirnov test for goodness of
-      fit, 1951, table 1).
-    - `min_values` = 100: fewest values of a kernel; of fewer, learnt ones may pass for random.
+      above it the distributions differ at the 1 % level (Massey, The Kolmogorov-Smirnov test for
+      goodness of fit, 1951, table 1).
+    - `min_values` = 100: fewest values in a kernel; in smaller kernels, learned values can look
+      random.
     """
 
     code = "SD403"
@@ -53,8 +55,10 @@ class FrozenAtRandomStart(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         status = measured.need(TrainableStatus)
         wiring = measured.get(Wiring)
-        apart = Network(wiring).only_in_losses() if wiring is not None else set[str]()
-        kernels = [row for row in status.rows if _is_kernel(row) and row.layer not in apart]
+        only_in_losses = Network(wiring).only_in_losses() if wiring is not None else set[str]()
+        kernels = [
+            row for row in status.rows if _is_kernel(row) and row.layer not in only_in_losses
+        ]
         frozen = [row for row in kernels if not row.in_model]
         random = [
             row
@@ -66,11 +70,15 @@ class FrozenAtRandomStart(Rule):
         layers = tuple(dict.fromkeys(row.layer for row in random))
         source = source_of(measured, layers[0])
         distance = max(row.start_distance for row in random)
+        match = "matches" if len(random) == 1 else "match"
+        them = "it" if len(layers) == 1 else "them"
         yield self.finding(
-            f"{listed(layers)}: frozen, and {counted(len(random), 'kernel')} of {len(frozen)} "
-            f"cannot be told from a random start (distance up to {number(distance)}, threshold "
-            f"{number(limits['distance'])}). Load weights, or let it train{at(source)}",
-            "layer.trainable = True  # or load its weights: --weights FILE",
+            f"{listed(layers)}: frozen, but {len(random)} of "
+            f"{counted(len(frozen), 'frozen kernel')} still {match} the random initializer "
+            f"(Kolmogorov-Smirnov distance up to {number(distance)}, threshold "
+            f"{number(limits['distance'])}). Load pretrained weights, or unfreeze {them}"
+            f"{at(source)}",
+            "layer.trainable = True  # or load its weights: model.load_weights(path)",
             layers=layers,
             evidence={
                 "distance": distance,
@@ -89,7 +97,7 @@ def _is_kernel(row: TrainableRow) -> bool:
 
 
 def _confidence(status: TrainableStatus, random: Sequence[TrainableRow]) -> float:
-    """Many values, several kernels or a BatchNorm at its start beside them leave no doubt."""
+    """Higher for several kernels, a large one, or a BatchNorm beside them at its initial values."""
     parents = {row.layer.rpartition("/")[0] for row in random}
     norms = any(n.at_start and n.path.rpartition("/")[0] in parents for n in status.normalization)
     return 0.95 if norms or len(random) > 1 or max(row.size for row in random) >= 1000 else 0.7

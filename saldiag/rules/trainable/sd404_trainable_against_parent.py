@@ -1,4 +1,4 @@
-"""SD404: a layer trains although its parent is frozen."""
+"""SD404: a layer is trained although its parent is frozen."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from saldiag.rules.shared.wording import at, label, listed
 
 
 class TrainableAgainstParent(Rule):
-    """A layer inside a frozen one trains, and the frozen one does not list it.
+    """A layer inside a frozen layer is trained, although the frozen layer does not list it.
 
     ## What it does
-    Finds variables that the model trains while the layer around them is frozen and does not list
-    them among its own trainable weights. Keras collects them from the outermost layer past the
-    frozen one in between, so that the two say different things.
+    Finds variables that the model trains although the enclosing layer is frozen and does not list
+    them among its own trainable weights. Keras collects variables from the outermost layer, past
+    the frozen layer in between, so the two lists disagree.
 
     ## Why is this bad
-    ``block.trainable_weights`` is empty, ``summary()`` of the block shows nothing to train, and the
-    optimizer changes it all the same. Whoever reads the one is wrong about the other.
+    ``block.trainable_weights`` is empty and the block's ``summary()`` shows nothing to train, but
+    the optimizer updates the layer. Code and readers that rely on the block's list are misled.
 
     ## Example
     ```python
@@ -35,7 +35,7 @@ class TrainableAgainstParent(Rule):
     ```
 
     ## Threshold
-    None, it is exact (behaviour of Keras 3.15, 2025, ``Layer.trainable_variables``).
+    None; the check is exact (behaviour of Keras 3.15, 2025, ``Layer.trainable_variables``).
     """
 
     code = "SD404"
@@ -56,11 +56,12 @@ class TrainableAgainstParent(Rule):
         source = source_of(measured, layers[0])
         size = sum(row.size for row in rows)
         changed = any(row.changed for row in rows)
+        how = "updated by the optimizer" if changed else "set trainable"
         yield self.finding(
-            f"{listed(layers)}: {'trains' if changed else 'set to train'} inside the frozen "
-            f"{label(parent)}, which lists 0 of its {size:,} parameters as trainable. "
+            f"{listed(layers)}: {how} inside the frozen "
+            f"{label(parent)}, which lists 0 of these {size:,} parameters as trainable. "
             f"Freeze the other layers one by one{at(source)}",
-            f"layer.trainable = False  # for each layer of {label(parent)} but the trainable ones",
+            f"layer.trainable = False  # for each other layer of {label(parent)}",
             layers=layers,
             evidence={"parent": parent, "parameters": size, "changed": changed},
             source=source,

@@ -1,4 +1,4 @@
-"""SD405: BatchNorm's mode contradicts what it is set to."""
+"""SD405: a BatchNorm layer runs in a mode that contradicts its settings."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from saldiag.rules.shared.wording import at, counted, listed
 
 
 class BatchnormInWrongMode(Rule):
-    """Frozen BatchNorm runs in training mode, or an untouched one never does.
+    """A frozen BatchNorm runs in training mode, or a new, trainable one in inference mode.
 
     ## What it does
-    Finds BatchNorm layers whose weights do not train and that normalise by the batch all the same,
-    and BatchNorm layers that train, run in inference mode, and still hold the moving statistics
-    they started with. (Fine-tuning a pretrained encoder in inference mode is right, and left
-    alone.)
+    Finds BatchNorm layers whose weights are not trained but which still normalise with batch
+    statistics, and trainable BatchNorm layers that run in inference mode and still hold their
+    initial moving statistics. (Fine-tuning a pretrained encoder in inference mode is correct and is
+    not reported.)
 
     ## Why is this bad
-    In training mode a frozen layer's moving statistics drift, and pretrained features change with
-    every batch. In inference mode at its start (mean 0, variance 1) BatchNorm does nothing.
+    In training mode, a frozen layer's moving statistics drift, and pretrained features change with
+    every batch. In inference mode with its initial statistics (mean 0, variance 1), BatchNorm has
+    no effect.
 
     ## Example
     ```python
@@ -35,8 +36,8 @@ class BatchnormInWrongMode(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Ioffe & Szegedy, Batch Normalization, 2015, algorithm 2; Keras' guide on
-    transfer learning and fine-tuning, 2023).
+    None; the check is exact (Ioffe & Szegedy, Batch Normalization, 2015, algorithm 2; Keras' guide
+    on transfer learning and fine-tuning, 2023).
     """
 
     code = "SD405"
@@ -46,7 +47,7 @@ class BatchnormInWrongMode(Rule):
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         status = measured.need(TrainableStatus)
-        frozen = _frozen(status)
+        frozen = _frozen_batchnorms(status)
         moving = [row for row in status.normalization if row.path in frozen and row.training_mode]
         idle = [
             row
@@ -54,17 +55,27 @@ class BatchnormInWrongMode(Rule):
             if row.path not in frozen and row.training_mode is False and row.at_start
         ]
         if moving:
-            yield self._wrong(measured, moving, _MOVING, "x = layer(x, training=False)")
+            yield self._in_wrong_mode(
+                measured, moving, _FROZEN_BUT_MOVING, "x = layer(x, training=False)"
+            )
         if idle:
-            yield self._wrong(measured, idle, _IDLE, "x = layer(x)  # without training=False")
+            yield self._in_wrong_mode(
+                measured, idle, _TRAINABLE_BUT_IDLE, "x = layer(x)  # without training=False"
+            )
 
-    def _wrong(
-        self, measured: Measurements, rows: Sequence[NormalizationRow], what: str, fix: str
+    def _in_wrong_mode(
+        self,
+        measured: Measurements,
+        rows: Sequence[NormalizationRow],
+        what: tuple[str, str],
+        fix: str,
     ) -> Finding:
         layers = tuple(row.path for row in rows)
+        problem, advice = (text.format(them="it" if len(layers) == 1 else "them") for text in what)
         source = source_of(measured, layers[0])
         return self.finding(
-            f"{listed(layers)}: {counted(len(layers), 'BatchNorm layer')} {what}{at(source)}",
+            f"{listed(layers)}: {counted(len(layers), 'BatchNorm layer')} {problem}. {advice}"
+            f"{at(source)}",
             fix,
             layers=layers,
             evidence={"layers": len(layers), "training_mode": rows[0].training_mode},
@@ -72,20 +83,25 @@ class BatchnormInWrongMode(Rule):
         )
 
 
-_MOVING = "frozen, but normalising by the batch in training. Call with training=False"
-_IDLE = (
-    "set to train, but run in inference mode at the start values (mean 0, variance 1), "
-    "which does nothing. Call without training=False"
+_FROZEN_BUT_MOVING = (
+    "frozen, but normalising with batch statistics in training",
+    "Call {them} with training=False",
 )
+_TRAINABLE_BUT_IDLE = (
+    "trainable, but run in inference mode with the initial statistics (mean 0, variance 1), "
+    "which has no effect",
+    "Call {them} without training=False",
+)
+"""The problem, and what to change; ``them`` is *it* for a single layer."""
 
 
-def _frozen(status: TrainableStatus) -> set[str]:
+def _frozen_batchnorms(status: TrainableStatus) -> set[str]:
     """BatchNorm layers flagged frozen, or whose gamma and beta the model does not train."""
-    learnt = [row for row in status.rows if row.role in ("gamma", "beta")]
-    has = {row.layer for row in learnt}
-    trains = {row.layer for row in learnt if row.in_model}
+    scales_and_offsets = [row for row in status.rows if row.role in ("gamma", "beta")]
+    with_scale_or_offset = {row.layer for row in scales_and_offsets}
+    trains = {row.layer for row in scales_and_offsets if row.in_model}
     return {
         row.path
         for row in status.normalization
-        if not row.trainable or (row.path in has and row.path not in trains)
+        if not row.trainable or (row.path in with_scale_or_offset and row.path not in trains)
     }

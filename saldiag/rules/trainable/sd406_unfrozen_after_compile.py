@@ -1,4 +1,4 @@
-"""SD406: variables were set trainable after the optimizer was built."""
+"""SD406: variables became trainable after the optimizer was built."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from saldiag.rules.shared.wording import at, counted, listed
 
 
 class UnfrozenAfterCompile(Rule):
-    """Some trainable variables are unknown to the optimizer, and no training step can be taken.
+    """The optimizer does not know some trainable variables, and training steps fail.
 
     ## What it does
-    Compares the variables that the model lists as trainable with those that the optimizer was
-    built for. Speaks up only where a training step fails; variables that a training loop of the
-    user's own leaves out on purpose (a target network) are left alone.
+    Compares the variables that the model lists as trainable with those that the optimizer was built
+    for. Reports only models in which a training step fails; variables that a custom training loop
+    leaves out on purpose (a target network) are ignored.
 
     ## Why is this bad
-    The optimizer keeps its moments for the variables of its first step. When others are unfrozen
-    later, the next ``fit`` ends with *Unknown variable*.
+    The optimizer keeps its moments for the variables of its first step. When more variables are
+    unfrozen later, the next ``fit`` fails with *Unknown variable*.
 
     ## Example
     ```python
@@ -39,8 +39,8 @@ class UnfrozenAfterCompile(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Keras' guide on transfer learning and fine-tuning, 2023: call ``compile``
-    again after changing ``trainable``).
+    None; the check is exact (Keras' guide on transfer learning and fine-tuning, 2023: call
+    ``compile`` again after changing ``trainable``).
     """
 
     code = "SD406"
@@ -53,14 +53,15 @@ class UnfrozenAfterCompile(Rule):
         rows = [row for row in measured.need(TrainableStatus).rows if row.in_model]
         unknown = [row for row in rows if row.in_optimizer is False and row.has_gradient is None]
         if not unknown or not any(row.in_optimizer for row in rows):
-            return  # none is known: the optimizer is that of another model (SD407)
+            return  # none is known: the optimizer was built for another model (SD407)
         layers = tuple(dict.fromkeys(row.layer for row in unknown))
         source = compile_source(measured, layers[0])
+        they_were = "it was" if len(layers) == 1 else "they were"
         yield self.finding(
-            f"{listed(layers)}: {counted(len(unknown), 'variable')} of {len(rows)} trainable ones "
-            "unknown to the optimizer, which was built before they were unfrozen; training steps "
+            f"{listed(layers)}: the optimizer was built before {they_were} unfrozen and doesn't "
+            f"know {len(unknown)} of {counted(len(rows), 'trainable variable')}; training steps "
             f"fail. Compile again{at(source)}",
-            "model.compile(keras.optimizers.Adam(1e-5), loss)  # after trainable was changed",
+            "model.compile(keras.optimizers.Adam(1e-5), loss)  # after changing trainable",
             layers=layers,
             evidence={
                 "unknown": [row.path for row in unknown],

@@ -1,4 +1,4 @@
-"""SD407: the optimizer was built for the variables of another model."""
+"""SD407: the optimizer was built for another model's variables."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from saldiag.rules.shared.wording import counted, label
 
 
 class OptimizerOfAnotherModel(Rule):
-    """The optimizer knows none of the model's variables, and no training step can be taken.
+    """The optimizer knows none of the model's variables, and training steps fail.
 
     ## What it does
-    Compares the variables that the model lists as trainable with those that the optimizer was
-    built for. Speaks up where it was built for others altogether, and a training step fails.
+    Compares the variables that the model lists as trainable with those that the optimizer was built
+    for. Reports models that share no variable with their optimizer and whose training step fails.
 
     ## Why is this bad
-    An optimizer object belongs to the variables of its first step. Given to a second model, or to
-    the same model built anew (the next fold of a cross-validation), it ends with *Unknown
+    An optimizer object belongs to the variables of its first step. Given to a second model, or to a
+    newly built copy of the same model (the next fold of a cross-validation), it fails with *Unknown
     variable*.
 
     ## Example
@@ -40,8 +40,8 @@ class OptimizerOfAnotherModel(Rule):
     ```
 
     ## Threshold
-    None, it is exact (Keras 3, 2023: ``Optimizer.apply`` refuses variables that it was not built
-    for).
+    None; the check is exact (Keras 3, 2023: ``Optimizer.apply`` rejects variables that it was not
+    built for).
     """
 
     code = "SD407"
@@ -58,9 +58,9 @@ class OptimizerOfAnotherModel(Rule):
         wiring = measured.get(Wiring)
         name = label(wiring.optimizer) if wiring is not None else "the optimizer"
         yield self.finding(
-            f"{name} was built for other variables: it knows none of "
+            f"{name} was built for other variables: it knows 0 of "
             f"{counted(len(rows), 'trainable variable')}, and training steps fail. "
-            "Give every model an optimizer of its own",
+            "Create a new optimizer for each model",
             f"model.compile(keras.optimizers.{name if name.isidentifier() else 'Adam'}(), loss)",
             evidence={
                 "optimizer": name,

@@ -1,4 +1,4 @@
-"""SD408: the model computes with weights that it does not know of."""
+"""SD408: the model computes with weights that Keras does not track."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from saldiag.rules.shared.wording import at, counted, label, listed
 
 
 class WeightsNotTracked(Rule):
-    """The output depends on trainable weights that Keras does not list as the model's.
+    """The output depends on trainable weights that Keras does not list in the model.
 
     ## What it does
     Compares the variables that the traced forward pass reads with those that the model lists.
-    Reported are layers that are called and that Keras does not find, since they are kept in an
-    object of another class, in the closure of a function or of a ``Lambda``, or in a ``deque``, and
-    ``tf.Variable`` attributes. Weights flagged as not trainable, weights that no gradient could
-    come to, those of the loss alone (a perceptual loss, a teacher), and models with a training
-    step of their own are left alone.
+    Reports ``tf.Variable`` attributes, and layers that are called but that Keras does not find
+    because they are stored in an object of another class, in a ``deque``, or in the closure of a
+    function or ``Lambda``. Ignored are non-trainable weights, weights that no gradient can reach,
+    weights that only the loss uses (a perceptual loss, a teacher), and models with a custom
+    training step.
 
     ## Why is this bad
-    ``fit`` trains what the model lists, and ``save`` writes it. These weights keep their random
-    start, and another random start after loading.
+    ``fit`` trains and ``save`` writes only what the model lists. These weights keep their random
+    values, and get other random values after loading.
 
     ## Example
     ```python
@@ -37,8 +37,9 @@ class WeightsNotTracked(Rule):
     ```
 
     ## Threshold
-    None, it is exact: a variable is among the model's or it is not (what Keras 3.15 tracks was
-    tried out; its guide on making new layers and models, 2023, says how to keep them).
+    None; the check is exact: a variable is in the model's list or it is not. (What Keras 3.15
+    tracks was determined by experiment; its guide on making new layers and models, 2023, shows how
+    to store layers.)
     """
 
     code = "SD408"
@@ -56,40 +57,45 @@ class WeightsNotTracked(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         wiring = measured.need(Wiring)
         if wiring.untracked is None:
-            raise CannotJudge("there was no loss to look back from")
+            raise CannotJudge("no loss was found to trace the weights back from")
         if wiring.untracked and wiring.own_training:
-            raise CannotJudge("the model's own training step can train what it does not list")
+            raise CannotJudge(
+                "the model's custom training step can train variables that the model does not list"
+            )
         layers = [found for found in wiring.untracked if found.of_layer]
         if layers:
-            yield self._layers(layers)
+            yield self._untracked_layers(layers)
         variables = [found for found in wiring.untracked if not found.of_layer]
         if variables:
-            yield self._variables(variables)
+            yield self._untracked_variables(variables)
 
-    def _layers(self, found: Sequence[UntrackedWeights]) -> Finding:
+    def _untracked_layers(self, found: Sequence[UntrackedWeights]) -> Finding:
         layers = tuple(weights.layer for weights in found)
         parameters = sum(weights.parameters for weights in found)
         source = next((weights.source for weights in found if weights.source), None)
         name = label(layers[0].rpartition("/")[2])
+        them = "it" if len(layers) == 1 else "them"
         return self.finding(
-            f"{listed(layers)}: called, and not among the model's layers; Keras neither trains nor "
-            f"saves {counted(len(layers), 'layer')} with {parameters:,} trainable parameters. Keep "
-            f"each as an attribute, in a list or a dict of the layer that calls it, not in an "
-            f"object, a closure or a Lambda{at(source)}",
+            f"{listed(layers)}: called, but not among the model's layers; Keras neither trains nor "
+            f"saves {counted(len(layers), 'layer')} with {parameters:,} trainable parameters. "
+            f"Store {them} as an attribute, or in a list or dict attribute, of the layer that "
+            f"calls {them}, not in another object, a closure or a Lambda{at(source)}",
             f"self.{name} = {name}  # in __init__ of the model, or of a keras.layers.Layer",
             layers=layers,
             evidence={"layers": layers, "parameters": parameters},
             source=source,
         )
 
-    def _variables(self, found: Sequence[UntrackedWeights]) -> Finding:
+    def _untracked_variables(self, found: Sequence[UntrackedWeights]) -> Finding:
         names = [f"{weights.layer}.{weights.name}".lstrip(".") for weights in found]
+        what, them = ("a tf.Variable", "it") if len(names) == 1 else ("tf.Variables", "them")
         parameters = sum(weights.parameters for weights in found)
+        values = "value" if parameters == 1 else "values"
         source = next((weights.source for weights in found if weights.source), None)
         return self.finding(
-            f"{listed(names)}: a tf.Variable, which Keras neither trains nor saves; the loss "
-            f"depends on {parameters:,} such numbers. Make it with add_weight, or say "
-            f"trainable=False where it is meant to stay{at(source)}",
+            f"{listed(names)}: {what}, which Keras neither trains nor saves; the loss depends on "
+            f"{parameters:,} such {values}. Create {them} with add_weight, or with "
+            f"trainable=False to keep {them} constant{at(source)}",
             f"self.{label(found[0].name)} = self.add_weight(shape=…, initializer=…)",
             layers=tuple(dict.fromkeys(weights.layer for weights in found if weights.layer)),
             evidence={"variables": names, "parameters": parameters},

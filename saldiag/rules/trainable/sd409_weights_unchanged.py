@@ -1,4 +1,4 @@
-"""SD409: training steps were taken, and no weight is different after them."""
+"""SD409: training steps were taken, but no weight has changed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from saldiag.rules.shared.wording import counted, number
 
 
 class WeightsUnchanged(Rule):
-    """Gradients arrive, the learning rate is not 0, and training steps change no weight at all.
+    """Gradients arrive and the learning rate is above 0, but training steps change no weight.
 
     ## What it does
-    Compares the trainable variables before and after the overfit test, bit by bit. Speaks up where
-    steps were taken, the loss has a finite gradient, the learning rate is above 0, and none has
-    changed. Steps that loss scaling leaves out are another rule's (saldiag explain SD505).
+    Compares the trainable variables before and after the overfit test, bit by bit. Reports models
+    whose loss has a finite gradient and whose learning rate is above 0, but whose variables are all
+    unchanged after the steps. Steps that loss scaling skips are left to SD505.
 
     ## Why is this bad
-    A training step of one's own computes the gradients and forgets to apply them, applies them to
-    a copy, or a constraint puts the weights back. The loss is reported, and stays.
+    A custom training step computes the gradients but doesn't apply them, or applies them to a copy;
+    or a constraint resets the weights. A loss is reported, but it doesn't improve.
 
     ## Example
     ```python
@@ -51,8 +51,8 @@ class WeightsUnchanged(Rule):
     ```
 
     ## Threshold
-    - `steps` = 10: fewest steps that have to have been taken. That weights move at all is the first
-      thing to look at (Karpathy, A Recipe for Training Neural Networks, 2019).
+    - `steps` = 10: fewest training steps before the weights are compared. Whether the weights move
+      at all is the first thing to verify (Karpathy, A Recipe for Training Neural Networks, 2019).
     """
 
     code = "SD409"
@@ -65,7 +65,7 @@ class WeightsUnchanged(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         history, wiring = measured.need(OverfitHistory), measured.need(Wiring)
         if not history.moved_share >= 0:
-            raise CannotJudge("no training step was taken, or weights were not compared")
+            raise CannotJudge("no training step was taken, or the weights were not compared")
         norms = [v.norm for v in measured.need(GradientFlow).variables if v.norm]
         gradients = [norm for norm in norms if math.isfinite(norm)]
         taken = len(history.loss)
@@ -74,14 +74,15 @@ class WeightsUnchanged(Rule):
         accumulated = wiring.optimizer_config.get("gradient_accumulation_steps") or 1
         if not gradients or history.no_gradient or accumulated > taken:
             return
-        if wiring.loss_scaled and _left_out(measured.get(GradientHistory)):
-            raise CannotJudge("loss scaling leaves out steps whose gradients are not finite")
-        own = "train_step applies no gradients to them" if wiring.own_training else "all put back"
+        if wiring.loss_scaled and _loss_scaling_skipped_steps(measured.get(GradientHistory)):
+            raise CannotJudge("loss scaling skips steps with non-finite gradients")
+        have = "has" if len(gradients) == 1 else "have"
+        cause, fix = _IN_TRAIN_STEP if wiring.own_training else _WEIGHTS_RESET
         yield self.finding(
-            f"after {counted(taken, 'training step')} (threshold {number(limits['steps'])}) none "
-            f"of the trainable weights has changed, though {counted(len(gradients), 'variable')} "
-            f"have a gradient (largest {number(max(gradients))}): {own}",
-            "self.optimizer.apply(gradients, self.trainable_variables)  # in train_step",
+            f"no trainable weight has changed after {counted(taken, 'training step')} (threshold "
+            f"{number(limits['steps'])}), although {counted(len(gradients), 'variable')} {have} a "
+            f"gradient (largest norm {number(max(gradients))}): {cause}",
+            fix,
             evidence={
                 "steps": taken,
                 "threshold": limits["steps"],
@@ -91,8 +92,19 @@ class WeightsUnchanged(Rule):
         )
 
 
-def _left_out(history: GradientHistory | None) -> bool:
-    """Whether gradients were not finite at any recorded step, or none was recorded."""
+_IN_TRAIN_STEP = (
+    "train_step doesn't apply the gradients to these variables",
+    "self.optimizer.apply(gradients, self.trainable_variables)  # in train_step",
+)
+_WEIGHTS_RESET = (
+    "something resets the weights after each step",
+    "kernel_constraint=None  # or remove the callback or code that resets the weights",
+)
+"""The cause, and the fix."""
+
+
+def _loss_scaling_skipped_steps(history: GradientHistory | None) -> bool:
+    """Whether any recorded step has a non-finite gradient; True if no step was recorded."""
     if history is None:
         return True
     return bool((np.nan_to_num(history.nonfinite_share, nan=0.0) > 0).any())

@@ -1,4 +1,4 @@
-"""SD410: dropout, noise, augmentation or BatchNorm work in inference as they do in training."""
+"""SD410: dropout, noise, augmentation or BatchNorm runs in training mode during inference."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from saldiag.rules.verdicts.validation import Checked
 
 
 class TrainingModeInInference(Rule):
-    """A layer that is meant for training alone is active while the model validates.
+    """A layer that should act only in training is active while the model validates.
 
     ## What it does
-    Predicts some validation items twice in inference mode, and once more together with other items.
-    Predictions that differ come from random draws (dropout, noise, augmentation) or from BatchNorm
-    that normalises with the batch; the graph of the inference pass names the layers. It is a
-    warning where `val_loss` does not follow the loss, or where the mean of eight predictions is
-    clearly better than one of them, otherwise a note: Monte-Carlo dropout is active in inference on
-    purpose (Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016).
+    Predicts some validation items twice in inference mode, and once more in batches with other
+    items. Predictions that differ come from random draws (dropout, noise, augmentation) or from
+    BatchNorm with batch statistics; the graph of the inference pass names the layers. The finding
+    is a warning if `val_loss` does not follow the loss, or if the mean of eight predictions is
+    clearly better than a single one, and a note otherwise: Monte-Carlo dropout is active in
+    inference on purpose (Gal & Ghahramani, Dropout as a Bayesian Approximation, 2016).
 
     ## Why is this bad
-    `val_loss` is worse than the model is, and moves by chance. The deployed model gives another
-    answer each time.
+    `val_loss` is worse than the model and fluctuates at random. The deployed model gives a
+    different answer each time.
 
     ## Example
     ```python
@@ -39,11 +39,12 @@ class TrainingModeInInference(Rule):
     ```
 
     ## Threshold
-    - `cost` = 0.1: error of one prediction less that of the mean of eight, as a share of the error
-      of the best prediction that ignores the input, from which on it is a warning; our own choice.
-    - `difference` = 0.01: mean difference of two predictions of the same items, as a share of the
-      standard deviation of the predictions. Rounding is below 1e-4; our own choice. Dropout draws
-      another mask in each pass (Srivastava et al., Dropout, 2014).
+    - `cost` = 0.1: error of a single prediction minus that of the mean of eight, as a share of the
+      baseline error (of the best prediction that ignores the input); above it the finding is a
+      warning. Our own choice.
+    - `difference` = 0.01: mean difference between two predictions of the same items, as a share of
+      the predictions' standard deviation. Rounding stays below 1e-4; our own choice. Dropout draws
+      a new mask in each pass (Srivastava et al., Dropout, 2014).
     """
 
     code = "SD410"
@@ -60,23 +61,24 @@ class TrainingModeInInference(Rule):
         together = check.company_difference > limit and bool(check.active)
         if not (random or together):
             return
-        by = (
-            f"differ by {percent(check.repeat_difference)} of their standard deviation from one "
-            f"pass to the next"
+        difference = (
+            f"differ by {percent(check.repeat_difference)} of their standard deviation between two "
+            f"passes"
             if random
-            else f"differ by {percent(check.company_difference)} of their standard deviation with "
-            "the other items of the batch"
+            else f"change by {percent(check.company_difference)} of their standard deviation with "
+            "the other items in the batch"
         )
         cost = (check.single - check.averaged) / abs(checked.reference)
         if cost > 0:
-            by += (
-                f"; the error is {number(check.single)}, and {number(check.averaged)} for the mean "
-                f"of several passes"
+            difference += (
+                f"; a single pass has an error of {number(check.single)}, the mean of several "
+                f"passes {number(check.averaged)}"
             )
-        where = f": {listed(check.active)} in training mode" if check.active else ""
+        run = "runs" if len(check.active) == 1 else "run"
+        where = f": {listed(check.active)} {run} in training mode" if check.active else ""
         yield self.finding(
-            f"predictions in inference mode {by} (threshold {percent(limit)}){where}",
-            "Remove training=True from the call of the layer",
+            f"predictions in inference mode {difference} (threshold {percent(limit)}){where}",
+            "Remove training=True from the layer's call",
             layers=check.active,
             evidence={
                 "repeat_difference": check.repeat_difference,

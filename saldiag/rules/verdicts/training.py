@@ -1,4 +1,4 @@
-"""The verdict of a training, from its own curves. Pure functions of what was measured."""
+"""The verdict of a training, from its own loss curve. Pure functions of the measurements."""
 
 from __future__ import annotations
 
@@ -31,24 +31,27 @@ LIMITS: dict[str, float] = {
     "epochs": 8,
     "significance": 0.05,
 }
-"""What the verdict of a training rests on.
+"""Thresholds of a training's verdict.
 
-``learned``: loss at the end, as a share of the error of the best prediction that ignores the input,
-below which the model has learned (the check against such a baseline is Karpathy's, A Recipe for
-Training Neural Networks, 2019). ``halved``: loss at the end as a share of the loss at the begin,
-below which it has where no such baseline is known. ``stuck``: share of the baseline above which
-nothing was learned, if after at least ``steps`` steps and ``epochs`` epochs the loss does not fall
-any more at the level ``significance`` (Mann 1945; Kendall 1975). The shares are our own choice.
+``learned``: final loss, as a share of the baseline error (of the best prediction that ignores the
+input), below which the model has learned (comparing with such a baseline: Karpathy, A Recipe for
+Training Neural Networks, 2019). ``halved``: final loss, as a share of the initial loss, below which
+the model has learned if the baseline error is unknown. ``stuck``: share of the baseline error above
+which nothing was learned, if after at least ``steps`` steps and ``epochs`` epochs the loss no
+longer falls at the level ``significance`` (Mann 1945; Kendall 1975). The shares are our own choice.
 """
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """The loss of a training, by epoch or by measured step; all finite."""
+class _LossCurve:
+    """The finite losses of a training: L values, by epoch or by measured step."""
 
     loss: Array
+    """L values; empty if the last loss is not finite."""
     unit: str
+    """``epoch`` or ``measured step``."""
     steps: int
+    """Training steps taken; 0 if unknown."""
 
     @property
     def first(self) -> float:
@@ -69,7 +72,7 @@ class _Curve:
 def verdict_from(measured: Measurements) -> tuple[Verdict, str]:
     """The verdict and its reason in one sentence, from the overfit test or the training's curves.
 
-    A test that decides counts; where it does not, or there was none, the curves of the training do.
+    A conclusive test decides. Otherwise, or without a test, the training's curves do.
     """
     tested = measured.get(OverfitHistory)
     by_test = verdict_of(tested)
@@ -82,47 +85,50 @@ def verdict_from(measured: Measurements) -> tuple[Verdict, str]:
 
 
 def verdict_of_training(measured: Measurements) -> tuple[Verdict, str]:
-    """The same from the curves of the training alone.
+    """The verdict and its reason in one sentence, from the training's curves alone.
 
-    *Learns*: the loss falls clearly below that of a prediction that ignores the input.
-    *Does not learn* needs proof: a loss that is not finite, or one that after many steps is no
-    better than that prediction and does not fall any more. The rest is *inconclusive*.
+    *Learns*: the loss falls clearly below that of a prediction that ignores the input. *Does not
+    learn* needs proof: a non-finite loss, or one that after many steps is no better than that
+    prediction and no longer falls. Everything else is *inconclusive*.
     """
-    curve = _curve(measured)
+    curve = _loss_curve(measured)
     if curve is None:
         return "not_tested", "no training step with a known loss was taken"
     if not len(curve.loss):
         return "does_not_learn", "the loss is not finite"
-    baseline = _baseline(measured)
+    baseline = _baseline_error(measured)
     if baseline > 0:
-        return _against(baseline, curve, measured)
+        return _verdict_against_baseline(baseline, curve, measured)
     if curve.first > 0 and len(curve.loss) > 1:
         share = curve.last / curve.first
         if share < LIMITS["halved"]:
-            return "learns", f"{curve.described}: a fall to {number(share)} of it"
+            return "learns", f"{curve.described}: it fell to {number(share)} of its initial value"
         return "inconclusive", (
-            f"{curve.described}; the error of a prediction that ignores the input is not known"
+            f"{curve.described}; the error of a prediction that ignores the input is unknown"
         )
-    return "inconclusive", f"{curve.described}: too few values to tell"
+    return "inconclusive", f"{curve.described}: too few values to decide"
 
 
-def _against(baseline: float, curve: _Curve, measured: Measurements) -> tuple[Verdict, str]:
+def _verdict_against_baseline(
+    baseline: float, curve: _LossCurve, measured: Measurements
+) -> tuple[Verdict, str]:
     share = curve.last / baseline
-    against = (
-        f"{curve.described}{_validation(measured)}; the best prediction that ignores the input "
-        f"gets {number(baseline)}"
+    comparison = (
+        f"{curve.described}{_validation_errors_text(measured)}; the best prediction that ignores "
+        f"the input gets {number(baseline)}"
     )
     if share < LIMITS["learned"]:
-        return "learns", against
+        return "learns", comparison
     long = curve.steps >= LIMITS["steps"] and len(curve.loss) >= LIMITS["epochs"]
     falls = falling_probability(curve.loss) < LIMITS["significance"]
     if long and not falls and float(curve.loss.min()) > LIMITS["stuck"] * baseline:
-        return "does_not_learn", f"{against}, and the loss does not fall any more"
-    why = "it still falls" if falls else "too little, or too short a training, to tell"
-    return "inconclusive", f"{against}: {why}"
+        return "does_not_learn", f"{comparison}, and the loss no longer falls"
+    why = "it still falls" if falls else "too little progress or too few steps to decide"
+    return "inconclusive", f"{comparison}: {why}"
 
 
-def _validation(measured: Measurements) -> str:
+def _validation_errors_text(measured: Measurements) -> str:
+    """The last validation errors in both modes; empty without a validation check."""
     check = measured.get(ValidationCheck)
     if check is None:
         return ""
@@ -136,27 +142,28 @@ def _validation(measured: Measurements) -> str:
     return f", {', '.join(parts)}{weights}"
 
 
-def _curve(measured: Measurements) -> _Curve | None:
-    """The loss by epoch, or by measured step where epochs tell none; None where neither does.
+def _loss_curve(measured: Measurements) -> _LossCurve | None:
+    """The loss by epoch, or by measured step if epochs have none; None if neither has.
 
-    Empty where it is not finite at the end.
+    Empty if the last loss is not finite.
     """
     gradients, history = measured.get(GradientHistory), measured.get(TrainingHistory)
     steps = int(gradients.steps[-1]) + 1 if gradients is not None and len(gradients.steps) else 0
     if history is not None and "loss" in history.names:
         loss = np.atleast_2d(history.values)[history.names.index("loss")]
         if len(loss) > 1 or steps == 0:
-            return _finite(loss, "epoch", steps)
+            return _finite_loss_curve(loss, "epoch", steps)
     if gradients is not None and len(gradients.loss) and not np.isnan(gradients.loss).all():
-        return _finite(gradients.loss, "measured step", steps)
+        return _finite_loss_curve(gradients.loss, "measured step", steps)
     return None
 
 
-def _finite(loss: Array, unit: str, steps: int) -> _Curve:
+def _finite_loss_curve(loss: Array, unit: str, steps: int) -> _LossCurve:
     ended = len(loss) and not np.isfinite(loss[-1])
-    return _Curve(loss[:0] if ended else loss[np.isfinite(loss)], unit, steps)
+    return _LossCurve(loss[:0] if ended else loss[np.isfinite(loss)], unit, steps)
 
 
-def _baseline(measured: Measurements) -> float:
+def _baseline_error(measured: Measurements) -> float:
+    """Error of the best prediction that ignores the input; nan if unknown."""
     facts = measured.get(DataFacts)
     return facts.baselines.independent if facts and facts.baselines else math.nan

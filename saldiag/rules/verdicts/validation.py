@@ -1,4 +1,4 @@
-"""How validation goes beside training: the course of the curves, and what a check tells."""
+"""Validation compared with training: the course of both curves, and the last validation check."""
 
 from __future__ import annotations
 
@@ -31,25 +31,27 @@ LIMITS: dict[str, float] = {
     "likely": 1.96,
     "tie": 0.1,
 }
-"""What the course of a validation rests on, all of them our own choice but where said.
+"""Thresholds for comparing validation with training; our own choice unless stated otherwise.
 
 ``epochs``: fewest validated epochs. ``fell``: least fall of the loss, as a share of its first
-value. Shares of that fall: ``apart`` is the distance of ``val_loss`` from the loss at the end from
-which on it did not follow, ``rose`` its rise since its best epoch, ``moved`` the least improvement
-on its first epoch. ``corrected``: share of the distance between validation and training items that
-a change of the validation data has to close to count as its repair. ``certain``: standard errors
-over items that make a difference certain (three: one in 700 by chance), ``likely`` those that make
-it more likely than chance (the 95 % interval of a normal distribution). ``tie``: share of that
-distance by which a repair is clearly better: of red and blue classes, reversed channels and
-exchanged labels repair alike.
+value. As shares of that fall: ``apart`` is the final distance between ``val_loss`` and the loss
+above which ``val_loss`` did not follow, ``rose`` the rise of ``val_loss`` since its best epoch,
+``moved`` its least improvement since the first epoch. ``corrected``: share of the gap between
+validation and training items that a change of the validation data must close to count as a
+correction. ``certain``: standard errors over items at which a difference is certain (three: one in
+700 by chance). ``likely``: standard errors at which it is significant (the 95 % interval of a
+normal distribution). ``tie``: share of the gap by which one correction is clearly better than
+another: with red and blue classes, for example, reversed channels and exchanged labels correct the
+error equally well.
 """
 
 
 @dataclass(frozen=True)
 class Course:
-    """``loss`` and ``val_loss`` over the epochs that validated."""
+    """``loss`` and ``val_loss`` over the E epochs with validation."""
 
     epochs: Array
+    """Epoch numbers (E), from 1."""
     loss: Array
     val_loss: Array
 
@@ -60,26 +62,26 @@ class Course:
 
     @property
     def apart(self) -> float:
-        """Distance of ``val_loss`` from the loss at the end, as a share of the fall."""
+        """Final distance between ``val_loss`` and the loss, as a share of the fall."""
         return float(self.val_loss[-1] - self.loss[-1]) / self.fall if self.fall else math.inf
 
     @property
     def best(self) -> int:
-        """The place of the lowest ``val_loss``."""
+        """Index of the lowest ``val_loss``."""
         return int(self.val_loss.argmin())
 
     @property
     def strays(self) -> bool:
-        """Whether the loss fell, and ``val_loss`` did not go along."""
+        """Whether the loss fell but ``val_loss`` did not follow."""
         return self.strays_by(LIMITS)
 
     @property
     def sinks(self) -> bool:
-        """Whether ``val_loss`` fell far below 0, and the loss did not: targets are out of range."""
+        """Whether ``val_loss`` fell far below 0 but the loss did not: targets are out of range."""
         return bool(float(self.val_loss[-1]) < -abs(self.fall) and float(self.loss.min()) >= 0)
 
     def strays_by(self, limits: Mapping[str, float]) -> bool:
-        """The same by other limits."""
+        """Whether the loss fell but ``val_loss`` did not follow, by other thresholds."""
         fall = self.fall
         if len(self.epochs) < limits["epochs"] or not fall > limits["fell"] * abs(self.loss[0]):
             return False
@@ -92,7 +94,7 @@ class Course:
 
     @property
     def described(self) -> str:
-        """Both curves in numbers."""
+        """Both curves in numbers, as the start of a sentence."""
         first, last = (number(float(self.loss[i])) for i in (0, -1))
         start, best, end = (
             number(float(self.val_loss[i])) for i in (0, self.best, len(self.val_loss) - 1)
@@ -102,7 +104,7 @@ class Course:
 
 
 def course_in(measured: Measurements) -> Course | None:
-    """The course of loss and ``val_loss``, the loss as it would be without weights of items."""
+    """The curves of loss and ``val_loss``; the loss is corrected for sample and class weights."""
     check = measured.get(ValidationCheck)
     return course_of(
         measured.get(TrainingHistory), check.weight_scale if check is not None else 1.0
@@ -110,7 +112,7 @@ def course_in(measured: Measurements) -> Course | None:
 
 
 def course_of(history: TrainingHistory | None, weight_scale: float = 1.0) -> Course | None:
-    """The course of loss and ``val_loss``; None where one is missing or not finite.
+    """The curves of loss and ``val_loss``; None if one is missing or never finite.
 
     The loss is multiplied by ``weight_scale``: see ``ValidationCheck``.
     """
@@ -125,28 +127,28 @@ def course_of(history: TrainingHistory | None, weight_scale: float = 1.0) -> Cou
 
 
 def does_not_follow(history: TrainingHistory | None) -> bool:
-    """Whether the loss fell and ``val_loss`` did not go along, or fell below 0."""
+    """Whether the loss fell but ``val_loss`` did not follow, or fell below 0."""
     course = course_of(history)
     return course is not None and (course.strays or course.sinks)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The last check of a validation, read for rules; errors are in units of the loss."""
+    """The last validation check, prepared for rules; errors are in units of the loss."""
 
     check: ValidationCheck
     reference: float
-    """Error of the best prediction that ignores the input; the first training loss if unknown."""
+    """The baseline error, or the first training loss if that is unknown."""
     baseline: float
-    """The same without the stand-in: nan if unknown."""
+    """Error of the best prediction that ignores the input; nan if unknown."""
     strays: bool
-    """Whether ``val_loss`` does not follow the loss."""
+    """Whether the loss fell but ``val_loss`` did not follow."""
     sinks: bool = False
-    """Whether ``val_loss`` is below 0 and the loss is not."""
+    """Whether ``val_loss`` fell below 0 but the loss did not."""
 
     @classmethod
     def of(cls, measured: Measurements) -> Checked:
-        """Read the check in ``measured``, which holds one."""
+        """Read the validation check in ``measured``, which must contain one."""
         facts, check = measured.get(DataFacts), measured.need(ValidationCheck)
         baseline = facts.baselines.independent if facts and facts.baselines else math.nan
         baseline *= check.weight_scale
@@ -162,28 +164,28 @@ class Checked:
 
     @property
     def validated(self) -> int:
-        """Items that ``val_loss`` is the mean of, about."""
+        """Approximate number of items over which ``val_loss`` is averaged."""
         return max(self.check.items, self.check.validated)
 
     @property
     def inference(self) -> float:
-        """On the validation items as they were validated."""
+        """Error on the validation items in inference mode."""
         return float(self.check.inference[-1])
 
     @property
     def reestimated(self) -> float:
-        """The same with BatchNorm's statistics re-estimated; nan without BatchNorm."""
+        """The same with re-estimated BatchNorm statistics; nan without BatchNorm."""
         return float(self.check.reestimated[-1])
 
     @property
     def lost(self) -> float:
-        """Share of what was learnt (reference less re-estimated error) lost to the statistics."""
+        """Share of what was learned (reference - re-estimated error) that the statistics cost."""
         gained = self.reference - self.reestimated
         return (self.inference - self.reestimated) / gained if gained > 0 else math.nan
 
     @property
     def statistics_lag(self) -> bool:
-        """Whether the moving statistics, and nothing else, make inference worse for certain."""
+        """Whether the moving statistics alone make inference worse, with statistical certainty."""
         again = self.reestimated
         if not (math.isfinite(again) and self.inference - again > 0.1 * abs(self.reference)):
             return False
@@ -197,61 +199,61 @@ class Checked:
 
     @property
     def item_errors(self) -> Array:
-        """Error of each validation item (N) as it was validated; may be empty."""
+        """Error of each validation item (N) in inference mode; can be empty."""
         return self.check.item_errors
 
     @property
     def train_reestimated(self) -> float:
-        """On the training items with the statistics re-estimated."""
+        """Error on the training items with re-estimated statistics."""
         return float(self.check.train_reestimated[-1])
 
     @property
     def renewed(self) -> bool:
-        """Whether training items are better with the statistics re-estimated."""
+        """Whether training items have a lower error with re-estimated statistics."""
         return self.train_reestimated < float(self.check.train_inference[-1])
 
     @property
     def train(self) -> float:
-        """On the training items, in the better of both ways of inference."""
+        """Error on the training items, with or without re-estimation, whichever is lower."""
         errors = [float(self.check.train_inference[-1]), self.train_reestimated]
         return min((e for e in errors if math.isfinite(e)), default=math.nan)
 
     @property
     def held_out(self) -> float:
-        """On the validation items, in the same way of inference as ``train``."""
+        """Error on the validation items, with re-estimation if ``train`` uses it."""
         return self.reestimated if self.renewed else self.inference
 
     @property
     def best_item_errors(self) -> Array:
-        """Error of each validation item in the same way of inference as ``train``."""
+        """Error of each validation item, with re-estimation if ``train`` uses it."""
         return self.check.reestimated_item_errors if self.renewed else self.item_errors
 
     @property
     def gap(self) -> float:
-        """By how much validation items are worse than training items."""
+        """Error on validation items minus error on training items."""
         return self.held_out - self.train
 
     @property
     def items_are_worse(self) -> bool:
-        """Whether validation items are worse than training items for certain."""
+        """Whether validation items are worse than training items, with statistical certainty."""
         return self.worse_by(LIMITS["certain"])
 
     def worse_by(self, deviations: float) -> bool:
-        """Whether validation items are worse than training items by so many standard errors."""
+        """Whether validation items are worse by more than so many standard errors."""
         if not self.gap > 0.1 * abs(self.reference):
             return False
-        held, learnt = self.best_item_errors, self.check.train_item_errors
-        if len(held) < 2 or len(learnt) < 2:
+        held, trained = self.best_item_errors, self.check.train_item_errors
+        if len(held) < 2 or len(trained) < 2:
             return self.held_out > 1.5 * self.train
-        error = math.sqrt(held.var(ddof=1) / len(held) + learnt.var(ddof=1) / len(learnt))
-        return float(held.mean() - learnt.mean()) > deviations * error
+        error = math.sqrt(held.var(ddof=1) / len(held) + trained.var(ddof=1) / len(trained))
+        return float(held.mean() - trained.mean()) > deviations * error
 
     def repair(self, kind: str, share: float = LIMITS["corrected"]) -> Correction | None:
-        """The change of the validation data that repairs the error, if one does.
+        """The change of the validation data that corrects the error; None if there is none.
 
-        It has to close most of the gap, and to be better than a prediction that ignores the input:
-        inputs that are scaled down make a wrong model less certain of its answers, not right.
-        Nothing where a change of the other kind repairs clearly more.
+        It must close most of the gap, and be better than a prediction that ignores the input:
+        scaled-down inputs make a wrong model less confident, not correct. None if a change of the
+        other kind is clearly better.
         """
         worse = (self.strays or self.items_are_worse) and self.gap > 0.1 * abs(self.reference)
         if not (worse or self.sinks):
@@ -265,23 +267,23 @@ class Checked:
         ]
         best = min((c.error for c in able), default=math.nan)
         close = best + LIMITS["tie"] * (wrong - self.train)
-        own = [c for c in able if c.kind == kind and c.error <= close]
-        return min(own, key=lambda c: c.error, default=None)
+        of_this_kind = [c for c in able if c.kind == kind and c.error <= close]
+        return min(of_this_kind, key=lambda c: c.error, default=None)
 
     def renamed(self, times: float = 2.0) -> bool:
-        """Whether labels are right once the predicted classes are renamed."""
+        """Whether the labels are correct after renaming the predicted classes."""
         check = self.check
         known = len(check.mapping) > 0 and check.mapped_accuracy > 0.6
         return known and check.mapped_accuracy > times * check.accuracy
 
     def mispaired(self, other: float = 0.4) -> bool:
-        """Whether predictions fit the targets of other items better than their own."""
+        """Whether predictions match the targets of other items better than their own."""
         check = self.check
         return check.paired_with_other > other and check.paired_with_own < 0.1
 
     @property
     def true_error(self) -> float:
-        """Error on the validation items once what misleads is repaired; nan if nothing does."""
+        """Error on the validation items with the proven cause corrected; nan without one."""
         if self.statistics_lag:
             return self.reestimated
         repairs = [self.repair("inputs"), self.repair("targets")]
@@ -303,9 +305,10 @@ class Checked:
         return self.check.company_difference > 0.01
 
     def undecided(self, course: Course, deviations: float = 1.96) -> float:
-        """Half-width of the 95 % interval of ``val_loss`` over all its items; nan if unknown.
+        """Half-width of the 95 % interval of ``val_loss`` over all its items.
 
-        Only where it is wider than what ``val_loss`` moved against the loss.
+        nan if unknown, or if it is no wider than the final distance between ``val_loss`` and the
+        loss.
         """
         errors = self.item_errors
         if len(errors) < 2:
@@ -316,6 +319,6 @@ class Checked:
 
 
 def certain(differences: Array) -> bool:
-    """Whether the mean of paired differences is above 0 by enough standard errors."""
+    """Whether the mean of paired differences exceeds 0 by enough standard errors."""
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
     return float(differences.mean()) > LIMITS["certain"] * error
