@@ -17,12 +17,12 @@ from test_reports_html import Page
 
 from saldiag.core.comparison import Curve, compare
 from saldiag.core.measurement import SourceFile, SourceFiles
+from saldiag.core.wording import NO_VALUE
 from saldiag_reports.comparison import text as terminal
 from saldiag_reports.comparison.document import render_comparison_json
 from saldiag_reports.comparison.lines import cells
 from saldiag_reports.comparison.page import render_comparison_html
 from saldiag_reports.comparison.text import render_comparison
-from saldiag_reports.content.wording import NONE
 from saldiag_reports.formats.json_document import schema
 from saldiag_reports.plots import plot_curves
 
@@ -121,9 +121,9 @@ def test_what_could_not_be_judged_does_not_look_gone():
         ((0.12341, 0.12342), ("0.12341", "0.12342")),
         ((0.1, 0.1 + 1e-16), ("0.1", "0.1000000000000001")),
         ((0.5, 0.5), ("0.5", "0.5")),
-        ((None, True, ""), (NONE, "yes", "(empty)")),
+        ((None, True, ""), (NO_VALUE, "yes", "(empty)")),
         (((1, 2), "does_not_learn", "a_b"), ("1, 2", "does not learn", "a_b")),
-        ((float("nan"), float("inf")), (NONE, "∞")),
+        ((float("nan"), float("inf")), (NO_VALUE, "∞")),
     ],
 )
 def test_values_that_differ_are_told_apart(values, told):

@@ -12,31 +12,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
-from saldiag_reports.content.wording import (
-    NONE,
-    cut,
-    headline,
-    lines,
-    naming,
-    number,
-    plain,
-    share,
-    shorten,
-    size,
-    typed,
-    value_text,
+from saldiag.core.wording import (
+    NO_VALUE,
+    bounded_percent,
+    byte_size,
+    first_names,
+    grouped_number,
+    shorten_end,
+    shorten_middle,
+    visible_lines,
+    visible_text,
 )
+from saldiag_reports.content.wording import headline, shell_command, value_text
 
 ANYTHING = st.text(st.characters())
 
 
 @given(ANYTHING)
 def test_plain_text_has_nothing_unseen_and_can_be_encoded(text):
-    shown = plain(text)
+    shown = visible_text(text)
     shown.encode("utf-8")
     joiners = {"\u200c", "\u200d"}
     assert all(unicodedata.category(c)[0] != "C" for c in shown if c not in joiners)
-    assert plain(shown) == shown
+    assert visible_text(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -51,26 +49,26 @@ def test_plain_text_has_nothing_unseen_and_can_be_encoded(text):
     ],
 )
 def test_plain_spells_out_what_cannot_be_seen(text, shown):
-    assert plain(text) == shown
+    assert visible_text(text) == shown
 
 
 def test_lines_keep_line_ends_and_tabs_only():
-    assert lines("a\r\n\tb\rc\x07") == "a\n\tb\\rc\\x07"
+    assert visible_lines("a\r\n\tb\rc\x07") == "a\n\tb\\rc\\x07"
 
 
 @given(ANYTHING, st.integers(4, 80))
 def test_shortened_text_fits(text, limit):
-    short = shorten(text, limit)
+    short = shorten_middle(text, limit)
     assert len(short) <= limit
-    assert short == plain(text) or "…" in short
+    assert short == visible_text(text) or "…" in short
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, NONE),
-        (math.nan, NONE),
-        (np.float32("nan"), NONE),
+        (None, NO_VALUE),
+        (math.nan, NO_VALUE),
+        (np.float32("nan"), NO_VALUE),
         (0.0, "0"),
         (-0.0, "0"),
         (0.15612, "0.156"),
@@ -83,29 +81,37 @@ def test_shortened_text_fits(text, limit):
     ],
 )
 def test_numbers(value, text):
-    assert number(value) == text
+    assert grouped_number(value) == text
 
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True))
 def test_a_share_says_all_or_none_only_where_it_is(value):
-    assert share(value) not in ("0%", "100%", "0.0%", "100.0%")
+    assert bounded_percent(value) not in ("0%", "100%", "0.0%", "100.0%")
 
 
 def test_share_at_the_ends():
-    assert (share(0.0), share(1.0), share(math.nan)) == ("0%", "100%", NONE)
+    assert (bounded_percent(0.0), bounded_percent(1.0), bounded_percent(math.nan)) == (
+        "0%",
+        "100%",
+        NO_VALUE,
+    )
 
 
 def test_sizes():
-    assert (size(512), size(2048), size(5 * 2**30)) == ("512 B", "2.0 KiB", "5.0 GiB")
+    assert (byte_size(512), byte_size(2048), byte_size(5 * 2**30)) == (
+        "512 B",
+        "2.0 KiB",
+        "5.0 GiB",
+    )
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=["C"])), min_size=1))
 def test_a_typed_command_reads_back_as_it_was(words):
-    assert shlex.split(typed(words)) == words
+    assert shlex.split(shell_command(words)) == words
 
 
 def test_a_command_with_control_characters_is_typed_without_them():
-    assert typed(["saldiag", "it's\n\x1b"]) == r"saldiag $'it\'s\n\x1b'"
+    assert shell_command(["saldiag", "it's\n\x1b"]) == r"saldiag $'it\'s\n\x1b'"
 
 
 def test_values_of_evidence():
@@ -120,13 +126,13 @@ def test_values_of_evidence():
 
 @given(ANYTHING, st.integers(4, 80))
 def test_cut_text_fits_and_keeps_its_beginning(text, limit):
-    short = cut(text, limit)
+    short = shorten_end(text, limit)
     assert len(short) <= limit
-    assert short == plain(text) or plain(text).startswith(short.removesuffix("…"))
+    assert short == visible_text(text) or visible_text(text).startswith(short.removesuffix("…"))
 
 
 def test_naming_counts_the_rest():
-    assert naming(["a", "", "c", "d", "e"], 3) == "a, (model), c and 2 more"
+    assert first_names(["a", "", "c", "d", "e"], 3) == "a, (model), c and 2 more"
 
 
 def test_headline_takes_braces_in_a_name_as_they_are():

@@ -27,13 +27,14 @@ from saldiag.core.measurement import (
     ValidationCheck,
     WarningLog,
 )
+from saldiag.core.wording import first_names, grouped_count, grouped_number
 from saldiag_reports import plots
 from saldiag_reports.content import hypothesis_text, summaries, tables
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.tables import Table
 from saldiag_reports.content.thumbnails import MAX_SAMPLES, Sample, samples
 from saldiag_reports.content.validation_tables import mode_of, validation_tables
-from saldiag_reports.content.wording import MAX_ITEMS, count, naming, number
+from saldiag_reports.content.wording import MAX_ITEMS
 
 GRADIENT_CUT = "SD201"
 """The rule that judges where the signal dies; the picture of the flow marks its layers."""
@@ -80,7 +81,7 @@ def missing(data: ReportData) -> dict[str, str]:
 def _experiments(data: ReportData, found: Experiments) -> Section:
     hypotheses = data.diagnosis.hypotheses
     facts = {
-        "trained on": count(found.items, "item"),
+        "trained on": grouped_count(found.items, "item"),
         "ended": _ENDED.get(found.ended, found.ended),
     }
     if math.isfinite(found.budget_seconds):
@@ -97,19 +98,20 @@ _ENDED = {"decided": "all was decided", "budget": "the budget was spent"}
 
 def _learning(_: ReportData, history: OverfitHistory) -> Section:
     lead = (
-        f"{count(history.items, 'item')} to memorise, {count(len(history.steps), 'step')}; "
+        f"{grouped_count(history.items, 'item')} to memorise, "
+        f"{grouped_count(len(history.steps), 'step')}; "
         f"stopped: {history.stopped}. Errors are {history.metric}, recomputed from the predictions."
     )
     facts = {
-        "training mode": number(_last(history.training_error)),
-        "inference mode": number(_last(history.inference_error)),
-        "statistics renewed": number(history.recalibrated_error),
-        "best fixed prediction": number(history.baseline_independent),
-        "best constant": number(history.baseline_constant),
-        "variation of predictions": number(history.prediction_variation),
+        "training mode": grouped_number(_last(history.training_error)),
+        "inference mode": grouped_number(_last(history.inference_error)),
+        "statistics renewed": grouped_number(history.recalibrated_error),
+        "best fixed prediction": grouped_number(history.baseline_independent),
+        "best constant": grouped_number(history.baseline_constant),
+        "variation of predictions": grouped_number(history.prediction_variation),
     }
     if math.isfinite(history.validation_error):
-        facts["on items not memorised"] = number(history.validation_error)
+        facts["on items not memorised"] = grouped_number(history.validation_error)
     return Section(
         "learning", "Learning", lead, (plots.plot_overfit(history, "plot-learning"),), facts=facts
     )
@@ -121,7 +123,7 @@ def _last(values: Any) -> float:
 
 
 def _training(_: ReportData, history: TrainingHistory) -> Section:
-    lead = f"{count(len(history.epochs), 'epoch')}; validation in the second colour."
+    lead = f"{grouped_count(len(history.epochs), 'epoch')}; validation in the second colour."
     return Section("training", "Training", lead, (plots.plot_training(history, "plot-training"),))
 
 
@@ -130,9 +132,9 @@ def _validation(data: ReportData, check: ValidationCheck) -> Section:
     baseline = facts.baselines.independent if facts and facts.baselines else float("nan")
     earlier = " Earlier checks have at most as many." if checks > 1 else ""
     lead = (
-        f"{count(check.items, 'validation item')} and "
-        f"{count(check.training_items, 'training item')} in the last check.{earlier} Errors are "
-        f"{check.loss}, recomputed from the predictions without regularisation."
+        f"{grouped_count(check.items, 'validation item')} and "
+        f"{grouped_count(check.training_items, 'training item')} in the last check.{earlier} "
+        f"Errors are {check.loss}, recomputed from the predictions without regularisation."
     )
     picture = plots.plot_validation(
         check, data.measured.get(TrainingHistory), baseline, "plot-validation"
@@ -156,19 +158,19 @@ def _validation_facts(check: ValidationCheck) -> dict[str, str]:
     facts = {name: _percent(value) for name, value in measured.items() if math.isfinite(value)}
     renamed = [f"{predicted} is {label}" for predicted, label in check.mapping]
     if renamed:
-        facts["predicted class is label"] = naming(renamed, MAX_ITEMS)
+        facts["predicted class is label"] = first_names(renamed, MAX_ITEMS)
     if check.active:
-        facts["random or batch-dependent in inference"] = naming(check.active, MAX_ITEMS)
+        facts["random or batch-dependent in inference"] = first_names(check.active, MAX_ITEMS)
     part = check.seconds / check.training_seconds if check.training_seconds > 0 else float("nan")
     of_training = f" ({_percent(part)} of the training)" if math.isfinite(part) else ""
-    facts["time for checks during training"] = f"{number(check.seconds)} s{of_training}"
-    facts["time for the last check"] = f"{number(check.last_seconds)} s"
+    facts["time for checks during training"] = f"{grouped_number(check.seconds)} s{of_training}"
+    facts["time for the last check"] = f"{grouped_number(check.last_seconds)} s"
     return facts
 
 
 def _percent(value: float) -> str:
     """A ratio that may be above 1, as a percentage."""
-    return f"{number(100 * value)}%"
+    return f"{grouped_number(100 * value)}%"
 
 
 def _held_out(_: ReportData, found: HeldOutScores) -> Section:
@@ -189,7 +191,9 @@ def _flow(data: ReportData, measured: GradientFlow) -> Section:
     judged = [f for f in data.diagnosis.findings if f.rule == GRADIENT_CUT]
     dies_in = {layer for finding in judged for layer in finding.layers}
     mode = "training" if measured.training else "inference"
-    lead = f"One batch in {mode} mode, loss {number(measured.loss)}; input left, output right."
+    lead = (
+        f"One batch in {mode} mode, loss {grouped_number(measured.loss)}; input left, output right."
+    )
     return Section(
         "flow", "Gradient flow", lead, (plots.plot_flow(measured, dies_in, "plot-flow"),),
         (tables.flow(measured),),
@@ -198,7 +202,8 @@ def _flow(data: ReportData, measured: GradientFlow) -> Section:
 
 def _gradients(data: ReportData, history: GradientHistory) -> Section:
     lead = (
-        f"{count(len(history.variables), 'variable')} over {count(len(history.steps), 'step')}, "
+        f"{grouped_count(len(history.variables), 'variable')} over "
+        f"{grouped_count(len(history.steps), 'step')}, "
         "from the gradients of the training step itself; network input at the top."
     )
     picture = plots.plot_gradients(history, data.measured, "plot-gradients")
@@ -215,19 +220,21 @@ def _data(data: ReportData, measured: DataFacts) -> Section:
     facts = {}
     if measured.expected_range is not None:
         low, high = measured.expected_range
-        facts["input expected in"] = f"[{number(low)}, {number(high)}]"
+        facts["input expected in"] = f"[{grouped_number(low)}, {grouped_number(high)}]"
     if (base := measured.baselines) is not None:
         facts["best constant"] = (
-            f"{number(base.constant)} (predicting {number(base.constant_value)})"
+            f"{grouped_number(base.constant)} (predicting {grouped_number(base.constant_value)})"
         )
-        facts["best fixed prediction"] = f"{number(base.independent)} ({base.independent_kind})"
+        facts["best fixed prediction"] = (
+            f"{grouped_number(base.independent)} ({base.independent_kind})"
+        )
         facts["baselines in"] = base.metric
     elif measured.no_baselines:
         facts["no baselines"] = measured.no_baselines
     if (check := data.measured.get(LossCheck)) is not None:
-        facts["loss as Keras reports it"] = number(check.reported)
-        facts["the same, recomputed"] = number(check.recomputed)
-    lead = f"Measured over {count(measured.samples, 'sample')}."
+        facts["loss as Keras reports it"] = grouped_number(check.reported)
+        facts["the same, recomputed"] = grouped_number(check.recomputed)
+    lead = f"Measured over {grouped_count(measured.samples, 'sample')}."
     return Section("data", "Data and loss", lead, tables=(tables.tensors(measured),), facts=facts)
 
 
@@ -246,7 +253,9 @@ def _warnings(_: ReportData, log: WarningLog) -> Section:
     silenced = sum(warning.silenced for warning in log.warnings)
     if not log.warnings:
         return Section("warnings", "Framework warnings", "None was raised.")
-    lead = f"{count(len(log.warnings), 'warning')}, of which the program silenced {silenced}."
+    lead = (
+        f"{grouped_count(len(log.warnings), 'warning')}, of which the program silenced {silenced}."
+    )
     return Section("warnings", "Framework warnings", lead, tables=(tables.warnings(log),))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 LARGEST_FILE = 512 * 2**20
 """Bytes; a picture of more is refused: it is no photograph, and a zip may claim any size."""

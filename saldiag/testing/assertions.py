@@ -61,7 +61,7 @@ def assert_learns(
 def _fall(diagnosis: Diagnosis) -> str:
     """How far the error fell in the overfit test."""
     from saldiag.core.measurement import OverfitHistory
-    from saldiag.rules.shared.wording import number
+    from saldiag.core.wording import number
 
     history = diagnosis.measured.get(OverfitHistory)
     if history is None or not len(history.training_error):
@@ -194,15 +194,16 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
 
 def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """What a failure says: the verdict, then each finding with its place and its fix."""
-    from saldiag_reports.content.wording import count, headline, plain
+    from saldiag.core.wording import grouped_count, visible_text
+    from saldiag_reports.content.wording import headline
     from saldiag_reports.formats.ci import account
 
     left = len(findings) - MAX_TOLD
     return "\n\n".join(
         [
-            plain(headline(diagnosis.outcome)) + more,
+            visible_text(headline(diagnosis.outcome)) + more,
             *(account(finding) for finding in findings[:MAX_TOLD]),
-            *([f"and {count(left, 'finding')} more"] if left > 0 else []),
+            *([f"and {grouped_count(left, 'finding')} more"] if left > 0 else []),
             *([] if findings else ["No rule found a reason."]),
         ]
     )

@@ -8,8 +8,16 @@ from typing import Any
 
 from saldiag.core.comparison import LAYER, Comparison, FileRow, FindingRow, Part, Recorded, Row
 from saldiag.core.files.jsonio import jsonable
+from saldiag.core.wording import (
+    NO_VALUE,
+    first_names,
+    grouped_count,
+    grouped_number,
+    shorten_end,
+    shorten_middle,
+)
 from saldiag_reports.content.tables import Column, Table
-from saldiag_reports.content.wording import NONE, count, cut, naming, number, shorten, value_text
+from saldiag_reports.content.wording import value_text
 
 SETTINGS: tuple[Part, ...] = ("training", "options", "data", "versions")
 """What a run was made with, the likeliest reason for another outcome first."""
@@ -51,7 +59,7 @@ def table_of(lines: Sequence[Line], names: Sequence[str]) -> Table:
     columns = (
         Column("part", "text"),
         Column("what", "name"),
-        *(Column(shorten(name, 40), "text") for name in names),
+        *(Column(shorten_middle(name, 40), "text") for name in names),
     )
     rows = tuple((line.part, line.what, *line.cells) for line in lines)
     return Table("Settings, outcome, findings, network and code, run by run", columns, rows)
@@ -67,7 +75,11 @@ def _row(row: Row) -> Line:
 
 def _what(name: str, layers: Sequence[str]) -> str:
     """``LAYER: fact``; of a layer that came or went its name alone."""
-    told = naming([shorten(layer, MAX_LAYER) for layer in layers], 2) if any(layers) else ""
+    told = (
+        first_names([shorten_middle(layer, MAX_LAYER) for layer in layers], 2)
+        if any(layers)
+        else ""
+    )
     return told if name == LAYER else f"{told}: {name}" if told else name
 
 
@@ -95,7 +107,7 @@ def _together(held: Sequence[Row]) -> tuple[Any, ...]:
     first = held[0]
     if first.name != LAYER or len(held) == 1:
         return first.values
-    return tuple(value and count(len(held), "layer") for value in first.values)
+    return tuple(value and grouped_count(len(held), "layer") for value in first.values)
 
 
 def cells(values: Sequence[Any]) -> tuple[str, ...]:
@@ -111,7 +123,7 @@ def cells(values: Sequence[Any]) -> tuple[str, ...]:
 
 def _cell(value: Any, digits: int | None) -> str:
     if isinstance(value, float):
-        return number(value, digits) if digits else repr(value)
+        return grouped_number(value, digits) if digits else repr(value)
     if value == "":
         return "(empty)"
     return value_text(value.replace("_", " ") if value in _VERDICTS else value, MAX_CELL)
@@ -121,8 +133,8 @@ _VERDICTS = ("does_not_learn", "not_tested")
 
 
 def _finding(row: FindingRow, runs: Sequence[Recorded]) -> Line:
-    layers = [shorten(layer, MAX_LAYER) for layer in row.layers]
-    where = f" in {naming(layers, 2)}" if layers else ""
+    layers = [shorten_middle(layer, MAX_LAYER) for layer in row.layers]
+    where = f" in {first_names(layers, 2)}" if layers else ""
     told = [_told(row, index, runs[index]) for index in range(len(runs))]
     change = next((c for c in row.changes if c in ("new", "gone")), "")
     return Line("findings", f"{row.rule} {row.name}{where}", tuple(told), row.differs, change)
@@ -132,7 +144,7 @@ def _told(row: FindingRow, index: int, run: Recorded) -> str:
     seen = row.seen[index]
     change = row.changes[index - 1] if index else ""
     if seen is None:
-        return _not_seen(row.rule, run) or ("gone" if change == "gone" else NONE)
+        return _not_seen(row.rule, run) or ("gone" if change == "gone" else NO_VALUE)
     root = ", root cause" if row.roots[index] else ""
     return f"{'new: ' if change == 'new' else ''}{seen.severity}{root}"
 
@@ -155,7 +167,7 @@ def _file(row: FileRow) -> Line:
 def _version(row: FileRow, index: int) -> str:
     source = row.files[index]
     if source is None:
-        return NONE
+        return NO_VALUE
     renamed = f"{source.file}, " if source.file != row.file else ""
     first = row.files[0]
     if index and first is not None and source.sha256 == first.sha256:
@@ -168,21 +180,21 @@ def summary(comparison: Comparison, lines: Sequence[Line]) -> str:
     changes = [change for row in comparison.findings for change in row.changes]
     still = sum(change == "still" for change in changes)
     told = [
-        f"{count(changes.count('new'), 'finding')} new, {changes.count('gone')} gone,"
+        f"{grouped_count(changes.count('new'), 'finding')} new, {changes.count('gone')} gone,"
         f" {still} still there"
     ]
     if unknown := changes.count("unknown"):
         told.append(f"{unknown} could not be judged in one of the runs")
     same = sum(not line.differs for line in lines)
     if same:
-        told.append(f"{count(same, 'line')} the same in all runs")
+        told.append(f"{grouped_count(same, 'line')} the same in all runs")
     return " · ".join(told)
 
 
 def title(comparison: Comparison) -> str:
     """``broken → fixed``, or the base and how many others there are."""
-    first, *others = [shorten(run.name, 60) for run in comparison.runs]
-    return f"{first} → {others[0] if len(others) == 1 else count(len(others), 'run')}"
+    first, *others = [shorten_middle(run.name, 60) for run in comparison.runs]
+    return f"{first} → {others[0] if len(others) == 1 else grouped_count(len(others), 'run')}"
 
 
 def diffs(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -204,4 +216,4 @@ def _differs(row: FileRow, index: int) -> bool:
 
 
 def _named(row: FileRow, run: str) -> str:
-    return cut(f"{row.file} in {run}", 120)
+    return shorten_end(f"{row.file} in {run}", 120)

@@ -12,8 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from saldiag.core.comparison import Comparison
+from saldiag.core.wording import grouped_count, shorten_end, shorten_middle, visible_text
 from saldiag_reports.comparison.lines import Line, diffs, lines_of, summary
-from saldiag_reports.content.wording import count, cut, plain, shorten
 from saldiag_reports.formats.text import NARROWEST, write_captured
 
 MAX_LINES = 30
@@ -56,7 +56,7 @@ def _print(console: Console, comparison: Comparison, everything: bool) -> None:
 
 def _blocks(comparison: Comparison, everything: bool, width: int) -> Iterator[RenderableType]:
     for note in comparison.notes:
-        yield Text(plain(note), style="yellow")
+        yield Text(visible_text(note), style="yellow")
     lines = lines_of(comparison, everything)
     shown = [line for line in lines if everything or line.differs]
     if comparison.same:
@@ -66,7 +66,7 @@ def _blocks(comparison: Comparison, everything: bool, width: int) -> Iterator[Re
         yield _table(shown, [run.name for run in comparison.runs], width, most)
         yield ""
     for title, diff in diffs(comparison):
-        yield Text(plain(title), style="bold")
+        yield Text(visible_text(title), style="bold")
         yield from _diff(diff, everything)
         yield ""
     hint = "" if everything else " (--all lists them)"
@@ -77,28 +77,28 @@ def _table(lines: Sequence[Line], names: Sequence[str], width: int, most: int) -
     table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("", overflow="fold", ratio=3)
     for name in names:
-        shown = Text(shorten(name, max(NAME, width // 3)))
+        shown = Text(shorten_middle(name, max(NAME, width // 3)))
         table.add_column(shown, overflow="fold", ratio=2)
     for part, held in groupby(lines, key=lambda line: line.part):
         table.add_row(Text(part, style="dim"))
         rows = list(held)
         for line in rows[:most]:
-            table.add_row(Padding(Text(plain(line.what)), (0, 0, 0, 2)), *_cells(line))
+            table.add_row(Padding(Text(visible_text(line.what)), (0, 0, 0, 2)), *_cells(line))
         if more := len(rows[most:]):
-            told = f"… and {count(more, 'line')} more (--all lists them)"
+            told = f"… and {grouped_count(more, 'line')} more (--all lists them)"
             table.add_row(Padding(Text(told, style="dim"), (0, 0, 0, 2)))
     return table
 
 
 def _cells(line: Line) -> Iterator[Text]:
     for cell in line.cells:
-        yield Text(cut(cell, 160), style=STYLES.get(line.change, ""))
+        yield Text(shorten_end(cell, 160), style=STYLES.get(line.change, ""))
 
 
 def _diff(text: str, everything: bool) -> Iterator[Text]:
     lines = text.split("\n")[:-1]
     shown = lines if everything else lines[:MAX_DIFF]
     for line in shown:
-        yield Text(plain(line, keep="\t"), style=SIGNS.get(line[:1], ""))
+        yield Text(visible_text(line, keep="\t"), style=SIGNS.get(line[:1], ""))
     if more := len(lines) - len(shown):
-        yield Text(f"… and {count(more, 'line')} more (--all shows them)", style="dim")
+        yield Text(f"… and {grouped_count(more, 'line')} more (--all shows them)", style="dim")

@@ -11,8 +11,15 @@ from collections.abc import Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Experiments
+from saldiag.core.wording import (
+    NO_VALUE,
+    grouped_count,
+    grouped_number,
+    shorten_end,
+    shorten_middle,
+    visible_text,
+)
 from saldiag_reports.content.data import ReportData
-from saldiag_reports.content.wording import NONE, count, cut, number, plain, shorten
 
 Hypotheses = Sequence[Hypothesis]
 
@@ -69,7 +76,7 @@ def suspicions(found: Hypotheses, experiments: Experiments | None) -> tuple[str,
     """An answer to each of the user's own suspicions, in the user's words."""
     asked = experiments.suspicions if experiments is not None else {}
     return tuple(
-        f"You suspected “{cut(words, 80)}”: {_reply(found, names)}."
+        f"You suspected “{shorten_end(words, 80)}”: {_reply(found, names)}."
         for words, names in asked.items()
     )
 
@@ -79,14 +86,14 @@ def confirmation(finding: Finding, found: Hypotheses) -> str:
     by = finding.confirmed_by
     proof = next((h for h in found if h.name == by), None)
     if proof is None:
-        return plain(by or "")
+        return visible_text(by or "")
     return f"{_claim(proof, found)} ({numbers(proof)})"
 
 
 def numbers(h: Hypothesis) -> str:
     """``mean absolute error 0.79 → 0.016 in 40 steps, three of three seeds``."""
     agree = f"{_in_words(h.restored)} of {_in_words(h.seeds)} {_noun(h.seeds, 'seed')}"
-    return f"{measure(h)} in {count(h.steps, 'step')}, {agree}"
+    return f"{measure(h)} in {grouped_count(h.steps, 'step')}, {agree}"
 
 
 def measure(h: Hypothesis) -> str:
@@ -98,7 +105,7 @@ def measure(h: Hypothesis) -> str:
 
 def pair(values: tuple[float, float]) -> str:
     """``0.79 → 0.016``: control and intervention."""
-    before, after = (number(value, 2) for value in values)
+    before, after = (grouped_number(value, 2) for value in values)
     return f"{before} → {after}"
 
 
@@ -115,7 +122,7 @@ def interval(h: Hypothesis) -> str:
 
 def what(h: Hypothesis) -> str:
     """What was changed; the experiment's name where nothing was."""
-    return shorten(h.intervention or h.name, 120)
+    return shorten_middle(h.intervention or h.name, 120)
 
 
 def listed(names: Sequence[str], limit: int = MAX_NAMED) -> str:
@@ -157,9 +164,9 @@ def _claim(h: Hypothesis, found: Hypotheses) -> str:
 def subject(h: Hypothesis, found: Hypotheses) -> str:
     """What was changed; of several changes each in the words of its own experiment."""
     own = {one.name: what(one) for one in found if one.intervention}
-    told = [shorten(part, 120) for part in h.intervention.split("; ")]
+    told = [shorten_middle(part, 120) for part in h.intervention.split("; ")]
     # What has something to change only on top of another change is told nowhere else.
-    names = told if len(told) == len(h.parts) else [plain(name) for name in h.parts]
+    names = told if len(told) == len(h.parts) else [visible_text(name) for name in h.parts]
     parts = [own.get(name, named) for name, named in zip(h.parts, names, strict=True)]
     return f"{listed(parts)} together" if parts else what(h)
 
@@ -194,7 +201,7 @@ def _undecided(single: Hypotheses, experiments: Experiments | None) -> list[str]
     tried = [h for h in undecided if h.tried]
     clauses = [f"{listed([what(h) for h in tried])} are undecided"] if len(tried) > 1 else []
     if len(tried) == 1:
-        clauses.append(f"{what(tried[0])} is undecided: {cut(tried[0].reason, 200)}")
+        clauses.append(f"{what(tried[0])} is undecided: {shorten_end(tried[0].reason, 200)}")
     left = [what(h) for h in undecided if not h.tried]
     ended = _ended(experiments)
     if left and ended:
@@ -213,12 +220,14 @@ def _ended(experiments: Experiments | None) -> str:
 
 def span(seconds: float) -> str:
     """``90 s``, ``2 min``."""
-    return f"{number(seconds / 60)} min" if seconds >= 120 else f"{number(seconds)} s"
+    return (
+        f"{grouped_number(seconds / 60)} min" if seconds >= 120 else f"{grouped_number(seconds)} s"
+    )
 
 
 def _inapplicable(found: Hypotheses, experiments: Experiments | None) -> str:
     """Why there was nothing to change."""
-    reasons = [shorten(reason, 200) for reason in dict.fromkeys(h.reason for h in found)]
+    reasons = [shorten_middle(reason, 200) for reason in dict.fromkeys(h.reason for h in found)]
     if len(reasons) == 1:
         return f"{reasons[0]}{_control(experiments)}"
     return f"no experiment applies to this model: {listed(reasons, 2)}"
@@ -230,7 +239,7 @@ def _control(experiments: Experiments | None) -> str:
     ends = [curve.score[-1] for curve in curves]
     if not ends or not all(end >= RESTORED for end in ends):
         return ""
-    steps = count(max(curve.steps[-1] for curve in curves), "step")
+    steps = grouped_count(max(curve.steps[-1] for curve in curves), "step")
     agree = f"{_in_words(len(ends))} of {_in_words(len(ends))} {_noun(len(ends), 'seed')}"
     return f" (R² {_score(sum(ends) / len(ends))} in {steps}, {agree})"
 
@@ -265,7 +274,7 @@ def account(h: Hypothesis, found: Hypotheses) -> str:
     """One hypothesis: its outcome, and the numbers behind it."""
     if h.outcome == "confirmed":
         return f"confirmed: {_claim(h, found)} ({numbers(h)})"
-    reason = cut(h.reason, 200)
+    reason = shorten_end(h.reason, 200)
     if h.outcome in ("undecided", "not applicable"):
         return f"{h.outcome}: {reason}"
     return f"{h.outcome}: {what(h)} {reason.removeprefix('it ')} ({_evidence(h)})"
@@ -286,7 +295,7 @@ def _sentence(text: str) -> str:
 
 def _score(value: float) -> str:
     # 0 is added so that no "-0.00" is left.
-    return f"{round(value, 2) + 0:.2f}" if math.isfinite(value) else NONE
+    return f"{round(value, 2) + 0:.2f}" if math.isfinite(value) else NO_VALUE
 
 
 def _in_words(amount: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.measurement import GradientHistory, Measurements, Wiring
-from saldiag_reports.content.wording import shorten
+from saldiag.core.wording import shorten_middle
 
 Array = np.ndarray[Any, Any]
 MAX_ROWS = 60
@@ -28,11 +28,11 @@ class Row:
         """A name of about ``limit`` characters."""
         first, last = self.layers[0], self.layers[-1]
         if len(self.layers) == 1:
-            return shorten(first or "(model)", limit)
+            return shorten_middle(first or "(model)", limit)
         if self.whole:
-            return f"{shorten(block_of(first), limit - 14)} ({len(self.layers)} layers)"
-        tail = shorten(last.rpartition("/")[2], limit * 2 // 5)
-        return f"{shorten(first, limit - 3 - len(tail))} … {tail}"
+            return f"{shorten_middle(block_of(first), limit - 14)} ({len(self.layers)} layers)"
+        tail = shorten_middle(last.rpartition("/")[2], limit * 2 // 5)
+        return f"{shorten_middle(first, limit - 3 - len(tail))} … {tail}"
 
 
 def in_network_order(layers: Sequence[str], measured: Measurements) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saldiag.core.measurement import DtypeTrace, HeldOutScores, TrainableStatus
-from saldiag_reports.content.wording import count, share, size
+from saldiag.core.wording import bounded_percent, byte_size, grouped_count
 
 
 def dtypes(trace: DtypeTrace) -> str:
@@ -12,7 +12,7 @@ def dtypes(trace: DtypeTrace) -> str:
     outputs = ", ".join(trace.output_dtypes) or "unknown"
     return (
         f"Policy {trace.policy}; output {outputs}, loss {trace.loss_dtype or 'unknown'}. "
-        f"{count(len(trace.casts), 'cast')} of dtype: {size(written)} written "
+        f"{grouped_count(len(trace.casts), 'cast')} of dtype: {byte_size(written)} written "
         f"for a batch of {trace.batch_size}."
     )
 
@@ -22,7 +22,7 @@ def trainable(status: TrainableStatus) -> str:
     part = status.trainable_parameters / status.parameters if status.parameters else float("nan")
     return (
         f"{status.trainable_parameters:,} of {status.parameters:,} parameters are trainable "
-        f"({share(part)})."
+        f"({bounded_percent(part)})."
     )
 
 

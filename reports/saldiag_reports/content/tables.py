@@ -24,18 +24,26 @@ from saldiag.core.measurement import (
     WarningLog,
 )
 from saldiag.core.measurement.experiments import LayerLook
+from saldiag.core.wording import (
+    NO_VALUE,
+    bounded_percent,
+    byte_size,
+    grouped_number,
+    location,
+    score,
+    yes_no,
+)
 from saldiag_reports.content import hypothesis_text, layer_order
-from saldiag_reports.content.wording import NONE, number, place, score, share, size, yes_no
 
 Kind = Literal["name", "text", "number", "score", "share", "size", "flag"]
 
 _FORMATS: dict[Kind, Callable[[Any], str]] = {
     "name": lambda value: str(value) or "(model)",
     "text": str,
-    "number": number,
+    "number": grouped_number,
     "score": score,
-    "share": share,
-    "size": size,
+    "share": bounded_percent,
+    "size": byte_size,
     "flag": yes_no,
 }
 NUMERIC: tuple[Kind, ...] = ("number", "score", "share", "size")
@@ -284,7 +292,7 @@ def warnings(log: WarningLog) -> Table:
     ]
     rows = (
         (f"{w.category}: {w.message}", f"{w.file}:{w.line}" if w.file else "", w.count,
-         w.silenced, place(w.silenced_by))
+         w.silenced, location(w.silenced_by))
         for w in log.warnings
     )  # fmt: skip
     return _table("What Keras and TensorFlow said", columns, rows)
@@ -323,7 +331,7 @@ def _tested(h: Hypothesis) -> tuple[Any, ...]:
     by = f"; suspected by {', '.join(h.suspected_by)}" if h.suspected_by else ""
     if not h.tried:
         none = float("nan")
-        return (h.outcome, h.hypothesis + by, h.reason, none, none, none, NONE, NONE, none)
+        return (h.outcome, h.hypothesis + by, h.reason, none, none, none, NO_VALUE, NO_VALUE, none)
     whole = hypothesis_text.interval(h).replace(" ", "\N{NO-BREAK SPACE}")
     mode = " (in inference mode)" if h.mode == "inference" else ""
     return (

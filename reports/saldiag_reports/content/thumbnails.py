@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from saldiag.core.measurement import Predictions
-from saldiag_reports.content.wording import count, number
+from saldiag.core.wording import grouped_count, grouped_number
 
 Array = np.ndarray[Any, Any]
 MAX_SIDE = 160
@@ -55,12 +55,16 @@ def _told(prediction: Array, target: Array) -> str:
     if held.size == 0:
         return "no finite value"
     low, high = float(held.min()), float(held.max())
-    extent = f"{number(low)} everywhere" if low == high else f"{number(low)} to {number(high)}"
+    extent = (
+        f"{grouped_number(low)} everywhere"
+        if low == high
+        else f"{grouped_number(low)} to {grouped_number(high)}"
+    )
     if held.size < prediction.size:
-        return f"{extent}, {count(prediction.size - held.size, 'value')} not finite"
+        return f"{extent}, {grouped_count(prediction.size - held.size, 'value')} not finite"
     if prediction.shape != target.shape:
         return extent
-    return f"{extent}, mean error {number(float(np.abs(prediction - target).mean()))}"
+    return f"{extent}, mean error {grouped_number(float(np.abs(prediction - target).mean()))}"
 
 
 def pixels(values: Array) -> Array:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.measurement import InputComparison, StatisticsRow, ValidationCheck
+from saldiag.core.wording import NO_VALUE
 from saldiag_reports.content.tables import Column, Table
-from saldiag_reports.content.wording import NONE
 
 MAX_LAYERS = 50
 """BatchNorm layers in the table; the run's measurements hold all."""
@@ -126,7 +126,7 @@ def corrections(check: ValidationCheck) -> Table:
     tried = sorted(check.corrections, key=lambda c: (math.isnan(c.error), c.error))
     rows = [(c.kind, c.change, c.error) for c in tried]
     error = _last(check.reestimated) if reestimation_helps(check) else _last(check.inference)
-    rows = [(NONE, "as validated", error), *rows] if rows else []
+    rows = [(NO_VALUE, "as validated", error), *rows] if rows else []
     caption = f"Changes of the validation data that were tried, and the error {mode_of(check)}"
     return Table(caption, columns, tuple(rows))
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import ProgramPlaces, Source
+from saldiag.core.wording import first_names, location, visible_lines, visible_text
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.hypothesis_text import confirmation
-from saldiag_reports.content.wording import diff_lines, lines, naming, place, plain
+from saldiag_reports.content.wording import diff_lines
 
 MAX_LAYERS = 100
 """Layers of a finding that are named one by one; a rule may find thousands."""
@@ -38,7 +39,7 @@ class Checked:
     @property
     def model(self) -> str:
         """The model's name, in characters that can be seen."""
-        return plain(self.data.diagnosis.subject.model) or "model"
+        return visible_text(self.data.diagnosis.subject.model) or "model"
 
     def of_rule(self, code: str) -> list[Finding]:
         """What one rule found."""
@@ -61,7 +62,11 @@ class Checked:
 
     def advice(self, finding: Finding) -> str:
         """What is wrong, what to change, and what proved it."""
-        told = (lines(finding.message), f"Fix: {lines(finding.fix)}", self.proof(finding))
+        told = (
+            visible_lines(finding.message),
+            f"Fix: {visible_lines(finding.fix)}",
+            self.proof(finding),
+        )
         return "\n".join(part for part in told if part)
 
     def account(self, finding: Finding) -> str:
@@ -71,7 +76,7 @@ class Checked:
 
 def title(finding: Finding) -> str:
     """``SD101 single-channel-softmax``."""
-    return plain(f"{finding.rule} {finding.name}")
+    return visible_text(f"{finding.rule} {finding.name}")
 
 
 def account(finding: Finding) -> str:
@@ -80,16 +85,16 @@ def account(finding: Finding) -> str:
 
 
 def _account(finding: Finding) -> Iterator[str]:
-    yield f"{plain(finding.severity)} {title(finding)}: {lines(finding.message)}"
+    yield f"{visible_text(finding.severity)} {title(finding)}: {visible_lines(finding.message)}"
     if finding.layers:
-        yield f"Layers: {plain(naming(finding.layers, 6))}"
+        yield f"Layers: {visible_text(first_names(finding.layers, 6))}"
     if finding.source is not None and finding.source.file:
-        yield f"Source: {plain(place(finding.source))}"
+        yield f"Source: {visible_text(location(finding.source))}"
         if finding.source.text:
-            yield f"    {plain(finding.source.text)}"
-    yield f"Fix: {lines(finding.fix)}"
+            yield f"    {visible_text(finding.source.text)}"
+    yield f"Fix: {visible_lines(finding.fix)}"
     if finding.diff:
         yield "Diff:"
         yield from (f"    {line}" for _, line in diff_lines(finding.diff))
     if finding.explained_by:
-        yield f"Explained by {plain(finding.explained_by)}"
+        yield f"Explained by {visible_text(finding.explained_by)}"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from saldiag.core.findings.finding import Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.content.wording import headline, plain
+from saldiag.core.wording import visible_text
+from saldiag_reports.content.wording import headline
 from saldiag_reports.formats.ci import Checked, title
 
 COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
@@ -27,7 +28,7 @@ def _commands(one: Checked) -> Iterator[str]:
     if diagnosis.verdict == "does_not_learn" and not any(
         finding.severity == "error" for finding in diagnosis.findings
     ):
-        yield command("error", {"title": "saldiag"}, plain(headline(diagnosis)))
+        yield command("error", {"title": "saldiag"}, visible_text(headline(diagnosis)))
     for finding in diagnosis.findings:
         properties = {**_position(one.place(finding)), "title": f"{title(finding)} ({one.model})"}
         yield command(COMMANDS[finding.severity], properties, one.advice(finding))
@@ -37,7 +38,7 @@ def _position(source: Source | None) -> dict[str, str]:
     if source is None:
         return {}
     line = {"line": str(source.line)} if source.line > 0 else {}
-    return {"file": plain(source.file), **line}
+    return {"file": visible_text(source.file), **line}
 
 
 def command(name: str, properties: Mapping[str, str], message: str) -> str:

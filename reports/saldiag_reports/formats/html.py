@@ -11,10 +11,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from saldiag.core import wording
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag_reports import sections
-from saldiag_reports.content import hypothesis_text, wording
+from saldiag_reports.content import hypothesis_text
+from saldiag_reports.content import wording as report_wording
 from saldiag_reports.content.data import ReportData
 
 MAX_ROWS = 3000
@@ -59,6 +61,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.globals["w"] = wording
+    environment.globals["report_words"] = report_wording
     return environment
 
 
@@ -66,7 +69,7 @@ def _final(value: Any) -> Any:
     """The gate that each value passes on its way into the page, before it is escaped."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return wording.lines(value)
+    return wording.visible_lines(value)
 
 
 def asset(name: str) -> str:
@@ -87,7 +90,7 @@ def _counts(diagnosis: Diagnosis) -> str:
     """``2 errors, 1 warning``."""
     amounts = {s: sum(f.severity == s for f in diagnosis.findings) for s in SEVERITIES}
     nouns = {"error": "error", "warning": "warning", "info": "remark"}
-    told = [wording.count(amount, nouns[s]) for s, amount in amounts.items() if amount]
+    told = [wording.grouped_count(amount, nouns[s]) for s, amount in amounts.items() if amount]
     return ", ".join(told) or "nothing found"
 
 
@@ -105,6 +108,6 @@ def _chain(diagnosis: Diagnosis) -> list[tuple[int, Finding]]:
             continue
         seen.add(id(finding))
         chain.append((depth, finding))
-        explained = wording.children(diagnosis, finding.rule)
+        explained = report_wording.explained_findings(diagnosis, finding.rule)
         waiting += [(depth + 1, child) for child in reversed(explained)]
     return chain

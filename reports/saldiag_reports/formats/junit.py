@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from saldiag.core.findings.finding import SEVERITIES, Finding, Severity, at_least
+from saldiag.core.wording import grouped_count, visible_text
 from saldiag_reports.content import hypothesis_text
-from saldiag_reports.content.wording import count, headline, plain
+from saldiag_reports.content.wording import headline
 from saldiag_reports.formats.ci import Checked
 
 VERDICT = "verdict"
@@ -39,12 +40,12 @@ def _suite(one: Checked, fail_on: Severity) -> ET.Element:
         "errors": "0",
         **{key: str(sum(c.find(tag) is not None for c in cases)) for key, tag in counted.items()},
         "time": _seconds(diagnosis.timings.get("total", 0.0)),
-        "timestamp": plain(info.started),
+        "timestamp": visible_text(info.started),
     }
     suite = ET.Element("testsuite", attributes)
     properties = ET.SubElement(suite, "properties")
     for name, value in _properties(one):
-        ET.SubElement(properties, "property", {"name": name, "value": plain(value)})
+        ET.SubElement(properties, "property", {"name": name, "value": visible_text(value)})
     suite.extend(cases)
     return suite
 
@@ -64,7 +65,7 @@ def _properties(one: Checked) -> list[tuple[str, str]]:
 def _verdict(one: Checked) -> ET.Element:
     case = _case(one, VERDICT)
     if one.data.diagnosis.verdict == "does_not_learn":
-        told = plain(headline(one.data.diagnosis))
+        told = visible_text(headline(one.data.diagnosis))
         failure = ET.SubElement(case, "failure", {"type": "does_not_learn", "message": told})
         failure.text = "\n".join([told, *hypothesis_text.of(one.data)])
     return case
@@ -91,7 +92,7 @@ def _rule(
     if grave:
         _failure(case, one, grave)
     elif reason is not None:
-        ET.SubElement(case, "skipped", {"message": plain(reason)})
+        ET.SubElement(case, "skipped", {"message": visible_text(reason)})
     if light:
         ET.SubElement(case, "system-out").text = "\n\n".join(map(one.account, light))
     return case
@@ -100,15 +101,15 @@ def _rule(
 def _failure(case: ET.Element, one: Checked, found: Sequence[Finding]) -> None:
     """All in one element: readers of the format show the first alone."""
     gravest = min(found, key=lambda finding: SEVERITIES.index(finding.severity))
-    more = f" (and {count(len(found) - 1, 'finding')} more)" if len(found) > 1 else ""
+    more = f" (and {grouped_count(len(found) - 1, 'finding')} more)" if len(found) > 1 else ""
     proof = one.proof(gravest)
-    told = plain(gravest.message) + (f" {proof}." if proof else "") + more
+    told = visible_text(gravest.message) + (f" {proof}." if proof else "") + more
     attributes = {"type": gravest.severity, "message": told}
     ET.SubElement(case, "failure", attributes).text = "\n\n".join(map(one.account, found))
 
 
 def _case(one: Checked, name: str) -> ET.Element:
-    return ET.Element("testcase", {"classname": f"saldiag.{one.model}", "name": plain(name)})
+    return ET.Element("testcase", {"classname": f"saldiag.{one.model}", "name": visible_text(name)})
 
 
 def _sums(suites: Sequence[ET.Element]) -> dict[str, str]:

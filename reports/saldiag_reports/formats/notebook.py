@@ -6,9 +6,10 @@ from html import escape
 
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
+from saldiag.core.wording import first_names, location, visible_text
 from saldiag_reports.content import hypothesis_text
 from saldiag_reports.content.data import ReportData
-from saldiag_reports.content.wording import headline, naming, place, plain
+from saldiag_reports.content.wording import headline
 
 COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "info": "#1f5fa8"}
 
@@ -25,11 +26,11 @@ def render_snippet(data: ReportData) -> str:
 
 def _row(finding: Finding, diagnosis: Diagnosis) -> str:
     colour = COLOURS[finding.severity]
-    where = f" in {naming(list(finding.layers))}" if finding.layers else ""
+    where = f" in {first_names(list(finding.layers))}" if finding.layers else ""
     told = f"<em>explained by {_text(finding.explained_by)}</em>" if finding.explained_by else ""
     source = ""
     if finding.source is not None:
-        source = f"<br><code>{_text(place(finding.source))}</code>"
+        source = f"<br><code>{_text(location(finding.source))}</code>"
     fix = "" if finding.explained_by else f"<br><code>{_text(finding.fix)}</code>"
     proof = ""
     if finding.confirmed_by:
@@ -43,4 +44,4 @@ def _row(finding: Finding, diagnosis: Diagnosis) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(plain(text))
+    return escape(visible_text(text))

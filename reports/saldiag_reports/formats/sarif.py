@@ -10,7 +10,7 @@ from typing import Any
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.content.wording import lines, plain
+from saldiag.core.wording import visible_lines, visible_text
 from saldiag_reports.formats.ci import MAX_LAYERS, Checked, RuleText
 from saldiag_reports.formats.sarif_fixes import fixes
 from saldiag_reports.formats.sarif_paths import artifact
@@ -47,7 +47,11 @@ def render_sarif(checked: Sequence[Checked]) -> str:
 
 def _driver(checked: Sequence[Checked], rules: list[dict[str, Any]]) -> dict[str, Any]:
     version = next((v for one in checked if (v := one.data.info.versions.get("saldiag"))), None)
-    return {"name": "saldiag", **({"version": plain(version)} if version else {}), "rules": rules}
+    return {
+        "name": "saldiag",
+        **({"version": visible_text(version)} if version else {}),
+        "rules": rules,
+    }
 
 
 def _rules(checked: Sequence[Checked]) -> dict[str, dict[str, Any]]:
@@ -55,9 +59,11 @@ def _rules(checked: Sequence[Checked]) -> dict[str, dict[str, Any]]:
     known = {rule.code: _rule(rule) for one in checked for rule in one.rules}
     for one in checked:
         for finding in one.data.diagnosis.findings:
-            known.setdefault(finding.rule, {"id": plain(finding.rule), "name": plain(finding.name)})
+            known.setdefault(
+                finding.rule, {"id": visible_text(finding.rule), "name": visible_text(finding.name)}
+            )
         for skipped in one.data.diagnosis.skipped:
-            known.setdefault(skipped.rule, {"id": plain(skipped.rule)})
+            known.setdefault(skipped.rule, {"id": visible_text(skipped.rule)})
     return dict(sorted(known.items()))
 
 
@@ -79,8 +85,8 @@ def _invocation(checked: Sequence[Checked]) -> dict[str, Any]:
         {
             "level": "note",
             "message": {"text": _unlinked(f"{one.model}: {skipped.rule} could not judge: "
-                                          f"{plain(skipped.reason)}")},
-            "associatedRule": {"id": plain(skipped.rule)},
+                                          f"{visible_text(skipped.reason)}")},
+            "associatedRule": {"id": visible_text(skipped.rule)},
         }
         for one in checked
         for skipped in one.data.diagnosis.skipped
@@ -91,7 +97,7 @@ def _invocation(checked: Sequence[Checked]) -> dict[str, Any]:
 
 def _summary(one: Checked) -> dict[str, Any]:
     diagnosis = one.data.diagnosis
-    cause = plain(diagnosis.root_cause.rule) if diagnosis.root_cause else None
+    cause = visible_text(diagnosis.root_cause.rule) if diagnosis.root_cause else None
     return {"model": one.model, "verdict": diagnosis.verdict, "rootCause": cause}
 
 
@@ -102,7 +108,7 @@ def _results(checked: Sequence[Checked], order: Mapping[str, int]) -> Iterator[d
             mark = _fingerprint(one, finding)
             seen[mark] = seen.get(mark, 0) + 1
             yield {
-                "ruleId": plain(finding.rule),
+                "ruleId": visible_text(finding.rule),
                 "ruleIndex": order[finding.rule],
                 "level": LEVELS[finding.severity],
                 "message": {"text": _unlinked(one.advice(finding))},
@@ -116,14 +122,14 @@ def _results(checked: Sequence[Checked], order: Mapping[str, int]) -> Iterator[d
 def _properties(one: Checked, finding: Finding) -> dict[str, Any]:
     told = {"model": one.model, "confidence": finding.confidence}
     if finding.explained_by:
-        told["explainedBy"] = plain(finding.explained_by)
+        told["explainedBy"] = visible_text(finding.explained_by)
     if finding.confirmed_by:
-        told["confirmedBy"] = plain(finding.confirmed_by)
+        told["confirmedBy"] = visible_text(finding.confirmed_by)
     return told
 
 
 def _location(one: Checked, finding: Finding) -> dict[str, Any]:
-    layers = dict.fromkeys(plain(layer) for layer in finding.layers[:MAX_LAYERS])
+    layers = dict.fromkeys(visible_text(layer) for layer in finding.layers[:MAX_LAYERS])
     logical = [
         {"name": layer.rpartition("/")[2], "fullyQualifiedName": layer, "kind": "layer"}
         for layer in layers
@@ -140,7 +146,7 @@ def _physical(source: Source) -> dict[str, Any]:
     if source.line > 0:
         place["region"] = {"startLine": source.line}
         if source.text:
-            place["region"]["snippet"] = {"text": plain(source.text)}
+            place["region"]["snippet"] = {"text": visible_text(source.text)}
     return place
 
 
@@ -155,4 +161,4 @@ def _fingerprint(one: Checked, finding: Finding) -> str:
 
 def _unlinked(text: str) -> str:
     """``text`` without what SARIF reads as a link: ``[word](place)`` (section 3.11.6)."""
-    return lines(text).replace("](", "] (")
+    return visible_lines(text).replace("](", "] (")

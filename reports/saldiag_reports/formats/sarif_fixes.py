@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saldiag.core.findings.finding import Finding
-from saldiag_reports.content.wording import lines
+from saldiag.core.wording import visible_lines
 from saldiag_reports.formats.sarif_paths import artifact
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -41,7 +41,7 @@ def fixes(finding: Finding) -> list[dict[str, Any]]:
         }
         for file, diff in _by_file(finding)
     ]
-    told = {"description": {"text": lines(finding.fix)}, "artifactChanges": changes}
+    told = {"description": {"text": visible_lines(finding.fix)}, "artifactChanges": changes}
     return [told] if changes else []
 
 

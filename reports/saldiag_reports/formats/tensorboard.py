@@ -16,10 +16,11 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
+from saldiag.core.wording import first_names, location, visible_lines, visible_text
 from saldiag_reports.content import hypothesis_text, layer_order
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.thumbnails import MAX_SAMPLES, pixels, png, size_of
-from saldiag_reports.content.wording import headline, lines, naming, place, plain, typed, value_text
+from saldiag_reports.content.wording import headline, shell_command, value_text
 from saldiag_reports.files import EVENTS_FILE, write_bytes
 from saldiag_reports.formats.tensorboard_events import EventLog, escaped, table
 
@@ -65,25 +66,25 @@ def _seconds(started: str) -> float:
 
 def _findings(log: EventLog, data: ReportData) -> None:
     diagnosis = data.diagnosis
-    parts = [f"# {escaped(plain(headline(diagnosis)))}"]
+    parts = [f"# {escaped(visible_text(headline(diagnosis)))}"]
     if diagnosis.verdict_reason and diagnosis.verdict != "not_tested":
         parts.append(_inline(diagnosis.verdict_reason))
     parts += [_inline(sentence) for sentence in hypothesis_text.of(data)]
     root = diagnosis.root_finding()
     if root is not None:
-        where = f" at {escaped(plain(place(root.source)))}" if root.source else ""
+        where = f" at {escaped(visible_text(location(root.source)))}" if root.source else ""
         parts.append(f"**{root.rule} {root.name}**{where}: {_inline(root.message)}")
         parts.append(f"Fix: {_inline(root.fix)}")
-    parts.append(f"Reproduce: {escaped(typed(data.info.command))}")
+    parts.append(f"Reproduce: {escaped(shell_command(data.info.command))}")
     log.text("saldiag/verdict", 0, "\n\n".join(parts))
     headings = ("rule", "severity", "layers", "message", "evidence", "explained by", "confirmed by")
     rows = [
         (
             f"{f.rule} {f.name}",
             f.severity,
-            escaped(plain(naming(f.layers))),
+            escaped(visible_text(first_names(f.layers))),
             _inline(f.message),
-            escaped(plain(value_text(f.evidence))),
+            escaped(visible_text(value_text(f.evidence))),
             f.explained_by or "",
             _inline(hypothesis_text.confirmation(f, diagnosis.hypotheses)),
         )
@@ -93,7 +94,7 @@ def _findings(log: EventLog, data: ReportData) -> None:
 
 
 def _inline(text: str) -> str:
-    return escaped(" ".join(lines(text).split()))
+    return escaped(" ".join(visible_lines(text).split()))
 
 
 def _overfit(log: EventLog, history: OverfitHistory) -> None:

@@ -21,22 +21,20 @@ from saldiag.core.measurement import (
     HeldOutScores,
     TrainableStatus,
 )
+from saldiag.core.wording import (
+    first_names,
+    grouped_count,
+    grouped_number,
+    location,
+    shorten_end,
+    shorten_middle,
+    visible_lines,
+    visible_text,
+)
 from saldiag_reports.content import hypothesis_text, summaries, tables
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.tables import Table
-from saldiag_reports.content.wording import (
-    count,
-    cut,
-    diff_lines,
-    headline,
-    lines,
-    naming,
-    number,
-    place,
-    plain,
-    shorten,
-    typed,
-)
+from saldiag_reports.content.wording import diff_lines, headline, shell_command
 
 MAX_FINDINGS = 12
 MAX_HYPOTHESES = 12
@@ -101,15 +99,15 @@ def _print(console: Console, data: ReportData, path: Path | None) -> None:
 
 def _ways_on(data: ReportData, path: Path) -> Iterator[str]:
     if any(finding.diff and finding.to_mend for finding in data.diagnosis.findings):
-        yield f"Repair: {typed(('saldiag', 'fix', str(path)))}"
-    yield f"Report: {plain(str(path / 'report.html'))}"
+        yield f"Repair: {shell_command(('saldiag', 'fix', str(path)))}"
+    yield f"Report: {visible_text(str(path / 'report.html'))}"
 
 
 def _blocks(data: ReportData) -> Iterator[RenderableType]:
     diagnosis = data.diagnosis
-    yield Text(plain(headline(diagnosis)), style=VERDICT_STYLES[diagnosis.verdict])
+    yield Text(visible_text(headline(diagnosis)), style=VERDICT_STYLES[diagnosis.verdict])
     if diagnosis.verdict_reason and diagnosis.verdict != "not_tested":
-        yield Text(plain(diagnosis.verdict_reason), style="dim")
+        yield Text(visible_text(diagnosis.verdict_reason), style="dim")
     yield ""
     if told := hypothesis_text.of(data):
         yield from (Text(sentence) for sentence in told)
@@ -138,14 +136,18 @@ def _root(root: Finding, diagnosis: Diagnosis) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     label = "Finding" if diagnosis.verdict == "learns" else "Root cause"
-    where = f" in {naming([shorten(layer, 50) for layer in root.layers])}" if root.layers else ""
-    grid.add_row(label, Text.assemble((f"{root.rule} {root.name}", "bold"), plain(where)))
-    grid.add_row("", Text(lines(root.message)))
+    where = (
+        f" in {first_names([shorten_middle(layer, 50) for layer in root.layers])}"
+        if root.layers
+        else ""
+    )
+    grid.add_row(label, Text.assemble((f"{root.rule} {root.name}", "bold"), visible_text(where)))
+    grid.add_row("", Text(visible_lines(root.message)))
     if root.source is not None:
-        grid.add_row("Source", Text(plain(place(root.source))))
+        grid.add_row("Source", Text(visible_text(location(root.source))))
         if root.source.text:
-            grid.add_row("", Text(cut(root.source.text, 200), style="italic"))
-    grid.add_row("Fix", Text(lines(root.fix), style="bold"))
+            grid.add_row("", Text(shorten_end(root.source.text, 200), style="italic"))
+    grid.add_row("Fix", Text(visible_lines(root.fix), style="bold"))
     if root.confirmed_by:
         grid.add_row("Proof", Text(hypothesis_text.confirmation(root, diagnosis.hypotheses)))
     if root.diff:
@@ -157,9 +159,11 @@ def _diff(diff: str) -> Text:
     """The lines that change; the report has those around them."""
     styles = {"added": "green", "removed": "red"}
     changed = [(side, line) for side, line in diff_lines(diff) if side in styles]
-    told = Text("\n").join(Text(cut(line, 200), style=styles[side]) for side, line in changed[:12])
+    told = Text("\n").join(
+        Text(shorten_end(line, 200), style=styles[side]) for side, line in changed[:12]
+    )
     more = len(changed) - 12
-    return told.append(f"\n… and {count(more, 'line')} more") if more > 0 else told
+    return told.append(f"\n… and {grouped_count(more, 'line')} more") if more > 0 else told
 
 
 def _findings(findings: list[Finding]) -> RenderableType:
@@ -170,18 +174,18 @@ def _findings(findings: list[Finding]) -> RenderableType:
         severity = Text(finding.severity, style=SEVERITY_STYLES[finding.severity])
         grid.add_row(severity, _said(finding))
     more = len(findings) - MAX_FINDINGS
-    note = [Text(f"… and {count(more, 'finding')} more in the report")] if more > 0 else []
+    note = [Text(f"… and {grouped_count(more, 'finding')} more in the report")] if more > 0 else []
     return Group(Text("Also found", style="dim"), grid, *note)
 
 
 def _said(finding: Finding) -> Text:
     """An explained finding needs no more than its reason; another one its message."""
-    name = f"{plain(finding.rule)} {shorten(finding.name, 40)}"
+    name = f"{visible_text(finding.rule)} {shorten_middle(finding.name, 40)}"
     if finding.explained_by:
-        return Text.assemble(name, (f" explained by {plain(finding.explained_by)}", "dim"))
+        return Text.assemble(name, (f" explained by {visible_text(finding.explained_by)}", "dim"))
     if finding.confirmed_by:
-        name += f", confirmed by {plain(finding.confirmed_by)}"
-    return Text(f"{name}\n{cut(finding.message, 300)}")
+        name += f", confirmed by {visible_text(finding.confirmed_by)}"
+    return Text(f"{name}\n{shorten_end(finding.message, 300)}")
 
 
 def _experiments(hypotheses: Sequence[Hypothesis]) -> RenderableType:
@@ -192,7 +196,7 @@ def _experiments(hypotheses: Sequence[Hypothesis]) -> RenderableType:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for h in told[:MAX_HYPOTHESES]:
-        said = Text.assemble(cut(h.hypothesis, 200), (f"\n{_trial(h, hypotheses)}", "dim"))
+        said = Text.assemble(shorten_end(h.hypothesis, 200), (f"\n{_trial(h, hypotheses)}", "dim"))
         grid.add_row(Text(h.outcome, style=OUTCOME_STYLES.get(h.outcome, "dim")), said)
     more = {
         "more": len(told) - MAX_HYPOTHESES,
@@ -209,7 +213,7 @@ def _experiments(hypotheses: Sequence[Hypothesis]) -> RenderableType:
 
 def _trial(h: Hypothesis, hypotheses: Sequence[Hypothesis]) -> str:
     """What was changed, the error and the score's difference with its interval."""
-    why = f"; {cut(h.reason, 200)}" if h.outcome == "undecided" else ""
+    why = f"; {shorten_end(h.reason, 200)}" if h.outcome == "undecided" else ""
     moved = (
         hypothesis_text.measure(h)
         if h.mode == "inference"
@@ -217,20 +221,22 @@ def _trial(h: Hypothesis, hypotheses: Sequence[Hypothesis]) -> str:
     )
     return (
         f"{hypothesis_text.subject(h, hypotheses)}: {moved}, effect {hypothesis_text.effect(h)}, "
-        f"{h.restored} of {count(h.seeds, 'seed')}, {count(h.steps, 'step')}{why}"
+        f"{h.restored} of {grouped_count(h.seeds, 'seed')}, {grouped_count(h.steps, 'step')}{why}"
     )
 
 
 def _summary(data: ReportData) -> str:
     diagnosis = data.diagnosis
     told: list[str] = [data.info.status] if data.info.status in ("interrupted", "failed") else []
-    told += [count(len(diagnosis.findings), "finding") if diagnosis.findings else "nothing found"]
+    told += [
+        grouped_count(len(diagnosis.findings), "finding") if diagnosis.findings else "nothing found"
+    ]
     if diagnosis.skipped:
         told.append(
-            f"{count(len(diagnosis.skipped), 'rule')} could not judge (the report says why)"
+            f"{grouped_count(len(diagnosis.skipped), 'rule')} could not judge (the report says why)"
         )
     if "total" in diagnosis.timings:
-        told.append(f"{number(diagnosis.timings['total'])} s")
+        told.append(f"{grouped_number(diagnosis.timings['total'])} s")
     return " · ".join(told)
 
 
@@ -256,7 +262,8 @@ def dtypes_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | Non
     if trace is None:
         return None
     return Group(
-        Text(plain(summaries.dtypes(trace))), screen_table(tables.dtypes_by_kind(trace), most)
+        Text(visible_text(summaries.dtypes(trace))),
+        screen_table(tables.dtypes_by_kind(trace), most),
     )
 
 
@@ -266,7 +273,7 @@ def trainable_table(data: ReportData, most: int = MAX_ROWS) -> RenderableType | 
     if status is None:
         return None
     return Group(
-        Text(plain(summaries.trainable(status))),
+        Text(visible_text(summaries.trainable(status))),
         screen_table(tables.trainable_by_flags(status), most),
     )
 
@@ -317,7 +324,9 @@ def screen_table(table: Table, most: int = MAX_ROWS) -> RenderableType:
         made.add_column(column.title, justify=justify, no_wrap=index > 0, overflow="ellipsis")
     for row in table.rows[:most]:
         cells = [column.text(value) for column, value in zip(table.columns, row, strict=True)]
-        made.add_row(*(Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
+        made.add_row(
+            *(Text(visible_text(cell), no_wrap=True, overflow="ellipsis") for cell in cells)
+        )
     more = max(len(table.rows) - most, 0) + table.left_out
-    note = [Text(f"… and {count(more, 'row')} more in the report")] if more > 0 else []
+    note = [Text(f"… and {grouped_count(more, 'row')} more in the report")] if more > 0 else []
     return Group(made, *note)

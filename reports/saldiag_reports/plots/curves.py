@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from saldiag.core.comparison import Curve
-from saldiag_reports.content.wording import number, shorten
+from saldiag.core.wording import grouped_number, shorten_middle
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, log_y
 
@@ -75,7 +75,7 @@ def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
             x=curve.x, y=y, ax=axes, errorbar=None, estimator=None, legend=False,
             markevery=max(len(y) // MARKED, 1), **_style(curve.run),
         )  # fmt: skip
-    axes.set_title(f"{shorten(curves[0].quantity, 30)}{scale}", loc="left", color=svg.MUTED)
+    axes.set_title(f"{shorten_middle(curves[0].quantity, 30)}{scale}", loc="left", color=svg.MUTED)
     axes.set_xlabel(curves[0].axis)
     axes.set_ylabel("")
     last = max(float(curve.x.max()) for curve in curves)
@@ -95,12 +95,15 @@ def _style(run: int) -> dict[str, Any]:
 
 def _key(run: int, name: str) -> Line2D:
     # matplotlib leaves a label out that begins with an underscore: the number comes first.
-    return Line2D([], [], label=f"{run + 1}: {shorten(name, 40)}", **_style(run))
+    return Line2D([], [], label=f"{run + 1}: {shorten_middle(name, 40)}", **_style(run))
 
 
 def _described(panels: Sequence[Sequence[Curve]], names: Sequence[str]) -> str:
     told = []
     for held in panels:
-        ends = [f"{shorten(names[c.run], 40)} ends at {number(float(c.y[-1]))}" for c in held]
+        ends = [
+            f"{shorten_middle(names[c.run], 40)} ends at {grouped_number(float(c.y[-1]))}"
+            for c in held
+        ]
         told.append(f"{held[0].quantity}: {', '.join(ends)}")
     return "; ".join(told) + "."

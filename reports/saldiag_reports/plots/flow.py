@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saldiag.core.measurement import FlowRow, GradientFlow
+from saldiag.core.wording import first_names, grouped_count, shorten_middle
 from saldiag_reports.content import layer_order
-from saldiag_reports.content.wording import count, naming, shorten
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, log_y
 
@@ -123,7 +123,7 @@ def _mark(axes: Axes, strip: Axes, marked: list[int], rows: list[FlowRow]) -> No
             panel.axvline(index, color=svg.CUT, linewidth=1.4, zorder=1)
         left = index > len(rows) / 2
         axes.annotate(
-            f"dies in {shorten(rows[index].path or '(model)', 40)}",
+            f"dies in {shorten_middle(rows[index].path or '(model)', 40)}",
             xy=(index, 0.97 - 0.08 * height), xycoords=("data", "axes fraction"),
             xytext=(-6 if left else 6, 0), textcoords="offset points",
             ha="right" if left else "left", va="top", color=svg.CUT, fontsize=9,
@@ -140,7 +140,7 @@ def _name_places(strip: Axes, paths: list[str]) -> None:
     for start, end, text in reversed(blocks):  # the output's end is where signals die
         middle = (start + end - 1) / 2
         if not shown or shown[-1][0] - middle >= gap:
-            shown.append((middle, shorten(text or "(model)", 24)))
+            shown.append((middle, shorten_middle(text or "(model)", 24)))
     strip.set_xticks(
         [place for place, _ in shown], [text for _, text in shown], rotation=35, ha="right",
         rotation_mode="anchor", fontsize=8,
@@ -150,10 +150,11 @@ def _name_places(strip: Axes, paths: list[str]) -> None:
 
 def _described(rows: list[FlowRow], marked: list[int]) -> str:
     reached = sum(bool(row.output_gradient) for row in rows)
-    text = f"|dL/d output| is not exactly zero in {reached} of {count(len(rows), 'layer call')}. "
+    calls = grouped_count(len(rows), "layer call")
+    text = f"|dL/d output| is not exactly zero in {reached} of {calls}. "
     if marked:
-        names = naming([shorten(rows[i].path, 60) for i in reversed(marked)], MAX_CUTS)
+        names = first_names([shorten_middle(rows[i].path, 60) for i in reversed(marked)], MAX_CUTS)
         text += f"The signal dies in {names}. "
     skipped = sum(row.skipped is not None for row in rows)
-    text += f"{count(skipped, 'call')} could not be followed. " if skipped else ""
+    text += f"{grouped_count(skipped, 'call')} could not be followed. " if skipped else ""
     return text.strip()

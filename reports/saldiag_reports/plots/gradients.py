@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from saldiag.core.measurement import GradientHistory, Measurements
+from saldiag.core.wording import grouped_count, grouped_number
 from saldiag_reports.content import layer_order
-from saldiag_reports.content.wording import count, number
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, positive, tick
 
@@ -118,9 +118,11 @@ def _legend(axes: Axes, norms: Array) -> None:
 def _described(norms: Array, layers: int) -> str:
     kinds = _kinds(norms)
     held = positive(norms)
-    span = f", from {number(held.min())} to {number(held.max())}" if held.size else ""
+    span = (
+        f", from {grouped_number(held.min())} to {grouped_number(held.max())}" if held.size else ""
+    )
     return (
-        f"{count(layers, 'layer')} by {count(norms.shape[1], 'step')}{span}; "
+        f"{grouped_count(layers, 'layer')} by {grouped_count(norms.shape[1], 'step')}{span}; "
         f"{np.mean(kinds == 1):.0%} of the cells are exactly zero, "
         f"{np.mean(kinds == 2):.0%} have no gradient, {np.mean(kinds == 3):.0%} are not finite."
     )

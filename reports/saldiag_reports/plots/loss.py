@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from saldiag.core.measurement import OverfitHistory, TrainingHistory
-from saldiag_reports.content.wording import count, number, shorten
+from saldiag.core.wording import grouped_count, grouped_number, shorten_middle
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import limits, log_y, positive, spread
 
@@ -48,7 +48,9 @@ def plot_overfit(history: OverfitHistory, name: str = "overfit") -> Markup:
             axes.axhline(value, color=svg.MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         _end_labels(axes, _ends(history, references))
         axes.set_xlabel("step")
-        axes.set_title(f"{shorten(history.metric, 40)}, log scale", loc="left", color=svg.MUTED)
+        axes.set_title(
+            f"{shorten_middle(history.metric, 40)}, log scale", loc="left", color=svg.MUTED
+        )
         return svg.inline(
             figure, name, "Loss in both modes against the baselines", _described(history)
         ) + undrawn(everything)
@@ -103,18 +105,19 @@ def _end_labels(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     heights = [(np.log10(value) - low) / (high - low) for value, _, _ in ends]
     for (value, text, colour), height in zip(ends, spread(heights, 0.062, 0, 1), strict=True):
         axes.text(
-            1.015, height, f"{text}  {number(value)}", transform=axes.transAxes, color=colour,
-            va="center", ha="left", fontsize=8,
+            1.015, height, f"{text}  {grouped_number(value)}", transform=axes.transAxes,
+            color=colour, va="center", ha="left", fontsize=8,
         )  # fmt: skip
 
 
 def _described(history: OverfitHistory) -> str:
     return (
-        f"After {count(int(np.size(history.steps)), 'step')} on {count(history.items, 'item')}: "
-        f"training mode {number(last_positive(history.training_error))}, inference mode "
-        f"{number(last_positive(history.inference_error))}; best constant "
-        f"{number(history.baseline_constant)}, best fixed prediction "
-        f"{number(history.baseline_independent)}."
+        f"After {grouped_count(int(np.size(history.steps)), 'step')} on "
+        f"{grouped_count(history.items, 'item')}: "
+        f"training mode {grouped_number(last_positive(history.training_error))}, inference mode "
+        f"{grouped_number(last_positive(history.inference_error))}; best constant "
+        f"{grouped_number(history.baseline_constant)}, best fixed prediction "
+        f"{grouped_number(history.baseline_independent)}."
     )
 
 
@@ -122,8 +125,8 @@ def undrawn(values: Array) -> Markup:
     """Say how many points a log axis cannot show."""
     zeros = int(np.sum(np.isfinite(values) & (values <= 0)))
     infinite = int(np.sum(np.isinf(values)))
-    told = [f"{count(zeros, 'value')} of 0 or below" if zeros else ""]
-    told.append(f"{count(infinite, 'infinite value')}" if infinite else "")
+    told = [f"{grouped_count(zeros, 'value')} of 0 or below" if zeros else ""]
+    told.append(f"{grouped_count(infinite, 'infinite value')}" if infinite else "")
     text = " and ".join(part for part in told if part)
     return svg.note(f"Not on the log axis: {text}.") if text else Markup("")
 
@@ -139,7 +142,7 @@ def plot_training(history: TrainingHistory, name: str = "training") -> Markup:
             for index, validation in curves:
                 colour = svg.INFERENCE if validation else svg.TRAINING
                 _curve(axes, history.epochs, np.atleast_2d(history.values)[index], colour)
-            axes.set_title(shorten(title, 26), loc="left")
+            axes.set_title(shorten_middle(title, 26), loc="left")
         for axes in grid[len(pairs) :]:
             axes.set_visible(False)
         return svg.inline(

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
 from saldiag.core.measurement.experiments import Stopped
+from saldiag.core.wording import grouped_count, grouped_number, shorten_middle
 from saldiag_reports.content import hypothesis_text
-from saldiag_reports.content.wording import count, number, shorten
 from saldiag_reports.plots import svg
 
 FLOOR = -0.2
@@ -111,7 +111,7 @@ def _known(value: float) -> float:
 
 
 def _label(h: Hypothesis) -> str:
-    return f"{h.outcome}: {shorten(hypothesis_text.what(h), 54)}"
+    return f"{h.outcome}: {shorten_middle(hypothesis_text.what(h), 54)}"
 
 
 def _last_step(found: Experiments) -> int:
@@ -197,7 +197,7 @@ def _described(lines: Sequence[_Line]) -> str:
 
 def _mean(curves: Sequence[Curve]) -> str:
     ends = [curve.score[-1] for curve in curves]
-    return number(sum(ends) / len(ends), 2)
+    return grouped_number(sum(ends) / len(ends), 2)
 
 
 def _left_out(lines: Sequence[_Line]) -> Markup:
@@ -205,6 +205,6 @@ def _left_out(lines: Sequence[_Line]) -> Markup:
     every = [value for line in lines for curve in line.arm.curves for value in curve.score]
     low = sum(value < FLOOR for value in every)
     lost = sum(not math.isfinite(value) for value in every)
-    told = [f"{count(low, 'value')} below {FLOOR} drawn there"] if low else []
-    told += [f"{count(lost, 'value')} not finite left out"] if lost else []
+    told = [f"{grouped_count(low, 'value')} below {FLOOR} drawn there"] if low else []
+    told += [f"{grouped_count(lost, 'value')} not finite left out"] if lost else []
     return svg.note(f"{'; '.join(told)}.") if told else Markup("")

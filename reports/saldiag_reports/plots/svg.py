@@ -26,7 +26,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from saldiag_reports.content.wording import plain
+from saldiag.core.wording import visible_text
 
 WIDTH = 9.0
 """Width of every figure, in inches of 72 SVG units; the page scales it."""
@@ -168,10 +168,10 @@ def _drop(root: ET.Element, tags: set[str]) -> None:
 
 def _labelled(tag: str, identity: str, text: str) -> ET.Element:
     element = ET.Element(tag, {"id": identity})
-    element.text = plain(text)
+    element.text = visible_text(text)
     return element
 
 
 def note(text: str) -> Markup:
     """A line under a picture."""
-    return Markup(f'<p class="note">{escape(plain(text))}</p>')  # noqa: S704 - escaped
+    return Markup(f'<p class="note">{escape(visible_text(text))}</p>')  # noqa: S704 - escaped

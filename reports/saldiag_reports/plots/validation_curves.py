@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from saldiag.core.measurement import ActedCallback, TrainingHistory, ValidationCheck
-from saldiag_reports.content.wording import naming, number, shorten
+from saldiag.core.wording import first_names, grouped_number, shorten_middle
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.loss import BEST, undrawn
 from saldiag_reports.plots.scales import limits, log_y, spread
@@ -62,7 +62,7 @@ class _Series:
     def named(self) -> str:
         """Label and last finite value; of a curve also that it went on to NaN or infinity."""
         broke = "marker" not in self.style and not np.isfinite(self.y[-1:]).all()
-        return f"{self.label}  {number(self.end)}{', then not finite' if broke else ''}"
+        return f"{self.label}  {grouped_number(self.end)}{', then not finite' if broke else ''}"
 
 
 def plot_validation(
@@ -102,7 +102,7 @@ def plot_validation(
         axes.set_xlabel("epoch")
         scale = ", log scale" if logarithmic else ""
         axes.set_title(
-            f"{shorten(check.loss, 40)}{scale}", loc="left", color=svg.MUTED,
+            f"{shorten_middle(check.loss, 40)}{scale}", loc="left", color=svg.MUTED,
             pad=6 + 12 * len(marks),
         )  # fmt: skip
         picture = svg.inline(
@@ -221,7 +221,7 @@ def _name_ends(axes: Axes, series: Sequence[_Series], baseline: float) -> None:
     ends: list[tuple[float, str, str, _Series | None]]
     ends = [(one.end, one.named, one.colour, one) for one in series if np.isfinite(one.end)]
     if np.isfinite(baseline):
-        ends.append((baseline, f"{BEST}  {number(baseline)}", svg.MUTED, None))
+        ends.append((baseline, f"{BEST}  {grouped_number(baseline)}", svg.MUTED, None))
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((0.0, _within(axes, value)))[1]) for value, *_ in ends]
     placed = spread(heights, 0.066, 0, 1)
@@ -254,7 +254,7 @@ def epoch_marks(callbacks: Sequence[ActedCallback]) -> list[tuple[int, str]]:
                 gathered.setdefault((epoch, action), []).append(callback.kind)
     marks = []
     for (epoch, action), kinds in sorted(gathered.items()):
-        by = shorten(naming(list(dict.fromkeys(kinds)), 2), 40)
+        by = shorten_middle(first_names(list(dict.fromkeys(kinds)), 2), 40)
         what = f"epoch {epoch:,} kept" if action == KEPT else f"stopped after epoch {epoch:,}"
         marks.append((epoch, f"{what} by {by}"))
     return marks
@@ -291,6 +291,6 @@ def _described(series: Sequence[_Series], baseline: float, marks: Sequence[tuple
     """The numbers at the right edge and the vertical lines, as text."""
     parts = [one.named.replace("  ", " ") for one in series if np.isfinite(one.end)]
     if np.isfinite(baseline):
-        parts.append(f"{BEST} {number(baseline)}")
+        parts.append(f"{BEST} {grouped_number(baseline)}")
     ends = f"At the end: {'; '.join(parts)}."
     return " ".join([ends, *(f"{label[0].upper()}{label[1:]}." for _, label in marks)])

@@ -22,7 +22,7 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.rules.shared.wording import place
+from saldiag.core.wording import short_location
 from saldiag.subject.program.notebook import is_notebook, run_notebook
 from saldiag.subject.program.script import Ended, print_error, run_script
 from saldiag.subject.program.source_snapshot import OwnFiles
@@ -128,7 +128,7 @@ class _Program:
         return bridged(self._renamed) if self.options.compat else nullcontext()
 
     def _renamed(self, entry: Rename, source: Source | None) -> None:
-        where = f"{place(source)}: " if source else ""
+        where = f"{short_location(source)}: " if source else ""
         self._first.note(f"{where}{entry.advice}")
 
     def _execute(self) -> Ended:

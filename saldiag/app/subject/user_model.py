@@ -17,7 +17,7 @@ from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.subject.models.input_spec import InputSpec, check_fit, input_spec_of
 from saldiag.subject.models.keras_files import load_saved, load_weights
 from saldiag.subject.models.saved_model import load_exported

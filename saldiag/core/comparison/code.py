@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from saldiag.core.measurement import SourceFile, SourceFiles
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 NO_END = "\n\\ No newline at end of file"
 

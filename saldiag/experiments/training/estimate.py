@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from saldiag.rules.shared.wording import counted
+from saldiag.core.wording import counted
 
 STEPS = 20
 """Steps measured before the estimate."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 TENSOR = "tensor"
 """In the place of a type: bytes by ``tf.io.serialize_tensor``, which hold type and shape."""

@@ -13,7 +13,7 @@ import h5py
 import keras
 
 from saldiag.core.errors import ModelError, WeightsError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 _UNKNOWN = re.compile(
     r"(?:Could not locate|Unknown) (?:class|function|object|layer|loss|metric)?:? *'?\"?"

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from saldiag.core.errors import ModelError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 SIGNATURE = "serving_default"
 """What Keras' ``export`` and TensorFlow's own tools call the function of a model."""
