@@ -136,7 +136,7 @@ def long_run(_: argparse.Namespace) -> None:
 
 def chain(layers: int, steps: int) -> Any:
     """Measurements of a healthy chain of dense layers, with a history of that many steps."""
-    from faults.chains import healthy_chain
+    from tests.support.chains import healthy_chain
 
     return healthy_chain(layers, steps)
 

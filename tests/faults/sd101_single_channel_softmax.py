@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import (
+from saldiag.core.measurement import Measurements, RecordedWarning, Source, WarningLog
+from tests.support.measurements import (
     CALLS,
     MASK,
     VARIABLES,
@@ -18,7 +19,6 @@ from faults.plain import (
     tensor,
     wiring,
 )
-from saldiag.core.measurement import Measurements, RecordedWarning, Source, WarningLog
 
 
 def _calls(activation: str, kind: str):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, MASK, call, data, healthy, stuck, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, MASK, call, data, healthy, stuck, tensor, wiring
 
 SECOND = call("again", "Activation", "output", activation="sigmoid", output_shapes=(MASK,))
 RESHAPE = call("again", "Reshape", "output", output_shapes=(MASK,))

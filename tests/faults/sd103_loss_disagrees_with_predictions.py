@@ -5,8 +5,8 @@ The loss falls, but the predictions stay wrong.
 
 from __future__ import annotations
 
-from faults.plain import calls_with, healthy, loss_check, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import calls_with, healthy, loss_check, stuck, wiring
 
 CALLS = calls_with("output", kind="Custom", activation="custom")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, call, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, call, healthy, wiring
 
 
 def _calls(*sizes: int):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import healthy, wiring
 from saldiag.core.measurement import Measurements, Origin
+from tests.support.measurements import healthy, wiring
 
 
 def _origins(stride: int) -> tuple[Origin, ...]:

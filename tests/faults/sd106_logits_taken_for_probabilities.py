@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, data, healthy, stuck, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, data, healthy, stuck, tensor, wiring
 
 LOGITS = data(predictions=(tensor("head", -4.0, 3.0),))
 

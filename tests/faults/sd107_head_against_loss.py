@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from judging import head
-
-from faults.plain import CALLS, data, healthy, stuck, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.judging import head
+from tests.support.measurements import CALLS, data, healthy, stuck, tensor
 
 assert CALLS[-1].activation == "sigmoid"
 

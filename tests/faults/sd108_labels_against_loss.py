@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, stuck, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import data, healthy, stuck, tensor, wiring
 
 PREDICTED = tensor("output", 0.1, 0.8, shape=(None, 3))
 

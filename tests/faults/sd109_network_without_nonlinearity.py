@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, IMAGE, call, healthy, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, IMAGE, call, healthy, stuck, wiring
 
 
 def _calls(activation: str | None):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, call, healthy, wiring
 from saldiag.core.measurement import Measurements, Source, UncalledLayer
+from tests.support.measurements import CALLS, call, healthy, wiring
 
 REFINE = UncalledLayer("refine", ("Conv2D",), True, False, 0, Source("project/model.py", 14))
 CALLED = call("refine", "Conv2D", "encoder/relu", parameters=2320)

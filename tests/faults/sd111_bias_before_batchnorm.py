@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import calls_with, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import calls_with, healthy, wiring
 
 
 def _wiring(use_bias: bool):

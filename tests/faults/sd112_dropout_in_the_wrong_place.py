@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, MASK, call, healthy, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, MASK, call, healthy, stuck, wiring
 
 BEHIND = call("drop", "Dropout", "output", config={"rate": 0.5}, output_shapes=(MASK,))
 BEFORE = call("drop", "Dropout", "encoder/relu", config={"rate": 0.5})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, MASK, call, data, healthy, stuck, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, MASK, call, data, healthy, stuck, tensor, wiring
 
 BEHIND = call("last", "BatchNormalization", "output", parameters=4, output_shapes=(MASK,))
 BEFORE = call("last", "BatchNormalization", "head", parameters=4, output_shapes=(MASK,))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import call, healthy, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import call, healthy, stuck, wiring
 
 
 def _wiring(units: int):

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import math
 
-from faults.plain import CALLS, VARIABLES, flow, flow_row, gradients, healthy, stuck, wiring
 from saldiag.core.measurement import BlockedOperation, Measurements
+from tests.support.measurements import (
+    CALLS,
+    VARIABLES,
+    flow,
+    flow_row,
+    gradients,
+    healthy,
+    stuck,
+    wiring,
+)
 
 BLOCKED = BlockedOperation("Greater", "", "head", ("encoder/conv", "encoder/norm"))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, call, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, call, healthy, wiring
 
 WIDE = (None, 8, 8, 32)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, FEATURES, call, healthy, wiring
 from saldiag.core.measurement import LayerCall, Measurements
+from tests.support.measurements import CALLS, FEATURES, call, healthy, wiring
 
 ONE_PLACE = (None, 1, 1, 16)
 POOLED = call("pool", "GlobalAveragePooling2D", "encoder/relu", output_shapes=(ONE_PLACE,))

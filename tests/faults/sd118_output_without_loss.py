@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, VARIABLES, call, flow, healthy, trainable, trainable_row, wiring
 from saldiag.core.measurement import IgnoredOutput, Measurements
+from tests.support.measurements import (
+    CALLS,
+    VARIABLES,
+    call,
+    flow,
+    healthy,
+    trainable,
+    trainable_row,
+    wiring,
+)
 
 CALLED = (*CALLS, call("edges", "Conv2D", "encoder/relu", parameters=145))
 OUTPUTS = ("output", "edges")

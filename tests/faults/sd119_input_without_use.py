@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, healthy, wiring
 
 
 def broken() -> Measurements:

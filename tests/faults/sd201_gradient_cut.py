@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, VARIABLES, call, flow, flow_row, gradients, healthy, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import (
+    CALLS,
+    VARIABLES,
+    call,
+    flow,
+    flow_row,
+    gradients,
+    healthy,
+    stuck,
+    wiring,
+)
 
 NONE_UPSTREAM = {path: None if path.startswith("encoder") else 0.1 for path in VARIABLES}
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import call, flow, flow_row, gradients, healthy, overfit, stuck, wiring
 from saldiag.core.measurement import GradientFlow, Measurements
+from tests.support.measurements import (
+    call,
+    flow,
+    flow_row,
+    gradients,
+    healthy,
+    overfit,
+    stuck,
+    wiring,
+)
 
 DEPTH = 12
 PARTLY = np.linspace(0.5, 0.1, 7)  # an inconclusive verdict: it does not show that the model learns

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import CALLS, STEPS, call, flow, gradients, healthy, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import CALLS, STEPS, call, flow, gradients, healthy, stuck, wiring
 
 KERNELS = ("encoder/conv/kernel", "encoder/more/kernel", "head/kernel")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import (
+from saldiag.core.measurement import Measurements
+from tests.support.measurements import (
     CALLS,
     STEPS,
     VARIABLES,
@@ -16,7 +17,6 @@ from faults.plain import (
     stuck,
     wiring,
 )
-from saldiag.core.measurement import Measurements
 
 HALF = dtypes(
     policy="mixed_float16",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import (
+from saldiag.core.measurement import Measurements
+from tests.support.measurements import (
     CALLS,
     VARIABLES,
     activations,
@@ -13,7 +14,6 @@ from faults.plain import (
     rows_with,
     stuck,
 )  # fmt: skip
-from saldiag.core.measurement import Measurements
 
 DEAD = {"dead_share": 1.0, "zero_share": 1.0, "minimum": 0.0, "maximum": 0.0, "std": 0.0}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import activations, data, healthy, rows_with, stuck, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import activations, data, healthy, rows_with, stuck, tensor
 
 ONE = {"minimum": 1.0, "maximum": 1.0, "mean": 1.0, "std": 0.0, "sample_variation": 0.0}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import activations, healthy, rows_with
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import activations, healthy, rows_with
 
 
 def broken() -> Measurements:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from faults.plain import activations, calls_with, healthy, overfit, rows_with, stuck, wiring
 from saldiag.core.measurement import Measurements, OverfitHistory
+from tests.support.measurements import (
+    activations,
+    calls_with,
+    healthy,
+    overfit,
+    rows_with,
+    stuck,
+    wiring,
+)
 
 
 def _tanh(saturated: float, test: OverfitHistory) -> Measurements:

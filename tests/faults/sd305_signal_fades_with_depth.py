@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from faults.plain import activation_row, activations, call, healthy, overfit, stuck, wiring
 from saldiag.core.measurement import Measurements, OverfitHistory
+from tests.support.measurements import (
+    activation_row,
+    activations,
+    call,
+    healthy,
+    overfit,
+    stuck,
+    wiring,
+)
 
 LAYERS = [f"dense_{number}" for number in range(10)]
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from faults.plain import FROZEN, VARIABLES, healthy, overfit, trainable, trainable_row, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import (
+    FROZEN,
+    VARIABLES,
+    healthy,
+    overfit,
+    trainable,
+    trainable_row,
+    wiring,
+)
 
 
 def broken() -> Measurements:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import FROZEN, healthy, trainable, trainable_row
 from saldiag.core.measurement import Measurements, NormalizationRow
+from tests.support.measurements import FROZEN, healthy, trainable, trainable_row
 
 
 def _status(distance: float):

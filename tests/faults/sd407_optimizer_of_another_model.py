@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import VARIABLES, healthy, trainable, trainable_row
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import VARIABLES, healthy, trainable, trainable_row
 
 FAILED = {"in_optimizer": False, "has_gradient": None, "changed": None}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import CALLS, call, healthy, wiring
 from saldiag.core.measurement import Measurements, UntrackedWeights
+from tests.support.measurements import CALLS, call, healthy, wiring
 
 HIDDEN = UntrackedWeights("lambda/project", "Dense", True, 272)
 CLOSED_OVER = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, healthy, overfit, wiring
 from saldiag.core.measurement import GradientHistory, Measurements
+from tests.support.measurements import STEPS, healthy, overfit, wiring
 
 
 def _trained(level: float, moved: float) -> Measurements:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import course, healthy, validation
 
 LOSS = 0.3 * np.exp(-0.25 * np.arange(10))
 HELD = np.full(10, 0.3)

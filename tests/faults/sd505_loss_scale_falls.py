@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import CALLS, STEPS, VARIABLES, dtype_row, dtypes, gradients, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import (
+    CALLS,
+    STEPS,
+    VARIABLES,
+    dtype_row,
+    dtypes,
+    gradients,
+    healthy,
+    wiring,
+)
 
 HALF = dtypes(
     policy="mixed_float16",

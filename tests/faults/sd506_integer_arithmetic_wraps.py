@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import dtypes, healthy
 from saldiag.core.measurement import Measurements, WrappedIntegers
+from tests.support.measurements import dtypes, healthy
 
 
 def broken() -> Measurements:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, dtype_row, dtypes, healthy, wiring
 from saldiag.core.measurement import LostConstant, Measurements
+from tests.support.measurements import CALLS, dtype_row, dtypes, healthy, wiring
 
 HALF = dtypes(
     policy="mixed_float16",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import data, healthy, tensor
 
 
 def broken() -> Measurements:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, stuck, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import data, healthy, stuck, tensor
 
 
 def broken() -> Measurements:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import activations, data, healthy, overfit, rows_with, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import activations, data, healthy, overfit, rows_with, tensor
 
 
 def broken() -> Measurements:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import IMAGE, data, healthy, overfit, stuck, tensor
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import IMAGE, data, healthy, overfit, stuck, tensor
 
 
 def broken() -> Measurements:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, overfit, tensor
 from saldiag.core.measurement import Baselines, Measurements
+from tests.support.measurements import data, healthy, overfit, tensor
 
 ZERO_BASELINES = Baselines("mean_absolute_error", 0.0, 0.0, 0.0, "median")
 

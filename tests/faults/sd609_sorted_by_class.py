@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import healthy, items, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, items, wiring
 
 
 def _ordered(changes: float) -> Measurements:

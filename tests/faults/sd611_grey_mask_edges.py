@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import healthy, items
 from saldiag.core.measurement import MaskGreys, Measurements
+from tests.support.measurements import healthy, items
 
 
 def broken() -> Measurements:

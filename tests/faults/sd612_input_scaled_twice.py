@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from faults.plain import CALLS, activation_row, activations, call, data, healthy, tensor, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import (
+    CALLS,
+    activation_row,
+    activations,
+    call,
+    data,
+    healthy,
+    tensor,
+    wiring,
+)
 
 IMAGE = (None, 8, 8, 3)
 RESCALING = call("encoder/scale", "Rescaling", "", config={"scale": 1 / 255.0, "offset": 0.0})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Correction, InputComparison, Measurements
+from tests.support.measurements import course, healthy, validation
 
 HELD = np.full(10, 0.4)
 BYTES = InputComparison(

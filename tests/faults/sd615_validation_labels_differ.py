@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Correction, Measurements
+from tests.support.measurements import course, healthy, validation
 
 
 def broken() -> Measurements:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import activations, calls_with, dtypes, healthy, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import activations, calls_with, dtypes, healthy, wiring
 
 POOLED = {"input_shapes": ((None, 1, 1, 16),), "output_shapes": ((None, 1, 1, 16),)}
 

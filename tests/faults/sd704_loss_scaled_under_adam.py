@@ -5,8 +5,8 @@ The model is stuck (SD801) for another reason, and the factor has no effect.
 
 from __future__ import annotations
 
-from faults.plain import healthy, overfit, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, overfit, stuck, wiring
 
 ROOT = False
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import data, healthy, loss_check, wiring
 from saldiag.core.measurement import Baselines, Measurements
+from tests.support.measurements import data, healthy, loss_check, wiring
 
 
 def _start(loss: float) -> Measurements:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import healthy, plan
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, plan
 
 
 def _decay(steps: int) -> Measurements:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, healthy, loss_check, overfit
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, healthy, loss_check, overfit
 
 
 def _loss(sign: float) -> Measurements:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import healthy, loss_check, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import healthy, loss_check, wiring
 
 
 def _loss(*others: float) -> Measurements:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, healthy, overfit
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, healthy, overfit
 
 
 def _metric(name: str, values: np.ndarray) -> Measurements:

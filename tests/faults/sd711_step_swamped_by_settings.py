@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import STEPS, VARIABLES, gradients, healthy, overfit, stuck, wiring
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import STEPS, VARIABLES, gradients, healthy, overfit, stuck, wiring
 
 SHAPE = (STEPS, len(VARIABLES))
 

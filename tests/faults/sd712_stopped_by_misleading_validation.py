@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from faults.plain import course, healthy, validation
-from faults.sd802_inference_lags_training import LAGGING
 from saldiag.core.measurement import ActedCallback, Measurements
+from tests.faults.sd802_inference_lags_training import LAGGING
+from tests.support.measurements import course, healthy, validation
 
 ROOT = False
 STOPPED = ActedCallback("EarlyStopping", "val_loss", 10, 2)

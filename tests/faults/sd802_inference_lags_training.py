@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import course, healthy, overfit, validation
 from saldiag.core.measurement import Measurements, StatisticsRow
+from tests.support.measurements import course, healthy, overfit, validation
 
 TRAINING = np.array([0.52, 0.063, 0.017, 0.010])
 

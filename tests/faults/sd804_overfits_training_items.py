@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import course, healthy, validation
 
 HELD = [0.3, 0.22, 0.2, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26]
 

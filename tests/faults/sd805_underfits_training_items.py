@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import course, healthy, validation
 
 FLAT = [0.256, 0.25, 0.252, 0.249, 0.251, 0.25, 0.252, 0.25, 0.249, 0.251]
 

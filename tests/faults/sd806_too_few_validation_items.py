@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from faults.plain import course, healthy, validation
 from saldiag.core.measurement import Measurements
+from tests.support.measurements import course, healthy, validation
 
 HELD = [0.3, 0.2, 0.25, 0.18, 0.24, 0.2, 0.22, 0.19, 0.23, 0.21]
 

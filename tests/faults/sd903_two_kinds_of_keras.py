@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import healthy
 from saldiag.core.measurement import ForeignObject, ForeignObjects, Measurements
+from tests.support.measurements import healthy
 
 
 def broken() -> Measurements:

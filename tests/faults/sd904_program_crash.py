@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.plain import healthy
 from saldiag.core.measurement import Measurements, ProgramError, Source
+from tests.support.measurements import healthy
 
 MESSAGE = (
     "Argument `output` must have rank (ndim) `target.ndim - 1`. Received: target.shape=(None, 3), "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.subject.compat.entries import Call, Tell
 
 _SETTABLE = "_saldiag_rate"
@@ -44,7 +45,7 @@ def _decaying(rate: float, decay: float) -> Any:
 
 def rate_of(optimizer: Any) -> Any:
     """``optimizer.lr``: the variable, before any decay."""
-    own = optimizer._learning_rate
+    own = learning_rate_setting(optimizer)
     return own.initial_learning_rate if getattr(own, _SETTABLE, False) else optimizer.learning_rate
 
 
@@ -57,7 +58,7 @@ def settable(original: Any, _tell: Tell) -> property:
     """``optimizer.learning_rate`` with a setter that goes below a decay that was made here."""
 
     def put(optimizer: Any, rate: Any) -> None:
-        own = optimizer._learning_rate
+        own = learning_rate_setting(optimizer)
         if getattr(own, _SETTABLE, False) and not callable(rate):
             own.initial_learning_rate.assign(rate)
         else:

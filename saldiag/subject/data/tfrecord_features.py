@@ -11,6 +11,7 @@ import numpy as np
 
 from saldiag.core.errors import DataError
 from saldiag.core.wording import printable
+from saldiag.keras_internals.serialization import tensor_message
 
 TENSOR = "tensor"
 """In the place of a type: bytes by ``tf.io.serialize_tensor``, which hold type and shape."""
@@ -56,10 +57,9 @@ class Feature:
 
 def _tensor(value: list[Any], told: str) -> Any:
     import tensorflow as tf
-    from tensorflow.core.framework.tensor_pb2 import TensorProto
 
     try:
-        return tf.make_ndarray(TensorProto.FromString(value[0]))
+        return tf.make_ndarray(tensor_message(value[0]))
     except Exception as error:  # protobuf's own, whose type differs by its implementation
         raise DataError(f"{told}: no serialized tensor") from error
 

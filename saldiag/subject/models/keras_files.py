@@ -14,6 +14,7 @@ import keras
 
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.wording import printable
+from saldiag.keras_internals.optimizers import optimized_variables
 
 _UNKNOWN = re.compile(
     r"(?:Could not locate|Unknown) (?:class|function|object|layer|loss|metric)?:? *'?\"?"
@@ -63,7 +64,7 @@ def _able_to_step(model: Any) -> Any:
     Keras 3 calls that of an HDF5 file built without its variables, and later refuses them.
     """
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and optimizer.built and not optimizer._trainable_variables:
+    if optimizer is not None and optimizer.built and not optimized_variables(optimizer):
         model.optimizer = type(optimizer).from_config(optimizer.get_config())
     return model
 

@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from saldiag.core.errors import ModelError
 from saldiag.core.wording import printable
+from saldiag.keras_internals.layers import track_variable
+from saldiag.keras_internals.variables import replace_raw_variable
 
 SIGNATURE = "serving_default"
 """What Keras' ``export`` and TensorFlow's own tools call the function of a model."""
@@ -26,7 +28,7 @@ class ExportedFunction(keras.layers.Layer):
         super().__init__(**options)
         self._restored, self._function = restored, function  # the first keeps variables alive
         for index, variable in enumerate(function.variables):
-            self._track_variable(_same(variable, index))
+            track_variable(self, _same(variable, index))
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -53,7 +55,7 @@ def _same(variable: Any, index: int) -> Any:
         dtype=variable.dtype.name,
         name=variable.name.partition(":")[0].replace("/", "_") or f"variable_{index}",
     )
-    wrapped._value = variable
+    replace_raw_variable(wrapped, variable)
     return wrapped
 
 

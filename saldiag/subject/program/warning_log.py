@@ -19,6 +19,7 @@ from typing import Any
 
 from saldiag.core.measurement import RecordedWarning, Source, WarningLog
 from saldiag.core.patching import patched
+from saldiag.keras_internals.names import ADVICE_MODULE
 from saldiag.subject.source.stack_frames import caller, is_framework, source_of_frame, user_frame
 
 LOGGERS = ("tensorflow", "absl")
@@ -84,7 +85,7 @@ class WarningRecorder:
 def _silences_advice(rule: Any) -> bool:
     """Whether a filter hides every UserWarning that Keras gives."""
     action, text, kind, module, line = rule
-    named = module is None or _matches(module, "keras.src.ops.nn")
+    named = module is None or _matches(module, ADVICE_MODULE)
     whole = text is None and issubclass(UserWarning, kind) and line == 0
     return bool(action == "ignore" and whole and named)
 

@@ -1,0 +1,1 @@
+"""Tests of saldiag, in folders that mirror the rooms of the code."""

@@ -1,0 +1,19 @@
+"""Programs in the style of Keras' published examples, run as they are: none raises anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import seeded_programs as seeded
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("path", seeded.programs(), ids=lambda path: path.stem)
+def test_nothing_is_said_of_a_program_that_is_well(path, tmp_path):
+    code, diagnoses, shown = seeded.run(path, path.read_text(encoding="utf-8"), tmp_path)
+    assert "Traceback" not in shown
+    said = [f for found in diagnoses for f in found["findings"] if f["severity"] != "info"]
+    assert not said
+    assert diagnoses
+    assert code == 0

@@ -1,0 +1,72 @@
+"""Looks at each layer: where information is lost, and whose gradient is its own."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from saldiag.experiments.search.lab import Lab
+from saldiag.experiments.search.linear_probes import look, ridge, validated
+
+pytestmark = pytest.mark.tensorflow
+random = np.random.default_rng(0)
+X = random.normal(size=(40, 6)).astype("float32")
+Y = X[:, :1] * 2 - X[:, 1:2] + 1
+
+
+class TestProbe:
+    def test_says_what_is_linear(self):
+        weights, bias = ridge(X.astype(float), Y.astype(float))
+        assert weights[:2, 0] == pytest.approx([2, -1], abs=0.1)
+        assert bias == pytest.approx([1], abs=0.05)
+        assert validated(X.astype(float), Y.astype(float), np.arange(40)) > 0.99
+
+    def test_says_nothing_of_noise_however_many_features(self):
+        noise = random.normal(size=(40, 30))
+        assert validated(noise, Y.astype(float), np.arange(40)) < 0.3
+
+    def test_says_nothing_of_a_constant(self):
+        assert validated(np.ones((40, 3)), Y.astype(float), np.arange(40)) <= 0
+
+
+class TestLook:
+    def looked(self, *parts):
+        model = keras.Sequential([keras.Input((6,)), *parts])
+        model.compile("adam", "mse")
+        before = [np.array(v) for v in model.variables]
+        found = {each.layer: each for each in look(Lab(model, ((X, Y),)))}
+        assert all(np.array_equal(a, b) for a, b in zip(before, model.variables, strict=True))
+        assert not any("call" in vars(layer) for layer in model.layers)
+        return found
+
+    def test_information_is_lost_where_units_are_dead(self):
+        found = self.looked(
+            layers.Dense(8, name="whole"),
+            layers.Dense(8, activation="relu", bias_initializer=keras.initializers.Constant(-99.0),
+                         name="dead"),
+            layers.Dense(1, name="answer"),
+        )  # fmt: skip
+        assert found["whole"].information > 0.9
+        assert found["dead"].information < 0.1
+        assert found["whole"].own_gradient > 0
+        assert found["dead"].own_gradient == 0
+
+    def test_a_softmax_over_one_unit_leaves_nothing(self):
+        with pytest.warns(UserWarning, match="softmax"):
+            found = self.looked(
+                layers.Dense(1, name="logit"), layers.Activation("softmax", name="s")
+            )
+        assert found["s"].information < 0.1
+        assert found["logit"].own_gradient > 0
+        assert found["s"].own_gradient is None
+
+    def test_maps_are_probed_place_by_place(self):
+        x = random.normal(size=(24, 8, 8, 3)).astype("float32")
+        model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(8, 1, name="c"),
+                                  layers.Conv2D(1, 1, name="d")])  # fmt: skip
+        model.compile("adam", "mse")
+        found = look(Lab(model, ((x, (x[..., :1] > 0).astype("float32")),)))
+        assert found[0].features == 8
+        assert found[0].information > 0.5

@@ -1,0 +1,213 @@
+"""A plan carried out: budget, Ctrl-C, and going on after a kill. On made-up curves."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from saldiag.core.errors import RunError, SaldiagError
+from saldiag.core.files.jsonio import dumps
+from saldiag.core.findings.finding import Finding
+from saldiag.experiments.search.journal import Journal
+from saldiag.experiments.search.plan import Idea, Job, Plan
+from saldiag.experiments.search.runner import Conductor
+from saldiag.experiments.search.suspicion import ideas, meant
+from saldiag.rules.verdicts.hypotheses import hypotheses
+from tests.support.arms import arm
+
+pytestmark = pytest.mark.tensorflow  # arms are described by their interventions
+NAMES = ("best-rate", "fitting-output", "float32")
+
+
+def plan():
+    return Plan([Idea(name, ("SD101",) if "output" in name else ()) for name in NAMES], proven=True)
+
+
+def done(job):
+    name = " + ".join(job.names) or "control"
+    return arm([0.9 if "float32" in job.names else 0.0] * len(job.seeds), name, job.steps)
+
+
+def finding(code):
+    return Finding(code, "some-name", "warning", "It is so.", "Mend it.")
+
+
+class Workers:
+    """Do jobs at once, last one first if ``backwards``; ``until`` so many are done."""
+
+    def __init__(self, *, backwards=False, until=1000, error=None):
+        self.made, self._backwards, self._until, self._error = [], backwards, until, error
+
+    def __call__(self, jobs, deadline):
+        for job in reversed(jobs) if self._backwards else jobs:
+            if len(self.made) == self._until:
+                if self._error:
+                    raise self._error
+                return
+            self.made.append(job)
+            yield job, done(job)
+
+
+def conducted(workers, **options):
+    return Conductor(plan(), workers, 8, 60.0, **options).run()
+
+
+def told(found):
+    return [(h.name, h.outcome, h.reason) for h in hypotheses(found)]
+
+
+class TestConductor:
+    def test_it_ends_when_all_is_decided(self):
+        found = conducted(Workers())
+        assert found.ended == "decided"
+        assert told(found)[0][:2] == ("float32", "confirmed")
+
+    def test_the_order_in_which_jobs_come_back_changes_nothing(self):
+        assert told(conducted(Workers())) == told(conducted(Workers(backwards=True)))
+
+    def test_what_the_budget_did_not_reach_is_undecided(self):
+        found = conducted(Workers(until=2))
+        assert found.ended == "budget"
+        assert ("float32", "undecided", "the budget ended before it was tried") in told(found)
+
+    def test_ctrl_c_keeps_what_is_decided(self):
+        found = conducted(Workers(until=2, error=KeyboardInterrupt()))
+        assert found.ended == "interrupted"
+        assert [a.name for a in found.arms if a.curves] == ["fitting-output"]
+
+    def test_a_training_that_was_cut_short_is_no_evidence(self):
+        def workers(jobs, deadline):
+            for job in jobs:
+                whole = done(job)
+                curves = tuple(replace(c, stopped="budget") for c in whole.curves)
+                yield job, replace(whole, curves=curves) if job.names else whole
+
+        found = conducted(workers)
+        assert found.ended == "budget"
+        assert all(outcome != "confirmed" for _, outcome, _ in told(found))
+
+    def test_each_job_is_told_of_as_it_is_done(self):
+        seen = []
+        conducted(Workers(), decided=lambda found: seen.append(len(found.arms)))
+        assert len(seen) >= len(NAMES)
+
+    def test_what_is_not_done_is_told_as_it_gets_less(self):
+        seen = []
+        workers = Workers()
+        conducted(workers, waiting=lambda jobs: seen.append(list(jobs)))
+        begun = [jobs[0] for jobs in seen if jobs]
+        assert begun == workers.made  # the first of those that wait is the one that is done next
+        assert [jobs for jobs in seen if not jobs]  # and each round ends with none
+
+    def test_with_other_processes_the_display_says_what_they_are_at(self):
+        import io
+
+        from rich.console import Console
+
+        from saldiag.app.examine.experiments import _Display
+        from saldiag.app.session.options import ExperimentOptions
+
+        console = Console(file=io.StringIO(), force_terminal=True, width=120)
+        display = _Display(console, ExperimentOptions(jobs=2))
+        display.waiting([Job((name,), (0,), 20) for name in ("a", "b", "c")])
+        assert display.bar.tasks[0].fields["now"] == "a, b and 1 more"
+        display.waiting([Job((), (0,), 20)])
+        assert display.bar.tasks[0].fields["now"] == "control"
+        alone = _Display(console, ExperimentOptions())
+        alone.step("a", 1, 5)
+        alone.waiting([Job(("b",), (0,), 20)])
+        assert alone.bar.tasks[0].fields["now"] == "a, seed 1, step 5"
+
+    def test_a_suspicion_of_the_user_stands_at_its_arm(self):
+        suspected = Plan([Idea("float32", ("half precision",))], proven=True)
+        found = Conductor(suspected, Workers(), 8, 60.0, {"half precision": ("float32",)}).run()
+        assert found.arms[0].suspected_by == ("half precision",)
+        assert found.suspicions == {"half precision": ("float32",)}
+
+
+class TestJournal:
+    def test_what_was_done_is_not_done_again(self, tmp_path):
+        first = Workers(until=2, error=KeyboardInterrupt())
+        conducted(first, journal=Journal(tmp_path))
+        second = Workers()
+        found = conducted(second, journal=Journal(tmp_path))
+        assert not set(first.made) & set(second.made)
+        assert told(found) == told(conducted(Workers()))
+
+    def test_a_training_that_was_cut_short_is_done_again(self, tmp_path):
+        def cut(jobs, deadline):
+            for job in jobs:
+                whole = done(job)
+                yield (
+                    job,
+                    replace(
+                        whole, curves=tuple(replace(c, stopped="budget") for c in whole.curves)
+                    ),
+                )
+
+        conducted(cut, journal=Journal(tmp_path))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_damaged_file_is_named(self, tmp_path):
+        job = Job(("float32",), (0, 1, 2), 20)
+        Journal(tmp_path).put(job, done(job))
+        (path,) = tmp_path.iterdir()
+        path.write_text("{")
+        with pytest.raises(RunError, match="cannot be read"):
+            Journal(tmp_path).get(job)
+
+    def test_files_are_strict_json_and_hold_the_job(self, tmp_path):
+        job = Job(("float32", "best-rate"), (0, 1, 2), 20)
+        Journal(tmp_path).put(job, done(job))
+        (path,) = tmp_path.iterdir()
+        assert json.loads(path.read_text())["job"]["names"] == ["float32", "best-rate"]
+        assert dumps(Journal(tmp_path).get(job)) == dumps(done(job))  # nan is not itself
+        assert Journal(tmp_path).get(replace(job, steps=60)) is None
+
+
+class TestSuspicion:
+    @pytest.mark.parametrize(
+        ("words", "name"),
+        [
+            ("too much data", "tenth"),
+            ("vanishing gradients", "scaled-loss"),
+            ("the connections are wrong", "fitting-output"),
+            ("the untrained expansion convolution ruins the features", "unfreeze-all"),
+            ("learning rate", "best-rate"),
+            ("SD101", "fitting-output"),
+            ("float32", "float32"),
+        ],
+    )
+    def test_words_rules_and_names_are_understood(self, words, name):
+        assert name in meant(words)
+
+    def test_what_nothing_answers_to_is_refused_with_what_there_is(self):
+        with pytest.raises(SaldiagError, match="'moon phase': no experiment answers"):
+            meant("moon phase")
+
+    def test_a_near_name_is_suggested(self):
+        with pytest.raises(SaldiagError, match="did you mean float32"):
+            meant("flaot32")
+
+    def test_ideas_of_findings_come_first_then_the_users(self):
+        found = ideas([finding("SD702")], {"head": meant("head")})
+        by = [idea.suspected_by for idea in found]
+        assert by[0][0] == "SD702"
+        users = [index for index, words in enumerate(by) if words == ("head",)]
+        rest = [index for index, words in enumerate(by) if not words]
+        assert max(i for i, words in enumerate(by) if "SD702" in words) < min(users)
+        assert max(users) < min(rest)
+
+    def test_a_note_makes_nothing_suspected_where_there_is_something_graver(self):
+        note = replace(finding("SD702"), severity="info")
+        assert any("SD702" in idea.suspected_by for idea in ideas([note], {}))
+        assert not any("SD702" in i.suspected_by for i in ideas([finding("SD101"), note], {}))
+
+
+def test_time_is_told_in_one_clock():
+    from saldiag.experiments.search.workers import _clock
+
+    assert abs(_clock(time.monotonic() + 5) - (time.time() + 5)) < 0.5

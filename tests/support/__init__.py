@@ -1,0 +1,1 @@
+"""Builders that many tests use: models, measurements, runs, programs with a fault."""
