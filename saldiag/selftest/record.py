@@ -1,4 +1,4 @@
-"""The outcomes on record, which no change lets fall; and the README's table, made from them.
+"""The outcomes on record, which no change lets fall; and the table in docs/selftest.md.
 
 ``python -m saldiag.selftest.record RUN…`` takes over what ``saldiag selftest --out RUN`` wrote.
 """
@@ -18,7 +18,7 @@ from saldiag.selftest.outcome import Outcome, Result, Totals, totals, totals_of
 from saldiag.selftest.table import as_markdown, rows
 
 RECORD = Path(__file__).with_name("record.json")
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "selftest.md"
 BLOCK = re.compile(r"(<!-- selftest: begin -->\n).*?(<!-- selftest: end -->)", re.DOTALL)
 HALVES = {
     TUNING: f"thresholds chosen here (seed {TUNING})",
@@ -81,7 +81,7 @@ def _pairs(then: Totals, now: Totals) -> list[tuple[str, int, int, bool]]:
 
 
 def markdown(record: Record) -> str:
-    """The README's table."""
+    """The table of docs/selftest.md."""
     halves = {HALVES[seed]: _totals(record[str(seed)]) for seed in HALVES if str(seed) in record}
     reported = record.get(str(REPORTED), {})
     broken = {name: row for name, row in reported.items() if name.endswith("/broken")}
@@ -105,19 +105,19 @@ def taken_over(record: Record, seed: int, results: Sequence[Mapping[str, Any]]) 
     return {**record, str(seed): dict(sorted(half.items()))}
 
 
-def with_table(readme: str, record: Record) -> str:
-    """The README's text with the current table.
+def with_table(page: str, record: Record) -> str:
+    """The text of docs/selftest.md with the current table.
 
     Raises:
-        ValueError: it has no place for it.
+        ValueError: the text has no markers for the table.
     """
-    if not BLOCK.search(readme):
-        raise ValueError("README.md has no `<!-- selftest: begin -->` … `<!-- selftest: end -->`")
-    return BLOCK.sub(lambda found: f"{found[1]}{markdown(record)}\n{found[2]}", readme)
+    if not BLOCK.search(page):
+        raise ValueError("selftest.md has no `<!-- selftest: begin -->` … `<!-- selftest: end -->`")
+    return BLOCK.sub(lambda found: f"{found[1]}{markdown(record)}\n{found[2]}", page)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Take over runs and write the record and the README's table."""
+    """Take over runs and write the record and the table of docs/selftest.md."""
     parser = argparse.ArgumentParser(prog="python -m saldiag.selftest.record", description=__doc__)
     parser.add_argument("run", nargs="+", type=Path)
     record: Record = read() if RECORD.is_file() else {}
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         record = taken_over(record, written["seed"], written["results"])
     record = {half: rows for half, rows in record.items() if int(half) in HALVES}
     write_json(RECORD, record)
-    write_text(README, with_table(README.read_text(encoding="utf-8"), record))
+    write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), record))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 from saldiag.core.errors import SaldiagError
 from saldiag.selftest.cases import REPORTED, TUNING, Case, Variant, cases
 from saldiag.selftest.outcome import Result, Totals, totals_of
-from saldiag.selftest.record import README, read, taken_over, with_table, worse, worse_cases
+from saldiag.selftest.record import PAGE, read, taken_over, with_table, worse, worse_cases
 from saldiag.selftest.run import run, run_case
 from saldiag.selftest.table import as_markdown, as_text, fault_rows, goals_in_words
 
@@ -120,8 +120,8 @@ def test_rows_add_up_forms() -> None:
     assert row.counts() == (3, 1, 1, 1)
 
 
-def test_the_readme_shows_the_table_of_the_record() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_documentation_shows_the_table_of_the_record() -> None:
+    text = PAGE.read_text(encoding="utf-8")
     assert with_table(text, read()) == text, "run make record"
     with pytest.raises(ValueError, match="selftest: begin"):
         with_table("# no place", read())

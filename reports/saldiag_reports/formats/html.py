@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from saldiag.core import wording
+from saldiag.core.documentation import rule_url
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag_reports import sections
@@ -62,6 +63,7 @@ def environment() -> Environment:
     )
     environment.globals["w"] = wording
     environment.globals["report_words"] = report_wording
+    environment.globals["rule_url"] = rule_url
     return environment
 
 
