@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,15 @@ class PrintedRun:
         return "\n".join(part for part in parts if part)
 
 
+def _question_mark(_: str) -> str:
+    return "?"
+
+
+def json_escape(character: str) -> str:
+    """A character as JSON strings escape it: ``u2026`` behind a backslash."""
+    return json.dumps(character)[1:-1]
+
+
 @dataclass(frozen=True)
 class PrintedFormat:
     """A format that runs can be printed in, declared by its module as ``FORMAT``."""
@@ -106,6 +116,8 @@ class PrintedFormat:
     """Makes one text of all runs; the severity is that of ``--fail-on``."""
     needs_rules: bool = False
     """Whether ``render`` reads ``PrintedRun.rules``; they are empty otherwise."""
+    unencodable: Callable[[str], str] = _question_mark
+    """What to print for a character that the encoding of stdout does not have."""
 
 
 def finding_title(finding: Finding) -> str:

@@ -17,6 +17,7 @@ from saldiag_reports.formats.printed_run import (
     PrintedFormat,
     PrintedRun,
     RuleText,
+    json_escape,
 )
 from saldiag_reports.formats.sarif_fixes import fix_objects
 from saldiag_reports.formats.sarif_paths import artifact_location
@@ -55,7 +56,10 @@ def render_sarif(runs: Sequence[PrintedRun], _fail_on: Severity = "error") -> st
 
 
 FORMAT = PrintedFormat(
-    "SARIF 2.1.0 with the rules' documentation, for code scanning.", render_sarif, needs_rules=True
+    "SARIF 2.1.0 with the rules' documentation, for code scanning.",
+    render_sarif,
+    needs_rules=True,
+    unencodable=json_escape,
 )
 
 
