@@ -2,10 +2,10 @@
 
 Two styles exist. Messages of rules and of the command line use ``number``, ``counted`` and
 ``listed``. Reports group the digits of large numbers and show a dash for a missing value:
-``grouped_number``, ``grouped_count``, ``first_names``.
+``grouped_number``, ``grouped_count``, ``listed_names``.
 
 Layer names, file names and warnings are the user's text and may hold anything. ``printable`` and
-``visible_text`` are the gates that such text passes.
+``plain`` are the gates that such text passes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MODEL = "the model"
 NO_VALUE = "\N{EN DASH}"
 """Stands for a missing number."""
 
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 # A zero-width joiner and variation selectors shape real scripts and emoji, and reorder nothing.
 _SHAPING = {"\u200c", "\u200d"}
 
@@ -59,7 +59,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def bounded_percent(value: float | None) -> str:
+def share_text(value: float | None) -> str:
     """A share in [0, 1] as a percentage that is not rounded to 0% or 100%; a dash for none."""
     if value is None or math.isnan(value):
         return NO_VALUE
@@ -68,12 +68,12 @@ def bounded_percent(value: float | None) -> str:
     return f"{min(max(value, 0.001), 0.999):.1%}"
 
 
-def score(value: float | None) -> str:
+def score_text(value: float | None) -> str:
     """A metric in [0, 1] with the three decimals that papers report; a dash for none."""
     return NO_VALUE if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def byte_size(count: float) -> str:
+def size_text(count: float) -> str:
     """Bytes with a binary unit: ``1.5 MiB``."""
     for unit in ("B", "KiB", "MiB"):
         if abs(count) < 1024:
@@ -109,7 +109,7 @@ def listed(paths: Iterable[str], most: int = 3) -> str:
     return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
-def first_names(names: Iterable[str], limit: int = 3) -> str:
+def listed_names(names: Iterable[str], limit: int = 3) -> str:
     """The first names as ``a, b, c``, or ``a, b, c and 2 more``; ``(model)`` for an empty one."""
     shown = [name or "(model)" for name in names]
     more = len(shown) - limit
@@ -125,7 +125,7 @@ def printable(text: str | Path) -> str:
     Control characters, newlines, text-direction marks and undecodable bytes of file names become
     backslash escapes; everything that ``str.isprintable`` accepts is kept.
     """
-    return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
+    return "".join(c if c.isprintable() else _escape_sequence(c) for c in str(text))
 
 
 def masked(text: str, mask: str = "?") -> str:
@@ -133,7 +133,7 @@ def masked(text: str, mask: str = "?") -> str:
     return "".join(c if c.isprintable() else mask for c in text)
 
 
-def visible_text(text: str, keep: str = "") -> str:
+def plain(text: str, keep: str = "") -> str:
     r"""``text`` with an escape for each invisible character (``\n``, ``\x1b``, ``\u202e``).
 
     Control characters move cursors and bidirectional overrides reorder what is read (Trojan
@@ -146,25 +146,25 @@ def visible_text(text: str, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c in keep or _is_visible(c) else _escaped(c) for c in text)
+    return "".join(c if c in keep or _is_visible(c) else _escape_sequence(c) for c in text)
 
 
 def _is_visible(character: str) -> bool:
-    return character in _SHAPING or unicodedata.category(character) not in _INVISIBLE
+    return character in _SHAPING or unicodedata.category(character) not in _INVISIBLE_CATEGORIES
 
 
-def _escaped(character: str) -> str:
+def _escape_sequence(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
-def visible_lines(text: str) -> str:
-    """``visible_text`` for text of several lines: line ends and tabs stay."""
-    return visible_text(text.replace("\r\n", "\n"), keep="\n\t")
+def plain_lines(text: str) -> str:
+    """``plain`` for text of several lines: line ends and tabs stay."""
+    return plain(text.replace("\r\n", "\n"), keep="\n\t")
 
 
 def shorten_middle(text: str, limit: int) -> str:
-    """``visible_text`` of at most ``limit`` characters; the middle is left out."""
-    text = visible_text(text)
+    """``plain`` of at most ``limit`` characters; the middle is left out."""
+    text = plain(text)
     if len(text) <= limit:
         return text
     tail = (limit - 1) * 2 // 3  # the end of a path says more than its start
@@ -172,8 +172,8 @@ def shorten_middle(text: str, limit: int) -> str:
 
 
 def shorten_end(text: str, limit: int) -> str:
-    """``visible_text`` of at most ``limit`` characters; the end is left out, from a space on."""
-    text = visible_text(text)
+    """``plain`` of at most ``limit`` characters; the end is left out, from a space on."""
+    text = plain(text)
     if len(text) <= limit:
         return text
     kept = text[: limit - 1]
@@ -194,12 +194,12 @@ def label(path: str) -> str:
     return f"…{clean[1 - MAX_NAME_CHARACTERS :]}"
 
 
-def location(source: Source | None) -> str:
+def file_and_line(source: Source | None) -> str:
     """``file:line`` with the whole path; empty if the source is unknown."""
     return f"{source.file}:{source.line}" if source else ""
 
 
-def short_location(source: Source | None) -> str:
+def short_file_and_line(source: Source | None) -> str:
     """``folder/file.py:line``; empty if the source is unknown."""
     if source is None or not source.file:
         return ""
@@ -208,4 +208,4 @@ def short_location(source: Source | None) -> str:
 
 def at_line(source: Source | None) -> str:
     """``: folder/file.py:line`` for the end of a sentence; empty if the source is unknown."""
-    return f": {short_location(source)}" if short_location(source) else ""
+    return f": {short_file_and_line(source)}" if short_file_and_line(source) else ""

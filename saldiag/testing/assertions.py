@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 MAX_TOLD = 5
 """Findings of which a failure tells all; the others are counted."""
 
-GRADIENTS = ("SD2", "SD401", "SD402")
-"""Rules on gradients, by the start of their codes."""
+GRADIENT_FAMILY = "gradients"
+"""The family of rules on gradients."""
 
-SLOWLY = "SD803"
-"""The rule that tells of a model without a verdict which learning rate would do."""
+GRADIENT_RULES = ("nothing-trainable", "trainable-without-effect")
+"""Names of the rules of other families whose findings mean that variables get no gradient."""
+
+LEARNS_SLOWLY = "learns-slowly"
+"""Name of the rule that suggests a learning rate for a model without a verdict."""
 
 
 def assert_learns(
@@ -54,7 +57,7 @@ def assert_learns(
     if diagnosis.verdict == "learns":
         return
     limits = f" (at most {steps} steps and {budget:g} s{_fall(diagnosis)})"
-    reasons = [f for f in diagnosis.findings if f.severity != "info" or f.rule == SLOWLY]
+    reasons = [f for f in diagnosis.findings if f.severity != "info" or f.name == LEARNS_SLOWLY]
     raise AssertionError(_told(diagnosis, reasons, limits))
 
 
@@ -91,7 +94,7 @@ def assert_gradients_flow(
         model, batch, loss=loss, optimizer=optimizer, overfit=False,
         batch_size=_items(batch), batches=1, ignore=ignore,
     )  # fmt: skip
-    found = [f for f in diagnosis.findings if f.rule.startswith(GRADIENTS) and f.severity != "info"]
+    found = [f for f in diagnosis.findings if _is_on_gradients(f) and f.severity != "info"]
     if found or diagnosis.verdict == "does_not_learn":
         raise AssertionError(_told(diagnosis, _with_causes(found, diagnosis)))
 
@@ -170,6 +173,13 @@ def assert_trainable(
         raise AssertionError("\n".join(["what trains is not what is expected:", *shown, *more]))
 
 
+def _is_on_gradients(finding: Finding) -> bool:
+    """Whether the finding means that gradients are missing, vanish, explode or are not finite."""
+    from saldiag.rules.engine.registry import family_of_code
+
+    return finding.name in GRADIENT_RULES or family_of_code(finding.rule) == GRADIENT_FAMILY
+
+
 def _items(batch: Any) -> int | None:
     """How many items a batch of arrays has."""
     import keras
@@ -194,16 +204,16 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
 
 def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """What a failure says: the verdict, then each finding with its place and its fix."""
-    from saldiag.core.wording import grouped_count, visible_text
-    from saldiag_reports.content.wording import headline
-    from saldiag_reports.formats.ci import account
+    from saldiag.core.wording import grouped_count, plain
+    from saldiag_reports.content.wording import verdict_headline
+    from saldiag_reports.formats.printed_run import finding_text
 
     left = len(findings) - MAX_TOLD
     return "\n\n".join(
         [
-            visible_text(headline(diagnosis.outcome)) + more,
-            *(account(finding) for finding in findings[:MAX_TOLD]),
+            plain(verdict_headline(diagnosis.outcome)) + more,
+            *(finding_text(finding) for finding in findings[:MAX_TOLD]),
             *([f"and {grouped_count(left, 'finding')} more"] if left > 0 else []),
-            *([] if findings else ["No rule found a reason."]),
+            *([] if findings else ["No rule found a cause."]),
         ]
     )

@@ -12,11 +12,11 @@ import keras
 from saldiag.app.api import diagnose
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import TrainableRow, TrainableStatus
-from saldiag.core.wording import visible_text
+from saldiag.core.wording import plain
 from saldiag.keras_internals.layers import flattened_layers, own_non_trainable_variables
 from saldiag_probes.network.trainability import measure_trainable
+from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.paths import layer_paths, variable_paths
-from saldiag_probes.trace.recorder import CannotMeasure
 
 
 def status_of(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableStatus:
@@ -65,7 +65,7 @@ def wrong(model: Any, status: TrainableStatus, expected: Any, *, stepped: bool) 
             continue
         wanted = wishes[fitting[-1]][1]
         if wanted != row.in_model:
-            problems.append(f"{visible_text(row.path)} {_state(row)}")
+            problems.append(f"{plain(row.path)} {_state(row)}")
         elif wanted:
             meant.append(row)
     nothing = [f"{_name(wishes[key][0])} fits no weight" for key, seen in found.items() if not seen]
@@ -118,7 +118,7 @@ def _state(row: TrainableRow) -> str:
 def _idle(rows: Iterable[TrainableRow], stepped: bool) -> Iterator[str]:
     """Which of the trainable ones a training step leaves alone, and why."""
     for row in rows if stepped else ():
-        name = visible_text(row.path)
+        name = plain(row.path)
         if row.has_gradient is None:
             yield f"{name}: no training step could be taken, so it is not known whether it trains"
         elif not row.has_gradient:
@@ -128,4 +128,4 @@ def _idle(rows: Iterable[TrainableRow], stepped: bool) -> Iterator[str]:
 
 
 def _name(what: Any) -> str:
-    return visible_text(repr(what) if isinstance(what, str) else str(getattr(what, "name", what)))
+    return plain(repr(what) if isinstance(what, str) else str(getattr(what, "name", what)))

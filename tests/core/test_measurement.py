@@ -20,7 +20,7 @@ import saldiag.core.measurement as package
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.files.run import Run, RunInfo
 from saldiag.core.measurement import TYPES, Measurement, arrays_of
-from saldiag_reports.formats.json_document import schema
+from saldiag_reports.formats.printed.json import load_schema
 
 ORDER = (
     "wiring", "gradients", "flow", "dtypes", "trainable", "activations", "data", "loss_check",
@@ -119,5 +119,5 @@ def test_a_measurement_survives_a_run_directory(key: str, tmp_path: Path) -> Non
 
 
 def validator(key: str) -> jsonschema.Draft202012Validator:
-    whole = schema("measurements")
+    whole = load_schema("measurements")
     return jsonschema.Draft202012Validator({"$defs": whole["$defs"], **whole["properties"][key]})

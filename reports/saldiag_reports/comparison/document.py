@@ -1,4 +1,4 @@
-"""A comparison as JSON, as its schema describes it."""
+"""A comparison as JSON for programs, described by ``comparison.schema.json``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from saldiag.core.files.jsonio import dumps
 
 
 def render_comparison_json(comparison: Comparison, everything: bool = False) -> str:
-    """Strict JSON with a line end; the same runs give the same text.
+    """Strict JSON with a final newline; the same runs give the same text.
 
     Args:
-        comparison: the runs, compared.
+        comparison: the runs to show.
         everything: whether to include rows and files that are the same in all runs. All findings
-            are included either way.
+            are included in any case.
     """
     return dumps(comparison_document(comparison, everything)) + "\n"

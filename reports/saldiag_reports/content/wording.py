@@ -13,10 +13,10 @@ import numpy as np
 from saldiag.core.files.jsonio import dumps
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.findings.finding import Finding
-from saldiag.core.wording import first_names, grouped_number, shorten_end, visible_text, yes_no
+from saldiag.core.wording import grouped_number, listed_names, plain, shorten_end, yes_no
 
-MAX_ITEMS = 6
-"""Items of a list in a finding's evidence; the rest is counted, and whole in the JSON."""
+MAX_LISTED_ITEMS = 6
+"""Items of a list in a finding's evidence; the others are counted, the JSON has all."""
 
 HEADLINES: dict[Verdict, str] = {
     "learns": "{model} learns",
@@ -24,10 +24,11 @@ HEADLINES: dict[Verdict, str] = {
     "inconclusive": "{model}: no clear verdict",
     "not_tested": "{model}: learning was not tested",
 }
+"""The headline of each verdict."""
 
 
 def value_text(value: Any, limit: int = 400) -> str:
-    """A value of a finding's evidence, whatever it is, in at most ``limit`` characters."""
+    """Any value of a finding's evidence, in at most ``limit`` characters."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
@@ -39,57 +40,55 @@ def value_text(value: Any, limit: int = 400) -> str:
     if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
         items = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
         return shorten_end(
-            first_names([_nested_value_text(item) for item in items], MAX_ITEMS) or "none", limit
+            listed_names([_item_text(item) for item in items], MAX_LISTED_ITEMS) or "none", limit
         )
     if isinstance(value, Mapping):
-        return shorten_end(
-            ", ".join(f"{k}: {_nested_value_text(v)}" for k, v in value.items()), limit
-        )
+        return shorten_end(", ".join(f"{k}: {_item_text(v)}" for k, v in value.items()), limit)
     return shorten_end(dumps(value, indent=None), limit)
 
 
-def _nested_value_text(value: Any) -> str:
+def _item_text(value: Any) -> str:
     text = value_text(value)
     return f"({text})" if isinstance(value, (Mapping, list, tuple)) else text
 
 
-def headline(diagnosis: Diagnosis) -> str:
-    """The verdict as a sentence without its full stop: ``quicksal does not learn``."""
+def verdict_headline(diagnosis: Diagnosis) -> str:
+    """The verdict as a sentence without a full stop: ``quicksal does not learn``."""
     return HEADLINES[diagnosis.verdict].format(model=diagnosis.subject.model)
 
 
 def shell_command(command: Iterable[str]) -> str:
-    """A command line that can be pasted into a shell."""
-    return " ".join(_shell_quoted(word) for word in command)
+    """A command line, quoted for a shell."""
+    return " ".join(_quoted_word(word) for word in command)
 
 
-def _shell_quoted(word: str) -> str:
-    spelt = visible_text(word)
-    if spelt == word:
+def _quoted_word(word: str) -> str:
+    visible = plain(word)
+    if visible == word:
         return shlex.quote(word)
-    # $'…' is how bash, zsh and POSIX.1-2024 write what cannot be seen.
+    # $'…' is the syntax of bash, zsh and POSIX.1-2024 for escape sequences.
     escaped = re.sub(r"(['\\])", r"\\\1", word)
-    return f"$'{visible_text(escaped)}'"
+    return f"$'{plain(escaped)}'"
 
 
-def explained_findings(diagnosis: Diagnosis, code: str) -> list[Finding]:
-    """The findings that rule ``code`` explains, one link away."""
+def findings_explained_by(diagnosis: Diagnosis, code: str) -> list[Finding]:
+    """The findings that a finding of rule ``code`` explains directly."""
     return [f for f in diagnosis.findings if f.explained_by == code and f.rule != code]
 
 
 def diff_lines(diff: str) -> list[tuple[str, str]]:
-    """Each line of a diff, in characters that can be seen, and whether it is added or removed."""
+    """Each line of a diff: its kind (``added``, ``removed``, ``head``, ``same``), and its text."""
     return [
-        (_line_kind(line), visible_text(line.removesuffix("\r"), keep="\t"))
-        for line in _diff_lines(diff)
+        (_diff_line_kind(line), plain(line.removesuffix("\r"), keep="\t"))
+        for line in _lines_of_diff(diff)
     ]
 
 
-def _diff_lines(diff: str) -> list[str]:
+def _lines_of_diff(diff: str) -> list[str]:
     return diff.removesuffix("\n").split("\n")
 
 
-def _line_kind(line: str) -> str:
+def _diff_line_kind(line: str) -> str:
     if line.startswith(("--- ", "+++ ", "@@ ", "\\ ")):
         return "head"
     return {"+": "added", "-": "removed"}.get(line[:1], "same")

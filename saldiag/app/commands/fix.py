@@ -17,7 +17,7 @@ from saldiag.core.files.sources import digest
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Measurements
-from saldiag.core.wording import location, visible_lines, visible_text
+from saldiag.core.wording import file_and_line, plain, plain_lines
 from saldiag.repair.diff import unified
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.findings import OWN, Changed, Mended, mend_files
@@ -156,14 +156,14 @@ def _shown(file: Mended) -> str:
 
 
 def _title(finding: Finding) -> str:
-    where = f"{location(finding.source)}: " if finding.source is not None else ""
+    where = f"{file_and_line(finding.source)}: " if finding.source is not None else ""
     return f"{where}{finding.rule} {finding.name}"
 
 
 def _print(diff: bytes) -> None:
     """The bytes as they are for ``git apply``; on a terminal what it would obey is spelt out."""
     if sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
-        sys.stdout.write(visible_lines(diff.decode("utf-8", "replace")))
+        sys.stdout.write(plain_lines(diff.decode("utf-8", "replace")))
     else:
         sys.stdout.buffer.write(diff)
     sys.stdout.flush()
@@ -171,4 +171,4 @@ def _print(diff: bytes) -> None:
 
 def _tell(told: Iterable[str]) -> None:
     for line in told:
-        sys.stderr.write(f"saldiag: {visible_text(' '.join(line.split()))}\n")
+        sys.stderr.write(f"saldiag: {plain(' '.join(line.split()))}\n")

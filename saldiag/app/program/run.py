@@ -22,7 +22,7 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.core.wording import short_location
+from saldiag.core.wording import short_file_and_line
 from saldiag.subject.program.notebook import is_notebook, run_notebook
 from saldiag.subject.program.script import Ended, print_error, run_script
 from saldiag.subject.program.source_snapshot import OwnFiles
@@ -94,17 +94,17 @@ class _Program:
         from saldiag.subject.program.keras_hooks import hooked
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
-        from saldiag_probes.state.isolation import same_scopes
-        from saldiag_probes.training.gradient_tape import listening_to_tapes
+        from saldiag_probes.state.isolation import preserved_name_scopes
+        from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
         shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
             with recording_sources(self._seen) as lines:
                 observer = Observer(self.options, lines, self.open)
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
-                taped = listening_to_tapes(observer.first_calls)
+                taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
-                with hooked(observer), taped, self._bridge(), same_scopes(), own:
+                with hooked(observer), taped, self._bridge(), preserved_name_scopes(), own:
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)
@@ -128,7 +128,7 @@ class _Program:
         return bridged(self._renamed) if self.options.compat else nullcontext()
 
     def _renamed(self, entry: Rename, source: Source | None) -> None:
-        where = f"{short_location(source)}: " if source else ""
+        where = f"{short_file_and_line(source)}: " if source else ""
         self._first.note(f"{where}{entry.advice}")
 
     def _execute(self) -> Ended:

@@ -57,7 +57,7 @@ class Diagnosis:
     verdict_reason: str = field(default="", kw_only=True, metadata=MAY_BE_ABSENT)
     """Reason for the verdict, in one sentence with its numbers; empty if there is none."""
     root_cause: RootCause | None
-    """The finding that no other finding explains; None only if there are no findings."""
+    """The most severe finding that no other finding explains; None only without findings."""
     findings: tuple[Finding, ...]
     """All findings, the most important first."""
     skipped: tuple[Skipped, ...] = ()

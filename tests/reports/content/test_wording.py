@@ -14,27 +14,27 @@ from hypothesis import strategies as st
 from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
 from saldiag.core.wording import (
     NO_VALUE,
-    bounded_percent,
-    byte_size,
-    first_names,
     grouped_number,
+    listed_names,
+    plain,
+    plain_lines,
+    share_text,
     shorten_end,
     shorten_middle,
-    visible_lines,
-    visible_text,
+    size_text,
 )
-from saldiag_reports.content.wording import headline, shell_command, value_text
+from saldiag_reports.content.wording import shell_command, value_text, verdict_headline
 
 ANYTHING = st.text(st.characters())
 
 
 @given(ANYTHING)
 def test_plain_text_has_nothing_unseen_and_can_be_encoded(text):
-    shown = visible_text(text)
+    shown = plain(text)
     shown.encode("utf-8")
     joiners = {"\u200c", "\u200d"}
     assert all(unicodedata.category(c)[0] != "C" for c in shown if c not in joiners)
-    assert visible_text(shown) == shown
+    assert plain(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,18 @@ def test_plain_text_has_nothing_unseen_and_can_be_encoded(text):
     ],
 )
 def test_plain_spells_out_what_cannot_be_seen(text, shown):
-    assert visible_text(text) == shown
+    assert plain(text) == shown
 
 
 def test_lines_keep_line_ends_and_tabs_only():
-    assert visible_lines("a\r\n\tb\rc\x07") == "a\n\tb\\rc\\x07"
+    assert plain_lines("a\r\n\tb\rc\x07") == "a\n\tb\\rc\\x07"
 
 
 @given(ANYTHING, st.integers(4, 80))
 def test_shortened_text_fits(text, limit):
     short = shorten_middle(text, limit)
     assert len(short) <= limit
-    assert short == visible_text(text) or "…" in short
+    assert short == plain(text) or "…" in short
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,15 @@ def test_numbers(value, text):
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True))
 def test_a_share_says_all_or_none_only_where_it_is(value):
-    assert bounded_percent(value) not in ("0%", "100%", "0.0%", "100.0%")
+    assert share_text(value) not in ("0%", "100%", "0.0%", "100.0%")
 
 
 def test_share_at_the_ends():
-    assert (bounded_percent(0.0), bounded_percent(1.0), bounded_percent(math.nan)) == (
-        "0%",
-        "100%",
-        NO_VALUE,
-    )
+    assert (share_text(0.0), share_text(1.0), share_text(math.nan)) == ("0%", "100%", NO_VALUE)
 
 
 def test_sizes():
-    assert (byte_size(512), byte_size(2048), byte_size(5 * 2**30)) == (
+    assert (size_text(512), size_text(2048), size_text(5 * 2**30)) == (
         "512 B",
         "2.0 KiB",
         "5.0 GiB",
@@ -128,13 +124,13 @@ def test_values_of_evidence():
 def test_cut_text_fits_and_keeps_its_beginning(text, limit):
     short = shorten_end(text, limit)
     assert len(short) <= limit
-    assert short == visible_text(text) or visible_text(text).startswith(short.removesuffix("…"))
+    assert short == plain(text) or plain(text).startswith(short.removesuffix("…"))
 
 
 def test_naming_counts_the_rest():
-    assert first_names(["a", "", "c", "d", "e"], 3) == "a, (model), c and 2 more"
+    assert listed_names(["a", "", "c", "d", "e"], 3) == "a, (model), c and 2 more"
 
 
 def test_headline_takes_braces_in_a_name_as_they_are():
     subject = SubjectSummary("{0}{model}", "mae", 0, 0)
-    assert headline(Diagnosis(subject, "learns", None, ())) == "{0}{model} learns"
+    assert verdict_headline(Diagnosis(subject, "learns", None, ())) == "{0}{model} learns"

@@ -17,7 +17,7 @@ from saldiag.core.field_types import MAY_BE_ABSENT, Constraint, Count, Probabili
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.files.schema import document_schema, files_schema
 from saldiag.core.measurement import TYPES, Measurement, arrays_of
-from saldiag_reports.formats.json_document import schema
+from saldiag_reports.formats.printed.json import load_schema
 from saldiag_reports.gallery import runs
 from saldiag_reports.schema.generate import generated_schemas, schema_path, schema_text
 from tests import faults
@@ -38,7 +38,7 @@ def written(measurement: Measurement) -> Any:
 
 @pytest.fixture(scope="module")
 def measurements() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(schema("measurements"))
+    return jsonschema.Draft202012Validator(load_schema("measurements"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,7 +51,7 @@ def test_the_file_is_what_is_generated(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_schema_is_a_schema(name: str) -> None:
-    jsonschema.Draft202012Validator.check_schema(schema(name))
+    jsonschema.Draft202012Validator.check_schema(load_schema(name))
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -68,7 +68,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_property_is_described(name: str) -> None:
-    found = schema(name)
+    found = load_schema(name)
     described = list(objects(found["$defs"] if name == "measurements" else found))
     assert described
     for each in described:
@@ -94,13 +94,13 @@ def test_the_measurements_of_every_fault_fit(
 
 
 def test_every_measurement_has_a_schema() -> None:
-    assert list(schema("measurements")["properties"]) == list(TYPES)
+    assert list(load_schema("measurements")["properties"]) == list(TYPES)
 
 
 def test_arrays_are_listed_and_not_in_the_json(
     measurements: jsonschema.Draft202012Validator,
 ) -> None:
-    ranges = schema("measurements")["$defs"]["range_test"]
+    ranges = load_schema("measurements")["$defs"]["range_test"]
     assert list(ranges["arrays"]) == ["rates", "loss"]
     measurements.validate({"range": {"schema_version": 1}})
     with pytest.raises(jsonschema.ValidationError):
