@@ -25,9 +25,9 @@ from saldiag.core.files.jsonio import dumps, write_json, write_text
 from saldiag.core.files.run import Run, RunInfo, utc_now
 from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 from saldiag.core.interrupts import until_interrupted
-from saldiag.selftest.cases import REPORTED, TUNING, cases
-from saldiag.selftest.outcome import Result, Totals, totals_of
-from saldiag.selftest.record import Record, read, worse, worse_cases
+from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED, matrix_cases
+from saldiag.selftest.outcome import Result, Totals, count_results
+from saldiag.selftest.record import Record, read_record, worse_cases, worse_totals
 from saldiag.selftest.run import run
 from saldiag.selftest.table import as_text
 
@@ -39,9 +39,9 @@ class SelftestOptions:
     parts: tuple[str, ...] = ()
     """Parts of names of the programs to run; empty for all."""
     seed: int = flag(
-        f"Seed of data and weights. Thresholds were tuned on seed {TUNING}; {REPORTED} is held"
+        f"Seed of data and weights. Thresholds were tuned on seed {TUNING_SEED}; {REPORTED_SEED} is held"
         " out.",
-        default=REPORTED,
+        default=REPORTED_SEED,
         minimum=0,
         maximum=2**32 - 1,
     )
@@ -70,7 +70,7 @@ def run_selftest(options: SelftestOptions) -> int:
         SaldiagError: no program has such a name, or the run directory cannot be written.
     """
     prepare_environment()
-    chosen = cases(options.seed, options.parts)
+    chosen = matrix_cases(options.seed, options.parts)
     directory = Run.create("selftest", options.out)
     info = RunInfo(
         command=("saldiag", *(options.command_line or ("selftest",))),
@@ -82,7 +82,7 @@ def run_selftest(options: SelftestOptions) -> int:
     directory.write_info(info)
     results: list[Result] = []
     begun = monotonic()
-    record = read()
+    record = read_record()
     with until_interrupted(), _progress(len(chosen)) as seen:
         for result in run(chosen, options.jobs, debug=options.debug):
             results.append(result)
@@ -119,12 +119,12 @@ class Told:
     @property
     def totals(self) -> Totals:
         """Added up."""
-        return totals_of(self.results)
+        return count_results(self.results)
 
     @cached_property
     def fallen(self) -> list[str]:
         """What is worse than on record."""
-        return worse(self.results, self.record)
+        return worse_totals(self.results, self.record)
 
     @property
     def exit_code(self) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from saldiag.core.findings.edit import COMPILE, Edit
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.names import KERAS, Names
-from saldiag.repair.signatures import DTYPE, POSITIONS, class_of_name
+from saldiag.repair.names import KERAS, ModuleNames
+from saldiag.repair.signatures import DTYPE, POSITIONAL_ARGUMENTS, loss_class
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Slot:
             getattr(self.holder, self.field)[self.index] = value
 
 
-def call_of(tree: ast.Module, names: Names, edit: Edit) -> ast.Call:
+def find_call(tree: ast.Module, names: ModuleNames, edit: Edit) -> ast.Call:
     """The call at the edit's line that makes the layer, or compiles the model.
 
     Raises:
@@ -46,37 +46,37 @@ def call_of(tree: ast.Module, names: Names, edit: Edit) -> ast.Call:
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and edit.source.line in _lines(node)
-        and _last_name(node, names) == wanted
+        and edit.source.line in _reported_lines(node)
+        and _called_name(node, names) == wanted
     ]
     if len(here) != 1:
         what = f"{len(here)} calls" if here else "no call"
         raise Uncertain(f"line {edit.source.line} has {what} of {wanted}, not one")
     if wanted != COMPILE:
-        refuse_other_than_keras(here[0], names)
+        check_is_keras(here[0], names)
     return here[0]
 
 
-def _lines(node: ast.Call) -> tuple[int, int | None]:
+def _reported_lines(node: ast.Call) -> tuple[int, int | None]:
     """The lines that a traceback may give a call: where it begins, and where its name stands."""
     return node.lineno, node.func.end_lineno
 
 
-def _last_name(node: ast.Call, names: Names) -> str:
+def _called_name(node: ast.Call, names: ModuleNames) -> str:
     """The name of what is called: a class by Keras' name for it, whatever it is imported as."""
     if isinstance(node.func, ast.Attribute) and node.func.attr == COMPILE:
         return COMPILE
-    full = names.dotted(node.func) or _written(node.func)
+    full = names.dotted(node.func) or _written_name(node.func)
     return full.rpartition(".")[2].replace("Convolution", "Conv")
 
 
-def _written(node: ast.expr) -> str:
+def _written_name(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def refuse_other_than_keras(node: ast.Call, names: Names) -> None:
+def check_is_keras(node: ast.Call, names: ModuleNames) -> None:
     """Only what is Keras' own has the arguments that are known here.
 
     Raises:
@@ -84,21 +84,23 @@ def refuse_other_than_keras(node: ast.Call, names: Names) -> None:
     """
     full = names.dotted(node.func)
     if full is None or not full.startswith(f"{KERAS}."):
-        raise Uncertain(f"{_written(node.func) or 'what is called'} is not known to be Keras' own")
+        raise Uncertain(
+            f"{_written_name(node.func) or 'what is called'} is not known to be Keras' own"
+        )
 
 
-def argument_of(call: ast.Call, kind: str, argument: str) -> Slot | None:
+def find_argument(call: ast.Call, kind: str, argument: str) -> Slot | None:
     """Where a call is given an argument, by name or by position; ``None`` where it is not.
 
     Raises:
         Uncertain: ``*`` or ``**`` hides it, or its position is not known.
     """
-    if kind not in POSITIONS and argument != DTYPE:
+    if kind not in POSITIONAL_ARGUMENTS and argument != DTYPE:
         raise Uncertain(f"the arguments of {kind} are not known here")
     for keyword in call.keywords:
         if keyword.arg == argument:
             return Slot(keyword, "value")
-    positions = POSITIONS.get(kind, ())
+    positions = POSITIONAL_ARGUMENTS.get(kind, ())
     at = positions.index(argument) if argument in positions else None
     starred = [i for i, given in enumerate(call.args) if isinstance(given, ast.Starred)]
     if at is not None and starred and starred[0] <= at:
@@ -110,19 +112,19 @@ def argument_of(call: ast.Call, kind: str, argument: str) -> Slot | None:
     return None
 
 
-def inner_slot(call: ast.Call, names: Names, argument: str) -> Slot:
+def compile_argument(call: ast.Call, names: ModuleNames, argument: str) -> Slot:
     """What ``compile`` is given as an argument; a name that has one use is followed.
 
     Raises:
         Uncertain: it is not given.
     """
-    slot = argument_of(call, COMPILE, argument)
+    slot = find_argument(call, COMPILE, argument)
     if slot is None:
         raise Uncertain(f"compile() is not given its {argument}")
-    return followed(slot, names)
+    return follow_name(slot, names)
 
 
-def followed(slot: Slot, names: Names) -> Slot:
+def follow_name(slot: Slot, names: ModuleNames) -> Slot:
     """Of a name that is assigned a call once and read once that call; else the slot itself."""
     if isinstance(slot.value, ast.Name):
         assigned = names.assigned_for_one_use(slot.value.id)
@@ -131,18 +133,18 @@ def followed(slot: Slot, names: Names) -> Slot:
     return slot
 
 
-def class_given(node: ast.expr, names: Names) -> str | None:
+def class_without_arguments(node: ast.expr, names: ModuleNames) -> str | None:
     """The class that a string or a bare name stands for, made without arguments; else ``None``."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return class_of_name(node.value)
+        return loss_class(node.value)
     full = names.dotted(node) if isinstance(node, (ast.Name, ast.Attribute)) else None
     if full is None or not full.startswith(f"{KERAS}."):
         return None
     last = full.rpartition(".")[2]
-    return class_of_name(last) if last != class_of_name(last) else None
+    return loss_class(last) if last != loss_class(last) else None
 
 
-def is_bare_call(node: ast.expr, names: Names, kind: str) -> bool:
+def is_call_without_arguments(node: ast.expr, names: ModuleNames, kind: str) -> bool:
     """Whether it is a call of Keras' class without any arguments."""
     if not isinstance(node, ast.Call) or node.args or node.keywords:
         return False

@@ -11,23 +11,23 @@ from saldiag.core.files.sources import digest
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.edit import Edit
 from saldiag.core.findings.finding import Finding
-from saldiag.repair.diff import unified
+from saldiag.repair.diff import unified_diff
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.mend import mended
-from saldiag.repair.shared import Judged, refuse_shared
+from saldiag.repair.mend import apply_edits
+from saldiag.repair.shared import JudgedModel, check_line_not_shared
 from saldiag.repair.source import PythonFile
 
 _INSTALLED = ("site-packages", "dist-packages")
-OWN = Path(__file__).resolve().parents[1]
+SALDIAG_FOLDER = Path(__file__).resolve().parents[1]
 """saldiag itself: what its built-in models want is shown, and never written."""
 
 
-class Changed(Exception):  # noqa: N818 - an outcome, not an error
+class FileChanged(Exception):  # noqa: N818 - an outcome, not an error
     """A file is not what it was when the run was made; the message names it."""
 
 
 @dataclass(frozen=True)
-class Mended:
+class FixedFile:
     """A file before and after; ``known`` tells its names."""
 
     known: Fingerprint
@@ -38,10 +38,10 @@ class Mended:
         """The diff as text, whatever the file is encoded in."""
         encoding = PythonFile.read(self.before).encoding
         sides = [side.decode(encoding).encode() for side in (self.before, self.after)]
-        return unified(self.known.file, *sides).decode("utf-8", "surrogateescape")
+        return unified_diff(self.known.file, *sides).decode("utf-8", "surrogateescape")
 
 
-def with_diffs(judged: Sequence[Judged], known: Fingerprints) -> list[Diagnosis]:
+def with_diffs(judged: Sequence[JudgedModel], known: Fingerprints) -> list[Diagnosis]:
     """The diagnoses of a program's models, each finding with its diff or the reason for none."""
     return [
         replace(
@@ -52,19 +52,19 @@ def with_diffs(judged: Sequence[Judged], known: Fingerprints) -> list[Diagnosis]
     ]
 
 
-def _with_diff(finding: Finding, judged: Sequence[Judged], known: Fingerprints) -> Finding:
+def _with_diff(finding: Finding, judged: Sequence[JudgedModel], known: Fingerprints) -> Finding:
     if not finding.edits:
         return finding
     try:
-        files = mend_files([finding], judged, known)
+        files = fix_files([finding], judged, known)
         return replace(finding, diff="".join(file.text() for file in files), by_hand="")
-    except (Uncertain, Changed) as reason:
+    except (Uncertain, FileChanged) as reason:
         return replace(finding, diff="", by_hand=str(reason))
 
 
-def mend_files(
-    findings: Sequence[Finding], judged: Sequence[Judged], known: Fingerprints
-) -> list[Mended]:
+def fix_files(
+    findings: Sequence[Finding], judged: Sequence[JudgedModel], known: Fingerprints
+) -> list[FixedFile]:
     """Every file that the findings' edits are in, with all of them made.
 
     Raises:
@@ -73,31 +73,31 @@ def mend_files(
     """
     edits = [edit for finding in findings for edit in finding.edits]
     for edit in edits:
-        refuse_shared(edit, judged)
+        check_line_not_shared(edit, judged)
     names = dict.fromkeys(edit.source.file for edit in edits)
     return [
-        _mended(file, known, [edit for edit in edits if edit.source.file == file])
+        _fixed_file(file, known, [edit for edit in edits if edit.source.file == file])
         for file in names
     ]  # fmt: skip
 
 
-def _mended(file: str, known: Fingerprints, edits: Sequence[Edit]) -> Mended:
+def _fixed_file(file: str, known: Fingerprints, edits: Sequence[Edit]) -> FixedFile:
     found = known.of(file)
     if found is None:
         cell = file.endswith("]") or file.startswith("<")
         raise Uncertain("it is in the cell of a notebook" if cell else "the file is not at hand")
     path = Path(found.path)
-    if not path.is_relative_to(OWN) and set(_INSTALLED) & set(path.parts):
+    if not path.is_relative_to(SALDIAG_FOLDER) and set(_INSTALLED) & set(path.parts):
         raise Uncertain("it is in an installed package")
-    before = _read(found)
-    return Mended(found, before, mended(before, edits))
+    before = _read_unchanged(found)
+    return FixedFile(found, before, apply_edits(before, edits))
 
 
-def _read(known: Fingerprint) -> bytes:
+def _read_unchanged(known: Fingerprint) -> bytes:
     try:
         data = Path(known.path).read_bytes()
     except OSError as error:
-        raise Changed(f"{known.file}: {error.strerror or error}") from error
+        raise FileChanged(f"{known.file}: {error.strerror or error}") from error
     if digest(data) != known.sha256:
-        raise Changed(f"{known.file} has changed since the run read it")
+        raise FileChanged(f"{known.file} has changed since the run read it")
     return data

@@ -8,19 +8,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 KERAS = "keras"
-_SAME = ("tensorflow.keras", "keras.api")
+_KERAS_ALIASES = ("tensorflow.keras", "keras.api")
 """Other names of Keras."""
 
 
-def canonical(dotted: str) -> str:
+def canonical_name(dotted: str) -> str:
     """A dotted name with Keras called by one name."""
-    for other in _SAME:
+    for other in _KERAS_ALIASES:
         if dotted == other or dotted.startswith(f"{other}."):
             return KERAS + dotted[len(other) :]
     return dotted
 
 
-class Names:
+class ModuleNames:
     """The names that a module binds anywhere: a name bound to two things stands for nothing."""
 
     def __init__(self, tree: ast.Module) -> None:
@@ -43,27 +43,29 @@ class Names:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
-                self._bound[name].add(canonical(alias.name if alias.asname else name))
+                self._bound[name].add(canonical_name(alias.name if alias.asname else name))
         elif isinstance(node, ast.ImportFrom):
-            self._note_from(node)
+            self._record_import_from(node)
         elif isinstance(node, ast.Assign) and len(node.targets) == 1:
-            self._note_assignment(node)
+            self._record_assignment(node)
         elif isinstance(node, ast.Name):
             counts = self._loads if isinstance(node.ctx, ast.Load) else self._stores
             counts[node.id] += 1
         else:
-            for name in _bound_by(node):
+            for name in _other_bindings(node):
                 self._bound[name].add(None)
 
-    def _note_from(self, node: ast.ImportFrom) -> None:
+    def _record_import_from(self, node: ast.ImportFrom) -> None:
         module = "." * node.level + (node.module or "")
         for alias in node.names:
             if alias.name == "*":
-                self._stars.add(canonical(module))
+                self._stars.add(canonical_name(module))
             else:
-                self._bound[alias.asname or alias.name].add(canonical(f"{module}.{alias.name}"))
+                self._bound[alias.asname or alias.name].add(
+                    canonical_name(f"{module}.{alias.name}")
+                )
 
-    def _note_assignment(self, node: ast.Assign) -> None:
+    def _record_assignment(self, node: ast.Assign) -> None:
         target = node.targets[0]
         if isinstance(target, ast.Name):
             self._assigned[target.id] = node
@@ -72,20 +74,20 @@ class Names:
         """The full name of what an expression stands for (``keras.layers.Dense``), or ``None``."""
         if isinstance(node, ast.Attribute):
             owner = self.dotted(node.value)
-            return None if owner is None else canonical(f"{owner}.{node.attr}")
-        return self._of_name(node.id) if isinstance(node, ast.Name) else None
+            return None if owner is None else canonical_name(f"{owner}.{node.attr}")
+        return self._name_target(node.id) if isinstance(node, ast.Name) else None
 
-    def _of_name(self, name: str, depth: int = 0) -> str | None:
+    def _name_target(self, name: str, depth: int = 0) -> str | None:
         bound = self._bound.get(name, set())
         if self._stores.get(name):
-            return None if bound else self._of_alias(name, depth)
+            return None if bound else self._alias_target(name, depth)
         if bound:
             return next(iter(bound)) if len(bound) == 1 else None
         if len(self._stars) == 1 and not hasattr(builtins, name):
             return f"{next(iter(self._stars))}.{name}"
         return None
 
-    def _of_alias(self, name: str, depth: int) -> str | None:
+    def _alias_target(self, name: str, depth: int) -> str | None:
         """Of ``layers = keras.layers``, written once."""
         node = self._assigned.get(name)
         if node is None or self._stores[name] != 1 or depth > len(self._assigned):
@@ -94,8 +96,8 @@ class Names:
         while isinstance(value, ast.Attribute):
             parts.append(value.attr)
             value = value.value
-        root = self._of_name(value.id, depth + 1) if isinstance(value, ast.Name) else None
-        return None if root is None else canonical(".".join([root, *reversed(parts)]))
+        root = self._name_target(value.id, depth + 1) if isinstance(value, ast.Name) else None
+        return None if root is None else canonical_name(".".join([root, *reversed(parts)]))
 
     def assigned_for_one_use(self, name: str) -> ast.Assign | None:
         """The assignment of a name that is written once in the file, and read once."""
@@ -110,12 +112,12 @@ class Names:
         known = [name for name, at in self._imported.items() if at < line]
         for wanted, behind in ((KERAS, ""), ("tensorflow", ".keras")):
             for name in known:
-                if self._of_name(name) == wanted:
+                if self._name_target(name) == wanted:
                     return f"{name}{behind}"
         return None
 
 
-def _bound_by(node: ast.AST) -> Iterator[str]:
+def _other_bindings(node: ast.AST) -> Iterator[str]:
     """What a node binds that is neither an import nor an assignment to a name."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield node.name

@@ -9,10 +9,10 @@ from saldiag.core.findings.edit import COMPILE, Edit
 from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
 from saldiag.repair.errors import Uncertain
 
-Judged = tuple[Diagnosis, Measurements]
+JudgedModel = tuple[Diagnosis, Measurements]
 
 
-def refuse_shared(edit: Edit, judged: Sequence[Judged]) -> None:
+def check_line_not_shared(edit: Edit, judged: Sequence[JudgedModel]) -> None:
     """What stands at the edit's line is changed for all that the program makes there.
 
     Args:
@@ -27,20 +27,20 @@ def refuse_shared(edit: Edit, judged: Sequence[Judged]) -> None:
             other.layer
             for finding in diagnosis.findings
             for other in finding.edits
-            if _alike(edit, other)
+            if _is_same_change(edit, other)
         }
-        if not wanted.issuperset(_made_at(edit, measured)):
+        if not wanted.issuperset(_layers_made_at(edit, measured)):
             what = "compiles other models" if edit.call == COMPILE or edit.within else "makes other"
             layers = "" if "models" in what else " layers"
             raise Uncertain(f"line {edit.source.line} {what}{layers} as well")
 
 
-def _alike(one: Edit, other: Edit) -> bool:
+def _is_same_change(one: Edit, other: Edit) -> bool:
     places = [(e.source, e.call, e.argument, e.new, e.within) for e in (one, other)]
     return places[0] == places[1]
 
 
-def _made_at(edit: Edit, measured: Measurements) -> Iterator[str]:
+def _layers_made_at(edit: Edit, measured: Measurements) -> Iterator[str]:
     """The layers of the edit's class that are made at its line; ``""`` for a model compiled."""
     if edit.within or edit.call == COMPILE:
         places = measured.get(ProgramPlaces)

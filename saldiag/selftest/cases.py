@@ -12,7 +12,7 @@ from typing import Any, Literal
 from saldiag.core.errors import SaldiagError
 from saldiag.core.suggest import suggestion
 
-TUNING, REPORTED = 0, 3
+TUNING_SEED, REPORTED_SEED = 0, 3
 """Seeds: thresholds are chosen on the first, results are told of the second."""
 
 Variant = Literal["broken", "fixed", "healthy"]
@@ -52,13 +52,13 @@ class Case:
         return getattr(self.module, self.variant)(self.form, self.seed)
 
 
-def cases(seed: int = REPORTED, parts: Sequence[str] = ()) -> list[Case]:
+def matrix_cases(seed: int = REPORTED_SEED, parts: Sequence[str] = ()) -> list[Case]:
     """All cases with that seed, or those whose names hold one of ``parts``.
 
     Raises:
         SaldiagError: no name holds it.
     """
-    found = [*_faults(seed), *_healthy(seed)]
+    found = [*_fault_cases(seed), *_healthy_cases(seed)]
     for part in parts:
         if not any(part in case.name for case in found):
             names = sorted({word for case in found for word in re.split("[/_]", case.name)})
@@ -67,22 +67,22 @@ def cases(seed: int = REPORTED, parts: Sequence[str] = ()) -> list[Case]:
     return [case for case in found if not parts or any(part in case.name for part in parts)]
 
 
-def _faults(seed: int) -> Iterable[Case]:
+def _fault_cases(seed: int) -> Iterable[Case]:
     """Every form broken and fixed; ``TWINS`` are those that are not all the same once fixed."""
-    for group, module in _modules("faults"):
+    for group, module in _program_modules("faults"):
         for form in module.FORMS:
             yield Case(group, "broken", form, seed)
             if form in getattr(module, "TWINS", module.FORMS):
                 yield Case(group, "fixed", form, seed)
 
 
-def _healthy(seed: int) -> Iterable[Case]:
-    for group, module in _modules("healthy"):
+def _healthy_cases(seed: int) -> Iterable[Case]:
+    for group, module in _program_modules("healthy"):
         for program in module.PROGRAMS:
             yield Case(group, "healthy", program.__name__, seed)
 
 
-def _modules(folder: str) -> list[tuple[str, Any]]:
+def _program_modules(folder: str) -> list[tuple[str, Any]]:
     package = importlib.import_module(f"{__package__}.{folder}")
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     return [(name, importlib.import_module(f"{package.__name__}.{name}")) for name in names]

@@ -38,7 +38,7 @@ class _Chain(_Stepping, Chain):
     """Calls its layers one after the other."""
 
 
-def stepping(form: str, inputs: Any, parts: Sequence[Any], change: Change | None) -> Any:
+def custom_step_model(form: str, inputs: Any, parts: Sequence[Any], change: Change | None) -> Any:
     """An uncompiled model that calls ``parts`` in order and takes its own step."""
     model: Any
     if form == "subclassed":

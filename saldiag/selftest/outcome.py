@@ -62,26 +62,26 @@ class Totals:
     def goals(self) -> dict[str, bool]:
         """What saldiag promises, in words, and whether it holds."""
         shares = {
-            f"named first {_percent(FIRST_GOAL)}": (self.first, FIRST_GOAL * self.faults),
-            f"among the findings {_percent(AMONG_GOAL)}": (self.among, AMONG_GOAL * self.faults),
+            f"named first {_as_percent(FIRST_GOAL)}": (self.first, FIRST_GOAL * self.faults),
+            f"among the findings {_as_percent(AMONG_GOAL)}": (self.among, AMONG_GOAL * self.faults),
         }
         return {
             **{name: count >= wanted for name, (count, wanted) in shares.items()},
             "no error": not self.with_error,
-            f"warnings {_percent(WARNING_GOAL)}": self.with_warning <= WARNING_GOAL * self.wells,
+            f"warnings {_as_percent(WARNING_GOAL)}": self.with_warning <= WARNING_GOAL * self.wells,
         }
 
     @property
-    def as_good_as_the_goals(self) -> bool:
+    def meets_all_goals(self) -> bool:
         """Whether all of them hold, and every program could be run."""
         return not self.failed and all(self.goals.values())
 
 
-def _percent(share: float) -> str:
+def _as_percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def totals(outcomes: Iterable[tuple[bool, Outcome]]) -> Totals:
+def count_outcomes(outcomes: Iterable[tuple[bool, Outcome]]) -> Totals:
     """Add up pairs of *is it broken* and the outcome."""
     broken: list[Outcome] = []
     well: list[Outcome] = []
@@ -99,6 +99,6 @@ def totals(outcomes: Iterable[tuple[bool, Outcome]]) -> Totals:
     )
 
 
-def totals_of(results: Sequence[Result]) -> Totals:
+def count_results(results: Sequence[Result]) -> Totals:
     """Add up results."""
-    return totals((result.case.variant == "broken", result.outcome) for result in results)
+    return count_outcomes((result.case.variant == "broken", result.outcome) for result in results)

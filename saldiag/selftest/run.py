@@ -25,7 +25,7 @@ from saldiag.selftest.outcome import Result
 if TYPE_CHECKING:
     from saldiag.app.subject.subject import Subject
 
-RENEWED_AFTER = 150
+CASES_PER_PROCESS = 150
 """Cases that one process runs."""
 
 
@@ -38,10 +38,10 @@ def run_case(case: Case) -> Result:
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(case.seed)
     try:
-        diagnosis = _diagnosed(case)
+        diagnosis = _diagnose_case(case)
     except Exception as error:
         failed = " ".join(f"{type(error).__name__}: {error}".split())
-        return Result(case, case.expected, seconds=_since(begun), failed=failed)
+        return Result(case, case.expected, seconds=_seconds_since(begun), failed=failed)
     finally:
         keras.config.set_dtype_policy("float32")
     broke = [s for s in diagnosis.skipped if s.reason.startswith("error in rule")]
@@ -51,16 +51,16 @@ def run_case(case: Case) -> Result:
         root=diagnosis.root_cause.rule if diagnosis.root_cause else None,
         findings=tuple((f.rule, f.severity, f.message) for f in diagnosis.findings),
         verdict=diagnosis.verdict,
-        seconds=_since(begun),
+        seconds=_seconds_since(begun),
         failed=f"{broke[0].rule}: {broke[0].reason}" if broke else None,
     )
 
 
-def _since(begun: float) -> float:
+def _seconds_since(begun: float) -> float:
     return round(time.monotonic() - begun, 2)
 
 
-def _diagnosed(case: Case) -> Diagnosis:
+def _diagnose_case(case: Case) -> Diagnosis:
     from saldiag.app.examine.in_memory import examine_model
     from saldiag.app.session.judging import judge
     from saldiag.app.subject.subject import Subject
@@ -77,7 +77,7 @@ def _diagnosed(case: Case) -> Diagnosis:
             expected_range=program.expected_range,
         )
         if program.fit is not None:
-            measured = _trained(subject, program.fit)
+            measured = _measure_training(subject, program.fit)
         else:
             measured = examine_model(
                 subject, program.batches, plan=program.plan, max_steps=program.steps
@@ -85,7 +85,7 @@ def _diagnosed(case: Case) -> Diagnosis:
     return judge(measured.with_(recorder.log()))
 
 
-def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
+def _measure_training(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
     """What ``saldiag.Watch`` measures while the model trains with these arguments of ``fit``."""
     from saldiag.app.program.python_api import Watch
 
@@ -142,7 +142,10 @@ class _Worker:
         """Run a case; a process that dies is a result, and the next case has a new one."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                1, get_context("spawn"), initializer=_start, initargs=(self._threads, self._debug)
+                1,
+                get_context("spawn"),
+                initializer=_prepare_worker,
+                initargs=(self._threads, self._debug),
             )
         self._done += 1
         try:
@@ -153,7 +156,7 @@ class _Worker:
             self.end()
             return Result(case, case.expected, failed=f"its process died: {error}")
         finally:
-            if self._done >= RENEWED_AFTER:
+            if self._done >= CASES_PER_PROCESS:
                 self.end()
 
     def end(self) -> None:
@@ -174,7 +177,7 @@ def _run_alone(case: Case) -> Result:
     return run_case(case)
 
 
-def _start(threads: int, debug: bool) -> None:
+def _prepare_worker(threads: int, debug: bool) -> None:
     """Leave Ctrl-C to the parent. What TensorFlow says of this machine is no result; errors are.
 
     The programs are small: threads that wait for each other, and kernels that oneDNN makes for

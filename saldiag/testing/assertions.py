@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from saldiag.app.api import Diagnosis
     from saldiag.core.findings.finding import Finding, Severity
 
-MAX_TOLD = 5
+MAX_LISTED_FINDINGS = 5
 """Findings of which a failure tells all; the others are counted."""
 
-GRADIENTS = ("SD2", "SD401", "SD402")
+GRADIENT_RULES = ("SD2", "SD401", "SD402")
 """Rules on gradients, by the start of their codes."""
 
-SLOWLY = "SD803"
+SLOW_LEARNING_RULE = "SD803"
 """The rule that tells of a model without a verdict which learning rate would do."""
 
 
@@ -49,16 +49,18 @@ def assert_learns(
 
     diagnosis = diagnose(
         model, batch, loss=loss, optimizer=optimizer, steps=steps, budget=budget,
-        batch_size=_items(batch), batches=1, ignore=ignore,
+        batch_size=_batch_size(batch), batches=1, ignore=ignore,
     )  # fmt: skip
     if diagnosis.verdict == "learns":
         return
-    limits = f" (at most {steps} steps and {budget:g} s{_fall(diagnosis)})"
-    reasons = [f for f in diagnosis.findings if f.severity != "info" or f.rule == SLOWLY]
-    raise AssertionError(_told(diagnosis, reasons, limits))
+    limits = f" (at most {steps} steps and {budget:g} s{_error_change(diagnosis)})"
+    reasons = [
+        f for f in diagnosis.findings if f.severity != "info" or f.rule == SLOW_LEARNING_RULE
+    ]
+    raise AssertionError(_failure_message(diagnosis, reasons, limits))
 
 
-def _fall(diagnosis: Diagnosis) -> str:
+def _error_change(diagnosis: Diagnosis) -> str:
     """How far the error fell in the overfit test."""
     from saldiag.core.measurement import OverfitHistory
     from saldiag.rules.shared.wording import number
@@ -89,11 +91,13 @@ def assert_gradients_flow(
 
     diagnosis = diagnose(
         model, batch, loss=loss, optimizer=optimizer, overfit=False,
-        batch_size=_items(batch), batches=1, ignore=ignore,
+        batch_size=_batch_size(batch), batches=1, ignore=ignore,
     )  # fmt: skip
-    found = [f for f in diagnosis.findings if f.rule.startswith(GRADIENTS) and f.severity != "info"]
+    found = [
+        f for f in diagnosis.findings if f.rule.startswith(GRADIENT_RULES) and f.severity != "info"
+    ]
     if found or diagnosis.verdict == "does_not_learn":
-        raise AssertionError(_told(diagnosis, _with_causes(found, diagnosis)))
+        raise AssertionError(_failure_message(diagnosis, _with_causes(found, diagnosis)))
 
 
 def assert_no_findings(
@@ -129,7 +133,7 @@ def assert_no_findings(
     diagnosis = diagnose(model, data, overfit=overfit, ignore=ignore, **more)
     if diagnosis.failed(severity):
         grave = [f for f in diagnosis.findings if at_least(f.severity, severity)]
-        raise AssertionError(_told(diagnosis, grave))
+        raise AssertionError(_failure_message(diagnosis, grave))
 
 
 def assert_trainable(
@@ -160,17 +164,17 @@ def assert_trainable(
         SaldiagError: model or data cannot be used.
     """
     __tracebackhide__ = True
-    from saldiag.testing.training import status_of, wrong
+    from saldiag.testing.training import trainable_status, unmet_expectations
 
-    status = status_of(model, batch, loss, optimizer)
-    problems = wrong(model, status, expected, stepped=batch is not None)
+    status = trainable_status(model, batch, loss, optimizer)
+    problems = unmet_expectations(model, status, expected, stepped=batch is not None)
     if problems:
         shown = [f"- {problem}" for problem in problems[:20]]
         more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
         raise AssertionError("\n".join(["what trains is not what is expected:", *shown, *more]))
 
 
-def _items(batch: Any) -> int | None:
+def _batch_size(batch: Any) -> int | None:
     """How many items a batch of arrays has."""
     import keras
 
@@ -192,16 +196,16 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
     return [f for f in diagnosis.findings if f.rule in wanted]
 
 
-def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
+def _failure_message(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """What a failure says: the verdict, then each finding with its place and its fix."""
     from saldiag_reports.content.wording import count, headline, plain
     from saldiag_reports.formats.ci import account
 
-    left = len(findings) - MAX_TOLD
+    left = len(findings) - MAX_LISTED_FINDINGS
     return "\n\n".join(
         [
             plain(headline(diagnosis.outcome)) + more,
-            *(account(finding) for finding in findings[:MAX_TOLD]),
+            *(account(finding) for finding in findings[:MAX_LISTED_FINDINGS]),
             *([f"and {count(left, 'finding')} more"] if left > 0 else []),
             *([] if findings else ["No rule found a reason."]),
         ]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-SETTINGS = ("ignore", "severity")
-MARKER = (
+MARKER_SETTINGS = ("ignore", "severity")
+MARKER_HELP = (
     "saldiag(ignore=[...], severity='warning'): rules that do not judge in this test, and the "
     "least severity that fails it"
 )
@@ -67,7 +67,7 @@ class Checks:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
-    config.addinivalue_line("markers", MARKER)
+    config.addinivalue_line("markers", MARKER_HELP)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def saldiag(request: pytest.FixtureRequest) -> Checks:
     ignore: list[str] = []
     severity: str | None = None
     for mark in request.node.iter_markers("saldiag"):  # the nearest first
-        unknown = sorted(set(mark.kwargs) - set(SETTINGS))
+        unknown = sorted(set(mark.kwargs) - set(MARKER_SETTINGS))
         if mark.args or unknown:
             what = unknown[0] if unknown else repr(mark.args[0])
             raise pytest.UsageError(f"@pytest.mark.saldiag takes ignore= and severity=, not {what}")

@@ -18,7 +18,7 @@ from saldiag_probes.trace.recorder import CannotMeasure
 from saldiag_reports.content.wording import plain
 
 
-def status_of(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableStatus:
+def trainable_status(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableStatus:
     """Flags of every variable; with a batch also what one training step does to it.
 
     Raises:
@@ -44,34 +44,38 @@ def status_of(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableSta
     return status
 
 
-def wrong(model: Any, status: TrainableStatus, expected: Any, *, stepped: bool) -> list[str]:
+def unmet_expectations(
+    model: Any, status: TrainableStatus, expected: Any, *, stepped: bool
+) -> list[str]:
     """What is not as expected, a line each."""
     if isinstance(expected, int) and not isinstance(expected, bool):
         amount = status.trainable_parameters
         off = [f"{amount:,} parameters are trainable, not {expected:,}"]
         listed = [row for row in status.rows if row.in_model]
-        return [*(off if amount != expected else []), *_idle(listed, stepped)]
-    wishes = _wishes(expected)
+        return [*(off if amount != expected else []), *_untrained_problems(listed, stepped)]
+    wishes = _expectations(expected)
     paths = {id(layer): path for path, layer in _layers(model).items()}
     found = dict.fromkeys(range(len(wishes)), False)
     problems: list[str] = []
     meant: list[TrainableRow] = []
     statistics = _statistics(model)
     for row in (row for row in status.rows if row.path not in statistics):
-        fitting = [key for key, (what, _) in enumerate(wishes) if _fits(row, what, paths)]
+        fitting = [key for key, (what, _) in enumerate(wishes) if _matches(row, what, paths)]
         found.update(dict.fromkeys(fitting, True))
         if not fitting:
             continue
         wanted = wishes[fitting[-1]][1]
         if wanted != row.in_model:
-            problems.append(f"{plain(row.path)} {_state(row)}")
+            problems.append(f"{plain(row.path)} {_flag_problem(row)}")
         elif wanted:
             meant.append(row)
-    nothing = [f"{_name(wishes[key][0])} fits no weight" for key, seen in found.items() if not seen]
-    return [*nothing, *problems, *_idle(meant, stepped)]
+    nothing = [
+        f"{_pattern_text(wishes[key][0])} fits no weight" for key, seen in found.items() if not seen
+    ]
+    return [*nothing, *problems, *_untrained_problems(meant, stepped)]
 
 
-def _wishes(expected: Any) -> list[tuple[Any, bool]]:
+def _expectations(expected: Any) -> list[tuple[Any, bool]]:
     if isinstance(expected, Mapping):
         return [(what, bool(wanted)) for what, wanted in expected.items()]
     single = isinstance(expected, (str, keras.layers.Layer)) or not isinstance(expected, Iterable)
@@ -83,14 +87,14 @@ def _layers(model: Any) -> dict[str, Any]:
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
 
-def _fits(row: TrainableRow, what: Any, paths: Mapping[int, str]) -> bool:
+def _matches(row: TrainableRow, what: Any, paths: Mapping[int, str]) -> bool:
     if isinstance(what, str):
-        return any(fnmatchcase(name, what) for name in _names(row))
+        return any(fnmatchcase(name, what) for name in _row_names(row))
     path = paths.get(id(what))
     return path is not None and (path == "" or f"{row.layer}/".startswith(f"{path}/"))
 
 
-def _names(row: TrainableRow) -> Iterator[str]:
+def _row_names(row: TrainableRow) -> Iterator[str]:
     """Path of the variable; paths and names of its layer and of all layers around that."""
     yield row.path
     parts = row.layer.split("/") if row.layer else []
@@ -106,7 +110,7 @@ def _statistics(model: Any) -> set[str]:
     return {paths[id(variable)][1] for variable in held if id(variable) in paths}
 
 
-def _state(row: TrainableRow) -> str:
+def _flag_problem(row: TrainableRow) -> str:
     if row.in_model:
         return "is trainable, and is expected not to be"
     if row.layer_flag and not row.parents_flag:
@@ -114,7 +118,7 @@ def _state(row: TrainableRow) -> str:
     return "is not trainable: its layer is frozen"
 
 
-def _idle(rows: Iterable[TrainableRow], stepped: bool) -> Iterator[str]:
+def _untrained_problems(rows: Iterable[TrainableRow], stepped: bool) -> Iterator[str]:
     """Which of the trainable ones a training step leaves alone, and why."""
     for row in rows if stepped else ():
         name = plain(row.path)
@@ -126,5 +130,5 @@ def _idle(rows: Iterable[TrainableRow], stepped: bool) -> Iterator[str]:
             yield f"{name} is trainable, and a training step does not change it"
 
 
-def _name(what: Any) -> str:
+def _pattern_text(what: Any) -> str:
     return plain(repr(what) if isinstance(what, str) else str(getattr(what, "name", what)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from saldiag.core.findings.edit import Edit
 from saldiag.core.measurement import Source
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.mend import _prove, mended
+from saldiag.repair.mend import _verify_tree, apply_edits
 from saldiag.repair.source import PythonFile
 
 HEAD = "import keras\nfrom keras import layers\nimport tensorflow as tf\n"
@@ -26,7 +26,7 @@ def edit(call="Dense", argument="activation", old="softmax", new='"sigmoid"', **
 
 def after(code: str, *edits: Edit, head: str = HEAD) -> str:
     """The code without its head, after the edits."""
-    text = mended((head + code).encode(), edits or (edit(),)).decode()
+    text = apply_edits((head + code).encode(), edits or (edit(),)).decode()
     assert text.startswith(head)
     return text[len(head) :]
 
@@ -249,16 +249,16 @@ def test_bytes_stay_as_they_are(encoding: str, cookie: str, end: str) -> None:
     before = end.join(lines).encode(encoding)
     if cookie and end == "\r":  # Python reads the whole as one comment
         with pytest.raises(Uncertain, match="no Python"):
-            mended(before, [edit(line=3)])
+            apply_edits(before, [edit(line=3)])
         return
-    found = mended(before, [edit(line=3)])
+    found = apply_edits(before, [edit(line=3)])
     assert found == before.replace(b'"softmax"', b'"sigmoid"')
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_an_added_line_ends_as_the_others_do(end: str) -> None:
     code = end.join(["import keras", "keras.layers.Dense(", "    1,", ")", ""]).encode()
-    found = mended(code, [edit(argument="dtype", old=None, new='"float32"', line=2)])
+    found = apply_edits(code, [edit(argument="dtype", old=None, new='"float32"', line=2)])
     assert found == code.replace(f"1,{end}".encode(), f'1,{end}    dtype="float32",{end}'.encode())
 
 
@@ -309,4 +309,4 @@ def test_an_argument_is_added_however_the_call_is_written(
 @pytest.mark.parametrize(("text", "reason"), [("f(2)\n", "more than"), ("f(\n", "no Python")])
 def test_a_text_that_is_not_the_tree_is_never_given_away(text: str, reason: str) -> None:
     with pytest.raises(Uncertain, match=reason):
-        _prove(PythonFile.read(b"f(1)\n"), text, [])
+        _verify_tree(PythonFile.read(b"f(1)\n"), text, [])

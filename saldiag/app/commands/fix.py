@@ -17,9 +17,9 @@ from saldiag.core.files.sources import digest
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Measurements
-from saldiag.repair.diff import unified
+from saldiag.repair.diff import unified_diff
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.findings import OWN, Changed, Mended, mend_files
+from saldiag.repair.findings import SALDIAG_FOLDER, FileChanged, FixedFile, fix_files
 from saldiag_reports.content.wording import lines, place, plain
 
 NOTHING_LEFT, LEFT = 0, 1
@@ -30,7 +30,7 @@ NOTHING_LEFT, LEFT = 0, 1
 class Plan:
     """What can be mended at once, and what a person has to do, each with the reason."""
 
-    files: list[Mended] = field(default_factory=list)
+    files: list[FixedFile] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)
     by_hand: list[tuple[Finding, str]] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ def fix(path: Path, *, write: bool, rule: str | None) -> int:
     if write:
         return _write(plan)
     for file in plan.files:
-        _print(unified(_shown(file), file.before, file.after))
+        _print(unified_diff(_shown(file), file.before, file.after))
     return LEFT if plan.files or plan.by_hand else NOTHING_LEFT
 
 
@@ -94,18 +94,18 @@ def _plan(
             plan.by_hand.append((finding, finding.fix))
             continue
         try:
-            mend_files([finding], judged, known)
-            plan.files = mend_files([*plan.taken, finding], judged, known)
+            fix_files([finding], judged, known)
+            plan.files = fix_files([*plan.taken, finding], judged, known)
             plan.taken.append(finding)
         except Uncertain as reason:
             plan.by_hand.append((finding, f"{finding.fix} (no edit: {reason})"))
-        except Changed as reason:
+        except FileChanged as reason:
             raise RunError(f"{reason}: make a new run, and fix that") from reason
     return plan
 
 
 def _write(plan: Plan) -> int:
-    own = [file for file in plan.files if Path(file.known.path).is_relative_to(OWN)]
+    own = [file for file in plan.files if Path(file.known.path).is_relative_to(SALDIAG_FOLDER)]
     for file in own:
         _tell([f"{file.known.file} is saldiag's own model: it is not changed"])
     for file in plan.files:
@@ -115,7 +115,7 @@ def _write(plan: Plan) -> int:
     return LEFT if plan.by_hand or own else NOTHING_LEFT
 
 
-def _replace(file: Mended) -> Path:
+def _replace(file: FixedFile) -> Path:
     """Put the new text in place of the old one; returns where the old one is kept.
 
     Raises:
@@ -146,7 +146,7 @@ def _backup(path: Path, data: bytes, mode: int) -> Path:
     raise RunError(f"{path.name}: there are backups enough; take some away")
 
 
-def _shown(file: Mended) -> str:
+def _shown(file: FixedFile) -> str:
     """The file as ``git apply`` wants it here: relative where it lies below."""
     path = Path(file.known.path)
     try:

@@ -25,8 +25,8 @@ from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.numbers import TrainingNumbers
-from saldiag.subject.data.fit_batches import BATCHES
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.data.fit_batches import PREVIEW_BATCHES
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from saldiag.app.commands.held_out import HeldOut
@@ -127,7 +127,7 @@ def _by_recipe(
     with session.phase("reading data"):
         training, validation, held_out = _splits(request, recipe)
         data = training_data(training, validation, recipe)
-    session.attempt(SourceFiles, OwnFiles().measured)
+    session.attempt(SourceFiles, SourceSnapshot().measured)
 
     def subject() -> Subject:
         model = replace(request.model, loss=recipe.loss, seed=recipe.seed)
@@ -155,7 +155,7 @@ def _as_compiled(
         return epochs, epochs.data.first_batch()[0], epochs.notes
 
     subject, epochs = load_with_data(request.model, request.data.spec, session, read)
-    session.attempt(SourceFiles, OwnFiles().measured)
+    session.attempt(SourceFiles, SourceSnapshot().measured)
     _, outcome, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
     if epochs.validation and makes_masks(subject.model):
         held_out = _validation_pairs(request.data, epochs.validation)
@@ -197,7 +197,7 @@ def _trained(
         session.write_info("running")
 
     def subject_of_checks() -> tuple[ModeErrors, Sequence[Batch]]:
-        return looks[0].errors, tuple(itertools.islice(data.train(0), BATCHES))
+        return looks[0].errors, tuple(itertools.islice(data.train(0), PREVIEW_BATCHES))
 
     def tell(check: ValidationCheck) -> None:
         """Say at once why validation does not follow, and when that was seen."""

@@ -28,7 +28,7 @@ from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
 from saldiag.subject.data.fit_batches import listed_callbacks
 from saldiag.subject.program.script import ProgramStopped
-from saldiag.subject.source.layer_sources import SourceLines
+from saldiag.subject.source.layer_sources import LayerSources
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Observer:
     """
 
     def __init__(
-        self, options: WatchOptions, lines: SourceLines, open_session: Callable[[str], Collector]
+        self, options: WatchOptions, lines: LayerSources, open_session: Callable[[str], Collector]
     ) -> None:
         self.options = options
         self.watched: list[Watched] = []
@@ -305,11 +305,11 @@ class Observer:
             return {}
         if not feed.batches:
             watched.without_data("there is no batch in it")
-            return feed.instead
+            return feed.replacements
         watched.look(feed.batches, feed.plan)
         if self.options.overfit or self.options.experiments is not None:
             watched.memorise()
-        return feed.instead
+        return feed.replacements
 
     def _before_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any

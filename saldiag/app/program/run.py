@@ -24,8 +24,8 @@ from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.rules.shared.wording import place
 from saldiag.subject.program.notebook import is_notebook, run_notebook
-from saldiag.subject.program.script import Ended, print_error, run_script
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.program.script import ProgramEnd, print_error, run_script
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
@@ -61,7 +61,7 @@ class _Program:
     def __init__(self, options: ProgramOptions) -> None:
         self.options = options
         self.sessions: list[Session] = []
-        self._files = OwnFiles(options.script)
+        self._files = SourceSnapshot(options.script)
         self._seen = FilesSeen()
         self._first = self._session(options.out)
         # The program may change its directory.
@@ -88,7 +88,7 @@ class _Program:
         self._tell([f"interrupted; what was measured so far is in {self._first.run.path}"])
         return FAILED
 
-    def _watched(self) -> tuple[Observer, Ended, ProgramError]:
+    def _watched(self) -> tuple[Observer, ProgramEnd, ProgramError]:
         from saldiag.app.program.observer import Observer
         from saldiag.subject.program.crash import program_error
         from saldiag.subject.program.keras_hooks import hooked
@@ -116,22 +116,22 @@ class _Program:
         """Report from inside of a program that catches whatever is to end it; end the process."""
         _take_over(observer, recorder)
         sys.stdout = stdout
-        code = self._report(observer, Ended("stopped", 0), ProgramError())
+        code = self._report(observer, ProgramEnd("stopped", 0), ProgramError())
         stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
     def _bridge(self) -> AbstractContextManager[object]:
         """What older versions had, for a program that was written for them."""
-        from saldiag.subject.compat.bridge import bridged
+        from saldiag.subject.compat.bridge import old_apis_available
 
-        return bridged(self._renamed) if self.options.compat else nullcontext()
+        return old_apis_available(self._renamed) if self.options.compat else nullcontext()
 
     def _renamed(self, entry: Rename, source: Source | None) -> None:
         where = f"{place(source)}: " if source else ""
         self._first.note(f"{where}{entry.advice}")
 
-    def _execute(self) -> Ended:
+    def _execute(self) -> ProgramEnd:
         script, arguments = self.options.script, self.options.arguments
         if is_notebook(script):
             return run_notebook(script, arguments, self._first.note)
@@ -162,7 +162,7 @@ class _Program:
         session.files = self._seen
         return session
 
-    def _report(self, observer: Observer, ended: Ended, error: ProgramError) -> int:
+    def _report(self, observer: Observer, ended: ProgramEnd, error: ProgramError) -> int:
         if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
             print_error(ended.error)
         lines = _told(ended, observer)
@@ -237,7 +237,7 @@ def _take_over(observer: Observer, recorder: WarningRecorder) -> None:
         watched.session.add(recorder.log())
 
 
-def _told(ended: Ended, observer: Observer) -> list[str]:
+def _told(ended: ProgramEnd, observer: Observer) -> list[str]:
     """How the program ended, where that is not as usual."""
     lines = {
         "finished": [],

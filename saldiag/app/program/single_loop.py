@@ -10,7 +10,7 @@ from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.watched_model import Watched
 from saldiag.app.session.collector import Collector
 from saldiag.core.measurement import Source
-from saldiag.subject.source.layer_sources import SourceLines
+from saldiag.subject.source.layer_sources import LayerSources
 
 
 class LoopObserver(Observer):
@@ -26,7 +26,7 @@ class LoopObserver(Observer):
     def __init__(
         self, model: Any, optimizer: Any, options: WatchOptions, collector: Collector
     ) -> None:
-        super().__init__(options, SourceLines(collector.files), lambda _: collector)
+        super().__init__(options, LayerSources(collector.files), lambda _: collector)
         self._model, self._optimizer = model, optimizer
 
     def models(self) -> list[Any]:

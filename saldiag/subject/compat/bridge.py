@@ -16,45 +16,52 @@ from typing import Any
 
 from saldiag.core.measurement import Source
 from saldiag.subject.compat.arguments import ARGUMENTS
-from saldiag.subject.compat.entries import Argument, Call, Member, Module, Name, Rename
+from saldiag.subject.compat.entries import (
+    Call,
+    MovedModule,
+    MovedName,
+    RemovedMember,
+    Rename,
+    RenamedArgument,
+)
 from saldiag.subject.compat.members import MEMBERS, WRAPPED
 from saldiag.subject.compat.names import NAMES
-from saldiag.subject.source.stack_frames import caller, is_user
+from saldiag.subject.source.stack_frames import calling_source, is_user
 
-KERAS = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
+KERAS_NAMES = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
 """The same modules under three names; each is a module object of its own."""
 
-Note = Callable[[Rename, Source | None], None]
+OnFirstUse = Callable[[Rename, Source | None], None]
 _MISSING = object()
 
 
 @contextmanager
-def bridged(note: Note) -> Iterator[None]:
+def old_apis_available(note: OnFirstUse) -> Iterator[None]:
     """Let a program use what older versions had, until the block ends.
 
     Args:
         note: told of each entry once, and of the line that used it first.
     """
-    telling = _Telling(note)
+    telling = _FirstUses(note)
     with ExitStack() as stack:
         # One after the other: what is wrapped may stand in for something already.
         for patch in chain(_arguments(telling), _members(telling), _wrapped(telling)):
             stack.enter_context(_put(*patch))
-        stack.enter_context(_modules(telling))
+        stack.enter_context(_module_patches(telling))
         yield
 
 
-class _Telling:
+class _FirstUses:
     """Notes each entry once."""
 
-    def __init__(self, note: Note) -> None:
+    def __init__(self, note: OnFirstUse) -> None:
         self._note = note
         self._told: set[Rename] = set()
 
     def __call__(self, entry: Rename) -> None:
         if entry not in self._told:
             self._told.add(entry)
-            self._note(entry, caller())
+            self._note(entry, calling_source())
 
 
 @contextmanager
@@ -71,14 +78,14 @@ def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
             setattr(owner, name, before)
 
 
-def places(place: str) -> list[str]:
+def module_aliases(place: str) -> list[str]:
     """A place under all the names that a program knows it by."""
     if place.partition(".")[0] != "keras" or place.startswith("keras.src"):
         return [place]
-    return [root + place.removeprefix("keras") for root in KERAS]
+    return [root + place.removeprefix("keras") for root in KERAS_NAMES]
 
 
-def resolve(dotted: str) -> Any:
+def resolve_dotted(dotted: str) -> Any:
     """The module, or what is in one, that a dotted name names.
 
     Raises:
@@ -98,22 +105,22 @@ def resolve(dotted: str) -> Any:
 
 
 @contextmanager
-def _modules(telling: _Telling) -> Iterator[None]:
+def _module_patches(telling: _FirstUses) -> Iterator[None]:
     """Modules that are gone, and a ``__getattr__`` for names in those that are there."""
-    by_module: dict[str, dict[str, Name]] = defaultdict(dict)
+    by_module: dict[str, dict[str, MovedName]] = defaultdict(dict)
     stand_ins: dict[str, types.ModuleType] = {}
     for entry in NAMES:
-        for place in places(entry.place):
+        for place in module_aliases(entry.place):
             by_module[place][entry.old] = entry
             full = f"{place}.{entry.old}"
-            if isinstance(entry, Module) and not _exists(full):
-                stand_ins[full] = _StandIn(full, entry, telling)
+            if isinstance(entry, MovedModule) and not _module_exists(full):
+                stand_ins[full] = _ModuleStandIn(full, entry, telling)
     before = {name: sys.modules.get(name) for name in stand_ins}
     sys.modules.update(stand_ins)
     try:
         with ExitStack() as stack:
             for place, names in by_module.items():
-                module = sys.modules.get(place) or _imported(place)
+                module = sys.modules.get(place) or _import_if_installed(place)
                 if module is not None and place not in stand_ins:
                     look = _looking(module, names, telling)
                     stack.enter_context(_put(module, "__getattr__", look))
@@ -126,14 +133,14 @@ def _modules(telling: _Telling) -> Iterator[None]:
                 sys.modules[name] = module
 
 
-def _imported(name: str) -> types.ModuleType | None:
+def _import_if_installed(name: str) -> types.ModuleType | None:
     try:
         return importlib.import_module(name)
     except ImportError:
         return None
 
 
-def _exists(name: str) -> bool:
+def _module_exists(name: str) -> bool:
     """Whether a module is there after all: ``tf.keras`` has kept some."""
     try:
         return importlib.util.find_spec(name) is not None
@@ -141,10 +148,10 @@ def _exists(name: str) -> bool:
         return False
 
 
-class _StandIn(types.ModuleType):
+class _ModuleStandIn(types.ModuleType):
     """A module that is gone: its names are those of the one that has them today."""
 
-    def __init__(self, name: str, entry: Module, telling: _Telling) -> None:
+    def __init__(self, name: str, entry: MovedModule, telling: _FirstUses) -> None:
         super().__init__(name, f"Stands for {entry.shown}.")
         self.__path__: list[str] = []  # it may have had modules in it
         self._entry, self._telling = entry, telling
@@ -155,7 +162,7 @@ class _StandIn(types.ModuleType):
             return inner
         if name.startswith("__"):
             raise AttributeError(name)
-        found = getattr(resolve(str(self._entry.to)), name)
+        found = getattr(resolve_dotted(str(self._entry.to)), name)
         self._telling(self._entry)
         return found
 
@@ -167,18 +174,18 @@ class _StandIn(types.ModuleType):
 
 
 def _looking(
-    module: types.ModuleType, names: dict[str, Name], telling: _Telling
+    module: types.ModuleType, names: dict[str, MovedName], telling: _FirstUses
 ) -> Callable[[str], Any]:
     """``__getattr__`` of a module: what the user's own code asks for, and nobody else."""
     before = vars(module).get("__getattr__")
 
     def look(name: str) -> Any:
         entry = names.get(name)
-        if entry is not None and entry.to is not None and _asked_by_user():
+        if entry is not None and entry.to is not None and _is_user_lookup():
             if (stand_in := sys.modules.get(f"{module.__name__}.{name}")) is not None:
                 return stand_in
             telling(entry)
-            return entry.to() if callable(entry.to) else resolve(entry.to)
+            return entry.to() if callable(entry.to) else resolve_dotted(entry.to)
         if before is not None:
             return before(name)
         # As Python words it: what explains errors reads it.
@@ -189,7 +196,7 @@ def _looking(
     return look
 
 
-def _asked_by_user() -> bool:
+def _is_user_lookup() -> bool:
     """Whether the user's own code, not a library, is what looks for a name just now."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
@@ -201,38 +208,38 @@ def _asked_by_user() -> bool:
 # Keywords
 
 
-def _arguments(telling: _Telling) -> Iterator[tuple[Any, str, Any]]:
+def _arguments(telling: _FirstUses) -> Iterator[tuple[Any, str, Any]]:
     """What to put where, so that older keywords are understood."""
-    by_place: dict[str, list[Argument]] = defaultdict(list)
+    by_place: dict[str, list[RenamedArgument]] = defaultdict(list)
     for entry in ARGUMENTS:
         by_place[entry.inside or entry.place].append(entry)
     for place, entries in by_place.items():
-        target = resolve(place)
+        target = resolve_dotted(place)
         if isinstance(target, type):
-            yield target, "__init__", _method(target.__init__, entries, telling)  # type: ignore[misc]
+            yield target, "__init__", _translating_method(target.__init__, entries, telling)  # type: ignore[misc]
             continue
-        for owner, name in _owners(place):
-            translated = _method if isinstance(owner, type) else _function
+        for owner, name in _lookup_owners(place):
+            translated = _translating_method if isinstance(owner, type) else _translating_function
             yield owner, name, translated(target, entries, telling)
 
 
-def _owners(place: str) -> list[tuple[Any, str]]:
+def _lookup_owners(place: str) -> list[tuple[Any, str]]:
     """Where a function or method is looked up: a class, or a module under each of its names."""
     outer, _, name = place.rpartition(".")
-    owner = resolve(outer)
+    owner = resolve_dotted(outer)
     if isinstance(owner, type):
         return [(owner, name)]
-    return [(resolve(one), name) for one in places(outer)]
+    return [(resolve_dotted(one), name) for one in module_aliases(outer)]
 
 
-def _method(
-    original: Callable[..., Any], entries: Iterable[Argument], telling: _Telling
+def _translating_method(
+    original: Callable[..., Any], entries: Iterable[RenamedArgument], telling: _FirstUses
 ) -> Callable[..., Any]:
     """A method that takes older keywords as well."""
 
     @functools.wraps(original)
     def translated(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _translate(Call(list(args), kwargs), entries, telling)
+        call = _translate_call(Call(list(args), kwargs), entries, telling)
         return original(self, *call.args, **call.kwargs)
 
     # Keras reads the names of a layer's arguments, and does not look for what is wrapped.
@@ -240,20 +247,20 @@ def _method(
     return translated
 
 
-def _function(
-    original: Callable[..., Any], entries: Iterable[Argument], telling: _Telling
+def _translating_function(
+    original: Callable[..., Any], entries: Iterable[RenamedArgument], telling: _FirstUses
 ) -> Callable[..., Any]:
     """A function that takes older keywords as well."""
 
     @functools.wraps(original)
     def translated(*args: Any, **kwargs: Any) -> Any:
-        call = _translate(Call(list(args), kwargs), entries, telling)
+        call = _translate_call(Call(list(args), kwargs), entries, telling)
         return original(*call.args, **call.kwargs)
 
     return translated
 
 
-def _translate(call: Call, entries: Iterable[Argument], telling: _Telling) -> Call:
+def _translate_call(call: Call, entries: Iterable[RenamedArgument], telling: _FirstUses) -> Call:
     for entry in entries:
         if entry.old not in call.kwargs:
             continue
@@ -268,22 +275,26 @@ def _translate(call: Call, entries: Iterable[Argument], telling: _Telling) -> Ca
 # Members
 
 
-def _members(telling: _Telling) -> Iterator[tuple[Any, str, Any]]:
+def _members(telling: _FirstUses) -> Iterator[tuple[Any, str, Any]]:
     for entry in MEMBERS:
-        owner = resolve(entry.place)
-        yield owner, entry.old, (_Attribute if entry.put is None else _Settable)(entry, telling)
+        owner = resolve_dotted(entry.place)
+        yield (
+            owner,
+            entry.old,
+            (_MemberAttribute if entry.put is None else _SettableMember)(entry, telling),
+        )
 
 
-class _Attribute:
+class _MemberAttribute:
     """A member that is gone; one of the same name in an object or a subclass goes before it."""
 
-    def __init__(self, entry: Member, telling: _Telling) -> None:
+    def __init__(self, entry: RemovedMember, telling: _FirstUses) -> None:
         self.entry, self.telling = entry, telling
 
     def __get__(self, owner: Any, kind: type) -> Any:
         if owner is None:
             return self.entry.to
-        if not _asked_by_user():
+        if not _is_user_lookup():
             raise AttributeError(f"{kind.__name__!r} object has no attribute {self.entry.old!r}")
         self.telling(self.entry)
         return self.entry.to(owner) if self.entry.is_property else types.MethodType(
@@ -291,7 +302,7 @@ class _Attribute:
         )  # fmt: skip
 
 
-class _Settable(_Attribute):
+class _SettableMember(_MemberAttribute):
     """One that can be set."""
 
     def __set__(self, owner: Any, value: Any) -> None:
@@ -300,9 +311,9 @@ class _Settable(_Attribute):
         self.entry.put(owner, value)
 
 
-def _wrapped(telling: _Telling) -> Iterator[tuple[Any, str, Any]]:
+def _wrapped(telling: _FirstUses) -> Iterator[tuple[Any, str, Any]]:
     """Methods that are wrapped: around what stands there when it is put there."""
     for entry in WRAPPED:
-        for owner, name in _owners(entry.inside):
+        for owner, name in _lookup_owners(entry.inside):
             original = inspect.getattr_static(owner, name)
             yield owner, name, entry.around(original, functools.partial(telling, entry))

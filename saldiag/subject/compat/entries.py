@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Tell = Callable[[], None]
+OnUse = Callable[[], None]
 """Notes that the program has used an entry."""
 
 
@@ -43,7 +43,7 @@ class Rename:
 
 
 @dataclass(frozen=True)
-class Name(Rename):
+class MovedName(Rename):
     """A name in a module: ``to`` is the dotted name of what it was, or makes it; None: nothing."""
 
     to: str | Callable[[], Any] | None = None
@@ -55,7 +55,7 @@ class Name(Rename):
 
 
 @dataclass(frozen=True)
-class Module(Name):
+class MovedModule(MovedName):
     """A module: ``to`` is the module that has its names today; ``call`` makes it callable."""
 
     call: Callable[..., Any] | None = None
@@ -70,7 +70,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Argument(Rename):
+class RenamedArgument(Rename):
     """A keyword of a class or a function, ``place``.
 
     ``change`` gets the call without the keyword, and its value; it returns False where the keyword
@@ -87,7 +87,7 @@ class Argument(Rename):
 
 
 @dataclass(frozen=True)
-class Member(Rename):
+class RemovedMember(Rename):
     """A method or, with ``is_property``, an attribute of a class."""
 
     to: Callable[..., Any] = field(default=lambda _owner: None)
@@ -96,7 +96,7 @@ class Member(Rename):
 
 
 @dataclass(frozen=True)
-class Wrapped(Rename):
+class ChangedMethod(Rename):
     """A method ``inside`` a class or module that takes less, or gives other things, than it did.
 
     ``around`` gets the method and whom to tell; ``error`` is a regular expression for what Keras
@@ -104,7 +104,7 @@ class Wrapped(Rename):
     """
 
     inside: str = ""
-    around: Callable[[Any, Tell], Any] = field(default=lambda original, _tell: original)
+    around: Callable[[Any, OnUse], Any] = field(default=lambda original, _tell: original)
     error: str = ""
 
     @property
@@ -113,7 +113,9 @@ class Wrapped(Rename):
         return self.old
 
 
-def renamed(new: str, values: Mapping[Any, Any] | None = None) -> Callable[[Call, Any], None]:
+def rename_argument(
+    new: str, values: Mapping[Any, Any] | None = None
+) -> Callable[[Call, Any], None]:
     """The keyword is called ``new`` today, and some of its values otherwise."""
 
     def change(call: Call, value: Any) -> None:
@@ -123,5 +125,5 @@ def renamed(new: str, values: Mapping[Any, Any] | None = None) -> Callable[[Call
     return change
 
 
-def dropped(_call: Call, _value: Any) -> None:
+def drop_argument(_call: Call, _value: Any) -> None:
     """The keyword has no meaning today."""

@@ -6,18 +6,18 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from saldiag.subject.compat.entries import Tell
+from saldiag.subject.compat.entries import OnUse
 
-HDF5 = (".h5", ".hdf5")
-_EVERY = "_saldiag_every"
+HDF5_SUFFIXES = (".h5", ".hdf5")
+_PERIOD_ATTRIBUTE = "_saldiag_every"
 """Attribute of a checkpoint: how many epochs there are from one to the next."""
 
 
 def _is_hdf5(path: Any) -> bool:
-    return str(path).endswith(HDF5) and not str(path).endswith(".weights.h5")
+    return str(path).endswith(HDF5_SUFFIXES) and not str(path).endswith(".weights.h5")
 
 
-def save_weights(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_save_weights(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """``model.save_weights("model.h5")``, in the format of Keras 2."""
 
     @functools.wraps(original)
@@ -35,7 +35,7 @@ def save_weights(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]
     return save
 
 
-def load_model(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_load_model(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """``load_model("model.h5")``: losses and metrics by their short names."""
 
     @functools.wraps(original)
@@ -44,13 +44,13 @@ def load_model(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
             return original(filepath, custom_objects, *args, **kwargs)
         tell()
         model = original(filepath, {**_short_names(), **(custom_objects or {})}, *args, **kwargs)
-        _renew_optimizer(model, str(filepath))
+        _rebuild_optimizer(model, str(filepath))
         return model
 
     return load
 
 
-def _renew_optimizer(model: Any, path: str) -> None:
+def _rebuild_optimizer(model: Any, path: str) -> None:
     """Keras builds the optimizer of such a file for no variable at all, so that none can train."""
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None or not optimizer.built or optimizer._trainable_variables:
@@ -69,7 +69,7 @@ def _renew_optimizer(model: Any, path: str) -> None:
     model.optimizer = fresh
 
 
-def configuration(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_model_from_config(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """A model or a layer in a file: Keras takes the size of the batch for one of the input's."""
 
     @functools.wraps(original)
@@ -99,7 +99,7 @@ def _short_names() -> dict[str, Any]:
     }
 
 
-def checkpoint(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_checkpoint_init(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """``ModelCheckpoint("weights.{epoch}.hdf5", period=5)``."""
 
     @functools.wraps(original)
@@ -114,17 +114,17 @@ def checkpoint(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
         original(self, accepted if refused else filepath, *args, **kwargs)
         if refused:
             self.filepath = str(filepath)
-        setattr(self, _EVERY, int(every))
+        setattr(self, _PERIOD_ATTRIBUTE, int(every))
 
     return __init__
 
 
-def checkpoint_epoch(original: Callable[..., Any], _tell: Tell) -> Callable[..., Any]:
+def wrap_checkpoint_epoch_end(original: Callable[..., Any], _tell: OnUse) -> Callable[..., Any]:
     """``period=``: the other epochs are passed over."""
 
     @functools.wraps(original)
     def on_epoch_end(self: Any, epoch: int, logs: Any = None) -> None:
-        if (epoch + 1) % getattr(self, _EVERY, 1) == 0:
+        if (epoch + 1) % getattr(self, _PERIOD_ATTRIBUTE, 1) == 0:
             original(self, epoch, logs)
 
     return on_epoch_end

@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from saldiag.subject.compat.entries import Tell
+from saldiag.subject.compat.entries import OnUse
 
 _ACC = re.compile(r"(^|_)acc$")
 
 
-def today(key: Any) -> Any:
+def current_name(key: Any) -> Any:
     """What a log is called today: ``val_acc`` is ``val_accuracy``."""
     if key == "lr":
         return "learning_rate"
@@ -22,13 +22,13 @@ def today(key: Any) -> Any:
 class Logs(dict[Any, Any]):
     """Logs that answer to their older names as well; it lists, and is saved, as it is."""
 
-    def __init__(self, logs: Any, tell: Tell) -> None:
+    def __init__(self, logs: Any, tell: OnUse) -> None:
         super().__init__(logs)
         self._tell = tell
 
     def _known(self, key: Any) -> Any:
         """The key that is there."""
-        name = key if super().__contains__(key) else today(key)
+        name = key if super().__contains__(key) else current_name(key)
         if name != key and super().__contains__(name):
             self._tell()
             return name
@@ -54,7 +54,7 @@ class Logs(dict[Any, Any]):
         return dict(self)
 
 
-def with_older_names(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_pythonify_logs(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """A function that returns logs."""
 
     @functools.wraps(original)
@@ -65,7 +65,7 @@ def with_older_names(original: Callable[..., Any], tell: Tell) -> Callable[..., 
     return make
 
 
-def history(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_history_begin(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """``History.on_train_begin``: its dictionary answers to older names."""
 
     @functools.wraps(original)
@@ -77,7 +77,7 @@ def history(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
     return begin
 
 
-def monitors(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_fit(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """``fit``: callbacks that wait for ``val_acc`` wait for ``val_accuracy`` if that will come."""
 
     @functools.wraps(original)
@@ -85,8 +85,8 @@ def monitors(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
         callbacks = kwargs.get("callbacks")
         for callback in callbacks if isinstance(callbacks, (list, tuple)) else ():
             monitor = getattr(callback, "monitor", None)
-            if monitor != "lr" and today(monitor) != monitor and _counts_accuracy(model):
-                callback.monitor = today(monitor)
+            if monitor != "lr" and current_name(monitor) != monitor and _counts_accuracy(model):
+                callback.monitor = current_name(monitor)
                 tell()
         return original(model, *args, **kwargs)
 
@@ -102,15 +102,15 @@ def _counts_accuracy(model: Any) -> bool:
     return "accuracy" in asked and "acc" not in asked
 
 
-def file_path(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_checkpoint_path(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """``ModelCheckpoint``: ``{val_acc:.2f}`` in the name of the file."""
 
     @functools.wraps(original)
     def make(callback: Any, epoch: Any, batch: Any, logs: Any) -> Any:
         logs = dict(logs or {})
         for key in re.findall(r"{(\w+)", str(callback.filepath)):
-            if key not in logs and today(key) in logs:
-                logs[key] = logs[today(key)]
+            if key not in logs and current_name(key) in logs:
+                logs[key] = logs[current_name(key)]
                 tell()
         return original(callback, epoch, batch, logs)
 

@@ -8,13 +8,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from saldiag.subject.compat.entries import Tell
+from saldiag.subject.compat.entries import OnUse
 
-_SIZES: weakref.WeakKeyDictionary[Any, int | None] = weakref.WeakKeyDictionary()
+_BATCH_SIZES: weakref.WeakKeyDictionary[Any, int | None] = weakref.WeakKeyDictionary()
 """The batch size that a layer was made for."""
 
 
-def layer(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
+def wrap_layer_init(original: Callable[..., Any], tell: OnUse) -> Callable[..., Any]:
     """``Layer.__init__``: the shape without the batch, which today's Keras knows."""
 
     @functools.wraps(original)
@@ -25,19 +25,19 @@ def layer(original: Callable[..., Any], tell: Tell) -> Callable[..., Any]:
             kwargs["input_shape"] = tuple(shape[1:])
         original(self, *args, **kwargs)
         if shape is not None:
-            _SIZES[self] = shape[0]
+            _BATCH_SIZES[self] = shape[0]
 
     # Keras reads the names of a layer's arguments, and does not look for what is wrapped.
     vars(__init__)["__signature__"] = inspect.signature(original)
     return __init__
 
 
-def add(original: Callable[..., Any], _tell: Tell) -> Callable[..., Any]:
+def wrap_sequential_add(original: Callable[..., Any], _tell: OnUse) -> Callable[..., Any]:
     """``Sequential.add``: the first layer's shape, with the size of the batch."""
 
     @functools.wraps(original)
     def add_(self: Any, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        size = _SIZES.get(layer) if not self._layers else None
+        size = _BATCH_SIZES.get(layer) if not self._layers else None
         if size is not None:
             import keras
 

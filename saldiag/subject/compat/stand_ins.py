@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_MERGES = {
+_MERGE_LAYERS = {
     "sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate",
     "dot": "Dot",
 }  # fmt: skip
@@ -17,10 +17,10 @@ def merge(inputs: Sequence[Any], mode: str = "sum", **options: Any) -> Any:
     Raises:
         NotImplementedError: a mode that no layer has.
     """
-    return _merging(mode, **options)(list(inputs))
+    return _merge_layer_for(mode, **options)(list(inputs))
 
 
-def merge_layer(layers: Any = None, mode: str = "sum", **options: Any) -> Any:
+def legacy_merge_layer(layers: Any = None, mode: str = "sum", **options: Any) -> Any:
     """``Merge(mode="concat")``: the layer.
 
     Raises:
@@ -31,10 +31,10 @@ def merge_layer(layers: Any = None, mode: str = "sum", **options: Any) -> Any:
             "Merge([…]) of models in a Sequential is not bridged: a Sequential takes one input. "
             "Write keras.Model(inputs, outputs) with keras.layers.concatenate or add"
         )
-    return _merging(mode, **options)
+    return _merge_layer_for(mode, **options)
 
 
-def _merging(
+def _merge_layer_for(
     mode: str,
     concat_axis: int = -1,
     dot_axes: Any = -1,
@@ -43,12 +43,12 @@ def _merging(
 ) -> Any:
     import keras
 
-    if mode not in _MERGES:
+    if mode not in _MERGE_LAYERS:
         raise NotImplementedError(
             f"merge with mode={mode!r} is not bridged: write a layer of your own"
         )
     extra = {"concat": {"axis": concat_axis}, "dot": {"axes": dot_axes}}.get(mode, {})
-    return getattr(keras.layers, _MERGES[mode])(name=name, **extra)
+    return getattr(keras.layers, _MERGE_LAYERS[mode])(name=name, **extra)
 
 
 def multi_gpu_model(model: Any, *_: Any, **__: Any) -> Any:

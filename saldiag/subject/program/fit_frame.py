@@ -6,7 +6,7 @@ import inspect
 import types
 from typing import Any
 
-ARGUMENTS = (
+FIT_ARGUMENTS = (
     "x", "y", "sample_weight", "class_weight", "batch_size", "epochs", "initial_epoch",
     "steps_per_epoch", "shuffle", "callbacks", "validation_data", "validation_batch_size",
 )  # fmt: skip
@@ -21,16 +21,16 @@ def arguments_of_fit(model: Any) -> dict[str, Any] | None:
     frame = inspect.currentframe()
     try:
         while frame is not None:
-            if _is_fit(frame, model):
+            if _is_fit_frame(frame, model):
                 values = frame.f_locals
-                return {name: values[name] for name in ARGUMENTS if name in values}
+                return {name: values[name] for name in FIT_ARGUMENTS if name in values}
             frame = frame.f_back
         return None
     finally:
         del frame  # it would keep everything in it alive
 
 
-def _is_fit(frame: types.FrameType, model: Any) -> bool:
+def _is_fit_frame(frame: types.FrameType, model: Any) -> bool:
     code = frame.f_code
     return (
         code.co_name == "fit"

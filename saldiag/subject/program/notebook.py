@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.core.errors import SaldiagError
-from saldiag.subject.program.script import Ended, run_main
+from saldiag.subject.program.script import ProgramEnd, run_as_main
 
 SUFFIX = ".ipynb"
-TIMING = frozenset({"time", "timeit", "capture", "prun"})
+PYTHON_CELL_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
 """Cell magics that run the cell's own Python code."""
 
 _MAGIC = re.compile(r"^(?P<indent>\s*)(?P<target>[\w\s,.\[\]'\"]+=\s*)?(?P<what>[%!])(?P<rest>.*)$")
 _HELP = re.compile(r"^\s*\??\??[\w.]+\?\??\s*$")
-_RAISES = "raises-exception"
+_RAISES_TAG = "raises-exception"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_notebook(path: Path) -> tuple[list[Cell], list[str]]:
         name = f"{path}[{number}]"
         code, left_out = plain_python(str(cell.source))
         notes += [f"{name}: left out: {line}" for line in left_out]
-        may_raise = _RAISES in cell.get("metadata", {}).get("tags", ())
+        may_raise = _RAISES_TAG in cell.get("metadata", {}).get("tags", ())
         cells.append(Cell(name, code, may_raise))
     return cells, notes
 
@@ -78,7 +78,7 @@ def plain_python(source: str) -> tuple[str, list[str]]:
     first, _, rest = source.lstrip().partition("\n")
     if first.startswith("%%"):
         name = first[2:].split()[:1]
-        if name and name[0] in TIMING:
+        if name and name[0] in PYTHON_CELL_MAGICS:
             code, left_out = plain_python(rest)
             return "\n" + code, [first, *left_out]
         return "", [first]
@@ -86,7 +86,7 @@ def plain_python(source: str) -> tuple[str, list[str]]:
         return source, []
     lines, left_out = [], []
     for line in source.split("\n"):
-        kept, dropped = _plain_line(line)
+        kept, dropped = _plain_python_line(line)
         lines.append(kept)
         left_out += dropped
     return "\n".join(lines), left_out
@@ -100,7 +100,7 @@ def _is_python(source: str) -> bool:
     return True
 
 
-def _plain_line(line: str) -> tuple[str, list[str]]:
+def _plain_python_line(line: str) -> tuple[str, list[str]]:
     if _HELP.match(line) and "?" in line:
         return "", [line.strip()]
     found = _MAGIC.match(line)
@@ -111,7 +111,7 @@ def _plain_line(line: str) -> tuple[str, list[str]]:
     return f"{found['indent']}pass", [line.strip()]
 
 
-def run_notebook(path: Path, arguments: Sequence[str], note: Callable[[str], None]) -> Ended:
+def run_notebook(path: Path, arguments: Sequence[str], note: Callable[[str], None]) -> ProgramEnd:
     """Run the cells as ``__main__``, up to the first that raises without being marked to.
 
     Args:
@@ -129,14 +129,14 @@ def run_notebook(path: Path, arguments: Sequence[str], note: Callable[[str], Non
 
     def execute(module: types.ModuleType) -> None:
         del module.__dict__["__file__"]  # as in Jupyter
-        module.__dict__.update(display=print, get_ipython=lambda: _NoShell(note))
+        module.__dict__.update(display=print, get_ipython=lambda: _IPythonStub(note))
         for cell in cells:
-            _run(cell, module.__dict__)
+            _run_cell(cell, module.__dict__)
 
-    return run_main(path, arguments, execute)
+    return run_as_main(path, arguments, execute)
 
 
-def _run(cell: Cell, namespace: dict[str, Any]) -> None:
+def _run_cell(cell: Cell, namespace: dict[str, Any]) -> None:
     # Tracebacks, AutoGraph and the quoted line read the code from here.
     lines = [f"{line}\n" for line in cell.code.split("\n")]
     linecache.cache[cell.name] = (len(cell.code), None, lines, cell.name)
@@ -147,7 +147,7 @@ def _run(cell: Cell, namespace: dict[str, Any]) -> None:
             raise
 
 
-class _NoShell:
+class _IPythonStub:
     """Stands in for IPython's shell: takes every call, and says so."""
 
     def __init__(self, note: Callable[[str], None]) -> None:

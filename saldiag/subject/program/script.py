@@ -16,7 +16,7 @@ from typing import Any, Literal
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import take_interrupt
 
-How = Literal["finished", "exited", "raised", "interrupted", "stopped"]
+EndKind = Literal["finished", "exited", "raised", "interrupted", "stopped"]
 
 
 class ProgramStopped(SystemExit):
@@ -24,50 +24,50 @@ class ProgramStopped(SystemExit):
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProgramEnd:
     """How a program ended: its exit code as the shell would see it, and the error, if any."""
 
-    how: How
+    how: EndKind
     code: int
     error: BaseException | None = None
 
 
-def run_script(path: Path, arguments: Sequence[str]) -> Ended:
+def run_script(path: Path, arguments: Sequence[str]) -> ProgramEnd:
     """Run a script as ``__main__``; working directory, threads and ``atexit`` stay the process's.
 
     Raises:
         SaldiagError: there is no such file, or it cannot be read.
     """
-    code = _read(path)
+    code = _read_script(path)
 
     def execute(module: types.ModuleType) -> None:
         exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - theirs
 
-    return run_main(path, arguments, execute)
+    return run_as_main(path, arguments, execute)
 
 
-def run_main(
+def run_as_main(
     path: Path, arguments: Sequence[str], execute: Callable[[types.ModuleType], None]
-) -> Ended:
+) -> ProgramEnd:
     """Run ``execute`` on a fresh ``__main__`` module whose file is ``path``."""
     module = types.ModuleType("__main__")
     module.__dict__.update(__file__=str(path), __builtins__=__builtins__)
-    with _as_main(module, [str(path), *arguments], str(path.resolve().parent)):
-        return _ending(lambda: execute(module))
+    with _installed_main(module, [str(path), *arguments], str(path.resolve().parent)):
+        return _run_to_end(lambda: execute(module))
 
 
-def _ending(execute: Callable[[], None]) -> Ended:
+def _run_to_end(execute: Callable[[], None]) -> ProgramEnd:
     try:
         execute()
     except ProgramStopped:
-        return Ended("stopped", 0)
+        return ProgramEnd("stopped", 0)
     except SystemExit as left:
-        return Ended("exited", _exit_code(left))
+        return ProgramEnd("exited", _exit_code(left))
     except BaseException as error:
         if take_interrupt(error):
-            return Ended("interrupted", 130, error)
-        return Ended("raised", 1, error)
-    return Ended("finished", 0)
+            return ProgramEnd("interrupted", 130, error)
+        return ProgramEnd("raised", 1, error)
+    return ProgramEnd("finished", 0)
 
 
 def _exit_code(left: SystemExit) -> int:
@@ -79,7 +79,7 @@ def _exit_code(left: SystemExit) -> int:
     return 1
 
 
-def _read(path: Path) -> bytes:
+def _read_script(path: Path) -> bytes:
     try:
         with io.open_code(str(path.resolve())) as stream:
             return stream.read()
@@ -88,7 +88,7 @@ def _read(path: Path) -> bytes:
 
 
 @contextmanager
-def _as_main(module: types.ModuleType, argv: list[str], folder: str) -> Iterator[None]:
+def _installed_main(module: types.ModuleType, argv: list[str], folder: str) -> Iterator[None]:
     """The module as ``__main__``, with its arguments and its folder first in the path."""
     main, arguments, search = sys.modules["__main__"], sys.argv, list(sys.path)
     sys.modules["__main__"], sys.argv = module, argv

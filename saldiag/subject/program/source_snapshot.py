@@ -10,19 +10,19 @@ from pathlib import Path
 from saldiag.core.files.sources import decoded, digest
 from saldiag.core.measurement import SourceFile, SourceFiles
 from saldiag.subject.program.notebook import is_notebook
-from saldiag.subject.source.stack_frames import CONVERTED, is_user, shown_path
+from saldiag.subject.source.stack_frames import CONVERTED, display_path, is_user
 
 MAX_FILES = 200
 """A checkout that is installed in place has more modules than a comparison has use for."""
-MAX_TEXT = 256 * 1024
+MAX_TEXT_BYTES = 256 * 1024
 """Bytes of a file whose text is kept; of a longer one the hash tells whether it changed."""
-MAX_TEXTS = 4 * 1024 * 1024
+MAX_ALL_TEXT_BYTES = 4 * 1024 * 1024
 """Bytes of all texts together."""
 
 _SALDIAG = str(Path(__file__).parents[2])
 
 
-class OwnFiles:
+class SourceSnapshot:
     """The files of a program, each as it was when it was first asked for.
 
     Args:
@@ -39,7 +39,7 @@ class OwnFiles:
 
     def measured(self) -> SourceFiles:
         """All files whose code is loaded by now."""
-        for name in [*self._cells(), *sorted(_loaded())]:
+        for name in [*self._cells(), *sorted(_loaded_user_files())]:
             self._look(name)
         return SourceFiles(tuple(self._files.values()), len(self._left_out))
 
@@ -48,25 +48,25 @@ class OwnFiles:
         return [name for name in linecache.cache if name.startswith(f"{self._program}[")]
 
     def _look(self, name: str) -> None:
-        file = shown_path(name)
+        file = display_path(name)
         if file in self._files:
             return
         if len(self._files) >= MAX_FILES:
             self._left_out.add(file)
-        elif (content := _content(name)) is not None:
+        elif (content := _file_content(name)) is not None:
             self._files[file] = SourceFile(
                 file, digest(content), len(content), self._text(name, content)
             )
 
     def _text(self, name: str, content: bytes) -> str | None:
-        too_long = len(content) > min(MAX_TEXT, MAX_TEXTS - self._kept)
+        too_long = len(content) > min(MAX_TEXT_BYTES, MAX_ALL_TEXT_BYTES - self._kept)
         if too_long or is_notebook(Path(name)):
             return None
         self._kept += len(content)
         return decoded(content)
 
 
-def _loaded() -> Iterator[str]:
+def _loaded_user_files() -> Iterator[str]:
     """The files of the modules that are loaded and the user's own."""
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
@@ -78,7 +78,7 @@ def _is_own(name: str) -> bool:
     return CONVERTED not in name and not name.startswith(_SALDIAG) and is_user(name)
 
 
-def _content(name: str) -> bytes | None:
+def _file_content(name: str) -> bytes | None:
     """What a file holds, or a cell that linecache knows; None where it cannot be read."""
     try:
         return Path(name).read_bytes()

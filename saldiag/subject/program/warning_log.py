@@ -18,17 +18,22 @@ from types import FrameType
 from typing import Any
 
 from saldiag.core.measurement import RecordedWarning, Source, WarningLog
-from saldiag.subject.source.stack_frames import caller, is_framework, source_of_frame, user_frame
+from saldiag.subject.source.stack_frames import (
+    calling_source,
+    is_framework,
+    source_of_frame,
+    user_frame,
+)
 
-LOGGERS = ("tensorflow", "absl")
-_Key = tuple[str, str, str, int]
+LOGGER_NAMES = ("tensorflow", "absl")
+_WarningKey = tuple[str, str, str, int]
 
 
 class WarningRecorder:
     """Collects the warnings of Keras and TensorFlow."""
 
     def __init__(self) -> None:
-        self._seen: dict[_Key, RecordedWarning] = {}
+        self._seen: dict[_WarningKey, RecordedWarning] = {}
         self._filters: list[tuple[Any, Source | None]] = []
         self._silencing: list[Source] = []
 
@@ -49,11 +54,11 @@ class WarningRecorder:
     def note_filter(self) -> None:
         """Remember who installed the filter that now stands first."""
         if warnings.filters:
-            self._filters.append((warnings.filters[0], caller()))
+            self._filters.append((warnings.filters[0], calling_source()))
 
     def note_warning(self, message: Any, category: type[Warning], frame: FrameType | None) -> None:
         """Record a warning that is being given at ``frame`` (by stack level)."""
-        rule = _first_match(str(message), category, frame)
+        rule = _applied_filter(str(message), category, frame)
         silenced = rule is not None and rule[0] == "ignore"
         self._note(category.__name__, str(message), silenced, self._installer(rule))
 
@@ -88,7 +93,7 @@ def _silences_advice(rule: Any) -> bool:
     return bool(action == "ignore" and whole and named)
 
 
-def _first_match(message: str, category: type[Warning], frame: FrameType | None) -> Any:
+def _applied_filter(message: str, category: type[Warning], frame: FrameType | None) -> Any:
     """The filter that Python would apply: the first whose five parts all match."""
     module = frame.f_globals.get("__name__", "<unknown>") if frame else "sys"
     line = frame.f_lineno if frame else 1
@@ -127,7 +132,7 @@ def recording_warnings() -> Iterator[WarningRecorder]:
         for name in ("filterwarnings", "simplefilter"):
             wrapper = _filter(recorder, getattr(warnings, name))
             stack.enter_context(_replaced(warnings, name, wrapper))
-        for name in LOGGERS:
+        for name in LOGGER_NAMES:
             logger = logging.getLogger(name)
             for method in ("warning", "log"):
                 stack.enter_context(_replaced(logger, method, _logged(recorder, logger, method)))

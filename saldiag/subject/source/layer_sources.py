@@ -9,10 +9,10 @@ from typing import Any
 
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
-from saldiag.subject.source.stack_frames import caller
+from saldiag.subject.source.stack_frames import calling_source
 
 
-class SourceLines:
+class LayerSources:
     """Source of every layer made while recording; holds no layer alive.
 
     Args:
@@ -31,7 +31,7 @@ class SourceLines:
 
     def caller(self) -> Source | None:
         """The line of the user's code that this is called from."""
-        return caller(self._files)
+        return calling_source(self._files)
 
     def models(self) -> list[Any]:
         """The models among them that are still alive, in the order in which they were made."""
@@ -50,7 +50,7 @@ class SourceLines:
 
 
 @contextmanager
-def recording_sources(files: FilesSeen) -> Iterator[SourceLines]:
+def recording_sources(files: FilesSeen) -> Iterator[LayerSources]:
     """Record where layers are made, until the block ends; ``files`` takes their fingerprints.
 
     ``Layer.__new__`` is wrapped because it runs directly under the line that makes the layer;
@@ -58,7 +58,7 @@ def recording_sources(files: FilesSeen) -> Iterator[SourceLines]:
     """
     import keras
 
-    lines = SourceLines(files)
+    lines = LayerSources(files)
     original = keras.layers.Layer.__dict__["__new__"]
     make = original.__func__ if isinstance(original, staticmethod) else original
 

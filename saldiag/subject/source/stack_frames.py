@@ -14,22 +14,24 @@ from types import FrameType
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
 
-FRAMEWORKS = ("keras", "tensorflow")
+FRAMEWORK_PACKAGES = ("keras", "tensorflow")
 CONVERTED = "__autograph_generated_file"
 """In the names of the files that AutoGraph writes the code to that it runs in the user's place."""
-_PACKAGE = Path(__file__).parents[2]
+_SALDIAG_FOLDER = Path(__file__).parents[2]
 
 
 @cache
 def framework_folders() -> tuple[str, ...]:
     """Folders of Keras and TensorFlow, found without importing them."""
-    return tuple(folder for name in FRAMEWORKS for folder in _folders(name))
+    return tuple(folder for name in FRAMEWORK_PACKAGES for folder in _package_folders(name))
 
 
 @cache
-def _own_folders() -> tuple[str, ...]:
+def _saldiag_folders() -> tuple[str, ...]:
     return tuple(
-        folder for name in ("saldiag_probes", "saldiag_reports") for folder in _folders(name)
+        folder
+        for name in ("saldiag_probes", "saldiag_reports")
+        for folder in _package_folders(name)
     )
 
 
@@ -40,7 +42,7 @@ def _library_folders() -> tuple[str, ...]:
     return tuple(sysconfig.get_path(path) + os.sep for path in paths)
 
 
-def _folders(package: str) -> list[str]:
+def _package_folders(package: str) -> list[str]:
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -59,12 +61,12 @@ def is_user(filename: str) -> bool:
     """Whether a file is the user's own code (saldiag's built-in models count as such)."""
     if filename.startswith("<"):
         return filename.startswith("<ipython-input")
-    if filename.startswith(str(_PACKAGE)):
-        return filename.startswith(str(_PACKAGE / "quicksal"))
+    if filename.startswith(str(_SALDIAG_FOLDER)):
+        return filename.startswith(str(_SALDIAG_FOLDER / "quicksal"))
     if is_framework(filename):
         return False
     installed = "site-packages" in filename or "dist-packages" in filename
-    return not installed and not filename.startswith((*_own_folders(), *_library_folders()))
+    return not installed and not filename.startswith((*_saldiag_folders(), *_library_folders()))
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
@@ -84,37 +86,37 @@ def source_of_frame(frame: FrameType | None, files: FilesSeen | None = None) -> 
     if frame is None:
         return None
     if CONVERTED in frame.f_code.co_filename:
-        return _before_conversion(frame, files)
-    return _source(frame.f_code.co_filename, frame.f_lineno, files)
+        return _source_before_autograph(frame, files)
+    return _source_line(frame.f_code.co_filename, frame.f_lineno, files)
 
 
-def _source(filename: str, line: int, files: FilesSeen | None) -> Source:
-    shown = shown_path(filename)
+def _source_line(filename: str, line: int, files: FilesSeen | None) -> Source:
+    shown = display_path(filename)
     if files is not None:
         files.note(shown, filename)
     return Source(shown, line, linecache.getline(filename, line).strip())
 
 
-def _before_conversion(frame: FrameType, files: FilesSeen | None) -> Source | None:
+def _source_before_autograph(frame: FrameType, files: FilesSeen | None) -> Source | None:
     """The place that AutoGraph made a frame's code from; the one that called it if untold."""
     from tensorflow.python.util import tf_stack  # it is loaded: the frame is running in it
 
     for seen in reversed(tf_stack.extract_stack()):
         if is_user(seen.filename) and CONVERTED not in seen.filename:
-            return _source(seen.filename, seen.lineno, files)
+            return _source_line(seen.filename, seen.lineno, files)
     outer = frame.f_back
     while outer is not None and CONVERTED in outer.f_code.co_filename:
         outer = outer.f_back
     return source_of_frame(user_frame(outer), files)
 
 
-def caller(files: FilesSeen | None = None) -> Source | None:
+def calling_source(files: FilesSeen | None = None) -> Source | None:
     """The line of the user's code that this is called from; ``files`` as in ``source_of_frame``."""
     return source_of_frame(user_frame(sys._getframe(1)), files)
 
 
 @cache
-def shown_path(filename: str) -> str:
+def display_path(filename: str) -> str:
     """A path as a person would type it: relative where it lies below the working directory."""
     try:
         return str(Path(filename).resolve().relative_to(Path.cwd()))

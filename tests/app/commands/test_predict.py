@@ -156,9 +156,9 @@ def test_a_run_of_train_is_its_best_checkpoint(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("missing.keras", "no such file or folder; give a run of saldiag train"),
-        ("text.txt", "not a model; give a run"),
+        ("text.txt", "not a model; --model accepts a run"),
         ("empty", "no model in this folder; give a run"),
-        ("models.py", "say which function"),
+        ("models.py", "name a function"),
     ],
 )
 def test_what_is_no_checkpoint_ends_in_one_line(tmp_path: Path, name: str, says: str) -> None:
@@ -276,7 +276,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
     assert predict("models.py:fixed", "photos", "--out", "out") == 2
     said = capsys.readouterr()
     assert "\x1b" not in said.out + said.err
-    lines = [line for line in said.err.splitlines() if "pixels from" not in line]
+    lines = [line for line in said.err.splitlines() if "pixel range" not in line]
     assert len(lines) == 4
     assert any("photos/cut.jpg: damaged" in line for line in lines)
     assert any("photos/c.png: not a JPEG or PNG" in line for line in lines)
@@ -298,7 +298,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
         ("three", (), "returns (None, 32, 32, 3); a mask needs"),
         ("nothing", (), "returns int, not a Keras 3 model"),
         ("missing", (), "no missing in it"),
-        ("fixed", ("--image-size", "64"), "the model takes 32x32 pixels"),
+        ("fixed", ("--image-size", "64"), "the model expects 32x32 pixels"),
     ],
 )
 def test_a_model_without_masks_is_refused_in_one_line(

@@ -11,7 +11,7 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Measurements, ProgramError
 from saldiag.rules.engine.engine import diagnose
 from saldiag.rules.shared.error_messages import MEANINGS, meaning_of
-from saldiag.subject.program.crash import LONGEST, program_error
+from saldiag.subject.program.crash import MAX_MESSAGE_CHARACTERS, program_error
 from saldiag.subject.source.layer_sources import recording_sources
 
 FILE = "/home/user/program.py"
@@ -234,7 +234,7 @@ def test_hostile_names_and_long_messages_are_cut():
     error = ValueError(f"should have unique names. Name '{name}' is already {'y' * 9000}")
 
     ended = program_error(error, {})
-    assert len(ended.message) <= LONGEST + 3
+    assert len(ended.message) <= MAX_MESSAGE_CHARACTERS + 3
     (finding,), _ = judged(ended)
     assert len(finding.message) < 500
     assert "\x1b" not in finding.message
