@@ -22,9 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from saldiag.keras_internals.names import LOOKUP_FUNCTION, LOOKUP_MODULE
+
 PACKAGE = "saldiag"
-_LOOKUP_MODULE = "keras.src.saving.object_registration"
-_LOOKUP = "get_registered_object"
 _REGISTERS = re.compile(
     r'^@keras\.saving\.register_keras_serializable\(package="saldiag"', re.MULTILINE
 )
@@ -32,8 +32,8 @@ _REGISTERS = re.compile(
 
 def register() -> None:
     """Add the fallback to Keras' lookup now, or when Keras gets imported."""
-    loaded = sys.modules.get(_LOOKUP_MODULE)
-    if loaded is not None and hasattr(loaded, _LOOKUP):
+    loaded = sys.modules.get(LOOKUP_MODULE)
+    if loaded is not None and hasattr(loaded, LOOKUP_FUNCTION):
         _add_fallback(loaded)
     else:
         sys.meta_path.insert(0, _AfterImport())
@@ -61,7 +61,7 @@ class _AfterImport:
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         """The module's ordinary spec, whose loader also adds the fallback; None for all others."""
-        if name != _LOOKUP_MODULE or self._searching:
+        if name != LOOKUP_MODULE or self._searching:
             return None
         self._searching = True
         try:
@@ -77,7 +77,7 @@ class _AfterImport:
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            if module.__name__ == _LOOKUP_MODULE:
+            if module.__name__ == LOOKUP_MODULE:
                 loader.exec_module = execute
                 _add_fallback(module)
                 if self in sys.meta_path:
@@ -87,7 +87,7 @@ class _AfterImport:
 
 
 def _add_fallback(lookup_module: Any) -> None:
-    lookup = getattr(lookup_module, _LOOKUP, None)
+    lookup = getattr(lookup_module, LOOKUP_FUNCTION, None)
     if lookup is None or hasattr(lookup, "saldiag_modules"):  # another Keras, or a second import
         return
 
@@ -105,4 +105,4 @@ def _add_fallback(lookup_module: Any) -> None:
         return found
 
     with_fallback.saldiag_modules = import_modules  # type: ignore[attr-defined]
-    setattr(lookup_module, _LOOKUP, with_fallback)
+    setattr(lookup_module, LOOKUP_FUNCTION, with_fallback)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,36 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A shared machine is noisy: no test is judged by the clock.
 settings.register_profile("saldiag", deadline=None)
 settings.load_profile("saldiag")
+
+
+class NoTensorFlow:
+    """An import hook that fails tests which import TensorFlow and are not marked so."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """Let everything through but TensorFlow and Keras."""
+        if name in ("tensorflow", "keras"):
+            raise ImportError(f"{name} is imported by a test without pytest.mark.tensorflow")
+
+
+def without_tensorflow(config: pytest.Config) -> bool:
+    """Whether the session leaves out the tests that are marked ``tensorflow``."""
+    return "not tensorflow" in (config.option.markexpr or "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Enforce the mark ``tensorflow``: where such tests are left out, nothing may import it."""
+    if without_tensorflow(config):
+        sys.meta_path.insert(0, NoTensorFlow())  # type: ignore[arg-type]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Modules that are marked as a whole are not even imported where they are left out."""
+    if not without_tensorflow(config) or collection_path.suffix != ".py":
+        return None
+    marks = re.search(
+        r"^pytestmark = (.*?)$(?!\n\s)", collection_path.read_text(), re.MULTILINE | re.DOTALL
+    )
+    return True if marks and "mark.tensorflow" in marks[1] else None
 
 
 @pytest.fixture(scope="session")

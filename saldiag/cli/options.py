@@ -115,7 +115,7 @@ def _value_settings(kind: Any, flag: Flag) -> dict[str, Any]:
     return {"type": _parameter_type(kind, flag), "multiple": repeated}
 
 
-def _parameter_type(kind: Any, flag: Flag) -> click.ParamType | None:
+def _parameter_type(kind: Any, flag: Flag) -> click.ParamType[Any] | None:
     if kind is Path:
         return click.Path(path_type=Path, dir_okay=flag.metavar != "FILE")
     if kind is int:

@@ -25,7 +25,7 @@ from saldiag.core.files.jsonio import dumps, write_json, write_text
 from saldiag.core.files.run import Run, RunInfo, utc_now
 from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 from saldiag.core.interrupts import until_interrupted
-from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED, matrix_cases
+from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED, matrix_cases, sample_cases
 from saldiag.selftest.outcome import Result, Totals, count_results
 from saldiag.selftest.record import Record, read_record, worse_cases, worse_totals
 from saldiag.selftest.run import run
@@ -38,9 +38,15 @@ class SelftestOptions:
 
     parts: tuple[str, ...] = ()
     """Parts of names of the programs to run; empty for all."""
+    sample: str | None = flag(
+        "Run one program in eight, chosen by the hash of KEY, such as the id of a commit.",
+        default=None,
+        metavar="KEY",
+    )
+    """Key that chooses a sample of the programs; None to run all."""
     seed: int = flag(
-        f"Seed of data and weights. Thresholds were tuned on seed {TUNING_SEED}; {REPORTED_SEED} is held"
-        " out.",
+        f"Seed of data and weights. Thresholds were tuned on seed {TUNING_SEED};"
+        f" {REPORTED_SEED} is held out.",
         default=REPORTED_SEED,
         minimum=0,
         maximum=2**32 - 1,
@@ -71,12 +77,14 @@ def run_selftest(options: SelftestOptions) -> int:
     """
     prepare_environment()
     chosen = matrix_cases(options.seed, options.parts)
+    if options.sample is not None:
+        chosen = sample_cases(chosen, options.sample)
     directory = Run.create("selftest", options.out)
     info = RunInfo(
         command=("saldiag", *(options.command_line or ("selftest",))),
         versions=versions(),
         seed=options.seed,
-        config={"parts": options.parts, "jobs": options.jobs},
+        config={"parts": options.parts, "sample": options.sample, "jobs": options.jobs},
         started=utc_now(),
     )
     directory.write_info(info)
@@ -150,6 +158,7 @@ class Told:
             "schema_version": SCHEMA_VERSION,
             "seed": self.options.seed,
             "parts": self.options.parts,
+            "sample": self.options.sample,
             "whole": self.whole,
             "seconds": self.seconds,
             "totals": asdict(self.totals),
@@ -193,7 +202,7 @@ def _progress(count: int) -> Iterator[Callable[[Result], None]]:
 
 @click.command()
 @click.argument("parts", nargs=-1, metavar="[PART]...")
-@options_for(SelftestOptions, "seed", "jobs")
+@options_for(SelftestOptions, "sample", "seed", "jobs")
 @out_option
 @format_option
 @debug_option

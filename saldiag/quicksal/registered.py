@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from saldiag.core.errors import ModelError
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag.subject.models.registered import BuiltModel
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class RegisteredQuicksal:
         """Whether ``model`` has QUICKSAL's inception blocks."""
         from saldiag.quicksal.blocks.inception import InceptionBlock
 
-        return any(isinstance(layer, InceptionBlock) for layer in model._flatten_layers())
+        return any(isinstance(layer, InceptionBlock) for layer in flattened_layers(model))
 
     def check_image_size(self, image_size: int) -> None:
         """Accept sizes divisible by 32.

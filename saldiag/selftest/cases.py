@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -65,6 +66,18 @@ def matrix_cases(seed: int = REPORTED_SEED, parts: Sequence[str] = ()) -> list[C
             hint = suggestion(part, names)
             raise SaldiagError(f"no program of the matrix is called {part!r}: {hint}")
     return [case for case in found if not parts or any(part in case.name for part in parts)]
+
+
+SAMPLE_OF = 8
+"""One program in this many is in a sample."""
+
+
+def sample_cases(found: Sequence[Case], key: str) -> list[Case]:
+    """About one case in ``SAMPLE_OF``, chosen by the hash of ``key`` and the case's name.
+
+    Another key, such as the id of another commit, chooses other cases.
+    """
+    return [case for case in found if zlib.crc32(f"{key}/{case.name}".encode()) % SAMPLE_OF == 0]
 
 
 def _fault_cases(seed: int) -> Iterable[Case]:

@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record: Record = read_record() if RECORD.is_file() else {}
     for run in parser.parse_args(arguments).run:
         written = read_json(run / "selftest.json")
-        if written["parts"] or not written["whole"]:
+        if written["parts"] or written["sample"] is not None or not written["whole"]:
             sys.exit(f"{run}: only a whole run goes on record")
         record = with_run_results(record, written["seed"], written["results"])
     record = {half: rows for half, rows in record.items() if int(half) in HALVES}

@@ -12,6 +12,7 @@ import keras
 from saldiag.app.api import diagnose
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import TrainableRow, TrainableStatus
+from saldiag.keras_internals.layers import flattened_layers, own_non_trainable_variables
 from saldiag_probes.network.trainability import measure_trainable
 from saldiag_probes.trace.paths import layer_paths, variable_paths
 from saldiag_probes.trace.recorder import CannotMeasure
@@ -83,7 +84,7 @@ def _expectations(expected: Any) -> list[tuple[Any, bool]]:
 
 
 def _layers(model: Any) -> dict[str, Any]:
-    by_id = {id(layer): layer for layer in model._flatten_layers()}
+    by_id = {id(layer): layer for layer in flattened_layers(model)}
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
 
@@ -106,7 +107,7 @@ def _row_names(row: TrainableRow) -> Iterator[str]:
 def _statistics(model: Any) -> set[str]:
     """Paths of what no gradient is meant to train: statistics and seeds."""
     paths = variable_paths(model)
-    held = [v for layer in model._flatten_layers() for v in layer._non_trainable_variables]
+    held = [v for layer in flattened_layers(model) for v in own_non_trainable_variables(layer)]
     return {paths[id(variable)][1] for variable in held if id(variable) in paths}
 
 

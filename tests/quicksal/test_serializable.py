@@ -32,7 +32,8 @@ def test_importing_saldiag_imports_no_framework() -> None:
 def test_the_modules_that_register_classes_are_found_in_their_source() -> None:
     mentions = {
         path.stem
-        for path in (ROOT / "quicksal").glob("*.py")
+        for folder in ("quicksal", "recipes")
+        for path in (ROOT / folder).rglob("*.py")
         if "@keras.saving.register_keras_serializable" in path.read_text(encoding="utf-8")
     }
     found = serializable.registering_modules()

@@ -12,7 +12,6 @@ import pytest
 from saldiag.core.errors import RunError
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.formats.html import render_html
-from saldiag_reports.formats.json_document import render_json
 from saldiag_reports.gallery import runs
 from saldiag_reports.writer import write_reports
 
@@ -21,7 +20,7 @@ def files(directory):
     return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
 
 
-WHOLE = ["diagnosis.json", "report.html", "tensorboard/events.out.tfevents.0.saldiag"]
+WHOLE = ["report.html", "tensorboard/events.out.tfevents.0.saldiag"]
 
 
 def test_a_run_gets_every_report(tmp_path):
@@ -29,7 +28,6 @@ def test_a_run_gets_every_report(tmp_path):
     write_reports(data, tmp_path / "run")
     assert files(tmp_path / "run") == WHOLE
     assert (tmp_path / "run/report.html").read_text(encoding="utf-8") == render_html(data)
-    assert (tmp_path / "run/diagnosis.json").read_text(encoding="utf-8") == render_json(data)
 
 
 def test_drawing_again_changes_nothing(tmp_path):
@@ -74,7 +72,7 @@ def test_a_full_disk_leaves_the_last_good_report_and_no_rest(tmp_path, monkeypat
 def test_a_file_in_the_way_is_told(tmp_path):
     blocked = tmp_path / "run"
     blocked.write_text("not a directory", encoding="utf-8")
-    with pytest.raises(RunError, match=r"run/diagnosis\.json: cannot be written"):
+    with pytest.raises(RunError, match=r"run/report\.html: cannot be written"):
         write_reports(runs.bare(), blocked)
     assert blocked.read_text(encoding="utf-8") == "not a directory"
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from saldiag.core.measurement import Array, ItemFacts
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
+from saldiag.keras_internals.data import pipeline_functions, pipeline_inputs
 from saldiag_probes.data.masks import Masks
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.recorder import CannotMeasure, as_batch
@@ -145,12 +146,12 @@ def _dataset(data: Any) -> _Source:
 
 def _from_generator(data: Any) -> bool:
     """Whether ``Dataset.from_generator`` stands anywhere in the data set's pipeline."""
-    for wrapper in data._functions():
+    for wrapper in pipeline_functions(data):
         graph = wrapper.function.graph.as_graph_def()
         parts = (graph.node, *(function.node_def for function in graph.library.function))
         if any(node.op == "GeneratorDataset" for nodes in parts for node in nodes):
             return True
-    return any(_from_generator(source) for source in data._inputs())
+    return any(_from_generator(source) for source in pipeline_inputs(data))
 
 
 def _py_dataset(data: Any) -> _Source:

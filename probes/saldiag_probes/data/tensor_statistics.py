@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import Array, DataFacts, TensorFacts
+from saldiag.keras_internals.layers import takes_training_argument
 from saldiag_probes.loss.baselines import NoBaselines, best_blind_predictions
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.recorder import Batch, CannotMeasure, as_batch, build, explain
@@ -224,5 +225,4 @@ def _predict(model: Any, batch: Batch, predictions: Callable[[Any], Any] | None)
 
 
 def _infer(model: Any, x: Any) -> Any:
-    takes_training = getattr(model, "_call_has_training_arg", True)
-    return model(x, training=False) if takes_training else model(x)
+    return model(x, training=False) if takes_training_argument(model) else model(x)

@@ -8,6 +8,13 @@ from typing import Any
 
 import keras
 
+from saldiag.keras_internals.classes import CompileLoss
+from saldiag.keras_internals.compilation import (
+    compiled_loss,
+    is_keras_loss,
+    loss_argument,
+    loss_weights_argument,
+)
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.layer_facts import plain
 
@@ -39,7 +46,7 @@ def optimizer_facts(optimizer: Any) -> dict[str, Any]:
 
 def loss_weights(model: Any) -> tuple[float, ...]:
     """The factors of ``compile(loss_weights=…)``, in the order given; none where none were."""
-    given = getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+    given = loss_weights_argument(compiled_loss(model))
     parts = [] if given is None else keras.tree.flatten(given)
     return tuple(float(part) for part in parts if isinstance(part, (int, float)))
 
@@ -119,7 +126,7 @@ def name_of(loss: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
     owner = function if hasattr(function, "__name__") else type(function)
-    of_keras = str(getattr(owner, "__module__", "")).startswith("keras.src.losses")
+    of_keras = is_keras_loss(owner)
     name = str(owner.__name__)
     if isinstance(owner, type):
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() if of_keras else name
@@ -152,11 +159,11 @@ def plain_loss(model: Any) -> Any:
     regularisation, and leaves the model's own loss alone. None where the model is not compiled
     with a loss.
     """
-    from keras.src.trainers.compile_utils import CompileLoss  # no public name
-
-    compiled = getattr(model, "_compile_loss", None)
+    compiled = compiled_loss(model)
     if compiled is None:
         return None
     return CompileLoss(
-        compiled._user_loss, compiled._user_loss_weights, output_names=compiled.output_names
+        loss_argument(compiled),
+        loss_weights_argument(compiled),
+        output_names=compiled.output_names,
     )

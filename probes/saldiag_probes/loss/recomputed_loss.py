@@ -16,6 +16,9 @@ import keras
 import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
+from saldiag.keras_internals.compilation import loss_method
+from saldiag.keras_internals.layers import takes_training_argument
+from saldiag.keras_internals.tensors import mask_of, set_mask
 from saldiag_probes.loss.compiled_loss import loss_name, overrides_compute_loss
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.execution import graph_as_built
@@ -70,11 +73,11 @@ def losses_in(model: Any, training: bool) -> Callable[..., tuple[Any, Any, Any, 
     It returns the predictions, the loss as Keras reports it, the loss of the plain predictions (or
     of ``stand_in``) less regularisation, and the regularisation.
     """
-    keywords = {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
+    keywords = {"training": training} if takes_training_argument(model) else {}
 
     def losses(x: Any, y: Any, sample_weight: Any, stand_in: Any = None) -> tuple[Any, ...]:
         def loss(predictions: Any) -> Any:
-            return model._compute_loss(
+            return loss_method(model)(
                 x=x, y=y, y_pred=predictions, sample_weight=sample_weight, training=training
             )
 
@@ -100,7 +103,7 @@ def in_order_and_rolled(model: Any, batch: Any, y_pred: Any) -> tuple[float, flo
     try:
         with undisturbed(model), graph_as_built():
             first, second = (
-                model._compute_loss(
+                loss_method(model)(
                     x=data.x, y=y, y_pred=tf.constant(y_pred), sample_weight=None, training=False
                 )
                 for y in (data.y, tf.roll(data.y, 1, axis=0))
@@ -113,9 +116,9 @@ def in_order_and_rolled(model: Any, batch: Any, y_pred: Any) -> tuple[float, flo
 def plain(tensor: Any) -> Any:
     """A tensor without what an activation left on it for the loss; its mask stays."""
     copy = tf.identity(tensor)
-    mask = getattr(tensor, "_keras_mask", None)
+    mask = mask_of(tensor)
     if mask is not None:
-        copy._keras_mask = mask
+        set_mask(copy, mask)
     return copy
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.keras_internals.compilation import loss_method
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.execution import graph_as_built
 from saldiag_probes.trace.recorder import as_batch
@@ -26,7 +27,7 @@ def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
 
     def loss(target: Any, prediction: Any) -> float:
         return float(
-            model._compute_loss(
+            loss_method(model)(
                 x=data.x, y=target, y_pred=prediction, sample_weight=None, training=False
             )
         )

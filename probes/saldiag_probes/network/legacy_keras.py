@@ -12,9 +12,11 @@ import keras
 import numpy as np
 
 from saldiag.core.measurement import ForeignObject, ForeignObjects
+from saldiag.keras_internals.layers import nested_layers
+from saldiag.keras_internals.names import KERAS_2_IN_KERAS, KERAS_2_IN_TENSORFLOW
 from saldiag_probes.trace.paths import layer_paths
 
-PACKAGES = ("tf_keras", "tensorflow.python.keras", "keras.src.legacy.tf_keras")
+PACKAGES = ("tf_keras", KERAS_2_IN_TENSORFLOW, KERAS_2_IN_KERAS)
 
 
 def measure_foreign(model: Any, callbacks: tuple[Any, ...] = ()) -> ForeignObjects:
@@ -36,7 +38,7 @@ def measure_foreign(model: Any, callbacks: tuple[Any, ...] = ()) -> ForeignObjec
 
 def _inside(model: Any) -> Iterator[tuple[Any, str]]:
     paths = layer_paths(model)
-    for layer in model._flatten_layers(include_self=False):
+    for layer in nested_layers(model):
         yield layer, paths.get(id(layer), layer.name)
 
 

@@ -23,6 +23,8 @@ from saldiag.core.measurement import (
     TrainableRow,
     TrainableStatus,
 )
+from saldiag.keras_internals.layers import flattened_layers
+from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.network.initial_distance import start_distance
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.state.optimizers import inner, optimizers_of
@@ -87,7 +89,7 @@ def measure_trainable(
 
 def _layers(model: Any) -> dict[str, Any]:
     """Layers by path; the model under the empty one."""
-    by_id = {id(layer): layer for layer in model._flatten_layers()}
+    by_id = {id(layer): layer for layer in flattened_layers(model)}
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
 
@@ -152,7 +154,7 @@ def _in_optimizer(model: Any) -> set[int] | None:
     """Ids of the variables that the optimizers know; None where none is built yet."""
     own = map(inner, optimizers_of(model).values())
     built = [optimizer for optimizer in own if optimizer.built]
-    return {id(v) for o in built for v in o._trainable_variables} if built else None
+    return {id(v) for o in built for v in optimized_variables(o)} if built else None
 
 
 def _one_step(model: Any, data: Any) -> _Step:
@@ -204,7 +206,7 @@ def _watch_optimizers() -> Iterator[dict[int, bool]]:
     def watched(original: Any) -> Any:
         def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
             grads = list(grads)
-            targets = self._trainable_variables if trainable_variables is None else None
+            targets = optimized_variables(self) if trainable_variables is None else None
             targets = list(trainable_variables) if targets is None else targets
             for gradient, variable in zip(grads, targets, strict=False):
                 seen[id(variable)] = seen.get(id(variable), False) or gradient is not None

@@ -14,6 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.measurement import Source, UntrackedWeights
+from saldiag.keras_internals.layers import flattened_layers
+from saldiag.keras_internals.names import TRACKING_PREFIX
 from saldiag_probes.trace.backward import Backward
 from saldiag_probes.trace.paths import layer_paths
 from saldiag_probes.trace.recorder import Call, Trace
@@ -71,11 +73,11 @@ def _variables(
 ) -> Iterator[UntrackedWeights]:
     """TensorFlow's variables that a layer holds as an attribute of its own."""
     paths = layer_paths(model)
-    for layer in model._flatten_layers():
+    for layer in flattened_layers(model):
         path = paths.get(id(layer), str(layer.name))
         for name, value in vars(layer).items():
             weights = [v for v in _parts(value) if _is_weight(v, in_use)]
-            if weights and not name.startswith("_self_"):
+            if weights and not name.startswith(TRACKING_PREFIX):
                 in_use = in_use - {_handle(weight) for weight in weights}
                 yield UntrackedWeights(path, name, False, _count(weights), sources.get(id(layer)))
 

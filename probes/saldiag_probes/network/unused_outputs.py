@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from saldiag.core.measurement import IgnoredOutput, OutputLoss
+from saldiag.keras_internals.classes import Functional
+from saldiag.keras_internals.compilation import sorted_losses
+from saldiag.keras_internals.tensors import logits_behind
 from saldiag_probes.loss.compiled_loss import config_of, name_of, overrides_compute_loss
 from saldiag_probes.trace.backward import Backward, made_of
 from saldiag_probes.trace.dataflow import Dataflow
@@ -43,7 +45,7 @@ def ignored_outputs(model: Any, back: Backward) -> tuple[IgnoredOutput, ...]:
 
 def _is_needed(output: Any, needed: set[str]) -> bool:
     """Whether the loss is made of an output, or of the logits behind it that Keras takes."""
-    logits = getattr(output, "_keras_logits", None)
+    logits = logits_behind(output)
     return output.op.name in needed or (logits is not None and logits.op.name in needed)
 
 
@@ -132,7 +134,7 @@ def _sorted_losses(model: Any, trace: Trace) -> list[tuple[Any, list[Any]]]:
 
     Keras' own tuple of ``path``, ``loss``, ``loss_weights`` and ``name``.
     """
-    parts = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or ()
+    parts = sorted_losses(model)
     return [(part, list(flat_tensors(_at(trace.y_pred, part.path, model)))) for part in parts]
 
 

@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from saldiag.core.measurement import LayerCall, Origin, Source, UncalledLayer, Wiring
+from saldiag.keras_internals.classes import Functional
+from saldiag.keras_internals.layers import flattened_layers, is_keras_layer
 from saldiag_probes.loss import compiled_loss
 from saldiag_probes.trace import layer_facts
 from saldiag_probes.trace.dataflow import Dataflow
@@ -168,7 +169,7 @@ def _uncalled(model: Any, trace: Trace, sources: Mapping[int, Source]) -> Iterat
     called = {call.layer_path for call in trace.calls}
     used = called | {above for path in called for above in _upward(path)}
     paths = layer_paths(model)
-    layers = {paths[id(layer)]: layer for layer in model._flatten_layers() if id(layer) in paths}
+    layers = {paths[id(layer)]: layer for layer in flattened_layers(model) if id(layer) in paths}
     for path, layer in layers.items():
         above = [layers[parent] for parent in _upward(path) if parent in layers]
         listed = path not in used and not isinstance(layer, keras.layers.InputLayer)
@@ -178,7 +179,7 @@ def _uncalled(model: Any, trace: Trace, sources: Mapping[int, Source]) -> Iterat
 
 
 def _uncalled_layer(path: str, layer: Any, source: Source | None) -> UncalledLayer:
-    inside = list(layer._flatten_layers())
+    inside = flattened_layers(layer)
     return UncalledLayer(
         path=path,
         kinds=tuple(dict.fromkeys(type(part).__name__ for part in inside)),
@@ -258,8 +259,7 @@ def activation(call: Call) -> str | None:
 
 
 def _is_custom(layer: Any) -> bool:
-    of_keras = type(layer).__module__.startswith("keras.src.layers")
-    return isinstance(layer, keras.layers.Lambda) or not of_keras
+    return isinstance(layer, keras.layers.Lambda) or not is_keras_layer(layer)
 
 
 def _position(call: Call) -> int:

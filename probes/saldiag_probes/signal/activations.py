@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import ActivationRow, Activations, Array
+from saldiag.keras_internals.graphs import NOT_INLINED
 from saldiag_probes.network.wiring import activation
 from saldiag_probes.trace.recorder import Call, Trace
 
@@ -96,7 +97,7 @@ def _has_units(call: Call) -> bool:
 
 @tf.function(
     autograph=False,
-    experimental_attributes={"_noinline": True},
+    experimental_attributes=NOT_INLINED,
     input_signature=[tf.TensorSpec(None, tf.float32), tf.TensorSpec([None], tf.int32)],
 )
 def _some(tensor: Any, shape: Any) -> tuple[Any, Any]:

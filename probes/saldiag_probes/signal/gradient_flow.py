@@ -17,6 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.measurement import Array, FlowRow, GradientFlow, VariableGradient
+from saldiag.keras_internals.compilation import loss_method
+from saldiag.keras_internals.graphs import NOT_INLINED, has_own_gradient
+from saldiag.keras_internals.tensors import logits_behind
 from saldiag_probes.loss import compiled_loss
 from saldiag_probes.trace.paths import variable_paths
 from saldiag_probes.trace.recorder import Batch, Call, CannotMeasure, Trace, explain
@@ -46,7 +49,7 @@ def loss_of(model: Any, trace: Trace, batch: Batch, loss: Loss | None, *, traini
         if loss is not None:
             value = tf.add_n([tf.reduce_mean(loss(batch.y, trace.y_pred)), *_penalties(model)])
         else:
-            value = model._compute_loss(
+            value = loss_method(model)(
                 x=batch.x,
                 y=batch.y,
                 y_pred=trace.y_pred,
@@ -130,7 +133,7 @@ def _measured(call: Call) -> list[Any]:
 
 def _logits(tensor: Any) -> Any:
     """What Keras' cross-entropies take in place of a softmax's or sigmoid's output, if anything."""
-    left_behind = getattr(tensor, "_keras_logits", None)
+    left_behind = logits_behind(tensor)
     if left_behind is None and tensor.op.type in {"Softmax", "Sigmoid"}:
         left_behind = tensor.op.inputs[0]
     reachable = tf.is_tensor(left_behind) and getattr(left_behind, "graph", None) is tensor.graph
@@ -175,7 +178,7 @@ def _square(gradient: Any) -> Any:
 
 @tf.function(
     autograph=False,
-    experimental_attributes={"_noinline": True},
+    experimental_attributes=NOT_INLINED,
     input_signature=[tf.TensorSpec([None], tf.float32)],
 )
 def _safe_square(values: Any) -> Any:
@@ -208,7 +211,7 @@ def _variable_facts(gradient: Any) -> Any:
 
 @tf.function(
     autograph=False,
-    experimental_attributes={"_noinline": True},
+    experimental_attributes=NOT_INLINED,
     input_signature=[tf.TensorSpec([None], tf.float64), tf.TensorSpec([], tf.float64)],
 )
 def _flat_facts(values: Any, size: Any) -> Any:
@@ -301,7 +304,7 @@ def hidden_tensors(trace: Trace) -> set[str]:
     """
     hidden: set[str] = set()
     for op in trace.operations():
-        if op.type == "IdentityN" and "_gradient_op_type" in op.node_def.attr:
+        if has_own_gradient(op):
             hidden |= _between(op)
     return hidden
 

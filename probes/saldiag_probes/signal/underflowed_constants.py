@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from saldiag.core.measurement import LostConstant
+from saldiag.keras_internals.layers import is_keras_layer
 from saldiag_probes.trace.recorder import Call, Trace
 
 GUARDED = {
@@ -62,4 +63,4 @@ def _is_keras(owner: Call | None) -> bool:
     """Whether the operation is in the code of one of Keras' own layers."""
     if owner is None or not owner.leaf or isinstance(owner.layer, keras.layers.Lambda):
         return False
-    return type(owner.layer).__module__.startswith("keras.src.layers")
+    return is_keras_layer(owner.layer)

@@ -10,12 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
-from tensorflow.python.eager import context as eager_context
-from tensorflow.python.ops import stateful_random_ops
-from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
+from saldiag.keras_internals.state import (
+    eager_random_state,
+    keras_seed_generator,
+    open_name_scopes,
+    set_eager_random_state,
+    set_keras_seed_generator,
+    tensorflow_generator,
+)
+from saldiag.keras_internals.variables import ResourceVariable
 from saldiag_probes.state.optimizers import OptimizerStructure, optimizers_of
 
 
@@ -74,19 +78,13 @@ def same_scopes() -> Iterator[None]:
     A scope is opened in two steps, and one that fails in the second (TensorFlow refuses the
     layer's name, or Ctrl-C) stays: every variable made later would have it in its path.
     """
-    before = list(_open_scopes())
+    before = list(open_name_scopes())
     try:
         yield
     finally:
-        scopes = _open_scopes()
+        scopes = open_name_scopes()
         if scopes[: len(before)] == before:
             del scopes[len(before) :]
-
-
-def _open_scopes() -> list[Any]:
-    """Keras' own list of the name scopes that are open in this thread, the outermost first."""
-    scopes: list[Any] = global_state.get_global_attribute("name_scope_stack") or []
-    return scopes
 
 
 def _variables(model: Any, optimizers: list[Any]) -> list[Any]:
@@ -102,13 +100,13 @@ def _raw(variable: Any) -> Any:
 
 def _read(variable: Any) -> Any:
     """The value, at a fifth of what ``read_value`` costs: around every look there are hundreds."""
-    if not isinstance(variable, BaseResourceVariable):  # one of a distribution strategy
+    if not isinstance(variable, ResourceVariable):  # one of a distribution strategy
         return variable.read_value()
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
 def _assign(variable: Any, value: Any) -> None:
-    if isinstance(variable, BaseResourceVariable):
+    if isinstance(variable, ResourceVariable):
         tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
     else:
         variable.assign(value)
@@ -125,36 +123,30 @@ class _RandomState:
     def __init__(self) -> None:
         self._python = random.getstate()
         self._numpy = np.random.get_state()  # noqa: NPY002 - users draw from the global state
-        self._keras = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        self._keras = keras_seed_generator()
         self._keras_value = None if self._keras is None else self._keras.state.value.read_value()
-        self._tensorflow = stateful_random_ops.global_generator
+        self._tensorflow = tensorflow_generator()
         self._tensorflow_value = (
             None if self._tensorflow is None else self._tensorflow.state.read_value()
         )
-        self._eager = self._eager_state()
+        self._eager = eager_random_state()
 
     def restore(self) -> None:
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002 - as above
-        inside = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        inside = keras_seed_generator()
         if inside is not self._keras:
             _ALIVE.append(inside)
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self._keras)
+        set_keras_seed_generator(self._keras)
         if self._keras is not None:
             self._keras.state.value.assign(self._keras_value)
-        stateful_random_ops.global_generator = self._tensorflow
+        tf.random.set_global_generator(self._tensorflow)
         if self._tensorflow is not None:
             self._tensorflow.state.assign(self._tensorflow_value)
         self._restore_eager()
 
-    @staticmethod
-    def _eager_state() -> Any:
-        generator = getattr(eager_context.context(), "_rng", None)
-        return None if generator is None else generator.getstate()
-
     def _restore_eager(self) -> None:
         """Eager random ops draw their seeds from the context, and keep state in cached kernels."""
-        if self._eager is None or self._eager_state() == self._eager:
+        if self._eager is None or eager_random_state() == self._eager:
             return
-        eager_context.context()._rng.setstate(self._eager)
-        eager_context.context().clear_kernel_cache()
+        set_eager_random_state(self._eager)

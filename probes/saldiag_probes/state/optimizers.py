@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.src.utils.tracking import Tracker
+
+from saldiag.keras_internals.classes import Tracker
 
 
 def optimizers_of(model: Any) -> dict[str, Any]:

@@ -5,17 +5,14 @@ Commands set one before they build a model of their own; what is measured is the
 
 from __future__ import annotations
 
-from keras.src.utils.rng_utils import get_random_seed  # no public name
-from tensorflow.python.eager import context
-from tensorflow.python.framework.config import is_op_determinism_enabled
-
 from saldiag.core.measurement import Seeds
+from saldiag.keras_internals.state import keras_seed, operations_are_deterministic, tensorflow_seed
 
 
 def measure_seeds() -> Seeds:
     """What is set at this moment, in this thread; no random state is read or moved."""
     return Seeds(
-        keras=get_random_seed() is not None,
-        tensorflow=context.global_seed() is not None,
-        deterministic=bool(is_op_determinism_enabled()),
+        keras=keras_seed() is not None,
+        tensorflow=tensorflow_seed() is not None,
+        deterministic=operations_are_deterministic(),
     )

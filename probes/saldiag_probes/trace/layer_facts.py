@@ -7,7 +7,9 @@ import math
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
+
+from saldiag.keras_internals.classes import Functional
+from saldiag.keras_internals.layers import flattened_layers, takes_training_argument
 
 _BY_CLASS = {
     "Softmax": "softmax",
@@ -120,7 +122,7 @@ def depends_on_mode(model: Any) -> bool:
 
     A layer of the user's, or a function in a ``Lambda``, can call others that nobody knows of.
     """
-    return any(map(_depends_on_mode, model._flatten_layers()))
+    return any(map(_depends_on_mode, flattened_layers(model)))
 
 
 def _depends_on_mode(layer: Any) -> bool:
@@ -132,7 +134,7 @@ def _depends_on_mode(layer: Any) -> bool:
     if kind in (keras.Sequential, Functional):
         return False
     own = kind.__module__.startswith("keras.") and kind is not keras.layers.Lambda
-    return not own or getattr(layer, "_call_has_training_arg", True)
+    return not own or takes_training_argument(layer)
 
 
 _BY_QUANTIZATION = (keras.layers.Dense, keras.layers.EinsumDense)

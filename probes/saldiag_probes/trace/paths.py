@@ -9,6 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from saldiag.keras_internals.layers import (
+    child_layers,
+    flattened_layers,
+    own_seed_states,
+    own_weights,
+)
+
 
 def layer_paths(model: Any) -> dict[int, str]:
     """Path of the model (``""``) and of every layer in it, keyed by ``id(layer)``.
@@ -24,7 +31,7 @@ def layer_paths(model: Any) -> dict[int, str]:
         if id(layer) in paths:
             continue
         paths[id(layer)] = path
-        children = list(_children(layer))
+        children = child_layers(layer)
         names = _unique(child.name for child in children)
         named = [(_join(path, name), child) for name, child in zip(names, children, strict=True)]
         pending.extend(reversed(named))
@@ -52,19 +59,13 @@ def variable_paths(model: Any) -> dict[int, tuple[str, str]]:
 
 
 def _layers_by_path(model: Any) -> list[tuple[Any, str]]:
-    layers = {id(layer): layer for layer in model._flatten_layers()}
+    layers = {id(layer): layer for layer in flattened_layers(model)}
     return [(layers[key], path) for key, path in layer_paths(model).items()]
-
-
-def _children(layer: Any) -> Iterable[Any]:
-    children: Iterable[Any] = layer._flatten_layers(include_self=False, recursive=False)
-    return children
 
 
 def _own_variables(layer: Any) -> list[Any]:
     """The variables that the layer itself holds, not those of layers inside it."""
-    seeds = [generator.state for generator in layer._seed_generators]
-    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+    return [*own_weights(layer), *own_seed_states(layer)]
 
 
 def _unique(names: Iterable[str]) -> list[str]:

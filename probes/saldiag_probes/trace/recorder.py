@@ -25,8 +25,17 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import ops
 
+from saldiag.keras_internals.compilation import compiled_loss, loss_method
+from saldiag.keras_internals.graphs import CONSTANT_MODULE, is_scratch_graph
+from saldiag.keras_internals.layers import (
+    added_losses,
+    flattened_layers,
+    output_spec,
+    takes_training_argument,
+)
+from saldiag.keras_internals.names import CONSTANT_FUNCTION
+from saldiag.keras_internals.tensors import copy_notes
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.paths import layer_paths
 
@@ -151,9 +160,7 @@ def own_identity(leaf: Any) -> Any:
     if not (isinstance(leaf, tf.Tensor) and leaf.dtype.is_floating):
         return leaf
     copy = tf.identity(leaf)
-    for name, value in vars(leaf).items():
-        if name.startswith("_keras_"):
-            setattr(copy, name, value)
+    copy_notes(leaf, copy)
     return copy
 
 
@@ -199,7 +206,7 @@ class Recorder:
     def _is_ours(self, graph: Any) -> bool:
         """Not in a scratch graph where Keras only infers shapes."""
         while graph is not None and graph is not self.graph:
-            if graph.name.startswith("scratch_graph"):
+            if is_scratch_graph(graph):
                 return False
             graph = getattr(graph, "outer_graph", None)
         return graph is self.graph
@@ -297,7 +304,7 @@ def _noting_zeros() -> Iterator[None]:
 
     There is no public way: the graph holds a constant only in its own dtype.
     """
-    original = getattr(ops, "_create_graph_constant", None)
+    original = getattr(CONSTANT_MODULE, CONSTANT_FUNCTION, None)
     if original is None:
         yield
         return
@@ -310,11 +317,11 @@ def _noting_zeros() -> Iterator[None]:
             recorder.zeros.add(tensor.op.name)
         return tensor
 
-    ops._create_graph_constant = noted
+    setattr(CONSTANT_MODULE, CONSTANT_FUNCTION, noted)
     try:
         yield
     finally:
-        ops._create_graph_constant = original
+        setattr(CONSTANT_MODULE, CONSTANT_FUNCTION, original)
 
 
 @dataclass(frozen=True)
@@ -357,10 +364,8 @@ def build(model: Any, batch: Batch) -> None:
     Raises:
         CannotMeasure: the model cannot be called on such a batch.
     """
-    from keras.src import backend  # what `fit` itself builds with; there is no public name
-
-    layers = [model, *model._flatten_layers()]
-    loss = getattr(model, "_compile_loss", None)
+    layers = [model, *flattened_layers(model)]
+    loss = compiled_loss(model)
     # With several outputs Keras makes a metric for each, which a trace must not do.
     several = len(keras.tree.flatten(batch.y)) > 1
     loss_unbuilt = loss is not None and not loss.built and several
@@ -368,12 +373,12 @@ def build(model: Any, batch: Batch) -> None:
         return
     x, y, weight = keras.tree.map_structure(_as_spec, (batch.x, batch.y, batch.sample_weight))
     try:
-        y_pred = backend.compute_output_spec(model, x, training=False)
+        y_pred = output_spec(model, x, training=False)
     except Exception as error:
         raise CannotMeasure(f"the model cannot be called: {explain(error)}") from error
     if loss_unbuilt:
         with suppress(Exception):  # the trace itself will say what is wrong
-            backend.compute_output_spec(model._compute_loss, x, y, y_pred, weight, training=False)
+            output_spec(loss_method(model), x, y, y_pred, weight, training=False)
 
 
 def _as_spec(leaf: Any) -> Any:
@@ -394,7 +399,7 @@ def forward(model: Any, x: Any, *, training: bool, batch_size: int) -> Trace:
     recorder = Recorder(model, graph)
     try:
         with recording(recorder):
-            takes_training = getattr(model, "_call_has_training_arg", True)
+            takes_training = takes_training_argument(model)
             y_pred = model(x, training=training) if takes_training else model(x)
     except Exception as error:
         raise CannotMeasure(f"the model cannot be called: {explain(error)}") from error
@@ -406,7 +411,7 @@ def forward(model: Any, x: Any, *, training: bool, batch_size: int) -> Trace:
         y_pred,
         graph.num_operations(),
         batch_size,
-        added=tuple(flat_tensors([layer._losses for layer in model._flatten_layers()])),
+        added=tuple(flat_tensors([added_losses(layer) for layer in flattened_layers(model)])),
         zeros=frozenset(recorder.zeros),
     )
 

@@ -13,6 +13,13 @@ import tensorflow as tf
 
 from saldiag.core.measurement import Array, PlannedCallback, TrainingPlan
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
+from saldiag.keras_internals.compilation import (
+    compiled_metrics,
+    has_monitor_direction,
+    metric_direction,
+    set_monitor_direction,
+)
+from saldiag.keras_internals.optimizers import learning_rate_setting_if_any
 from saldiag_probes.loss.compiled_loss import learning_rate
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.state.optimizers import inner
@@ -39,7 +46,7 @@ def measure_plan(model: Any, plan: FitPlan) -> TrainingPlan:
     optimizer = inner(getattr(model, "optimizer", None))
     per_epoch = steps_per_epoch(plan)
     setter = _setter(plan.callbacks)
-    schedule = getattr(optimizer, "_learning_rate", None)
+    schedule = learning_rate_setting_if_any(optimizer)
     with undisturbed(model):
         if setter is not None:
             at, rates = _by_epoch(setter, plan.epochs, learning_rate(optimizer))
@@ -158,14 +165,14 @@ def _number(value: Any) -> Any:
 
 def _direction(model: Any, callback: Any) -> str:
     """What Keras takes for better, asked of a copy of the callback."""
-    if not hasattr(callback, "_set_monitor_op") or not hasattr(callback, "monitor"):
+    if not has_monitor_direction(callback) or not hasattr(callback, "monitor"):
         return ""
     if callback.mode == "auto" and not (_of_loss(callback.monitor) or _metrics_built(model)):
         return ""
     asked = copy(callback)
     asked.set_model(model)
     try:
-        asked._set_monitor_op()
+        set_monitor_direction(asked)
     except ValueError:
         return "unknown"
     return "max" if asked.monitor_op is keras.ops.greater else "min"
@@ -176,7 +183,7 @@ def _of_loss(monitor: str) -> bool:
 
 
 def _metrics_built(model: Any) -> bool:
-    compiled = getattr(model, "_compile_metrics", None)
+    compiled = compiled_metrics(model)
     return compiled is None or bool(compiled.built)
 
 
@@ -185,7 +192,7 @@ def _metric_direction(model: Any, monitor: str) -> str:
         return "min"
     wanted = monitor.removeprefix("val_")
     found = [metric for metric in _metrics(model) if metric.name == wanted]
-    said = str(getattr(found[0], "_direction", "")) if found else ""
+    said = metric_direction(found[0]) if found else ""
     return {"up": "max", "down": "min"}.get(said, "")
 
 

@@ -20,6 +20,7 @@ from saldiag.core.errors import ModelError
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import Array, GradientHistory, Histograms, VariableInfo
 from saldiag.core.training.schedule import Schedule, every, never
+from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.trace.paths import variable_paths
 from saldiag_probes.training.apply_hook import ApplyHook, trace_again
 from saldiag_probes.training.histograms import BINS, gradient_histograms, rows_to_histograms
@@ -84,7 +85,7 @@ class GradientNorms:
         self.failed: str | None = None
         if self._optimizer.built:
             # Not while the step is traced: tf.function traces a second time what makes variables.
-            self._know(self._optimizer._trainable_variables)
+            self._know(optimized_variables(self._optimizer))
         self._hook = self._hooked()
         trace_again(model)
 
@@ -177,8 +178,9 @@ class GradientNorms:
     def _before(self, grads: Sequence[Any], trainable_variables: Any) -> _Ticket:
         optimizer = self._optimizer
         given = trainable_variables
-        given = optimizer._trainable_variables if given is None else list(given)
-        known = self._know(optimizer._trainable_variables or given)
+        all_variables = optimized_variables(optimizer)
+        given = all_variables if given is None else list(given)
+        known = self._know(all_variables or given)
         raw = [_raw(variable) for variable in given]
         places = known.places_of(raw)
         gradients = [_aligned(g, variable) for g, variable in zip(grads, raw, strict=True)]

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from saldiag.keras_internals.variables import raw_variable
+
 KEPT = 4
 """Calls that are remembered: a step with several networks asks a tape for each of them."""
 
@@ -106,12 +108,7 @@ def loss_of(variables: Iterable[int]) -> Any:
 
 def identity(variable: Any) -> int:
     """The same for a Keras variable and TensorFlow's behind it."""
-    return id(raw(variable))
-
-
-def raw(variable: Any) -> Any:
-    """TensorFlow's variable behind a Keras one; any other is itself."""
-    return getattr(variable, "_value", variable)
+    return id(raw_variable(variable))
 
 
 def _hooked(original: Any, ear: _Ear) -> Any:

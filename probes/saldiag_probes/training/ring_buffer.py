@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2
 
 from saldiag.core.measurement import Array
 from saldiag.core.training.schedule import Schedule
+from saldiag.keras_internals.graphs import call_branches_like_functions
 
 WINDOW = 1 << 14
 """Steps that are planned ahead. The graph cannot call a Python schedule, so it looks the next step
@@ -39,7 +39,7 @@ def _kept_together(outputs: Any) -> Any:
         operation = first.op
         while operation.type not in {"If", "StatelessIf"}:  # behind an Identity
             operation = operation.inputs[0].op
-        operation._set_attr("_lower_using_switch_merge", attr_value_pb2.AttrValue(b=False))
+        call_branches_like_functions(operation)
     return outputs
 
 

@@ -21,6 +21,7 @@ from saldiag.app.session.request import DataRequest, Request, parse_request
 from saldiag.app.session.session import Session, own_stdout, run_session
 from saldiag.app.subject.subject import MAX_PICTURES, Batches, Subject
 from saldiag.core.errors import SaldiagError
+from saldiag.core.files.run import Run
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
 from saldiag.core.training.fit_plan import FitPlan
@@ -57,6 +58,8 @@ def train(options: TrainOptions) -> int:
         SaldiagError: bad numbers, data, weights or run directory; an option that has no effect.
     """
     request = parse_request(options.shared)
+    if options.shared.resume and options.shared.out is not None:
+        Run.open(options.shared.out)  # refuses a folder without a run before TensorFlow starts
     if request.model.spec.registered is None:
         return _train_as_compiled(options, request)
     return _train_by_recipe(options, request)

@@ -34,6 +34,7 @@ from saldiag.core.measurement import (
 )
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every, logarithmic, never
+from saldiag.keras_internals.layers import flattened_layers
 
 if TYPE_CHECKING:
     from saldiag.experiments.overfit.mode_errors import ModeErrors
@@ -201,7 +202,7 @@ class Examination:
 
     def _flags_now(self) -> list[bool]:
         """What the layers say of being trainable, on which it hangs how BatchNorm is run."""
-        return [bool(layer.trainable) for layer in self.model._flatten_layers()]
+        return [bool(layer.trainable) for layer in flattened_layers(self.model)]
 
     def memorise(self, *, histograms: bool = True, **plan: Any) -> OverfitHistory:
         """Run the overfit test on the batches, with the training hook on.

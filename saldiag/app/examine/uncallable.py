@@ -14,6 +14,7 @@ from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import During, ProgramError, Source
 from saldiag.core.printable import printable
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.shared.error_messages import is_known
 
 TOLD = {
@@ -80,5 +81,5 @@ def _explained(collector: Collector, subject: Subject, error: Exception, during:
 
 def _made(subject: Subject) -> dict[str, Source]:
     """Where the model's layers were made, by their names."""
-    layers = {id(layer): str(layer.name) for layer in subject.model._flatten_layers()}
+    layers = {id(layer): str(layer.name) for layer in flattened_layers(subject.model)}
     return {layers[key]: at for key, at in subject.sources.items() if key in layers}

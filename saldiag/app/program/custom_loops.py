@@ -16,9 +16,11 @@ from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
 from saldiag.core.measurement import Source
+from saldiag.keras_internals.optimizers import optimized_variables
+from saldiag.keras_internals.variables import raw_variable
 from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.training.gradient_tape import identity, raw
+from saldiag_probes.training.gradient_tape import identity
 
 if TYPE_CHECKING:
     from saldiag.app.program.watched_model import Watched
@@ -212,7 +214,7 @@ class Loops:
         self._kept[watched] = kept
         kept.keep(wanted)
         with tf.init_scope():
-            before = [(v, v.read_value()) for v in map(raw, model.variables)]
+            before = [(v, v.read_value()) for v in map(raw_variable, model.variables)]
 
         def look() -> None:
             told = replace(kept.told(seen), inputs=inputs)
@@ -278,7 +280,7 @@ class Loops:
 def _variables(optimizer: Any, args: Any, kwargs: Any) -> Any:
     """The variables that a call of ``apply`` is about."""
     given = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
-    return given if given is not None else getattr(optimizer, "_trainable_variables", ())
+    return given if given is not None else optimized_variables(optimizer)
 
 
 def _tensors(arguments: Any) -> list[Any]:

@@ -209,7 +209,9 @@ class Options:
 
     def config(self) -> dict[str, Any]:
         """The options as ``run.json`` records them; the session adds the rules' settings."""
-        values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
+        values: dict[str, Any] = {
+            key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()
+        }
         if self.experiments is not None:
             del values["experiments"]["debug"]
         hidden = ("rules", "resume", "command_line")

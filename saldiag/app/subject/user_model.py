@@ -18,6 +18,7 @@ from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
 from saldiag.core.printable import printable
+from saldiag.keras_internals.names import KERAS_2_IN_TENSORFLOW
 from saldiag.subject.models.input_spec import InputSpec, check_input_shapes, input_spec_of
 from saldiag.subject.models.keras_files import load_keras_file, load_weights
 from saldiag.subject.models.saved_model import load_saved_model
@@ -111,7 +112,7 @@ def _refuse_other_models(model: Any, code: CodeReference) -> None:
     if isinstance(model, keras.Model):
         return
     kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
-    older = " (Keras 2)" if kind.startswith(("tf_keras.", "tensorflow.python.keras.")) else ""
+    older = " (Keras 2)" if kind.startswith(("tf_keras.", f"{KERAS_2_IN_TENSORFLOW}.")) else ""
     raise ModelError(f"{code}: a Keras 3 model was expected, this is {printable(kind)}{older}")
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras.src.trainers.compile_utils import CompileLoss  # no public name
 
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.change import Swap
+from saldiag.keras_internals.classes import CompileLoss
+from saldiag.keras_internals.compilation import compiled_loss
+from saldiag.keras_internals.names import COMPILED_LOSS, COMPILED_METRICS, LOSS_METHOD
+from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag_probes.loss.compiled_loss import learning_rate, overrides_compute_loss
 from saldiag_probes.state.optimizers import inner
 
@@ -28,8 +31,9 @@ def rebuilt(optimizer: Any, **settings: Any) -> Any:
     given = inner(optimizer)
     try:
         config = dict(given.get_config())
-        if not isinstance(given._learning_rate, keras.Variable):
-            config["learning_rate"] = given._learning_rate
+        rate = learning_rate_setting(given)
+        if not isinstance(rate, keras.Variable):
+            config["learning_rate"] = rate
         fresh = type(given).from_config({**config, **settings})
     except Exception as error:  # a user's own optimizer
         raise NotApplicable(f"the optimizer cannot be made anew: {error}") from error
@@ -48,7 +52,7 @@ def need_loss_of_model(model: Any) -> None:
         NotApplicable: a step of the model's own computes the loss elsewhere.
     """
     names = getattr(getattr(type(model).train_step, "__code__", None), "co_names", ())
-    if own_step(model) and not {"compute_loss", "_compute_loss"} & set(names):
+    if own_step(model) and not {"compute_loss", LOSS_METHOD} & set(names):
         raise NotApplicable("the model's own training step does not take the compiled loss")
 
 
@@ -63,9 +67,9 @@ def with_loss(model: Any, loss: Any) -> tuple[Swap, ...]:
     need_loss_of_model(model)
     compiled = CompileLoss(loss, None, output_names=getattr(model, "output_names", None))
     swaps = [
-        Swap(model, "_compile_loss", compiled, tracked=False),
+        Swap(model, COMPILED_LOSS, compiled, tracked=False),
         Swap(model, "loss", loss, tracked=False),
-        Swap(model, "_compile_metrics", None, tracked=False),
+        Swap(model, COMPILED_METRICS, None, tracked=False),
     ]
     if overrides_compute_loss(model):
         swaps.append(_of_keras(model, "compute_loss"))
@@ -80,7 +84,7 @@ def with_keras_step(model: Any) -> tuple[Swap, ...]:
     """
     if not own_step(model) and not overrides_compute_loss(model):
         raise NotApplicable("training step and loss are Keras' own")
-    if getattr(model, "_compile_loss", None) is None:
+    if compiled_loss(model) is None:
         raise NotApplicable("no loss is compiled, so that Keras' training step would have none")
     names = ["train_step"] * own_step(model) + ["compute_loss"] * overrides_compute_loss(model)
     return tuple(_of_keras(model, name) for name in names)

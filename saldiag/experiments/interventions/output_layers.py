@@ -12,6 +12,7 @@ from saldiag.core.measurement import LayerCall, Wiring
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.change import Swap
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.tensors import history_of
 
 _ACTIVATIONS: dict[type, str] = {
     keras.layers.ReLU: "relu",
@@ -91,7 +92,7 @@ def part_of(path: str, layer: Any) -> Part | None:
 def _operation_of(model: Any, call: LayerCall) -> Part | None:
     """The operation that makes the only output of a functional model, if it is an activation."""
     outputs = getattr(model, "outputs", None) or []
-    history = getattr(outputs[0], "_keras_history", None) if len(outputs) == 1 else None
+    history = history_of(outputs[0]) if len(outputs) == 1 else None
     name = _OPERATIONS.get(type(getattr(history, "operation", None)).__name__)
     if call.kind != "op" or history is None or name is None:
         return None

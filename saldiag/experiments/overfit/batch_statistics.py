@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.execution import graph_as_built
 
@@ -24,7 +25,7 @@ further gain."""
 
 def normalizations(model: Any) -> list[Any]:
     """All BatchNorms of the model, those of nested models and layers included."""
-    found = model._flatten_layers()
+    found = flattened_layers(model)
     return [layer for layer in found if isinstance(layer, keras.layers.BatchNormalization)]
 
 

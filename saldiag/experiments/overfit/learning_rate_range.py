@@ -16,6 +16,7 @@ import numpy as np
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.overfit.overfit_test import repeated
+from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import INVARIANT
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.state.optimizers import inner
@@ -42,7 +43,8 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
     """
     model = errors.model
     optimizer = inner(model.optimizer)
-    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+    setting = learning_rate_setting(optimizer)
+    if isinstance(setting, keras.optimizers.schedules.LearningRateSchedule):
         raise CannotMeasure("the learning rate follows a schedule, which cannot be set aside")
     highest = HIGHEST_OF_ADAM if type(optimizer).__name__ in INVARIANT else HIGHEST
     decades = math.log10(highest / LOWEST)

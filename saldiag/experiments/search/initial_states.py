@@ -7,11 +7,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.initializers.random_initializers import RandomInitializer
 
 from saldiag.experiments.interventions.batch_transforms import each_array
 from saldiag.experiments.interventions.change import Batches
 from saldiag.experiments.overfit.mode_errors import batch_size
+from saldiag.keras_internals.classes import RandomInitializer
+from saldiag.keras_internals.layers import flattened_layers, own_seed_states, own_weights
 from saldiag_probes.network.initial_distance import initializer_of, start_distance
 
 AT_START = 1.63
@@ -28,7 +29,7 @@ class Starts:
         # Reading shares the buffer until somebody writes.
         self._values = [(v, v.value.read_value()) for v in model.variables]
         self._fresh = list(_fresh(model))
-        self._seeds = [g.state for layer in model._flatten_layers() for g in layer._seed_generators]
+        self._seeds = [s for layer in flattened_layers(model) for s in own_seed_states(layer)]
 
     def restore(self, seed: int) -> None:
         """Set all variables to the start of that seed; 0 is the start as it was given."""
@@ -50,8 +51,8 @@ class Starts:
 def _fresh(model: Any) -> Any:
     """Variables that are still at the random start of their layer, with the initializer."""
     seen: set[int] = set()
-    for layer in model._flatten_layers():
-        for variable in layer._trainable_variables + layer._non_trainable_variables:
+    for layer in flattened_layers(model):
+        for variable in own_weights(layer):
             initializer = initializer_of(layer, str(variable.name))
             if id(variable) in seen or not isinstance(initializer, RandomInitializer):
                 continue

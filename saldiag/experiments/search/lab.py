@@ -26,6 +26,7 @@ from saldiag.experiments.overfit.mode_errors import batch_size
 from saldiag.experiments.search.initial_states import Starts, reordered
 from saldiag.experiments.search.score import CannotScore
 from saldiag.experiments.search.short_training import Forward, Training
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.trace.execution import graph_as_built
 from saldiag_probes.trace.paths import layer_paths
@@ -85,7 +86,7 @@ class Lab:
     @property
     def layers(self) -> dict[str, Any]:
         """Every layer by its path, the model itself as the empty one."""
-        return {self.paths[id(layer)]: layer for layer in self.model._flatten_layers()}
+        return {self.paths[id(layer)]: layer for layer in flattened_layers(self.model)}
 
     @property
     def items(self) -> int:

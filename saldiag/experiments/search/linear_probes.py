@@ -21,6 +21,7 @@ from saldiag.core.measurement.experiments import LayerLook
 from saldiag.experiments.interventions.batch_transforms import joined
 from saldiag.experiments.interventions.change import Swap
 from saldiag.experiments.interventions.targets import targets_of
+from saldiag.keras_internals.layers import child_layers, is_keras_layer
 from saldiag_probes.state.isolation import undisturbed
 
 FOLDS = 5
@@ -54,9 +55,8 @@ def look(lab: Any) -> tuple[LayerLook, ...]:
 
 def _leaves(layer: Any, paths: dict[int, str]) -> Iterator[tuple[str, Any]]:
     """Layers that Keras has or that hold no others; what is inside a layer of Keras' is its own."""
-    inside = list(layer._flatten_layers(include_self=False, recursive=False))
-    of_keras = type(layer).__module__.startswith("keras.src.layers")
-    if of_keras or (not inside and layer is not None):
+    inside = child_layers(layer)
+    if is_keras_layer(layer) or (not inside and layer is not None):
         yield paths[id(layer)], layer
         return
     for each in inside:

@@ -16,6 +16,8 @@ from saldiag.core.measurement import Array, Curve
 from saldiag.core.measurement.experiments import Mode, Stopped
 from saldiag.experiments.interventions.change import Batches
 from saldiag.experiments.search.score import Score, score
+from saldiag.keras_internals.layers import takes_training_argument
+from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.verdicts.hypotheses import LIMITS
 from saldiag_probes.state.isolation import undisturbed
 from saldiag_probes.state.optimizers import inner
@@ -37,7 +39,7 @@ class Forward:
 
     def _function(self, training: bool) -> Any:
         model = self._model
-        keywords = {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
+        keywords = {"training": training} if takes_training_argument(model) else {}
         return tf.function(
             lambda x: model(x, **keywords),
             autograph=False,
@@ -130,7 +132,7 @@ class Training:
         so that noise (dropout, augmentation) is no standing still.
         """
         begun = self._scores[0].missed
-        rate = inner(self.model.optimizer)._learning_rate
+        rate = learning_rate_setting(inner(self.model.optimizer))
         fixed = not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
         whole = done >= len(self.batches)
         return fixed and whole and bool(np.abs(now.missed - begun).max() <= STILL)

@@ -15,6 +15,8 @@ from saldiag.core.measurement import ActedCallback, Measurement, TrainingHistory
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
 from saldiag.experiments.validation.batch_tap import BatchTap, recut
 from saldiag.experiments.validation.checks import Checks
+from saldiag.keras_internals.compilation import compiled_loss
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.verdicts.validation import does_not_follow
 
 SHARE = 0.01
@@ -230,8 +232,8 @@ class ValidationWatch(keras.callbacks.Callback):
         """``errors``, or new ones if the model was compiled or unfrozen since the trace."""
         model = errors.model
         state = (
-            id(getattr(model, "_compile_loss", None)),
-            *(bool(layer.trainable) for layer in model._flatten_layers()),
+            id(compiled_loss(model)),
+            *(bool(layer.trainable) for layer in flattened_layers(model)),
         )
         if self._errors is None:
             self._errors = errors

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from saldiag.keras_internals.layers import child_layers
+
 
 class CompositeLayer(keras.layers.Layer):
     """Base of blocks.
@@ -41,4 +43,4 @@ class CompositeLayer(keras.layers.Layer):
         return {**super().get_config(), "frozen": frozen}
 
     def _parts(self) -> list[Any]:
-        return list(self._flatten_layers(include_self=False, recursive=False))
+        return child_layers(self)

@@ -28,12 +28,13 @@ def imagenet_layers() -> dict[str, list[Array]]:
         WeightsError: they are not in the cache and cannot be had, or the cached file is damaged.
     """
     import keras
-    from keras.src.applications import mobilenet_v2  # the address is not public
+
+    from saldiag.keras_internals.applications import mobilenet_v2_address
 
     cached = _cache_path()
     found = cached.exists()
     if not found:
-        _check_reachable(mobilenet_v2.BASE_WEIGHT_PATH + FILE)
+        _check_reachable(mobilenet_v2_address() + FILE)
     try:
         with contextlib.redirect_stdout(sys.stderr), _stalling_after(STALL_SECONDS):
             model = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
@@ -46,9 +47,9 @@ def imagenet_layers() -> dict[str, list[Array]]:
 
 def _cache_path() -> Path:
     """Where ``keras.utils.get_file`` keeps the file: at home, or in /tmp if that is read-only."""
-    from keras.src.backend.config import keras_home  # not public either
+    from saldiag.keras_internals.applications import cache_folder
 
-    home = Path(keras_home())
+    home = Path(cache_folder())
     base = home if os.access(home, os.W_OK) else Path("/tmp", ".keras")  # noqa: S108 - Keras' own
     return base / "models" / FILE
 

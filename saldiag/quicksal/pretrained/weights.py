@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from saldiag.core.errors import WeightsError
 from saldiag.core.measurement import Array
+from saldiag.keras_internals.layers import child_layers, own_weights
 from saldiag.quicksal.blocks.mobilenet_v2 import NETWORK, SHAPES, UNITS
 from saldiag.quicksal.pretrained.imagenet import imagenet_layers
 from saldiag.quicksal.pretrained.weight_files import Layers, read_layers
@@ -149,8 +150,8 @@ def load_model_weights(model: Any, path: Path) -> None:
 
 def _weighted(parent: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
     """Layer path and variables of every layer below ``parent`` that has its own."""
-    for layer in parent._flatten_layers(include_self=False, recursive=False):
-        variables = layer._trainable_variables + layer._non_trainable_variables
+    for layer in child_layers(parent):
+        variables = own_weights(layer)
         if variables:
             yield f"{prefix}{layer.name}", variables
         yield from _weighted(layer, f"{prefix}{layer.name}/")

@@ -8,10 +8,7 @@ are looked at before the first step only, for tracing their training takes longe
 
 from typing import Any
 
-# With as many blocks as one asks for.
-from keras.src.applications.densenet import DenseNet
-from keras.src.applications.efficientnet_v2 import EfficientNetV2
-
+from saldiag.keras_internals.applications import DenseNet, EfficientNetV2
 from saldiag.selftest.program import Program, compiled, keras, sized
 
 

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from saldiag.keras_internals.optimizers import optimized_variables
+from saldiag.keras_internals.serialization import optimizer_weights, write_weights
 from saldiag.subject.compat.entries import OnUse
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -26,10 +28,9 @@ def wrap_save_weights(original: Callable[..., Any], tell: OnUse) -> Callable[...
             return original(model, filepath, *args, **kwargs)
         tell()
         import h5py
-        from keras.src.legacy.saving import legacy_h5_format
 
         with h5py.File(str(filepath), "w") as file:
-            legacy_h5_format.save_weights_to_hdf5_group(file, model)
+            write_weights(file, model)
         return None
 
     return save
@@ -53,12 +54,9 @@ def wrap_load_model(original: Callable[..., Any], tell: OnUse) -> Callable[..., 
 def _rebuild_optimizer(model: Any, path: str) -> None:
     """Keras builds the optimizer of such a file for no variable at all, so that none can train."""
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is None or not optimizer.built or optimizer._trainable_variables:
+    if optimizer is None or not optimizer.built or optimized_variables(optimizer):
         return
     import h5py
-    from keras.src.legacy.saving.legacy_h5_format import (
-        load_optimizer_weights_from_hdf5_group as optimizer_weights,
-    )
 
     fresh = type(optimizer).from_config(optimizer.get_config())
     fresh.build(model.trainable_variables)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from saldiag.keras_internals.compilation import compiled_metrics, metrics_argument
 from saldiag.subject.compat.entries import OnUse
 
 _ACC = re.compile(r"(^|_)acc$")
@@ -97,8 +98,7 @@ def _counts_accuracy(model: Any) -> bool:
     """Whether the model was compiled with ``accuracy``, not with ``acc``."""
     import keras
 
-    metrics = getattr(model, "_compile_metrics", None)
-    asked = keras.tree.flatten(getattr(metrics, "_user_metrics", None))
+    asked = keras.tree.flatten(metrics_argument(compiled_metrics(model)))
     return "accuracy" in asked and "acc" not in asked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from saldiag.keras_internals.layers import flattened_layers
 from saldiag.subject.compat import files, generators, logs, rates, shapes
 from saldiag.subject.compat.entries import ChangedMethod, OnUse, RemovedMember
 
@@ -37,7 +38,7 @@ def _wrap_model_new(original: Any, _tell: OnUse) -> Any:
 
 
 def _reset_states(layer: Any) -> None:
-    for one in layer._flatten_layers():
+    for one in flattened_layers(layer):
         if hasattr(one, "reset_state") and getattr(one, "stateful", False):
             one.reset_state()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.subject.compat.entries import Call, OnUse
 
 _SETTABLE_MARK = "_saldiag_rate"
@@ -44,7 +45,7 @@ def _decay_schedule(rate: float, decay: float) -> Any:
 
 def get_lr(optimizer: Any) -> Any:
     """``optimizer.lr``: the variable, before any decay."""
-    own = optimizer._learning_rate
+    own = learning_rate_setting(optimizer)
     return (
         own.initial_learning_rate
         if getattr(own, _SETTABLE_MARK, False)
@@ -61,7 +62,7 @@ def wrap_learning_rate(original: Any, _tell: OnUse) -> property:
     """``optimizer.learning_rate`` with a setter that goes below a decay that was made here."""
 
     def put(optimizer: Any, rate: Any) -> None:
-        own = optimizer._learning_rate
+        own = learning_rate_setting(optimizer)
         if getattr(own, _SETTABLE_MARK, False) and not callable(rate):
             own.initial_learning_rate.assign(rate)
         else:

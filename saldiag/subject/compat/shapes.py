@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from saldiag.keras_internals.layers import has_layers, input_shape_argument
 from saldiag.subject.compat.entries import OnUse
 
 _BATCH_SIZES: weakref.WeakKeyDictionary[Any, int | None] = weakref.WeakKeyDictionary()
@@ -37,11 +38,11 @@ def wrap_sequential_add(original: Callable[..., Any], _tell: OnUse) -> Callable[
 
     @functools.wraps(original)
     def add_(self: Any, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        size = _BATCH_SIZES.get(layer) if not self._layers else None
+        size = _BATCH_SIZES.get(layer) if not has_layers(self) else None
         if size is not None:
             import keras
 
-            original(self, keras.Input(batch_shape=(size, *layer._input_shape_arg)))
+            original(self, keras.Input(batch_shape=(size, *input_shape_argument(layer))))
         return original(self, layer, *args, **kwargs)
 
     return add_

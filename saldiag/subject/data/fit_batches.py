@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
+from saldiag.keras_internals.data import (
+    class_weights_as_sample_weights,
+    fit_dataset,
+    training_and_validation,
+)
 
 Batch = tuple[Any, ...]
 PREVIEW_BATCHES = 4
@@ -55,8 +60,6 @@ def _chained_generator(first: Sequence[Any], rest: Any) -> Iterator[Any]:
 
 def batches_of(arguments: Mapping[str, Any]) -> Iterator[Batch]:
     """The batches that ``fit`` trains on with these arguments, as numpy arrays or tensors."""
-    from keras.src.trainers import epoch_iterator  # what ``fit`` itself reads with
-
     x = arguments.get("x")
     training, _ = _split_validation(arguments)
     given = {
@@ -67,8 +70,7 @@ def batches_of(arguments: Mapping[str, Any]) -> Iterator[Batch]:
     if x is not None and _is_pydataset(x):
         yield from (_with_class_weights(x[i], arguments) for i in range(len(x)))
         return
-    adapter = epoch_iterator.EpochIterator(**training, **given, steps_per_execution=1).data_adapter
-    for batch in adapter.get_tf_dataset():
+    for batch in fit_dataset(**training, **given):
         yield batch if isinstance(batch, tuple) else (batch,)
 
 
@@ -94,26 +96,21 @@ def _is_torch_or_grain_loader(x: Any) -> bool:
 def _with_class_weights(batch: Any, arguments: Mapping[str, Any]) -> Batch:
     """A batch of a ``PyDataset``, with the class weights as sample weights."""
     import keras
-    from keras.src.trainers.data_adapters import data_adapter_utils
 
     x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
     weights = arguments.get("class_weight")
     if weights is not None and weight is None:
-        weight = data_adapter_utils.class_weight_to_sample_weights(y, weights)
+        weight = class_weights_as_sample_weights(y, weights)
     return tuple(part for part in (x, y, weight) if part is not None)
 
 
 def _split_validation(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
     """Training arguments by name, and validation data, as ``validation_split`` divides them."""
-    from keras.src.trainers.data_adapters import array_slicing
-
     training = {name: arguments.get(name) for name in ("x", "y", "sample_weight")}
     share = arguments.get("validation_split") or 0.0
     if not share or arguments.get("validation_data") is not None:
         return training, arguments.get("validation_data")
-    kept, held = array_slicing.train_validation_split(
-        tuple(training.values()), validation_split=share
-    )
+    kept, held = training_and_validation(tuple(training.values()), share)
     return dict(zip(training, kept, strict=True)), held
 
 

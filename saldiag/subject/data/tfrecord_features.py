@@ -11,6 +11,7 @@ import numpy as np
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
+from saldiag.keras_internals.serialization import tensor_message
 
 SERIALIZED_TENSOR = "tensor"
 """Stands in place of a dtype: bytes of ``tf.io.serialize_tensor``, which store dtype and shape."""
@@ -64,10 +65,9 @@ class FeatureSpec:
 
 def _parse_tensor(value: list[Any], feature: str) -> Any:
     import tensorflow as tf
-    from tensorflow.core.framework.tensor_pb2 import TensorProto
 
     try:
-        return tf.make_ndarray(TensorProto.FromString(value[0]))
+        return tf.make_ndarray(tensor_message(value[0]))
     except Exception as error:  # the type depends on protobuf's implementation
         raise DataError(f"{feature}: not a serialized tensor") from error
 

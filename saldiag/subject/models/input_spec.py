@@ -10,6 +10,7 @@ import keras
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
+from saldiag.keras_internals.layers import flattened_layers
 
 Shape = tuple[int | None, ...]
 """A tensor's shape with the batch axis first, such as ``(None, 4)``; None for an open side."""
@@ -56,7 +57,7 @@ def input_spec_of(model: Any) -> InputSpec:
         tuple(outputs[0].shape) if len(outputs) == 1 else None,
         _expects_one_hot(getattr(model, "loss", None)),
         getattr(getattr(model, "loss", None), "ignore_class", None),
-        any(isinstance(layer, scaling) for layer in model._flatten_layers()),
+        any(isinstance(layer, scaling) for layer in flattened_layers(model)),
     )
 
 

@@ -14,6 +14,7 @@ import keras
 
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.printable import printable
+from saldiag.keras_internals.optimizers import optimized_variables
 
 _UNKNOWN_NAME = re.compile(
     r"(?:Could not locate|Unknown) (?:class|function|object|layer|loss|metric)?:? *'?\"?"
@@ -66,7 +67,7 @@ def _with_usable_optimizer(model: Any) -> Any:
     and refuses these variables in the first training step.
     """
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and optimizer.built and not optimizer._trainable_variables:
+    if optimizer is not None and optimizer.built and not optimized_variables(optimizer):
         model.optimizer = type(optimizer).from_config(optimizer.get_config())
     return model
 

@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from saldiag.core.errors import ModelError
 from saldiag.core.printable import printable
+from saldiag.keras_internals.layers import track_variable
+from saldiag.keras_internals.variables import replace_raw_variable
 
 SIGNATURE = "serving_default"
 """Name that Keras' ``export`` and TensorFlow's own tools give to a model's function."""
@@ -29,7 +31,7 @@ class ExportedFunction(keras.layers.Layer):
             function,
         )  # ``restored`` keeps the variables alive
         for index, variable in enumerate(function.variables):
-            self._track_variable(_same(variable, index))
+            track_variable(self, _same(variable, index))
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -56,7 +58,7 @@ def _same(variable: Any, index: int) -> Any:
         dtype=variable.dtype.name,
         name=variable.name.partition(":")[0].replace("/", "_") or f"variable_{index}",
     )
-    wrapped._value = variable
+    replace_raw_variable(wrapped, variable)
     return wrapped
 
 

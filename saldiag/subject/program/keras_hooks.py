@@ -50,7 +50,8 @@ class Listener(Protocol):
 def hooked(listener: Listener) -> Iterator[None]:
     """Route the program's calls through ``listener`` until the block ends."""
     import keras
-    from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
+
+    from saldiag.keras_internals.graphs import GraphFunction
 
     with ExitStack() as stack:
         for cls, name, around in (
@@ -61,7 +62,7 @@ def hooked(listener: Listener) -> Iterator[None]:
             (keras.optimizers.Optimizer, "apply", _handed_on(listener.apply)),
             (keras.optimizers.LossScaleOptimizer, "apply", _handed_on(listener.apply)),
             (keras.Variable, "assign", _assigned(listener)),
-            (Function, "__call__", _graph_called(listener)),
+            (GraphFunction, "__call__", _graph_called(listener)),
         ):
             stack.enter_context(_replaced(listener, cls, name, around))
         yield

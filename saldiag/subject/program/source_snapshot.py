@@ -9,8 +9,9 @@ from pathlib import Path
 
 from saldiag.core.files.sources import decoded, digest
 from saldiag.core.measurement import SourceFile, SourceFiles
+from saldiag.keras_internals.names import AUTOGRAPH_FILE
 from saldiag.subject.program.notebook import is_notebook
-from saldiag.subject.source.stack_frames import CONVERTED, display_path, is_user
+from saldiag.subject.source.stack_frames import display_path, is_user
 
 MAX_FILES = 200
 """A checkout that is installed in place has more modules than a comparison has use for."""
@@ -75,7 +76,7 @@ def _loaded_user_files() -> Iterator[str]:
 
 
 def _is_own(name: str) -> bool:
-    return CONVERTED not in name and not name.startswith(_SALDIAG) and is_user(name)
+    return AUTOGRAPH_FILE not in name and not name.startswith(_SALDIAG) and is_user(name)
 
 
 def _file_content(name: str) -> bytes | None:

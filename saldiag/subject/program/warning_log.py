@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from saldiag.core.measurement import RecordedWarning, Source, WarningLog
+from saldiag.keras_internals.names import ADVICE_MODULE
 from saldiag.subject.source.stack_frames import (
     calling_source,
     is_framework,
@@ -88,7 +89,7 @@ class WarningRecorder:
 def _silences_advice(rule: Any) -> bool:
     """Whether a filter hides every UserWarning that Keras gives."""
     action, text, kind, module, line = rule
-    named = module is None or _matches(module, "keras.src.ops.nn")
+    named = module is None or _matches(module, ADVICE_MODULE)
     whole = text is None and issubclass(UserWarning, kind) and line == 0
     return bool(action == "ignore" and whole and named)
 

@@ -13,10 +13,9 @@ from types import FrameType
 
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
+from saldiag.keras_internals.names import AUTOGRAPH_FILE
 
 FRAMEWORK_PACKAGES = ("keras", "tensorflow")
-CONVERTED = "__autograph_generated_file"
-"""In the names of the files that AutoGraph writes the code to that it runs in the user's place."""
 _SALDIAG_FOLDER = Path(__file__).parents[2]
 
 
@@ -85,7 +84,7 @@ def source_of_frame(frame: FrameType | None, files: FilesSeen | None = None) -> 
     """
     if frame is None:
         return None
-    if CONVERTED in frame.f_code.co_filename:
+    if AUTOGRAPH_FILE in frame.f_code.co_filename:
         return _source_before_autograph(frame, files)
     return _source_line(frame.f_code.co_filename, frame.f_lineno, files)
 
@@ -99,13 +98,14 @@ def _source_line(filename: str, line: int, files: FilesSeen | None) -> Source:
 
 def _source_before_autograph(frame: FrameType, files: FilesSeen | None) -> Source | None:
     """The place that AutoGraph made a frame's code from; the one that called it if untold."""
-    from tensorflow.python.util import tf_stack  # it is loaded: the frame is running in it
+    # TensorFlow is loaded: the frame is running in it.
+    from saldiag.keras_internals.graphs import stack_trace
 
-    for seen in reversed(tf_stack.extract_stack()):
-        if is_user(seen.filename) and CONVERTED not in seen.filename:
+    for seen in reversed(stack_trace()):
+        if is_user(seen.filename) and AUTOGRAPH_FILE not in seen.filename:
             return _source_line(seen.filename, seen.lineno, files)
     outer = frame.f_back
-    while outer is not None and CONVERTED in outer.f_code.co_filename:
+    while outer is not None and AUTOGRAPH_FILE in outer.f_code.co_filename:
         outer = outer.f_back
     return source_of_frame(user_frame(outer), files)
 

@@ -10,6 +10,7 @@ from keras import layers
 from saldiag.experiments.search.lab import Lab
 from saldiag.experiments.search.linear_probes import look, ridge, validated
 
+pytestmark = pytest.mark.tensorflow
 random = np.random.default_rng(0)
 X = random.normal(size=(40, 6)).astype("float32")
 Y = X[:, :1] * 2 - X[:, 1:2] + 1
@@ -30,7 +31,6 @@ class TestProbe:
         assert validated(np.ones((40, 3)), Y.astype(float), np.arange(40)) <= 0
 
 
-@pytest.mark.tensorflow
 class TestLook:
     def looked(self, *parts):
         model = keras.Sequential([keras.Input((6,)), *parts])

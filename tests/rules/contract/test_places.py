@@ -22,7 +22,7 @@ COMPILED = Source("train.py", 9, "model.compile(loss=loss)")
 )
 @pytest.mark.parametrize("compiled", [COMPILED, None])
 def test_what_compile_is_told_is_changed_where_the_program_compiles(fault, compiled):
-    measured = import_module(f"faults.{fault}").broken()
+    measured = import_module(f"tests.faults.{fault}").broken()
     places = ProgramPlaces(compiled, Source("train.py", 12, "model.fit(x, y)"))
     alone = run(measured, fault[:5].upper()).findings[0]
     finding = run(measured.with_(places), fault[:5].upper()).findings[0]

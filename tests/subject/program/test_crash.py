@@ -248,6 +248,7 @@ def test_the_first_pattern_that_fits_counts():
     assert meaning_of("ValueError", rank + targets.format(2))[0].key == "target shape"
 
 
+@pytest.mark.tensorflow
 def test_what_python_itself_ends_is_not_data():
     findings, skipped = judged(crashed("next(x for x in [1] if x > 1)"))
     assert findings == ()

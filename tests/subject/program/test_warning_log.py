@@ -44,8 +44,8 @@ def test_records_what_a_filter_hides_and_who_hid_it(framework: ModuleType) -> No
     assert warning.message == "softmax over one channel"
     assert warning.silenced
     assert warning.silenced_by is not None
-    assert warning.silenced_by.file.endswith("test_subject_warning_log.py")
-    assert warning.file.endswith("test_subject_warning_log.py")
+    assert warning.silenced_by.file.endswith("test_warning_log.py")
+    assert warning.file.endswith("test_warning_log.py")
 
 
 def test_a_filter_that_hides_all_advice_is_noted_while_it_stands() -> None:
@@ -60,7 +60,7 @@ def test_a_filter_that_hides_all_advice_is_noted_while_it_stands() -> None:
         warnings.filterwarnings("ignore", category=UserWarning, module="keras")
         line = inspect.currentframe().f_lineno - 1
     (noted,) = recorder.log().filters
-    assert noted.file.endswith("test_subject_warning_log.py")
+    assert noted.file.endswith("test_warning_log.py")
     assert noted.line == line
 
 
@@ -70,7 +70,7 @@ def test_a_warning_that_is_shown_is_not_called_silenced(framework: ModuleType) -
         framework.complain()
         framework.complain()
     assert len(shown) == 2
-    assert shown[0].filename.endswith("test_subject_warning_log.py"), "stack level is kept"
+    assert shown[0].filename.endswith("test_warning_log.py"), "stack level is kept"
     counts = [(w.silenced, w.count) for w in recorder.log().warnings]
     assert counts == [(False, 1), (False, 1)]
 

@@ -10,6 +10,8 @@ from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuilt
 from saldiag.experiments.interventions.output_layers import heads_of
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import own_trainable_variables
+from saldiag.keras_internals.names import TRAINABLE_FLAG
 
 
 class UnfreezeAll(Intervention):
@@ -44,11 +46,11 @@ def _trained(lab: Workbench, wanted: Callable[[Any], bool], told: str) -> Change
     model = lab.model
     before = {id(v) for v in model.trainable_variables}
     own = [(path, layer, v) for path, layer in lab.layers.items()
-           for v in layer._trainable_variables]  # fmt: skip
+           for v in own_trainable_variables(layer)]  # fmt: skip
     other = [(path, v) for path, _, v in own if (id(v) in before) != wanted(v)]
     if not other:
         raise NotApplicable("no weight's training would change")
-    flags = [Swap(layer, "_trainable", True, tracked=False) for layer in lab.layers.values()]
+    flags = [Swap(layer, TRAINABLE_FLAG, True, tracked=False) for layer in lab.layers.values()]
     return Change(
         told,
         tuple(dict.fromkeys(path for path, _ in other)),

@@ -11,6 +11,8 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.batch_transforms import joined, mapped, split_as
 from saldiag.experiments.interventions.change import Batches, Change, Swap
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import declared_inputs
+from saldiag.keras_internals.names import TENSOR_DTYPE
 
 _SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
@@ -88,9 +90,9 @@ class FloatInputs(Intervention):
 def _declared_float(lab: Workbench) -> tuple[Swap, ...]:
     """Functional models cast what they get to the type that their inputs were declared with."""
     tensors = [t for layer in lab.layers.values()
-               for t in keras.tree.flatten(getattr(layer, "_inputs", None) or [])]  # fmt: skip
+               for t in keras.tree.flatten(declared_inputs(layer))]  # fmt: skip
     return tuple(
-        Swap(t, "_dtype", "float32", tracked=False)
+        Swap(t, TENSOR_DTYPE, "float32", tracked=False)
         for t in {id(t): t for t in tensors}.values()
         if isinstance(t, keras.KerasTensor) and "int" in str(t.dtype)
     )

@@ -14,6 +14,7 @@ from saldiag.experiments.interventions.compile_changes import rate_of, rebuilt
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.experiments.overfit.learning_rate_range import range_test
 from saldiag.experiments.overfit.mode_errors import ModeErrors
+from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import fastest_rate
 from saldiag_probes.state.optimizers import inner
 from saldiag_probes.trace.recorder import CannotMeasure
@@ -25,8 +26,8 @@ def at_rate(lab: Workbench, rate: float, told: str) -> Change:
     Raises:
         NotApplicable: the rate follows a schedule.
     """
-    optimizer = inner(lab.model.optimizer)
-    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+    setting = learning_rate_setting(inner(lab.model.optimizer))
+    if isinstance(setting, keras.optimizers.schedules.LearningRateSchedule):
         raise NotApplicable("the learning rate follows a schedule")
 
     def start(seed: int) -> None:  # noqa: ARG001 - the same for every seed
@@ -115,7 +116,7 @@ class ConstantRate(Intervention):
     words: ClassVar[tuple[str, ...]] = ("schedule", "warm", "decay of the rate", "cyclic")
 
     def change(self, lab: Workbench) -> Change:
-        schedule = inner(lab.model.optimizer)._learning_rate
+        schedule = learning_rate_setting(inner(lab.model.optimizer))
         if isinstance(schedule, keras.Variable) or not callable(schedule):
             raise NotApplicable("the learning rate follows no schedule of the optimizer's")
         rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in STEPS]

@@ -11,6 +11,8 @@ from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuilt
 from saldiag.experiments.interventions.output_layers import heads_of
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import set_variable_dtype
+from saldiag.keras_internals.names import LAYER_POLICY
 from saldiag_probes.state.optimizers import inner
 
 
@@ -27,13 +29,13 @@ def in_float32(layers: dict[str, Any]) -> tuple[dict[str, Any], tuple[Swap, ...]
     if not other:
         raise NotApplicable("all is computed in float32")
     return other, tuple(
-        Swap(layer, "_dtype_policy", _computing(layer), tracked=False) for layer in other.values()
+        Swap(layer, LAYER_POLICY, _computing(layer), tracked=False) for layer in other.values()
     )
 
 
 def _computing(layer: Any) -> Any:
     policy = keras.dtype_policies.DTypePolicy("float32")
-    policy._variable_dtype = layer.variable_dtype
+    set_variable_dtype(policy, layer.variable_dtype)
     return policy
 
 

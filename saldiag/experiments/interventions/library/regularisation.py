@@ -11,6 +11,7 @@ from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuilt
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import own_trainable_variables
 from saldiag_probes.state.optimizers import inner
 
 _RATES = ("rate", "stddev", "dropout", "recurrent_dropout")
@@ -57,7 +58,9 @@ class NoPenalty(Intervention):
         swaps: list[Swap] = []
         for path, layer in lab.layers.items():
             own = [
-                Swap(v, "regularizer", None) for v in layer._trainable_variables if v.regularizer
+                Swap(v, "regularizer", None)
+                for v in own_trainable_variables(layer)
+                if v.regularizer
             ]
             if getattr(layer, "activity_regularizer", None) is not None:
                 own.append(Swap(layer, "activity_regularizer", None))

@@ -13,6 +13,7 @@ from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.output_layers import heads_of
 from saldiag.experiments.interventions.targets import kinds_of, targets_of
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.keras_internals.layers import own_trainable_variables
 
 _RELUS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "prelu"}
 
@@ -49,7 +50,7 @@ def _drawn(lab: Workbench) -> Iterator[tuple[str, Any, Any]]:
     trained = {id(v) for v in lab.model.trainable_variables}
     # A model's first layer with ReLU behind it, by a layer of its own, is told from the layer only.
     for path, layer in lab.layers.items():
-        for variable in layer._trainable_variables:
+        for variable in own_trainable_variables(layer):
             initializer = _initializer(layer, variable)
             if id(variable) in trained and initializer is not None:
                 yield path, variable, initializer

@@ -1,0 +1,26 @@
+"""TensorFlow's variables behind those of Keras.
+
+``ResourceVariable`` is the base of all that live on one device; ``tf.Variable`` also covers those
+of a distribution strategy, which have no handle of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable as ResourceVariable
+
+__all__ = ["ResourceVariable", "raw_variable", "replace_raw_variable"]
+
+
+def raw_variable(variable: Any) -> Any:
+    """TensorFlow's variable behind a Keras one, any other as it is.
+
+    The public ``value`` may be a cast copy under autocast, or a stateless scope's.
+    """
+    return getattr(variable, "_value", variable)
+
+
+def replace_raw_variable(variable: Any, raw: Any) -> None:
+    """Put an existing ``tf.Variable`` behind a Keras one, which publicly makes its own."""
+    variable._value = raw
