@@ -74,7 +74,7 @@ def diagnose(
         raise ModelError("the model is not compiled: compile it, or say diagnose(…, loss=…)")
     given, plan = first_batches(model, data, batch_size, batches)
     collector = Collector(chosen_rules(select, ignore))
-    collector.attempt(SourceFiles, SourceSnapshot().measured)
+    collector.attempt(SourceFiles, SourceSnapshot().source_files)
     with compiled_for(model, loss, optimizer):
         examination = Examination(
             collector, Subject(model, expected_range=expected_range), Batches(given), plan

@@ -82,7 +82,7 @@ def _diagnose_case(case: Case) -> Diagnosis:
             measured = examine_model(
                 subject, program.batches, plan=program.plan, max_steps=program.steps
             )
-    return judge(measured.with_(recorder.log()))
+    return judge(measured.with_(recorder.warning_log()))
 
 
 def _measure_training(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:

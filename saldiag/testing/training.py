@@ -55,11 +55,11 @@ def unmet_expectations(
         listed = [row for row in status.rows if row.in_model]
         return [*(off if amount != expected else []), *_untrained_problems(listed, stepped)]
     wishes = _expectations(expected)
-    paths = {id(layer): path for path, layer in _layers(model).items()}
+    paths = {id(layer): path for path, layer in _layers_by_path(model).items()}
     found = dict.fromkeys(range(len(wishes)), False)
     problems: list[str] = []
     meant: list[TrainableRow] = []
-    statistics = _statistics(model)
+    statistics = _statistics_paths(model)
     for row in (row for row in status.rows if row.path not in statistics):
         fitting = [key for key, (what, _) in enumerate(wishes) if _matches(row, what, paths)]
         found.update(dict.fromkeys(fitting, True))
@@ -83,7 +83,7 @@ def _expectations(expected: Any) -> list[tuple[Any, bool]]:
     return [(what, True) for what in ([expected] if single else expected)]
 
 
-def _layers(model: Any) -> dict[str, Any]:
+def _layers_by_path(model: Any) -> dict[str, Any]:
     by_id = {id(layer): layer for layer in flattened_layers(model)}
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
@@ -104,7 +104,7 @@ def _row_names(row: TrainableRow) -> Iterator[str]:
         yield parts[depth - 1]
 
 
-def _statistics(model: Any) -> set[str]:
+def _statistics_paths(model: Any) -> set[str]:
     """Paths of what no gradient is meant to train: statistics and seeds."""
     paths = variable_paths(model)
     held = [v for layer in flattened_layers(model) for v in own_non_trainable_variables(layer)]

@@ -51,7 +51,7 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
             measured = examine_model(subject, [pictures(0, 4, SIZE)], max_steps=0)
     finally:
         keras.config.set_dtype_policy("float32")
-    return judge(measured.with_(recorder.log()))
+    return judge(measured.with_(recorder.warning_log()))
 
 
 @pytest.mark.parametrize("fault", EXPECTED)

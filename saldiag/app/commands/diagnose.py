@@ -108,7 +108,7 @@ def _load(session: Session, request: Request) -> CommandExamination:
     # What the user's program validates with is not known.
     plan = FitPlan(data=data.fed) if subject.is_users else FitPlan(validation=data.validation)
     session.notes(subject.notes)
-    session.attempt(SourceFiles, SourceSnapshot().measured)
+    session.attempt(SourceFiles, SourceSnapshot().source_files)
     return CommandExamination(session, subject, data, plan, request=request)
 
 

@@ -130,7 +130,7 @@ def _by_recipe(
     with session.phase("reading data"):
         training, validation, held_out = _splits(request, recipe)
         data = training_data(training, validation, recipe)
-    session.attempt(SourceFiles, SourceSnapshot().measured)
+    session.attempt(SourceFiles, SourceSnapshot().source_files)
 
     def subject() -> Subject:
         model = replace(request.model, loss=recipe.loss, seed=recipe.seed)
@@ -158,7 +158,7 @@ def _as_compiled(
         return epochs, epochs.data.first_batch()[0], epochs.notes
 
     subject, epochs = load_with_data(request.model, request.data.spec, session, read)
-    session.attempt(SourceFiles, SourceSnapshot().measured)
+    session.attempt(SourceFiles, SourceSnapshot().source_files)
     _, outcome, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
     if epochs.validation and makes_masks(subject.model):
         held_out = _validation_pairs(request.data, epochs.validation)

@@ -91,7 +91,7 @@ class _Program:
     def _watched(self) -> tuple[Observer, ProgramEnd, ProgramError]:
         from saldiag.app.program.observer import Observer
         from saldiag.subject.program.crash import program_error
-        from saldiag.subject.program.keras_hooks import hooked
+        from saldiag.subject.program.keras_hooks import keras_hooked
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
         from saldiag_probes.state.isolation import same_scopes
@@ -104,7 +104,7 @@ class _Program:
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
                 taped = listening_to_tapes(observer.first_calls)
                 own = program_interrupts()
-                with hooked(observer), taped, self._bridge(), same_scopes(), own:
+                with keras_hooked(observer), taped, self._bridge(), same_scopes(), own:
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)
@@ -145,7 +145,7 @@ class _Program:
         else:
             session = self._session(self._first.run.path / f"model-{number}-{_in_a_path(name)}")
         self.sessions.append(session)
-        session.attempt(SourceFiles, self._files.measured)
+        session.attempt(SourceFiles, self._files.source_files)
         return session
 
     def _session(self, out: Path | None) -> Session:
@@ -192,7 +192,7 @@ class _Program:
     def _without_model(self) -> None:
         """The run tells of the error alone."""
         self.sessions.append(self._first)
-        self._first.attempt(SourceFiles, self._files.measured)
+        self._first.attempt(SourceFiles, self._files.source_files)
         for kind in TYPES.values():
             self._first.missing(kind, NO_MODEL)
 
@@ -234,7 +234,7 @@ def _take_over(observer: Observer, recorder: WarningRecorder) -> None:
     for watched in observer.watched:
         with suppress(Exception):
             watched.trained()
-        watched.session.add(recorder.log())
+        watched.session.add(recorder.warning_log())
 
 
 def _told(ended: ProgramEnd, observer: Observer) -> list[str]:

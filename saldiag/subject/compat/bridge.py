@@ -26,7 +26,7 @@ from saldiag.subject.compat.entries import (
 )
 from saldiag.subject.compat.members import MEMBERS, WRAPPED
 from saldiag.subject.compat.names import NAMES
-from saldiag.subject.source.stack_frames import calling_source, is_user
+from saldiag.subject.source.stack_frames import calling_source, is_user_file
 
 KERAS_NAMES = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
 """The same modules under three names; each is a module object of its own."""
@@ -202,7 +202,7 @@ def _is_user_lookup() -> bool:
     while frame.f_back is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     own = frame.f_globals.get("__name__", "").startswith("saldiag.subject.compat")
-    return own or is_user(frame.f_code.co_filename)
+    return own or is_user_file(frame.f_code.co_filename)
 
 
 # Keywords

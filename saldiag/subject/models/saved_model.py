@@ -31,7 +31,7 @@ class ExportedFunction(keras.layers.Layer):
             function,
         )  # ``restored`` keeps the variables alive
         for index, variable in enumerate(function.variables):
-            track_variable(self, _same(variable, index))
+            track_variable(self, _keras_variable(variable, index))
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -50,7 +50,7 @@ class ExportedFunction(keras.layers.Layer):
         return next(iter(shapes.values())) if len(shapes) == 1 else shapes
 
 
-def _same(variable: Any, index: int) -> Any:
+def _keras_variable(variable: Any, index: int) -> Any:
     """A Keras variable that wraps ``variable`` itself, not a copy of it."""
     wrapped = keras.Variable(
         tf.zeros(variable.shape, variable.dtype),

@@ -18,7 +18,7 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
 from saldiag.subject.models.spec import CodeReference
-from saldiag.subject.source.stack_frames import display_path, is_user
+from saldiag.subject.source.stack_frames import display_path, is_user_file
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ def _user_line_of(raised: BaseException) -> str:
     found, trace = "", raised.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if is_user(name):
+        if is_user_file(name):
             found = f"{printable(display_path(name))}:{trace.tb_lineno}"
         trace = trace.tb_next
     return found
