@@ -1,4 +1,4 @@
-"""Finds the entry that an error comes from."""
+"""Finding the table entry that an error comes from."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MISSING_POSITIONAL = re.compile(r"(\w+)\.__init__\(\) missing \d+ required posi
 
 
 def find_rename(error: BaseException, statement: str) -> Rename | None:
-    """The entry that an error comes from; None where it comes from none of them.
+    """The table entry that an error comes from; None if it comes from none of them.
 
     Args:
-        error: what ended the program.
-        statement: the text of the user's statement that it came from.
+        error: the error that ended the program.
+        statement: source text of the user's statement that raised it.
     """
     return (
         _find_name(error)
@@ -41,19 +41,19 @@ def find_rename(error: BaseException, statement: str) -> Rename | None:
 
 
 def _find_name(error: BaseException) -> Rename | None:
-    """A module or a name that is not there."""
-    wanted = _missing_dotted_name(error)
-    if wanted is None:
+    """The entry of a module or name that does not exist."""
+    missing = _missing_dotted_name(error)
+    if missing is None:
         return None
     for root in sorted(KERAS_NAMES, key=len, reverse=True):
-        if wanted == root or wanted.startswith(f"{root}."):
-            wanted = "keras" + wanted.removeprefix(root)
+        if missing == root or missing.startswith(f"{root}."):
+            missing = "keras" + missing.removeprefix(root)
             break
-    return next((entry for entry in NAMES if f"{entry.place}.{entry.old}" == wanted), None)
+    return next((entry for entry in NAMES if f"{entry.owner}.{entry.old_name}" == missing), None)
 
 
 def _missing_dotted_name(error: BaseException) -> str | None:
-    """The dotted name of what an import or a look into a module did not find."""
+    """Dotted name that an import or an attribute access did not find; None for other errors."""
     text = str(error)
     if isinstance(error, ModuleNotFoundError):
         return error.name
@@ -68,18 +68,18 @@ def _missing_dotted_name(error: BaseException) -> str | None:
 
 
 def _find_member(error: BaseException) -> RemovedMember | None:
-    """A method or attribute that an object has no more."""
+    """The entry of a method or attribute that an object no longer has."""
     if not isinstance(error, AttributeError) or error.obj is None:
         return None
-    named = [entry for entry in MEMBERS if entry.old == error.name]
+    named = [entry for entry in MEMBERS if entry.old_name == error.name]
     return next(
-        (entry for entry in named if isinstance(error.obj, _keras_class(entry.place))), None
+        (entry for entry in named if isinstance(error.obj, _keras_class(entry.owner))), None
     )
 
 
-def _keras_class(place: str) -> type:
-    """A class of Keras; one that has no instances where Keras was never imported."""
-    module, _, name = place.rpartition(".")
+def _keras_class(dotted: str) -> type:
+    """A class of Keras; a class without instances if the program never imported Keras."""
+    module, _, name = dotted.rpartition(".")
     found: Any = getattr(sys.modules.get(module), name, None)
     return found if isinstance(found, type) else _NoInstances
 
@@ -89,7 +89,7 @@ class _NoInstances:
 
 
 def _find_argument(error: BaseException, statement: str) -> RenamedArgument | None:
-    """A keyword that is not taken, or one that the name of today is missing for."""
+    """The entry of a keyword that a call refuses, or whose current name a call requires."""
     if not isinstance(error, (TypeError, ValueError)):
         return None
     text = str(error)
@@ -105,24 +105,32 @@ def _find_argument(error: BaseException, statement: str) -> RenamedArgument | No
 
 
 def _argument_entry(owner: str | None, old: str, statement: str) -> RenamedArgument | None:
-    """The keyword of a class, a method or a function, by the owner's short name."""
-    named = [entry for entry in ARGUMENTS if entry.old == old]
+    """The entry of a keyword ``old``.
+
+    Args:
+        owner: short name of the class or function that refuses it; None if the error has none.
+        old: the keyword.
+        statement: source text of the user's statement.
+    """
+    named = [entry for entry in ARGUMENTS if entry.old_name == old]
     if owner is not None:
         named = [entry for entry in named if _owner_name(entry) == owner]
-    # Untold whose keyword it is, what stands in the statement is likelier than another.
+    # Without an owner, prefer one that the statement calls.
     return min(named, key=lambda entry: f"{_owner_name(entry)}(" not in statement, default=None)
 
 
 def _owner_name(entry: RenamedArgument) -> str:
-    return entry.place.rpartition(".")[2]
+    return entry.owner.rpartition(".")[2]
 
 
 def _find_changed_method(error: BaseException, statement: str) -> ChangedMethod | None:
-    """What a method refuses today."""
+    """The entry of a method that refuses what it accepted before."""
     text = " ".join(str(error).split())
     if isinstance(error, KeyError) and not re.search(
         r"hist|logs|callback filepath", statement + text
     ):
         return None  # any dictionary can lack the key
-    found = (entry for entry in WRAPPED if entry.error and re.search(entry.error, text))
+    found = (
+        entry for entry in WRAPPED if entry.error_pattern and re.search(entry.error_pattern, text)
+    )
     return next(found, None)

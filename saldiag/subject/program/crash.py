@@ -47,7 +47,7 @@ def program_error(
         source=_source_of(frame),
         layers={name: at for name, at in layer_sources.items() if _names_layer(message, name)},
         outdated=renamed.advice if renamed else "",
-        bridged=bool(renamed and renamed.bridged and not compat),
+        bridged=bool(renamed and renamed.is_bridged and not compat),
         during=during,
     )
 

@@ -37,7 +37,7 @@ def bridging(code: str, **names):
     """What the program's names are afterwards, and the entries that it used."""
     told = []
     with old_apis_available(
-        lambda entry, source: told.append((entry.shown, source and source.line))
+        lambda entry, source: told.append((entry.display_name, source and source.line))
     ):
         namespace = execute(code, **names)
     return namespace, dict(told)
@@ -46,19 +46,19 @@ def bridging(code: str, **names):
 class TestTables:
     @pytest.mark.parametrize("entries", [NAMES, ARGUMENTS, MEMBERS, WRAPPED])
     def test_no_entry_is_there_twice(self, entries):
-        assert len({(entry.place, entry.old) for entry in entries}) == len(entries)
+        assert len({(entry.owner, entry.old_name) for entry in entries}) == len(entries)
 
     def test_what_stands_for_a_name_is_there(self):
         for entry in NAMES:
-            assert entry.write
-            if isinstance(entry.to, str):
-                assert resolve_dotted(entry.to) is not None, entry.shown
-            elif entry.to is not None:
-                assert entry.to() is not None, entry.shown
+            assert entry.replacement
+            if isinstance(entry.target, str):
+                assert resolve_dotted(entry.target) is not None, entry.display_name
+            elif entry.target is not None:
+                assert entry.target() is not None, entry.display_name
 
     def test_every_place_is_there(self):
         for entry in (*ARGUMENTS, *MEMBERS, *WRAPPED):
-            assert resolve_dotted(entry.place) is not None
+            assert resolve_dotted(entry.owner) is not None
 
     def test_keras_is_known_by_all_its_names(self):
         assert module_aliases("keras.layers") == [f"{root}.layers" for root in KERAS_NAMES]
@@ -173,7 +173,7 @@ class TestNames:
 
     @pytest.mark.parametrize("code", ["Merge([1, 2], mode='sum')", "merge([1, 2], mode='cos')"])
     def test_a_merge_that_cannot_be_had_says_so(self, code):
-        with pytest.raises(NotImplementedError, match="not bridged"):
+        with pytest.raises(NotImplementedError, match="not emulated"):
             bridging(f"from keras.layers import Merge, merge\n{code}")
 
     def test_a_model_for_several_devices_is_the_model(self):
@@ -449,4 +449,4 @@ def error_of(code: str, tmp_path) -> BaseException:
 )
 def test_an_error_is_recognised(code, shown, tmp_path):
     found = find_rename(error_of(code, tmp_path), code.rpartition("\n")[2])
-    assert (found and found.shown.partition(" (")[0]) == shown
+    assert (found and found.display_name.partition(" (")[0]) == shown

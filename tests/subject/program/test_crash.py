@@ -187,7 +187,7 @@ def test_the_layer_is_named_with_the_line_that_makes_it():
     ("code", "says", "fix"),
     [
         ("import keras\nkeras.layers.Dense(\n  output_dim=3)", "--compat bridges it", "units="),
-        ("import numpy as np\nnp.float(1)", "numpy.float is of an older version", "write float"),
+        ("import numpy as np\nnp.float(1)", "numpy.float is no longer supported", "use float"),
         ("import tensorflow as tf\ntf.Session()", "tensorflow.Session", "no graphs"),
     ],
 )
@@ -281,7 +281,7 @@ class TestWholePrograms:
         assert result == 1
         (finding,) = found["findings"]
         assert "saldiag run --compat" in finding["message"]
-        assert finding["fix"] == "write learning_rate="
+        assert finding["fix"] == "use learning_rate="
 
     def test_an_error_of_its_own_leaves_no_run(self, program, tmp_path):
         result, found, _ = program("raise RuntimeError('mine')\n")
