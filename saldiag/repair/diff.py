@@ -1,4 +1,4 @@
-"""Unified diffs as ``git apply`` and ``patch -p1`` take them."""
+"""Unified diffs that ``git apply`` and ``patch -p1`` accept."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ NO_NEWLINE_LINE = b"\\ No newline at end of file\n"
 
 
 def unified_diff(file: str, before: bytes, after: bytes) -> bytes:
-    """The difference between two versions of a file, byte for byte; nothing where there is none."""
-    told = difflib.diff_bytes(
+    """The diff between two versions of a file, as bytes; empty if they are equal.
+
+    Args:
+        file: the file's path in the header.
+        before: the old bytes.
+        after: the new bytes.
+    """
+    lines = difflib.diff_bytes(
         difflib.unified_diff,
         _split_lines(before),
         _split_lines(after),
@@ -20,19 +26,19 @@ def unified_diff(file: str, before: bytes, after: bytes) -> bytes:
         tofile=_quoted_path("b", file),
     )
     return b"".join(
-        line if line.endswith(b"\n") else line + b"\n" + NO_NEWLINE_LINE for line in told
+        line if line.endswith(b"\n") else line + b"\n" + NO_NEWLINE_LINE for line in lines
     )
 
 
 def _split_lines(data: bytes) -> list[bytes]:
-    """Lines end at a line feed alone, as ``patch`` has it."""
+    """Split at line feeds only, as ``patch`` does."""
     lines = [line + b"\n" for line in data.split(b"\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]
 
 
 def _quoted_path(side: str, file: str) -> bytes:
-    """A name as git writes it: in quotes where it holds what ends a line or a quote."""
+    """A path as git writes it: in quotes if it contains control characters or quotes."""
     name = file.encode("utf-8", "surrogateescape")
     path = name if name.startswith(b"/") else side.encode() + b"/" + name
     if _NEEDS_QUOTES.search(path):

@@ -1,4 +1,4 @@
-"""What the names of a file stand for, as far as its imports say it beyond doubt."""
+"""Resolving the names of a file to what they import, if there is no doubt about it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 KERAS = "keras"
 _KERAS_ALIASES = ("tensorflow.keras", "keras.api")
-"""Other names of Keras."""
+"""Other names of Keras' package."""
 
 
 def canonical_name(dotted: str) -> str:
-    """A dotted name with Keras called by one name."""
+    """A dotted name in which Keras' package is always called ``keras``."""
     for other in _KERAS_ALIASES:
         if dotted == other or dotted.startswith(f"{other}."):
             return KERAS + dotted[len(other) :]
@@ -21,7 +21,7 @@ def canonical_name(dotted: str) -> str:
 
 
 class ModuleNames:
-    """The names that a module binds anywhere: a name bound to two things stands for nothing."""
+    """All names that a module binds, in any scope; a name bound to two things is not resolved."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._bound: dict[str, set[str | None]] = defaultdict(set)
@@ -37,9 +37,9 @@ class ModuleNames:
             for alias in node.names
         }
         for node in ast.walk(tree):
-            self._note(node)
+            self._record_bindings(node)
 
-    def _note(self, node: ast.AST) -> None:
+    def _record_bindings(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
@@ -70,10 +70,10 @@ class ModuleNames:
         if isinstance(target, ast.Name):
             self._assigned[target.id] = node
 
-    def dotted(self, node: ast.AST) -> str | None:
-        """The full name of what an expression stands for (``keras.layers.Dense``), or ``None``."""
+    def dotted_name(self, node: ast.AST) -> str | None:
+        """Full name of what an expression refers to (``keras.layers.Dense``); None if unknown."""
         if isinstance(node, ast.Attribute):
-            owner = self.dotted(node.value)
+            owner = self.dotted_name(node.value)
             return None if owner is None else canonical_name(f"{owner}.{node.attr}")
         return self._name_target(node.id) if isinstance(node, ast.Name) else None
 
@@ -88,7 +88,7 @@ class ModuleNames:
         return None
 
     def _alias_target(self, name: str, depth: int) -> str | None:
-        """Of ``layers = keras.layers``, written once."""
+        """Full name of an alias such as ``layers = keras.layers`` that is assigned once."""
         node = self._assigned.get(name)
         if node is None or self._stores[name] != 1 or depth > len(self._assigned):
             return None
@@ -100,25 +100,25 @@ class ModuleNames:
         return None if root is None else canonical_name(".".join([root, *reversed(parts)]))
 
     def assigned_for_one_use(self, name: str) -> ast.Assign | None:
-        """The assignment of a name that is written once in the file, and read once."""
+        """The assignment of a name that the file assigns once and reads once; else None."""
         once = self._stores.get(name) == 1 and self._loads.get(name) == 1
         return self._assigned.get(name) if once and not self._bound.get(name) else None
 
-    def keras(self, line: int) -> str | None:
-        """How the file writes Keras at a line: ``keras``, ``tf.keras``.
+    def keras_prefix(self, line: int) -> str | None:
+        """How the file refers to Keras at a line: ``keras`` or ``tf.keras``.
 
-        ``None`` where the module does not import it above, outside of functions.
+        None if there is no import above that line at the top level of the module.
         """
         known = [name for name, at in self._imported.items() if at < line]
-        for wanted, behind in ((KERAS, ""), ("tensorflow", ".keras")):
+        for package, suffix in ((KERAS, ""), ("tensorflow", ".keras")):
             for name in known:
-                if self._name_target(name) == wanted:
-                    return f"{name}{behind}"
+                if self._name_target(name) == package:
+                    return f"{name}{suffix}"
         return None
 
 
 def _other_bindings(node: ast.AST) -> Iterator[str]:
-    """What a node binds that is neither an import nor an assignment to a name."""
+    """Names that a node binds other than by an import or an assignment."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield node.name
     elif isinstance(node, ast.arg):

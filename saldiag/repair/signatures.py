@@ -1,6 +1,6 @@
-"""What Keras' classes call their arguments, by position: known here, for Keras is not imported.
+"""Argument names of Keras' classes by position, as a table because Keras is not imported here.
 
-Only what saldiag edits. A test compares it with the Keras that is installed.
+It lists only what saldiag edits. A test compares it with the installed Keras.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ POSITIONAL_ARGUMENTS: dict[str, tuple[str, ...]] = {
     "MeanAbsoluteError": (),
     "MeanSquaredError": (),
 }
-"""The leading arguments of each class, without ``self``, as far as one of them is edited."""
+"""The leading arguments of each class, without ``self``, up to the last that can be edited."""
 
 DTYPE = "dtype"
-"""The argument that every layer takes, by its name alone."""
+"""The argument that every layer accepts by keyword."""
 
 _DEFAULTS: dict[str, Plain] = {
     "activation": None, "dtype": None, "use_bias": True, "from_logits": False, "epsilon": 1e-7,
@@ -85,11 +85,11 @@ LOSS_ALIASES: dict[str, tuple[str, ...]] = {
     "MeanSquaredError": ("mean_squared_error", "mse", "MSE"),
     "MeanAbsoluteError": ("mean_absolute_error", "mae", "MAE"),
 }
-"""Names that ``compile`` takes for one of Keras' losses, made without arguments."""
+"""Strings that select one of Keras' losses in ``compile``, created without arguments."""
 
 
 def is_default(call: str, argument: str, value: Plain) -> bool:
-    """Whether ``value`` is what the call takes where the argument is not given."""
+    """Whether ``value`` is the default of the call's argument."""
     known = _CLASS_DEFAULTS.get((call, argument), _DEFAULTS.get(argument))
     if argument not in _DEFAULTS:
         return False
@@ -97,7 +97,7 @@ def is_default(call: str, argument: str, value: Plain) -> bool:
 
 
 def equals_measured(one: object, other: Plain) -> bool:
-    """Whether a literal is the measured value; numbers were measured in float32."""
+    """Whether a literal equals the measured value; numbers were measured in float32."""
     if _is_number(one) and _is_number(other):
         return math.isclose(one, other, rel_tol=1e-6)
     return type(one) is type(other) and one == other
@@ -108,5 +108,5 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def loss_class(name: str) -> str | None:
-    """The loss that a name given to ``compile`` stands for: ``mse``."""
+    """The loss class that a string such as ``mse`` selects in ``compile``; None if none."""
     return next((kind for kind, names in LOSS_ALIASES.items() if name in (kind, *names)), None)

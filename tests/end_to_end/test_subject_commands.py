@@ -167,7 +167,9 @@ def test_overfit_shows_pictures_beside_masks(here: Path, tmp_path: Path) -> None
         assert shown["images"].shape == (4, 16, 24, 3)
         assert (shown["images"].min(), shown["images"].max()) == (0, 1)
     notes = json.loads((tmp_path / "run" / "run.json").read_text())["notes"]
-    assert notes == ["pixel range 0 to 1, because the model doesn't rescale its inputs; --pixels changes it"]
+    assert notes == [
+        "pixel range 0 to 1, because the model doesn't rescale its inputs; --pixels changes it"
+    ]
 
 
 def test_gradients_of_a_training_step_of_ones_own(here: Path, tmp_path: Path) -> None:

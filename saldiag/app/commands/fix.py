@@ -23,12 +23,12 @@ from saldiag.repair.findings import SALDIAG_FOLDER, FileChanged, FixedFile, fix_
 from saldiag_reports.content.wording import lines, place, plain
 
 NOTHING_LEFT, LEFT = 0, 1
-"""Exit codes: nothing is left to mend; there is a diff, or something to mend by hand."""
+"""Exit codes: nothing is left to fix; there is a diff, or something to fix by hand."""
 
 
 @dataclass
 class Plan:
-    """What can be mended at once, and what a person has to do, each with the reason."""
+    """Fixes that can be applied together, and findings to fix by hand, each with the reason."""
 
     files: list[FixedFile] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)
@@ -100,18 +100,21 @@ def _plan(
         except Uncertain as reason:
             plan.by_hand.append((finding, f"{finding.fix} (no edit: {reason})"))
         except FileChanged as reason:
-            raise RunError(f"{reason}: make a new run, and fix that") from reason
+            raise RunError(f"{reason}: run saldiag again, then fix the new run") from reason
     return plan
 
 
 def _write(plan: Plan) -> int:
-    own = [file for file in plan.files if Path(file.known.path).is_relative_to(SALDIAG_FOLDER)]
+    own = [
+        file for file in plan.files if Path(file.fingerprint.path).is_relative_to(SALDIAG_FOLDER)
+    ]
     for file in own:
-        _tell([f"{file.known.file} is saldiag's own model: it is not changed"])
+        name = file.fingerprint.file
+        _tell([f"{name} belongs to saldiag's built-in model, so it is not changed"])
     for file in plan.files:
         if file not in own:
             kept = _replace(file)
-            _tell([f"{_shown(file)} is mended; what it was is in {kept.name}"])
+            _tell([f"fixed {_shown(file)} (original: {kept.name})"])
     return LEFT if plan.by_hand or own else NOTHING_LEFT
 
 
@@ -122,9 +125,10 @@ def _replace(file: FixedFile) -> Path:
         RunError: the file was changed meanwhile.
         OSError: it cannot be written.
     """
-    path = Path(file.known.path)
-    if digest(path.read_bytes()) != file.known.sha256:
-        raise RunError(f"{file.known.file} has changed since the run read it: make a new run")
+    path = Path(file.fingerprint.path)
+    if digest(path.read_bytes()) != file.fingerprint.sha256:
+        name = file.fingerprint.file
+        raise RunError(f"{name} has changed since the run read it: run saldiag again")
     mode = path.stat().st_mode
     backup = _backup(path, file.before, mode)
     with atomic_file(path, "wb") as stream:
@@ -143,12 +147,12 @@ def _backup(path: Path, data: bytes, mode: int) -> Path:
             os.fsync(stream.fileno())
             backup.chmod(mode)
             return backup
-    raise RunError(f"{path.name}: there are backups enough; take some away")
+    raise RunError(f"{path.name}: too many backups: delete some")
 
 
 def _shown(file: FixedFile) -> str:
     """The file as ``git apply`` wants it here: relative where it lies below."""
-    path = Path(file.known.path)
+    path = Path(file.fingerprint.path)
     try:
         return path.relative_to(Path.cwd()).as_posix()
     except ValueError:

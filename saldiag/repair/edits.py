@@ -1,4 +1,4 @@
-"""All edits of a file at once: the new bytes, and the proof that nothing else has changed."""
+"""Applying all edits of a file, and verifying that nothing else changes."""
 
 from __future__ import annotations
 
@@ -14,38 +14,44 @@ from saldiag.repair.source import PythonFile
 
 
 def apply_edits(data: bytes, edits: Sequence[Edit]) -> bytes:
-    """A file's bytes with the edits made: they parse, and differ in those arguments alone.
+    """A file's bytes with the edits applied; its syntax tree differs in the edited arguments only.
 
     Raises:
-        Uncertain: an edit is not certain, or two of them want the same place.
+        Uncertain: it is uncertain how to apply an edit, or two edits overlap.
     """
-    file = PythonFile.read(data)
+    file = PythonFile.from_bytes(data)
     names = ModuleNames(file.tree)
-    once = dict.fromkeys(replace(edit, layer="") for edit in edits)  # a line may make several
-    changes = [change_for(file, names, edit) for edit in once]
+    distinct = dict.fromkeys(
+        replace(edit, layer="") for edit in edits
+    )  # a line may create several layers
+    changes = [change_for(file, names, edit) for edit in distinct]
     changes.sort(key=lambda change: (change.start, change.end))
     text = _splice_text(file.text, changes)
     _verify_tree(file, text, changes)
-    return file.encode(text)
+    return file.encode_text(text)
 
 
 def _splice_text(text: str, changes: Sequence[TextChange]) -> str:
     parts, at = [], 0
     for change in changes:
         if change.start < at:
-            raise Uncertain("two edits want the same place")
+            raise Uncertain("two edits overlap")
         parts += [text[at : change.start], change.text]
         at = change.end
     return "".join([*parts, text[at:]])
 
 
 def _verify_tree(file: PythonFile, text: str, changes: Sequence[TextChange]) -> None:
-    """The new text has to be the old tree with the new arguments in it."""
+    """Verify that the new text parses to the old tree with the new arguments.
+
+    Raises:
+        Uncertain: it does not.
+    """
     for change in changes:
-        change.grow()
+        change.apply_to_tree()
     try:
-        found = ast.parse(file.encode(text))
+        found = ast.parse(file.encode_text(text))
     except (SyntaxError, ValueError) as error:
-        raise Uncertain("the edited file would be no Python") from error
+        raise Uncertain("the edited file would not be valid Python") from error
     if ast.dump(found) != ast.dump(file.tree):
         raise Uncertain("the edit would change more than the argument")
