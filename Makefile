@@ -1,7 +1,7 @@
 # Two commands do everything on a machine that has Python 3.11+ and make:
 #   make demo   install into .venv and run the overfit test on the built-in sample
 #   make test   install into .venv and run everything that CI runs
-# `make check` is the quick part: lint, types, floors and fast tests.
+# `make check` is the quick part: lint, types, floors, the documentation and fast tests.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ NIGHTLY := .venv-nightly
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint fast slow matrix record install clean test-nightly
+.PHONY: demo test check lint docs fast slow messages matrix record install clean test-nightly
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -23,13 +23,17 @@ install: $(VENV)/.installed
 demo: install
 	$(BIN)/saldiag overfit --subset 0.1
 
-check: lint fast
+check: lint docs fast
 
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site is in build/docs; `.venv/bin/python -m mkdocs serve` shows it while you write.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -42,7 +46,7 @@ slow: install
 	$(PYTEST) -m 'not tensorflow and slow'
 	$(PYTEST) -m 'tensorflow and slow'
 
-test: lint
+test: lint docs
 	$(PYTEST) --durations=25 -m 'not tensorflow'
 	$(PYTEST) --durations=25 -m 'tensorflow'
 	$(BIN)/saldiag selftest --jobs 2 --sample "$$(git rev-parse HEAD 2>/dev/null || date +%F)"
@@ -50,10 +54,15 @@ test: lint
 clean:
 	rm -rf $(VENV) $(NIGHTLY) build dist .mypy_cache .ruff_cache .pytest_cache
 
+# Writes tests/messages.txt, every text that a user can see. After a change of texts only,
+# `make messages OPTIONS=--cheap` does it in seconds, without running tests.
+messages: install
+	$(BIN)/python -m tests.support.messages $(OPTIONS)
+
 matrix: install
 	$(BIN)/saldiag selftest
 
-# Run it whole, both halves, and put what came of it on record and into the README.
+# Run both halves of the matrix and write the outcome to the record and to docs/selftest.md.
 record: install
 	rm -rf build/selftest
 	$(BIN)/saldiag selftest --seed 0 --out build/selftest/tuning || test $$? -eq 1

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import click
 
-from saldiag import __version__
 from saldiag.cli import diagnose, pictures, recorded, selftest, training
 from saldiag.cli.invocation import Invocation
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
+from saldiag.version import __version__
 
 FAILED = 2
 """Exit code for bad usage, unreadable input and interruptions."""

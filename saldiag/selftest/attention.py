@@ -1,4 +1,4 @@
-"""A small Transformer that reads sentences, in which a fault can be seeded."""
+"""Small models that classify sentences (a Transformer, a GRU), for seeding faults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from saldiag.selftest.program import keras, layers, sentences
 
 
 class Block(layers.Layer):
-    """Attention and two dense layers; what each gets is normalised, and added to what it gives."""
+    """A pre-norm Transformer block: attention and two dense layers, with residual connections."""
 
     def __init__(self, name: str = "block", *, bias: float = 0.0) -> None:
         super().__init__(name=name)
@@ -20,14 +20,14 @@ class Block(layers.Layer):
         self.back = layers.Dense(16, name="back")
 
     def call(self, inputs: Any) -> Any:
-        """Words (n, 10, 16) to the same shape."""
+        """Embedded words (n, 10, 16) to the same shape."""
         x = self.before(inputs)
         x = inputs + self.attention(x, x)
         return x + self.back(self.hidden(self.between(x)))
 
 
 def reader(head: Sequence[Any], block: Any = None) -> Any:
-    """An uncompiled model that takes ten words of twenty; ``head`` gets 160 features."""
+    """An uncompiled Transformer for sentences of ten words; ``head`` gets 160 features."""
     inputs = keras.Input((10,), dtype="int32")
     x = layers.Embedding(20, 16)(inputs)
     x = layers.Flatten()((block or Block())(x))
@@ -37,16 +37,16 @@ def reader(head: Sequence[Any], block: Any = None) -> Any:
 
 
 def recurrent(head: Sequence[Any]) -> Any:
-    """The same sentences, read by a GRU; ``head`` gets 16 features."""
+    """An uncompiled GRU for the same sentences; ``head`` gets 16 features."""
     words = [keras.Input((10,), dtype="int32"), layers.Embedding(20, 8), layers.GRU(16)]
     return keras.Sequential([*words, *head], name="recurrent")
 
 
 READERS = {"attention": reader, "recurrent": recurrent}
-"""By form, what reads sentences."""
+"""Builder of the model by form."""
 
 
 def topics(seed: int) -> tuple[Any, Any]:
-    """Token numbers (32, 10), and which of three kinds the first word is of, integers (32,)."""
+    """Token numbers (32, 10), and the class of the first word (its number modulo 3), (32,)."""
     tokens, _ = sentences(seed)
     return tokens, tokens[:, 0] % 3

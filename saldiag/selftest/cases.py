@@ -1,4 +1,4 @@
-"""Which programs there are: every fault with its twin in every form, every healthy program."""
+"""The programs of the matrix: each fault and its twin in each form, and the healthy programs."""
 
 from __future__ import annotations
 
@@ -14,57 +14,61 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.suggest import suggestion
 
 TUNING_SEED, REPORTED_SEED = 0, 3
-"""Seeds: thresholds are chosen on the first, results are told of the second."""
+"""Seeds: thresholds are tuned on the first, results are reported for the second."""
 
 Variant = Literal["broken", "fixed", "healthy"]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One program to run; ``group`` is the file's name, ``form`` the model's or the program's."""
+    """One program to run."""
 
     group: str
+    """Name of its file, without the suffix."""
     variant: Variant
+    """``broken`` has the fault, ``fixed`` is its twin."""
     form: str
+    """Kind of model, such as ``functional``; for a healthy program its function's name."""
     seed: int
+    """Seed of data and weights."""
 
     @property
     def name(self) -> str:
-        """Short, and unique but for the seed."""
+        """``GROUP/FORM/VARIANT``, unique for a seed."""
         return f"{self.group}/{self.form}/{self.variant}"
 
     @property
     def module(self) -> Any:
-        """The file that holds the program."""
+        """The module that contains the program."""
         folder = "healthy" if self.variant == "healthy" else "faults"
         return importlib.import_module(f"{__package__}.{folder}.{self.group}")
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Codes of the rules that name the seeded fault; none where nothing is wrong."""
+        """Codes of the rules that may name the seeded fault; empty for a healthy program."""
         codes = getattr(self.module, "EXPECT", ())
         return (codes,) if isinstance(codes, str) else tuple(codes)
 
-    def program(self) -> Any:
-        """Build it."""
+    def build_program(self) -> Any:
+        """Build the program; returns a ``Program``."""
         if self.variant == "healthy":
-            makers = {program.__name__: program for program in self.module.PROGRAMS}
-            return makers[self.form](self.seed)
+            builders = {program.__name__: program for program in self.module.PROGRAMS}
+            return builders[self.form](self.seed)
         return getattr(self.module, self.variant)(self.form, self.seed)
 
 
 def matrix_cases(seed: int = REPORTED_SEED, parts: Sequence[str] = ()) -> list[Case]:
-    """All cases with that seed, or those whose names hold one of ``parts``.
+    """All cases with that seed, or those whose names contain one of ``parts``.
 
     Raises:
-        SaldiagError: no name holds it.
+        SaldiagError: no name contains one of them.
     """
     found = [*_fault_cases(seed), *_healthy_cases(seed)]
     for part in parts:
         if not any(part in case.name for case in found):
             names = sorted({word for case in found for word in re.split("[/_]", case.name)})
             hint = suggestion(part, names)
-            raise SaldiagError(f"no program of the matrix is called {part!r}: {hint}")
+            raise SaldiagError(f"no program of the matrix has {part!r} in its name: {hint}")
     return [case for case in found if not parts or any(part in case.name for part in parts)]
 
 
@@ -81,7 +85,7 @@ def sample_cases(found: Sequence[Case], key: str) -> list[Case]:
 
 
 def _fault_cases(seed: int) -> Iterable[Case]:
-    """Every form broken and fixed; ``TWINS`` are those that are not all the same once fixed."""
+    """Each form broken and fixed; a module's ``TWINS`` names the forms whose fixed twins differ."""
     for group, module in _program_modules("faults"):
         for form in module.FORMS:
             yield Case(group, "broken", form, seed)

@@ -1,6 +1,6 @@
-"""The outcomes on record, which no change lets fall; and the README's table, made from them.
+"""The recorded outcomes, below which no change may fall, and the table in docs/selftest.md.
 
-``python -m saldiag.selftest.record RUN…`` takes over what ``saldiag selftest --out RUN`` wrote.
+``python -m saldiag.selftest.record RUN…`` records what ``saldiag selftest --out RUN`` wrote.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from saldiag.selftest.outcome import Outcome, Result, Totals, count_outcomes, co
 from saldiag.selftest.table import as_markdown, group_rows
 
 RECORD = Path(__file__).with_name("record.json")
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "selftest.md"
 BLOCK = re.compile(r"(<!-- selftest: begin -->\n).*?(<!-- selftest: end -->)", re.DOTALL)
 HALVES = {
     TUNING_SEED: f"thresholds chosen here (seed {TUNING_SEED})",
@@ -26,19 +26,19 @@ HALVES = {
 }
 
 Record = Mapping[str, Mapping[str, Any]]
-"""By seed, by name of the case: ``expected`` codes and ``outcome``."""
+"""By seed and case name: ``expected`` codes and ``outcome``."""
 
 
 def read_record(path: Path = RECORD) -> Record:
-    """What is on record."""
+    """Read the record."""
     record: Record = read_json(path)
     return record
 
 
 def worse_totals(results: Sequence[Result], record: Record) -> list[str]:
-    """Totals over ``results`` that are below those on record, a line each.
+    """Totals of ``results`` that are worse than those on record, one line each.
 
-    A case that is on record nowhere counts on neither side, unless it could not be run.
+    Cases that are not on record are left out on both sides, except those that could not be run.
     """
     known = [r for r in results if r.case.name in record.get(str(r.case.seed), {})]
     now = count_results(known)
@@ -61,7 +61,7 @@ BEST_TO_WORST: tuple[Outcome, ...] = (
 
 
 def worse_cases(results: Sequence[Result], record: Record) -> list[Result]:
-    """Results that are worse than on record of the same case."""
+    """Results that are worse than the recorded outcome of the same case."""
     return [
         result
         for result in results
@@ -71,7 +71,7 @@ def worse_cases(results: Sequence[Result], record: Record) -> list[Result]:
 
 
 def _compared_totals(then: Totals, now: Totals) -> list[tuple[str, int, int, bool]]:
-    """Name, before, after, and whether less is worse."""
+    """Name, recorded count, current count, and whether a smaller count is worse."""
     return [
         ("faults named first", then.first, now.first, True),
         ("faults among the findings", then.among, now.among, True),
@@ -81,7 +81,7 @@ def _compared_totals(then: Totals, now: Totals) -> list[tuple[str, int, int, boo
 
 
 def markdown(record: Record) -> str:
-    """The README's table."""
+    """The table of docs/selftest.md."""
     halves = {
         HALVES[seed]: _half_totals(record[str(seed)]) for seed in HALVES if str(seed) in record
     }
@@ -101,25 +101,25 @@ def _half_totals(half: Mapping[str, Any]) -> Totals:
 
 
 def with_run_results(record: Record, seed: int, results: Sequence[Mapping[str, Any]]) -> Record:
-    """The record with a whole run's results in the place of that seed's."""
+    """The record in which the results of a whole run replace those of its seed."""
     half = {row["name"]: {"expected": row["expected"], "outcome": row["outcome"]}
             for row in results}  # fmt: skip
     return {**record, str(seed): dict(sorted(half.items()))}
 
 
-def with_table(readme: str, record: Record) -> str:
-    """The README's text with the current table.
+def with_table(page: str, record: Record) -> str:
+    """The text of docs/selftest.md with the current table.
 
     Raises:
-        ValueError: it has no place for it.
+        ValueError: the text has no markers for the table.
     """
-    if not BLOCK.search(readme):
-        raise ValueError("README.md has no `<!-- selftest: begin -->` … `<!-- selftest: end -->`")
-    return BLOCK.sub(lambda found: f"{found[1]}{markdown(record)}\n{found[2]}", readme)
+    if not BLOCK.search(page):
+        raise ValueError("selftest.md has no `<!-- selftest: begin -->` … `<!-- selftest: end -->`")
+    return BLOCK.sub(lambda found: f"{found[1]}{markdown(record)}\n{found[2]}", page)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Take over runs and write the record and the README's table."""
+    """Write the record and the table of docs/selftest.md from the runs given as arguments."""
     parser = argparse.ArgumentParser(prog="python -m saldiag.selftest.record", description=__doc__)
     parser.add_argument("run", nargs="+", type=Path)
     record: Record = read_record() if RECORD.is_file() else {}
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         record = with_run_results(record, written["seed"], written["results"])
     record = {half: rows for half, rows in record.items() if int(half) in HALVES}
     write_json(RECORD, record)
-    write_text(README, with_table(README.read_text(encoding="utf-8"), record))
+    write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), record))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The matrix's table, as text for a terminal and as Markdown for the README."""
+"""The results of the matrix as text for a terminal, and as Markdown for docs/selftest.md."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ COLUMNS = ("programs", "first", "among", "missed")
 
 @dataclass(frozen=True)
 class Row:
-    """A fault in all its forms: how many programs, and how its rule fared."""
+    """A fault with the outcomes of all its programs."""
 
     group: str
+    """Name of the fault's file."""
     expected: tuple[str, ...]
+    """Codes of the rules that may name the fault."""
     outcomes: tuple[Outcome, ...]
+    """One per broken program."""
 
     def counts(self) -> tuple[int, int, int, int]:
-        """Programs; named first; among the findings but not first; missed or not run."""
+        """Numbers of all programs, and of those named first, found but not first, and missed."""
         first, among = self.outcomes.count("first"), self.outcomes.count("among")
         return len(self.outcomes), first, among, len(self.outcomes) - first - among
 
 
 def group_rows(outcomes: Iterable[tuple[str, tuple[str, ...], Outcome]]) -> list[Row]:
-    """One row a fault, from (file, expected codes, outcome) of its broken programs."""
+    """One row per fault, from (file, expected codes, outcome) of the broken programs."""
     grouped: dict[tuple[str, tuple[str, ...]], list[Outcome]] = {}
     for group, expected, outcome in outcomes:
         grouped.setdefault((group, expected), []).append(outcome)
@@ -34,19 +37,19 @@ def group_rows(outcomes: Iterable[tuple[str, tuple[str, ...], Outcome]]) -> list
 
 
 def fault_rows(results: Sequence[Result]) -> list[Row]:
-    """The rows of what was run."""
+    """The rows of the programs that were run."""
     broken = [result for result in results if result.case.variant == "broken"]
     return group_rows((r.case.group, r.expected, r.outcome) for r in broken)
 
 
 def as_text(results: Sequence[Result], sums: Totals) -> str:
-    """Each fault, each healthy program, what went wrong, and the totals."""
-    summed = [totals_sentence(sums), goals_sentence(sums)]
+    """Each fault, each healthy program, the problems, and the totals."""
+    totals = [totals_sentence(sums), goals_sentence(sums)]
     parts = [
         _fault_lines(fault_rows(results)),
         _healthy_lines(results),
         _problem_lines(results),
-        summed,
+        totals,
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
@@ -84,12 +87,12 @@ def _raised_codes(result: Result) -> str:
 
 
 def _problem_lines(results: Sequence[Result]) -> list[str]:
-    """A line for each program on which the rules, or the program itself, went wrong."""
+    """One line for each program with an unexpected outcome."""
     return [line for result in results if (line := problem_line(result))]
 
 
 def problem_line(result: Result) -> str | None:
-    """What went wrong with a program, in one line; None if nothing did."""
+    """A program's unexpected outcome in one line; None if the outcome is as it should be."""
     name, outcome = result.case.name, result.outcome
     if outcome == "failed":
         return f"FAILED   {name}: {result.failed}"
@@ -99,9 +102,9 @@ def problem_line(result: Result) -> str | None:
             f"{word}   {name}: {' or '.join(result.expected)} wanted; {_raised_codes(result)} found"
         )
     if outcome in {"error", "warning"}:
-        said = "; ".join(f"{code}: {text}" for code, severity, text in result.findings
+        alarms = "; ".join(f"{code}: {text}" for code, severity, text in result.findings
                          if severity != "info")  # fmt: skip
-        return f"ALARM    {name}: {said}"
+        return f"ALARM    {name}: {alarms}"
     return None
 
 
@@ -117,14 +120,14 @@ def totals_sentence(sums: Totals) -> str:
 
 
 def goals_sentence(sums: Totals) -> str:
-    """Which goals are met, and which are not."""
+    """The goals that are met, and those that are not."""
     met = [name for name, holds in sums.goals.items() if holds]
     missed = [name for name, holds in sums.goals.items() if not holds]
     parts = [f"met: {', '.join(met)}"] if met else []
     parts += [f"not met: {', '.join(missed)}"] if missed else []
     all_run = "" if not sums.failed else "; not all programs could be run"
-    begin = "all goals" if sums.meets_all_goals else "goals"
-    return f"{begin} {'; '.join(parts)}{all_run}"
+    subject = "all goals" if sums.meets_all_goals else "goals"
+    return f"{subject} {'; '.join(parts)}{all_run}"
 
 
 def _count_and_percent(count: int, whole: int) -> str:
@@ -132,7 +135,7 @@ def _count_and_percent(count: int, whole: int) -> str:
 
 
 def as_markdown(halves: Mapping[str, Totals], faults: Sequence[Row]) -> str:
-    """The totals by half of the matrix, and a row for each fault, folded away."""
+    """The totals by half of the matrix, and a row for each fault."""
     lines = [
         "| half | faults | named first | among the findings | programs that are well "
         "| with an error | with a warning |",
@@ -142,12 +145,13 @@ def as_markdown(halves: Mapping[str, Totals], faults: Sequence[Row]) -> str:
         lines.append(
             f"| {name} | {sums.faults} | {_count_and_percent(sums.first, sums.faults)} "
             f"| {_count_and_percent(sums.among, sums.faults)} | {sums.wells} "
-            f"| {_count_and_percent(sums.with_error, sums.wells)} | {_count_and_percent(sums.with_warning, sums.wells)} |"
+            f"| {_count_and_percent(sums.with_error, sums.wells)} "
+            f"| {_count_and_percent(sums.with_warning, sums.wells)} |"
         )
     lines += ["", *(f"{name}: {goals_sentence(sums)}." for name, sums in halves.items())]
-    lines += ["", "<details><summary>Fault by fault</summary>", ""]
+    lines += ["", "## Fault by fault", ""]
     lines += ["| fault | rule | " + " | ".join(COLUMNS) + " |", "|---|---|--:|--:|--:|--:|"]
     for row in faults:
         counts = " | ".join(str(count) for count in row.counts())
         lines.append(f"| {row.group.replace('_', ' ')} | {' or '.join(row.expected)} | {counts} |")
-    return "\n".join([*lines, "", "</details>"])
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Training and validation items of one source, for programs that validate."""
+"""Training and validation items from one distribution, for programs that validate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def halves(data: Pair, count: int) -> tuple[Pair, Pair]:
 
 
 def training(train: Pair, held_out: Any, *, epochs: int = 10, **more: Any) -> dict[str, Any]:
-    """Arguments of ``fit``: batches of eight."""
+    """Arguments of ``fit`` for training in batches of eight."""
     return {
         "x": train[0], "y": train[1], "validation_data": held_out, "epochs": epochs,
         "batch_size": 8, **more,
@@ -24,7 +24,7 @@ def training(train: Pair, held_out: Any, *, epochs: int = 10, **more: Any) -> di
 
 
 def coloured(seed: int, count: int = 144, side: int = 12, light: float = 1.0) -> Pair:
-    """Pictures (count, side, side, 3) in 0 … light, and the channel of their square, integers."""
+    """Images (count, side, side, 3) in 0…light, and the channel of their square, (count,)."""
     random = np.random.default_rng(seed)
     x = random.uniform(0, 0.5, size=(count, side, side, 3))
     kinds = np.arange(count) % 3
@@ -35,7 +35,7 @@ def coloured(seed: int, count: int = 144, side: int = 12, light: float = 1.0) ->
 
 
 def squares(seed: int, count: int = 112, side: int = 16) -> Pair:
-    """Pictures (count, side, side, 3) in 0 … 1, and masks (…, 1) of their bright square."""
+    """Images (count, side, side, 3) in 0…1, and masks (…, 1) of their bright square."""
     random = np.random.default_rng(seed)
     x = random.uniform(0, 0.6, size=(count, side, side, 3))
     masks = np.zeros((count, side, side, 1))
@@ -47,7 +47,7 @@ def squares(seed: int, count: int = 112, side: int = 16) -> Pair:
 
 
 def blobs(seed: int, count: int = 160, width: int = 8, kinds: int = 4) -> Pair:
-    """Inputs (count, width), standard normal, and integer classes (count,), one blob each."""
+    """Standardised inputs (count, width), and integer classes (count,), one Gaussian blob each."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % kinds
     centres = 3 * np.eye(kinds, width) + random.normal(scale=0.3, size=(kinds, width))
@@ -57,7 +57,7 @@ def blobs(seed: int, count: int = 160, width: int = 8, kinds: int = 4) -> Pair:
 
 
 def prices(seed: int, count: int = 224, width: int = 6) -> Pair:
-    """Inputs (count, width), standard normal, and prices (count, 1) near 300 ± 60."""
+    """Standard normal inputs (count, width), and prices (count, 1) of about 300 ± 60."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, width)).astype("float32")
     weights = np.array([[1.0], [-1.0], [0.5], [0.5], [0.0], [0.0]])[:width]

@@ -165,7 +165,7 @@ def built(case: Any) -> Any:
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(case.seed)
-    return case.program()
+    return case.build_program()
 
 
 def told(row: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from saldiag.core.errors import SaldiagError
 from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED, Case, Variant, matrix_cases
 from saldiag.selftest.outcome import Result, Totals, count_results
 from saldiag.selftest.record import (
-    README,
+    PAGE,
     read_record,
     with_run_results,
     with_table,
@@ -127,8 +127,8 @@ def test_rows_add_up_forms() -> None:
     assert row.counts() == (3, 1, 1, 1)
 
 
-def test_the_readme_shows_the_table_of_the_record() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_documentation_shows_the_table_of_the_record() -> None:
+    text = PAGE.read_text(encoding="utf-8")
     assert with_table(text, read_record()) == text, "run make record"
     with pytest.raises(ValueError, match="selftest: begin"):
         with_table("# no place", read_record())
@@ -162,7 +162,7 @@ def test_a_program_that_breaks_is_a_result(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(self: Case) -> None:
         raise ValueError("two\nlines")
 
-    monkeypatch.setattr(Case, "program", broken)
+    monkeypatch.setattr(Case, "build_program", broken)
     got = run_case(Case("relu_logits", "fixed", "nested", TUNING_SEED))
     assert (got.failed, got.outcome) == ("ValueError: two lines", "failed")
 
@@ -256,7 +256,9 @@ class Changed(Case):
 @pytest.mark.parametrize("change", ["names", "order", "scale", "seed"])
 def test_what_is_no_fault_changes_no_root_cause(change: str) -> None:
     chosen = [
-        Changed(group, "broken", "functional", 5 if change == "seed" else TUNING_SEED, change=change)
+        Changed(
+            group, "broken", "functional", 5 if change == "seed" else TUNING_SEED, change=change
+        )
         for group in (
             "relu_logits", "signal_dies_forward", "softmax_over_one_unit", "rate_too_low",
             "saturated_tanh", "constant_input", "class_numbers_under_mse", "half_underflow",

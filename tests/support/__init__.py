@@ -1,1 +1,1 @@
-"""Builders that many tests use: models, measurements, runs, programs with a fault."""
+"""Builders that many tests use, and the tool that writes `tests/messages.txt`."""

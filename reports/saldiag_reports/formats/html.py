@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from saldiag.core.documentation import rule_url
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag_reports import sections
@@ -59,6 +60,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.globals["w"] = wording
+    environment.globals["rule_url"] = rule_url
     return environment
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from saldiag.core.documentation import rule_url
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import Source
@@ -68,6 +69,7 @@ def _rule(rule: RuleText) -> dict[str, Any]:
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.description or rule.title},
         "help": {"text": rule.help, "markdown": rule.help},
+        **({"helpUri": address} if (address := rule_url(rule.code)) else {}),
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
         "properties": {"problem.severity": PROBLEMS[rule.severity], "tags": [rule.family]},
     }

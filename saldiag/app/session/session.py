@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from saldiag import __version__
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.diffs import keep_fingerprints, with_diffs_added
 from saldiag.app.session.options import Options
@@ -31,6 +30,7 @@ from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.findings.finding import Severity
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
+from saldiag.version import __version__
 
 if TYPE_CHECKING:
     from saldiag_reports.content.data import ReportData

@@ -1,4 +1,10 @@
-"""Finds the rules: one class in each ``saldiag/rules/FAMILY/sdNNN_name.py``."""
+"""Finds the rules: one class in each ``saldiag/rules/FAMILY/sdNNN_name.py``, and registered ones.
+
+Another package registers a rule as an entry point of the group ``saldiag.rules``::
+
+    [project.entry-points."saldiag.rules"]
+    attention-mask = "my_package.rules:AttentionMaskIgnored"
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ import inspect
 import pkgutil
 import re
 from functools import cache
+from importlib.metadata import entry_points
 from types import ModuleType
 
 import saldiag.rules
@@ -14,7 +21,10 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.rule import Rule
 from saldiag.core.suggest import suggestion
 
+GROUP = "saldiag.rules"
+"""Name of the entry-point group."""
 _MODULE = re.compile(r"sd\d{3}_\w+")
+_CODE = re.compile(r"[A-Z]{2,8}\d{3}")
 
 
 @cache
@@ -22,9 +32,11 @@ def all_rules() -> tuple[type[Rule], ...]:
     """All rules, sorted by code.
 
     Raises:
-        RuntimeError: a file does not contain exactly one rule, or two rules share a code or a name.
+        RuntimeError: a file does not contain exactly one rule, two rules share a code or a name, or
+            an entry point is not a rule.
     """
-    found = sorted((_rule_in(module) for module in _rule_modules()), key=lambda rule: rule.code)
+    rules = [*(_rule_in(module) for module in _rule_modules()), *_registered_rules()]
+    found = sorted(rules, key=lambda rule: rule.code)
     for attribute in ("code", "name"):
         values = [getattr(rule, attribute) for rule in found]
         duplicates = {value for value in values if values.count(value) > 1}
@@ -44,6 +56,19 @@ def _rule_modules() -> list[ModuleType]:
         if _MODULE.fullmatch(file.name)
     ]
     return [importlib.import_module(name) for name in names]
+
+
+def _registered_rules() -> list[type[Rule]]:
+    """Rules of other packages, whose codes are two to eight letters and three digits."""
+    found = []
+    for point in entry_points(group=GROUP):
+        rule = point.load()
+        if not (inspect.isclass(rule) and issubclass(rule, Rule)):
+            raise RuntimeError(f"entry point {point.name} of {GROUP} is not a rule: {point.value}")
+        if not _CODE.fullmatch(rule.code) or rule.code.startswith("SD"):
+            raise RuntimeError(f"rule {rule.code} of {point.value}: give it a code such as ACME101")
+        found.append(rule)
+    return found
 
 
 def _rule_in(module: ModuleType) -> type[Rule]:
@@ -90,4 +115,4 @@ def chosen_rules(chosen: tuple[str, ...]) -> frozenset[type[Rule]]:
 
 
 def _is_code_prefix(text: str) -> bool:
-    return re.fullmatch(r"(?i)SD\d{0,2}", text) is not None
+    return re.fullmatch(r"(?i)[a-z]{2,8}\d{0,2}", text) is not None
