@@ -80,7 +80,7 @@ def assert_gradients_flow(
     optimizer: Any = None,
     ignore: str | Sequence[str] = (),
 ) -> None:
-    """Assert that every trainable variable gets a finite gradient that neither vanishes nor explodes.
+    """Assert that each trainable variable gets a gradient that is finite and of usable size.
 
     Args:
         model: a Keras model, compiled unless ``loss`` is given.
@@ -116,7 +116,7 @@ def assert_no_findings(
     overfit: bool = True,
     **more: Any,
 ) -> None:
-    """Assert that there are no findings at or above ``severity``, and no test shows a failure to learn.
+    """Assert that there are no findings at or above ``severity``, and the model can learn.
 
     Args:
         model: a Keras model.

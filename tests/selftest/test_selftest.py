@@ -170,7 +170,7 @@ def test_a_program_that_breaks_is_a_result(monkeypatch: pytest.MonkeyPatch) -> N
 class Dying(Case):
     """A program that takes its process with it."""
 
-    def program(self) -> None:
+    def build_program(self) -> None:
         os._exit(3)
 
 
@@ -235,13 +235,13 @@ class Changed(Case):
 
     change: str = ""
 
-    def program(self) -> Any:
+    def build_program(self) -> Any:
         from saldiag.selftest.program import layers
 
         if self.change == "names":  # Keras counts: what is built now is called dense_5, …
             for _ in range(5):
                 layers.Dense(1), layers.Conv2D(1, 1), layers.Activation("relu")
-        program = super().program()
+        program = super().build_program()
         if self.change == "order":
             batches = [tuple(np.flip(part, axis=0) for part in batch) for batch in program.batches]
             return replace(program, batches=batches[::-1])
