@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from saldiag.selftest.program import keras, layers, sentences
+from saldiag.selftest.program import keras, layers, token_data
 
 
 class Block(layers.Layer):
@@ -26,7 +26,7 @@ class Block(layers.Layer):
         return x + self.back(self.hidden(self.between(x)))
 
 
-def reader(head: Sequence[Any], block: Any = None) -> Any:
+def transformer_model(head: Sequence[Any], block: Any = None) -> Any:
     """An uncompiled Transformer for sentences of ten words; ``head`` gets 160 features."""
     inputs = keras.Input((10,), dtype="int32")
     x = layers.Embedding(20, 16)(inputs)
@@ -36,17 +36,17 @@ def reader(head: Sequence[Any], block: Any = None) -> Any:
     return keras.Model(inputs, x, name="reader")
 
 
-def recurrent(head: Sequence[Any]) -> Any:
+def gru_model(head: Sequence[Any]) -> Any:
     """An uncompiled GRU for the same sentences; ``head`` gets 16 features."""
     words = [keras.Input((10,), dtype="int32"), layers.Embedding(20, 8), layers.GRU(16)]
     return keras.Sequential([*words, *head], name="recurrent")
 
 
-READERS = {"attention": reader, "recurrent": recurrent}
+READERS = {"attention": transformer_model, "recurrent": gru_model}
 """Builder of the model by form."""
 
 
-def topics(seed: int) -> tuple[Any, Any]:
+def topic_data(seed: int) -> tuple[Any, Any]:
     """Token numbers (32, 10), and the class of the first word (its number modulo 3), (32,)."""
-    tokens, _ = sentences(seed)
+    tokens, _ = token_data(seed)
     return tokens, tokens[:, 0] % 3

@@ -57,7 +57,9 @@ class Chain(keras.Model):
 _MODAL = (layers.BatchNormalization, layers.Dropout)
 
 
-def chain(form: str, shape: tuple[int | None, ...], parts: Sequence[Any], name: str = "") -> Any:
+def build_chain(
+    form: str, shape: tuple[int | None, ...], parts: Sequence[Any], name: str = ""
+) -> Any:
     """An uncompiled model that calls the layers ``parts`` in order.
 
     Args:
@@ -76,31 +78,31 @@ def chain(form: str, shape: tuple[int | None, ...], parts: Sequence[Any], name: 
     if form == "nested":
         half = max(1, len(parts) // 2)
         inner = keras.Sequential([keras.Input(shape), *parts[:half]], name="inner")
-        return keras.Model(inputs, _through(inner(inputs), parts[half:]), name=name)
-    return keras.Model(inputs, _through(inputs, parts), name=name)
+        return keras.Model(inputs, _apply_layers(inner(inputs), parts[half:]), name=name)
+    return keras.Model(inputs, _apply_layers(inputs, parts), name=name)
 
 
-def _through(value: Any, parts: Sequence[Any]) -> Any:
+def _apply_layers(value: Any, parts: Sequence[Any]) -> Any:
     for part in parts:
         value = part(value)
     return value
 
 
-def compiled(model: Any, loss: Any, *, rate: float = 1e-2, **options: Any) -> Any:
+def compile_model(model: Any, loss: Any, *, rate: float = 1e-2, **options: Any) -> Any:
     """Compile with Adam, without XLA."""
     options.setdefault("optimizer", keras.optimizers.Adam(rate))
     model.compile(loss=loss, jit_compile=False, **options)
     return model
 
 
-def numbers(seed: int, count: int = 32, width: int = 8) -> tuple[Any, Any]:
+def binary_data(seed: int, count: int = 32, width: int = 8) -> tuple[Any, Any]:
     """Standard normal inputs (count, width), and a binary label (count, 1) that depends on them."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, width)).astype("float32")
     return x, (x[:, :1] * x[:, 1:2] > 0).astype("float32")
 
 
-def classes(seed: int, count: int = 48, width: int = 8, kinds: int = 3) -> tuple[Any, Any]:
+def class_data(seed: int, count: int = 48, width: int = 8, kinds: int = 3) -> tuple[Any, Any]:
     """Standardised inputs (count, width), and integer classes (count,), one Gaussian blob each."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % kinds
@@ -110,14 +112,14 @@ def classes(seed: int, count: int = 48, width: int = 8, kinds: int = 3) -> tuple
     return x.astype("float32"), labels.astype("int64")
 
 
-def curve(seed: int, count: int = 32, width: int = 6) -> tuple[Any, Any]:
+def regression_data(seed: int, count: int = 32, width: int = 6) -> tuple[Any, Any]:
     """Standard normal inputs (count, width), and a smooth target (count, 1) of about ±2."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, width)).astype("float32")
     return x, (np.sin(x[:, :1]) + x[:, 1:2] * x[:, 2:3]).astype("float32")
 
 
-def pictures(seed: int, count: int = 16, side: int = 16) -> tuple[Any, Any]:
+def mask_data(seed: int, count: int = 16, side: int = 16) -> tuple[Any, Any]:
     """Images (count, side, side, 3) in [-1, 1], and the mask (…, 1) of their bright square."""
     random = np.random.default_rng(seed)
     x = random.uniform(-1, 0.2, size=(count, side, side, 3))
@@ -128,7 +130,7 @@ def pictures(seed: int, count: int = 16, side: int = 16) -> tuple[Any, Any]:
     return np.clip(x + 0.8 * mask, -1, 1).astype("float32"), mask.astype("float32")
 
 
-def sized(seed: int, count: int = 24) -> tuple[Any, Any]:
+def size_data(seed: int, count: int = 24) -> tuple[Any, Any]:
     """Images (count, 16, 16, 3), and the size class of their square, 0 to 2, (count,)."""
     random = np.random.default_rng(seed)
     x = random.uniform(-1, -0.2, size=(count, 16, 16, 3))
@@ -139,7 +141,7 @@ def sized(seed: int, count: int = 24) -> tuple[Any, Any]:
     return x.astype("float32"), kinds.astype("int64")
 
 
-def sentences(seed: int, count: int = 32, length: int = 10, words: int = 20) -> tuple[Any, Any]:
+def token_data(seed: int, count: int = 32, length: int = 10, words: int = 20) -> tuple[Any, Any]:
     """Token numbers (count, length), and whether the first is in the lower half, (count, 1)."""
     random = np.random.default_rng(seed)
     tokens = random.integers(1, words, size=(count, length))
@@ -151,15 +153,15 @@ __all__ = [
     "FitPlan",
     "Maker",
     "Program",
-    "chain",
-    "classes",
-    "compiled",
-    "curve",
+    "binary_data",
+    "build_chain",
+    "class_data",
+    "compile_model",
     "keras",
     "layers",
+    "mask_data",
     "np",
-    "numbers",
-    "pictures",
-    "sentences",
-    "sized",
+    "regression_data",
+    "size_data",
+    "token_data",
 ]

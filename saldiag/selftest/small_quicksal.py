@@ -22,7 +22,7 @@ def small_quicksal(
     """
     from saldiag.quicksal.blocks.inception import InceptionBlock
 
-    encoder = _encoder()
+    encoder = _small_encoder()
     encoder.trainable = not frozen
     inputs = keras.Input((16, 16, 3), name="image")
     fine, x = encoder(inputs)
@@ -38,7 +38,7 @@ def small_quicksal(
     return keras.Model(inputs, outputs, name="small_quicksal")
 
 
-def _encoder() -> Any:
+def _small_encoder() -> Any:
     from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
 
     inputs = keras.Input((16, 16, 3), name="image")

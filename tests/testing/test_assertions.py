@@ -102,7 +102,7 @@ def test_a_rule_that_is_ignored_says_nothing(keras, batch):
 
 def test_no_findings_knows_severities_and_ignored_rules(keras, batch):
     model = made(keras, "sequential")
-    with pytest.raises(ValueError, match="severity must be one of .*, not 'fatal'"):
+    with pytest.raises(ValueError, match=r"severity must be one of .*, not 'fatal'"):
         assert_no_findings(model, batch, severity="fatal")
     with pytest.raises(SaldiagError, match="SD999"):
         assert_no_findings(model, batch, ["SD999"], overfit=False)
