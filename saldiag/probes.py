@@ -6,7 +6,7 @@ from saldiag_probes.data.samples import measure_items
 from saldiag_probes.data.tensor_statistics import measure_data
 from saldiag_probes.loss.recomputed_loss import measure_loss_check
 from saldiag_probes.network.trainability import measure_trainable
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.survey import (
     Survey,
     measure_activations,
@@ -15,7 +15,7 @@ from saldiag_probes.survey import (
     measure_wiring,
     survey,
 )
-from saldiag_probes.trace.recorder import CannotMeasure
+from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.training.callback import Watch, watch
 from saldiag_probes.training.fit_plan import measure_plan
 from saldiag_probes.training.gradient_norms import GradientNorms
@@ -34,7 +34,7 @@ __all__ = [
     "measure_plan",
     "measure_trainable",
     "measure_wiring",
+    "preserved_state",
     "survey",
-    "undisturbed",
     "watch",
 ]

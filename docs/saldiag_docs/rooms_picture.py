@@ -26,6 +26,7 @@ PURPOSES = {
     "saldiag.recipes": "losses and metrics",
     "saldiag.image_masks": "image-and-mask data",
     "saldiag.keras_internals": "private names of Keras and TensorFlow",
+    "saldiag.progress": "progress bars on a terminal",
     "saldiag.core": "plain data: measurements, findings, diagnosis, run directory",
 }
 """What each room is for; a room without an entry is an error of the build."""

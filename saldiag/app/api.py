@@ -23,7 +23,7 @@ from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles
 from saldiag.subject.data.fit_batches import PREVIEW_BATCHES
 from saldiag.subject.program.source_snapshot import SourceSnapshot
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 
 
 def diagnose(
@@ -85,7 +85,7 @@ def diagnose(
         except ModelUnusable:
             return judged(collector, "does_not_learn")
         examination.look_at_data()
-        with undisturbed(model):
+        with preserved_state(model):
             able = not overfit or _memorises(examination, budget_seconds=budget, max_steps=steps)
             examination.look_ahead()
             examination.trainable(collector.measured.get(GradientHistory))

@@ -1,4 +1,4 @@
-"""``saldiag data check``: every defect of a data set, in one list."""
+"""``saldiag data check``: list every defect of a data set."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from rich.text import Text
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
 from saldiag.image_masks.decode import (
-    THRESHOLD,
+    MASK_THRESHOLD,
+    exif_orientation,
     in_threads,
     load_fast,
     mask_levels,
-    opened,
-    orientation,
+    open_picture,
 )
-from saldiag.image_masks.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split
-from saldiag.image_masks.progress import Advance, silent
+from saldiag.image_masks.msra10k import SAMPLE_NAME, Listing, Splits, list_pairs, split_items
 from saldiag.image_masks.sample import cached_sample
 from saldiag.image_masks.storage import FileRef, Item, Ref
+from saldiag.progress import CountReporter, report_no_count
 
 SCHEMA_VERSION = 1
 Array = np.ndarray[Any, Any]
 
-Kind = Literal[
+DefectKind = Literal[
     "unpaired",
     "unreadable",
     "mask size",
@@ -41,36 +41,45 @@ Kind = Literal[
     "mask full",
     "duplicate across splits",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[DefectKind, ...] = get_args(DefectKind)
+"""All kinds of defects, in the order they are reported in."""
 
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing that is wrong with one pair; ``file`` is relative to the data set."""
+    """One defect of one pair."""
 
-    kind: Kind
+    kind: DefectKind
+    """What is wrong."""
     stem: str
+    """File name of the pair without suffix."""
     file: str
+    """Path of the defective file, relative to the data set."""
     detail: str
+    """The measured values, in words."""
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a data set holds and what is wrong with it.
-
-    ``notes`` counts what is in order but worth knowing: greyscale images, images that Exif turns,
-    images that occur twice within one split.
-    """
+    """What a data set holds, and its defects."""
 
     name: str
+    """Name of the data set."""
     path: str
+    """Its folder or zip."""
     seed: int
+    """Seed of the split."""
     pairs: int
+    """Number of complete pairs."""
     splits: dict[str, int]
+    """Number of pairs in ``train``, ``val`` and ``test``."""
     defects: tuple[Defect, ...]
+    """All defects, by kind, stem and file."""
     notes: dict[str, int]
+    """Counts of what is no defect but worth knowing: greyscale images, images rotated by Exif,
+    images that occur twice within a split."""
 
-    def counts(self) -> dict[str, int]:
+    def defect_counts(self) -> dict[str, int]:
         """Number of defects of each kind, in the order of ``KINDS``."""
         return {kind: sum(d.kind == kind for d in self.defects) for kind in KINDS}
 
@@ -83,7 +92,7 @@ class DataReport:
             "seed": self.seed,
             "pairs": self.pairs,
             "splits": dict(self.splits),
-            "counts": self.counts(),
+            "counts": self.defect_counts(),
             "notes": dict(self.notes),
             "defects": [
                 {"kind": d.kind, "stem": d.stem, "file": d.file, "detail": d.detail}
@@ -93,22 +102,28 @@ class DataReport:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What one pair showed: (kind, file, detail), and what is noted."""
+class _PairInspection:
+    """What reading one pair showed."""
 
-    problems: tuple[tuple[Kind, Ref, str], ...]
+    problems: tuple[tuple[DefectKind, Ref, str], ...]
+    """Kind, file and detail of each defect."""
     digest: str | None
+    """SHA-256 of the image file; None if it cannot be read."""
     greyscale: bool = False
+    """Whether the image has one channel."""
     turned: bool = False
+    """Whether Exif rotates or flips the image."""
 
 
-def check(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataReport:
-    """Read every file of a data set and list what is wrong, on all cores.
+def check_dataset(
+    path: Path | None, seed: int = 0, progress: CountReporter = report_no_count
+) -> DataReport:
+    """Read every file of a data set, on all cores, and list its defects.
 
     Args:
-        path: folder or zip in MSRA10K's layout; ``None`` is the built-in sample.
-        seed: of the split that duplicates are looked for across.
-        progress: called with pairs done and pairs in all.
+        path: folder or zip in MSRA10K's layout; None is the built-in sample.
+        seed: seed of the split, across which duplicates are defects.
+        progress: called with the pairs done and the total.
 
     Raises:
         DataError: there is no data set at ``path``.
@@ -117,27 +132,33 @@ def check(path: Path | None, seed: int = 0, progress: Advance = silent) -> DataR
     path = cached_sample() if path is None else path
     listing = list_pairs(path)
     items = listing.items
-    looks: dict[str, _Look] = {}
+    inspections: dict[str, _PairInspection] = {}
     progress(0, len(items))
-    for index, look in in_threads(_look, list(items)):
-        looks[items[index].stem] = look
-        progress(len(looks), len(items))
-    report = _report(path, seed, listing, looks)
+    for index, inspection in in_threads(_inspect_pair, list(items)):
+        inspections[items[index].stem] = inspection
+        progress(len(inspections), len(items))
+    report = _build_report(path, seed, listing, inspections)
     return replace(report, name=name) if name else report
 
 
-def _report(path: Path, seed: int, listing: Listing, looks: dict[str, _Look]) -> DataReport:
+def _build_report(
+    path: Path, seed: int, listing: Listing, inspections: dict[str, _PairInspection]
+) -> DataReport:
     items = {item.stem: item for item in listing.items}
-    splits = split(listing.items, seed)
-    across, within = _duplicates(splits, looks)
-    found: list[tuple[Kind, str, Ref, str]] = [
+    splits = split_items(listing.items, seed)
+    across, within = _find_duplicates(splits, inspections)
+    found: list[tuple[DefectKind, str, Ref, str]] = [
         ("unpaired", one.stem, one.file, one.problem) for one in listing.unpaired
     ]
     found += [
-        (kind, stem, ref, text) for stem, look in looks.items() for kind, ref, text in look.problems
+        (kind, stem, ref, text)
+        for stem, inspection in inspections.items()
+        for kind, ref, text in inspection.problems
     ]
     found += [("duplicate across splits", stem, items[stem].image, text) for stem, text in across]
-    defects = (Defect(kind, stem, _relative(ref, path), text) for kind, stem, ref, text in found)
+    defects = (
+        Defect(kind, stem, _relative_path(ref, path), text) for kind, stem, ref, text in found
+    )
     return DataReport(
         name=listing.name,
         path=printable(path),
@@ -146,38 +167,42 @@ def _report(path: Path, seed: int, listing: Listing, looks: dict[str, _Look]) ->
         splits={"train": len(splits.train), "val": len(splits.val), "test": len(splits.test)},
         defects=tuple(sorted(defects, key=lambda d: (KINDS.index(d.kind), d.stem, d.file))),
         notes={
-            "greyscale images": sum(look.greyscale for look in looks.values()),
-            "images turned by Exif": sum(look.turned for look in looks.values()),
+            "greyscale images": sum(one.greyscale for one in inspections.values()),
+            "images turned by Exif": sum(one.turned for one in inspections.values()),
             "duplicates within a split": within,
         },
     )
 
 
-def _relative(ref: Ref, root: Path) -> str:
+def _relative_path(ref: Ref, root: Path) -> str:
     if isinstance(ref, FileRef):
         return printable(ref.path.relative_to(root))
     return printable(ref.name)
 
 
-def _look(item: Item) -> _Look:
-    problems: list[tuple[Kind, Ref, str]] = []
+def _inspect_pair(item: Item) -> _PairInspection:
+    problems: list[tuple[DefectKind, Ref, str]] = []
     digest, size, greyscale, turn = None, None, False, 1
     try:
         content = item.image.read()
         digest = hashlib.sha256(content).hexdigest()
-        with opened(item.image, content) as picture:
-            # Header facts first: decoding at an eighth changes the size.
-            greyscale, turn, size = picture.mode in {"L", "1"}, orientation(picture), picture.size
+        with open_picture(item.image, content) as picture:
+            # Read the header first: decoding at an eighth of the size changes ``size``.
+            greyscale, turn, size = (
+                picture.mode in {"L", "1"},
+                exif_orientation(picture),
+                picture.size,
+            )
             load_fast(picture)
     except DataError as error:
         problems.append(("unreadable", item.image, _without_name(error, item.image)))
     try:
-        with opened(item.mask) as picture:
+        with open_picture(item.mask) as picture:
             levels = mask_levels(picture)
         problems += [(kind, item.mask, text) for kind, text in _mask_problems(levels, size, turn)]
     except DataError as error:
         problems.append(("unreadable", item.mask, _without_name(error, item.mask)))
-    return _Look(tuple(problems), digest, greyscale, turn > 1)
+    return _PairInspection(tuple(problems), digest, greyscale, turn > 1)
 
 
 def _without_name(error: DataError, ref: Ref) -> str:
@@ -186,8 +211,14 @@ def _without_name(error: DataError, ref: Ref) -> str:
 
 def _mask_problems(
     levels: Array, stored: tuple[int, int] | None, turn: int
-) -> Iterable[tuple[Kind, str]]:
-    """What is wrong with a mask (h, w) beside an image of ``stored`` (width, height)."""
+) -> Iterable[tuple[DefectKind, str]]:
+    """The defects of a mask, as kind and detail.
+
+    Args:
+        levels: the mask, uint8 (h, w).
+        stored: width and height of the image file; None if it cannot be read.
+        turn: the image's Exif orientation, 1 to 8.
+    """
     height, width = levels.shape
     if stored is not None:
         shown = stored[::-1] if turn >= 5 else stored  # orientations 5 to 8 swap the sides
@@ -203,25 +234,31 @@ def _mask_problems(
                 f"{100.0 * between:.2g} % of the pixels neither 0 nor 255"
             ),
         )
-    if levels.max() < THRESHOLD:
-        yield "mask empty", f"no pixel is {THRESHOLD} or more (the highest is {levels.max()})"
-    elif levels.min() >= THRESHOLD:
-        yield "mask full", f"no pixel is below {THRESHOLD}"
+    if levels.max() < MASK_THRESHOLD:
+        yield "mask empty", f"no pixel is {MASK_THRESHOLD} or more (the highest is {levels.max()})"
+    elif levels.min() >= MASK_THRESHOLD:
+        yield "mask full", f"no pixel is below {MASK_THRESHOLD}"
 
 
 def _size_text(mask: tuple[int, int], shown: tuple[int, int], stored: tuple[int, int]) -> str:
     text = f"mask {mask[0]}x{mask[1]}, image {shown[0]}x{shown[1]}"
     if mask == stored:
-        return f"{text} once Exif has turned it: the mask was drawn on the unturned image"
+        return f"{text} after its Exif rotation: the mask was drawn on the unrotated image"
     return text
 
 
-def _duplicates(splits: Splits, looks: dict[str, _Look]) -> tuple[list[tuple[str, str]], int]:
-    """Images with the same bytes: those across splits, and the number of extra ones within."""
+def _find_duplicates(
+    splits: Splits, inspections: dict[str, _PairInspection]
+) -> tuple[list[tuple[str, str]], int]:
+    """Images with the same bytes.
+
+    Returns:
+        Stem and detail of each copy in another split, and the number of copies within a split.
+    """
     same: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         for item in part:
-            digest = looks[item.stem].digest
+            digest = inspections[item.stem].digest
             if digest is not None:
                 same[digest].append((name, item.stem))
     across: list[tuple[str, str]] = []
@@ -237,35 +274,35 @@ def _duplicates(splits: Splits, looks: dict[str, _Look]) -> tuple[list[tuple[str
 
 
 def to_table(report: DataReport, limit: int | None = None) -> RenderableType:
-    """Headline, defects as a table for 80 columns, and notes.
+    """Headline, a table of the defects for 80 columns, and notes.
 
     Args:
-        report: what was found.
-        limit: rows at the most, then how many more there are; None: all.
+        report: the report.
+        limit: most rows, followed by the number of further ones; None lists all.
     """
-    parts: list[RenderableType] = [Text(_headline(report))]
+    parts: list[RenderableType] = [Text(_report_headline(report))]
     if report.defects:
-        parts.append(_table(report.defects, limit))
+        parts.append(_defect_table(report.defects, limit))
     notes = [f"{count} {name}" for name, count in report.notes.items() if count]
     if notes:
         parts.append(Text(f"also: {', '.join(notes)}"))
     return Group(*parts)
 
 
-def _table(defects: tuple[Defect, ...], limit: int | None) -> Table:
+def _defect_table(defects: tuple[Defect, ...], limit: int | None) -> Table:
     table = Table()
     table.add_column("defect", no_wrap=True)
     table.add_column("file", overflow="fold", max_width=24)
     table.add_column("what", overflow="fold")
     for defect in defects[:limit]:
-        # Text, not str: file names are no markup.
+        # Text instead of str: file names may contain rich's markup.
         table.add_row(Text(defect.kind), Text(defect.file), Text(defect.detail))
     if limit is not None and limit < len(defects):
         table.add_row("…", "", f"{len(defects) - limit} more")
     return table
 
 
-def _headline(report: DataReport) -> str:
+def _report_headline(report: DataReport) -> str:
     count = len(report.defects)
     parts = ", ".join(f"{name} {number}" for name, number in report.splits.items())
     defects = "no defects" if not count else f"{count} defect{'s' if count > 1 else ''}"

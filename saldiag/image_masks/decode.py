@@ -1,4 +1,4 @@
-"""Reading pictures with Pillow, where TensorFlow is not wanted: checking and drawing."""
+"""Reads images with Pillow, without TensorFlow: for checks, verification and scores."""
 
 from __future__ import annotations
 
@@ -22,54 +22,64 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 FORMATS = ("JPEG", "PNG")
-"""No other decoder is ever offered an untrusted file."""
-LARGEST_PICTURE = 100_000_000
-"""Pixels; decoded that is 300 MB. The largest of MSRA10K has 0.16 million."""
-THRESHOLD = 128
-"""Mask values from here on are object."""
+"""The only formats that are decoded: no other decoder sees an untrusted file."""
+MAX_PIXELS = 100_000_000
+"""Most pixels of an image, 300 MB when decoded. MSRA10K's largest image has 0.16 million."""
+MASK_THRESHOLD = 128
+"""Mask values from which on a pixel belongs to the object, of 0 to 255."""
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
-"""How a whole JPEG (its EOI marker) and a whole PNG (its IEND chunk) end."""
-_ORIENTATION = 0x0112  # Exif 2.3, tag of TIFF's IFD 0
+"""The end of a complete JPEG (EOI marker) and of a complete PNG (IEND chunk)."""
+_ORIENTATION_TAG = 0x0112  # Exif 2.3, tag of TIFF's IFD 0
 
 
 @contextmanager
-def opened(ref: Ref, content: bytes | None = None) -> Iterator[Image.Image]:
-    """Open a picture; any failure to decode inside the block is a ``DataError`` that names it."""
+def open_picture(ref: Ref, content: bytes | None = None) -> Iterator[Image.Image]:
+    """Open an image; an error while decoding it inside the block becomes a ``DataError``.
+
+    Args:
+        ref: the file, which the error names.
+        content: the file's bytes; None reads them.
+
+    Raises:
+        DataError: the file cannot be read, is no JPEG or PNG, is damaged or too large.
+    """
     try:
         content = ref.read() if content is None else content
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _refuse(ref, picture, content)
+            _check_limits(ref, picture, content)
             yield picture
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{ref}: not a JPEG or PNG picture") from error
+        raise DataError(f"{ref}: not a JPEG or PNG image") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{ref}: more pixels than {LARGEST_PICTURE} are too many") from error
-    except Exception as error:  # Pillow's plugins raise whatever a damaged file drives them to
-        raise DataError(f"{ref}: damaged picture ({printable(str(error))})") from error
+        raise DataError(f"{ref}: more than {MAX_PIXELS} pixels") from error
+    except Exception as error:  # a damaged file makes Pillow's plugins raise anything
+        raise DataError(f"{ref}: damaged image ({printable(str(error))})") from error
 
 
-def _refuse(ref: Ref, picture: Image.Image, content: bytes) -> None:
-    # Pillow does without the end of a PNG, TensorFlow does not.
+def _check_limits(ref: Ref, picture: Image.Image, content: bytes) -> None:
+    """Refuse truncated PNGs and images with more than ``MAX_PIXELS`` pixels."""
+    # Pillow accepts a PNG without its end, TensorFlow does not.
     if picture.format == "PNG" and _PNG_END not in content:
-        raise DataError(f"{ref}: damaged picture (the end of the PNG is missing)")
-    if picture.width * picture.height > LARGEST_PICTURE:
-        raise DataError(f"{ref}: {picture.width}x{picture.height} pixels are too many")
+        raise DataError(f"{ref}: damaged image (the end of the PNG is missing)")
+    if picture.width * picture.height > MAX_PIXELS:
+        raise DataError(f"{ref}: {picture.width}x{picture.height} pixels, more than {MAX_PIXELS}")
 
 
 def load_fast(picture: Image.Image) -> None:
-    """Decode to the end of the file at the least cost: finds truncation, gives no pixels.
+    """Decode to the end of the file as cheaply as possible, to detect truncation.
 
-    JPEGs are decoded at an eighth of their size (libjpeg's scaled DCT); all their data is parsed.
+    JPEGs are decoded at an eighth of their size (libjpeg's scaled DCT), which parses all data; the
+    pixels are of no use.
     """
     picture.draft("L", (max(picture.width // 8, 1), max(picture.height // 8, 1)))
     picture.load()
 
 
-def orientation(picture: Image.Image) -> int:
-    """Exif's orientation, 1 to 8; 1, which is upright, also where there is none."""
-    value = picture.getexif().get(_ORIENTATION, 1)
+def exif_orientation(picture: Image.Image) -> int:
+    """Exif's orientation, 1 to 8; 1, which is upright, if there is none."""
+    value = picture.getexif().get(_ORIENTATION_TAG, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -81,55 +91,55 @@ def mask_levels(picture: Image.Image) -> Array:
 
 
 def read_pair(item: Item) -> tuple[Array, Array]:
-    """Read a pair at its own size: image uint8 (H, W, 3), upright, and mask uint8 (h, w) of 0, 1.
+    """Read a pair at its own size: upright image uint8 (H, W, 3), mask uint8 (h, w) of 0 and 1.
 
     Raises:
         DataError: a file is missing or damaged; the message names it.
     """
-    with opened(item.image) as picture:
+    with open_picture(item.image) as picture:
         image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    with opened(item.mask) as picture:
-        mask = (mask_levels(picture) >= THRESHOLD).astype(np.uint8)
+    with open_picture(item.mask) as picture:
+        mask = (mask_levels(picture) >= MASK_THRESHOLD).astype(np.uint8)
     return image, mask
 
 
 def read_mask(ref: Ref) -> Array:
     """Read a ground truth at its own size: bool (height, width).
 
-    Grey levels from ``THRESHOLD`` on are object; in a mask of 0 and 1 the ones are.
+    Pixels from ``MASK_THRESHOLD`` on belong to the object; in a mask of 0 and 1, the ones do.
 
     Raises:
         DataError: the file is missing or damaged; the message names it.
     """
-    with opened(ref) as picture:
+    with open_picture(ref) as picture:
         levels = mask_levels(picture)
-    return np.asarray(levels >= (1 if levels.max() <= 1 else THRESHOLD))
+    return np.asarray(levels >= (1 if levels.max() <= 1 else MASK_THRESHOLD))
 
 
 def upright_size(ref: Ref, content: bytes) -> tuple[int, int]:
-    """Height and width of a picture once Exif's orientation is applied, from its header alone.
+    """Height and width of an image after its Exif rotation, from its header alone.
 
     Raises:
-        DataError: ``content`` is no picture, or too large; the message names it.
+        DataError: ``content`` is no JPEG or PNG, or too large; the message names the file.
     """
-    with opened(ref, content) as picture:
+    with open_picture(ref, content) as picture:
         width, height = picture.size
-        turned = orientation(picture) >= 5  # 5 to 8 swap the sides
+        turned = exif_orientation(picture) >= 5  # 5 to 8 swap the sides
     return (width, height) if turned else (height, width)
 
 
-def verify(items: Iterable[Item]) -> None:
-    """Look at every file of ``items`` once, on all cores, so that training will not stumble.
+def verify_files(items: Iterable[Item]) -> None:
+    """Verify every file once, on all cores, before training depends on it.
 
-    Header, size and end of the file are checked, and a zip member's checksum; a file that does not
-    end as its format demands is decoded to see whether it is truncated.
+    Checks the header, the size, the end of the file, and a zip member's checksum; a file without
+    its format's end marker is decoded to see whether it is truncated.
 
     Raises:
-        DataError: a file is missing, truncated or no picture; the first such, in order of items.
+        DataError: a file is missing, truncated or no image; for the first such item.
     """
     bad: dict[int, DataError] = {}
 
-    def attempt(numbered: tuple[int, Item]) -> None:
+    def verify_item(numbered: tuple[int, Item]) -> None:
         number, item = numbered
         try:
             for ref in (item.image, item.mask):
@@ -137,7 +147,7 @@ def verify(items: Iterable[Item]) -> None:
         except DataError as error:
             bad[number] = error
 
-    for _ in in_threads(attempt, list(enumerate(items))):
+    for _ in in_threads(verify_item, list(enumerate(items))):
         pass
     if bad:
         raise bad[min(bad)]
@@ -145,17 +155,17 @@ def verify(items: Iterable[Item]) -> None:
 
 def _verify_file(ref: Ref) -> None:
     content = ref.read()
-    with opened(ref, content) as picture:
+    with open_picture(ref, content) as picture:
         if not content.endswith((_JPEG_END, _PNG_END)):
             load_fast(picture)
 
 
 def in_threads(function: Callable[[T], R], values: list[T]) -> Iterator[tuple[int, R]]:
-    """Yield ``(index, function(value))`` as they come, from a few threads.
+    """Yield ``(index, function(value))`` in the order of completion, from up to eight threads.
 
-    Pillow, hashing and reading release the interpreter lock, so threads do use all cores. An
-    exception here or in the consumer (Ctrl-C) drops what has not begun. Pillow's hints on odd but
-    readable files are silenced here, for all threads at once: filters belong to the process.
+    Pillow, hashing and reading release the interpreter lock, so threads use all cores. An exception
+    here or in the consumer (Ctrl-C) cancels what has not started. Pillow's warnings about odd but
+    readable files are suppressed here, for all threads at once: filters belong to the process.
     """
     pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8))
     with warnings.catch_warnings():

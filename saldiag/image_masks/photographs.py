@@ -1,4 +1,4 @@
-"""Pictures to predict masks of, with their ground truths where there are any."""
+"""Images to predict masks for, with their ground truths where there are any."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from saldiag.core.files.folders import two_folders
 from saldiag.core.printable import printable
 from saldiag.image_masks.msra10k import (
     IMAGE_ALONE,
-    IMAGES,
+    IMAGE_SUFFIXES,
     MASK_ALONE,
-    MASKS,
+    MASK_SUFFIXES,
     Listing,
     NoPicturesError,
     list_pairs,
@@ -23,56 +23,59 @@ from saldiag.image_masks.storage import FileRef, Ref
 
 @dataclass(frozen=True)
 class Photograph:
-    """A picture; ``truth`` is its ground truth, None where there is none.
-
-    ``stem`` is the file name without suffix, undecodable bytes escaped.
-    """
+    """An image to predict a mask for."""
 
     stem: str
+    """File name without suffix, undecodable bytes escaped."""
     image: Ref
+    """The image file."""
     truth: Ref | None
+    """The ground truth mask; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """The pictures at a place, sorted by stem; ``ignored`` says which files are left out and why.
-
-    ``folder`` is where nothing may be written; None for a single picture or a zip.
-    """
+    """The images of a file, folder or zip."""
 
     name: str
+    """Name of the file, folder or zip."""
     pictures: tuple[Photograph, ...]
+    """The images, sorted by stem."""
     ignored: tuple[str, ...] = ()
+    """Files that are left out, each with the reason."""
     folder: Path | None = None
+    """The folder, into which nothing may be written; None for a single image or a zip."""
 
 
 def list_photographs(path: Path) -> Photographs:
-    """List a single picture, a folder, or a zip in MSRA10K's layout, without reading a picture.
+    """List a single image, a folder, or a zip in MSRA10K's layout, without decoding an image.
 
     A PNG file is the ground truth of the JPEG of the same stem. In a folder without any such pair,
-    and where there's no folder of masks, PNG files are pictures as well.
+    and without a folder of masks, PNG files are images as well.
 
     Raises:
-        DataError: nothing is there, it holds no picture, or it cannot be read.
+        DataError: ``path`` does not exist, holds no image, or cannot be read.
     """
-    if path.is_file() and path.suffix.lower() in IMAGES + MASKS:
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES + MASK_SUFFIXES:
         stem = printable(path.stem)
         return Photographs(stem, (Photograph(stem, FileRef(path), None),))
     if path.is_file() and not zipfile.is_zipfile(path):
-        raise DataError(f"{printable(path)}: neither a JPEG or PNG picture, nor a whole zip")
+        raise DataError(f"{printable(path)}: neither a JPEG or PNG image nor a complete zip")
     try:
         listing = list_pairs(path)
     except NoPicturesError as error:
-        raise DataError(f"{printable(path)}: no JPEG or PNG picture in it") from error
-    found = _photographs(listing, masks_apart=path.is_dir() and two_folders(path) is not None)
+        raise DataError(f"{printable(path)}: holds no JPEG or PNG image") from error
+    found = _select_photographs(
+        listing, masks_apart=path.is_dir() and two_folders(path) is not None
+    )
     if not found.pictures:
-        raise DataError(f"{printable(path)}: only masks in it, no JPEG picture")
+        raise DataError(f"{printable(path)}: holds only masks and no JPEG image")
     return Photographs(
         found.name, found.pictures, found.ignored, path if path.is_dir() else None
     )  # fmt: skip
 
 
-def _photographs(listing: Listing, *, masks_apart: bool) -> Photographs:
+def _select_photographs(listing: Listing, *, masks_apart: bool) -> Photographs:
     pictures = [Photograph(item.stem, item.image, item.mask) for item in listing.items]
     without_truth = {IMAGE_ALONE}
     if not pictures and not masks_apart:

@@ -1,8 +1,8 @@
-"""Pairs as a ``tf.data.Dataset`` of batches.
+"""The input pipeline: pairs as a ``tf.data.Dataset`` of batches.
 
-From files everything is TensorFlow operations: no Python runs while training. From a zip, whose
-members TensorFlow cannot read, Python reads the members' bytes, a few pairs at a time, and
-everything after that is the same; the zip is never unpacked and only those few are held.
+Files are read and decoded by TensorFlow operations alone: no Python runs while training. From a
+zip, whose members TensorFlow cannot read, Python reads the bytes of a few pairs at a time, and
+everything after that is the same; the zip is never unpacked.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.errors import DataError
-from saldiag.image_masks.decode import LARGEST_PICTURE, THRESHOLD, verify
-from saldiag.image_masks.jpeg_orientation import orientation, upright
+from saldiag.image_masks.decode import MASK_THRESHOLD, MAX_PIXELS, verify_files
+from saldiag.image_masks.jpeg_orientation import jpeg_orientation, turn_upright
 from saldiag.image_masks.storage import FileRef, Item, Ref
 
 Array = np.ndarray[Any, Any]
 Tensor = Any
-Source: TypeAlias = Callable[[Tensor, int], tf.data.Dataset]
-"""From an order of item numbers and a batch size to batches of (image, mask) as uint8."""
+BatchSource: TypeAlias = Callable[[Tensor, int], tf.data.Dataset]
+"""From item numbers (int64, in order) and a batch size to batches of (image, mask) as uint8."""
 
 INPUT_RANGE = (-1.0, 1.0)
-"""Range of the images: what MobileNetV2's ImageNet weights were trained on (x / 127.5 - 1)."""
+"""Range of the images, that of MobileNetV2's ImageNet weights (x / 127.5 - 1)."""
 
-_CACHE_SHARE = 0.25
-"""Share of the available memory that ``cache="auto"`` may take; the model needs the rest."""
-_READ_AHEAD = 8
+_MAX_CACHE_SHARE = 0.25
+"""Share of the available memory that ``cache="auto"`` may use; the model needs the rest."""
+_PAIRS_PER_READ = 8
 """Pairs read from a zip at a time: about 0.8 MB of MSRA10K."""
-_PREFETCHED = 2
-"""Batches made ahead: enough to hide decoding behind a step, and a known amount of memory."""
-_READERS = 2
-"""Reads under way at once: while one waits for the disk, another inflates."""
-_UNDECODABLE = f"damaged picture, or larger than {LARGEST_PICTURE} pixels"
-_ALIASING = 2.5
-"""From this reduction on, bilinear's 2 x 2 pixels miss too much and a wider kernel is taken."""
+_PREFETCHED_BATCHES = 2
+"""Batches prepared ahead: enough to hide decoding behind a training step."""
+_PARALLEL_READS = 2
+"""Concurrent reads from a zip: while one waits for the disk, another decompresses."""
+_UNDECODABLE_REASON = f"damaged image, or larger than {MAX_PIXELS} pixels"
+_MAX_BILINEAR_REDUCTION = 2.5
+"""Reduction from which on bilinear's 2 x 2 pixels miss too much and a wider kernel is used."""
 
 
 def make_dataset(
@@ -54,42 +54,44 @@ def make_dataset(
 ) -> tf.data.Dataset:
     """Batches of (image float32 (B, S, S, 3) in [-1, 1], mask float32 (B, S, S, 1) in {0, 1}).
 
-    The order of epoch e depends on ``shuffle_seed`` and e alone, not on the global seed: with
-    ``repeat`` the epochs from ``first_epoch`` on follow each other, and no batch holds items of
-    two, so that a resumed training sees what an uninterrupted one would have seen; without it,
-    every pass is epoch ``first_epoch``. The dataset knows its cardinality.
+    The order of epoch e depends only on ``shuffle_seed`` and e, not on the global seed. With
+    ``repeat`` the epochs from ``first_epoch`` on follow each other and no batch holds items of two
+    epochs, so a resumed training sees the same batches as an uninterrupted one. Without it, every
+    pass is epoch ``first_epoch``. The dataset knows its cardinality.
 
     Args:
-        items: pairs to read.
+        items: the pairs.
         image_size: side S in pixels.
-        batch_size: items in a batch.
-        shuffle_seed: ``None`` keeps the order of ``items``.
+        batch_size: items per batch.
+        shuffle_seed: seed of the order; None keeps the order of ``items``.
         first_epoch: number of the first epoch.
-        repeat: go on for ever.
-        cache: decode everything now and keep it, as bytes, in memory (4 S² bytes an item);
-            "auto" does so where that is at most a quarter of the available memory. Otherwise
-            every file is verified now and decoded anew in every epoch.
-        drop_remainder: leave out a last batch that is not full.
+        repeat: never end.
+        cache: decode everything now and keep it as bytes in memory (4 S² bytes per item); "auto"
+            does so if that is at most a quarter of the available memory. Otherwise every file is
+            verified now and decoded again in every epoch.
+        drop_remainder: drop a last batch that is not full.
 
     Raises:
         DataError: a file is missing or damaged, or there are too few items for one batch.
     """
     batches = len(items) // batch_size if drop_remainder else -(-len(items) // batch_size)
     if not batches:
-        raise DataError(f"{len(items)} pairs make no batch of {batch_size}: take a larger subset")
+        raise DataError(
+            f"{len(items)} pairs are too few for a batch of {batch_size}: use a larger subset"
+        )
     if cache == "auto":
-        cache = _fits(len(items), image_size)
+        cache = _fits_in_memory(len(items), image_size)
     source = _from_memory(items, image_size) if cache else _from_storage(items, image_size)
 
-    def epoch(number: Tensor) -> tf.data.Dataset:
-        order = _order(len(items), shuffle_seed, number)
+    def epoch_batches(number: Tensor) -> tf.data.Dataset:
+        order = _epoch_order(len(items), shuffle_seed, number)
         return source(order, batch_size).take(batches)
 
     last = tf.int64.max if repeat else first_epoch + 1
-    dataset = tf.data.Dataset.range(first_epoch, last).flat_map(epoch)
+    dataset = tf.data.Dataset.range(first_epoch, last).flat_map(epoch_batches)
     cardinality = tf.data.INFINITE_CARDINALITY if repeat else batches
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.map(_scaled, tf.data.AUTOTUNE).prefetch(_PREFETCHED)
+    return dataset.map(_scale_batch, tf.data.AUTOTUNE).prefetch(_PREFETCHED_BATCHES)
 
 
 def load_arrays(items: Sequence[Item], image_size: int) -> tuple[Array, Array]:
@@ -109,28 +111,28 @@ def read_image(ref: Ref, content: bytes, image_size: int) -> Array:
         DataError: it cannot be decoded; the message names it.
     """
     try:
-        image = _image(tf.constant(content), image_size)
+        image = _decode_image(tf.constant(content), image_size)
     except tf.errors.OpError as error:
-        raise DataError(f"{ref}: {_UNDECODABLE}") from error
+        raise DataError(f"{ref}: {_UNDECODABLE_REASON}") from error
     return np.asarray(image, np.float32) / 127.5 - 1.0
 
 
-def _order(count: int, seed: int | None, epoch: Tensor) -> Tensor:
-    """The items' numbers in the order of ``epoch``, a function of nothing but the arguments."""
+def _epoch_order(count: int, seed: int | None, epoch_batches: Tensor) -> Tensor:
+    """Item numbers (count,) in the order of an epoch; a function of the arguments alone."""
     numbers = tf.range(count, dtype=tf.int64)
     if seed is None:
         return numbers
     return tf.random.experimental.stateless_shuffle(
-        numbers, tf.stack([tf.cast(seed, tf.int64), epoch])
+        numbers, tf.stack([tf.cast(seed, tf.int64), epoch_batches])
     )
 
 
-def _scaled(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _scale_batch(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return tf.cast(image, tf.float32) / 127.5 - 1.0, tf.cast(mask, tf.float32)
 
 
-def _from_memory(items: Sequence[Item], image_size: int) -> Source:
-    # A GPU's memory is for the model.
+def _from_memory(items: Sequence[Item], image_size: int) -> BatchSource:
+    # GPU memory is reserved for the model.
     with tf.device("CPU"):
         images, masks = (tf.constant(array) for array in _decode_all(items, image_size))
 
@@ -141,13 +143,13 @@ def _from_memory(items: Sequence[Item], image_size: int) -> Source:
     return source
 
 
-def _from_storage(items: Sequence[Item], image_size: int) -> Source:
-    verify(items)
-    contents = _contents(items)
+def _from_storage(items: Sequence[Item], image_size: int) -> BatchSource:
+    verify_files(items)
+    contents = _file_contents(items)
 
     def source(order: Tensor, batch_size: int) -> tf.data.Dataset:
         decoded = contents(order).map(
-            lambda image, mask: (_image(image, image_size), _mask(mask, image_size)),
+            lambda image, mask: (_decode_image(image, image_size), _decode_mask(mask, image_size)),
             tf.data.AUTOTUNE,
         )
         return decoded.batch(batch_size)
@@ -162,38 +164,38 @@ def _decode_all(items: Sequence[Item], image_size: int) -> tuple[Array, Array]:
     source = _from_storage(items, image_size)
     at = 0
     try:
-        for image, mask in source(tf.range(len(items), dtype=tf.int64), _READ_AHEAD):
+        for image, mask in source(tf.range(len(items), dtype=tf.int64), _PAIRS_PER_READ):
             here = slice(at, at + len(image))
             images[here], masks[here] = image, mask
             at = here.stop
     except tf.errors.OpError as error:
-        raise damage(items) or DataError(
-            "a file changed while it was read: run the command again"
+        raise find_damage(items) or DataError(
+            "a file changed while it was being read: run the command again"
         ) from error
     return images, masks
 
 
-def damage(items: Sequence[Item]) -> DataError | None:
-    """The error that names the first file that cannot be decoded; None if all can.
+def find_damage(items: Sequence[Item]) -> DataError | None:
+    """An error that names the first file that cannot be decoded; None if all can.
 
-    For whoever meets a ``tf.errors.OpError`` while training: a picture may be damaged in its
-    middle, which verifying does not see, or change after it was verified.
+    Call this after a ``tf.errors.OpError`` in training: an image may be damaged in the middle,
+    which verification does not detect, or change after it was verified.
     """
     for item in items:
-        for ref, decode in ((item.image, _image), (item.mask, _mask)):
+        for ref, decode in ((item.image, _decode_image), (item.mask, _decode_mask)):
             try:
                 decode(tf.constant(ref.read()), 32)
             except DataError as error:
                 return error
             except tf.errors.OpError:
-                return DataError(f"{ref}: {_UNDECODABLE}")
+                return DataError(f"{ref}: {_UNDECODABLE_REASON}")
     return None
 
 
-def _contents(items: Sequence[Item]) -> Callable[[Tensor], tf.data.Dataset]:
-    """From an order of item numbers to a dataset of (image file, mask file) as strings."""
+def _file_contents(items: Sequence[Item]) -> Callable[[Tensor], tf.data.Dataset]:
+    """A function from item numbers to a dataset of (image file, mask file) as byte strings."""
     if all(isinstance(ref, FileRef) for item in items for ref in (item.image, item.mask)):
-        paths = tf.constant([[_path(item.image), _path(item.mask)] for item in items])
+        paths = tf.constant([[_path_bytes(item.image), _path_bytes(item.mask)] for item in items])
 
         def from_files(order: Tensor) -> tf.data.Dataset:
             pairs = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order))
@@ -204,40 +206,40 @@ def _contents(items: Sequence[Item]) -> Callable[[Tensor], tf.data.Dataset]:
 
         return from_files
 
-    def read(numbers: Array) -> tuple[Array, Array]:
+    def read_pairs(numbers: Array) -> tuple[Array, Array]:
         chosen = [items[number] for number in numbers]
         images = np.array([item.image.read() for item in chosen], dtype=object)
         return images, np.array([item.mask.read() for item in chosen], dtype=object)
 
     def read_some(some: Tensor) -> tuple[Tensor, Tensor]:
-        images, masks = tf.numpy_function(read, (some,), (tf.string, tf.string))
+        images, masks = tf.numpy_function(read_pairs, (some,), (tf.string, tf.string))
         return tf.ensure_shape(images, (None,)), tf.ensure_shape(masks, (None,))
 
     def from_python(order: Tensor) -> tf.data.Dataset:
-        numbers = tf.data.Dataset.from_tensor_slices(order).batch(_READ_AHEAD)
-        return numbers.map(read_some, _READERS).unbatch()
+        numbers = tf.data.Dataset.from_tensor_slices(order).batch(_PAIRS_PER_READ)
+        return numbers.map(read_some, _PARALLEL_READS).unbatch()
 
     return from_python
 
 
-def _path(ref: Any) -> bytes:
+def _path_bytes(ref: Any) -> bytes:
     return os.fsencode(ref.path)  # file names are bytes, and need not be UTF-8
 
 
 @tf.autograph.experimental.do_not_convert  # nothing to convert; tracing is faster
-def _image(content: Tensor, size: int) -> Tensor:
+def _decode_image(content: Tensor, size: int) -> Tensor:
     """Decode one image to uint8 (size, size, 3), upright.
 
-    A JPEG much larger than wanted is decoded at 1/2, 1/4 or 1/8 (libjpeg's scaled DCT, a clean
-    low-pass that also saves the time), so that bilinear then shrinks by less than two where both
-    sides are alike. What is still reduced by more gets a kernel that covers all pixels: plain
-    bilinear looks at four of them, and the rest of a thin line or a texture would be left to luck.
+    A JPEG much larger than ``size`` is decoded at 1/2, 1/4 or 1/8 (libjpeg's scaled DCT, a clean
+    low-pass filter that also saves time), after which bilinear shrinks sides of similar length by
+    less than two. A larger reduction gets a kernel that covers all pixels: bilinear reads only four
+    of them and would miss thin lines and textures.
     """
-    height, width = _extent(content)
+    height, width = _checked_extent(content)
     excess = tf.minimum(height, width) // size
     halvings = tf.reduce_sum(tf.cast(excess >= (2, 4, 8), tf.int32))
     is_jpeg = tf.equal(tf.strings.substr(content, 0, 2), b"\xff\xd8")
-    # INTEGER_ACCURATE is what Pillow and libjpeg's own tools use; the faster one differs visibly.
+    # Pillow and libjpeg's own tools use INTEGER_ACCURATE; the faster method differs visibly.
     picture = tf.switch_case(
         tf.where(is_jpeg, halvings, 0),
         [
@@ -249,50 +251,50 @@ def _image(content: Tensor, size: int) -> Tensor:
     )
     reduction = tf.reduce_max(tf.shape(picture)[:2]) / size
     small = tf.cond(
-        reduction < _ALIASING,
+        reduction < _MAX_BILINEAR_REDUCTION,
         lambda: tf.image.resize(picture, (size, size)),
         lambda: tf.image.resize(picture, (size, size), antialias=True),
     )
-    # Bytes, whether cached or not: a quarter of the memory, and the same numbers both ways.
+    # Bytes, cached or not: a quarter of the memory of floats, and the same values in both cases.
     rounded = tf.cast(tf.clip_by_value(tf.round(small), 0.0, 255.0), tf.uint8)
-    return upright(tf.ensure_shape(rounded, (size, size, 3)), orientation(content))
+    return turn_upright(tf.ensure_shape(rounded, (size, size, 3)), jpeg_orientation(content))
 
 
 @tf.autograph.experimental.do_not_convert  # nothing to convert; tracing is faster
-def _mask(content: Tensor, size: int) -> Tensor:
-    """Decode one mask to uint8 (size, size, 1) of 0 and 1."""
-    with tf.control_dependencies(_extent(content)):
+def _decode_mask(content: Tensor, size: int) -> Tensor:
+    """Decode one mask to uint8 (size, size, 1) of 0 and 1, at the nearest pixels."""
+    with tf.control_dependencies(_checked_extent(content)):
         levels = tf.io.decode_png(content, channels=1)
     small = tf.image.resize(levels, (size, size), method="nearest")
-    return tf.ensure_shape(tf.cast(small >= THRESHOLD, tf.uint8), (size, size, 1))
+    return tf.ensure_shape(tf.cast(small >= MASK_THRESHOLD, tf.uint8), (size, size, 1))
 
 
-def _extent(content: Tensor) -> tuple[Tensor, Tensor]:
-    """Height and width as the header tells them; an error if decoding would exhaust memory."""
+def _checked_extent(content: Tensor) -> tuple[Tensor, Tensor]:
+    """Height and width from the file's header; fails if decoding would exhaust memory."""
 
-    def png() -> Tensor:  # PNG specification (ISO/IEC 15948), 11.2.2: width, height
+    def png_sides() -> Tensor:  # PNG specification (ISO/IEC 15948), 11.2.2: width, height
         sides = tf.io.decode_raw(tf.strings.substr(content, 16, 8), tf.int32, little_endian=False)
         return tf.reverse(sides, (0,))
 
     is_png = tf.equal(tf.strings.substr(content, 0, 8), b"\x89PNG\r\n\x1a\n")
-    shape = tf.cond(is_png, png, lambda: tf.image.extract_jpeg_shape(content)[:2])
+    shape = tf.cond(is_png, png_sides, lambda: tf.image.extract_jpeg_shape(content)[:2])
     pixels = tf.reduce_prod(tf.cast(shape, tf.int64))
-    sane = tf.debugging.Assert((pixels > 0) & (pixels <= LARGEST_PICTURE), [pixels])
+    sane = tf.debugging.Assert((pixels > 0) & (pixels <= MAX_PIXELS), [pixels])
     with tf.control_dependencies([sane] if sane is not None else []):
         shape = tf.identity(shape)
     return shape[0], shape[1]
 
 
-def _fits(count: int, image_size: int) -> bool:
+def _fits_in_memory(count: int, image_size: int) -> bool:
     available = available_memory()
     needed = 4 * count * image_size**2  # three bytes of image and one of mask a pixel
-    return available is not None and needed <= _CACHE_SHARE * available
+    return available is not None and needed <= _MAX_CACHE_SHARE * available
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take, or None where the system does not tell.
+    """Bytes of memory that this process may still use; None if the system does not report it.
 
-    The least of the machine's (Linux: MemAvailable) and of its control group's (containers).
+    The smaller one of the machine's (Linux: MemAvailable) and the control group's (containers).
     """
     found = [_machine_memory(), _group_memory()]
     known = [value for value in found if value is not None]
@@ -306,7 +308,7 @@ def _machine_memory() -> int | None:
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError):
         pass
-    try:  # macOS tells only what is built in; a half of it is a guess that errs on the safe side
+    try:  # macOS reports only the installed memory; half of it is a safe guess
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (AttributeError, OSError, ValueError):
         return None

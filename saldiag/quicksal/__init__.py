@@ -1,1 +1,1 @@
-"""The built-in subject: QUICKSAL, salient-object segmentation on MSRA10K (WACV 2020)."""
+"""The built-in model: QUICKSAL, salient-object segmentation on MSRA10K (WACV 2020)."""

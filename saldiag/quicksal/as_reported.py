@@ -12,10 +12,10 @@ import keras
 
 from saldiag.core.errors import ModelError
 from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
-from saldiag.quicksal.blocks.decoder import decoder
-from saldiag.quicksal.blocks.encoder import NAME, Placed, check_image_size
+from saldiag.quicksal.blocks.decoder import build_decoder
+from saldiag.quicksal.blocks.encoder import ENCODER_NAME, PlacedConvolution, check_image_size
 from saldiag.quicksal.blocks.mobilenet_v2 import BLOCKS, EPSILON, MOMENTUM, UNITS
-from saldiag.quicksal.model import start
+from saldiag.quicksal.model import assign_start_weights
 from saldiag.quicksal.pretrained.weights import EncoderWeights, load_encoder_weights
 
 FAULTS: tuple[str, ...] = (
@@ -32,26 +32,27 @@ FAULTS: tuple[str, ...] = (
 
 - ``softmax_head``: Convf2 has activation softmax over its one channel, and a softmax follows.
 - ``identical_branches``: all depthwise branches of an inception block have kernel size 1.
-- ``late_strides``: stride 2 stands on the last block of a stage, not on the first as in the
-  network that the weights come from.
-- ``random_expand``: block 1 has an expansion that MobileNetV2 lacks, left at its random start; so
-  is the stem, its convolution and the BatchNorm that goes with it.
-- ``shadowed_trainable``: every encoder block is frozen, then one layer in block 1 is not.
+- ``late_strides``: the last block of a stage has stride 2, not the first one as in the network
+  that the weights come from.
+- ``random_expand``: block 1 has an expansion that MobileNetV2 lacks, with random initial weights;
+  the stem's convolution and its BatchNorm have random initial weights as well.
+- ``shadowed_trainable``: every encoder block is frozen, then one layer in block 1 is unfrozen.
 - ``relu_for_relu6``: ReLU where the weights were trained with ReLU6.
 - ``float32_islands``: every activation layer computes in float32, whatever the policy.
-- ``silenced_warnings``: Keras' UserWarnings are silenced before the model is built.
+- ``silenced_warnings``: Keras' UserWarnings are suppressed before the model is built.
 """
 
 SLOW_STATISTICS: dict[str, Any] = {"depthwise_initializer": "glorot_uniform", "momentum": 0.99}
-"""How the case starts its decoder, with or without faults: both are Keras' defaults.
+"""The decoder's settings in the case, with or without faults: both are Keras' defaults.
 
-The depthwise branches give a variance of 0.0005 to 0.004 at the start, and the moving variance
-takes over 600 steps to come down to that from 1: until then inference mode switches them off.
+The depthwise branches have an initial variance of 0.0005 to 0.004, and the moving variance takes
+over 600 steps to fall from 1 to that: until then inference mode suppresses the branches.
 """
 
 TAPPED_BLOCKS = (3, 6, 13, 17)
+"""Numbers of the blocks, from 1, whose outputs the decoder reads besides the stem's."""
 LATE_STRIDES = {3: 2, 6: 2, 10: 2, 16: 2}
-"""Stride by block number, where it is not 1."""
+"""Stride by block number under ``late_strides``, where it is not 1."""
 
 
 def quicksal_as_reported(
@@ -63,19 +64,19 @@ def quicksal_as_reported(
 ) -> Any:
     """Build the model of the case: (N, S, S, 3) in [-1, 1] to (N, S, S, 1), float32.
 
-    Without faults it computes what ``quicksal(..., **SLOW_STATISTICS)`` computes.
+    Without faults it computes the same as ``quicksal(..., **SLOW_STATISTICS)``.
 
     Args:
         faults: the faults to switch on, of ``FAULTS``.
         image_size: S, divisible by 32.
         weights: the encoder's weights, or what ``load_encoder_weights`` takes.
-        seed: of the random start of every layer that gets no weights.
+        seed: seed of the initial weights of every layer that gets no pretrained ones.
 
     Raises:
         ModelError: an unknown fault, or ``image_size`` is not divisible by 32.
         WeightsError: the weights cannot be read or belong to another model.
     """
-    chosen = _checked(faults)
+    chosen = _check_faults(faults)
     check_image_size(image_size)
     if isinstance(weights, str):
         weights = load_encoder_weights(weights)
@@ -83,12 +84,12 @@ def quicksal_as_reported(
         _silence_warnings()
     activation_dtype = "float32" if "float32_islands" in chosen else None
 
-    encoder = _encoder(chosen, image_size, activation_dtype)
-    placed = list(_placed(encoder, chosen))
-    _freeze(encoder, chosen, pretrained=weights.kind != "random")
+    encoder = _build_encoder(chosen, image_size, activation_dtype)
+    placed = list(_place_convolutions(encoder, chosen))
+    _freeze_encoder(encoder, chosen, pretrained=weights.kind != "random")
 
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    x = decoder(
+    x = build_decoder(
         encoder(inputs),
         identical_branches="identical_branches" in chosen,
         activation_dtype=activation_dtype,
@@ -96,11 +97,11 @@ def quicksal_as_reported(
     )
     head = _softmax_head if "softmax_head" in chosen else _sigmoid_head
     model = keras.Model(inputs, head(x), name="quicksal-as-reported")
-    start(model, placed, weights, seed)
+    assign_start_weights(model, placed, weights, seed)
     return model
 
 
-def _checked(faults: Collection[str]) -> frozenset[str]:
+def _check_faults(faults: Collection[str]) -> frozenset[str]:
     for fault in faults:
         if fault not in FAULTS:
             near = difflib.get_close_matches(fault, FAULTS, 1)
@@ -110,13 +111,13 @@ def _checked(faults: Collection[str]) -> frozenset[str]:
 
 
 def _silence_warnings() -> None:
-    """Run ``silenced`` as its import does, also where it was imported before."""
+    """Run the module ``silenced``, again if it was imported before."""
     name = "saldiag.quicksal.silenced"
     known = sys.modules.get(name)
     importlib.reload(known) if known else importlib.import_module(name)
 
 
-def _encoder(faults: frozenset[str], image_size: int, activation_dtype: str | None) -> Any:
+def _build_encoder(faults: frozenset[str], image_size: int, activation_dtype: str | None) -> Any:
     relu_limit = None if "relu_for_relu6" in faults else 6.0
     inputs = keras.Input((image_size, image_size, 3), name="image")
     x = keras.layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="Conv1")(inputs)
@@ -128,7 +129,7 @@ def _encoder(faults: frozenset[str], image_size: int, activation_dtype: str | No
         bir = BottleneckInvertedResidual(
             block.in_filters,
             block.filters,
-            expansion=_expansion(number, block.expansion, faults),
+            expansion=_block_expansion(number, block.expansion, faults),
             strides=late if "late_strides" in faults else block.strides,
             relu_limit=relu_limit,
             activation_dtype=activation_dtype,
@@ -137,15 +138,15 @@ def _encoder(faults: frozenset[str], image_size: int, activation_dtype: str | No
         x = bir(x)
         if number in TAPPED_BLOCKS:
             taps.append(x)
-    return keras.Model(inputs, taps, name=NAME)
+    return keras.Model(inputs, taps, name=ENCODER_NAME)
 
 
-def _expansion(number: int, factor: int, faults: frozenset[str]) -> int | None:
+def _block_expansion(number: int, factor: int, faults: frozenset[str]) -> int | None:
     """MobileNetV2's first block has no expansion; the case gave it one."""
     return None if number == 1 and "random_expand" not in faults else factor
 
 
-def _freeze(encoder: Any, faults: frozenset[str], pretrained: bool) -> None:
+def _freeze_encoder(encoder: Any, faults: frozenset[str], pretrained: bool) -> None:
     if "shadowed_trainable" not in faults:
         encoder.trainable = not pretrained
         return
@@ -155,20 +156,26 @@ def _freeze(encoder: Any, faults: frozenset[str], pretrained: bool) -> None:
     (first.expand or first.depthwise).trainable = True
 
 
-def _placed(encoder: Any, faults: frozenset[str]) -> Iterator[Placed]:
-    """The encoder's convolutions, each with MobileNetV2's in the same order."""
+def _place_convolutions(encoder: Any, faults: frozenset[str]) -> Iterator[PlacedConvolution]:
+    """The encoder's convolutions in order, each with its counterpart in MobileNetV2."""
     random_expand = "random_expand" in faults
     relu = "relu" if "relu_for_relu6" in faults else "relu6"
     units = iter(UNITS)
     conv, norm = encoder.get_layer("Conv1"), encoder.get_layer("bn_Conv1")
-    yield Placed(
-        f"{NAME}/Conv1", f"{NAME}/bn_Conv1", conv, norm, relu, next(units), not random_expand
+    yield PlacedConvolution(
+        f"{ENCODER_NAME}/Conv1",
+        f"{ENCODER_NAME}/bn_Conv1",
+        conv,
+        norm,
+        relu,
+        next(units),
+        not random_expand,
     )
     for number in range(1, len(BLOCKS) + 1):
         block = encoder.get_layer(f"bir_{number}")
-        path = f"{NAME}/{block.name}"
+        path = f"{ENCODER_NAME}/{block.name}"
         for conv, norm, active in block.convolutions():
-            yield Placed(
+            yield PlacedConvolution(
                 f"{path}/{conv.name}",
                 f"{path}/{norm.name}",
                 conv,

@@ -1,7 +1,7 @@
-"""``quicksal``: the model as it should be.
+"""``quicksal``: the model without faults.
 
 Ramanathan, Jayasuriya, Pal et al., QUICKSAL: salient-object segmentation on small devices (WACV
-2020), with the head repaired.
+2020), with a corrected output layer.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from typing import Any
 
 import keras
 
-from saldiag.quicksal.blocks.decoder import MOMENTUM, decoder
-from saldiag.quicksal.blocks.encoder import Placed, check_image_size, draw, fill, mobilenet_encoder
+from saldiag.quicksal.blocks.decoder import MOMENTUM, build_decoder
+from saldiag.quicksal.blocks.encoder import (
+    PlacedConvolution,
+    check_image_size,
+    draw_start_weights,
+    fill_encoder,
+    mobilenet_encoder,
+)
 from saldiag.quicksal.blocks.inception import InceptionBlock
-from saldiag.quicksal.pretrained.origins import note_origins, origins
+from saldiag.quicksal.pretrained.origins import note_origins
 from saldiag.quicksal.pretrained.weights import (
     EncoderWeights,
     load_encoder_weights,
     load_model_weights,
 )
-
-__all__ = ["origins", "quicksal", "start"]
 
 
 def quicksal(
@@ -34,15 +38,16 @@ def quicksal(
 ) -> Any:
     """Build the model: (N, S, S, 3) in [-1, 1] to (N, S, S, 1) in [0, 1], float32.
 
-    A pretrained encoder is frozen, its BatchNorm runs in inference mode. A random one is trained.
+    A pretrained encoder is frozen, with its BatchNorm in inference mode; a random one is trained.
 
     Args:
         image_size: S, divisible by 32.
         weights: the encoder's weights, or what ``load_encoder_weights`` takes. A file of a whole
-            QUICKSAL model fills the decoder too.
-        seed: of the random start of every layer that gets no weights.
-        depthwise_initializer: see ``decoder``, as for ``momentum``.
-        momentum: of the decoder's BatchNorms.
+            QUICKSAL model fills the decoder as well.
+        seed: seed of the initial weights of every layer that gets no pretrained ones.
+        depthwise_initializer: initializer of the decoder's depthwise kernels; see
+            ``build_decoder``.
+        momentum: momentum of the decoder's BatchNorms.
 
     Raises:
         ModelError: ``image_size`` is not divisible by 32.
@@ -55,24 +60,34 @@ def quicksal(
     encoder.trainable = weights.kind == "random"
 
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    x = decoder(encoder(inputs), depthwise_initializer=depthwise_initializer, momentum=momentum)
+    x = build_decoder(
+        encoder(inputs), depthwise_initializer=depthwise_initializer, momentum=momentum
+    )
     x = keras.layers.Conv2DTranspose(8, 3, padding="same", use_bias=False, name="Convf1")(x)
     x = keras.layers.Conv2DTranspose(1, 3, padding="same", use_bias=False, name="Convf2")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="sigmoid_output")(x)
     model = keras.Model(inputs, outputs, name="quicksal")
-    start(model, placed, weights, seed)
+    assign_start_weights(model, placed, weights, seed)
     return model
 
 
-def start(model: Any, placed: Sequence[Placed], weights: EncoderWeights, seed: int) -> None:
-    """Give a fresh model its start weights and remember where they come from.
+def assign_start_weights(
+    model: Any, placed: Sequence[PlacedConvolution], weights: EncoderWeights, seed: int
+) -> None:
+    """Assign the initial weights of a new model and record their origins.
+
+    Args:
+        model: the whole model.
+        placed: the encoder's convolutions.
+        weights: the encoder's weights, or those of a whole model.
+        seed: seed of all other initial weights.
 
     Raises:
-        WeightsError: ``weights`` are those of a whole model, and of another one.
+        WeightsError: ``weights`` are those of another model.
     """
-    fill(placed, weights.layers, seed)
+    fill_encoder(placed, weights.layers, seed)
     for name, convolution in _decoder_convolutions(model):
-        draw(name, convolution, seed)
+        draw_start_weights(name, convolution, seed)
     if weights.whole and weights.path is not None:
         load_model_weights(model, weights.path)
     note_origins(model, placed, copied=weights.kind != "random")

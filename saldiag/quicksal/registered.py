@@ -58,12 +58,12 @@ class RegisteredQuicksal:
             ModelError: an unknown fault, or ``image_size`` is not divisible by 32.
             WeightsError: the weights cannot be read or belong to another model.
         """
-        from saldiag.quicksal.model import origins
+        from saldiag.quicksal.pretrained.origins import weight_origins
         from saldiag.quicksal.pretrained.weights import load_encoder_weights
 
         encoder = load_encoder_weights(weights)
         model = self.construct(variant, image_size, encoder, seed)
-        return BuiltModel(model, origins(model), (encoder.note,) if encoder.note else ())
+        return BuiltModel(model, weight_origins(model), (encoder.note,) if encoder.note else ())
 
     def recognises(self, model: Any) -> bool:
         """Whether ``model`` has QUICKSAL's inception blocks."""

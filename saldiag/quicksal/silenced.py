@@ -1,6 +1,6 @@
-"""A fault of the case: the import of this module silences Keras' UserWarnings.
+"""A fault of the case: importing this module suppresses Keras' UserWarnings.
 
-One of them said, from the first day, that softmax over an axis of size 1 is always 1.
+One of them reports that softmax over an axis of size 1 is always 1.
 """
 
 import warnings

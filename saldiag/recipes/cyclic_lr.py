@@ -12,7 +12,7 @@ from saldiag.core.errors import SaldiagError
 
 @keras.saving.register_keras_serializable(package="saldiag")
 class TriangularCyclicalLearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """Climb from ``base`` to ``maximum`` in ``step_size`` steps, and down again in as many.
+    """Rises from ``base`` to ``maximum`` in ``step_size`` steps, and falls back in as many.
 
     The period is exactly ``2 * step_size`` steps; step 0 has the rate ``base``. Smith recommends a
     ``step_size`` of 2 to 10 epochs.
@@ -33,18 +33,18 @@ class TriangularCyclicalLearningRate(keras.optimizers.schedules.LearningRateSche
                 f"a cyclical learning rate needs 0 <= base <= maximum, not {base:g} and {maximum:g}"
             )
         if step_size < 1:
-            raise SaldiagError(f"half a learning rate cycle is at least 1 step, not {step_size}")
+            raise SaldiagError(f"half a learning rate cycle has at least 1 step, not {step_size}")
         self.base = float(base)
         self.maximum = float(maximum)
         self.step_size = int(step_size)
 
     def __call__(self, step: Any) -> Any:
         """The learning rate at ``step`` (a scalar integer tensor), as a float32 scalar."""
-        # The remainder is taken in integers, where it is exact: step / step_size in float32 would
-        # drift after some million steps.
-        place = ops.mod(ops.cast(step, "int64"), 2 * self.step_size)
-        climbed = 1 - ops.abs(ops.cast(place, "float32") / self.step_size - 1)
-        return self.base + (self.maximum - self.base) * climbed
+        # Integer remainders are exact; step / step_size in float32 would drift after some million
+        # steps.
+        step_in_cycle = ops.mod(ops.cast(step, "int64"), 2 * self.step_size)
+        share = 1 - ops.abs(ops.cast(step_in_cycle, "float32") / self.step_size - 1)
+        return self.base + (self.maximum - self.base) * share
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

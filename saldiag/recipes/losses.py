@@ -1,8 +1,8 @@
-"""Losses by name: what ``--loss`` offers.
+"""Losses by name: the choices of ``--loss``.
 
-Every one takes masks in {0, 1} and predictions in [0, 1] of shape (B, H, W, 1). There is no loss on
-logits among them: the built-in models end in a sigmoid, and Keras' own ``binary_crossentropy`` goes
-back to the logits by itself where that is numerically better.
+Each takes masks in {0, 1} and predictions in [0, 1] of shape (B, H, W, 1). None takes logits: the
+built-in models end in a sigmoid, and Keras' ``binary_crossentropy`` recovers the logits where that
+is numerically better.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from keras import ops
 
 from saldiag.core.errors import SaldiagError
 
-_PIXELS = (1, 2, 3)
+_PIXEL_AXES = (1, 2, 3)
+"""Axes of height, width and channel."""
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
 class ScaledMeanAbsoluteError(keras.losses.MeanAbsoluteError):
     """``scale`` times the mean absolute error.
 
-    It is hypothesis H3 of the case, the remedy against vanishing gradients that could not work:
-    a factor leaves an exact zero zero, and Adam is indifferent to the scale of the loss (Kingma and
-    Ba, ICLR 2015, section 2.1).
+    Hypothesis H3 of the case, a remedy against vanishing gradients that cannot work: a factor does
+    not change a gradient of exactly zero, and Adam is invariant to the scale of the loss (Kingma
+    and Ba, ICLR 2015, section 2.1).
     """
 
     def __init__(self, scale: float = 1e3, name: str = "scaled_mae", **options: Any) -> None:
@@ -45,8 +46,8 @@ class ScaledMeanAbsoluteError(keras.losses.MeanAbsoluteError):
 class SoftDice(keras.losses.Loss):
     """One minus the soft Dice coefficient of each image (Milletari et al., 3DV 2016).
 
-    The squares in the denominator are those of the paper. An empty mask that is predicted empty
-    has loss 0, thanks to ``smooth``.
+    The denominator has squares, as in the paper. ``smooth`` makes the loss of an empty mask that is
+    predicted empty 0.
     """
 
     def __init__(self, smooth: float = 1.0, name: str = "dice", **options: Any) -> None:
@@ -55,8 +56,10 @@ class SoftDice(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each image, shape (B,)."""
-        overlap = ops.sum(y_true * y_pred, axis=_PIXELS)
-        sizes = ops.sum(y_true * y_true, axis=_PIXELS) + ops.sum(y_pred * y_pred, axis=_PIXELS)
+        overlap = ops.sum(y_true * y_pred, axis=_PIXEL_AXES)
+        sizes = ops.sum(y_true * y_true, axis=_PIXEL_AXES) + ops.sum(
+            y_pred * y_pred, axis=_PIXEL_AXES
+        )
         return 1 - (2 * overlap + self.smooth) / (sizes + self.smooth)
 
     def get_config(self) -> dict[str, Any]:
@@ -74,8 +77,8 @@ class SoftIoU(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each image, shape (B,)."""
-        overlap = ops.sum(y_true * y_pred, axis=_PIXELS)
-        union = ops.sum(y_true + y_pred - y_true * y_pred, axis=_PIXELS)
+        overlap = ops.sum(y_true * y_pred, axis=_PIXEL_AXES)
+        union = ops.sum(y_true + y_pred - y_true * y_pred, axis=_PIXEL_AXES)
         return 1 - (overlap + self.smooth) / (union + self.smooth)
 
     def get_config(self) -> dict[str, Any]:
@@ -83,7 +86,7 @@ class SoftIoU(keras.losses.Loss):
         return {**super().get_config(), "smooth": self.smooth}
 
 
-_FACTORIES: dict[str, Callable[[], Any]] = {
+_LOSS_FACTORIES: dict[str, Callable[[], Any]] = {
     "mae": keras.losses.MeanAbsoluteError,
     "scaled-mae": ScaledMeanAbsoluteError,
     "mse": keras.losses.MeanSquaredError,
@@ -92,18 +95,18 @@ _FACTORIES: dict[str, Callable[[], Any]] = {
     "iou": SoftIoU,
 }
 
-LOSSES: tuple[str, ...] = tuple(_FACTORIES)
-"""The names that ``loss_by_name`` knows."""
+LOSSES: tuple[str, ...] = tuple(_LOSS_FACTORIES)
+"""The names that ``loss_by_name`` takes."""
 
 
 def loss_by_name(name: str) -> Any:
-    """A new Keras loss (a mean over the batch) of that name.
+    """A new Keras loss (a mean over the batch).
 
     Raises:
-        SaldiagError: there is no loss of that name; the message suggests the nearest.
+        SaldiagError: the name is unknown; the message suggests the closest one.
     """
-    if name not in _FACTORIES:
+    if name not in _LOSS_FACTORIES:
         near = difflib.get_close_matches(name, LOSSES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(LOSSES)}"
-        raise SaldiagError(f"no loss is called {name!r}: {hint}")
-    return _FACTORIES[name]()
+        raise SaldiagError(f"unknown loss {name!r}: {hint}")
+    return _LOSS_FACTORIES[name]()

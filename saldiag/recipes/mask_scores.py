@@ -1,6 +1,6 @@
-"""Scores of predicted masks against ground truths, picture by picture and over a data set.
+"""Scores of predicted masks against ground truths, per image and over a data set.
 
-Masks are scored as they are written: in 8 bits. Reading the PNG files back and calling
+Masks are scored in 8 bits, as they are written to PNG files: reading the files and calling
 PySODMetrics with ``normalize=False`` gives the same numbers. With ``stretched=True`` each mask is
 first stretched to the full range, as published benchmarks do (PySODMetrics' default).
 """
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 class MaskScorer:
-    """Scores masks one by one and keeps what the means over all of them need.
+    """Scores masks one by one and accumulates the means over all of them.
 
     Args:
         stretched: stretch each predicted mask to 0…255 before scoring it.
@@ -29,14 +29,14 @@ class MaskScorer:
     def __init__(self, *, stretched: bool = False) -> None:
         self.stretched = stretched
         self.count = 0
-        self._curves = np.zeros((2, saliency.THRESHOLDS))
+        self._curves = np.zeros((2, saliency.LEVELS))
         self._sums: dict[str, float] = {}
 
     def add(self, prediction: Array, mask: Array) -> MaskScores:
-        """Score one mask; in the result max-F and mean-F are those of the picture's own curve.
+        """Score one mask; max-F and mean-F in the result are those of this image's own curve.
 
         Args:
-            prediction: uint8 (H, W), 255 for certainly salient.
+            prediction: uint8 (H, W); 255 is certainly salient.
             mask: bool (H, W), the ground truth.
 
         Raises:
@@ -44,12 +44,12 @@ class MaskScorer:
         """
         levels = prediction / 255.0
         if self.stretched:
-            levels = saliency.stretch(levels)
+            levels = saliency.stretch_range(levels)
         curves = np.stack(
             [saliency.f_beta_curve(levels, mask), saliency.e_measure_curve(levels, mask)]
         )
         plain = {
-            "mae": saliency.mae(levels, mask),
+            "mae": saliency.mean_absolute_error(levels, mask),
             "adaptive_f_beta": saliency.adaptive_f_beta(levels, mask),
             "weighted_f_beta": saliency.weighted_f_beta(levels, mask),
             "s_measure": saliency.s_measure(levels, mask),
@@ -58,17 +58,17 @@ class MaskScorer:
         self.count += 1
         self._curves += curves
         self._sums = {name: self._sums.get(name, 0.0) + value for name, value in plain.items()}
-        return _scores(plain, curves)
+        return _build_scores(plain, curves)
 
     def over(self, dataset: str) -> DatasetScores | None:
-        """The means over all pictures so far; None before the first."""
+        """The means over all images so far; None before the first. ``dataset`` is the name."""
         if not self.count:
             return None
         means = {name: total / self.count for name, total in self._sums.items()}
-        return DatasetScores(dataset, self.count, _scores(means, self._curves / self.count))
+        return DatasetScores(dataset, self.count, _build_scores(means, self._curves / self.count))
 
 
-def _scores(plain: dict[str, float], curves: Array) -> MaskScores:
+def _build_scores(plain: dict[str, float], curves: Array) -> MaskScores:
     f_beta, e_measure = curves
     values = {
         **plain,
@@ -80,10 +80,10 @@ def _scores(plain: dict[str, float], curves: Array) -> MaskScores:
     return MaskScores(**{field.name: values[field.name] for field in fields(MaskScores)})
 
 
-def resized(mask: Array, size: tuple[int, int]) -> Array:
-    """A predicted mask, float32 (h, w) in [0, 1], as uint8 of height and width ``size``.
+def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
+    """Resize a predicted mask, float32 (h, w) in [0, 1], to uint8 of height and width ``size``.
 
-    Bilinear, averaging over the pixels that fall together where it shrinks.
+    Bilinear; pixels are averaged where the mask shrinks.
     """
     height, width = size
     picture = Image.fromarray(np.asarray(mask, np.float32))

@@ -1,11 +1,11 @@
 """Saliency metrics for ``compile(metrics=[...])``, streaming over the images of an epoch.
 
 Each takes masks in {0, 1} and predictions in [0, 1] of shape (B, H, W, 1), and averages over
-images, as the field does. ``saldiag.recipes.saliency`` has the same in plain numpy and tells how
-both relate to PySODMetrics. A prediction that is not finite makes the result ``nan``.
+images, as is usual in the field. ``saldiag.recipes.saliency`` has the same measures in numpy and
+says how both relate to PySODMetrics. A non-finite prediction makes the result ``nan``.
 
-MaxFBeta, MeanFBeta and AdaptiveFBeta are TensorFlow operations throughout. WeightedFBeta needs an
-exact distance transform and runs in Python, on one core: see there what it costs.
+MaxFBeta, MeanFBeta and AdaptiveFBeta consist of TensorFlow operations. WeightedFBeta needs an exact
+distance transform and runs in Python on one core; its docstring has the cost.
 """
 
 from __future__ import annotations
@@ -19,59 +19,59 @@ import tensorflow as tf
 from keras import ops
 
 from saldiag.recipes import saliency
-from saldiag.recipes.saliency import BETA2, THRESHOLDS, Array
+from saldiag.recipes.saliency import BETA2, LEVELS, Array
 
 
 class ImageMetric(keras.metrics.Metric):
-    """A mean over images of one number, or of one row of ``width`` numbers, an image."""
+    """A mean over images of one row of ``width`` numbers per image."""
 
     def __init__(self, name: str, width: int = 1, **options: Any) -> None:
         super().__init__(name=name, **options)
         self.total = self.add_variable((width,), "zeros", name="total")
         self.images = self.add_variable((), "zeros", name="images")
 
-    def rows(self, mask: Any, prediction: Any) -> Any:
-        """The numbers of each image, (B, width); both arguments are float32 of shape (B, H*W)."""
+    def image_rows(self, mask: Any, prediction: Any) -> Any:
+        """The row of each image, (B, width); both arguments are float32 of shape (B, H*W)."""
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add a batch; ``sample_weight`` is one weight an image, (B,) or (B, 1)."""
-        values = ops.cast(self._rows_of(y_true, y_pred), self.dtype)
+        """Add a batch; ``sample_weight`` has one weight per image, (B,) or (B, 1)."""
+        values = ops.cast(self._checked_rows(y_true, y_pred), self.dtype)
         weights = ops.ones(ops.shape(values)[:1], self.dtype)
         if sample_weight is not None:
             weights = weights * ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
         self.total.assign_add(ops.sum(values * weights[:, None], axis=0))
         self.images.assign_add(ops.sum(weights))
 
-    def _rows_of(self, y_true: Any, y_pred: Any) -> Any:
+    def _checked_rows(self, y_true: Any, y_pred: Any) -> Any:
         mask, prediction = (
             ops.reshape(ops.cast(tensor, "float32"), (ops.shape(tensor)[0], -1))
             for tensor in (y_true, y_pred)
         )
-        rows = self.rows(ops.cast(mask > 0.5, "float32"), ops.clip(prediction, 0, 1))
+        rows = self.image_rows(ops.cast(mask > 0.5, "float32"), ops.clip(prediction, 0, 1))
         finite = ops.all(ops.isfinite(prediction), axis=1)[:, None]
         return ops.where(finite, rows, np.nan)
 
-    def mean(self) -> Any:
+    def mean_row(self) -> Any:
         """The mean row over the images so far (width,); ``nan`` before the first."""
         return ops.where(self.images > 0, self.total / ops.maximum(self.images, 1e-12), np.nan)
 
     def result(self) -> Any:
         """The metric's value, a scalar."""
-        return self.mean()[0]
+        return self.mean_row()[0]
 
 
 class FBeta(ImageMetric):
-    """F-beta of the map cut at some levels; ``beta2`` is beta squared."""
+    """F-beta of the map thresholded at ``width`` levels; ``beta2`` is beta squared."""
 
     def __init__(self, name: str, width: int, beta2: float, **options: Any) -> None:
         super().__init__(name, width, **options)
         self.beta2 = beta2
 
     def f_beta(self, hits: Any, positives: Any, mask: Any) -> Any:
-        """From counts (B, width): (1 + beta²) · hits / (beta² · truths + positives)."""
+        """F-beta from counts (B, width): (1 + beta²) · hits / (beta² · truths + positives)."""
         truths = ops.sum(mask, axis=1, keepdims=True)
-        # The counts are whole numbers: below 1 they are all zero, and so is the result.
+        # Counts are integers: where the denominator is below beta2, all are 0 and so is the result.
         return (1 + self.beta2) * hits / ops.maximum(self.beta2 * truths + positives, self.beta2)
 
     def get_config(self) -> dict[str, Any]:
@@ -83,29 +83,29 @@ class FBetaCurve(FBeta):
     """The curve of F-beta over the 256 levels of an 8-bit map."""
 
     def __init__(self, name: str, beta2: float, **options: Any) -> None:
-        super().__init__(name, THRESHOLDS, beta2, **options)
+        super().__init__(name, LEVELS, beta2, **options)
 
-    def rows(self, mask: Any, prediction: Any) -> Any:
+    def image_rows(self, mask: Any, prediction: Any) -> Any:
         """F-beta at each level, highest level first (B, 256)."""
         levels = ops.cast(prediction * 255, "int32")
-        histogram = _histograms(levels, ops.stack([mask, ops.ones_like(mask)], axis=-1))
+        histogram = _level_histograms(levels, ops.stack([mask, ops.ones_like(mask)], axis=-1))
         above = ops.cumsum(ops.flip(histogram, axis=1), axis=1)
         return self.f_beta(above[..., 0], above[..., 1], mask)
 
 
-def _histograms(levels: Any, weights: Any) -> Any:
+def _level_histograms(levels: Any, weights: Any) -> Any:
     """Sums of ``weights`` (B, N, K) by level and image: (B, 256, K).
 
-    Summing ones in float32 is exact up to 2^24 pixels, and deterministic wherever
-    ``unsorted_segment_sum`` is, which ``bincount`` is not on a GPU.
+    Summing ones in float32 is exact up to 2^24 pixels. ``unsorted_segment_sum`` is deterministic,
+    unlike ``bincount`` on a GPU.
     """
     batch = ops.shape(levels)[0]
-    bins = levels + THRESHOLDS * ops.arange(batch, dtype="int32")[:, None]
+    bins = levels + LEVELS * ops.arange(batch, dtype="int32")[:, None]
     kinds = weights.shape[-1]
     sums = tf.math.unsorted_segment_sum(
-        ops.reshape(weights, (-1, kinds)), ops.reshape(bins, (-1,)), batch * THRESHOLDS
+        ops.reshape(weights, (-1, kinds)), ops.reshape(bins, (-1,)), batch * LEVELS
     )
-    return ops.reshape(sums, (batch, THRESHOLDS, kinds))
+    return ops.reshape(sums, (batch, LEVELS, kinds))
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
@@ -116,8 +116,8 @@ class MaxFBeta(FBetaCurve):
         super().__init__(name, beta2, **options)
 
     def result(self) -> Any:
-        """Max-F: the level is chosen once for all images, not for each."""
-        return ops.max(self.mean())
+        """Max-F: one level is chosen for all images together."""
+        return ops.max(self.mean_row())
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
@@ -129,17 +129,17 @@ class MeanFBeta(FBetaCurve):
 
     def result(self) -> Any:
         """Mean-F."""
-        return ops.mean(self.mean())
+        return ops.mean(self.mean_row())
 
 
 @keras.saving.register_keras_serializable(package="saldiag")
 class AdaptiveFBeta(FBeta):
-    """F-beta with each map cut at twice its own mean, at most 1 (Achanta et al., CVPR 2009)."""
+    """F-beta of each map thresholded at twice its mean, at most 1 (Achanta et al., CVPR 2009)."""
 
     def __init__(self, name: str = "adaptive_f_beta", beta2: float = BETA2, **options: Any) -> None:
         super().__init__(name, 1, beta2, **options)
 
-    def rows(self, mask: Any, prediction: Any) -> Any:
+    def image_rows(self, mask: Any, prediction: Any) -> Any:
         """F-beta of each image (B, 1)."""
         level = ops.minimum(2 * ops.mean(prediction, axis=1, keepdims=True), 1)
         cut = ops.cast(prediction >= level, "float32")
@@ -151,10 +151,10 @@ class AdaptiveFBeta(FBeta):
 class WeightedFBeta(keras.metrics.Metric):
     """Weighted F-beta (Margolin et al., CVPR 2014), the metric of the QUICKSAL recipe.
 
-    It runs in Python through ``tf.numpy_function``: about 3 ms an image of 224x224 on one core
+    It runs in Python through ``tf.numpy_function``: about 3 ms per image of 224x224 on one core
     (0.1 s for a batch of 32), which the training step waits for. ``EvaluationOnly`` therefore
-    switches it off while training batches run, so that it is paid for on the validation images
-    alone; it is ``nan`` while nothing was measured. It cannot be compiled by XLA.
+    disables it while training batches run; it is ``nan`` while nothing was measured. XLA cannot
+    compile it.
     """
 
     def __init__(self, name: str = "weighted_f_beta", beta2: float = BETA2, **options: Any) -> None:
@@ -165,24 +165,27 @@ class WeightedFBeta(keras.metrics.Metric):
         self.enabled = tf.Variable(True, trainable=False, name="enabled")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add a batch (unless switched off); weights of samples are not supported.
+        """Add a batch, unless the metric is disabled; sample weights are not supported.
 
         Raises:
             ValueError: ``sample_weight`` is given.
         """
         if sample_weight is not None:
-            raise ValueError("weighted F-beta takes no sample_weight: pass it in metrics=[...]")
+            raise ValueError(
+                "WeightedFBeta supports no sample_weight: pass it in metrics=[...] instead of"
+                " weighted_metrics"
+            )
         added = tf.cond(
             self.enabled,
-            lambda: tf.numpy_function(self._measure, [y_true, y_pred], tf.float32),
+            lambda: tf.numpy_function(self._score_batch, [y_true, y_pred], tf.float32),
             lambda: tf.zeros(2),
         )
         total, images = tf.unstack(tf.ensure_shape(added, (2,)))
         self.total.assign_add(total)
         self.images.assign_add(images)
 
-    def _measure(self, masks: Array, predictions: Array) -> Array:
-        """Sum of the scores of a batch, and their number (2,)."""
+    def _score_batch(self, masks: Array, predictions: Array) -> Array:
+        """The sum of a batch's scores and their number, float32 (2,)."""
         scores = [
             saliency.weighted_f_beta(prediction[..., 0], mask[..., 0], self.beta2)
             if np.isfinite(prediction).all()
@@ -201,34 +204,34 @@ class WeightedFBeta(keras.metrics.Metric):
 
 
 class EvaluationOnly(keras.callbacks.Callback):
-    """Keep the costly ones of these metrics out of the training steps of ``fit``."""
+    """Disables the costly ones of these metrics in the training steps of ``fit``."""
 
     def __init__(self, metrics: Iterable[Any]) -> None:
         super().__init__()
         self.costly = tuple(metric for metric in metrics if isinstance(metric, WeightedFBeta))
 
     def on_train_begin(self, *_: Any) -> None:
-        """Switch them off."""
-        self._enable(False)
+        """Disable them."""
+        self._set_enabled(False)
 
     def on_test_begin(self, *_: Any) -> None:
-        """Switch them on for the validation."""
-        self._enable(True)
+        """Enable them for the validation."""
+        self._set_enabled(True)
 
     def on_test_end(self, *_: Any) -> None:
-        """Off again: training goes on."""
-        self._enable(False)
+        """Disable them for the next training steps."""
+        self._set_enabled(False)
 
     def on_epoch_end(self, _: int, logs: dict[str, float] | None = None) -> None:
-        """Take what was not measured out of the logs; callbacks after this one do not see it."""
+        """Remove their unmeasured training values from the logs, for callbacks after this one."""
         for metric in self.costly:
             (logs or {}).pop(metric.name, None)
 
     def on_train_end(self, *_: Any) -> None:
-        """On again, so that a later ``evaluate`` has them."""
-        self._enable(True)
+        """Enable them for a later ``evaluate``."""
+        self._set_enabled(True)
 
-    def _enable(self, enabled: bool) -> None:
+    def _set_enabled(self, enabled: bool) -> None:
         for metric in self.costly:
             metric.enabled.assign(enabled)
 

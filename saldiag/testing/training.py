@@ -14,8 +14,8 @@ from saldiag.core.errors import ModelError
 from saldiag.core.measurement import TrainableRow, TrainableStatus
 from saldiag.keras_internals.layers import flattened_layers, own_non_trainable_variables
 from saldiag_probes.network.trainability import measure_trainable
+from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.paths import layer_paths, variable_paths
-from saldiag_probes.trace.recorder import CannotMeasure
 from saldiag_reports.content.wording import plain
 
 

@@ -109,22 +109,24 @@ def experimented(case: Any, options: argparse.Namespace) -> dict[str, Any]:
     """One program on its way from rules to hypotheses."""
     from saldiag.core.measurement import Wiring
     from saldiag.experiments.search.lab import Lab
-    from saldiag.experiments.search.plan import Plan
-    from saldiag.experiments.search.runner import Conductor
+    from saldiag.experiments.search.plan import SearchPlan
+    from saldiag.experiments.search.runner import SearchRunner
     from saldiag.experiments.search.score import CannotScore
-    from saldiag.experiments.search.suspicion import ideas
-    from saldiag.experiments.search.workers import here
+    from saldiag.experiments.search.suspicion import ranked_candidates
+    from saldiag.experiments.search.workers import local_worker
     from saldiag.rules.verdicts.hypotheses import hypotheses
 
     diagnosis, measured = judged(case)
     row: dict[str, Any] = {"findings": [f.rule for f in diagnosis.findings]}
     program = built(case)
     lab = Lab(program.model, program.batches, measured.get(Wiring))
-    plan = Plan(ideas(diagnosis.findings, {}), proven=diagnosis.verdict == "does_not_learn")
+    plan = SearchPlan(
+        ranked_candidates(diagnosis.findings, {}), proven=diagnosis.verdict == "does_not_learn"
+    )
 
     try:
-        with here(lambda: lab) as workers:
-            found = Conductor(plan, workers, lab.items, options.budget).run()
+        with local_worker(lambda: lab) as workers:
+            found = SearchRunner(plan, workers, lab.items, options.budget).run()
     except CannotScore as error:
         return row | {"outcome": "unscored", "reason": str(error)}
     told = [h for h in hypotheses(found) if h.outcome == "confirmed"]

@@ -33,7 +33,7 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     from saldiag.app.subject.subject import Subject
     from saldiag.core.files.fingerprints import FilesSeen
     from saldiag.quicksal.as_reported import quicksal_as_reported
-    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.pretrained.origins import weight_origins
     from saldiag.recipes.training import compile_model
     from saldiag.selftest.program import mask_data
     from saldiag.subject.program.warning_log import recording_warnings
@@ -47,7 +47,9 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
             with recording_sources(FilesSeen()) as lines:
                 model = quicksal_as_reported(faults, SIZE, weights=weights, seed=0)
             compile_model(model, loss="mae", learning_rate=1e-3)
-            subject = Subject(model, lines.by_id(), origins(model), expected_range=(-1.0, 1.0))
+            subject = Subject(
+                model, lines.by_id(), weight_origins(model), expected_range=(-1.0, 1.0)
+            )
             measured = examine_model(subject, [mask_data(0, 4, SIZE)], max_steps=0)
     finally:
         keras.config.set_dtype_policy("float32")

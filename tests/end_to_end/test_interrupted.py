@@ -79,7 +79,7 @@ MOMENTS = {
     "the model is traced": "saldiag.app.examine.examination.Examination.survey",
     "a probe that may fail": "saldiag.app.commands.diagnose.SourceSnapshot.source_files",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
-    "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before",
+    "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
     "rules judge": "saldiag.app.session.session.Session.conclude",
     "the report is written": "saldiag.app.session.output.write_outcome",
 }
@@ -177,7 +177,7 @@ def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypa
     def broken(lab: Lab, prepared: Any, *more: Any) -> Any:
         return fail_in_c() if prepared.change.told else whole(lab, prepared, *more)
 
-    monkeypatch.setattr(Lab, "_curve", broken)
+    monkeypatch.setattr(Lab, "_train_curve", broken)
     assert main.main(arguments("prove", "--learning-rate", "1e-9")) == 2
     assert status(folder / "run") == "interrupted"
     kept = [path.name for path in (folder / "run" / "experiments").glob("*.json")]

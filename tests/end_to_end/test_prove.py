@@ -143,7 +143,7 @@ def test_a_program_is_experimented_on_before_it_trains(folder):
 
 def test_what_nothing_answers_to_is_bad_usage(folder, capsys):
     assert main(arguments("broken", "none", "--suspect", "moon phase")) == 2
-    assert "no experiment answers to it" in capsys.readouterr().err
+    assert "no experiment matches" in capsys.readouterr().err
     assert not (folder / "none").exists()
 
 

@@ -115,7 +115,7 @@ def test_a_model_in_inference_mode_gets_one_line(tmp_path: Path) -> None:
         tmp_path / "run", small_recipe(epochs=2, recalibrate=True), frozen, console=console
     )
     assert outcome.stopped == "epochs"
-    assert console.file.getvalue().count("--recalibrate changes nothing") == 1
+    assert console.file.getvalue().count("--recalibrate has no effect") == 1
 
 
 def test_a_model_of_the_users_from_the_command_line(

@@ -18,7 +18,7 @@ import pytest
 
 from saldiag.core.errors import DataError
 from saldiag.image_masks import archive
-from saldiag.image_masks.archive import NAME, fetch
+from saldiag.image_masks.archive import ARCHIVE_NAME, fetch_archive
 from saldiag.image_masks.sample import write_sample
 
 PAIRS = 5
@@ -42,7 +42,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/{NAME}"
+        return f"http://127.0.0.1:{self.server_address[1]}/{ARCHIVE_NAME}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -83,16 +83,16 @@ class Handler(BaseHTTPRequestHandler):
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("archive")
     write_sample(folder / "set", count=PAIRS, size=(60, 90))
-    with zipfile.ZipFile(folder / NAME, "w") as packed:
+    with zipfile.ZipFile(folder / ARCHIVE_NAME, "w") as packed:
         for file in sorted((folder / "set" / "Imgs").iterdir()):
             packed.write(file, f"MSRA10K_Imgs_GT/Imgs/{file.name}")
-    return (folder / NAME).read_bytes()
+    return (folder / ARCHIVE_NAME).read_bytes()
 
 
 @pytest.fixture
 def server(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(archive, "_CHUNK", 500)
+    monkeypatch.setattr(archive, "_CHUNK_BYTES", 500)
     with Server() as serving:
         serving.content = content
         thread = threading.Thread(target=partial(serving.serve_forever, poll_interval=0.01))
@@ -103,7 +103,7 @@ def server(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def _fetch(place: Path, server: Server, **options: Any) -> Path:
-    return fetch(place, server.url, pairs=options.pop("pairs", PAIRS), pause=0.0, **options)
+    return fetch_archive(place, server.url, pairs=options.pop("pairs", PAIRS), pause=0.0, **options)
 
 
 def _names(place: Path) -> list[str]:
@@ -115,11 +115,11 @@ def test_a_whole_download_is_verified_and_recorded(
 ) -> None:
     seen: list[tuple[int, int | None]] = []
     path = _fetch(tmp_path, server, progress=lambda done, total: seen.append((done, total)))
-    assert path == tmp_path / NAME
+    assert path == tmp_path / ARCHIVE_NAME
     assert path.read_bytes() == content
-    assert _names(tmp_path) == [NAME, f"{NAME}.sha256"]
+    assert _names(tmp_path) == [ARCHIVE_NAME, f"{ARCHIVE_NAME}.sha256"]
     digest = hashlib.sha256(content).hexdigest()
-    assert (tmp_path / f"{NAME}.sha256").read_text() == f"{digest}  {NAME}\n"
+    assert (tmp_path / f"{ARCHIVE_NAME}.sha256").read_text() == f"{digest}  {ARCHIVE_NAME}\n"
     assert seen[-1] == (len(content), len(content))
     assert server.asked[0]["Accept-Encoding"] == "identity"
 
@@ -137,10 +137,10 @@ def test_what_is_there_is_verified_and_not_fetched_again(server: Server, tmp_pat
 @pytest.mark.parametrize(
     ("destination", "path"),
     [
-        ("new", f"new/{NAME}"),
-        ("a.b/c", f"a.b/c/{NAME}"),
+        ("new", f"new/{ARCHIVE_NAME}"),
+        ("a.b/c", f"a.b/c/{ARCHIVE_NAME}"),
         ("x.ZIP", "x.ZIP"),
-        ("folder.zip", f"folder.zip/{NAME}"),
+        ("folder.zip", f"folder.zip/{ARCHIVE_NAME}"),
     ],
 )
 def test_where_the_file_goes(server: Server, tmp_path: Path, destination: str, path: str) -> None:
@@ -152,14 +152,14 @@ def test_where_the_file_goes(server: Server, tmp_path: Path, destination: str, p
 def test_a_file_put_there_by_hand_is_checked_and_recorded(
     server: Server, tmp_path: Path, content: bytes
 ) -> None:
-    (tmp_path / NAME).write_bytes(content)
+    (tmp_path / ARCHIVE_NAME).write_bytes(content)
     _fetch(tmp_path, server)
-    assert _names(tmp_path) == [NAME, f"{NAME}.sha256"]
-    (tmp_path / f"{NAME}.sha256").unlink()
-    (tmp_path / NAME).write_bytes(content[:-500])
-    with pytest.raises(DataError, match="no whole zip"):
+    assert _names(tmp_path) == [ARCHIVE_NAME, f"{ARCHIVE_NAME}.sha256"]
+    (tmp_path / f"{ARCHIVE_NAME}.sha256").unlink()
+    (tmp_path / ARCHIVE_NAME).write_bytes(content[:-500])
+    with pytest.raises(DataError, match="no complete zip"):
         _fetch(tmp_path, server)
-    assert (tmp_path / NAME).stat().st_size == len(content) - 500
+    assert (tmp_path / ARCHIVE_NAME).stat().st_size == len(content) - 500
     assert server.asked == []
 
 
@@ -179,13 +179,13 @@ def test_the_next_call_goes_on_where_the_last_one_gave_up(
     server: Server, tmp_path: Path, content: bytes
 ) -> None:
     server.breaks = [1000] * 5
-    with pytest.raises(DataError, match=r"broke off at 0\.0 MB .*run the command again to go on"):
+    with pytest.raises(DataError, match=r"broke at 0\.0 MB .*run the command again to resume"):
         _fetch(tmp_path, server)
-    assert (tmp_path / f"{NAME}.part").read_bytes() == content[:5000]
+    assert (tmp_path / f"{ARCHIVE_NAME}.part").read_bytes() == content[:5000]
     server.asked.clear()
     assert _fetch(tmp_path, server).read_bytes() == content
     assert [asked.get("Range") for asked in server.asked] == ["bytes=5000-"]
-    assert _names(tmp_path) == [NAME, f"{NAME}.sha256"]
+    assert _names(tmp_path) == [ARCHIVE_NAME, f"{ARCHIVE_NAME}.sha256"]
 
 
 def test_a_changed_file_is_not_glued_to_the_old_one(
@@ -194,7 +194,7 @@ def test_a_changed_file_is_not_glued_to_the_old_one(
     server.breaks = [1000] * 5
     with pytest.raises(DataError):
         _fetch(tmp_path, server)
-    (tmp_path / f"{NAME}.part").write_bytes(b"old" * 1500)
+    (tmp_path / f"{ARCHIVE_NAME}.part").write_bytes(b"old" * 1500)
     server.etag = '"two"'
     assert _fetch(tmp_path, server).read_bytes() == content
 
@@ -209,7 +209,7 @@ def test_without_ranges_it_starts_over(
         server.etag = None
     server.breaks = [3000]
     assert _fetch(tmp_path, server).read_bytes() == content
-    assert _names(tmp_path) == [NAME, f"{NAME}.sha256"]
+    assert _names(tmp_path) == [ARCHIVE_NAME, f"{ARCHIVE_NAME}.sha256"]
 
 
 def test_a_finished_part_is_not_fetched_again(
@@ -218,7 +218,9 @@ def test_a_finished_part_is_not_fetched_again(
     server.breaks = [1000] * 5
     with pytest.raises(DataError):
         _fetch(tmp_path, server)
-    (tmp_path / f"{NAME}.part").write_bytes(content)  # killed between the last byte and renaming
+    (tmp_path / f"{ARCHIVE_NAME}.part").write_bytes(
+        content
+    )  # killed between the last byte and renaming
     server.asked.clear()
     assert _fetch(tmp_path, server).read_bytes() == content
     assert server.asked == []
@@ -227,7 +229,7 @@ def test_a_finished_part_is_not_fetched_again(
 def test_a_body_cut_short_without_a_length_is_no_whole_zip(server: Server, tmp_path: Path) -> None:
     server.announced = False
     server.breaks = [3000]
-    with pytest.raises(DataError, match="what the server sent is no whole zip"):
+    with pytest.raises(DataError, match="the server sent no complete zip"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 
@@ -235,21 +237,21 @@ def test_a_body_cut_short_without_a_length_is_no_whole_zip(server: Server, tmp_p
 @pytest.mark.parametrize("status", [404, 403, 500])
 def test_an_error_of_the_server_is_named(server: Server, tmp_path: Path, status: int) -> None:
     server.status = status
-    with pytest.raises(DataError, match=f"the server answers {status} .*or fetch the file by hand"):
+    with pytest.raises(DataError, match=f"server answers {status} .*or download the file by hand"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 
 
 def test_a_page_instead_of_the_archive_is_thrown_away(server: Server, tmp_path: Path) -> None:
     server.content = b"<html>please log in</html>"
-    with pytest.raises(DataError, match="no whole zip"):
+    with pytest.raises(DataError, match="no complete zip"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 
 
 def test_the_number_of_pairs_counts(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 5 pairs instead of 10000"):
-        _fetch(tmp_path, server, pairs=archive.PAIRS)
+        _fetch(tmp_path, server, pairs=archive.PAIR_COUNT)
     assert _fetch(tmp_path, server, pairs=None).is_file()
 
 
@@ -261,7 +263,7 @@ def test_a_given_checksum_is_enforced(server: Server, tmp_path: Path, content: b
     assert _fetch(tmp_path, server, sha256=right).is_file()
     with pytest.raises(DataError, match="as given"):
         _fetch(tmp_path, server, sha256="0" * 64)
-    assert (tmp_path / NAME).is_file()
+    assert (tmp_path / ARCHIVE_NAME).is_file()
 
 
 def test_damage_in_a_member_is_found(server: Server, tmp_path: Path, content: bytes) -> None:
@@ -280,10 +282,10 @@ def test_offline_says_where_to_put_the_file(
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(DataError) as caught:
-        fetch(tmp_path, f"http://127.0.0.1:{port}/x.zip", pause=0.0)
+        fetch_archive(tmp_path, f"http://127.0.0.1:{port}/x.zip", pause=0.0)
     message = str(caught.value)
     assert "cannot be reached (Connection refused): download it elsewhere" in message
-    assert f"put it at {tmp_path / NAME} and run the command again" in message
+    assert f"copy it to {tmp_path / ARCHIVE_NAME} and run the command again" in message
     assert "\n" not in message
     assert _names(tmp_path) == []
 
@@ -291,18 +293,18 @@ def test_offline_says_where_to_put_the_file(
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "nonsense", "http://", "file:///etc/passwd"])
 def test_an_address_that_is_none_is_one_line(tmp_path: Path, url: str) -> None:
     with pytest.raises(DataError, match="cannot be reached"):
-        fetch(tmp_path, url, pause=0.0)
+        fetch_archive(tmp_path, url, pause=0.0)
 
 
 def test_a_full_disk_keeps_what_came(server: Server, tmp_path: Path, content: bytes) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # the system refuses to write more
     try:
-        with pytest.raises(DataError, match=r"cannot be written \(File too large\): make room"):
+        with pytest.raises(DataError, match=r"written \(File too large\): free disk space"):
             _fetch(tmp_path, server)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (tmp_path / f"{NAME}.part").read_bytes() == content[:4096]
+    assert (tmp_path / f"{ARCHIVE_NAME}.part").read_bytes() == content[:4096]
     assert _fetch(tmp_path, server).read_bytes() == content
 
 
@@ -313,7 +315,7 @@ def test_too_little_room_is_told_before_anything_is_written(
         free = 100
 
     monkeypatch.setattr(archive.shutil, "disk_usage", lambda path: Usage)
-    with pytest.raises(DataError, match=r"are needed and 0\.0 MB free"):
+    with pytest.raises(DataError, match=r"are needed and 0\.0 MB are free"):
         _fetch(tmp_path, server)
     assert _names(tmp_path) == []
 
@@ -321,5 +323,5 @@ def test_too_little_room_is_told_before_anything_is_written(
 def test_a_file_in_the_way_is_one_line(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="cannot be written"):
-        _fetch(tmp_path / "file" / NAME, server)
+        _fetch(tmp_path / "file" / ARCHIVE_NAME, server)
     assert (tmp_path / "file").read_text() == "mine"

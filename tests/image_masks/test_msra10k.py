@@ -16,7 +16,7 @@ from PIL import Image
 
 from saldiag.core.errors import DataError
 from saldiag.core.printable import printable
-from saldiag.image_masks.msra10k import Item, list_pairs, open_dataset, split, subset
+from saldiag.image_masks.msra10k import Item, list_pairs, open_dataset, split_items, take_subset
 from saldiag.image_masks.sample import write_sample
 from saldiag.image_masks.storage import FileRef, MemberRef
 
@@ -114,11 +114,11 @@ def _break(kind: str, folder: Path, tmp_path: Path) -> Path:
     [
         ("missing", "no such file or folder"),
         ("empty", "empty folder, expected Imgs/STEM.jpg"),
-        ("no pairs", "no pairs there, expected Imgs/STEM.jpg"),
-        ("two sets", "2 folders with pictures in it: name one of them"),
-        ("text", "neither a folder nor a whole zip"),
-        ("truncated zip", "neither a folder nor a whole zip"),
-        ("empty zip", "no pairs there"),
+        ("no pairs", "no pairs found, expected Imgs/STEM.jpg"),
+        ("two sets", "2 folders with images in it: give one of them"),
+        ("text", "neither a folder nor a complete zip"),
+        ("truncated zip", "neither a folder nor a complete zip"),
+        ("empty zip", "no pairs found"),
         ("image alone", "sample-0002.jpg: image without a mask and 1 more like it: see `saldiag"),
         ("mask alone", "sample-0002.png: mask without an image: see `saldiag data check"),
         ("twice", "sample-0001.jpg: a second image of the same name: see `saldiag data check"),
@@ -152,7 +152,7 @@ def _damaged(path: Path, how: str) -> MemberRef:
         content[0:4] = b"nope"
     path.write_bytes(content)
     with zipfile.ZipFile(path) as archive:
-        return MemberRef.of(path, archive.infolist()[0])
+        return MemberRef.from_zip_info(path, archive.infolist()[0])
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def _damaged(path: Path, how: str) -> MemberRef:
     [
         ("stored", "damaged"),
         ("deflated", "damaged"),
-        ("header", "header is not where"),
+        ("header", "no header at the offset"),
         ("unknown", "compression method 12 is not supported"),
     ],
 )
@@ -178,13 +178,13 @@ def test_a_member_that_inflates_to_more_than_it_says_is_damaged(tmp_path: Path) 
         info = archive.infolist()[0]
         info.file_size = 10
     with pytest.raises(DataError, match="damaged"):
-        MemberRef.of(path, info).read()
+        MemberRef.from_zip_info(path, info).read()
     info.file_size = 2**40
-    with pytest.raises(DataError, match="too many for a picture"):
-        MemberRef.of(path, info).read()
+    with pytest.raises(DataError, match="too many for an image"):
+        MemberRef.from_zip_info(path, info).read()
     info.file_size, info.flag_bits = 10, 1
     with pytest.raises(DataError, match="encrypted"):
-        MemberRef.of(path, info).read()
+        MemberRef.from_zip_info(path, info).read()
 
 
 def test_a_pipe_in_the_place_of_a_picture_is_refused(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_hostile_names_stay_on_one_line_and_in_utf8(folder: Path, tmp_path: Path
 @given(st.integers(0, 300), st.integers(0, 5), st.randoms())
 def test_split_is_a_partition_whatever_the_order(count: int, seed: int, random: object) -> None:
     items = _items(count)
-    parts = split(items, seed)
+    parts = split_items(items, seed)
     everything = [*parts.train, *parts.val, *parts.test]
     assert sorted(item.stem for item in everything) == [item.stem for item in items]
     assert len(parts.val) == len(parts.test) or count == 2
@@ -226,15 +226,15 @@ def test_split_is_a_partition_whatever_the_order(count: int, seed: int, random: 
     if count >= 3:
         assert min(len(parts.train), len(parts.val), len(parts.test)) >= 1
     random.shuffle(items)  # type: ignore[attr-defined]
-    assert split(items, seed) == parts
+    assert split_items(items, seed) == parts
 
 
 def test_split_is_the_same_today_and_tomorrow() -> None:
-    parts = split(_items(20), seed=0)
+    parts = split_items(_items(20), seed=0)
     assert [item.stem for item in parts.val] == SPLIT_OF_20[:2]
     assert [item.stem for item in parts.test] == SPLIT_OF_20[2:]
-    assert split(_items(20), seed=1) != parts
-    assert [len(split(_items(n), 0).train) for n in (0, 1, 2, 3, 10)] == [0, 1, 1, 1, 8]
+    assert split_items(_items(20), seed=1) != parts
+    assert [len(split_items(_items(n), 0).train) for n in (0, 1, 2, 3, 10)] == [0, 1, 1, 1, 8]
 
 
 SPLIT_OF_20 = ["00003", "00013", "00002", "00017"]
@@ -251,23 +251,23 @@ def test_subsets_are_nested_and_at_least_a_batch(
     count: int, one: float, other: float, at_least: int, random: object
 ) -> None:
     items = _items(count)
-    small, large = (subset(items, f, at_least=at_least, seed=3) for f in sorted((one, other)))
+    small, large = (take_subset(items, f, at_least=at_least, seed=3) for f in sorted((one, other)))
     assert large[: len(small)] == small
     assert len(small) == min(max(round(min(one, other) * count), at_least, 1), count)
     random.shuffle(items)  # type: ignore[attr-defined]
-    assert subset(items, max(one, other), at_least=at_least, seed=3) == large
+    assert take_subset(items, max(one, other), at_least=at_least, seed=3) == large
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.0001, float("nan"), float("inf")])
 def test_a_subset_outside_its_range_is_an_error(fraction: float) -> None:
-    with pytest.raises(DataError, match="above 0, up to 1"):
-        subset(_items(3), fraction)
+    with pytest.raises(DataError, match="above 0 and at most 1"):
+        take_subset(_items(3), fraction)
 
 
 def test_another_seed_takes_other_items() -> None:
     items = _items(100)
-    assert set(subset(items, 0.1, seed=0)) != set(subset(items, 0.1, seed=1))
-    assert set(subset(items, 1.0, seed=0)) == set(items)
+    assert set(take_subset(items, 0.1, seed=0)) != set(take_subset(items, 0.1, seed=1))
+    assert set(take_subset(items, 1.0, seed=0)) == set(items)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/data is missing")
@@ -278,7 +278,7 @@ def test_real_photographs_open_and_read() -> None:
         image, mask = dataset.read(item)
         assert image.shape == (*mask.shape, 3)
         assert 0.0 < mask.mean() < 1.0
-    with pytest.raises(DataError, match="2 folders with pictures"):
+    with pytest.raises(DataError, match="2 folders with images"):
         list_pairs(REAL)
 
 

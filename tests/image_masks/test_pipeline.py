@@ -87,7 +87,7 @@ def test_exif_orientation_agrees_with_pillow(
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.getexif()[0x0112] == orientation
         expected = ImageOps.exif_transpose(picture).resize((32, 32), Image.Resampling.BILINEAR)
-    found = pipeline._image(content, 32).numpy().astype(int)
+    found = pipeline._decode_image(content, 32).numpy().astype(int)
     assert np.abs(found - np.asarray(expected, int)).max() <= 4
 
 
@@ -129,14 +129,14 @@ def test_resizing_is_close_to_an_antialiased_reference(
 ) -> None:
     image = _smooth(*size)
     expected = Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR)
-    found = pipeline._image(_jpeg(image), 64).numpy().astype(int)
+    found = pipeline._decode_image(_jpeg(image), 64).numpy().astype(int)
     assert np.abs(found - np.asarray(expected, int)).mean() < 3.0
 
 
 def test_thin_texture_averages_out_instead_of_aliasing(pipeline: Any) -> None:
     stripes = np.zeros((40, 1200, 3), np.uint8)
     stripes[:, ::2] = 255
-    found = pipeline._image(_jpeg(stripes), 32).numpy()
+    found = pipeline._decode_image(_jpeg(stripes), 32).numpy()
     assert 110 < found.min() <= found.max() < 145
 
 
@@ -154,7 +154,7 @@ def test_unusual_images_decode_as_pillow_does(pipeline: Any, make: Callable[[], 
     content = make()
     with Image.open(io.BytesIO(content)) as picture:
         expected = picture.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
-    found = pipeline._image(content, 32).numpy().astype(int)
+    found = pipeline._decode_image(content, 32).numpy().astype(int)
     assert np.abs(found - np.asarray(expected, int)).mean() < 3.0
 
 
@@ -171,7 +171,7 @@ def test_masks_of_every_mode_are_read_alike(pipeline: Any, tmp_path: Path, mode:
     from saldiag.image_masks.decode import mask_levels
 
     content = _png(_mask_picture(mode))
-    found = pipeline._mask(content, 37).numpy()[..., 0]
+    found = pipeline._decode_mask(content, 37).numpy()[..., 0]
     with Image.open(io.BytesIO(content)) as picture:
         levels = mask_levels(picture)
     columns = ((np.arange(37) + 0.5) * 53 / 37).astype(int)
@@ -181,7 +181,7 @@ def test_masks_of_every_mode_are_read_alike(pipeline: Any, tmp_path: Path, mode:
 
 def test_the_threshold_of_a_mask_is_128(pipeline: Any) -> None:
     content = _png(np.array([[0, 127], [128, 255]], np.uint8))
-    assert pipeline._mask(content, 2).numpy()[..., 0].tolist() == [[0, 0], [1, 1]]
+    assert pipeline._decode_mask(content, 2).numpy()[..., 0].tolist() == [[0, 0], [1, 1]]
 
 
 def test_arrays_and_batches_hold_the_same_in_range(pipeline: Any, sample: PairedDataset) -> None:
@@ -247,7 +247,7 @@ def test_repeating_never_mixes_epochs_and_says_that_it_is_infinite(
     assert sizes == [4, 4, 3, 4, 4, 3, 4]
     full = pipeline.make_dataset(sample.items, 32, 4, repeat=True, drop_remainder=True)
     assert [len(image) for image, _ in full.take(4).as_numpy_iterator()] == [4, 4, 4, 4]
-    with pytest.raises(DataError, match="11 pairs make no batch of 12"):
+    with pytest.raises(DataError, match="11 pairs are too few for a batch of 12"):
         pipeline.make_dataset(sample.items, 32, 12, drop_remainder=True)
 
 
@@ -265,7 +265,7 @@ def test_auto_caches_what_fits_a_quarter_of_the_memory(
     needed = 4 * 10 * 32 * 32
     for available, fits in ((4 * needed, True), (4 * needed - 1, False), (None, False)):
         monkeypatch.setattr(pipeline, "available_memory", lambda value=available: value)
-        assert pipeline._fits(10, 32) is fits
+        assert pipeline._fits_in_memory(10, 32) is fits
     monkeypatch.undo()
     assert (pipeline.available_memory() or 0) > 2**20
 
@@ -319,8 +319,8 @@ def test_a_picture_that_would_exhaust_memory_is_refused(
     path.write_bytes(huge)
     with pytest.raises(DataError, match=r"sample-0000\.png"):
         pipeline.load_arrays(open_dataset(tmp_path / "set").items, 32)
-    monkeypatch.setattr(pipeline, "LARGEST_PICTURE", 33 * 33 - 1)
-    for decode, suffix in ((pipeline._mask, "png"), (pipeline._image, "jpg")):
+    monkeypatch.setattr(pipeline, "MAX_PIXELS", 33 * 33 - 1)
+    for decode, suffix in ((pipeline._decode_mask, "png"), (pipeline._decode_image, "jpg")):
         with pytest.raises(tf.errors.InvalidArgumentError, match="to be true"):
             decode((content if suffix == "png" else path.with_suffix(".jpg").read_bytes()), 32)
 

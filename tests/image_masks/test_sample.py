@@ -116,7 +116,7 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not empty: choose a new or empty directory"):
         write_sample(tmp_path, count=1, size=(40, 40))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-    with pytest.raises(DataError, match="a file is in the way"):
+    with pytest.raises(DataError, match="is a file: choose another"):
         write_sample(tmp_path / "mine.txt", count=1, size=(40, 40))
     with pytest.raises(DataError, match="cannot be written"):
         write_sample(tmp_path / "mine.txt" / "below", count=1, size=(40, 40))

@@ -268,24 +268,26 @@ class TestActivations:
         assert 0.3 < measure_activations(model, x, training=True).rows[0].zero_share < 0.7
 
     def test_a_large_output_whose_sum_overflows_is_finite(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
-        model = keras.Sequential([keras.Input((ENOUGH,)), keras.layers.Activation("linear")])
-        x = np.full((2, ENOUGH), 3e38, "float32")
+        model = keras.Sequential(
+            [keras.Input((MAX_SAMPLED_VALUES,)), keras.layers.Activation("linear")]
+        )
+        x = np.full((2, MAX_SAMPLED_VALUES), 3e38, "float32")
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
     def test_half_precision_is_added_up_in_single(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
         layer = keras.layers.Activation("linear", dtype="float16")
-        x = np.full((2, ENOUGH), 1000.0, "float16")
-        model = keras.Sequential([keras.Input((ENOUGH,), dtype="float16"), layer])
+        x = np.full((2, MAX_SAMPLED_VALUES), 1000.0, "float16")
+        model = keras.Sequential([keras.Input((MAX_SAMPLED_VALUES,), dtype="float16"), layer])
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
     def test_an_output_of_unknown_shape_is_looked_at_as_well(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
         class Chosen(keras.layers.Layer):
@@ -294,22 +296,24 @@ class TestActivations:
 
                 return tf.boolean_mask(x, x[:, 0] > 0)
 
-        model = keras.Sequential([keras.Input((ENOUGH,)), Chosen(), keras.layers.ReLU()])
-        x = np.full((4, ENOUGH), 2.0, "float32")
+        model = keras.Sequential(
+            [keras.Input((MAX_SAMPLED_VALUES,)), Chosen(), keras.layers.ReLU()]
+        )
+        x = np.full((4, MAX_SAMPLED_VALUES), 2.0, "float32")
         x[0, 0], x[1, 5] = -1.0, np.inf
         row = {row.kind: row for row in measure_activations(model, x).rows}["Chosen"]
         assert row.mean == pytest.approx(2.0)
         assert 0 < row.nonfinite_share < 1e-4
 
     def test_of_a_large_output_one_infinity_is_seen_and_the_rest_is_near(self, keras):
-        from saldiag_probes.signal.activations import ENOUGH
+        from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
         model = keras.Sequential([keras.Input((300, 300, 8)), keras.layers.ReLU(name="relu")])
         x = RNG.standard_normal((3, 300, 300, 8)).astype(np.float32)
         x[..., 2] = -1.0
         x[2, 0, 1, 5] = np.inf
-        assert x.size > ENOUGH
+        assert x.size > MAX_SAMPLED_VALUES
         row = measure_activations(model, x).rows[0]
         h = np.maximum(x[np.isfinite(x)], 0)
         assert (row.minimum, row.maximum) == (0.0, pytest.approx(h.max(), rel=0.2))
@@ -351,7 +355,7 @@ class TestMissing:
         assert np.isnan(found.loss)
 
     def test_a_model_that_cannot_be_called_says_why_in_one_line(self, keras, survey):
-        from saldiag_probes.trace.recorder import CannotMeasure
+        from saldiag_probes.trace.errors import CannotMeasure
 
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
         with pytest.raises(CannotMeasure, match="cannot be called") as caught:

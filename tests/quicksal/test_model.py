@@ -390,10 +390,10 @@ def weighted_encoder_paths(model: Any, prefix: str = "") -> list[str]:
 
 
 def test_origins_cover_every_encoder_layer_with_weights(looked_at):
-    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.pretrained.origins import weight_origins
 
     for model in looked_at:
-        rows = origins(model)
+        rows = weight_origins(model)
         assert sorted(row.layer for row in rows) == sorted(weighted_encoder_paths(model))
         for row in rows:
             assert row.network == "MobileNetV2"
@@ -402,17 +402,17 @@ def test_origins_cover_every_encoder_layer_with_weights(looked_at):
 
 
 def test_origins_without_faults_have_nothing_to_report(looked_at):
-    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.pretrained.origins import weight_origins
 
     for model in looked_at[:2]:
-        assert all(row.copied and row.here == row.there for row in origins(model))
-    assert not any(row.copied for row in origins(seen()))
+        assert all(row.copied and row.here == row.there for row in weight_origins(model))
+    assert not any(row.copied for row in weight_origins(seen()))
 
 
 def test_origins_tell_the_faults_of_the_encoder(looked_at):
-    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.pretrained.origins import weight_origins
 
-    rows = {row.layer: row for row in origins(looked_at[2])}
+    rows = {row.layer: row for row in weight_origins(looked_at[2])}
     expand = rows["encoder/bir_1/expand"]
     assert (expand.source_layer, expand.copied, expand.there) == (None, False, {})
     assert not rows["encoder/Conv1"].copied
@@ -426,9 +426,9 @@ def test_origins_tell_the_faults_of_the_encoder(looked_at):
 def test_origins_of_a_strange_model_are_unknown():
     import keras
 
-    from saldiag.quicksal.model import origins
+    from saldiag.quicksal.pretrained.origins import weight_origins
 
-    assert origins(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])) == ()
+    assert weight_origins(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])) == ()
 
 
 # -- saving and loading --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from saldiag.core.errors import WeightsError
 from saldiag.quicksal.blocks.mobilenet_v2 import BLOCKS, SHAPES, UNITS
 from saldiag.quicksal.pretrained import imagenet
-from saldiag.quicksal.pretrained.weight_files import LARGEST_ARRAY, read_layers
+from saldiag.quicksal.pretrained.weight_files import MAX_ARRAY_BYTES, read_layers
 from saldiag.quicksal.pretrained.weights import EncoderWeights, check_shapes, load_encoder_weights
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -164,7 +164,7 @@ def test_whole_model_is_told_from_an_encoder(tmp_path):
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras", "w.npz"])
 def test_text_under_a_weights_name_is_refused(tmp_path, name):
     (tmp_path / name).write_text("not weights")
-    assert "neither HDF5 nor a whole zip archive" in refused(tmp_path / name)
+    assert "neither HDF5 nor a complete zip archive" in refused(tmp_path / name)
 
 
 def test_empty_file_is_refused(tmp_path):
@@ -211,7 +211,7 @@ def test_keras2_link_is_refused(tmp_path):
         group = file.create_group("Conv1")
         group.attrs["weight_names"] = [b"kernel"]
         group["kernel"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/x")
-    assert "link out of the file" in refused(tmp_path / "w.h5")
+    assert "is a link to another file" in refused(tmp_path / "w.h5")
 
 
 def test_data_in_another_file_is_refused(tmp_path):
@@ -220,24 +220,24 @@ def test_data_in_another_file_is_refused(tmp_path):
         group = file.create_group("layers/a/vars")
         group.attrs["name"] = "Conv1"
         group.create_dataset("0", (16,), "f4", external=[(str(tmp_path / "raw"), 0, 64)])
-    assert "lies in another file" in refused(tmp_path / "w.weights.h5")
+    assert "is stored in another file" in refused(tmp_path / "w.weights.h5")
 
 
 def test_huge_shape_that_stores_nothing_is_refused(tmp_path):
     with h5py.File(tmp_path / "w.weights.h5", "w") as file:
         group = file.create_group("layers/a/vars")
         group.attrs["name"] = "Conv1"
-        group.create_dataset("0", (LARGEST_ARRAY,), "f4", chunks=True, compression="gzip")
-    assert "which no QUICKSAL needs" in refused(tmp_path / "w.weights.h5")
+        group.create_dataset("0", (MAX_ARRAY_BYTES,), "f4", chunks=True, compression="gzip")
+    assert "too large for QUICKSAL" in refused(tmp_path / "w.weights.h5")
 
 
 def test_zip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("saldiag.quicksal.pretrained.weight_files.LARGEST_FILE", 10_000)
+    monkeypatch.setattr("saldiag.quicksal.pretrained.weight_files.MAX_FILE_BYTES", 10_000)
     with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(100_000))
     assert "unpacks to over" in refused(tmp_path / "w.npz")
     (tmp_path / "w.h5").write_bytes(bytes(10_001))
-    assert "which no QUICKSAL needs" in refused(tmp_path / "w.h5")
+    assert "too large for QUICKSAL" in refused(tmp_path / "w.h5")
 
 
 def test_npy_header_that_promises_too_much_is_refused(tmp_path):
@@ -297,10 +297,10 @@ class TestImageNet:
         monkeypatch.setattr("urllib.request.urlopen", unknown_host)
         chosen = load_encoder_weights("auto")
         assert chosen.kind == "random"
-        assert chosen.note.endswith("the encoder starts at random")
+        assert chosen.note.endswith("the encoder starts from random weights")
         assert "Name or service not known" in chosen.note
         assert "\n" not in chosen.note
-        with pytest.raises(WeightsError, match="give a file with --weights"):
+        with pytest.raises(WeightsError, match="use --weights FILE"):
             load_encoder_weights("imagenet")
 
     @pytest.mark.tensorflow
@@ -357,7 +357,7 @@ class TestImageNet:
 def test_damaged_cache_is_named(tmp_path, monkeypatch):
     import keras  # noqa: F401 - reads its own configuration before the cache is moved
 
-    path = tmp_path / "models" / imagenet.FILE
+    path = tmp_path / "models" / imagenet.WEIGHTS_FILE
     path.parent.mkdir()
     path.write_bytes(b"half a file")
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))

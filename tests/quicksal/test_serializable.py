@@ -62,7 +62,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Path:
 
     from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
     from saldiag.quicksal.blocks.inception import InceptionBlock
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))

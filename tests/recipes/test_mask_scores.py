@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import MaskScores
-from saldiag.recipes.mask_scores import MaskScorer, resized
+from saldiag.recipes.mask_scores import MaskScorer, resize_mask
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -78,8 +78,8 @@ def test_a_picture_has_the_scores_of_its_own_curve() -> None:
 
 def test_resizing_keeps_range_and_size() -> None:
     mask = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
-    large = resized(mask, (33, 7))
+    large = resize_mask(mask, (33, 7))
     assert large.shape == (33, 7)
     assert large.dtype == np.uint8
     assert {large.min(), large.max()} == {0, 255}
-    assert resized(np.full((8, 8), 0.5, np.float32), (3, 5)).tolist() == [[128] * 5] * 3
+    assert resize_mask(np.full((8, 8), 0.5, np.float32), (3, 5)).tolist() == [[128] * 5] * 3

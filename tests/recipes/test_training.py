@@ -81,7 +81,7 @@ def test_a_cycle_that_makes_no_sense_is_refused(arguments, complaint):
 
 
 def test_the_recipe_is_that_of_the_case():
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     recipe = Recipe()
     assert (recipe.epochs, recipe.batch_size, recipe.image_size) == (50, 32, 224)
@@ -96,7 +96,7 @@ def test_the_recipe_is_that_of_the_case():
 def test_precision_follows_the_hardware_and_says_so(monkeypatch):
     import tensorflow as tf
 
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     recipe, note = Recipe().resolved()
@@ -125,7 +125,7 @@ def test_precision_follows_the_hardware_and_says_so(monkeypatch):
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused_in_one_line(numbers, complaint):
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     with pytest.raises(SaldiagError, match=complaint) as caught:
         Recipe(**numbers)
@@ -209,7 +209,7 @@ def test_the_order_of_an_epoch_is_the_same_wherever_training_begins(tmp_path):
     from saldiag.core.errors import DataError
     from saldiag.image_masks.msra10k import open_dataset
     from saldiag.image_masks.sample import write_sample
-    from saldiag.recipes.training import Recipe, training_data
+    from saldiag.recipes.saliency_training import Recipe, training_data
 
     write_sample(tmp_path / "sample", count=7)
     items = open_dataset(tmp_path / "sample").split(0).train
@@ -228,5 +228,5 @@ def test_the_order_of_an_epoch_is_the_same_wherever_training_begins(tmp_path):
     assert any((a[0] != b[0]).any() for a, b in zip(first, second, strict=True))
     assert sum(len(batch[0]) for batch in first) == len(items)
     assert int(data.validation.cardinality()) == data.steps
-    with pytest.raises(DataError, match="0 pairs make no batch"):
+    with pytest.raises(DataError, match="0 pairs are too few"):
         training_data(items, [], recipe)

@@ -88,7 +88,7 @@ def small_data(batch_size=4, on_epoch=lambda epoch: None):
 
 
 def small_recipe(**changes):
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     numbers = {
         "epochs": 3, "batch_size": 4, "image_size": SIZE, "step_size": 4, "max_learning_rate": 0.02,

@@ -1,1 +1,1 @@
-"""Probes of the data: statistics of tensors, samples to show, masks."""
+"""Data: statistics of tensors, the items passed to ``fit``, masks."""

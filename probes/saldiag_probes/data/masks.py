@@ -1,4 +1,4 @@
-"""Masks beside their pictures: whose edges they lie on, and whether they were blurred."""
+"""Masks compared with their images: whose edges they follow, and whether they are blurred."""
 
 from __future__ import annotations
 
@@ -11,75 +11,89 @@ from scipy.optimize import linear_sum_assignment
 
 from saldiag.core.measurement import Array, MaskGreys, MaskPairing
 
-MOST_MASKS = 256
-SIDE = 48
-"""Pictures and masks are compared at about this size: n² comparisons of this many values."""
-BINARY = 1e-3
-FAINT = 0.06
-NEARLY_BINARY = 0.7
-"""Share of values that must be 0 or 1 for targets to be masks at all."""
+MAX_MASKS = 256
+"""Number of masks to compare: every mask is compared with every image."""
+COMPARISON_SIZE = 48
+"""Approximate side, in cells, at which images and masks are compared."""
+BINARY_TOLERANCE = 1e-3
+"""Distance from 0 or 1 within which a mask's value counts as binary."""
+FAINT_LEVEL = 0.06
+"""Distance from 0 or 1 within which a grey value counts as faint."""
+MIN_BINARY_SHARE = 0.7
+"""Share of values that must be 0 or 1 for targets to be treated as masks."""
 
 
 @dataclass
-class Masks:
-    """Pictures (N, H, W, C) with one mask (N, H, W, 1) each, as far as data look like that."""
+class MaskStatistics:
+    """Running statistics of images (N, H, W, C) with one mask (N, H, W, 1) each."""
 
     edges: list[Array] = field(default_factory=list)
+    """Edge strength of each image, pooled to about ``COMPARISON_SIZE`` squared."""
     outlines: list[Array] = field(default_factory=list)
+    """Outline of each mask, pooled in the same way; bool."""
     counts: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """By mask: values, and those that are grey, between, faint."""
+    """Per mask the number of values, and of those that are grey, between, faint."""
     known: set[bytes] = field(default_factory=set)
-    """Pictures seen: one that comes again would be another's best as much as its own."""
+    """Hashes of the images so far. A repeated image would match another mask as well as its own."""
     fit: bool = True
+    """Whether all batches so far look like images with masks."""
 
-    def add(self, inputs: list[Array], targets: list[Array]) -> None:
-        """Take in one batch; data of another kind end it."""
+    def add_batch(self, inputs: list[Array], targets: list[Array]) -> None:
+        """Add one batch; the first batch of another kind ends the statistics.
+
+        Args:
+            inputs: the batch's input arrays.
+            targets: its target arrays.
+        """
         self.fit = self.fit and _are_masks(inputs, targets)
         if not self.fit:
             return
         for picture, mask in zip(inputs[0], targets[0], strict=False):
             before = len(self.known)
-            if before == MOST_MASKS:
+            if before == MAX_MASKS:
                 return
             self.known.add(blake2b(picture.tobytes()).digest())
             if len(self.known) == before:
                 continue
             values = mask[..., 0].astype(np.float64)
-            self.counts.append(_greys(values))
-            self.edges.append(_small(_strength(picture.astype(np.float64))))
-            self.outlines.append(_small(_strength((values > 0.5)[..., None].astype(float)) > 0))
+            self.counts.append(_count_grey_values(values))
+            self.edges.append(_max_pooled(_edge_strength(picture.astype(np.float64))))
+            self.outlines.append(
+                _max_pooled(_edge_strength((values > 0.5)[..., None].astype(float)) > 0)
+            )
 
-    def pairing(self) -> MaskPairing | None:
-        """Which picture each mask lies on best; None where there are no masks to compare."""
+    def mask_pairing(self) -> MaskPairing | None:
+        """Which image each mask matches best; None if there are no masks to compare."""
         shapes = {edge.shape for edge in self.edges}
         chosen = [i for i, outline in enumerate(self.outlines) if outline.any()]
         if not self.fit or len(shapes) != 1 or len(chosen) < 2:
             return None
-        edges = np.stack([_ranked(self.edges[i]) for i in chosen])
+        edges = np.stack([_rank_values(self.edges[i]) for i in chosen])
         outlines = np.stack([self.outlines[i] for i in chosen])
-        own, other = _mutual(_agreement(edges, outlines))
+        own, other = _mutual_best_shares(_edge_agreement(edges, outlines))
         return MaskPairing(
             masks=len(chosen),
             own=own,
             other=other,
-            turned=sum(_mutual(_agreement(edges, outlines[:, ::-1, ::-1]))),
+            turned=sum(_mutual_best_shares(_edge_agreement(edges, outlines[:, ::-1, ::-1]))),
         )
 
-    def greys(self) -> MaskGreys | None:
-        """Values between 0 and 1; None where targets are no masks."""
+    def mask_greys(self) -> MaskGreys | None:
+        """Statistics of values between 0 and 1; None if the targets are no masks."""
         if not self.fit or not self.counts:
             return None
         values, grey, between, faint = np.sum(self.counts, axis=0).tolist()
-        if 1 - grey / values < NEARLY_BINARY:
+        if 1 - grey / values < MIN_BINARY_SHARE:
             return None
         shares = (between / grey, faint / grey) if grey else (float("nan"), float("nan"))
         return MaskGreys(len(self.counts), grey / values, *shares)
 
 
 def _are_masks(inputs: list[Array], targets: list[Array]) -> bool:
-    """One picture with more channels than its target, which is as large, and within [0, 1].
+    """Whether there is one image, and a target of the same size within [0, 1] and fewer channels.
 
-    A target of as many channels as the input is a picture as well: an autoencoder's, say.
+    A target with as many channels as the input is an image as well: that of an autoencoder, for
+    example.
     """
     if len(inputs) != 1 or len(targets) != 1:
         return False
@@ -91,15 +105,20 @@ def _are_masks(inputs: list[Array], targets: list[Array]) -> bool:
     return numeric and bool(((mask >= 0) & (mask <= 1)).all())
 
 
-def _greys(mask: Array) -> tuple[int, int, int, int]:
-    grey = (mask > BINARY) & (mask < 1 - BINARY)
-    between = grey & (minimum_filter(mask, 5) <= BINARY) & (maximum_filter(mask, 5) >= 1 - BINARY)
-    faint = grey & ((mask < FAINT) | (mask > 1 - FAINT))
+def _count_grey_values(mask: Array) -> tuple[int, int, int, int]:
+    """Values, grey values, grey values between 0 and 1 within two pixels, and faint ones."""
+    grey = (mask > BINARY_TOLERANCE) & (mask < 1 - BINARY_TOLERANCE)
+    between = (
+        grey
+        & (minimum_filter(mask, 5) <= BINARY_TOLERANCE)
+        & (maximum_filter(mask, 5) >= 1 - BINARY_TOLERANCE)
+    )
+    faint = grey & ((mask < FAINT_LEVEL) | (mask > 1 - FAINT_LEVEL))
     return mask.size, int(grey.sum()), int(between.sum()), int(faint.sum())
 
 
-def _strength(picture: Array) -> Array:
-    """The size of the gradient, over all channels."""
+def _edge_strength(picture: Array) -> Array:
+    """L2 norm of the gradient over all channels: (H, W, C) to (H, W)."""
     rows, columns = np.zeros_like(picture), np.zeros_like(picture)
     rows[1:-1] = picture[2:] - picture[:-2]
     columns[:, 1:-1] = picture[:, 2:] - picture[:, :-2]
@@ -107,23 +126,23 @@ def _strength(picture: Array) -> Array:
     return strength
 
 
-def _small(strength: Array) -> Array:
-    """The largest value in each of about ``SIDE`` x ``SIDE`` fields."""
-    step = max(1, -(-max(strength.shape) // SIDE))
+def _max_pooled(strength: Array) -> Array:
+    """The maximum in each of about ``COMPARISON_SIZE`` x ``COMPARISON_SIZE`` cells."""
+    step = max(1, -(-max(strength.shape) // COMPARISON_SIZE))
     height, width = (size // step * step for size in strength.shape)
-    fields = strength[:height, :width].reshape(height // step, step, width // step, step)
-    small: Array = fields.max(axis=(1, 3))
-    return small
+    cells = strength[:height, :width].reshape(height // step, step, width // step, step)
+    pooled: Array = cells.max(axis=(1, 3))
+    return pooled
 
 
-def _ranked(edges: Array) -> Array:
-    """Values by their rank in [0, 1): a picture of strong contrast counts as any other."""
+def _rank_values(edges: Array) -> Array:
+    """Values replaced by their rank in [0, 1), which removes differences in contrast."""
     ranks: Array = edges.ravel().argsort().argsort().reshape(edges.shape) / edges.size
     return ranks
 
 
-def _agreement(edges: Array, outlines: Array) -> Array:
-    """How strong the edges of picture i are along the outline of mask j, beside all others'."""
+def _edge_agreement(edges: Array, outlines: Array) -> Array:
+    """Mean edge rank of image i along the outline of mask j, centred by row and column: (N, N)."""
     flat = outlines.reshape(len(outlines), -1).astype(float)
     flat /= np.maximum(flat.sum(axis=1, keepdims=True), 1)
     score = edges.reshape(len(edges), -1) @ flat.T
@@ -132,22 +151,31 @@ def _agreement(edges: Array, outlines: Array) -> Array:
     return centred
 
 
-def _mutual(score: Array) -> tuple[float, float]:
-    """The share of masks paired with their own picture, and with another, each other's best."""
+def _mutual_best_shares(score: Array) -> tuple[float, float]:
+    """Shares of masks whose mutual best match is their own image, and another image."""
     best = score.argmax(axis=0)
     mutual = score.argmax(axis=1)[best] == np.arange(len(best))
     own = mutual & (best == np.arange(len(best)))
     return float(own.mean()), float((mutual & ~own).mean())
 
 
-def partners(pictures: Array, masks: Array) -> Array | None:
-    """For each picture (N, H, W, C) the number of the mask (N, H, W, 1) that lies on it best.
+def match_masks_to_images(pictures: Array, masks: Array) -> Array | None:
+    """For each image the index of the mask that matches its edges best, every mask used once.
 
-    Each mask once (Kuhn, The Hungarian Method, 1955). None where they are no masks, or too many.
+    Solved as a linear assignment problem (Kuhn, The Hungarian Method, 1955).
+
+    Args:
+        pictures: (N, H, W, C).
+        masks: (N, H, W, 1).
+
+    Returns:
+        Indices (N); None if the targets are no masks, or there are more than ``MAX_MASKS``.
     """
-    if not 2 <= len(pictures) == len(masks) <= MOST_MASKS or not _are_masks([pictures], [masks]):
+    if not 2 <= len(pictures) == len(masks) <= MAX_MASKS or not _are_masks([pictures], [masks]):
         return None
-    edges = np.stack([_ranked(_small(_strength(p.astype(np.float64)))) for p in pictures])
-    outlines = np.stack([_small(_strength((m > 0.5).astype(float)) > 0) for m in masks])
-    found: Array = linear_sum_assignment(-_agreement(edges, outlines))[1]
-    return found
+    edges = np.stack(
+        [_rank_values(_max_pooled(_edge_strength(p.astype(np.float64)))) for p in pictures]
+    )
+    outlines = np.stack([_max_pooled(_edge_strength((m > 0.5).astype(float)) > 0) for m in masks])
+    matches: Array = linear_sum_assignment(-_edge_agreement(edges, outlines))[1]
+    return matches

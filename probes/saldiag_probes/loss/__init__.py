@@ -1,1 +1,1 @@
-"""Probes of the loss: what was compiled, its value recomputed, its sensitivity, baselines."""
+"""Loss: the compiled loss, its recomputed value, its sensitivity, and baselines."""

@@ -1,4 +1,4 @@
-"""How a loss answers to other targets, and to predictions that are the targets themselves."""
+"""Response of a loss to other targets, and to predictions equal to the targets."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import BatchLike, KerasModel, TensorTree
 from saldiag.keras_internals.compilation import loss_method
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
-from saldiag_probes.trace.recorder import as_batch
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.batch import as_batch
+from saldiag_probes.trace.execution import without_graph_optimizer
 
-OFF = 0.25
-"""How far off the targets, as a share of the way to the plain predictions."""
+OFFSET_SHARE = 0.25
+"""Offset from the targets, as a share of the distance to the predictions."""
 
 
-def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
-    """Fields of ``LossCheck``; empty where targets and predictions are not of one shape."""
+def loss_sensitivity(model: KerasModel, batch: BatchLike, y_pred: TensorTree) -> dict[str, Any]:
+    """Values of the loss, keyed by the names of ``LossCheck``'s fields.
+
+    Empty if targets and predictions differ in shape, or the loss cannot be computed.
+
+    Args:
+        model: a compiled model.
+        batch: ``(x, y)``.
+        y_pred: the predictions for ``x``.
+    """
     data = as_batch(batch)
-    given, predicted = _pair(data.y, y_pred)
+    given, predicted = _matching_pair(data.y, y_pred)
     if given is None:
         return {}
 
-    def loss(target: Any, prediction: Any) -> float:
+    def loss_value(target: Any, prediction: Any) -> float:
         return float(
             loss_method(model)(
                 x=data.x, y=target, y_pred=prediction, sample_weight=None, training=False
@@ -33,40 +42,43 @@ def answers(model: Any, batch: Any, y_pred: Any) -> dict[str, Any]:
         )
 
     perfect = tf.reshape(tf.cast(given, predicted.dtype), predicted.shape)
-    away = OFF * (predicted - perfect)
+    away = OFFSET_SHARE * (predicted - perfect)
     try:
-        with undisturbed(model), graph_as_built():
-            others = [loss(other, predicted) for other in _others(given)]
+        with preserved_state(model), without_graph_optimizer():
+            others = [loss_value(other, predicted) for other in _alternative_targets(given)]
             return {
-                "against_targets": loss(given, predicted),
-                "at_targets": loss(given, perfect),
-                "around_targets": (loss(given, perfect + away), loss(given, perfect - away)),
+                "against_targets": loss_value(given, predicted),
+                "at_targets": loss_value(given, perfect),
+                "around_targets": (
+                    loss_value(given, perfect + away),
+                    loss_value(given, perfect - away),
+                ),
                 "against_others": (min(others), max(others)) if others else (),
             }
-    except Exception:  # the user's own loss
+    except Exception:  # raised by a custom loss
         return {}
 
 
-def _pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Targets and predictions, which belong together one by one, or nothing.
+def _matching_pair(y: TensorTree, y_pred: TensorTree) -> tuple[Any, Any]:
+    """Targets and predictions if they correspond element by element, else two None.
 
-    Of predictions (n, 1) and targets (n) Keras makes one shape.
+    Keras reshapes predictions (n, 1) and targets (n) to one shape.
     """
-    alone = isinstance(y, tf.Tensor) and not isinstance(y_pred, (dict, list, tuple))
-    if not alone or not (y.dtype.is_floating or y.dtype.is_integer):
+    single_tensors = isinstance(y, tf.Tensor) and not isinstance(y_pred, (dict, list, tuple))
+    if not single_tensors or not (y.dtype.is_floating or y.dtype.is_integer):
         return None, None
     predicted = tf.constant(y_pred)
-    if not predicted.dtype.is_floating or not _one_by_one(list(y.shape), list(predicted.shape)):
+    if not predicted.dtype.is_floating or not _shapes_match(list(y.shape), list(predicted.shape)):
         return None, None
     return y, predicted
 
 
-def _one_by_one(target: list[int], predicted: list[int]) -> bool:
+def _shapes_match(target: list[int], predicted: list[int]) -> bool:
     return predicted in (target, [*target, 1], target[:-1] if target[-1:] == [1] else target)
 
 
-def _others(y: Any) -> Iterator[Any]:
-    """Targets that differ: each sample's neighbour's, the range upside down, its lowest for all."""
+def _alternative_targets(y: TensorTree) -> Iterator[Any]:
+    """Other targets: each sample's neighbour's, the inverted range, the lowest value for all."""
     numbers = np.asarray(keras.ops.convert_to_numpy(y))
     if numbers.size == 0 or numbers.min() == numbers.max():
         return

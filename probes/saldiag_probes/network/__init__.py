@@ -1,1 +1,1 @@
-"""Probes of the network's structure: wiring, weights and what is trainable."""
+"""Structure of the network: wiring, weights, trainability, and operations without gradient."""

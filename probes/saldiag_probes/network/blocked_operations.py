@@ -1,61 +1,85 @@
-"""Operations that no gradient passes, on the only way from the loss to trainable variables.
+"""Operations without a gradient on the only path from the loss to trainable variables.
 
-A gradient of the loss, walked back through everything that it is computed from, goes past no such
-operation. Variables that it does not come to, and that stand behind one, can learn in no way.
-Whatever the walk cannot tell (loops, functions, gradients of the user's own) it takes for
-differentiable.
+A gradient of the loss, followed back through everything the loss depends on, ends at such an
+operation. Variables that it does not reach, and that feed such an operation, cannot learn. Whatever
+the walk cannot look into (loops, functions, custom gradients) counts as differentiable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import Any
 
+from saldiag.core.keras_types import GraphOperation, KerasModel
 from saldiag.core.measurement import BlockedOperation
-from saldiag_probes.trace.backward import OF_SHAPE, Backward, made_of
+from saldiag_probes.trace.backward import SHAPE_OPS, LossDependencies, ancestor_operations
+from saldiag_probes.trace.calls import Trace, TracedCall
 from saldiag_probes.trace.paths import variable_paths
-from saldiag_probes.trace.recorder import Call, Trace
 
 
-def blocked_operations(model: Any, back: Backward) -> tuple[BlockedOperation, ...]:
-    """The operations of the traced graph that cut trainable variables off from the loss."""
-    variables = _placeholders(model, back.trace)
-    starving = {name: layer for name, layer in variables.items() if name not in back.reached}
-    if not starving:
+def blocked_operations(
+    model: KerasModel, dependencies: LossDependencies
+) -> tuple[BlockedOperation, ...]:
+    """The operations of the traced graph that cut trainable variables off from the loss.
+
+    Args:
+        model: the traced model.
+        dependencies: of its loss.
+    """
+    variables = _layer_by_placeholder(model, dependencies.trace)
+    unreached = {
+        name: layer
+        for name, layer in variables.items()
+        if name not in dependencies.reached_by_gradient
+    }
+    if not unreached:
         return ()
     found = []
-    for op, (behind, cut) in _cut_off(back, starving.keys()).items():
-        layers = [layer for name, layer in starving.items() if name in cut]
-        before = made_of(op.inputs, past=OF_SHAPE) & back.reached
+    for op, (behind, cut) in _cut_off_by_operation(dependencies, unreached.keys()).items():
+        layers = [layer for name, layer in unreached.items() if name in cut]
+        before = (
+            ancestor_operations(op.inputs, stop_types=SHAPE_OPS) & dependencies.reached_by_gradient
+        )
         fed = [layer for name, layer in variables.items() if name in before]
         if layers:
-            found.append(_described(op, back.owners.get(op.name), behind, layers, fed))
+            found.append(
+                _describe_operation(
+                    op, dependencies.owner_by_operation.get(op.name), behind, layers, fed
+                )
+            )
     return tuple(found)
 
 
-def _cut_off(back: Backward, starving: Set[str]) -> dict[Any, tuple[str, Set[str]]]:
-    """By operation without a gradient the layer behind it, and those that starve right before it.
+def _cut_off_by_operation(
+    dependencies: LossDependencies, unreached: Set[str]
+) -> dict[GraphOperation, tuple[str, Set[str]]]:
+    """Per operation without gradient the layer behind it, and the variables that it cuts off first.
 
-    Right before: where no gradient comes to them from one such operation, it is from the next one.
-    What stands before a ``stop_gradient`` is its own, for it was put there to end all that.
+    A variable is assigned to the operation nearest to the loss whose inputs' gradient would reach
+    it. A ``stop_gradient`` cuts off everything upstream of it, because it was placed there on
+    purpose.
     """
-    found: dict[Any, tuple[str, Set[str]]] = {}
-    waiting, told = dict(back.ends), set[str]()
-    while waiting:
-        further: dict[Any, str] = {}
-        for op, behind in waiting.items():
-            reached, ends = back.before(op, behind)
+    found: dict[GraphOperation, tuple[str, Set[str]]] = {}
+    # Breadth first, from the loss: each variable is assigned to the nearest operation behind it.
+    pending, assigned = dict(dependencies.gradient_stops), set[str]()
+    while pending:
+        upstream: dict[GraphOperation, str] = {}
+        for op, behind in pending.items():
+            reached, stops = dependencies.gradient_before(op, behind)
             if op.type == "StopGradient":
-                reached, ends = made_of(op.inputs, past=OF_SHAPE), {}
-            found[op] = behind, (starving & reached) - told
-            further |= ends
-        told = told.union(*(cut for _, cut in found.values()))
-        waiting = {op: behind for op, behind in further.items() if op not in found}
+                reached, stops = ancestor_operations(op.inputs, stop_types=SHAPE_OPS), {}
+            found[op] = behind, (unreached & reached) - assigned
+            upstream |= stops
+        assigned = assigned.union(*(cut for _, cut in found.values()))
+        pending = {op: behind for op, behind in upstream.items() if op not in found}
     return found
 
 
-def _described(
-    op: Any, owner: Call | None, behind: str, layers: Iterable[str], fed: Iterable[str]
+def _describe_operation(
+    op: GraphOperation,
+    owner: TracedCall | None,
+    behind: str,
+    layers: Iterable[str],
+    fed: Iterable[str],
 ) -> BlockedOperation:
     return BlockedOperation(
         op="cast to integers" if op.type == "Cast" else op.type,
@@ -66,12 +90,14 @@ def _described(
     )
 
 
-def _placeholders(model: Any, trace: Trace) -> dict[str, str]:
-    """By the name of the graph's placeholder for a trainable variable the variable's layer."""
-    inner = {id(outer): placeholder.op.name for outer, placeholder in trace.graph.captures}
+def _layer_by_placeholder(model: KerasModel, trace: Trace) -> dict[str, str]:
+    """By name of the graph's placeholder for a trainable variable the variable's layer."""
+    placeholder_names = {
+        id(outer): placeholder.op.name for outer, placeholder in trace.graph.captures
+    }
     paths = variable_paths(model)
     return {
-        inner[id(variable.value.handle)]: paths[id(variable)][0]
+        placeholder_names[id(variable.value.handle)]: paths[id(variable)][0]
         for variable in model.trainable_variables
-        if id(getattr(variable.value, "handle", None)) in inner
+        if id(getattr(variable.value, "handle", None)) in placeholder_names
     }

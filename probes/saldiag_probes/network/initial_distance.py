@@ -1,4 +1,4 @@
-"""How far a variable is from the random start that its layer's initializer would give it."""
+"""Distance of a variable's values from the distribution that its initializer draws from."""
 
 from __future__ import annotations
 
@@ -9,52 +9,59 @@ import keras
 import numpy as np
 from scipy import stats
 
+from saldiag.core.keras_types import KerasLayer, KerasVariable
 from saldiag.core.measurement import Array
 
-SAMPLE = 20_000
-"""More values than this tell nothing new, and cost time."""
-_TRUNCATED_STD = 0.87962566103423978
-"""Standard deviation of a normal distribution truncated at two: Keras widens by it."""
+MAX_TESTED_VALUES = 20_000
+"""A sample of this many values is enough for the test statistic."""
+_TRUNCATED_NORMAL_STD = 0.87962566103423978
+"""Standard deviation of a standard normal truncated at ±2; Keras scales ``stddev`` up by it."""
 
 
-def start_distance(layer: Any, variable: Any) -> float:
+def start_distance(layer: KerasLayer, variable: KerasVariable) -> float:
     """Kolmogorov-Smirnov distance to the initializer's distribution, times the root of the size.
 
-    Under the hypothesis that the values are still those of the start, 1.63 is exceeded in 1 % of
-    cases (Massey 1951). A constant start (zeros, ones) gives 0.0 if every value is the constant,
-    else inf. nan where the initializer is unknown or has no such distribution (orthogonal,
-    identity, a user's own), and where values are not finite.
+    If the values are still the initial ones, 1.63 is exceeded in 1 % of cases (Massey, 1951). For a
+    constant initializer (zeros, ones) it is 0.0 if every value is the constant, else inf. nan if
+    the initializer is unknown or has no such distribution (orthogonal, identity, custom), and if a
+    value is not finite.
+
+    Args:
+        layer: the layer that owns the variable.
+        variable: a built Keras variable of that layer.
     """
     initializer = initializer_of(layer, str(variable.name))
     values = np.asarray(keras.ops.convert_to_tensor(variable.value).numpy(), np.float64).ravel()
     if initializer is None or not values.size or not np.isfinite(values).all():
         return float("nan")
-    constant = _constant(initializer)
+    constant = _constant_value(initializer)
     if constant is not None:
         return 0.0 if bool((values == np.float32(constant)).all()) else float("inf")
-    distribution = _distribution(layer, initializer, tuple(int(n) for n in variable.shape))
+    distribution = _initial_distribution(layer, initializer, tuple(int(n) for n in variable.shape))
     if distribution is None:
         return float("nan")
-    values = _sample(values)
+    values = _random_subset(values)
     return float(stats.kstest(values, distribution.cdf).statistic) * math.sqrt(values.size)
 
 
-def _sample(values: Array) -> Array:
-    if values.size <= SAMPLE:
+def _random_subset(values: Array) -> Array:
+    """At most ``MAX_TESTED_VALUES`` of the values, drawn without replacement, with a fixed seed."""
+    if values.size <= MAX_TESTED_VALUES:
         return values
-    return np.random.default_rng(0).choice(values, SAMPLE, replace=False)
+    return np.random.default_rng(0).choice(values, MAX_TESTED_VALUES, replace=False)
 
 
-def initializer_of(layer: Any, role: str) -> Any:
-    """The initializer that a layer uses for its variable called ``role``, None if it is untold."""
+def initializer_of(layer: KerasLayer, role: str) -> Any:
+    """The initializer that a layer uses for its variable named ``role``; None if it is unknown."""
     if role == "bias" and getattr(layer, "unit_forget_bias", False):
-        return None  # an LSTM starts one quarter of it at 1
+        return None  # an LSTM initialises one quarter of it with 1
     names = [role, role.removesuffix("_kernel"), *(["depthwise"] if role == "kernel" else [])]
-    found = (getattr(layer, f"{name}_initializer", None) for name in names)
-    return next((initializer for initializer in found if initializer is not None), None)
+    candidates = (getattr(layer, f"{name}_initializer", None) for name in names)
+    return next((initializer for initializer in candidates if initializer is not None), None)
 
 
-def _constant(initializer: Any) -> float | None:
+def _constant_value(initializer: Any) -> float | None:
+    """The value of a constant initializer; None for others."""
     if isinstance(initializer, keras.initializers.Zeros):
         return 0.0
     if isinstance(initializer, keras.initializers.Ones):
@@ -65,7 +72,8 @@ def _constant(initializer: Any) -> float | None:
     return None
 
 
-def _distribution(layer: Any, initializer: Any, shape: tuple[int, ...]) -> Any:
+def _initial_distribution(layer: KerasLayer, initializer: Any, shape: tuple[int, ...]) -> Any:
+    """The scipy distribution of an initializer's values; None if there is none."""
     kinds = keras.initializers
     if isinstance(initializer, kinds.VarianceScaling):
         return _variance_scaling(layer, initializer, shape)
@@ -79,9 +87,9 @@ def _distribution(layer: Any, initializer: Any, shape: tuple[int, ...]) -> Any:
     return None
 
 
-def _variance_scaling(layer: Any, initializer: Any, shape: tuple[int, ...]) -> Any:
+def _variance_scaling(layer: KerasLayer, initializer: Any, shape: tuple[int, ...]) -> Any:
     """Glorot, He, LeCun and the general form, as Keras draws them."""
-    fan_in, fan_out = _fans(layer, initializer, shape)
+    fan_in, fan_out = _fan_in_out(layer, initializer, shape)
     fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     variance = initializer.scale / max(1.0, fans[initializer.mode])
     if initializer.distribution == "uniform":
@@ -89,10 +97,10 @@ def _variance_scaling(layer: Any, initializer: Any, shape: tuple[int, ...]) -> A
         return stats.uniform(-limit, 2 * limit)
     if initializer.distribution == "untruncated_normal":
         return stats.norm(0, math.sqrt(variance))
-    return stats.truncnorm(-2, 2, 0, math.sqrt(variance) / _TRUNCATED_STD)
+    return stats.truncnorm(-2, 2, 0, math.sqrt(variance) / _TRUNCATED_NORMAL_STD)
 
 
-def _fans(layer: Any, initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
+def _fan_in_out(layer: KerasLayer, initializer: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     """Number of inputs and outputs of a weight of that shape, as Keras counts them."""
     if isinstance(layer, keras.layers.EinsumDense) and hasattr(initializer, "input_axes"):
         return _einsum_fans(str(layer.equation), shape)
@@ -105,7 +113,7 @@ def _fans(layer: Any, initializer: Any, shape: tuple[int, ...]) -> tuple[float, 
 
 
 def _einsum_fans(equation: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Of ``EinsumDense``, of which attention is made: axes that its output has are outputs."""
+    """Fans of an ``EinsumDense`` kernel (as in attention): axes of its output count as outputs."""
     operands, _, output = equation.partition("->")
     axes = list(zip(operands.split(",")[1], shape, strict=True))
     inputs = math.prod(size for axis, size in axes if axis not in output)

@@ -1,9 +1,9 @@
-"""What is trainable on paper, and what trains.
+"""Which variables are flagged as trainable, and which ones actually train.
 
 Flags say little in Keras: a frozen block inside an unfrozen model lists none of its weights as
-trainable, while the model lists those of them whose own layer is. So each variable is looked up
-where it counts, and one real training step shows which have a gradient and which change. The step
-is taken back.
+trainable, while the model lists those whose own layer is trainable. Each variable is therefore
+looked up where it counts, and one real training step shows which variables receive a gradient and
+which change. The step is undone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from saldiag.core.keras_types import BatchLike, KerasLayer, KerasModel, KerasVariable
 from saldiag.core.measurement import (
     GradientHistory,
     NormalizationRow,
@@ -26,85 +27,93 @@ from saldiag.core.measurement import (
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.network.initial_distance import start_distance
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.state.optimizers import inner, optimizers_of
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.optimizers import inner_optimizer, optimizers_of
 from saldiag_probes.trace import layer_facts
+from saldiag_probes.trace.batch import as_batch, build_model
+from saldiag_probes.trace.calls import Trace
+from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.paths import layer_paths, variable_paths
-from saldiag_probes.trace.recorder import CannotMeasure, Trace, as_batch, build, trace
+from saldiag_probes.trace.recorder import trace_model
 
-SKIPPED_STEPS = 20
-"""A loss scale that starts too high makes the optimizer skip steps until it has come down."""
+MAX_SKIPPED_STEPS = 20
+"""Steps to try. An initial loss scale that is too high makes the optimizer skip steps until the
+scale has come down."""
 
 
 @dataclass(frozen=True)
-class _Step:
-    """By ``id(variable)``: what a training step did; None where it is not known."""
+class _StepEffect:
+    """What a training step did to each variable, keyed by ``id(variable)``."""
 
     has_gradient: dict[int, bool | None]
+    """Whether the optimizer was given a gradient; a missing key means unknown."""
     changed: dict[int, bool | None]
+    """Whether the value changed; None or a missing key means unknown."""
     in_optimizer: set[int] | None
+    """Ids of the variables that the optimizers hold; None if no optimizer is built."""
 
 
 def measure_trainable(
-    model: Any,
-    batch: Any = None,
+    model: KerasModel,
+    batch: BatchLike = None,
     history: GradientHistory | None = None,
-    learnt: Container[Any] = (),
+    known_changed: Container[Any] = (),
     *,
     moments: Mapping[str, bool] | None = None,
 ) -> TrainableStatus:
     """For every weight: its flags, where it is listed, and whether it trains.
 
     Args:
-        model: any Keras model; ``has_gradient`` and ``changed`` need it compiled.
-        batch: ``(x, y)`` or ``(x, y, sample_weight)`` for one real ``train_step``, which is taken
-            back; without it, and without ``history``, no step is taken.
-        history: gradients of real steps, in place of that step.
-        learnt: variables that are known to be at their start no more, whatever their values.
-        moments: what ``batch_moments`` tells of a pass in training mode, if there was one.
+        model: any Keras model; ``has_gradient`` and ``changed`` need a compiled one.
+        batch: ``(x, y)`` or ``(x, y, sample_weight)`` for one real ``train_step``, which is undone.
+            Without ``batch`` and ``history`` no step is taken.
+        history: gradients of real steps, used in place of that step.
+        known_changed: variables known to have left their initial values, whatever the test says.
+        moments: result of ``batch_moments`` for a pass in training mode, if there was one.
 
     Raises:
         CannotMeasure: the model has no variables yet, and cannot be built without a batch.
     """
     data = None if batch is None else as_batch(batch)
     if data is not None:
-        build(model, data)
+        build_model(model, data)
     if not model.built and not model.weights:
-        raise CannotMeasure("the model is not built yet: call it once, or give a batch")
-    paths, owners = variable_paths(model), _layers(model)
+        raise CannotMeasure("the model is not built yet: call it once, or pass a batch")
+    paths, owners = variable_paths(model), _layers_by_path(model)
     if history is not None:
-        step = _from_history(model, history, {i: path for i, (_, path) in paths.items()})
+        step = _effect_from_history(model, history, {i: path for i, (_, path) in paths.items()})
     else:
-        step = _one_step(model, data)
+        step = _effect_of_one_step(model, data)
     listed = {path: {id(v) for v in layer.trainable_weights} for path, layer in owners.items()}
     return TrainableStatus(
         rows=tuple(
-            _row(v, paths[id(v)], owners, listed, step, known=v in learnt) for v in model.weights
+            _trainable_row(v, paths[id(v)], owners, listed, step, known_changed=v in known_changed)
+            for v in model.weights
         ),
-        normalization=tuple(_normalization(model, data, owners, step, moments)),
-        parameters=layer_facts.parameters(model),
+        normalization=tuple(_normalization_rows(model, data, owners, step, moments)),
+        parameters=layer_facts.count_parameters(model),
         trainable_parameters=sum(int(v.shape.num_elements()) for v in model.trainable_weights),
     )
 
 
-def _layers(model: Any) -> dict[str, Any]:
-    """Layers by path; the model under the empty one."""
+def _layers_by_path(model: KerasModel) -> dict[str, Any]:
+    """Layers by path; the model itself has the empty path."""
     by_id = {id(layer): layer for layer in flattened_layers(model)}
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
 
-def _row(
-    variable: Any,
+def _trainable_row(
+    variable: KerasVariable,
     path: tuple[str, str],
     owners: dict[str, Any],
     listed: dict[str, set[int]],
-    step: _Step,
+    step: _StepEffect,
     *,
-    known: bool,
+    known_changed: bool,
 ) -> TrainableRow:
     layer_path, variable_path = path
     layer, key = owners[layer_path], id(variable)
-    above = _above(layer_path)
+    above = _ancestor_paths(layer_path)
     return TrainableRow(
         path=variable_path,
         layer=layer_path,
@@ -119,18 +128,20 @@ def _row(
         in_optimizer=None if step.in_optimizer is None else key in step.in_optimizer,
         has_gradient=step.has_gradient.get(key),
         changed=step.changed.get(key),
-        start_distance=math.inf if known else start_distance(layer, variable),
+        start_distance=math.inf if known_changed else start_distance(layer, variable),
         watched=bool(getattr(variable.value, "trainable", True)),
     )
 
 
-def _above(path: str) -> list[str]:
-    """Paths of the layers above, the nearest first, the model (``""``) last."""
+def _ancestor_paths(path: str) -> list[str]:
+    """Paths of the layers around a layer, innermost first, the model (``""``) last."""
     parts = path.split("/")[:-1]
     return ["/".join(parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
-def _from_history(model: Any, history: GradientHistory, paths: dict[int, str]) -> _Step:
+def _effect_from_history(
+    model: KerasModel, history: GradientHistory, paths: dict[int, str]
+) -> _StepEffect:
     columns = {variable.path: i for i, variable in enumerate(history.variables)}
     has_gradient: dict[int, bool | None] = {}
     changed: dict[int, bool | None] = {}
@@ -140,9 +151,9 @@ def _from_history(model: Any, history: GradientHistory, paths: dict[int, str]) -
             np.isfinite(history.norm[:, column]).any()
             or (history.nonfinite_share[:, column] > 0).any()
         )
-        # What the optimizer does not see was not watched: BatchNorm's statistics for one.
+        # The history covers the optimizer's variables only, not BatchNorm's moving statistics.
         changed[id(variable)] = None if column is None else _has_moved(history, column)
-    return _Step(has_gradient, changed, _in_optimizer(model))
+    return _StepEffect(has_gradient, changed, _optimizer_variable_ids(model))
 
 
 def _has_moved(history: GradientHistory, column: int) -> bool:
@@ -150,102 +161,112 @@ def _has_moved(history: GradientHistory, column: int) -> bool:
     return bool((ratio > 0).any() or len(set(weight[np.isfinite(weight)].tolist())) > 1)
 
 
-def _in_optimizer(model: Any) -> set[int] | None:
-    """Ids of the variables that the optimizers know; None where none is built yet."""
-    own = map(inner, optimizers_of(model).values())
-    built = [optimizer for optimizer in own if optimizer.built]
+def _optimizer_variable_ids(model: KerasModel) -> set[int] | None:
+    """Ids of the variables that the optimizers hold; None if no optimizer is built yet."""
+    optimizers = map(inner_optimizer, optimizers_of(model).values())
+    built = [optimizer for optimizer in optimizers if optimizer.built]
     return {id(v) for o in built for v in optimized_variables(o)} if built else None
 
 
-def _one_step(model: Any, data: Any) -> _Step:
-    """Take a real ``train_step`` and put everything back."""
+def _effect_of_one_step(model: KerasModel, data: Any) -> _StepEffect:
+    """Take one real ``train_step`` and restore everything."""
     ready = data is not None and getattr(model, "compiled", False) and optimizers_of(model)
     if not ready:
-        return _Step({}, {}, _in_optimizer(model))
-    known = _in_optimizer(model)
-    with undisturbed(model), _watch_optimizers() as seen:
-        before = {id(v): _bytes(v) for v in model.weights}
+        return _StepEffect({}, {}, _optimizer_variable_ids(model))
+    known = _optimizer_variable_ids(model)
+    with preserved_state(model), _record_gradients() as gradient_seen:
+        before = {id(v): _value_bytes(v) for v in model.weights}
         try:
             changed = _step_until_taken(model, data, before)
-        except Exception:  # the user's own train_step, or an optimizer built for other variables
-            return _Step({}, {}, known)
-        listed = _in_optimizer(model)
-    gradients: dict[int, bool | None] = {id(v): seen.get(id(v), False) for v in model.weights}
-    return _Step(gradients, changed, listed)
+        except Exception:  # from a custom train_step, or an optimizer built for others
+            return _StepEffect({}, {}, known)
+        listed = _optimizer_variable_ids(model)
+    gradients: dict[int, bool | None] = {
+        id(v): gradient_seen.get(id(v), False) for v in model.weights
+    }
+    return _StepEffect(gradients, changed, listed)
 
 
-def _step_until_taken(model: Any, data: Any, before: dict[int, bytes]) -> dict[int, bool | None]:
-    """Steps until the optimizer does not skip one for overflow; None where it skips them all."""
-    for _ in range(SKIPPED_STEPS):
+def _step_until_taken(
+    model: KerasModel, data: Any, before: dict[int, bytes]
+) -> dict[int, bool | None]:
+    """Step until the optimizer applies one; empty if it skips all of them for overflow."""
+    for _ in range(MAX_SKIPPED_STEPS):
         scale = _dynamic_scale(model)
         model.train_step((data.x, data.y, data.sample_weight))
         if _dynamic_scale(model) >= scale:
-            return {id(v): _bytes(v) != before[id(v)] for v in model.weights}
+            return {id(v): _value_bytes(v) != before[id(v)] for v in model.weights}
     return {}
 
 
-def _dynamic_scale(model: Any) -> float:
+def _dynamic_scale(model: KerasModel) -> float:
     optimizer = model.optimizer
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return 1.0
     return float(optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale)
 
 
-def _bytes(variable: Any) -> bytes:
+def _value_bytes(variable: KerasVariable) -> bytes:
     return bytes(variable.value.numpy().tobytes())
 
 
 @contextmanager
-def _watch_optimizers() -> Iterator[dict[int, bool]]:
-    """Collect, by ``id(variable)``, whether the variables that are applied have a gradient."""
-    seen: dict[int, bool] = {}
+def _record_gradients() -> Iterator[dict[int, bool]]:
+    """Record, by ``id(variable)``, whether ``apply`` is called with a gradient for the variable.
+
+    Inside the block ``apply`` is replaced on Keras' optimizer classes.
+    """
+    gradient_seen: dict[int, bool] = {}
     classes = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
     owners = [next(c for c in kind.__mro__ if "apply" in vars(c)) for kind in classes]
     originals = {owner: vars(owner)["apply"] for owner in owners}
 
-    def watched(original: Any) -> Any:
+    def recording_apply(original: Any) -> Any:
         def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
             grads = list(grads)
             targets = optimized_variables(self) if trainable_variables is None else None
             targets = list(trainable_variables) if targets is None else targets
             for gradient, variable in zip(grads, targets, strict=False):
-                seen[id(variable)] = seen.get(id(variable), False) or gradient is not None
+                gradient_seen[id(variable)] = (
+                    gradient_seen.get(id(variable), False) or gradient is not None
+                )
             return original(self, grads, targets if trainable_variables is not None else None)
 
         return apply
 
     for owner, original in originals.items():
-        owner.apply = watched(original)
+        owner.apply = recording_apply(original)
     try:
-        yield seen
+        yield gradient_seen
     finally:
         for owner, original in originals.items():
             owner.apply = original
 
 
-def _normalization(
-    model: Any,
+def _normalization_rows(
+    model: KerasModel,
     data: Any,
     owners: dict[str, Any],
-    step: _Step,
+    step: _StepEffect,
     moments: Mapping[str, bool] | None,
 ) -> Iterator[NormalizationRow]:
     layers = _batch_norms(owners)
-    modes = _modes(model, data, layers, step, moments) if layers else {}
+    modes = _training_modes(model, data, layers, step, moments) if layers else {}
     for path, layer in layers.items():
         yield NormalizationRow(
             path=path,
             trainable=bool(layer.trainable),
             training_mode=modes.get(path),
             momentum=float(layer.momentum),
-            at_start=_at_start(layer),
+            at_start=_has_initial_values(layer),
         )
 
 
-def _at_start(layer: Any) -> bool:
+def _has_initial_values(layer: KerasLayer) -> bool:
+    """Whether a BatchNormalization layer's variables all hold Keras' default initial values."""
     start = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
-    held = ((getattr(layer, name, None), value) for name, value in start.items())
-    return all(bool((v.value.numpy() == value).all()) for v, value in held if v is not None)
+    variables = ((getattr(layer, name, None), value) for name, value in start.items())
+    return all(bool((v.value.numpy() == value).all()) for v, value in variables if v is not None)
 
 
 def _batch_norms(owners: dict[str, Any]) -> dict[str, Any]:
@@ -253,20 +274,20 @@ def _batch_norms(owners: dict[str, Any]) -> dict[str, Any]:
     return {path: layer for path, layer in owners.items() if isinstance(layer, kind)}
 
 
-def _modes(
-    model: Any,
+def _training_modes(
+    model: KerasModel,
     data: Any,
     layers: dict[str, Any],
-    step: _Step,
+    step: _StepEffect,
     moments: Mapping[str, bool] | None,
 ) -> Mapping[str, bool]:
-    """Which BatchNorm layers use the batch's moments when the model trains.
+    """Which BatchNormalization layers use the batch's moments when the model trains, by path.
 
-    Under a ``train_step`` of the model's own, they are those that changed in the step that was
-    taken; else the graph of ``model(x, training=True)`` tells.
+    With a custom ``train_step``, those whose moving mean changed in the step; otherwise they are
+    read from the graph of ``model(x, training=True)``.
     """
-    own_step = type(model).train_step is not keras.Model.train_step
-    if own_step and step.changed:
+    custom_step = type(model).train_step is not keras.Model.train_step
+    if custom_step and step.changed:
         return {path: bool(step.changed[id(bn.moving_mean)]) for path, bn in layers.items()}
     if moments is not None:
         return moments
@@ -274,22 +295,26 @@ def _modes(
     if spec is None:
         return {}
     try:
-        traced = trace(model, (spec,), training=True)
+        trace = trace_model(model, (spec,), training=True)
     except CannotMeasure:
         return {}
-    return batch_moments(model, traced)
+    return batch_moments(model, trace)
 
 
-def batch_moments(model: Any, traced: Trace) -> dict[str, bool]:
-    """Which of the BatchNorm layers that a pass called use the batch's moments in it, by path.
+def batch_moments(model: KerasModel, trace: Trace) -> dict[str, bool]:
+    """Whether each called BatchNormalization layer uses the batch's moments in a pass, by path.
 
-    They are the ones that assign their moving statistics.
+    Those that do assign their moving statistics.
+
+    Args:
+        model: the traced model.
+        trace: its forward pass.
     """
-    handles = {id(outside): inside.name for outside, inside in traced.graph.captures}
-    assigned = {op.inputs[0].name for op in traced.operations() if op.type.startswith("Assign")}
-    called = {call.layer_path for call in traced.calls if call.skipped is None}
+    handles = {id(outside): inside.name for outside, inside in trace.graph.captures}
+    assigned = {op.inputs[0].name for op in trace.operations() if op.type.startswith("Assign")}
+    called = {call.layer_path for call in trace.calls if call.skipped is None}
     return {
         path: handles.get(id(layer.moving_mean.value.handle)) in assigned
-        for path, layer in _batch_norms(_layers(model)).items()
+        for path, layer in _batch_norms(_layers_by_path(model)).items()
         if path in called
     }

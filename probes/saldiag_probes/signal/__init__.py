@@ -1,1 +1,1 @@
-"""Probes of one forward and backward pass: activations, gradient flow, dtypes, overflow."""
+"""One forward and backward pass: activations, gradient flow, dtypes, overflow."""

@@ -1,8 +1,8 @@
-"""Integers of 8 or 16 bits that leave their range: in uint8, 100 - 128 is 228.
+"""Overflow of 8- and 16-bit integers (in uint8, 100 - 128 is 228), and total loss of the fraction.
 
-And those that keep nothing: 100 // 255 is 0, and so is 0.4 as an integer.
-Each such operation on what comes from the input is computed a second time in a type that holds the
-result, in the same pass over the same batch, and the two are compared.
+The second case: 100 // 255 is 0, and so is 0.4 cast to an integer. Each such operation on data from
+the input is computed a second time in a type that holds the result, in the same pass over the same
+batch, and the two results are compared.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.measurement import WrappedIntegers
-from saldiag_probes.trace.backward import OF_SHAPE, made_of
+from saldiag.core.keras_types import GraphOperation, Tensor
+from saldiag.core.measurement import Array, WrappedIntegers
+from saldiag_probes.trace.backward import SHAPE_OPS, ancestor_operations
+from saldiag_probes.trace.calls import Trace, TracedCall
 from saldiag_probes.trace.dataflow import Dataflow
-from saldiag_probes.trace.recorder import Call, Trace
 
-SMALL = frozenset({"int8", "int16", "uint8", "uint16"})
-WIDE: dict[str, Callable[..., Any]] = {
+NARROW_INTEGERS = frozenset({"int8", "int16", "uint8", "uint16"})
+"""Dtypes whose overflow is checked."""
+WIDE_OPERATIONS: dict[str, Callable[..., Any]] = {
     "Add": tf.add,
     "AddV2": tf.add,
     "Mul": tf.multiply,
@@ -28,46 +30,51 @@ WIDE: dict[str, Callable[..., Any]] = {
     "Square": tf.square,
     "Sub": tf.subtract,
 }
-"""How to compute an operation again; the type of the wide result is int64."""
-WHOLE = frozenset({"Div", "FloorDiv", "TruncateDiv"})
-"""Divisions that cut off what is behind the point; ``Div`` does so for integers."""
-FEWEST = 8
-"""Results from which on it tells something that they are all the same."""
+"""How to recompute an operation on inputs cast to int64."""
+INTEGER_DIVISIONS = frozenset({"Div", "FloorDiv", "TruncateDiv"})
+"""Divisions that cut off the fraction; ``Div`` does so for integers."""
+MIN_RESULTS = 8
+"""Number of results from which on it is significant that they are all equal."""
 
 
 @dataclass(eq=False)
-class WrappedPlan:
-    """The comparisons in the graph; ``fetch`` holds the share that wraps, one an operation.
+class OverflowPlan:
+    """The comparisons to fetch from the graph."""
 
-    Of a place that is ``flat``, the last of the three, it is 1 where all results are one number.
-    """
-
-    places: Sequence[tuple[Any, Call | None, bool]]
+    checks: Sequence[tuple[GraphOperation, TracedCall | None, bool]]
+    """Per comparison the operation, the layer call that contains it (None outside of layers), and
+    whether it checks for the loss of all variation rather than for overflow."""
     fetch: Any
+    """Per comparison, (N) float32: the share of results that overflow; for the loss of all
+    variation 1 if all results are equal and the inputs are not."""
 
 
-def plan(trace: Trace) -> WrappedPlan:
+def plan_overflow_checks(trace: Trace) -> OverflowPlan:
     """Add the comparisons to the graph of the trace."""
-    depends, owners = Dataflow(trace), trace.owners()
-    found = [
-        (op, owners[index], flat)
+    flow, owners = Dataflow(trace), trace.owners()
+    checks = [
+        (op, owners[index], loses_variation)
         for index, op in enumerate(trace.operations())
-        for flat, applies in ((False, _is_small), (True, _cuts_off))
-        if applies(op) and any(depends.of(tensor) for tensor in op.inputs)
+        for loses_variation, is_affected in ((False, _can_wrap), (True, _drops_fraction))
+        if is_affected(op) and any(flow.sources_of(tensor) for tensor in op.inputs)
     ]
-    shares = [_flat(op) if flat else _share(op) for op, _, flat in found]
-    return WrappedPlan(found, tf.stack(shares) if shares else tf.zeros([0]))
+    shares = [
+        _loses_all_variation(op) if loses_variation else _wrapped_share(op)
+        for op, _, loses_variation in checks
+    ]
+    return OverflowPlan(checks, tf.stack(shares) if shares else tf.zeros([0]))
 
 
-def _is_small(op: Any) -> bool:
-    if not op.outputs or op.outputs[0].dtype.name not in SMALL:
+def _can_wrap(op: GraphOperation) -> bool:
+    """Whether an operation computes narrow integers that can overflow."""
+    if not op.outputs or op.outputs[0].dtype.name not in NARROW_INTEGERS:
         return False
-    return op.type in WIDE or (op.type == "Cast" and op.inputs[0].dtype.is_floating)
+    return op.type in WIDE_OPERATIONS or (op.type == "Cast" and op.inputs[0].dtype.is_floating)
 
 
-def _cuts_off(op: Any) -> bool:
-    """Whether the operation makes whole numbers of what is none, at the first of its inputs."""
-    if not op.outputs or not (op.type == "Cast" or op.type in WHOLE):
+def _drops_fraction(op: GraphOperation) -> bool:
+    """Whether the operation turns its first input into whole numbers."""
+    if not op.outputs or not (op.type == "Cast" or op.type in INTEGER_DIVISIONS):
         return False
     before, after = op.inputs[0].dtype, op.outputs[0].dtype
     if op.type == "Cast":
@@ -75,35 +82,42 @@ def _cuts_off(op: Any) -> bool:
     return bool(after.is_integer or (after.is_floating and op.type == "FloorDiv"))
 
 
-def _flat(op: Any) -> Any:
-    """1 where all results are one number and what went in was not."""
-    enough = tf.size(op.outputs[0]) >= FEWEST
-    return tf.cast(enough & _same(op.outputs[0]) & ~_same(op.inputs[0]), tf.float32)
+def _loses_all_variation(op: GraphOperation) -> Tensor:
+    """1 if all results are equal and the inputs were not, else 0."""
+    enough = tf.size(op.outputs[0]) >= MIN_RESULTS
+    return tf.cast(enough & _all_equal(op.outputs[0]) & ~_all_equal(op.inputs[0]), tf.float32)
 
 
-def _same(tensor: Any) -> Any:
-    """Whether all values are one; so are none at all."""
+def _all_equal(tensor: Tensor) -> Tensor:
+    """Whether all values are equal; True for an empty tensor."""
     values = tf.reshape(tensor, [-1])
     return tf.reduce_all(values[1:] == values[:-1])
 
 
-def _share(op: Any) -> Any:
-    """The share of an operation's results that are not what they are in a wide type."""
-    made = op.outputs[0]
-    if op.type == "Cast":  # what is cut off behind the point is not asked
+def _wrapped_share(op: GraphOperation) -> Tensor:
+    """Share of an operation's results that differ from those in a wide type."""
+    result = op.outputs[0]
+    if op.type == "Cast":  # cutting off the fraction is no overflow
         value = tf.cast(op.inputs[0], tf.float64)
-        wraps = (value <= made.dtype.min - 1) | (value >= made.dtype.max + 1)
+        is_wrapped = (value <= result.dtype.min - 1) | (value >= result.dtype.max + 1)
     else:
-        wide = WIDE[op.type](*(tf.cast(tensor, tf.int64) for tensor in op.inputs))
-        wraps = tf.cast(made, tf.int64) != wide
-    return tf.reduce_mean(tf.cast(wraps, tf.float32))
+        wide = WIDE_OPERATIONS[op.type](*(tf.cast(tensor, tf.int64) for tensor in op.inputs))
+        is_wrapped = tf.cast(result, tf.int64) != wide
+    return tf.reduce_mean(tf.cast(is_wrapped, tf.float32))
 
 
-def describe(planned: WrappedPlan, shares: Any, ends: Sequence[Any]) -> tuple[WrappedIntegers, ...]:
-    """What the comparisons found, in the order of execution; operations that fit are left out.
+def describe_overflow(
+    plan: OverflowPlan, shares: Array, ends: Sequence[Tensor]
+) -> tuple[WrappedIntegers, ...]:
+    """What the comparisons found, in the order of execution, without operations that are harmless.
 
-    So are those that keep nothing of what the ``ends`` (outputs and loss) are made of in another
-    way as well, or not at all.
+    Harmless is an operation without overflow. It is also harmless to lose all variation if outputs
+    and loss use the same input in another way, or do not use the operation.
+
+    Args:
+        plan: the plan whose tensor was fetched.
+        shares: the fetched numbers, (N).
+        ends: the tensors of outputs and loss.
     """
     return tuple(
         WrappedIntegers(
@@ -112,18 +126,18 @@ def describe(planned: WrappedPlan, shares: Any, ends: Sequence[Any]) -> tuple[Wr
             op=str(op.type),
             dtype=op.outputs[0].dtype.name,
             share=float(share),
-            flat=flat,
+            flat=loses_variation,
         )
-        for (op, owner, flat), share in zip(planned.places, np.asarray(shares), strict=True)
-        if share > 0 and not (flat and not _only_way(op, ends))
+        for (op, owner, loses_variation), share in zip(plan.checks, np.asarray(shares), strict=True)
+        if share > 0 and not (loses_variation and not _is_only_path(op, ends))
     )
 
 
-def _only_way(op: Any, ends: Sequence[Any]) -> bool:
-    """Whether ``ends`` are made of what goes into the operation, and by it alone."""
+def _is_only_path(op: GraphOperation, ends: Sequence[Tensor]) -> bool:
+    """Whether ``ends`` depend on the input of an operation, and only through the operation."""
     origin = op.inputs[0].op
     while len(sources := [t.op for t in origin.inputs if t.op.type != "Const"]) == 1:
         (origin,) = sources
-    return op.name in made_of(ends, past=OF_SHAPE) and origin.name not in made_of(
-        ends, past=OF_SHAPE, but=op
-    )
+    return op.name in ancestor_operations(
+        ends, stop_types=SHAPE_OPS
+    ) and origin.name not in ancestor_operations(ends, stop_types=SHAPE_OPS, excluded=op)

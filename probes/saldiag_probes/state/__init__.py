@@ -1,1 +1,1 @@
-"""State of Keras and TensorFlow: isolating a probe from it, optimizers, seeds."""
+"""Global state of Keras and TensorFlow: preserving it around a probe, optimizers, seeds."""

@@ -1,4 +1,4 @@
-"""The observer does not disturb: everything a probe's own pass could change is put back."""
+"""Probes leave no trace: everything that a probe's own pass could change is restored."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel, KerasOptimizer, TFVariable
 from saldiag.keras_internals.state import (
     eager_random_state,
     keras_seed_generator,
@@ -24,59 +25,65 @@ from saldiag_probes.state.optimizers import OptimizerStructure, optimizers_of
 
 
 @contextlib.contextmanager
-def undisturbed(model: Any, optimizer: Any = None) -> Iterator[None]:
-    """Restore, at the end of the block, all state that a forward, backward or step can change.
+def preserved_state(model: KerasModel, optimizer: KerasOptimizer | None = None) -> Iterator[None]:
+    """Restore, at the end of the block, all state that a pass or a step through the model changes.
 
-    That is: the model's variables (weights, BatchNorm's statistics, seed states), its metrics,
-    its optimizers (those on the model and ``optimizer``; one that was not built yet is unbuilt
-    again), the random states of Keras, TensorFlow, numpy and ``random``, and the name scopes
-    that are open. Values come back bit for bit, also when the block raises.
+    Restored are the model's variables (weights, moving statistics, seed states), its metrics, its
+    optimizers, the random states of Keras, TensorFlow, NumPy and ``random``, and the open Keras
+    name scopes. Values come back bit for bit, also when the block raises. An optimizer that was not
+    built before is unbuilt again.
 
-    A model that is not built yet gets its variables inside the block and keeps them: build it
-    first. To be used outside of ``tf.function``.
+    Use it outside of ``tf.function``. Build the model first: variables that a model creates inside
+    the block stay.
+
+    Args:
+        model: any Keras model.
+        optimizer: one more optimizer to restore, beside those in the model's attributes.
     """
     optimizers = [*optimizers_of(model).values(), *([] if optimizer is None else [optimizer])]
     structures = [OptimizerStructure(o) for o in optimizers if not o.built]
     randomness = _RandomState()
     # Reading shares the buffer until somebody writes (TensorFlow copies on write), so this costs
     # memory only for what the block changes.
-    values = [(tensor, _read(tensor)) for tensor in _variables(model, optimizers)]
-    known = {id(variable) for variable, _ in values}
+    values = [(tensor, _read_value(tensor)) for tensor in _tracked_variables(model, optimizers)]
+    saved = {id(variable) for variable, _ in values}
     try:
-        with same_scopes():
+        with preserved_name_scopes():
             yield
     finally:
         for metric in model.metrics:
-            if any(id(_raw(variable)) not in known for variable in metric.variables):
-                metric.reset_state()  # it was built inside the block
+            if any(id(backing_variable(variable)) not in saved for variable in metric.variables):
+                metric.reset_state()  # built inside the block
         for structure in structures:
             structure.restore()
-            model.train_function = None  # it may hold variables that the optimizer had inside
+            model.train_function = None  # it may use variables that the block created
         for variable, value in values:
-            _assign(variable, value)
+            _assign_value(variable, value)
         randomness.restore()
 
 
 @contextlib.contextmanager
-def same_draws() -> Iterator[None]:
-    """Restore, at the end of the block, the random states that a block without a model moves.
+def preserved_random_state() -> Iterator[None]:
+    """Restore, at the end of the block, the global random states and the open Keras name scopes.
 
-    These are those of Keras, TensorFlow, numpy and ``random``.
+    The random states are those of Keras, TensorFlow, NumPy and ``random``. For a block that runs no
+    model; otherwise use ``preserved_state``.
     """
     randomness = _RandomState()
     try:
-        with same_scopes():
+        with preserved_name_scopes():
             yield
     finally:
         randomness.restore()
 
 
 @contextlib.contextmanager
-def same_scopes() -> Iterator[None]:
-    """Close, at the end of the block, the name scopes of Keras that the block left open.
+def preserved_name_scopes() -> Iterator[None]:
+    """Close, at the end of the block, the Keras name scopes that the block left open.
 
-    A scope is opened in two steps, and one that fails in the second (TensorFlow refuses the
-    layer's name, or Ctrl-C) stays: every variable made later would have it in its path.
+    Keras opens a scope in two steps. If the second one fails (TensorFlow rejects the layer's name,
+    or Ctrl-C arrives), the scope stays open, and the path of every variable created later contains
+    it.
     """
     before = list(open_name_scopes())
     try:
@@ -87,38 +94,42 @@ def same_scopes() -> Iterator[None]:
             del scopes[len(before) :]
 
 
-def _variables(model: Any, optimizers: list[Any]) -> list[Any]:
+def _tracked_variables(model: KerasModel, optimizers: list[KerasOptimizer]) -> list[TFVariable]:
     """Every ``tf.Variable`` behind the model, its metrics and the optimizers, each once."""
     holders = [model, *model.metrics, *optimizers]
-    raw = [_raw(variable) for holder in holders for variable in holder.variables]
+    raw = [backing_variable(variable) for holder in holders for variable in holder.variables]
     return list({id(variable): variable for variable in raw}.values())
 
 
-def _raw(variable: Any) -> Any:
+def backing_variable(variable: TFVariable) -> TFVariable:
+    """The ``tf.Variable`` behind a Keras variable; any other variable unchanged."""
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def _read(variable: Any) -> Any:
-    """The value, at a fifth of what ``read_value`` costs: around every look there are hundreds."""
-    if not isinstance(variable, ResourceVariable):  # one of a distribution strategy
+def _read_value(variable: TFVariable) -> Any:
+    """The value of a ``tf.Variable``.
+
+    The raw operation costs a fifth of ``read_value``, and a model has hundreds of variables.
+    """
+    if not isinstance(variable, ResourceVariable):  # a distributed variable
         return variable.read_value()
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
-def _assign(variable: Any, value: Any) -> None:
+def _assign_value(variable: TFVariable, value: Any) -> None:
     if isinstance(variable, ResourceVariable):
         tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
     else:
         variable.assign(value)
 
 
-_ALIVE: list[Any] = []
-"""Seed generators that Keras made inside a block: functions traced there go on using them, and a
+_KEPT_SEED_GENERATORS: list[Any] = []
+"""Seed generators that Keras created inside a block. Functions traced there keep using them, but a
 traced function does not keep its variables alive."""
 
 
 class _RandomState:
-    """The states of all global random generators in reach of Keras code."""
+    """A snapshot of all global random generators that Keras code can draw from."""
 
     def __init__(self) -> None:
         self._python = random.getstate()
@@ -134,9 +145,9 @@ class _RandomState:
     def restore(self) -> None:
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002 - as above
-        inside = keras_seed_generator()
-        if inside is not self._keras:
-            _ALIVE.append(inside)
+        current = keras_seed_generator()
+        if current is not self._keras:
+            _KEPT_SEED_GENERATORS.append(current)
         set_keras_seed_generator(self._keras)
         if self._keras is not None:
             self._keras.state.value.assign(self._keras_value)

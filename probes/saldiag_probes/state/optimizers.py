@@ -1,4 +1,4 @@
-"""Which optimizers a model has, and what state they hold."""
+"""The optimizers of a model and the state that they hold."""
 
 from __future__ import annotations
 
@@ -7,60 +7,62 @@ from typing import Any
 
 import keras
 
+from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.keras_internals.classes import Tracker
 
 
-def optimizers_of(model: Any) -> dict[str, Any]:
-    """The model's optimizers by the name of the attribute that holds them.
+def optimizers_of(model: KerasModel) -> dict[str, KerasOptimizer]:
+    """The model's optimizers, keyed by the name of the attribute that holds them.
 
-    ``compile`` sets ``optimizer``; a model with its own ``train_step`` may hold several (a GAN).
-    One that two attributes share counts once.
+    ``compile`` sets ``optimizer``; a model with a custom ``train_step`` can hold several (a GAN).
+    An optimizer in two attributes is listed once, under the first.
     """
-    found: dict[str, Any] = {}
+    optimizers: dict[str, KerasOptimizer] = {}
     for name, value in [("optimizer", getattr(model, "optimizer", None)), *vars(model).items()]:
-        is_new = all(value is not other for other in found.values())
+        is_new = all(value is not other for other in optimizers.values())
         if isinstance(value, keras.optimizers.Optimizer) and is_new:
-            found[name] = value
-    return found
+            optimizers[name] = value
+    return optimizers
 
 
-def inner(optimizer: Any) -> Any:
-    """The optimizer itself, without what scales the loss around it."""
+def inner_optimizer(optimizer: KerasOptimizer | None) -> Any:
+    """The optimizer inside a ``LossScaleOptimizer``; any other optimizer (or None) unchanged."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 class OptimizerStructure:
-    """Remembers an unbuilt optimizer's lists and attributes, to unbuild it again.
+    """A snapshot of an unbuilt optimizer's attributes and containers, to unbuild it again.
 
-    The first step builds an optimizer for the variables it is given and refuses others from then
-    on; a probe that leaves it built would make a model fail whose layers are unfrozen later.
-    Values of variables are not its business.
+    The first step builds an optimizer for the variables it is given, and from then on it rejects
+    others. A probe that left it built would break a model whose layers are unfrozen later. Values
+    of variables are not part of the snapshot.
     """
 
-    def __init__(self, optimizer: Any) -> None:
+    def __init__(self, optimizer: KerasOptimizer) -> None:
         self._undo: list[Callable[[], None]] = []
         self._seen: set[int] = set()
-        self._remember(optimizer)
+        self._remember_state(optimizer)
 
     def restore(self) -> None:
-        """Put every remembered attribute and container back to what it held."""
+        """Set every recorded attribute and container back to its recorded content."""
         for undo in self._undo:
             undo()
 
-    def _remember(self, thing: Any) -> None:
-        thing = getattr(thing, "__wrapped__", thing)  # TensorFlow hides dictionaries in proxies
-        holds_state = isinstance(thing, (keras.optimizers.Optimizer, Tracker))
-        container = isinstance(thing, (list, dict, set))
-        if id(thing) in self._seen or not (holds_state or container):
+    def _remember_state(self, value: Any) -> None:
+        value = getattr(value, "__wrapped__", value)  # TensorFlow wraps dictionaries in proxies
+        holds_state = isinstance(value, (keras.optimizers.Optimizer, Tracker))
+        is_container = isinstance(value, (list, dict, set))
+        if id(value) in self._seen or not (holds_state or is_container):
             return
-        self._seen.add(id(thing))
-        if container:
-            self._remember_contents(thing)
-        if hasattr(thing, "__dict__"):
-            # TensorFlow and Keras make of lists subclasses with bookkeeping of their own.
-            self._remember_contents(vars(thing))
+        self._seen.add(id(value))
+        if is_container:
+            self._remember_contents(value)
+        if hasattr(value, "__dict__"):
+            # Keras and TensorFlow replace containers by subclasses that keep extra attributes.
+            self._remember_contents(vars(value))
 
     def _remember_contents(self, container: Any) -> None:
+        # The base classes' methods bypass what the tracking subclasses do on each change.
         if isinstance(container, dict):
             mapping = dict(dict.items(container))
             self._undo.append(lambda: (dict.clear(container), dict.update(container, mapping))[0])
@@ -73,5 +75,5 @@ class OptimizerStructure:
             members = set(set.__iter__(container))
             self._undo.append(lambda: (set.clear(container), set.update(container, members))[0])
             parts = []
-        for part in parts:
-            self._remember(part)
+        for member in parts:
+            self._remember_state(member)

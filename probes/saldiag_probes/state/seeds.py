@@ -1,6 +1,6 @@
-"""Which global seeds are set: by them, and by nothing else, a training can be told to repeat.
+"""Which global seeds are set: only with them can a training run be repeated.
 
-Commands set one before they build a model of their own; what is measured is then theirs.
+Commands that build the model themselves set a seed first; the measurement then shows that seed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from saldiag.keras_internals.state import keras_seed, operations_are_determinist
 
 
 def measure_seeds() -> Seeds:
-    """What is set at this moment, in this thread; no random state is read or moved."""
+    """The global seeds set in this thread at this moment. No random state is read or changed."""
     return Seeds(
         keras=keras_seed() is not None,
         tensorflow=tensorflow_seed() is not None,

@@ -1,1 +1,1 @@
-"""Mechanism of one traced pass: recording layer calls, the dataflow between them, gradients."""
+"""The traced forward pass: recorded layer calls, the dataflow between them, gradients."""

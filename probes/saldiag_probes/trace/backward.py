@@ -1,133 +1,143 @@
-"""The traced graph walked back from the loss: once, for all probes that ask what it is made of."""
+"""The traced graph walked back from the loss: once, for all probes that need its dependencies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
 
-from saldiag_probes.trace.recorder import Call, Trace
+from saldiag.core.keras_types import GraphOperation, Tensor
+from saldiag_probes.trace.calls import Trace, TracedCall
 
-WITHOUT_GRADIENT = frozenset({
+NON_DIFFERENTIABLE_OPS = frozenset({
     "ApproximateEqual", "ArgMax", "ArgMin", "Bucketize", "Ceil", "Equal", "Floor", "Greater",
     "GreaterEqual", "Less", "LessEqual", "Multinomial", "NotEqual", "PyFunc", "PyFuncStateless",
     "Rint", "Round", "Sign", "StopGradient",
 })  # fmt: skip
-"""TensorFlow registers no gradient for them, or (Sign) one of zeros."""
+"""TensorFlow registers no gradient for these operations, or (``Sign``) a gradient of zeros."""
 
-OF_SHAPE = frozenset({"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"})
-"""Operations whose result does not depend on the numbers that they get."""
+SHAPE_OPS = frozenset({"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"})
+"""Operations whose result does not depend on the values of their input."""
 
 
-class Backward:
-    """What a loss in the graph of a trace is made of; each walk is taken when first asked for.
+class LossDependencies:
+    """The operations that a loss in the graph of a trace depends on.
 
-    Operations are told by their names.
+    Operations are identified by name. Each walk through the graph is made when its result is first
+    used.
     """
 
-    def __init__(self, trace: Trace, loss: Any) -> None:
+    def __init__(self, trace: Trace, loss: Tensor) -> None:
         self.trace, self.loss = trace, loss
 
     @cached_property
-    def owners(self) -> Mapping[str, Call]:
-        """By operation the innermost layer call that created it; not those of the loss."""
-        owners = zip(self.trace.operations(), self.trace.owners(), strict=True)
-        return {op.name: owner for op, owner in owners if owner is not None}
+    def owner_by_operation(self) -> Mapping[str, TracedCall]:
+        """By operation name the innermost layer call that created it; the loss has no entries."""
+        pairs = zip(self.trace.operations(), self.trace.owners(), strict=True)
+        return {op.name: owner for op, owner in pairs if owner is not None}
 
     @property
-    def reached(self) -> set[str]:
-        """The operations that a gradient of the loss can come to."""
-        return self._gradient[0]
+    def reached_by_gradient(self) -> set[str]:
+        """Names of the operations that a gradient of the loss can reach."""
+        return self._loss_gradient[0]
 
     @property
-    def ends(self) -> Mapping[Any, str]:
-        """The operations where the gradient ends, with the path of the layer behind each."""
-        return self._gradient[1]
+    def gradient_stops(self) -> Mapping[GraphOperation, str]:
+        """The operations at which the gradient ends, with the path of the layer behind each."""
+        return self._loss_gradient[1]
 
-    def before(self, op: Any, behind: str) -> tuple[set[str], dict[Any, str]]:
-        """``reached`` and ``ends`` of a gradient of what goes into an operation.
+    def gradient_before(
+        self, op: GraphOperation, behind: str
+    ) -> tuple[set[str], dict[GraphOperation, str]]:
+        """Reached operations and stops for a gradient that starts at an operation's inputs.
 
-        ``behind`` is the layer behind the operation.
+        They correspond to ``reached_by_gradient`` and ``gradient_stops``.
+
+        Args:
+            op: the operation.
+            behind: path of the layer that comes after the operation in the forward pass.
         """
-        owner = self.owners.get(op.name)
+        owner = self.owner_by_operation.get(op.name)
         layer = owner.layer_path if owner is not None and owner.leaf else behind
-        return _gradient_of(op.inputs, self.owners, layer)
+        return _walk_gradient(op.inputs, self.owner_by_operation, layer)
 
     @cached_property
-    def shown(self) -> set[str]:
-        """The operations that a gradient of the outputs can come to."""
-        return _gradient_of(self.trace.outputs, self.owners)[0]
+    def reached_from_outputs(self) -> set[str]:
+        """Names of the operations that a gradient of the outputs can reach."""
+        return _walk_gradient(self.trace.outputs, self.owner_by_operation)[0]
 
     @cached_property
-    def needed(self) -> set[str]:
-        """All operations that the loss is made of, whether a gradient passes or not."""
-        return made_of([self.loss])
+    def used_by_loss(self) -> set[str]:
+        """Names of all operations that the loss depends on, differentiable or not."""
+        return ancestor_operations([self.loss])
 
     @cached_property
-    def needed_or_shown(self) -> set[str]:
-        """All operations that the loss or an output is made of."""
-        return made_of(self.trace.outputs, self.needed)
+    def used_by_loss_or_outputs(self) -> set[str]:
+        """Names of all operations that the loss or an output depends on."""
+        return ancestor_operations(self.trace.outputs, self.used_by_loss)
 
     @cached_property
-    def _gradient(self) -> tuple[set[str], dict[Any, str]]:
-        return _gradient_of([self.loss], self.owners)
+    def _loss_gradient(self) -> tuple[set[str], dict[GraphOperation, str]]:
+        return _walk_gradient([self.loss], self.owner_by_operation)
 
 
-def backward(trace: Trace, loss: Any) -> Backward | None:
-    """The walks from ``loss``; None if it is not in the graph of the trace."""
-    return Backward(trace, loss) if getattr(loss, "graph", None) is trace.graph else None
+def loss_dependencies(trace: Trace, loss: Tensor) -> LossDependencies | None:
+    """The dependencies of ``loss``; None if it is no tensor in the graph of the trace."""
+    return LossDependencies(trace, loss) if getattr(loss, "graph", None) is trace.graph else None
 
 
-def made_of(
-    tensors: Iterable[Any],
-    known: Iterable[str] = (),
+def ancestor_operations(
+    tensors: Iterable[Tensor],
+    visited: Iterable[str] = (),
     *,
-    past: frozenset[str] = frozenset(),
-    but: Any = None,
+    stop_types: frozenset[str] = frozenset(),
+    excluded: GraphOperation | None = None,
 ) -> set[str]:
-    """The operations that tensors are made of in any way.
+    """Names of all operations that tensors depend on, in any way.
 
     Args:
         tensors: symbolic tensors of one graph.
-        known: operations that were come to before, with all that they are made of.
-        past: types of operations that are not entered.
-        but: an operation that is not entered.
+        visited: names of operations whose ancestors are known already; they are part of the result.
+        stop_types: types of operations that are neither entered nor returned.
+        excluded: one operation that is neither entered nor returned.
     """
-    seen = set(known)
-    waiting = [tensor.op for tensor in tensors]
-    while waiting:
-        op = waiting.pop()
-        if op.name not in seen and op.type not in past and op is not but:
+    seen = set(visited)
+    pending = [tensor.op for tensor in tensors]
+    while pending:
+        op = pending.pop()
+        if op.name not in seen and op.type not in stop_types and op is not excluded:
             seen.add(op.name)
-            waiting += [tensor.op for tensor in op.inputs]
+            pending += [tensor.op for tensor in op.inputs]
     return seen
 
 
-def _gradient_of(
-    tensors: Iterable[Any], owners: Mapping[str, Call], last: str = ""
-) -> tuple[set[str], dict[Any, str]]:
-    """Operations that a gradient can come to; those where it ends, with the layer behind each."""
+def _walk_gradient(
+    tensors: Iterable[Tensor], owners: Mapping[str, TracedCall], layer_behind: str = ""
+) -> tuple[set[str], dict[GraphOperation, str]]:
+    """Operations that a gradient can reach, and those where it ends with the layer behind each."""
     reached: set[str] = set()
-    ends: dict[Any, str] = {}
-    pending: list[tuple[Any, str]] = [(tensor, last) for tensor in tensors]
+    stops: dict[GraphOperation, str] = {}
+    pending: list[tuple[Tensor, str]] = [(tensor, layer_behind) for tensor in tensors]
     while pending:
         tensor, behind = pending.pop()
         op = tensor.op
-        if _ends_at(tensor):
-            ends.setdefault(op, behind)
-        elif op.name not in reached and op.type not in OF_SHAPE:
+        if _stops_gradient(tensor):
+            stops.setdefault(op, behind)
+        elif op.name not in reached and op.type not in SHAPE_OPS:
             reached.add(op.name)
             owner = owners.get(op.name)
+            # Behind an operation of a leaf layer the walk is inside that layer; operations between
+            # layers keep the layer that was passed last.
             layer = owner.layer_path if owner is not None and owner.leaf else behind
             pending += [(source, layer) for source in op.inputs]
-    return reached, ends
+    return reached, stops
 
 
-def _ends_at(tensor: Any) -> bool:
+def _stops_gradient(tensor: Tensor) -> bool:
+    """Whether no gradient passes from a tensor to the inputs of its operation."""
     op = tensor.op
     if op.type == "Cast":
         return bool(op.inputs[0].dtype.is_floating and not tensor.dtype.is_floating
                     and not tensor.dtype.is_complex)  # fmt: skip
-    if op.type == "TopKV2":
+    if op.type == "TopKV2":  # the values have a gradient, the indices have none
         return tensor is not op.outputs[0] and tensor.name == op.outputs[1].name
-    return op.type in WITHOUT_GRADIENT
+    return op.type in NON_DIFFERENTIABLE_OPS

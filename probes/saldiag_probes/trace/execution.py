@@ -1,4 +1,4 @@
-"""How the package runs a graph that it executes once."""
+"""How a graph that runs once is built and executed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 
 @contextmanager
-def graph_as_built() -> Iterator[None]:
-    """Without TensorFlow's graph optimizer: for one execution it costs far more than it saves.
+def without_graph_optimizer() -> Iterator[None]:
+    """Disable TensorFlow's graph optimizer (Grappler) inside the block.
 
-    On MobileNetV2 with gradients and statistics the first execution takes 3 s of processor time
-    in place of 10.
+    For a single execution it costs far more than it saves: on MobileNetV2 with gradients and
+    statistics the first execution takes 10 s of processor time with it, and 3 s without.
     """
     key = "disable_meta_optimizer"
     before = tf.config.optimizer.get_experimental_options().get(key, False)
@@ -26,11 +26,11 @@ def graph_as_built() -> Iterator[None]:
 
 
 @contextmanager
-def garbage_left() -> Iterator[None]:
-    """Without looking for garbage meanwhile: a trace makes next to none.
+def garbage_collection_paused() -> Iterator[None]:
+    """Pause Python's garbage collection inside the block.
 
-    It makes so many objects that Python looks through all of TensorFlow for it, 0.3 to 0.4 s each
-    time on MobileNetV2.
+    A trace creates next to no garbage, but so many objects that collection runs over all of
+    TensorFlow: 0.3 to 0.4 s each time on MobileNetV2.
     """
     if not gc.isenabled():
         yield

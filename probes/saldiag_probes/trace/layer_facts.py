@@ -1,4 +1,4 @@
-"""What a layer says of itself: activation, axis, plain configuration, size."""
+"""Facts that a layer's own attributes hold: activation, axis, plain configuration, size."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Any
 
 import keras
 
+from saldiag.core.keras_types import KerasLayer, KerasModel, Tensor
 from saldiag.keras_internals.classes import Functional
 from saldiag.keras_internals.layers import flattened_layers, takes_training_argument
 
-_BY_CLASS = {
+_ACTIVATION_LAYERS = {
     "Softmax": "softmax",
     "LeakyReLU": "leaky_relu",
     "PReLU": "prelu",
     "ELU": "elu",
     "ThresholdedReLU": "thresholded_relu",
 }
-_LINEAR = frozenset({None, "linear"})
+"""Activation name by layer class."""
+_NO_ACTIVATION = frozenset({None, "linear"})
+"""Names that stand for no activation."""
 
-#: Operations of the graph that are activations, by their TensorFlow type.
 ACTIVATION_OPS = {
     "Softmax": "softmax",
     "LogSoftmax": "log_softmax",
@@ -34,24 +36,25 @@ ACTIVATION_OPS = {
     "Softplus": "softplus",
     "Softsign": "softsign",
 }
+"""Activation name by the type of TensorFlow operation that computes it."""
 
 
-def activation_name(layer: Any) -> str | None:
-    """Name of the activation function that a layer applies, None for none or ``linear``.
+def activation_name(layer: KerasLayer) -> str | None:
+    """Name of the activation function that a layer applies; None for none or ``linear``.
 
-    A function of the user's has its ``__name__``; an activation that is a layer (``LeakyReLU()``
-    as an argument) the name of what that layer does.
+    A user's function has its ``__name__``. If the ``activation`` argument is a layer
+    (``LeakyReLU()``), it is the name of that layer's activation.
     """
     kind = type(layer).__name__
     if isinstance(layer, keras.layers.ReLU):
         return "relu6" if layer.max_value == 6 else "relu"
-    if kind in _BY_CLASS and isinstance(layer, getattr(keras.layers, kind, ())):
-        return _BY_CLASS[kind]
+    if kind in _ACTIVATION_LAYERS and isinstance(layer, getattr(keras.layers, kind, ())):
+        return _ACTIVATION_LAYERS[kind]
     function = getattr(layer, "activation", None)
     if isinstance(function, keras.layers.Layer):
         return activation_name(function)
     name = _function_name(function)
-    return None if name in _LINEAR else name
+    return None if name in _NO_ACTIVATION else name
 
 
 def _function_name(function: Any) -> str | None:
@@ -62,8 +65,11 @@ def _function_name(function: Any) -> str | None:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def activation_axis(layer: Any, rank: int | None) -> int | None:
-    """The axis over which a softmax normalises, counted from the front; None for others."""
+def activation_axis(layer: KerasLayer, rank: int | None) -> int | None:
+    """The axis over which a softmax normalises, counted from the front.
+
+    None for other activations, for a softmax over several axes, and for an unknown rank.
+    """
     if rank is None or activation_name(layer) not in {"softmax", "log_softmax"}:
         return None
     axis = getattr(layer, "axis", -1) if isinstance(layer, keras.layers.Softmax) else -1
@@ -71,75 +77,84 @@ def activation_axis(layer: Any, rank: int | None) -> int | None:
     return int(axes[0]) % rank if len(axes) == 1 and rank else None
 
 
-def activation_of_op(tensor: Any) -> str | None:
-    """The activation that made a tensor, told by the graph's operation (casts looked through)."""
+def activation_of_op(tensor: Tensor) -> str | None:
+    """The activation that produced a symbolic tensor, read from the graph; None if there is none.
+
+    Casts, reshapes and identities in between are looked through.
+    """
     op = tensor.op
     while op.type in {"Identity", "Cast", "Reshape"} and op.inputs:
         op = op.inputs[0].op
     return ACTIVATION_OPS.get(op.type)
 
 
-def parameters(layer: Any) -> int:
-    """Number of elements of all weights of a layer and of those inside it."""
+def count_parameters(layer: KerasLayer) -> int:
+    """Number of elements of all weights of a layer and of the layers inside it."""
     return sum(math.prod(int(n) for n in weight.shape) for weight in layer.weights)
 
 
-def plain_config(layer: Any) -> dict[str, Any]:
-    """The part of ``get_config()`` that is numbers, flags, short text and lists of those.
+def plain_config(layer: KerasLayer) -> dict[str, Any]:
+    """The part of ``get_config()`` that consists of numbers, flags, short text and lists of those.
 
-    Empty for models (theirs repeats every layer) and for layers that cannot tell.
+    Empty for models (their configuration repeats every layer) and for layers whose ``get_config``
+    fails.
     """
     if isinstance(layer, keras.Model):
         return {}
     try:
         config = layer.get_config()
-    except Exception:  # a custom layer's own code
+    except Exception:  # raised by a custom layer
         return {}
-    return plain(config)
+    return plain_values(config)
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """The entries of a configuration that are plain values."""
+def plain_values(config: Any) -> dict[str, Any]:
+    """The entries of a configuration that are plain values, without ``name``.
+
+    Text is cut at 200 characters, lists at 16 entries. Empty if ``config`` is no dictionary.
+    """
     if not isinstance(config, dict):
         return {}
-    kept = {str(key): _plain(value) for key, value in config.items() if key != "name"}
-    return {key: value for key, value in kept.items() if value is not None}
+    entries = {str(key): _plain_value(value) for key, value in config.items() if key != "name"}
+    return {key: value for key, value in entries.items() if value is not None}
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, str):
         return value[:200]
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (tuple, list)):
-        parts = [_plain(part) for part in value[:16]]
+        parts = [_plain_value(part) for part in value[:16]]
         return None if any(part is None for part in parts) else parts
     return None
 
 
-def depends_on_mode(model: Any) -> bool:
-    """Whether training and inference may differ: not in a graph of Keras' own plain layers.
+def depends_on_mode(model: KerasModel) -> bool:
+    """Whether training and inference mode may give different outputs.
 
-    A layer of the user's, or a function in a ``Lambda``, can call others that nobody knows of.
+    False only for a graph of Keras' own plain layers: a custom layer, or the function in a
+    ``Lambda``, can call anything.
     """
     return any(map(_depends_on_mode, flattened_layers(model)))
 
 
 def _depends_on_mode(layer: Any) -> bool:
     kind = type(layer)
-    if kind in _BY_QUANTIZATION:
+    if kind in _TRAINING_ARGUMENT_FOR_QUANTIZATION:
         return layer.quantization_mode is not None
-    if kind in _BY_DROPOUT:
+    if kind in _TRAINING_ARGUMENT_FOR_DROPOUT:
         return bool(layer.dropout or layer.recurrent_dropout)
     if kind in (keras.Sequential, Functional):
         return False
-    own = kind.__module__.startswith("keras.") and kind is not keras.layers.Lambda
-    return not own or takes_training_argument(layer)
+    is_keras = kind.__module__.startswith("keras.") and kind is not keras.layers.Lambda
+    return not is_keras or takes_training_argument(layer)
 
 
-_BY_QUANTIZATION = (keras.layers.Dense, keras.layers.EinsumDense)
-_BY_DROPOUT = (
+_TRAINING_ARGUMENT_FOR_QUANTIZATION = (keras.layers.Dense, keras.layers.EinsumDense)
+"""Layers whose ``call`` takes ``training`` for quantization only."""
+_TRAINING_ARGUMENT_FOR_DROPOUT = (
     keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN,
     keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell,
 )  # fmt: skip
-"""They take ``training`` for the sake of this alone."""
+"""Layers whose ``call`` takes ``training`` for dropout only."""

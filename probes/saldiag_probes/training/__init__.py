@@ -1,1 +1,1 @@
-"""Probes of a running training: gradient norms, losses and histograms per step."""
+"""A running training: gradient norms, losses and histograms of its steps."""

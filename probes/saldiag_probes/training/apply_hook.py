@@ -1,4 +1,4 @@
-"""Stand before and after the ``apply`` of one optimizer instance."""
+"""Run code before and after the ``apply`` of one optimizer instance."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ from typing import Any
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel, KerasOptimizer
+
 
 class ApplyHook:
-    """Replaces ``optimizer.apply`` on this instance; ``remove`` puts things back.
+    """Replaces ``optimizer.apply`` on this instance until ``remove``.
 
-    Keras' ``apply_gradients`` and ``fit`` both go through ``apply``.
+    Keras' ``apply_gradients`` and ``fit`` both call ``apply``.
 
     Args:
         optimizer: any Keras optimizer, wrappers like LossScaleOptimizer included.
-        before: called with the arguments of ``apply``; what it returns goes to ``after``.
+        before: called with the arguments of ``apply``; its result is passed to ``after``.
         after: called when the optimizer has taken its step.
     """
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: KerasOptimizer,
         before: Callable[..., Any],
         after: Callable[[Any], None],
     ) -> None:
         self._optimizer = optimizer
         self._previous = vars(optimizer).get("apply")
-        self._hook = _hooked(
+        self._hook = _wrap_apply(
             optimizer.apply,
             tf.autograph.experimental.do_not_convert(before),
             tf.autograph.experimental.do_not_convert(after),
         )
-        # Not through Keras' __setattr__, which tracks what an optimizer is made of.
+        # object.__setattr__ bypasses Keras' attribute tracking.
         object.__setattr__(optimizer, "apply", self._hook)
 
     def remove(self) -> None:
-        """Unhook, unless somebody hooked over this hook since: then it stays as a passage."""
+        """Restore ``apply``. A hook that another patch wraps by now stays and passes calls on."""
         if vars(self._optimizer).get("apply") is not self._hook:
             return
         if self._previous is None:
@@ -45,22 +47,23 @@ class ApplyHook:
             object.__setattr__(self._optimizer, "apply", self._previous)
 
 
-def _hooked(
+def _wrap_apply(
     original: Callable[..., Any], before: Callable[..., Any], after: Callable[[Any], None]
 ) -> Callable[..., Any]:
-    # AutoGraph may convert this function (a custom loop under tf.function): it must stay plain,
-    # so that the original is converted, or not, exactly as it would be without the hook.
+    # A custom loop under tf.function makes AutoGraph convert this function. It must stay a plain
+    # function without do_not_convert: the original is then converted, or not, exactly as it would
+    # be without the hook.
     def apply(grads: Any, *args: Any, **kwargs: Any) -> Any:
-        ticket = before(grads, *args, **kwargs)
+        state = before(grads, *args, **kwargs)
         result = original(grads, *args, **kwargs)
-        after(ticket)
+        after(state)
         return result
 
     return apply
 
 
-def trace_again(model: Any) -> None:
-    """Make the model trace its training step anew, without taking it away from a running fit."""
+def retrace_train_step(model: KerasModel) -> None:
+    """Make the model trace its training step again, without breaking a ``fit`` that is running."""
     if getattr(model, "train_function", None) is not None:
         model.train_function = None
         model.make_train_function()

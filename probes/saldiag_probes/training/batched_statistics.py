@@ -1,9 +1,9 @@
-"""Statistics of many small tensors at the price of a few large operations.
+"""Statistics of many small tensors for the cost of a few large operations.
 
-A network has hundreds of variables, most of them tiny. A handful of operations for each would cost
-more to trace and to schedule than to compute, so tensors are laid end to end into the rows of a
-matrix, every tensor starting on a row of its own and padded with zeros to whole rows. Row-wise
-reductions followed by a sum over the rows of each tensor then serve all tensors at once.
+A network has hundreds of variables, most of them tiny. A handful of operations for each would take
+longer to trace and schedule than to compute. The tensors are therefore laid end to end into the
+rows of a matrix, each tensor starting on a new row and padded with zeros to whole rows. Row-wise
+reductions followed by a sum over each tensor's rows then serve all tensors at once.
 """
 
 from __future__ import annotations
@@ -16,174 +16,186 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-ROW = 128
-"""Elements of a row: short enough that padding is small, long enough that reductions are fast."""
+from saldiag.core.keras_types import Tensor
 
-BLOCK = 1 << 20
-"""Elements of a block, about (4 MB of float32): few blocks are few operations, but several let the
-optimizer go on with the first weights while gradients are still being computed."""
+ROW_LENGTH = 128
+"""Elements per row: short enough to keep padding small, long enough for fast reductions."""
 
-SMALLEST_SAFE = 1e-30
+BLOCK_ELEMENTS = 1 << 20
+"""Approximate number of elements per block (4 MB of float32). Few blocks need few operations, but
+several let the optimizer update the first weights while other gradients are still being
+computed."""
+
+MIN_SAFE_SQUARE_SUM = 1e-30
 """A row's sum of squares above this has lost less than 1e-6 of itself to underflow: an element's
 square vanishes below float32's 1.2e-38, and a row has 128 elements."""
 
 GRADIENT_COLUMNS = ("norm", "mean", "maximum", "zero_share", "nonfinite_share")
+"""Names of the columns of ``gradient_statistics``."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """K tensors in the rows of one matrix.
+    """K tensors in the rows of one matrix."""
 
-    ``matrix`` is (rows, ``ROW``), float32 or float64; ``owner`` (rows) the position of the tensor
-    that a row belongs to, ascending; ``sizes`` (K) the elements of each tensor as it stands for,
-    which for a sparse one is more than what lies in its rows.
-    """
-
-    matrix: Any
-    owner: Any
-    sizes: Any
+    matrix: Tensor
+    """(rows, ``ROW_LENGTH``), float32 or float64."""
+    owner: Tensor
+    """(rows) int32: index of the tensor that a row belongs to, ascending."""
+    sizes: Tensor
+    """(K) float64: number of elements of each tensor. For a sparse tensor those of its dense shape,
+    which is more than its rows hold."""
 
     @property
-    def count(self) -> Any:
-        """K, the number of tensors: a tensor where it is not known before the graph runs."""
+    def count(self) -> Tensor:
+        """K, the number of tensors: a tensor if it is unknown until the graph runs."""
         known = self.sizes.shape[0]
         return tf.size(self.sizes) if known is None else known
 
-    def per_tensor(self, rows: Any) -> Any:
-        """Sum of a value per row over each tensor: (rows) to (K), in float64."""
+    def sum_per_tensor(self, rows: Tensor) -> Tensor:
+        """Sum of a value per row over each tensor's rows: (rows) to (K), in float64."""
         wide = tf.cast(rows, tf.float64)
         return tf.math.unsorted_segment_sum(wide, self.owner, self.count)
 
 
-def grouped(sizes: Sequence[int], limit: int = BLOCK) -> list[list[int]]:
-    """Split positions into consecutive groups, each closed once it holds ``limit`` elements."""
+def group_by_size(sizes: Sequence[int], limit: int = BLOCK_ELEMENTS) -> list[list[int]]:
+    """Split positions into consecutive groups; a group is closed once it has ``limit`` elements."""
     groups: list[list[int]] = []
-    room = 0
+    remaining = 0
     for position, size in enumerate(sizes):
-        if room <= 0:
+        if remaining <= 0:
             groups.append([])
-            room = limit
+            remaining = limit
         groups[-1].append(position)
-        room -= size
+        remaining -= size
     return groups
 
 
-def dtype_for(tensors: Sequence[Any]) -> Any:
-    """The dtype of the block that ``pack`` makes of these."""
+def block_dtype(tensors: Sequence[Tensor]) -> Any:
+    """The dtype of the block that ``pack_tensors`` makes of these tensors."""
     wide = any(tensor.dtype.base_dtype == tf.float64 for tensor in tensors)
     return tf.float64 if wide else tf.float32
 
 
 def order_with_gaps(values: Sequence[Any]) -> list[int]:
-    """Where each value stands among those that are not None; None stands behind the last."""
+    """Index of each value among those that are not None; for None the index behind the last."""
     count = sum(value is not None for value in values)
-    place = iter(range(count))
-    return [count if value is None else next(place) for value in values]
+    position = iter(range(count))
+    return [count if value is None else next(position) for value in values]
 
 
-def pack(tensors: Sequence[Any]) -> Block:
-    """Lay dense tensors or IndexedSlices (rows of a repeated index are summed) into a block.
+def pack_tensors(tensors: Sequence[Tensor]) -> Block:
+    """Lay dense tensors or IndexedSlices (values of a repeated index are summed) into a block.
 
-    float64 stays float64; anything else is computed in float32, where float16 cannot overflow.
+    float64 stays float64; anything else is computed in float32, because float16 would overflow.
     """
-    dtype = dtype_for(tensors)
+    dtype = block_dtype(tensors)
     flat_shape = tf.constant([-1])
-    present = [_present(tensor) for tensor in tensors]
-    # Most variables are vectors already, and every operation less is a shorter trace.
+    present = [_stored_elements(tensor) for tensor in tensors]
+    # Most variables are vectors already, and each operation saved shortens the trace.
     dense = [t if t.shape.rank == 1 else tf.reshape(t, flat_shape) for t in present]
-    parts = _padded(dense, dtype)
-    matrix = tf.reshape(tf.concat(parts, 0), [-1, ROW])
-    return Block(matrix, _owner(dense), _sizes(tensors))
+    parts = _pad_to_rows(dense, dtype)
+    matrix = tf.reshape(tf.concat(parts, 0), [-1, ROW_LENGTH])
+    return Block(matrix, _row_owners(dense), _element_counts(tensors))
 
 
-def gradient_statistics(block: Block) -> Any:
+def gradient_statistics(block: Block) -> Tensor:
     """``GRADIENT_COLUMNS`` of each tensor: (K, 5) float64.
 
-    Norm, mean and maximum are infinite where any element is not finite.
+    Norm (L2), mean and maximum are of absolute values, and infinite if any element is not finite.
+    The shares of zeros and of non-finite elements lie in [0, 1].
     """
-    return _traced(_gradient_statistics, block.matrix.dtype, 1)(
+    return _traced_once(_gradient_statistics, block.matrix.dtype, 1)(
         block.matrix, block.owner, block.sizes
     )
 
 
-def change_statistics(before: Any, after: Block) -> Any:
-    """How far each tensor moved, and its norm before that: (K, 2) float64.
+def change_statistics(before: Tensor, after: Block) -> Tensor:
+    """Relative change of each tensor, and its norm before the change: (K, 2) float64.
 
-    ``before`` is the matrix of the same block. The first is the norm of the change over that of the
-    tensor: 0 for one that stays, infinite for one of zeros that moves. Norms are infinite where any
-    element is not finite.
+    The relative change is the L2 norm of the difference over the norm before: 0 for an unchanged
+    tensor, infinite for a tensor of zeros that changed. Norms are infinite if any element is not
+    finite.
+
+    Args:
+        before: the matrix of the same block before the change.
+        after: the block after the change.
     """
-    return _traced(_change_statistics, before.dtype, 2)(
+    return _traced_once(_change_statistics, before.dtype, 2)(
         before, after.matrix, after.owner, after.sizes
     )
 
 
 @cache
-def _traced(statistics: Callable[..., Any], dtype: Any, matrices: int) -> Any:
+def _traced_once(statistics: Callable[..., Any], dtype: Any, matrices: int) -> Any:
     """``statistics`` of matrices, owner and sizes as a function that is traced here, and only once.
 
-    A training step then holds one call in the place of a hundred operations, each of which costs
-    Python a third of a millisecond. TensorFlow puts the operations back in when the step runs.
+    A training step then contains one call in place of a hundred operations, each of which costs
+    Python a third of a millisecond. TensorFlow inlines the operations when the step runs.
     """
-    matrix = tf.TensorSpec([None, ROW], dtype)
-    rest = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float64)]
+    matrix = tf.TensorSpec([None, ROW_LENGTH], dtype)
+    owner_and_sizes = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float64)]
     function = tf.function(
-        statistics, autograph=False, input_signature=[*[matrix] * matrices, *rest]
+        statistics, autograph=False, input_signature=[*[matrix] * matrices, *owner_and_sizes]
     )
-    with tf.init_scope():  # a step that is being traced would be kept alive
+    with tf.init_scope():  # made inside a step's graph, it would keep the graph alive
         return function.get_concrete_function()
 
 
-def _gradient_statistics(matrix: Any, owner: Any, sizes: Any) -> Any:
+def _gradient_statistics(matrix: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
     block = Block(matrix, owner, sizes)
     magnitude = tf.abs(matrix)
     row_sum = tf.reduce_sum(magnitude, 1)
     row_max = tf.cast(tf.reduce_max(magnitude, 1), tf.float64)
     columns = [
         tf.sqrt(_square_sums(block)),
-        block.per_tensor(row_sum) / sizes,
+        block.sum_per_tensor(row_sum) / sizes,
         tf.math.unsorted_segment_max(row_max, owner, block.count),
     ]
-    # Counting costs several passes, so only rows that can hold what is counted are looked at.
-    # Of ~(x > 0) TensorFlow's graph optimizer makes x <= 0, which a NaN is not.
-    broken = ~tf.math.is_finite(row_sum)
-    zeros = _count(block, broken | (tf.reduce_min(magnitude, 1) <= 0), lambda x: tf.equal(x, 0))
-    nonfinite = _count(block, broken, lambda x: ~tf.math.is_finite(x))
-    nonzero = block.per_tensor(tf.ones_like(owner)) * ROW - zeros
+    # Counting takes several passes over the data, so count only in rows that can contain a match.
+    # Not ~(x > 0): TensorFlow's graph optimizer turns that into x <= 0, which is False for NaN.
+    has_nonfinite = ~tf.math.is_finite(row_sum)
+    zeros = _count_elements(
+        block, has_nonfinite | (tf.reduce_min(magnitude, 1) <= 0), lambda x: tf.equal(x, 0)
+    )
+    nonfinite = _count_elements(block, has_nonfinite, lambda x: ~tf.math.is_finite(x))
+    nonzero = block.sum_per_tensor(tf.ones_like(owner)) * ROW_LENGTH - zeros
     infinite = tf.fill(tf.shape(nonfinite), tf.constant(np.inf, tf.float64))
-    sound = [tf.where(nonfinite > 0, infinite, column) for column in columns]
-    return tf.stack([*sound, 1 - nonzero / sizes, nonfinite / sizes], 1)
+    finite_or_inf = [tf.where(nonfinite > 0, infinite, column) for column in columns]
+    return tf.stack([*finite_or_inf, 1 - nonzero / sizes, nonfinite / sizes], 1)
 
 
-def _change_statistics(before: Any, after: Any, owner: Any, sizes: Any) -> Any:
-    weight = norms(Block(before, owner, sizes))
-    change = norms(Block(after - before, owner, sizes))
+def _change_statistics(before: Tensor, after: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
+    weight = l2_norms(Block(before, owner, sizes))
+    change = l2_norms(Block(after - before, owner, sizes))
     from_zero = tf.where(change > 0, tf.constant(np.inf, tf.float64), tf.zeros_like(change))
     ratio = tf.where(weight > 0, tf.math.divide_no_nan(change, weight), from_zero)
     return tf.stack([ratio, weight], 1)
 
 
-def norms(block: Block) -> Any:
-    """L2 norm of each tensor: (K) float64; infinite where any element is not finite."""
+def l2_norms(block: Block) -> Tensor:
+    """L2 norm of each tensor: (K) float64; infinite if any element is not finite."""
     norm = tf.sqrt(_square_sums(block))
     return tf.where(tf.math.is_finite(norm), norm, tf.constant(np.inf, tf.float64))
 
 
-def _square_sums(block: Block) -> Any:
+def _square_sums(block: Block) -> Tensor:
     """Sum of squares of each tensor: (K) float64.
 
-    In float32 the square of 1e20 overflows and that of 1e-25 vanishes; rows where that may have
-    happened are computed once more in float64.
+    In float32 the square of 1e20 overflows and that of 1e-25 vanishes; rows in which that may have
+    happened are computed again in float64.
     """
     rows = tf.reduce_sum(tf.square(block.matrix), 1)
-    where = tf.where(~((rows > SMALLEST_SAFE) & tf.math.is_finite(rows)))
-    again = tf.cast(tf.gather_nd(block.matrix, where), tf.float64)
-    exact = tf.reduce_sum(tf.square(again), 1)
-    return block.per_tensor(tf.tensor_scatter_nd_update(tf.cast(rows, tf.float64), where, exact))
+    where = tf.where(~((rows > MIN_SAFE_SQUARE_SUM) & tf.math.is_finite(rows)))
+    wide = tf.cast(tf.gather_nd(block.matrix, where), tf.float64)
+    exact = tf.reduce_sum(tf.square(wide), 1)
+    return block.sum_per_tensor(
+        tf.tensor_scatter_nd_update(tf.cast(rows, tf.float64), where, exact)
+    )
 
 
-def _count(block: Block, suspects: Any, test: Callable[[Any], Any]) -> Any:
-    """How many elements of each tensor pass ``test``, looking at the suspect rows: (K) float64."""
+def _count_elements(block: Block, suspects: Tensor, test: Callable[[Any], Any]) -> Tensor:
+    """Number of elements of each tensor that pass ``test``, in suspect rows only: (K) float64."""
     where = tf.reshape(tf.where(suspects), [-1])
     passed = tf.cast(test(tf.gather(block.matrix, where)), tf.float32)
     return tf.math.unsorted_segment_sum(
@@ -193,15 +205,15 @@ def _count(block: Block, suspects: Any, test: Callable[[Any], Any]) -> Any:
     )
 
 
-def _present(tensor: Any) -> Any:
-    """The elements that are there: all of a dense tensor, the touched rows of a sparse one."""
+def _stored_elements(tensor: Tensor) -> Tensor:
+    """All elements of a dense tensor, or the touched rows of a sparse one."""
     if not isinstance(tensor, tf.IndexedSlices):
         return tensor
     touched, position = tf.unique(tensor.indices)
     return tf.math.unsorted_segment_sum(tensor.values, position, tf.size(touched))
 
 
-def _padded(dense: Sequence[Any], dtype: Any) -> list[Any]:
+def _pad_to_rows(dense: Sequence[Tensor], dtype: Any) -> list[Any]:
     """The flat tensors, each followed by the zeros that fill its last row."""
     zeros: dict[int, Any] = {}
     parts: list[Any] = []
@@ -209,24 +221,27 @@ def _padded(dense: Sequence[Any], dtype: Any) -> list[Any]:
         parts.append(tf.cast(flat, dtype))
         size = flat.shape[0]
         if size is None:
-            parts.append(tf.zeros([-tf.size(flat) % ROW], dtype))
-        elif missing := -size % ROW:
+            parts.append(tf.zeros([-tf.size(flat) % ROW_LENGTH], dtype))
+        elif missing := -size % ROW_LENGTH:
             if missing not in zeros:
                 zeros[missing] = tf.constant(0, dtype, [missing])
             parts.append(zeros[missing])
     return parts
 
 
-def _owner(dense: Sequence[Any]) -> Any:
+def _row_owners(dense: Sequence[Tensor]) -> Tensor:
+    """Index of the tensor that each row belongs to: (rows) int32."""
     if all(flat.shape[0] is not None for flat in dense):
-        rows = [-(-flat.shape[0] // ROW) for flat in dense]
+        rows = [-(-flat.shape[0] // ROW_LENGTH) for flat in dense]
         return tf.constant(np.repeat(np.arange(len(rows), dtype=np.int32), rows))
-    counts = [-(-tf.size(flat) // ROW) for flat in dense]
+    counts = [-(-tf.size(flat) // ROW_LENGTH) for flat in dense]
     return tf.repeat(tf.range(len(counts)), tf.stack(counts))
 
 
-def _sizes(tensors: Sequence[Any]) -> Any:
-    def size(tensor: Any) -> Any:
+def _element_counts(tensors: Sequence[Tensor]) -> Tensor:
+    """Number of elements of each tensor: (K) float64."""
+
+    def size(tensor: Tensor) -> Any:
         if isinstance(tensor, tf.IndexedSlices):
             return tf.cast(tf.reduce_prod(tensor.dense_shape), tf.float64)
         known = tensor.shape.num_elements()

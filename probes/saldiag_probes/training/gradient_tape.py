@@ -1,4 +1,4 @@
-"""What gradient tapes are asked for: the target of a training loop's tape is its loss."""
+"""Hook on ``tf.GradientTape.gradient``: the target of a training loop's tape is its loss."""
 
 from __future__ import annotations
 
@@ -11,40 +11,45 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import Gradient, KerasVariable, Tensor, TFVariable
 from saldiag.keras_internals.variables import raw_variable
 
-KEPT = 4
-"""Calls that are remembered: a step with several networks asks a tape for each of them."""
+MAX_REMEMBERED_CALLS = 4
+"""Number of calls to remember: a step of several networks calls the tape once for each."""
 
 
-class Curious(Protocol):
-    """Wants to be told more gradients of the program's losses than the program asks for."""
+class TapeSubscriber(Protocol):
+    """Asks the patched tape for extra gradients, computed in the program's own backward pass."""
 
-    def tensors(self) -> Sequence[Any]:
-        """Those to tell the gradient of at the next call; none but for a first step."""
+    def extra_tensors(self) -> Sequence[Tensor]:
+        """Tensors whose gradient to compute in the next call; empty except at a first step."""
 
-    def told(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
-        """Their gradients, None where the target does not depend on one.
+    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Gradient]) -> None:
+        """Receive their gradients.
 
-        ``variables`` are what the program asked for, by ``identity``.
+        Args:
+            variables: the variables of the program's call, by ``variable_id``.
+            gradients: one per extra tensor; None if the target does not depend on it.
         """
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A call of ``tape.gradient``: the tensors of its target, and the variables by ``identity``."""
+class _GradientCall:
+    """One call of ``tape.gradient``."""
 
-    target: Sequence[Any]
+    target: Sequence[Tensor]
+    """The tensors of the target."""
     variables: frozenset[int]
+    """The variables, by ``variable_id``."""
 
 
-class _Ear:
-    """Replaces ``GradientTape.gradient`` while anybody listens."""
+class _TapeHook:
+    """Patches ``GradientTape.gradient`` while it has users (reference-counted)."""
 
     def __init__(self) -> None:
         self.users = 0
-        self.recent: deque[_Asked] = deque(maxlen=KEPT)
-        self.curious: list[Curious] = []
+        self.recent: deque[_GradientCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
+        self.subscribers: list[TapeSubscriber] = []
         self._original: Any = None
         self._hook: Any = None
 
@@ -52,7 +57,7 @@ class _Ear:
         self.users += 1
         if self.users == 1:
             self._original = tf.GradientTape.gradient
-            self._hook = _hooked(self._original, self)
+            self._hook = _wrap_gradient(self._original, self)
             tf.GradientTape.gradient = self._hook
 
     def leave(self) -> None:
@@ -62,81 +67,88 @@ class _Ear:
         self.recent.clear()
         if vars(tf.GradientTape).get("gradient") is self._hook:
             tf.GradientTape.gradient = self._original
-        # Otherwise somebody hooked over this hook since: it stays as a passage.
+        # Otherwise another patch wraps this one: it stays installed and only passes calls on.
 
 
-_EAR = _Ear()
+_TAPE_HOOK = _TapeHook()
+"""The one hook: ``GradientTape`` is patched on the class."""
 
 
 @contextmanager
-def listening_to_tapes(curious: Curious) -> Iterator[None]:
-    """Remember what tapes are asked for as long as the block lasts, and tell more of it."""
+def subscribed_to_tapes(subscriber: TapeSubscriber) -> Iterator[None]:
+    """Remember the calls of ``tape.gradient`` inside the block, and serve ``subscriber``."""
     start_listening()
-    _EAR.curious.append(curious)
+    _TAPE_HOOK.subscribers.append(subscriber)
     try:
         yield
     finally:
-        _EAR.curious.remove(curious)
+        _TAPE_HOOK.subscribers.remove(subscriber)
         stop_listening()
 
 
 def start_listening() -> None:
-    """Listen until ``stop_listening`` was called as often."""
-    _EAR.enter()
+    """Remember the calls of ``tape.gradient`` until ``stop_listening`` was called as often."""
+    _TAPE_HOOK.enter()
 
 
 def stop_listening() -> None:
-    """Forget it all, and put the tape back, when the last one has left."""
-    _EAR.leave()
+    """Forget the calls and restore the tape when the last user has left."""
+    _TAPE_HOOK.leave()
 
 
-def loss_of(variables: Iterable[int]) -> Any:
-    """The target of the last call that asked for gradients of ``variables``, as a scalar.
+def loss_from_tape(variables: Iterable[int]) -> Tensor | None:
+    """The target of the last call for gradients of any of these variables, as a scalar.
 
-    They are given by ``identity``.
+    A target of several numbers counts as their sum, as it does for the tape. None if there was no
+    such call in the current graph (or eagerly).
 
-    A target of several numbers counts as their sum, as it does for the tape. None where there was
-    no such call in the present graph (or eagerly).
+    Args:
+        variables: the variables, by ``variable_id``.
     """
-    wanted = set(variables)
-    for asked in reversed(_EAR.recent):
-        if wanted & asked.variables:
-            known = all(is_here(tensor) for tensor in asked.target)
-            return _summed(asked.target) if known and asked.target else None
+    requested = set(variables)
+    for call in reversed(_TAPE_HOOK.recent):
+        if requested & call.variables:
+            usable = all(in_current_graph(tensor) for tensor in call.target)
+            return _scalar_sum(call.target) if usable and call.target else None
     return None
 
 
-def identity(variable: Any) -> int:
-    """The same for a Keras variable and TensorFlow's behind it."""
+def variable_id(variable: KerasVariable | TFVariable) -> int:
+    """An identity that a Keras variable and the ``tf.Variable`` behind it share."""
     return id(raw_variable(variable))
 
 
-def _hooked(original: Any, ear: _Ear) -> Any:
+def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:
     @functools.wraps(original)
     @tf.autograph.experimental.do_not_convert
     def gradient(
         tape: Any, target: Any, sources: Any, output_gradients: Any = None, *args: Any, **kw: Any
     ) -> Any:
-        if output_gradients is not None:  # the target is only on the way to the loss
+        # With output gradients the call is one link of a longer chain: its target is not the loss.
+        if output_gradients is not None:
             return original(tape, target, sources, output_gradients, *args, **kw)
         tensors = tuple(t for t in tf.nest.flatten(target) if tf.is_tensor(t))
-        names = frozenset(identity(source) for source in tf.nest.flatten(sources))
-        ear.recent.append(_Asked(tensors, names))
-        wishes = [(curious, list(curious.tensors())) for curious in ear.curious]
-        more = [wanted for _, wanted in wishes]
+        variables = frozenset(variable_id(source) for source in tf.nest.flatten(sources))
+        hook.recent.append(_GradientCall(tensors, variables))
+        requests = [
+            (subscriber, list(subscriber.extra_tensors())) for subscriber in hook.subscribers
+        ]
+        more = [wanted for _, wanted in requests]
         if not any(more):
             return original(tape, target, sources, None, *args, **kw)
-        found, told = original(tape, target, [sources, more], None, *args, **kw)
-        for (curious, wanted), gradients in zip(wishes, told, strict=True):
+        # One backward pass for both: a tape that is not persistent allows only one call, and the
+        # program's own gradients come out as in a call without the extra tensors.
+        result, extra = original(tape, target, [sources, more], None, *args, **kw)
+        for (subscriber, wanted), gradients in zip(requests, extra, strict=True):
             if wanted:
-                curious.told(names, gradients)
-        return found
+                subscriber.receive_gradients(variables, gradients)
+        return result
 
     return gradient
 
 
-def is_here(tensor: Any) -> bool:
-    """Whether the present graph can compute with a tensor."""
+def in_current_graph(tensor: Tensor) -> bool:
+    """Whether the current graph (or eager code) can compute with a tensor."""
     if not tf.is_symbolic_tensor(tensor):
         return bool(tf.executing_eagerly())
     if tf.executing_eagerly():
@@ -144,6 +156,6 @@ def is_here(tensor: Any) -> bool:
     return tensor.graph is tf.compat.v1.get_default_graph()
 
 
-def _summed(tensors: Sequence[Any]) -> Any:
+def _scalar_sum(tensors: Sequence[Tensor]) -> Tensor:
     parts = [tf.cast(t if t.shape.rank == 0 else tf.reduce_sum(t), tf.float64) for t in tensors]
     return parts[0] if len(parts) == 1 else tf.add_n(parts)

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import Gradient, Tensor
 from saldiag.core.measurement import Array, Histograms
 from saldiag_probes.training import batched_statistics
 
 BINS = 30
-"""As many as TensorBoard shows."""
+"""The number of bins that TensorBoard shows."""
 
 
-def histogram_of(values: Any, bins: int = BINS) -> tuple[Array, Array]:
+def histogram_of(values: Tensor, bins: int = BINS) -> tuple[Array, Array]:
     """Counts (``bins``) and edges (``bins + 1``) of the finite elements of an array.
 
-    Equal values get a range around them (of 1, as in numpy, where that is wide enough); no finite
-    value at all gives zeros between 0 and 1.
+    If all values are equal, the range around them is 1 wide as in NumPy, or wider for large values.
+    Without any finite value the counts are zeros between 0 and 1.
     """
     flat = np.asarray(values).ravel()
     if flat.dtype.kind not in "fiu":
@@ -27,7 +28,7 @@ def histogram_of(values: Any, bins: int = BINS) -> tuple[Array, Array]:
     finite = flat if flat.dtype.kind in "iu" else flat[np.isfinite(flat)]
     if finite.size == 0:
         return np.zeros(bins, np.int64), np.linspace(0.0, 1.0, bins + 1)
-    low, high = _spread(float(finite.min()), float(finite.max()))
+    low, high = _nonempty_range(float(finite.min()), float(finite.max()))
     # Equal bins need no search: several times faster than numpy.histogram.
     scaled = (finite.astype(np.float64) - low) / (high - low) * bins
     index = np.clip(scaled.astype(np.int64), 0, bins - 1)
@@ -35,7 +36,13 @@ def histogram_of(values: Any, bins: int = BINS) -> tuple[Array, Array]:
 
 
 def histograms_of(arrays: Mapping[str, Any], step: int, bins: int = BINS) -> Histograms:
-    """The histogram of each array, by name (``weights/PATH``, ``activations/PATH``, …)."""
+    """The histogram of each array.
+
+    Args:
+        arrays: arrays by name (``weights/PATH``, ``activations/PATH``, …).
+        step: the step they belong to.
+        bins: number of bins.
+    """
     pairs = [histogram_of(array, bins) for array in arrays.values()]
     return Histograms(
         names=tuple(arrays),
@@ -45,41 +52,47 @@ def histograms_of(arrays: Mapping[str, Any], step: int, bins: int = BINS) -> His
     )
 
 
-def joined_histograms(parts: Iterable[Histograms]) -> Histograms:
-    """Several as one, in order of step and, within a step, of their appearance."""
-    found = [part for part in parts if part.names]
-    if not found:
+def merge_histograms(parts: Iterable[Histograms]) -> Histograms:
+    """Several histograms as one, ordered by step and, within a step, as given."""
+    nonempty = [part for part in parts if part.names]
+    if not nonempty:
         return histograms_of({}, 0)
-    steps = np.concatenate([part.steps for part in found])
+    steps = np.concatenate([part.steps for part in nonempty])
     order = np.argsort(steps, kind="stable")
-    names = [name for part in found for name in part.names]
+    names = [name for part in nonempty for name in part.names]
     return Histograms(
         names=tuple(names[i] for i in order),
         steps=steps[order],
-        counts=np.concatenate([part.counts for part in found])[order],
-        edges=np.concatenate([part.edges for part in found])[order],
+        counts=np.concatenate([part.counts for part in nonempty])[order],
+        edges=np.concatenate([part.edges for part in nonempty])[order],
     )
 
 
-def gradient_histograms(gradients: Sequence[Any]) -> Any:
+def gradient_histograms(gradients: Sequence[Gradient]) -> Tensor:
     """Low end, high end and ``BINS`` counts of each gradient, in the graph: (K, 2 + BINS) float64.
 
-    The range always holds 0, for what a sparse gradient leaves out is zero. A gradient of None
-    gives a row of nan.
+    The range always contains 0, because the elements missing in a sparse gradient are zero. A
+    gradient of None gives a row of nan.
     """
     present = [gradient for gradient in gradients if gradient is not None]
     absent = tf.constant(np.nan, tf.float64, [1, 2 + BINS])
     if not present:
         return tf.repeat(absent, len(gradients), 0)
     sizes = [gradient.shape.num_elements() or 0 for gradient in present]
-    # In float64, and with more in hand than for norms: smaller blocks keep the peak down.
-    groups = batched_statistics.grouped(sizes, batched_statistics.BLOCK // 2)
+    # float64, and more temporary tensors than for norms: smaller blocks limit peak memory.
+    groups = batched_statistics.group_by_size(sizes, batched_statistics.BLOCK_ELEMENTS // 2)
     rows = [_block_histograms(present[group[0] : group[-1] + 1]) for group in groups]
     return tf.gather(tf.concat([*rows, absent], 0), batched_statistics.order_with_gaps(gradients))
 
 
 def rows_to_histograms(names: Sequence[str], steps: Array, rows: Array) -> Histograms:
-    """Rows of ``gradient_histograms`` (T, K, 2 + BINS), as read by Python, as a measurement."""
+    """Rows of ``gradient_histograms``, read by Python, as a measurement.
+
+    Args:
+        names: names of the K tensors.
+        steps: (T).
+        rows: (T, K, 2 + BINS); a row of nan is left out.
+    """
     chosen = [
         (name, step, row)
         for step, values in zip(steps, rows, strict=True)
@@ -95,38 +108,44 @@ def rows_to_histograms(names: Sequence[str], steps: Array, rows: Array) -> Histo
     )
 
 
-def _spread(low: float, high: float) -> tuple[float, float]:
+def _nonempty_range(low: float, high: float) -> tuple[float, float]:
     if high > low:
         return low, high
-    half = max(0.5, abs(low) * 1e-6)  # wide enough to be seen in float64 beside a large value
+    half = max(0.5, abs(low) * 1e-6)  # wide enough to be representable next to a large value
     return low - half, high + half
 
 
-def _block_histograms(gradients: Sequence[Any]) -> Any:
-    block = batched_statistics.pack(gradients)
+def _block_histograms(gradients: Sequence[Gradient]) -> Tensor:
+    block = batched_statistics.pack_tensors(gradients)
     values = tf.cast(block.matrix, tf.float64)
     finite = tf.math.is_finite(values)
     values = tf.where(finite, values, tf.zeros_like(values))
-    low, high = _range(block, values)
+    low, high = _value_ranges(block, values)
     scale = BINS / (high - low)
     offset = tf.gather(low, block.owner)[:, tf.newaxis]
     scaled = (values - offset) * tf.gather(scale, block.owner)[:, tf.newaxis]
     index = tf.clip_by_value(tf.cast(scaled, tf.int32), 0, BINS - 1)
     index += block.owner[:, tf.newaxis] * BINS
-    rest = block.count * BINS  # a bin of its own for what is not finite
-    index = tf.where(finite, index, tf.fill(tf.shape(index), rest))
+    nonfinite_bin = block.count * BINS  # one extra bin, dropped below
+    index = tf.where(finite, index, tf.fill(tf.shape(index), nonfinite_bin))
     counts = tf.math.bincount(
-        tf.reshape(index, [-1]), minlength=rest + 1, maxlength=rest + 1, dtype=tf.int64
+        tf.reshape(index, [-1]),
+        minlength=nonfinite_bin + 1,
+        maxlength=nonfinite_bin + 1,
+        dtype=tf.int64,
     )
-    counts = tf.reshape(tf.cast(counts[:rest], tf.float64), [-1, BINS])
-    # Padding counts as zeros too many, what a sparse gradient leaves out as zeros too few.
-    missing = block.sizes - block.per_tensor(tf.ones_like(block.owner)) * batched_statistics.ROW
+    counts = tf.reshape(tf.cast(counts[:nonfinite_bin], tf.float64), [-1, BINS])
+    # Correct the count of zeros: padding adds some, rows missing in a sparse gradient lack some.
+    missing = (
+        block.sizes
+        - block.sum_per_tensor(tf.ones_like(block.owner)) * batched_statistics.ROW_LENGTH
+    )
     zero_bin = tf.clip_by_value(tf.cast(-low * scale, tf.int32), 0, BINS - 1)
     counts += tf.one_hot(zero_bin, BINS, dtype=tf.float64) * missing[:, tf.newaxis]
     return tf.concat([low[:, tf.newaxis], high[:, tf.newaxis], counts], 1)
 
 
-def _range(block: batched_statistics.Block, values: Any) -> tuple[Any, Any]:
+def _value_ranges(block: batched_statistics.Block, values: Tensor) -> tuple[Any, Any]:
     """Ends of each tensor's range, with 0 inside: two of (K) float64."""
     zero = tf.zeros([], tf.float64)
     low = tf.math.unsorted_segment_min(tf.reduce_min(values, 1), block.owner, block.count)

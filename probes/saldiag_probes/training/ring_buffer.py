@@ -1,4 +1,4 @@
-"""A ring of rows in TensorFlow variables: the training graph writes, Python reads now and then."""
+"""A ring buffer in TensorFlow variables: the training graph writes, Python reads now and then."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import Array
 from saldiag.core.training.schedule import Schedule
 from saldiag.keras_internals.graphs import call_branches_like_functions
 
-WINDOW = 1 << 14
-"""Steps that are planned ahead. The graph cannot call a Python schedule, so it looks the next step
-up in a table; the table moves on when Python next has its turn, well before it ends."""
+PLANNED_STEPS = 1 << 14
+"""Number of steps that are planned ahead. The graph cannot call a Python schedule, so it looks the
+next step up in a table; Python replaces the table when half of it is used up."""
 
-NEVER = np.iinfo(np.int64).max
-"""The step that stands behind the last one that is planned."""
+NO_MORE_STEPS = np.iinfo(np.int64).max
+"""The step at the end of the table: larger than any real one."""
 
 
-def when(condition: Any, do: Callable[[], Any], leave: Callable[[], Any]) -> Any:
-    """``tf.cond``, without the branch where ``condition`` is plainly True.
+def run_if(condition: Tensor | bool, do: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """``tf.cond``, or a plain call of ``do`` if ``condition`` is the Python value True.
 
-    A branch repeats all its inputs on both sides; for hundreds of variables that is memory.
+    A branch has copies of all its inputs, which for hundreds of variables costs memory.
+
+    Args:
+        condition: a bool tensor, or True.
+        do: called if the condition holds.
+        otherwise: called otherwise; must return the same structure.
     """
-    return do() if condition is True else _kept_together(tf.cond(condition, do, leave))
+    if condition is True:
+        return do()
+    return _keep_branches_as_functions(tf.cond(condition, do, otherwise))
 
 
-def _kept_together(outputs: Any) -> Any:
+def _keep_branches_as_functions(outputs: Any) -> Any:
     """Have the branches called like functions instead of being spread out in the step's graph.
 
     Spread out, every operation of the branch that is left passes its turn on at each step, which
@@ -43,13 +51,13 @@ def _kept_together(outputs: Any) -> Any:
     return outputs
 
 
-class Ring:
-    """Rows of float64 that are written at scheduled steps; when full, the oldest are overwritten.
+class RingBuffer:
+    """Rows of float64 written at scheduled steps; when full, the oldest rows are overwritten.
 
     Args:
-        width: numbers in a row.
+        width: numbers per row.
         capacity: rows kept between two calls of ``drain``.
-        schedule: asked once for every step, ahead of time; steps count from 0.
+        schedule: called once for every step, ahead of time; steps count from 0.
     """
 
     def __init__(self, width: int, capacity: int, schedule: Schedule) -> None:
@@ -59,45 +67,47 @@ class Ring:
         self._stopped = False
         self._read = 0
         self._start = 0
-        with tf.init_scope():  # also when the first step is being traced
-            self._step = _variable(0, tf.int64)
-            self._written = _variable(0, tf.int64)
-            upcoming = self._planned(0)
-            self._upcoming = _variable(upcoming, tf.int64, [None])
-            self._place = _variable(0, tf.int64)
-            self._next = _variable(upcoming[0], tf.int64)
-            self._steps = _variable(np.zeros(capacity, np.int64), tf.int64)
-            self._rows = _variable(np.zeros((capacity, width)), tf.float64)
-        self._always = len(upcoming) > WINDOW
+        # All state is in variables: the traced step reads and writes them without calling Python.
+        with tf.init_scope():  # outside of the graph, if the first step is being traced
+            self._step = _plain_variable(0, tf.int64)
+            self._written = _plain_variable(0, tf.int64)
+            upcoming = self._scheduled_steps(0)
+            self._upcoming = _plain_variable(upcoming, tf.int64, [None])
+            self._upcoming_index = _plain_variable(0, tf.int64)
+            self._next = _plain_variable(upcoming[0], tf.int64)
+            self._steps = _plain_variable(np.zeros(capacity, np.int64), tf.int64)
+            self._rows = _plain_variable(np.zeros((capacity, width)), tf.float64)
+        self._all_scheduled = len(upcoming) > PLANNED_STEPS
 
-    def scheduled(self) -> Any:
-        """Whether the step that is being taken is to be measured: a bool tensor, or True.
+    def is_scheduled(self) -> Tensor | bool:
+        """Whether to measure the current step: a bool tensor, or True.
 
-        True stands for a schedule that leaves out no step of its first window; ``write`` asks
-        again.
+        True means that the schedule leaves out no step of its first table; ``write`` checks again.
         """
-        return True if self._always else self._is_due()
+        return True if self._all_scheduled else self._is_due()
 
-    def write(self, row: Any) -> None:
-        """Write a row (``width``) for the step that is being taken, if that is scheduled."""
+    def write(self, row: Tensor) -> None:
+        """Write a row of shape (``width``) for the current step, if that is scheduled."""
 
-        def put() -> Any:
+        def put_row() -> Any:
             slot = tf.math.floormod(self._written, self.capacity)
             self._rows.scatter_update(tf.IndexedSlices(tf.reshape(row, [self.width]), slot))
             self._steps.scatter_update(tf.IndexedSlices(self._step, slot))
             self._written.assign_add(1)
-            self._next.assign(tf.gather(self._upcoming, self._place.assign_add(1)))
+            # Advance to the next scheduled step; NO_MORE_STEPS at the end of the table stops here.
+            self._next.assign(tf.gather(self._upcoming, self._upcoming_index.assign_add(1)))
             return tf.constant(True)
 
-        when(self._is_due() if self._always else True, put, lambda: tf.constant(False))
+        run_if(self._is_due() if self._all_scheduled else True, put_row, lambda: tf.constant(False))
 
-    def _is_due(self) -> Any:
+    def _is_due(self) -> Tensor:
+        """Whether the current step is the next scheduled one: a bool tensor."""
         if tf.executing_eagerly():
             self.plan_ahead()
         return tf.greater_equal(self._step, self._next)
 
     def advance(self) -> None:
-        """The step has been taken."""
+        """Move on to the next step."""
         self._step.assign_add(1)
 
     def drain(self) -> tuple[Array, Array, int]:
@@ -111,27 +121,28 @@ class Ring:
         return steps.numpy(), rows.numpy(), dropped
 
     def plan_ahead(self) -> None:
-        """Move the plan on once half of it is used up."""
+        """Replace the table of scheduled steps once half of it is used up."""
         step = int(self._step.numpy())
-        if not self._stopped and step - self._start >= WINDOW // 2:
+        if not self._stopped and step - self._start >= PLANNED_STEPS // 2:
             self._start = step
-            self._assign(self._planned(step))
+            self._set_upcoming(self._scheduled_steps(step))
 
     def stop(self) -> None:
-        """Write nothing from now on, also from graphs that were traced with this ring."""
+        """Write nothing from now on, also from graphs traced with this buffer."""
         self._stopped = True
-        with tf.init_scope():  # also when a step is being traced
-            self._assign(np.array([NEVER]))
+        with tf.init_scope():  # outside of the graph, if a step is being traced
+            self._set_upcoming(np.array([NO_MORE_STEPS]))
 
     def resume(self) -> None:
-        """Go on after ``stop``, as scheduled."""
+        """Continue after ``stop``, as scheduled."""
         self._stopped = False
         self._start = self.steps_taken
-        self._assign(self._planned(self._start))
+        self._set_upcoming(self._scheduled_steps(self._start))
 
-    def _assign(self, upcoming: Array) -> None:
+    def _set_upcoming(self, upcoming: Array) -> None:
+        # The table's length may change: its variable has an unknown shape.
         self._upcoming.assign(upcoming)
-        self._place.assign(0)
+        self._upcoming_index.assign(0)
         self._next.assign(upcoming[0])
 
     @property
@@ -139,12 +150,12 @@ class Ring:
         """Steps taken so far, measured or not."""
         return int(self._step.numpy())
 
-    def _planned(self, start: int) -> Array:
-        """The scheduled steps of the window from ``start`` on, and ``NEVER`` behind them."""
-        steps = [step for step in range(start, start + WINDOW) if self._schedule(step)]
-        return np.array([*steps, NEVER], np.int64)
+    def _scheduled_steps(self, start: int) -> Array:
+        """The scheduled steps of the table that begins at ``start``, and ``NO_MORE_STEPS``."""
+        steps = [step for step in range(start, start + PLANNED_STEPS) if self._schedule(step)]
+        return np.array([*steps, NO_MORE_STEPS], np.int64)
 
 
-def _variable(value: Any, dtype: Any, shape: Any = None) -> Any:
-    """A plain tf.Variable: a Keras one would take a name from Keras' counters."""
+def _plain_variable(value: Any, dtype: Any, shape: Any = None) -> Any:
+    """A plain ``tf.Variable``: a Keras variable would advance Keras' name counters."""
     return tf.Variable(value, trainable=False, dtype=dtype, shape=shape)

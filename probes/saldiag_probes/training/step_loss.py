@@ -1,4 +1,4 @@
-"""The loss of each step, from the graph that computes it anyway."""
+"""The loss of each step, taken from the graph that computes it anyway."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Any
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
 from saldiag_probes.training import gradient_tape
 
 
-class LossTap:
-    """Listens to ``model.compute_loss`` on this one model, and to gradient tapes, until closed.
+class StepLossHook:
+    """Records the results of one model's ``compute_loss``, and the targets of gradient tapes.
 
-    ``fit`` goes through ``compute_loss``, and so does a custom ``train_step`` that calls it. The
-    value is what ``compute_loss`` returned: with regularisation, before an optimizer scales it.
-    Where nobody calls it, the loss is the target of the tape that was asked for the gradients.
+    ``fit`` calls ``compute_loss``, and so may a custom ``train_step``. The recorded value is what
+    ``compute_loss`` returned: with regularisation, before loss scaling. If nothing calls it, the
+    loss is the target of the tape that computed the gradients.
 
     Args:
         model: the model.
-        tapes: whether to listen to tapes: of several optimizers, each has a loss of its own.
+        tapes: whether to use tapes; False with several optimizers, because each has its own loss.
     """
 
-    def __init__(self, model: Any, *, tapes: bool = True) -> None:
+    def __init__(self, model: KerasModel, *, tapes: bool = True) -> None:
         self._model = model
         self._tapes = tapes
         self._open = False
@@ -30,47 +31,53 @@ class LossTap:
         self.open()
 
     def open(self) -> None:
-        """Listen, or listen again after ``close``."""
-        self._before = vars(self._model).get("compute_loss")
-        self._hook = self._hooked(self._model.compute_loss)
-        # Not through Keras' __setattr__, which tracks what a model is made of.
+        """Install the hook, at first or again after ``close``."""
+        self._previous = vars(self._model).get("compute_loss")
+        self._hook = self._wrap_compute_loss(self._model.compute_loss)
+        # object.__setattr__ bypasses Keras' attribute tracking.
         object.__setattr__(self._model, "compute_loss", self._hook)
         gradient_tape.start_listening()
         self._open = True
 
-    def loss(self, variables: Iterable[Any], scale: Any) -> Any:
-        """The loss of a step over ``variables``, as a scalar of the present graph, or ``None``.
+    def step_loss(self, variables: Iterable[TFVariable], scale: Tensor) -> Tensor | None:
+        """The loss of the current step as a scalar of the current graph; None if it is unknown.
 
-        ``scale`` is what the optimizer expects the target of a tape to be multiplied with.
+        Args:
+            variables: the variables of the step.
+            scale: the factor by which the optimizer expects a tape's target to be scaled.
         """
+        # A tensor of another graph cannot be used in this one.
         loss = self._loss
-        if tf.is_tensor(loss) and loss.shape.rank == 0 and gradient_tape.is_here(loss):
+        if tf.is_tensor(loss) and loss.shape.rank == 0 and gradient_tape.in_current_graph(loss):
             return loss
-        asked = (
-            gradient_tape.loss_of(map(gradient_tape.identity, variables)) if self._tapes else None
+        target = (
+            gradient_tape.loss_from_tape(map(gradient_tape.variable_id, variables))
+            if self._tapes
+            else None
         )
-        return None if asked is None else asked / tf.cast(scale, asked.dtype)
+        return None if target is None else target / tf.cast(scale, target.dtype)
 
-    def leave_tapes(self) -> None:
-        """Take no tape's target for the loss from now on."""
+    def ignore_tapes(self) -> None:
+        """No longer use a tape's target as the loss."""
         self._tapes = False
 
     def close(self) -> None:
-        """Stop listening."""
+        """Remove the hook."""
         self._loss = None
         if self._open:
             self._open = False
             gradient_tape.stop_listening()
         if vars(self._model).get("compute_loss") is not self._hook:
-            return  # somebody else wrapped it since; our hook passes everything through
-        if self._before is None:
+            return  # another patch wraps this one, which passes calls on
+        if self._previous is None:
             object.__delattr__(self._model, "compute_loss")
         else:
-            object.__setattr__(self._model, "compute_loss", self._before)
+            object.__setattr__(self._model, "compute_loss", self._previous)
 
-    def _hooked(self, original: Any) -> Any:
+    def _wrap_compute_loss(self, original: Any) -> Any:
         def compute_loss(*args: Any, **kwargs: Any) -> Any:
             loss = original(*args, **kwargs)
+            # `training` is the fifth parameter; validation computes a loss, too.
             if kwargs.get("training", args[4] if len(args) > 4 else True):
                 self._loss = loss
             return loss

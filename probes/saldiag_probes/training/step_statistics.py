@@ -1,4 +1,4 @@
-"""The numbers of one training step, as tensors of the step's own graph."""
+"""The statistics of one training step, as tensors of the step's own graph."""
 
 from __future__ import annotations
 
@@ -9,71 +9,89 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import Gradient, Tensor, TFVariable
 from saldiag_probes.training import batched_statistics
-from saldiag_probes.training.ring_buffer import when
+from saldiag_probes.training.ring_buffer import run_if
 
 COLUMNS = (*batched_statistics.GRADIENT_COLUMNS, "update_ratio", "weight_norm")
-"""What is known of each variable after a step."""
+"""Names of the statistics of each variable after a step."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some of the variables, before the step: gradient statistics (k, 5), and the weights.
+class VariableGroup:
+    """Some of the variables, with what was measured before the step."""
 
-    ``weights`` is the matrix of their block; both are empty where the step is not measured.
+    variables: Sequence[TFVariable]
+    """The k variables, ``tf.Variable``."""
+    gradients: Tensor
+    """Gradient statistics, (k, 5) float64; zeros if the step is not measured."""
+    weights: Tensor
+    """The matrix of the weights' block before the step; empty if the step is not measured."""
+
+
+def before_step(
+    measured: Tensor | bool, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
+) -> list[VariableGroup]:
+    """Compute the gradients' statistics and keep the weights, if the step is measured.
+
+    Args:
+        measured: a bool tensor, or True.
+        gradients: one per variable: a tensor, IndexedSlices or None.
+        variables: the ``tf.Variable`` objects.
     """
-
-    variables: Sequence[Any]
-    gradients: Any
-    weights: Any
-
-
-def before_step(measured: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Part]:
-    """Take the gradients' statistics and keep the weights, if ``measured`` (bool tensor or True).
-
-    ``variables`` are ``tf.Variable``; a gradient may be None or IndexedSlices.
-    """
-    groups = batched_statistics.grouped([variable.shape.num_elements() for variable in variables])
+    index_groups = batched_statistics.group_by_size(
+        [variable.shape.num_elements() for variable in variables]
+    )
     return [
-        _part(measured, [gradients[i] for i in positions], [variables[i] for i in positions])
-        for positions in groups
+        _measure_group(
+            measured, [gradients[i] for i in positions], [variables[i] for i in positions]
+        )
+        for positions in index_groups
     ]
 
 
-def after_step(parts: Sequence[Part]) -> Any:
-    """``COLUMNS`` of all variables, in the order given to ``before_step``: (K, 7) float64.
+def after_step(groups: Sequence[VariableGroup]) -> Tensor:
+    """``COLUMNS`` of all variables in the order passed to ``before_step``: (K, 7) float64.
 
-    To be called where the step is known to be measured, after the optimizer's updates.
+    To be called after the optimizer's updates, in a branch that only measured steps run.
     """
-    return tf.concat([_rows(part) for part in parts], 0)
+    return tf.concat([_group_rows(group) for group in groups], 0)
 
 
-def _part(measured: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> Part:
-    def take() -> tuple[Any, Any]:
-        weights = batched_statistics.pack([variable.read_value() for variable in variables])
-        return _statistics(gradients), weights.matrix
+def _measure_group(
+    measured: Tensor | bool, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
+) -> VariableGroup:
+    def measure() -> tuple[Any, Any]:
+        weights = batched_statistics.pack_tensors([variable.read_value() for variable in variables])
+        return _gradient_statistics(gradients), weights.matrix
 
-    def leave() -> tuple[Any, Any]:
-        nothing = tf.zeros([len(variables), len(batched_statistics.GRADIENT_COLUMNS)], tf.float64)
-        return nothing, tf.zeros(
-            [0, batched_statistics.ROW], batched_statistics.dtype_for(variables)
+    def skip() -> tuple[Any, Any]:
+        no_statistics = tf.zeros(
+            [len(variables), len(batched_statistics.GRADIENT_COLUMNS)], tf.float64
+        )
+        return no_statistics, tf.zeros(
+            [0, batched_statistics.ROW_LENGTH], batched_statistics.block_dtype(variables)
         )
 
-    return Part(variables, *when(measured, take, leave))
+    return VariableGroup(variables, *run_if(measured, measure, skip))
 
 
-def _statistics(gradients: Sequence[Any]) -> Any:
-    """Statistics of each gradient: (K, 5); nan where there is none."""
+def _gradient_statistics(gradients: Sequence[Gradient]) -> Tensor:
+    """Statistics of each gradient: (K, 5); nan for None."""
     present = [gradient for gradient in gradients if gradient is not None]
     absent = tf.constant(np.nan, tf.float64, [1, len(batched_statistics.GRADIENT_COLUMNS)])
     if not present:
         return tf.repeat(absent, len(gradients), 0)
-    rows = batched_statistics.gradient_statistics(batched_statistics.pack(present))
+    rows = batched_statistics.gradient_statistics(batched_statistics.pack_tensors(present))
     if len(present) == len(gradients):
         return rows
     return tf.gather(tf.concat([rows, absent], 0), batched_statistics.order_with_gaps(gradients))
 
 
-def _rows(part: Part) -> Any:
-    now = batched_statistics.pack([variable.read_value() for variable in part.variables])
-    return tf.concat([part.gradients, batched_statistics.change_statistics(part.weights, now)], 1)
+def _group_rows(group: VariableGroup) -> Tensor:
+    current = batched_statistics.pack_tensors(
+        [variable.read_value() for variable in group.variables]
+    )
+    return tf.concat(
+        [group.gradients, batched_statistics.change_statistics(group.weights, current)], 1
+    )

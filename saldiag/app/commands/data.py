@@ -30,11 +30,10 @@ def check(path: Path | None, seed: int, output_format: str) -> int:
         DataError: there is no data set at ``path``.
     """
     from saldiag.core.files.jsonio import dumps
-    from saldiag.image_masks.check_data import check as check_all
-    from saldiag.image_masks.check_data import to_table
+    from saldiag.image_masks.check_data import check_dataset, to_table
 
     with _progress("checking", MofNCompleteColumn()) as advance:
-        report = check_all(path, seed, advance)
+        report = check_dataset(path, seed, advance)
     if output_format == "json":
         sys.stdout.write(dumps(report.to_dict()) + "\n")
     else:
@@ -48,10 +47,9 @@ def fetch(destination: Path, url: str | None, sha256: str | None) -> int:
     Raises:
         DataError: offline, an error of the server, a full disk, or another file than expected.
     """
-    from saldiag.image_masks.archive import PAIRS, URL
-    from saldiag.image_masks.archive import fetch as fetch_archive
+    from saldiag.image_masks.archive import PAIR_COUNT, URL, fetch_archive
 
-    pairs = PAIRS if url is None else None
+    pairs = PAIR_COUNT if url is None else None
     columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with _progress("downloading", *columns) as advance:
         path = fetch_archive(destination, url or URL, sha256, advance, pairs=pairs)

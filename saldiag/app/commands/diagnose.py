@@ -137,7 +137,7 @@ def _training(examination: CommandExamination, kind: type[Measurement]) -> Itera
     Raises:
         SaldiagError: no rule can tell why it raises.
     """
-    from saldiag_probes.trace.recorder import explain
+    from saldiag_probes.trace.errors import error_summary
 
     try:
         with explaining(examination, "training") if examination.subject.is_users else nullcontext():
@@ -150,7 +150,7 @@ def _training(examination: CommandExamination, kind: type[Measurement]) -> Itera
     except Exception as error:
         if not examination.subject.is_users:
             raise
-        raise SaldiagError(_untrainable(explain(error))) from error
+        raise SaldiagError(_untrainable(error_summary(error))) from error
 
 
 def _untrainable(why: str) -> str:
@@ -161,8 +161,8 @@ def _untrainable(why: str) -> str:
 
 def _few_steps(examination: CommandExamination) -> GradientHistory | None:
     """Train ``--steps`` steps with the gradients probe on."""
-    from saldiag.experiments.overfit.overfit_test import repeated
-    from saldiag_probes.trace.execution import graph_as_built
+    from saldiag.experiments.overfit.overfit_test import repeated_dataset
+    from saldiag_probes.trace.execution import without_graph_optimizer
     from saldiag_probes.training.callback import Watch
 
     steps = examination.request.options.steps
@@ -170,8 +170,8 @@ def _few_steps(examination: CommandExamination) -> GradientHistory | None:
     if not examination.model.trainable_variables:
         examination.session.missing(GradientHistory, "the model has no trainable variables")
         return None
-    with examination.session.phase(f"taking {steps} training steps"), graph_as_built():
-        batches = repeated(examination.data.batches)
+    with examination.session.phase(f"taking {steps} training steps"), without_graph_optimizer():
+        batches = repeated_dataset(examination.data.batches)
         with _training(examination, GradientHistory):
             examination.model.fit(
                 batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0,
@@ -199,10 +199,10 @@ def _overfit(examination: CommandExamination) -> Verdict:
 
 def _put_back(examination: CommandExamination) -> AbstractContextManager[object]:
     """The model is at its start again behind the block, where experiments need it there."""
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     wanted = examination.request.options.experiments is not None
-    return undisturbed(examination.model) if wanted else nullcontext()
+    return preserved_state(examination.model) if wanted else nullcontext()
 
 
 def _experiment(examination: CommandExamination, verdict: Verdict) -> None:
@@ -231,7 +231,7 @@ def _experiment(examination: CommandExamination, verdict: Verdict) -> None:
 
 def _memorise(examination: CommandExamination) -> OverfitHistory:
     """Run the overfit test with the training hook on, showing loss and time left."""
-    from saldiag.app.session.progress import overfit_progress
+    from saldiag.progress import overfit_progress
 
     session, options, data = (
         examination.session,

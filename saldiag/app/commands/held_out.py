@@ -16,11 +16,11 @@ from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.measurement import HeldOutScores
 from saldiag.image_masks.decode import read_mask
 from saldiag.image_masks.storage import Item
-from saldiag.recipes.mask_scores import MaskScorer, resized
+from saldiag.recipes.mask_scores import MaskScorer, resize_mask
 from saldiag.rules.shared.wording import counted
 
 if TYPE_CHECKING:
-    from saldiag.experiments.training.loop import Outcome
+    from saldiag.experiments.training.loop import TrainingOutcome
 
 MOST = 1000
 """Largest number of pictures to score: 25 ms each for the metrics, and a forward pass."""
@@ -45,7 +45,9 @@ class HeldOut:
     """Side in pixels that a model of any size was trained at."""
 
 
-def score_held_out(session: Session, model: Any, outcome: Outcome, held_out: HeldOut) -> None:
+def score_held_out(
+    session: Session, model: Any, outcome: TrainingOutcome, held_out: HeldOut
+) -> None:
     """Add the scores to the session, or the reason why there are none.
 
     The model has the weights of the best epoch for the time being, and then its own again.
@@ -106,7 +108,7 @@ def _score_batch(model: MaskModel, items: Sequence[Item], scorer: MaskScorer) ->
         truths.append(read[1])
     if inputs:
         for mask, truth in zip(model.masks(inputs), truths, strict=True):
-            scorer.add(resized(mask, truth.shape), truth)
+            scorer.add(resize_mask(mask, truth.shape), truth)
     return unreadable
 
 

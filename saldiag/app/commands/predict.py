@@ -155,9 +155,9 @@ class _Prediction:
             self._write(photograph, mask, one.size)
 
     def _write(self, photograph: Photograph, mask: Any, size: tuple[int, int]) -> None:
-        from saldiag.recipes.mask_scores import resized
+        from saldiag.recipes.mask_scores import resize_mask
 
-        levels = resized(mask, size)
+        levels = resize_mask(mask, size)
         _write_png(self.options.out / _file(photograph), levels)
         scores, error = None, None
         if photograph.truth is not None:
@@ -165,7 +165,7 @@ class _Prediction:
 
             try:
                 truth = read_mask(photograph.truth)
-                at_truth = levels if truth.shape == size else resized(mask, truth.shape)
+                at_truth = levels if truth.shape == size else resize_mask(mask, truth.shape)
                 scores = self.scorer.add(at_truth, truth)
             except DataError as damage:
                 error = str(damage)

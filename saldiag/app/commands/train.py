@@ -32,9 +32,10 @@ from saldiag.subject.program.source_snapshot import SourceSnapshot
 if TYPE_CHECKING:
     from saldiag.app.commands.held_out import HeldOut
     from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
-    from saldiag.experiments.training.loop import Outcome
+    from saldiag.experiments.training.loop import TrainingOutcome
     from saldiag.image_masks.storage import Item
-    from saldiag.recipes.training import Recipe, TrainingData
+    from saldiag.recipes.saliency_training import Recipe
+    from saldiag.recipes.training import TrainingData
     from saldiag.subject.models.input_spec import InputSpec
 
 FOLLOWS = ("SD802", "SD614", "SD615", "SD616", "SD410")
@@ -75,7 +76,7 @@ def _train_by_recipe(options: TrainOptions, request: Request) -> int:
     if shared.optimizer is not None:
         raise SaldiagError("--optimizer is for your own model: the recipe trains with Adam")
     prepare_environment()
-    from saldiag.recipes.training import Recipe
+    from saldiag.recipes.saliency_training import Recipe
 
     recipe = Recipe(
         **options.numbers, **options.given("image_size", "loss"), **options.recipe.given()
@@ -125,7 +126,7 @@ def _by_recipe(
 ) -> Verdict:
     from saldiag.app.commands.held_out import score_held_out
     from saldiag.app.subject.registered_model import build_registered, read_items
-    from saldiag.recipes.training import training_data
+    from saldiag.recipes.saliency_training import training_data
 
     with session.phase("reading data"):
         training, validation, held_out = _splits(request, recipe)
@@ -139,7 +140,7 @@ def _by_recipe(
 
     trained, outcome, verdict = _trained(session, options, recipe, data, subject)
     score_held_out(session, trained.model, outcome, held_out)
-    shown = read_items(validation[:MAX_PICTURES], recipe.image_size, recipe.batch_size)
+    shown = read_items(validation[:MAX_PICTURES], recipe.image_size, MAX_PICTURES)
     Examination(session, trained, shown).pictures()
     return verdict
 
@@ -174,7 +175,7 @@ def _trained(
     numbers: TrainingNumbers,
     data: TrainingData,
     subject: Callable[[], Subject],
-) -> tuple[Subject, Outcome, Verdict]:
+) -> tuple[Subject, TrainingOutcome, Verdict]:
     """Look at the model and at a batch, and train; the trained model, the outcome, the verdict."""
     from saldiag.app.session.judging import judge
     from saldiag.experiments.training.loop import run_training
@@ -231,12 +232,12 @@ def _trained(
 def _splits(request: Request, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
     """Pairs to train on, pairs to validate with, and those that take no part in the training."""
     from saldiag.app.commands.held_out import HeldOut
-    from saldiag.image_masks.msra10k import subset
+    from saldiag.image_masks.msra10k import take_subset
 
     dataset, share = request.data.pairs, request.data.share
     splits = dataset.split(recipe.seed)
     training, validation, test = (
-        subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
+        take_subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
         for part in (splits.train, splits.val, splits.test)
     )
     held_out = HeldOut(

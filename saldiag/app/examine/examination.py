@@ -85,7 +85,7 @@ class Examination:
         """
         from saldiag_probes.loss.compiled_loss import optimizer_facts
         from saldiag_probes.survey import survey
-        from saldiag_probes.trace.recorder import CannotMeasure
+        from saldiag_probes.trace.errors import CannotMeasure
 
         with self.session.phase("following one batch through the model"):
             try:
@@ -148,9 +148,9 @@ class Examination:
         return measure_items(self.model, self.plan, self.data.batches)
 
     def _foreign_objects(self) -> ForeignObjects:
-        from saldiag_probes.network.legacy_keras import measure_foreign
+        from saldiag_probes.network.legacy_keras import measure_foreign_objects
 
-        return measure_foreign(self.model, self.plan.callbacks if self.plan else ())
+        return measure_foreign_objects(self.model, self.plan.callbacks if self.plan else ())
 
     def _seeds(self) -> Seeds:
         from saldiag_probes.state.seeds import measure_seeds
@@ -268,7 +268,7 @@ class Examination:
         images, masks = (np.asarray(part[:MAX_PICTURES]) for part in self.data.batches[0][:2])
         predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
-            names=self.data.names[:MAX_PICTURES],
+            names=self.data.names[: len(images)],
             images=(images - low) / (high - low),
             targets=masks,
             predictions=predicted[:MAX_PICTURES],

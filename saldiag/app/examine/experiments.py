@@ -1,4 +1,4 @@
-"""Experiments of a command: from what was found and what is suspected to what is proven."""
+"""The experiments of a command: from findings and suspicions to tested hypotheses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from saldiag.experiments.search.plan import Job
 
 STARTS = "starts.npz"
-"""All weights before the first step: every process starts from the same ones."""
+"""File with all weights before the first step, from which every process starts."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class RebuiltSubject:
     """File with the model's variables before training."""
 
     def __call__(self) -> Lab:
-        """Build it.
+        """Build the lab.
 
         Raises:
-            SaldiagError: it is another model now.
+            SaldiagError: the model is built differently now.
         """
         from saldiag.app.session.collector import Collector
         from saldiag.app.session.options import prepare_environment
@@ -60,24 +60,24 @@ class RebuiltSubject:
 
 
 def save_starts(model: Any, path: Path) -> None:
-    """Write all variables of a model, in order."""
+    """Write the values of all variables of a model, in order."""
     values = {f"{i:05d}": np.asarray(v.value) for i, v in enumerate(model.variables)}
     with atomic_file(path, "wb") as stream:
         np.savez(stream, allow_pickle=False, **values)
 
 
 def load_starts(model: Any, path: Path) -> None:
-    """Give a model the variables that were written.
+    """Assign the values that ``save_starts`` has written.
 
     Raises:
-        ModelError: they are those of another model.
+        ModelError: they belong to another model.
     """
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as loaded:
         values = [loaded[name] for name in sorted(loaded.files)]
     variables = model.variables
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [value.shape for value in values]:
-        raise ModelError("the model is not built the same twice: experiments need --jobs 1")
+        raise ModelError("the model is built differently each time: experiments need --jobs 1")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
@@ -92,45 +92,46 @@ def experiment(
     folder: Path | None = None,
     console: Console | None = None,
 ) -> None:
-    """Make the experiments on the examined model, which is at its start and is left there.
+    """Run the experiments on the examined model, which is left in its initial state.
 
-    The session has what was found then, or the reason why the model cannot be experimented on.
+    Adds the results to the session, or the reason why experiments are not possible.
 
     Args:
-        examination: whose model, batches and measurements they are about.
-        findings: what is suspected.
-        wishes: what is asked of them.
-        verdict: of the overfit test.
-        make: builds the lab in other processes; None where that cannot be done.
-        folder: where what came of each arm is kept, and found again.
-        console: where progress is shown.
+        examination: the model with its batches and measurements.
+        findings: findings that suggest interventions.
+        wishes: options of the experiments.
+        verdict: verdict of the overfit test.
+        make: builds the lab in other processes; None if that is not possible.
+        folder: folder of the journal; None keeps it in memory.
+        console: where progress is shown; None for nowhere.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C ended them; what was decided is kept.
+        SaldiagError: other processes are wanted and ``make`` is None.
+        KeyboardInterrupt: Ctrl-C ended the experiments; the results so far are in the session.
     """
     from saldiag.experiments.search.journal import Journal
     from saldiag.experiments.search.lab import Lab
-    from saldiag.experiments.search.plan import Plan
-    from saldiag.experiments.search.runner import Conductor
+    from saldiag.experiments.search.plan import SearchPlan
+    from saldiag.experiments.search.runner import SearchRunner
     from saldiag.experiments.search.score import CannotScore
-    from saldiag.experiments.search.suspicion import ideas
-    from saldiag.experiments.search.workers import workers_of
+    from saldiag.experiments.search.suspicion import ranked_candidates
+    from saldiag.experiments.search.workers import open_workers
 
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
     suspicions = wishes.interventions()
     if not wishes.elsewhere:
-        make = lambda: lab  # noqa: E731 - in this process it is here already
+        make = lambda: lab  # noqa: E731 - this process has the lab already
     elif make is None:
         raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
-    plan = Plan(ideas(findings, suspicions), proven=verdict == "does_not_learn")
+    plan = SearchPlan(ranked_candidates(findings, suspicions), proven=verdict == "does_not_learn")
     with _display(console, wishes) as display:
-        lab.tell = display.step
+        lab.report_step = display.step
         try:
-            with workers_of(make, wishes.jobs, wishes.ray, debug=wishes.debug) as workers:
-                found = Conductor(
+            with open_workers(make, wishes.jobs, wishes.ray, debug=wishes.debug) as workers:
+                found = SearchRunner(
                     plan, workers, lab.items, wishes.budget, suspicions,
-                    Journal(folder), display.decided, display.waiting,
+                    Journal(folder), display.on_result, display.on_queue,
                 ).run()  # fmt: skip
         except CannotScore as error:
             session.missing(Experiments, str(error))
@@ -142,48 +143,48 @@ def experiment(
 
 
 def _looks(lab: Lab) -> tuple[LayerLook, ...]:
-    """What each layer knows of the targets; nothing where that cannot be measured."""
-    from saldiag.experiments.search.linear_probes import look
+    """How well each layer predicts the targets; empty if that cannot be measured."""
+    from saldiag.experiments.search.linear_probes import probe_layers
 
     try:
-        return look(lab)
-    except Exception:  # a look more must not cost what is proven
+        return probe_layers(lab)
+    except Exception:  # the probes are an extra: the experiments' results must not be lost
         return ()
 
 
 class _Display:
-    """What is running, what is decided, and the time left; on a terminal."""
+    """Shows the running trainings, the outcomes so far and the time left, on a terminal."""
 
     def __init__(self, console: Console | None, wishes: ExperimentOptions) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
+
+        from saldiag.progress import transient_bar
 
         self._until = time.monotonic() + wishes.budget
         self._wishes = wishes
         self._decided, self._now = "nothing decided yet", ""
-        self.bar = Progress(
+        self.bar = transient_bar(
+            console,
             TextColumn("experiments"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[left]} left  {task.fields[done]}  {task.fields[now]}"),
-            console=console,
-            transient=True,
-            disable=console is None or not console.is_terminal,
         )
         self._task = self.bar.add_task("", total=wishes.budget, left="", done="", now="")
 
     def step(self, name: str, seed: int, step: int) -> None:
-        """An arm is at that step."""
+        """Show the step that an arm has reached."""
         self._show(f"{name}, seed {seed}, step {step}")
 
-    def waiting(self, jobs: Sequence[Job]) -> None:
-        """These are not done; other processes are at the first, and do not tell their steps."""
+    def on_queue(self, jobs: Sequence[Job]) -> None:
+        """Show the unfinished jobs: other processes run the first ones and report no steps."""
         if not self._wishes.elsewhere:
             return
-        at, later = jobs[: self._wishes.jobs], len(jobs) - self._wishes.jobs
-        told = ", ".join(" + ".join(job.names) or "control" for job in at)
-        self._show(f"{told}{f' and {later} more' if later > 0 else ''}")
+        running, waiting = jobs[: self._wishes.jobs], len(jobs) - self._wishes.jobs
+        names = ", ".join(" + ".join(job.names) or "control" for job in running)
+        self._show(f"{names}{f' and {waiting} more' if waiting > 0 else ''}")
 
-    def decided(self, found: Experiments) -> None:
-        """A job came to its end."""
+    def on_result(self, found: Experiments) -> None:
+        """Count the outcomes after a job has finished."""
         if self.bar.disable:
             return
         from saldiag.rules.verdicts.hypotheses import hypotheses
@@ -192,19 +193,22 @@ class _Display:
         counts = (
             (name, outcomes.count(name)) for name in ("confirmed", "refuted", "no difference")
         )
-        told = ", ".join(f"{count} {name}" for name, count in counts if count)
-        self._decided = told or "nothing decided yet"
+        decided = ", ".join(f"{count} {name}" for name, count in counts if count)
+        self._decided = decided or "nothing decided yet"
         self._show(self._now)
 
     def _show(self, now: str) -> None:
-        from saldiag.app.session.progress import clock
+        from saldiag.progress import format_clock
 
         self._now = now
         left = max(0.0, self._until - time.monotonic())
         self.bar.update(
-            self._task, completed=self._wishes.budget - left, left=clock(left),
-            done=self._decided, now=now,
-        )  # fmt: skip
+            self._task,
+            completed=self._wishes.budget - left,
+            left=format_clock(left),
+            done=self._decided,
+            now=now,
+        )
 
 
 @contextlib.contextmanager
@@ -215,10 +219,10 @@ def _display(console: Console | None, wishes: ExperimentOptions) -> Iterator[_Di
 
 
 def check_resumed(out: Path, options: Options) -> None:
-    """Refuse to go on with experiments on something else.
+    """Check that resumed experiments have the options they were started with.
 
     Raises:
-        RunError: there is no run at ``out``, or an option differs that decides what is trained.
+        RunError: there is no run at ``out``, or an option differs that influences the trainings.
     """
     before, now = Run.open(out).read_info().config, jsonable(options.config())
     free = {"out", "output_format", "fail_on", "experiments", "rules"}
@@ -226,5 +230,5 @@ def check_resumed(out: Path, options: Options) -> None:
         if before.get(key) != now.get(key):
             raise RunError(
                 f"{out}: made with {key.replace('_', '-')} {before.get(key)}, not {now.get(key)}:"
-                " experiments go on with the same options, or in another --out"
+                " resume with the same options, or choose another --out"
             )

@@ -44,7 +44,7 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
         Refused: there are some.
         Exception: whatever was raised, where no rule can tell what it means.
     """
-    from saldiag_probes.trace.recorder import explain
+    from saldiag_probes.trace.errors import error_summary
 
     try:
         yield
@@ -53,12 +53,12 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
         root = _root(error)
         if not _explained(examination.session, examination.subject, root, during):
             raise
-        raise ModelUnusable(printable(f"{TOLD[during]}: {explain(root)}")) from error
+        raise ModelUnusable(printable(f"{TOLD[during]}: {error_summary(root)}")) from error
 
 
 def _root(error: Exception) -> Exception:
     """What the model itself raised: probes hand it on in words of their own."""
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     while isinstance(error, (SaldiagError, CannotMeasure)):
         if not isinstance(error.__cause__, Exception):

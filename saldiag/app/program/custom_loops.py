@@ -19,8 +19,8 @@ from saldiag.core.measurement import Source
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag.keras_internals.variables import raw_variable
 from saldiag_probes.loss.compiled_loss import loss_scale
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.training.gradient_tape import identity
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.training.gradient_tape import variable_id
 
 if TYPE_CHECKING:
     from saldiag.app.program.watched_model import Watched
@@ -198,10 +198,10 @@ class Loops:
     def _first_step(self, watched: Watched, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Look at a model before its first step; in a graph, keep what is needed to look later."""
         model = watched.model
-        variables = frozenset(map(identity, _variables(optimizer, args, kwargs)))
+        variables = frozenset(map(variable_id, _variables(optimizer, args, kwargs)))
         seen = self.first_calls.of(model, variables) or AsSeen(None, reason=UNTOLD)
         called = seen.inputs if seen.inputs is not None else self._inputs.get(model)
-        if not variables.issuperset(map(identity, model.trainable_variables)):
+        if not variables.issuperset(map(variable_id, model.trainable_variables)):
             seen = AsSeen(seen.inputs, reason=PARTLY)
         with tf.init_scope():
             scale, inputs = loss_scale(optimizer), self._values(called)
@@ -218,7 +218,7 @@ class Loops:
 
         def look() -> None:
             told = replace(kept.told(seen), inputs=inputs)
-            with undisturbed(model):
+            with preserved_state(model):
                 for variable, value in before:
                     variable.assign(value)
                 self._look(watched, told.unscaled(scale))
@@ -248,9 +248,9 @@ class Loops:
 
     def _model_of(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         """The smallest model that has all the variables, or else the one that has most of them."""
-        wanted = {identity(variable) for variable in _variables(optimizer, args, kwargs)}
+        wanted = {variable_id(variable) for variable in _variables(optimizer, args, kwargs)}
         models = [
-            (m, {identity(v) for v in m.trainable_variables}) for m in self._observer.models()
+            (m, {variable_id(v) for v in m.trainable_variables}) for m in self._observer.models()
         ]
         able = [(m, has) for m, has in models if wanted & has]
         return max(

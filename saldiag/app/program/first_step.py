@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from saldiag_probes.training.gradient_tape import is_here, loss_of
-from saldiag_probes.training.ring_buffer import when
+from saldiag_probes.training.gradient_tape import in_current_graph, loss_from_tape
+from saldiag_probes.training.ring_buffer import run_if
 
 CALLS = 4
 """Calls of models in a step that are remembered."""
@@ -66,7 +66,7 @@ class _Call:
 
     def is_here(self) -> bool:
         """Whether it is of the graph that is being traced now, not of an earlier trace."""
-        return any(tf.is_tensor(tensor) and is_here(tensor) for tensor in self.outputs)
+        return any(tf.is_tensor(tensor) and in_current_graph(tensor) for tensor in self.outputs)
 
     def gradients(self, wanted: frozenset[int]) -> dict[int, Any]:
         """By the place of the output, as the last tape has it that was asked for any of these."""
@@ -88,17 +88,19 @@ class FirstCalls:
         """A model was called whose first step is not over."""
         self._calls.append(_Call(model, inputs, tf.nest.flatten(outputs)))
 
-    def tensors(self) -> Sequence[Any]:
+    def extra_tensors(self) -> Sequence[Any]:
         """The outputs of the calls, those that this tape can know."""
         self._places = [
             (call, place)
             for call in self._calls
             for place, tensor in enumerate(call.outputs)
-            if isinstance(tensor, tf.Tensor) and tensor.dtype.is_floating and is_here(tensor)
+            if isinstance(tensor, tf.Tensor)
+            and tensor.dtype.is_floating
+            and in_current_graph(tensor)
         ]
         return [call.outputs[place] for call, place in self._places]
 
-    def told(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
+    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
         """Keep the gradients by outputs that a tape has for ``variables``."""
         found: dict[_Call, dict[int, Any]] = {}
         for (call, place), gradient in zip(self._places, gradients, strict=True):
@@ -120,7 +122,7 @@ class FirstCalls:
         if model.losses:
             return AsSeen(call.inputs, reason=PENALTIES)
         told = tuple(gradients.values())
-        return AsSeen(call.inputs, tuple(gradients), told, loss=loss_of(variables))
+        return AsSeen(call.inputs, tuple(gradients), told, loss=loss_from_tape(variables))
 
     def forget(self, model: Any) -> None:
         """The model's first step is over."""
@@ -145,7 +147,7 @@ class Kept:
             self._done.assign(True)
             return tf.constant(True)
 
-        when(tf.logical_not(self._done), put, lambda: tf.constant(False))
+        run_if(tf.logical_not(self._done), put, lambda: tf.constant(False))
 
     def told(self, seen: AsSeen) -> AsSeen:
         """``seen`` with values for what was kept of it: its gradients, and its loss if known."""

@@ -33,7 +33,7 @@ from saldiag.subject.program.fit_frame import arguments_of_fit
 from saldiag.subject.program.keras_hooks import keras_hooked
 from saldiag.subject.program.source_snapshot import SourceSnapshot
 from saldiag_probes.training import callback as probes
-from saldiag_probes.training.gradient_tape import listening_to_tapes
+from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
 NO_STEP = (
     "no step of the optimizer was seen: the block has none, or it is in a tf.function that was"
@@ -253,7 +253,7 @@ def watch(
     loop = WatchedLoop(observer, collector, model)
     if data is not None:
         loop.look(data)
-    with keras_hooked(observer), listening_to_tapes(observer.first_calls):
+    with keras_hooked(observer), subscribed_to_tapes(observer.first_calls):
         try:
             yield loop
         finally:

@@ -94,17 +94,17 @@ class _Program:
         from saldiag.subject.program.keras_hooks import keras_hooked
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
-        from saldiag_probes.state.isolation import same_scopes
-        from saldiag_probes.training.gradient_tape import listening_to_tapes
+        from saldiag_probes.state.isolation import preserved_name_scopes
+        from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
         shown = sys.stdout
         with own_stdout(self.options.output_format), recording_warnings() as recorder:
             with recording_sources(self._seen) as lines:
                 observer = Observer(self.options, lines, self.open)
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
-                taped = listening_to_tapes(observer.first_calls)
+                taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
-                with keras_hooked(observer), taped, self._bridge(), same_scopes(), own:
+                with keras_hooked(observer), taped, self._bridge(), preserved_name_scopes(), own:
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)

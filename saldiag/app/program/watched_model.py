@@ -40,7 +40,7 @@ from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.training.callback import Watch
 
 LOOK_EVERY = 2.0
@@ -111,7 +111,7 @@ class Watched:
             self.watch.attach(self.model, optimizer)
         else:
             self.takes_turns = True
-            self.watch.join(optimizer)
+            self.watch.add_optimizer(optimizer)
 
     def trains_at(self, trained: Source | None) -> None:
         """The line that trains the model, if it is not known yet."""
@@ -181,7 +181,7 @@ class Watched:
             return
 
         def test() -> None:
-            with undisturbed(self.model):
+            with preserved_state(self.model):
                 examination.memorise(
                     budget_seconds=self.options.budget, max_steps=self.options.max_steps
                 )

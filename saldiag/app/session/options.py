@@ -67,9 +67,9 @@ class ExperimentOptions:
         Raises:
             SaldiagError: no intervention tests one of them.
         """
-        from saldiag.experiments.search.suspicion import meant
+        from saldiag.experiments.search.suspicion import interventions_for_words
 
-        return {text: meant(text) for text in self.suspect}
+        return {text: interventions_for_words(text) for text in self.suspect}
 
 
 @dataclass(frozen=True)

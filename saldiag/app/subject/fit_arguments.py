@@ -9,7 +9,7 @@ from saldiag.app.session.collector import one_line
 from saldiag.core.errors import DataError
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.subject.data.fit_batches import PREVIEW_BATCHES, Batch, FitPreview, preview_fit
-from saldiag_probes.state.isolation import same_draws, undisturbed
+from saldiag_probes.state.isolation import preserved_random_state, preserved_state
 
 
 def read_feed(
@@ -25,7 +25,7 @@ def read_feed(
     Raises:
         Exception: whatever the program's data raises when it is read.
     """
-    with undisturbed(model) if model.built else same_draws():
+    with preserved_state(model) if model.built else preserved_random_state():
         return preview_fit(arguments, batches)
 
 

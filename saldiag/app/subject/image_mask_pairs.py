@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from saldiag.image_masks.decode import mask_levels, opened
+from saldiag.image_masks.decode import mask_levels, open_picture
 from saldiag.image_masks.storage import Item
 from saldiag.subject.data.image_format import ImageFormat
 from saldiag.subject.data.items import Batch, Items
@@ -53,14 +53,14 @@ class _Pairs:
 
     def _image(self, item: Item) -> Any:
         height, width = self.frame.size
-        with opened(item.image) as picture:
+        with open_picture(item.image) as picture:
             upright = ImageOps.exif_transpose(picture).convert(_MODES[self.frame.channels])
             pixels = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
         return self.frame.scale_pixels(pixels.reshape(height, width, self.frame.channels))
 
     def _levels(self, item: Item) -> Any:
         height, width = self.frame.mask_size
-        with opened(item.mask) as picture:
+        with open_picture(item.mask) as picture:
             indexed = picture.mode == "P" and classes_per_pixel(self.spec) > 1
             levels = np.asarray(picture) if indexed else mask_levels(picture)
         resized = Image.fromarray(levels).resize((width, height), Image.Resampling.NEAREST)

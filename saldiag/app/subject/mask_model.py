@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from saldiag.app.session.request import choose_sizes
 from saldiag.core.errors import DataError, ModelError, SaldiagError
-from saldiag.image_masks.decode import opened, upright_size
+from saldiag.image_masks.decode import open_picture, upright_size
 from saldiag.image_masks.pipeline import INPUT_RANGE, read_image
 from saldiag.image_masks.storage import Ref
 from saldiag.subject.data.image_format import ImageFormat, image_format_for
@@ -59,7 +59,7 @@ class MaskModel:
         height, width = self.frame.size
         if self.as_trained and self.frame.pixel_range == INPUT_RANGE:
             return ModelInput(read_image(image, content, height), size)
-        with opened(image, content) as picture:
+        with open_picture(image, content) as picture:
             upright = ImageOps.exif_transpose(picture).convert(_MODES[self.frame.channels])
             pixels = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
         shaped = pixels.reshape(height, width, self.frame.channels)

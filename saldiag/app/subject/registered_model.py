@@ -14,7 +14,7 @@ from saldiag.app.subject.compile import compile_for_diagnosis
 from saldiag.app.subject.subject import Batches, Data, Subject
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
-from saldiag.image_masks.msra10k import subset
+from saldiag.image_masks.msra10k import take_subset
 from saldiag.image_masks.pipeline import INPUT_RANGE, load_arrays
 from saldiag.image_masks.storage import Item
 from saldiag.subject.models.registered import RegisteredModel
@@ -103,8 +103,8 @@ def read_pairs(request: DataRequest) -> Data:
         DataError: the data set is missing, empty or damaged, or an image cannot be read.
     """
     sizes, splits = request.sizes, request.pairs.split(request.seed)
-    chosen = subset(splits.train, request.share, at_least=sizes.batch, seed=request.seed)
-    held_out = subset(splits.val, request.share, at_least=sizes.batch, seed=request.seed)
+    chosen = take_subset(splits.train, request.share, at_least=sizes.batch, seed=request.seed)
+    held_out = take_subset(splits.val, request.share, at_least=sizes.batch, seed=request.seed)
     shown = read_items(chosen[: request.items_of(len(chosen))], sizes.image, sizes.batch)
     return Data(
         shown.batches,

@@ -1,4 +1,4 @@
-"""What an intervention is: one hypothesis, and the one change that would prove it."""
+"""The base class of interventions: one hypothesis, and the one change that can confirm it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ class NotApplicable(Exception):  # noqa: N818 - a normal outcome
 
 
 class Intervention(ABC):
-    """One file each, found by its place. The class' docstring says what is done, and by whom.
+    """One class per file of ``library/``, registered by its location.
 
-    ``states`` is the hypothesis as a sentence that the experiment can refute. ``answers`` are the
-    rules whose finding it would prove. ``words`` are what a user who suspects it would say.
-    ``mode`` is the one in which learning has to be restored. ``if_restored`` says what it means if
-    learning comes back, of an experiment that repairs nothing; empty of a repair.
+    The class' docstring says what the intervention does and cites its source.
     """
 
     name: ClassVar[str]
+    """Name on the command line and in JSON, such as ``higher-rate``."""
     states: ClassVar[str]
+    """The hypothesis: a clause without a full stop that the experiment can refute."""
     answers: ClassVar[tuple[str, ...]] = ()
+    """Codes of the rules whose finding this experiment can confirm."""
     words: ClassVar[tuple[str, ...]] = ()
+    """Lower-case words, or beginnings of words, that select it by ``--suspect``."""
     mode: ClassVar[Mode] = "training"
+    """The mode in which learning has to be restored."""
     if_restored: ClassVar[str] = ""
+    """What restored learning means for an experiment that is no fix; empty for a fix."""
 
     @abstractmethod
     def change(self, lab: Workbench) -> Change:
-        """What to change in the lab's model.
+        """Return the change to make to the lab's model.
 
         Raises:
             NotApplicable: there is nothing to change, with the reason.
@@ -47,40 +50,41 @@ class Intervention(ABC):
 
 @cache
 def all_interventions() -> dict[str, type[Intervention]]:
-    """Every intervention by its name, in the order of their names.
+    """Every intervention of ``library/`` by name, sorted by name.
 
     Raises:
-        RuntimeError: two share a name.
+        RuntimeError: two interventions have the same name.
     """
     package = importlib.import_module("saldiag.experiments.interventions.library")
     found: dict[str, type[Intervention]] = {}
     for module in pkgutil.iter_modules(package.__path__):
-        for kind in _in_module(f"{package.__name__}.{module.name}"):
-            if kind.name in found:
-                raise RuntimeError(f"two interventions are called {kind.name}")
-            found[kind.name] = kind
+        for intervention in _interventions_in(f"{package.__name__}.{module.name}"):
+            if intervention.name in found:
+                raise RuntimeError(f"two interventions have the name {intervention.name!r}")
+            found[intervention.name] = intervention
     return dict(sorted(found.items()))
 
 
-def _in_module(name: str) -> list[type[Intervention]]:
-    module = importlib.import_module(name)
+def _interventions_in(module_name: str) -> list[type[Intervention]]:
+    """The concrete interventions that a module defines; those that it imports are left out."""
+    module = importlib.import_module(module_name)
     return [
         value
         for value in vars(module).values()
         if inspect.isclass(value)
         and issubclass(value, Intervention)
-        and value.__module__ == name
+        and value.__module__ == module_name
         and not inspect.isabstract(value)
     ]
 
 
-def intervention(name: str) -> type[Intervention]:
-    """The intervention of that name.
+def intervention_named(name: str) -> type[Intervention]:
+    """The intervention with this name.
 
     Raises:
-        SaldiagError: there is none; the message suggests the nearest.
+        SaldiagError: there is none; the message suggests the closest name.
     """
     known = all_interventions()
     if name not in known:
-        raise SaldiagError(f"no experiment is called {name!r}: {suggestion(name, list(known))}")
+        raise SaldiagError(f"unknown experiment {name!r}: {suggestion(name, list(known))}")
     return known[name]

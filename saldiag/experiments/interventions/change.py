@@ -1,4 +1,4 @@
-"""One thing changed in a model, and put back: nothing is copied, so any model will do."""
+"""Changes to a model that are undone afterwards: nothing is copied, so any model will do."""
 
 from __future__ import annotations
 
@@ -7,92 +7,97 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-Batches = tuple[tuple[Any, ...], ...]
-MISSING = object()
+Batch = tuple[Any, ...]
+"""``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``: numpy arrays (items, …) or nests of them."""
+Batches = tuple[Batch, ...]
+_MISSING = object()
 
 
 @dataclass(frozen=True)
 class Swap:
-    """An attribute that holds ``new`` while the change is made.
-
-    ``tracked``: through the owner's own ``__setattr__``, which Keras' flags need; not for what it
-    would track as a part of the model.
-    """
+    """One attribute that holds another value while a change is in effect."""
 
     owner: Any
+    """The object whose attribute is replaced: model, layer, variable or tensor."""
     name: str
+    """Name of the attribute."""
     new: Any
+    """The value while the change is in effect."""
     tracked: bool = True
+    """Use the owner's ``__setattr__`` (needed for Keras' flags). False bypasses Keras' attribute
+    tracking, which would make the value a part of the model."""
 
-    def make(self) -> Callable[[], None]:
-        """Set it; returns what puts it back."""
-        inside = vars(self.owner).get(self.name, MISSING)
-        before = getattr(self.owner, self.name, MISSING) if self.tracked else inside
+    def swap_in(self) -> Callable[[], None]:
+        """Set the attribute; returns a function that restores it."""
+        # An instance attribute that did not exist has to be deleted again, not set to the class'
+        # value: Keras looks methods up on the instance.
+        inside = vars(self.owner).get(self.name, _MISSING)
+        before = getattr(self.owner, self.name, _MISSING) if self.tracked else inside
         write = setattr if self.tracked else object.__setattr__
         write(self.owner, self.name, self.new)
 
-        def back() -> None:
-            if before is MISSING:
+        def swap_back() -> None:
+            if before is _MISSING:
                 object.__delattr__(self.owner, self.name)
             else:
                 write(self.owner, self.name, before)
 
-        return back
+        return swap_back
 
 
 @dataclass(frozen=True)
 class Change:
-    """What an intervention does to one model.
+    """What an intervention changes in one model."""
 
-    ``told`` is what was changed, as the subject of a sentence; ``layers`` are the paths of where.
-    ``swaps`` are in effect from before the first step is traced. ``start(seed)`` runs when all
-    variables are at their start, and may set them. ``feed(batches, seed)`` makes other batches.
-    ``optimizer`` is one that takes the place of the model's. ``traced`` says whether the training
-    step has to be traced anew.
-    """
-
-    told: str
+    description: str
+    """What is changed, as the subject of "… restores learning": a gerund or noun phrase."""
     layers: tuple[str, ...] = ()
+    """Paths of the layers that are changed."""
     swaps: tuple[Swap, ...] = ()
-    start: Callable[[int], None] | None = None
-    feed: Callable[[Batches, int], Batches] | None = None
+    """Replaced attributes, in effect from before the first step is traced."""
+    set_initial_state: Callable[[int], None] | None = None
+    """Called with the seed once all variables hold their initial values; may assign others."""
+    transform_batches: Callable[[Batches, int], Batches] | None = None
+    """From the batches and the seed to the batches that are trained on; None leaves them."""
     optimizer: Any = None
-    traced: bool = True
+    """Optimizer that replaces the model's; None leaves it."""
+    needs_retracing: bool = True
+    """Whether the training step has to be traced again; False reuses the control's trace."""
 
     @contextmanager
-    def made(self) -> Iterator[None]:
-        """Have the swaps in effect."""
+    def in_effect(self) -> Iterator[None]:
+        """Apply the swaps inside the block."""
         undo: list[Callable[[], None]] = []
         try:
-            undo.extend(swap.make() for swap in self.swaps)
+            undo.extend(swap.swap_in() for swap in self.swaps)
             yield
         finally:
-            for back in reversed(undo):
-                back()
+            for swap_back in reversed(undo):
+                swap_back()
 
 
-def together(parts: Sequence[Change]) -> Change:
-    """Several changes as one, each made on top of those before it; of none, nothing is changed.
+def combine_changes(changes: Sequence[Change]) -> Change:
+    """Several changes as one, each applied on top of those before it; none changes nothing.
 
-    Their optimizers have to be among their swaps already.
+    Optimizers have to be among the swaps already: ``optimizer`` is not carried over.
     """
-    starts = [part.start for part in parts if part.start]
-    feeds = [part.feed for part in parts if part.feed]
+    setters = [change.set_initial_state for change in changes if change.set_initial_state]
+    transforms = [change.transform_batches for change in changes if change.transform_batches]
 
-    def start(seed: int) -> None:
-        for each in starts:
-            each(seed)
+    def set_initial_state(seed: int) -> None:
+        for setter in setters:
+            setter(seed)
 
-    def feed(batches: Batches, seed: int) -> Batches:
-        for each in feeds:
-            batches = each(batches, seed)
+    def transform_batches(batches: Batches, seed: int) -> Batches:
+        for transform in transforms:
+            batches = transform(batches, seed)
         return batches
 
     return Change(
-        told="; ".join(part.told for part in parts),
-        layers=tuple(dict.fromkeys(path for part in parts for path in part.layers)),
-        swaps=tuple(swap for part in parts for swap in part.swaps),
-        start=start if starts else None,
-        feed=feed if feeds else None,
-        traced=any(part.traced for part in parts),
+        description="; ".join(change.description for change in changes),
+        layers=tuple(dict.fromkeys(path for change in changes for path in change.layers)),
+        swaps=tuple(swap for change in changes for swap in change.swaps),
+        set_initial_state=set_initial_state if setters else None,
+        transform_batches=transform_batches if transforms else None,
+        needs_retracing=any(change.needs_retracing for change in changes),
     )

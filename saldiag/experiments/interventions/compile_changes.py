@@ -1,4 +1,4 @@
-"""What an experiment changes of a model's compilation: optimizer, loss, training step."""
+"""Changes to what ``compile`` sets: optimizer, loss, training step."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from saldiag.keras_internals.compilation import compiled_loss
 from saldiag.keras_internals.names import COMPILED_LOSS, COMPILED_METRICS, LOSS_METHOD
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag_probes.loss.compiled_loss import learning_rate, overrides_compute_loss
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
 
-def rate_of(model: Any) -> float:
-    """The learning rate at present; a schedule's at the optimizer's step."""
-    return learning_rate(inner(model.optimizer))
+def current_learning_rate(model: Any) -> float:
+    """The learning rate now; of a schedule, its value at the optimizer's current step."""
+    return learning_rate(inner_optimizer(model.optimizer))
 
 
-def rebuilt(optimizer: Any, **settings: Any) -> Any:
-    """A new optimizer of the same kind, not built, with other settings; a scaled loss stays so.
+def rebuild_optimizer(optimizer: Any, **settings: Any) -> Any:
+    """A new, unbuilt optimizer of the same class with some settings changed.
+
+    A ``LossScaleOptimizer`` around it is kept.
+
+    Args:
+        optimizer: the optimizer to copy.
+        **settings: constructor arguments that differ.
 
     Raises:
-        NotApplicable: it cannot be made anew from its configuration.
+        NotApplicable: it cannot be rebuilt from its configuration.
     """
-    given = inner(optimizer)
+    given = inner_optimizer(optimizer)
     try:
         config = dict(given.get_config())
         rate = learning_rate_setting(given)
@@ -36,35 +42,43 @@ def rebuilt(optimizer: Any, **settings: Any) -> Any:
             config["learning_rate"] = rate
         fresh = type(given).from_config({**config, **settings})
     except Exception as error:  # a user's own optimizer
-        raise NotApplicable(f"the optimizer cannot be made anew: {error}") from error
+        raise NotApplicable(
+            f"the optimizer cannot be rebuilt from its configuration: {error}"
+        ) from error
     return fresh if given is optimizer else keras.optimizers.LossScaleOptimizer(fresh)
 
 
-def own_step(model: Any) -> bool:
-    """Whether the model takes its training step by code of its own."""
+def has_custom_train_step(model: Any) -> bool:
+    """Whether the model overrides ``train_step``."""
     return type(model).train_step is not keras.Model.train_step
 
 
-def need_loss_of_model(model: Any) -> None:
-    """Make sure that the training step takes the model's loss.
+def require_compiled_loss(model: Any) -> None:
+    """Check that the training step uses the compiled loss.
+
+    A custom step counts as using it if its code names ``compute_loss``.
 
     Raises:
-        NotApplicable: a step of the model's own computes the loss elsewhere.
+        NotApplicable: a custom training step computes the loss elsewhere.
     """
     names = getattr(getattr(type(model).train_step, "__code__", None), "co_names", ())
-    if own_step(model) and not {"compute_loss", LOSS_METHOD} & set(names):
-        raise NotApplicable("the model's own training step does not take the compiled loss")
+    if has_custom_train_step(model) and not {"compute_loss", LOSS_METHOD} & set(names):
+        raise NotApplicable("the custom training step does not use the compiled loss")
 
 
-def with_loss(model: Any, loss: Any) -> tuple[Swap, ...]:
-    """The model compiled with another loss, the same for all its outputs or one for each.
+def swaps_for_loss(model: Any, loss: Any) -> tuple[Swap, ...]:
+    """Swaps that compile the model with another loss.
 
-    Metrics are left out: those that a user compiled need not fit the loss.
+    Metrics are switched off: those that were compiled need not fit the loss.
+
+    Args:
+        model: the compiled model.
+        loss: one loss for all outputs, or one for each in the structure of the targets.
 
     Raises:
-        NotApplicable: the model's training step does not take the compiled loss.
+        NotApplicable: the training step does not use the compiled loss.
     """
-    need_loss_of_model(model)
+    require_compiled_loss(model)
     compiled = CompileLoss(loss, None, output_names=getattr(model, "output_names", None))
     swaps = [
         Swap(model, COMPILED_LOSS, compiled, tracked=False),
@@ -72,39 +86,41 @@ def with_loss(model: Any, loss: Any) -> tuple[Swap, ...]:
         Swap(model, COMPILED_METRICS, None, tracked=False),
     ]
     if overrides_compute_loss(model):
-        swaps.append(_of_keras(model, "compute_loss"))
+        swaps.append(_swap_keras_method(model, "compute_loss"))
     return tuple(swaps)
 
 
-def with_keras_step(model: Any) -> tuple[Swap, ...]:
-    """Keras' own training step, and its loss, in place of the model's.
+def swaps_for_keras_step(model: Any) -> tuple[Swap, ...]:
+    """Swaps that put Keras' ``train_step`` and ``compute_loss`` in place of the model's.
 
     Raises:
-        NotApplicable: they are Keras' own already, or there is no compiled loss to go by.
+        NotApplicable: the model overrides neither, or no loss is compiled.
     """
-    if not own_step(model) and not overrides_compute_loss(model):
-        raise NotApplicable("training step and loss are Keras' own")
+    if not has_custom_train_step(model) and not overrides_compute_loss(model):
+        raise NotApplicable("the training step and the loss are already Keras' own")
     if compiled_loss(model) is None:
-        raise NotApplicable("no loss is compiled, so that Keras' training step would have none")
-    names = ["train_step"] * own_step(model) + ["compute_loss"] * overrides_compute_loss(model)
-    return tuple(_of_keras(model, name) for name in names)
+        raise NotApplicable("no loss is compiled, and Keras' training step needs one")
+    names = ["train_step"] * has_custom_train_step(model) + [
+        "compute_loss"
+    ] * overrides_compute_loss(model)
+    return tuple(_swap_keras_method(model, name) for name in names)
 
 
-def _of_keras(model: Any, name: str) -> Swap:
+def _swap_keras_method(model: Any, name: str) -> Swap:
     method: Callable[..., Any] = getattr(keras.Model, name)
     return Swap(model, name, method.__get__(model), tracked=False)
 
 
-def times_loss(model: Any, factor: float) -> Swap:
-    """The model's loss, with its penalties, times a number.
+def swap_scaled_loss(model: Any, factor: float) -> Swap:
+    """A swap that multiplies the model's loss, penalties included, by a factor.
 
     Raises:
-        NotApplicable: the model's training step does not take it.
+        NotApplicable: the training step does not use the compiled loss.
     """
-    need_loss_of_model(model)
+    require_compiled_loss(model)
     computed = model.compute_loss
 
-    def scaled(*given: Any, **named: Any) -> Any:
+    def scaled_loss(*given: Any, **named: Any) -> Any:
         return factor * computed(*given, **named)
 
-    return Swap(model, "compute_loss", scaled, tracked=False)
+    return Swap(model, "compute_loss", scaled_loss, tracked=False)

@@ -8,11 +8,14 @@ from saldiag.core.measurement import Wiring
 from saldiag.experiments.interventions.change import Batches
 
 
-class InitialStates(Protocol):
-    """The variables' values before training."""
+class VariableSampler(Protocol):
+    """Draws initial values of variables."""
 
-    def draw(self, variable: Any, initializer: Any, seed: int, number: int) -> None:
-        """Draw one variable from another initializer; ``number`` tells it from its siblings."""
+    def draw_variable(self, variable: Any, initializer: Any, seed: int, number: int) -> None:
+        """Assign values drawn from ``initializer``.
+
+        ``number`` distinguishes variables that are drawn with the same seed.
+        """
 
 
 class Workbench(Protocol):
@@ -39,8 +42,8 @@ class Workbench(Protocol):
         """Number of items in the batches."""
 
     @property
-    def starts(self) -> InitialStates:
-        """The variables' values before training."""
+    def initial_states(self) -> VariableSampler:
+        """Draws other values of variables before training."""
 
     @property
     def optimizer(self) -> Any:

@@ -1,7 +1,7 @@
 """BatchNorm's moving statistics, re-estimated from batches: "precise BN" (Wu & Johnson, 2021).
 
-Moving averages lag behind weights that move fast, and begin at values that may be far off. The
-mean and the variance of the same inputs under today's weights have neither fault.
+Moving averages lag behind weights that change fast, and start from values that may be far off.
+Mean and variance of the same inputs under the current weights have neither problem.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import keras
 import tensorflow as tf
 
 from saldiag.keras_internals.layers import flattened_layers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.execution import without_graph_optimizer
 
-MOST_BATCHES = 64
-"""Most batches for one estimate: with 32 samples each about 2000, beyond which the paper finds no
-further gain."""
+MAX_BATCHES = 64
+"""Batches per estimate; 64 of 32 samples are about 2000 samples, beyond which the paper finds no
+gain."""
 
 
-def normalizations(model: Any) -> list[Any]:
-    """All BatchNorms of the model, those of nested models and layers included."""
+def batch_norm_layers(model: Any) -> list[Any]:
+    """All BatchNormalization layers, including those in nested models and layers."""
     found = flattened_layers(model)
     return [layer for layer in found if isinstance(layer, keras.layers.BatchNormalization)]
 
@@ -32,65 +32,66 @@ def normalizations(model: Any) -> list[Any]:
 def reestimate_statistics(model: Any, batches: Iterable[Any]) -> tuple[str, ...]:
     """Set BatchNorm's moving statistics to mean and variance over ``batches``.
 
-    See ``StatisticsEstimate``, which repeats it without another trace.
+    See ``StatisticsEstimate``, which repeats this without tracing again.
 
     Args:
-        model: a Keras model that is built.
-        batches: ``x``, ``(x, y)`` or ``(x, y, sample_weight)`` each; any number of them.
+        model: a built Keras model.
+        batches: any number of ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
 
     Returns:
         Paths of the layers that were re-estimated.
     """
-    return StatisticsEstimate(model).apply(lambda: batches)
+    return StatisticsEstimate(model).update_statistics(lambda: batches)
 
 
 class StatisticsEstimate:
-    """Re-estimates the moving statistics of a model, as often as wanted.
+    """Re-estimates the moving statistics of a model, repeatedly with one trace.
 
-    Each batch goes through the model in training mode, one pass and no gradient. Pooled over all
-    batches, and over all calls of a layer that is called several times, are the mean and variance
-    that each BatchNorm computes, weighted by the positions behind them. Nothing is kept of a
-    batch. A BatchNorm that runs in inference mode (frozen, or called so) keeps its statistics, and
-    so does one that the batches never reach. Momentum plays no part.
+    Each batch makes one forward pass in training mode. The mean and variance that each BatchNorm
+    computes are pooled over all batches, and over all calls of a layer that is called several
+    times, weighted by the number of values behind them. No batch is kept. A BatchNorm in inference
+    mode (frozen, or called with ``training=False``) keeps its statistics, and so does one that the
+    batches never reach. Momentum has no influence.
 
-    Everything else is as before: weights, optimizer, metrics, seeds.
+    Weights, optimizer, metrics and seeds are left unchanged.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.layers = [layer for layer in normalizations(model) if layer.trainable]
-        self._forward: Any = self._call
+        self.layers = [layer for layer in batch_norm_layers(model) if layer.trainable]
+        self._forward: Any = self._forward_pass
         if not getattr(model, "run_eagerly", False):
             self._forward = tf.function(
-                self._call, autograph=False, jit_compile=False, reduce_retracing=True
+                self._forward_pass, autograph=False, jit_compile=False, reduce_retracing=True
             )
-        self._pools: dict[int, _Pool] = {}
+        self._pools: dict[int, _PooledMoments] = {}
 
-    def apply(self, batches: Callable[[], Iterable[Any]]) -> tuple[str, ...]:
-        """Re-estimate from the batches that the function makes; paths of the layers it reached.
+    def update_statistics(self, batches: Callable[[], Iterable[Any]]) -> tuple[str, ...]:
+        """Re-estimate from batches; returns the paths of the layers that they reached.
 
-        The function is called, and the batches are read, where whatever they draw is put back.
+        ``batches`` is called, and its batches are read, inside a block that restores all random
+        states.
         """
         if not self.layers:
             return ()
         for layer in self.layers:
-            self._pools.setdefault(id(layer), _Pool(layer)).clear()
-        with undisturbed(self.model), graph_as_built(), ExitStack() as stack:
+            self._pools.setdefault(id(layer), _PooledMoments(layer)).clear()
+        with preserved_state(self.model), without_graph_optimizer(), ExitStack() as stack:
             for layer in self.layers:
-                stack.enter_context(_pooled(layer, self._pools[id(layer)]))
+                stack.enter_context(_pool_batch_statistics(layer, self._pools[id(layer)]))
             for batch in batches():
                 x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
                 self._forward(x)
         return tuple(layer.path for layer in self.layers if self._pools[id(layer)].assign())
 
-    def _call(self, x: Any) -> None:
+    def _forward_pass(self, x: Any) -> None:
         self.model(x, training=True)
 
 
-class _Pool:
-    """Mean and variance of one layer's inputs so far, in float64, whose rounding does not add up.
+class _PooledMoments:
+    """Mean and variance of one layer's inputs so far, in float64 to keep rounding errors small.
 
-    Joined pairwise (Chan, Golub & LeVeque, 1983): the sum of squares less the squared sum would
+    Combined pairwise (Chan, Golub & LeVeque, 1983): the sum of squares minus the squared sum would
     cancel where the mean is large.
     """
 
@@ -106,7 +107,7 @@ class _Pool:
         for variable in (self.positions, self.mean, self.squares):
             variable.assign(tf.zeros_like(variable))
 
-    def add(self, positions: Any, mean: Any, variance: Any) -> None:
+    def add_batch(self, positions: Any, mean: Any, variance: Any) -> None:
         positions, mean, variance = (tf.cast(v, tf.float64) for v in (positions, mean, variance))
         before = self.positions.read_value()
         share = tf.math.divide_no_nan(positions, before + positions)
@@ -116,7 +117,7 @@ class _Pool:
         self.positions.assign_add(positions)
 
     def assign(self) -> bool:
-        """Give the layer what was pooled; False if nothing was."""
+        """Set the layer's moving statistics; False if nothing was pooled."""
         positions = self.positions.numpy()
         if not positions:
             return False
@@ -126,10 +127,10 @@ class _Pool:
 
 
 @contextmanager
-def _pooled(layer: Any, pool: _Pool) -> Iterator[None]:
-    """Add what the layer computes in training mode to the pool, in place of its moving averages.
+def _pool_batch_statistics(layer: Any, pool: _PooledMoments) -> Iterator[None]:
+    """Redirect the batch statistics that the layer computes from its moving averages to the pool.
 
-    At a momentum of 0 a layer assigns the statistics of the batch themselves.
+    With momentum 0 a layer assigns the batch's own statistics, so ``assign`` sees them unblended.
     """
     seen: dict[str, Any] = {}
     original = layer.call
@@ -138,23 +139,27 @@ def _pooled(layer: Any, pool: _Pool) -> Iterator[None]:
         seen.clear()
         outputs = original(inputs, *args, **kwargs)
         if len(seen) == 2:
-            pool.add(_positions(layer, inputs, kwargs.get("mask")), seen["mean"], seen["variance"])
+            pool.add_batch(
+                _positions_per_channel(layer, inputs, kwargs.get("mask")),
+                seen["mean"],
+                seen["variance"],
+            )
         return outputs
 
-    def keep(name: str) -> Callable[[Any], Any]:
+    def remember_as(name: str) -> Callable[[Any], Any]:
         return lambda value: seen.setdefault(name, value)
 
     with (
-        _attribute(layer, "call", call),
-        _attribute(layer, "momentum", 0.0),
-        _attribute(layer.moving_mean, "assign", keep("mean")),
-        _attribute(layer.moving_variance, "assign", keep("variance")),
+        _instance_attribute(layer, "call", call),
+        _instance_attribute(layer, "momentum", 0.0),
+        _instance_attribute(layer.moving_mean, "assign", remember_as("mean")),
+        _instance_attribute(layer.moving_variance, "assign", remember_as("variance")),
     ):
         yield
 
 
-def _positions(layer: Any, inputs: Any, mask: Any) -> Any:
-    """How many values of each channel the statistics come from."""
+def _positions_per_channel(layer: Any, inputs: Any, mask: Any) -> Any:
+    """Number of values per channel that the statistics come from."""
     if mask is not None:
         return tf.reduce_sum(tf.cast(mask, tf.float64))
     channels = inputs.shape[layer.axis]
@@ -162,31 +167,31 @@ def _positions(layer: Any, inputs: Any, mask: Any) -> Any:
 
 
 @contextmanager
-def _attribute(thing: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute of this instance alone, past Keras, which tracks what a layer is made of."""
-    before = vars(thing).get(name, _attribute)
-    object.__setattr__(thing, name, value)
+def _instance_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an instance attribute inside the block, bypassing Keras' attribute tracking."""
+    before = vars(owner).get(name, _instance_attribute)
+    object.__setattr__(owner, name, value)
     try:
         yield
     finally:
-        if before is _attribute:
-            object.__delattr__(thing, name)
+        if before is _instance_attribute:
+            object.__delattr__(owner, name)
         else:
-            object.__setattr__(thing, name, before)
+            object.__setattr__(owner, name, before)
 
 
 class Recalibration(keras.callbacks.Callback):
     """Re-estimates the statistics before each validation of ``fit``, from the epoch's batches.
 
-    They stay: a training step does not read them, and goes on from them with its averages. They
-    depend on the weights and on the epoch's number alone, so a resumed run gets the same ones.
-    Each estimate costs one pass, without gradients, over at most ``MOST_BATCHES`` batches of the
-    epoch; that is about a third of the epoch's own time, or less.
+    The estimates are kept: training steps do not read them and continue their averages from them.
+    They depend only on the weights and the epoch's number, so a resumed run gets the same ones.
+    Each estimate costs one pass without gradients over at most ``MAX_BATCHES`` batches of the
+    epoch, at most about a third of the epoch's own time.
 
     Args:
-        batches: batches from the epoch of this number on, without end.
-        steps: batches of an epoch.
-        say: told where there is nothing to re-estimate.
+        batches: from the number of an epoch to endless batches from this epoch on.
+        steps: batches per epoch.
+        say: called with a line for the user if there is nothing to re-estimate.
     """
 
     def __init__(
@@ -194,24 +199,24 @@ class Recalibration(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.epoch = 0
-        self._batches, self._most, self._say = batches, min(steps, MOST_BATCHES), say
+        self._batches, self._max_batches, self._say = batches, min(steps, MAX_BATCHES), say
         self._estimate: StatisticsEstimate | None = None
-        self._idle = False
+        self._nothing_to_do = False
 
     def on_epoch_begin(self, epoch: int, *_: Any) -> None:
-        """Note the number of the epoch."""
+        """Store the number of the epoch."""
         self.epoch = epoch
 
     def on_test_begin(self, *_: Any) -> None:
-        """Re-estimate; from the first time on that there is nothing to, leave it."""
-        if self._idle:
+        """Re-estimate; once there is nothing to re-estimate, do nothing any more."""
+        if self._nothing_to_do:
             return
         self._estimate = self._estimate or StatisticsEstimate(self.model)
-        if not self._estimate.apply(self._epochs_batches):
-            self._idle = True
+        if not self._estimate.update_statistics(self._epoch_batches):
+            self._nothing_to_do = True
             self._say(
-                "--recalibrate changes nothing: no BatchNorm of this model runs in training mode"
+                "--recalibrate has no effect: no BatchNorm of this model runs in training mode"
             )
 
-    def _epochs_batches(self) -> Iterator[Any]:
-        return itertools.islice(self._batches(self.epoch), self._most)
+    def _epoch_batches(self) -> Iterator[Any]:
+        return itertools.islice(self._batches(self.epoch), self._max_batches)

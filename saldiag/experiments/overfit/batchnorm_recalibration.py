@@ -1,8 +1,8 @@
 """BatchNorm's statistics re-estimated on given batches ("precise BN", Wu & Johnson 2021).
 
-Training updates the moving averages as ``moving = m * moving + (1 - m) * batch``. Started from
-zero, one pass leaves ``(1 - m) * batch``, so the batch's own statistics can be read off without
-building anything anew.
+Training updates the moving averages as ``moving = m * moving + (1 - m) * batch``. From zero, one
+pass leaves ``(1 - m) * batch``, so the batch's own statistics can be read off without tracing
+anything again.
 """
 
 from __future__ import annotations
@@ -14,101 +14,115 @@ from typing import Any
 
 import numpy as np
 
-from saldiag.experiments.overfit.batch_statistics import normalizations
+from saldiag.experiments.overfit.batch_statistics import batch_norm_layers
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
 
 
 def recalibrated_error(errors: ModeErrors) -> float:
-    """Inference error with BatchNorm's statistics taken from the very same batches.
+    """Inference error with BatchNorm's statistics re-estimated from the same batches.
 
-    Returns ``nan`` where the model has no BatchNorm that updates its statistics in training.
-    The model is left as it was.
+    nan if the model has no BatchNorm layer that updates its statistics in training. The model is
+    left unchanged.
     """
-    with reestimated(errors) as moving:
+    with reestimated_statistics(errors) as moving:
         return errors.error(training=False) if moving else float("nan")
 
 
 @contextmanager
-def reestimated(errors: ModeErrors) -> Iterator[list[Moving]]:
-    """Inside the block, BatchNorm's statistics are those of the batches of ``errors``.
+def reestimated_statistics(errors: ModeErrors) -> Iterator[list[LayerStatistics]]:
+    """Set BatchNorm's statistics to those of the batches of ``errors`` inside the block.
 
-    Yields a row for each layer that updates its statistics in training; the statistics are as
-    before outside the block.
+    Yields a row for each layer that updates its statistics in training. All statistics are
+    restored after the block.
     """
-    layers = normalizations(errors.model)
-    before = [[v.numpy() for v in _statistics(layer)] for layer in layers]
+    layers = batch_norm_layers(errors.model)
+    before = [[v.numpy() for v in _moving_variables(layer)] for layer in layers]
     try:
         moving = [
-            Moving(layer, (held[0], held[1]), estimate)
+            LayerStatistics(layer, (held[0], held[1]), estimate)
             for layer, held, estimate in zip(
-                layers, before, _estimates(errors, layers), strict=True
+                layers, before, _estimate_statistics(errors, layers), strict=True
             )
             if estimate is not None
         ]
         _assign_all(layers, before)
         for row in moving:
-            _assign(row.layer, row.estimate)
+            _assign_statistics(row.layer, row.estimate)
         yield moving
     finally:
         _assign_all(layers, before)
 
 
 @dataclass(frozen=True)
-class Moving:
-    """A BatchNorm layer that updates its statistics, as (mean, variance): held and estimated."""
+class LayerStatistics:
+    """The statistics of one BatchNorm layer that updates them in training."""
 
     layer: Any
+    """The BatchNormalization layer."""
     held: tuple[Any, Any]
+    """Its moving mean and variance, (channels,) each."""
     estimate: tuple[Any, Any]
+    """Mean and variance re-estimated from the batches, (channels,) each."""
 
 
-def _statistics(layer: Any) -> tuple[Any, Any]:
+def _moving_variables(layer: Any) -> tuple[Any, Any]:
     return layer.moving_mean, layer.moving_variance
 
 
-def _assign(layer: Any, values: Sequence[Any]) -> None:
-    for variable, value in zip(_statistics(layer), values, strict=True):
+def _assign_statistics(layer: Any, values: Sequence[Any]) -> None:
+    for variable, value in zip(_moving_variables(layer), values, strict=True):
         variable.assign(value)
 
 
 def _assign_all(layers: Sequence[Any], values: Sequence[Sequence[Any]]) -> None:
     for layer, value in zip(layers, values, strict=True):
-        _assign(layer, value)
+        _assign_statistics(layer, value)
 
 
-def _estimates(errors: ModeErrors, layers: Sequence[Any]) -> list[tuple[Any, Any] | None]:
+def _estimate_statistics(errors: ModeErrors, layers: Sequence[Any]) -> list[tuple[Any, Any] | None]:
     """Mean and variance over all batches for each layer; None for one that runs in inference mode.
 
-    The variance of the whole is the mean of the batches' variances plus that of their means.
+    The total variance is the mean of the batches' variances plus the variance of their means.
     """
-    held = {id(layer): [v.numpy() for v in _statistics(layer)] for layer in layers}
-    # A layer in inference mode goes on using its statistics: what it makes of zeros is garbage.
+    held = {id(layer): [v.numpy() for v in _moving_variables(layer)] for layer in layers}
+    # Layers in inference mode must not start from zero: they normalise with their statistics, and
+    # zeros would ruin the inputs of every layer after them. Frozen layers are known; a layer that
+    # is called with training=False shows by keeping its zeros through a first pass.
     moving = [layer for layer in layers if layer.trainable]
-    first = _one_batch(errors, errors.batches[0], moving)
-    still = [one for one, seen in zip(moving, first, strict=True) if not any(map(np.any, seen))]
-    if still:
-        for layer in still:
-            _assign(layer, held[id(layer)])
-        moving = [layer for layer in moving if all(layer is not one for one in still)]
-        first = _one_batch(errors, errors.batches[0], moving)
-    seen = [first, *(_one_batch(errors, batch, moving) for batch in errors.batches[1:])]
+    first = _single_batch_statistics(errors, errors.batches[0], moving)
+    unmoved = [
+        layer for layer, batch in zip(moving, first, strict=True) if not any(map(np.any, batch))
+    ]
+    if unmoved:
+        for layer in unmoved:
+            _assign_statistics(layer, held[id(layer)])
+        moving = [layer for layer in moving if all(layer is not one for one in unmoved)]
+        first = _single_batch_statistics(errors, errors.batches[0], moving)
+    by_batch = [
+        first,
+        *(_single_batch_statistics(errors, batch, moving) for batch in errors.batches[1:]),
+    ]
     weights = np.array([batch_size(batch) for batch in errors.batches], dtype=np.float64)
     weights /= weights.sum()
-    pooled = {id(layer): _pooled([b[i] for b in seen], weights) for i, layer in enumerate(moving)}
+    pooled = {
+        id(layer): _pool_moments([batch[i] for batch in by_batch], weights)
+        for i, layer in enumerate(moving)
+    }
     return [pooled.get(id(layer)) for layer in layers]
 
 
-def _one_batch(errors: ModeErrors, batch: Batch, layers: Sequence[Any]) -> list[Any]:
+def _single_batch_statistics(errors: ModeErrors, batch: Batch, layers: Sequence[Any]) -> list[Any]:
+    """Mean and variance of one batch for each layer, read off after an update from zero."""
     for layer in layers:
-        _assign(layer, [np.zeros(v.shape) for v in _statistics(layer)])
+        _assign_statistics(layer, [np.zeros(v.shape) for v in _moving_variables(layer)])
     errors.update_statistics(batch)
     return [
-        tuple(v.numpy() / max(1.0 - layer.momentum, 1e-12) for v in _statistics(layer))
+        tuple(v.numpy() / max(1.0 - layer.momentum, 1e-12) for v in _moving_variables(layer))
         for layer in layers
     ]
 
 
-def _pooled(batches: Sequence[tuple[Any, Any]], weights: Any) -> tuple[Any, Any] | None:
+def _pool_moments(batches: Sequence[tuple[Any, Any]], weights: Any) -> tuple[Any, Any] | None:
     means = np.array([mean for mean, _ in batches], dtype=np.float64)
     variances = np.array([variance for _, variance in batches], dtype=np.float64)
     if not variances.any():

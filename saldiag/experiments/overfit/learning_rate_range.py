@@ -1,7 +1,8 @@
 """The learning rate range test: at which rate does the loss fall fastest?
 
 One pass over the same few batches at each rate, from very small to very large ones, without
-starting anew (Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017, section 3.3).
+resetting the weights (Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017,
+section 3.3).
 """
 
 from __future__ import annotations
@@ -15,57 +16,61 @@ import numpy as np
 
 from saldiag.core.measurement import RangeTest
 from saldiag.experiments.overfit.mode_errors import ModeErrors
-from saldiag.experiments.overfit.overfit_test import repeated
+from saldiag.experiments.overfit.overfit_test import repeated_dataset
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.shared.update_ratios import INVARIANT
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.execution import graph_as_built
-from saldiag_probes.trace.recorder import CannotMeasure
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.errors import CannotMeasure
+from saldiag_probes.trace.execution import without_graph_optimizer
 
-LOWEST, HIGHEST, PER_DECADE = 1e-6, 1.0, 4
-HIGHEST_OF_ADAM = 0.1
-"""Adam and its like move every weight by about the rate itself, whatever the gradient (Kingma and
-Ba, 2015, section 2.1); more than this is as large as the weights are at their start."""
-GONE = 4.0
-"""Times the lowest loss so far, at which a loss has left for good (fastai stops its own there)."""
+LOWEST_RATE, HIGHEST_RATE, RATES_PER_DECADE = 1e-6, 1.0, 4
+"""Range of the learning rates, and rates per factor of 10."""
+HIGHEST_ADAM_RATE = 0.1
+"""Highest rate for Adam and its variants, which change every weight by about the rate itself,
+whatever the gradient (Kingma and Ba, 2015, section 2.1): a larger step exceeds initial weights."""
+DIVERGENCE_FACTOR = 4.0
+"""Loss over the lowest loss so far at which the test stops, as fastai's does."""
 
 
 def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTest:
-    """Raise the rate of the model's own optimizer; model and optimizer are left as they were.
+    """Raise the rate of the model's own optimizer; model and optimizer are left unchanged.
 
     Args:
         errors: the compiled model and the batches.
-        budget_seconds: after which no other rate is tried.
+        budget_seconds: seconds after which no further rate is tried.
+
+    Returns:
+        The finished rates, ascending, each with the mean loss of its pass.
 
     Raises:
-        CannotMeasure: the rate follows a schedule and cannot be set, or no rate was finished.
+        CannotMeasure: the rate follows a schedule, or not one pass was finished in time.
     """
     model = errors.model
-    optimizer = inner(model.optimizer)
+    optimizer = inner_optimizer(model.optimizer)
     setting = learning_rate_setting(optimizer)
     if isinstance(setting, keras.optimizers.schedules.LearningRateSchedule):
-        raise CannotMeasure("the learning rate follows a schedule, which cannot be set aside")
-    highest = HIGHEST_OF_ADAM if type(optimizer).__name__ in INVARIANT else HIGHEST
-    decades = math.log10(highest / LOWEST)
-    rates = np.geomspace(LOWEST, highest, round(decades * PER_DECADE) + 1)
-    raising = _Raising(optimizer, rates, len(errors.batches), time.monotonic() + budget_seconds)
-    with undisturbed(model), graph_as_built():
+        raise CannotMeasure("the learning rate follows a schedule and cannot be set")
+    highest = HIGHEST_ADAM_RATE if type(optimizer).__name__ in INVARIANT else HIGHEST_RATE
+    decades = math.log10(highest / LOWEST_RATE)
+    rates = np.geomspace(LOWEST_RATE, highest, round(decades * RATES_PER_DECADE) + 1)
+    ramp = _RateRamp(optimizer, rates, len(errors.batches), time.monotonic() + budget_seconds)
+    with preserved_state(model), without_graph_optimizer():
         model.fit(
-            repeated(errors.batches),
+            repeated_dataset(errors.batches),
             epochs=1,
             steps_per_epoch=len(rates) * len(errors.batches),
             shuffle=False,
             verbose=0,
-            callbacks=[raising],
+            callbacks=[ramp],
         )
-    if not raising.passes:
-        raise CannotMeasure("no pass over the items was finished in time")
-    return RangeTest(rates=rates[: len(raising.passes)], loss=np.array(raising.passes))
+    if not ramp.passes:
+        raise CannotMeasure(f"no pass over the items was finished within {budget_seconds:.3g} s")
+    return RangeTest(rates=rates[: len(ramp.passes)], loss=np.array(ramp.passes))
 
 
-class _Raising(keras.callbacks.Callback):
-    """Sets the rate of each pass, notes its mean loss, and ends where the loss has left."""
+class _RateRamp(keras.callbacks.Callback):
+    """Sets the rate of each pass, records its mean loss, and stops when the loss diverges."""
 
     def __init__(self, optimizer: Any, rates: Any, batches: int, deadline: float) -> None:
         super().__init__()
@@ -84,9 +89,9 @@ class _Raising(keras.callbacks.Callback):
             return
         self.passes.append(float(np.mean(self._losses)))
         self._losses = []
-        if self._gone() or time.monotonic() > self._deadline:
+        if self._has_diverged() or time.monotonic() > self._deadline:
             self.model.stop_training = True
 
-    def _gone(self) -> bool:
+    def _has_diverged(self) -> bool:
         last, lowest = self.passes[-1], min(self.passes)
-        return not math.isfinite(last) or (lowest > 0 and last > GONE * lowest)
+        return not math.isfinite(last) or (lowest > 0 and last > DIVERGENCE_FACTOR * lowest)

@@ -1,7 +1,7 @@
-"""A model's error on fixed batches in training and in inference mode, leaving no trace.
+"""A model's error on fixed batches in training and in inference mode; the model stays unchanged.
 
-The two modes can tell opposite stories: BatchNorm normalises with the batch in one and with moving
-averages in the other (Ioffe & Szegedy, ICML 2015), so a tool that looks at one mode is fooled.
+The two modes can disagree: BatchNorm normalises with batch statistics in one and with moving
+averages in the other (Ioffe & Szegedy, ICML 2015), so measuring one mode alone misleads.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.loss.compiled_loss import loss_name
-from saldiag_probes.loss.recomputed_loss import in_order_and_rolled, losses_in
-from saldiag_probes.loss.sensitivity import answers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses, loss_comparison
+from saldiag_probes.loss.sensitivity import loss_sensitivity
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.layer_facts import depends_on_mode
 
 Batch = tuple[Any, ...]
@@ -28,75 +28,83 @@ Batch = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One batch in one mode: predictions, the loss as Keras reports it, and the plain loss.
-
-    ``plain`` is the loss recomputed from the predictions alone, less ``penalty``, the
-    regularisation.
-    """
+class BatchOutcome:
+    """Predictions and losses of one batch in one mode."""
 
     predictions: Any
+    """Numpy arrays (items, …) in the structure of the model's outputs."""
     reported: float
+    """The loss as Keras reports it, with regularisation."""
     plain: float
+    """The loss recomputed from the predictions alone, without regularisation."""
     penalty: float
+    """The regularisation loss."""
 
 
 class ModeErrors:
-    """Predicts and measures the error in either mode; each is traced once, or both if they agree.
+    """Predicts and measures the error in either mode, each traced once.
 
-    The error is the model's own loss, recomputed from plain predictions without regularisation:
-    what activations leave on their outputs for the loss cannot reach it.
+    Both modes share one trace if no layer depends on the mode. The error is the compiled loss,
+    recomputed from plain predictions without regularisation: logits that Keras' activations attach
+    to their outputs do not reach the loss.
+
+    Args:
+        model: a compiled, built Keras model.
+        batches: the batches to measure on.
     """
 
     def __init__(self, model: Any, batches: Sequence[Batch]) -> None:
         self.model = model
         self.batches = batches
-        inference = self._function(training=False)
-        training = self._function(training=True) if depends_on_mode(model) else inference
+        inference = self._trace_losses(training=False)
+        training = self._trace_losses(training=True) if depends_on_mode(model) else inference
         self._forward = {True: training, False: inference}
 
-    def on(self, batches: Sequence[Batch]) -> ModeErrors:
-        """The same on other batches, without tracing again where shapes agree."""
+    def on_batches(self, batches: Sequence[Batch]) -> ModeErrors:
+        """A copy for other batches; nothing is traced again where shapes agree."""
         other = copy(self)
         other.batches = batches
         return other
 
-    def _function(self, training: bool) -> Any:
-        losses = losses_in(self.model, training)
+    def _trace_losses(self, training: bool) -> Any:
+        losses = loss_comparison(self.model, training)
         return tf.function(losses, autograph=False, jit_compile=False, reduce_retracing=True)
 
-    def outcomes(self, training: bool) -> list[Outcome]:
-        """What each batch gives; the model is left as it was."""
-        with undisturbed(self.model), graph_as_built():
-            return [self._outcome(training, batch) for batch in self.batches]
+    def batch_outcomes(self, training: bool) -> list[BatchOutcome]:
+        """The outcome of each batch; the model is left unchanged."""
+        with preserved_state(self.model), without_graph_optimizer():
+            return [self._batch_outcome(training, batch) for batch in self.batches]
 
-    def _outcome(self, training: bool, batch: Batch) -> Outcome:
-        predictions, *losses = self._forward[training](*_three(batch))
+    def _batch_outcome(self, training: bool, batch: Batch) -> BatchOutcome:
+        predictions, *losses = self._forward[training](*_unpack_batch(batch))
         numpy = keras.tree.map_structure(np.asarray, predictions)
-        return Outcome(numpy, *(float(loss) for loss in losses))
+        return BatchOutcome(numpy, *(float(loss) for loss in losses))
 
-    def repeated(self, batch: Batch, times: int = 2) -> list[Any]:
-        """Predictions of inference passes in a row; random draws go on between them."""
-        with undisturbed(self.model), graph_as_built():
-            return [self._outcome(False, batch).predictions for _ in range(times)]
+    def repeat_predictions(self, batch: Batch, times: int = 2) -> list[Any]:
+        """Predictions of several inference passes; random states advance from pass to pass."""
+        with preserved_state(self.model), without_graph_optimizer():
+            return [self._batch_outcome(False, batch).predictions for _ in range(times)]
 
     def predict(self, training: bool) -> list[Any]:
-        """Predictions of each batch, as numpy arrays; the model is left as it was."""
-        return [outcome.predictions for outcome in self.outcomes(training)]
+        """Predictions for each batch as numpy arrays; the model is left unchanged."""
+        return [outcome.predictions for outcome in self.batch_outcomes(training)]
 
     def error(self, training: bool) -> float:
-        """The error over all batches, weighted by their sizes; the model is left as it was."""
-        return mean_error(self.outcomes(training), self.batches)
+        """The error over all batches, weighted by their sizes; the model is left unchanged."""
+        return mean_error(self.batch_outcomes(training), self.batches)
 
     def update_statistics(self, batch: Batch) -> None:
-        """One forward pass in training mode that keeps what it changes (BatchNorm's averages)."""
-        with graph_as_built():
-            self._forward[True](*_three(batch))
+        """Run one forward pass in training mode and keep its changes (BatchNorm's averages)."""
+        with without_graph_optimizer():
+            self._forward[True](*_unpack_batch(batch))
 
     def loss_check(self) -> LossCheck:
-        """The reported loss of the first batch against the one recomputed from predictions."""
-        inference, training = self.outcomes(training=False)[0], self.outcomes(training=True)[0]
-        order = in_order_and_rolled(self.model, self.batches[0], inference.predictions)
+        """Compare the reported loss of the first batch with the one recomputed from predictions."""
+        inference, training = (
+            self.batch_outcomes(training=False)[0],
+            self.batch_outcomes(training=True)[0],
+        )
+        order = aligned_and_shifted_losses(self.model, self.batches[0], inference.predictions)
         return LossCheck(
             loss=loss_name(self.model),
             reported=inference.reported,
@@ -106,17 +114,17 @@ class ModeErrors:
             recomputed_training=training.plain,
             in_order=order[0],
             rolled=order[1],
-            **answers(self.model, self.batches[0], inference.predictions),
+            **loss_sensitivity(self.model, self.batches[0], inference.predictions),
         )
 
 
-def mean_error(outcomes: Sequence[Outcome], batches: Sequence[Batch]) -> float:
-    """The error over all batches, weighted by their sizes."""
+def mean_error(outcomes: Sequence[BatchOutcome], batches: Sequence[Batch]) -> float:
+    """The plain loss over all batches, weighted by their sizes."""
     losses = [outcome.plain for outcome in outcomes]
     return float(np.average(losses, weights=[batch_size(batch) for batch in batches]))
 
 
-def _three(batch: Batch) -> tuple[Any, Any, Any]:
+def _unpack_batch(batch: Batch) -> tuple[Any, Any, Any]:
     three: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(batch)
     return three
 
@@ -127,9 +135,9 @@ def batch_size(batch: Batch) -> int:
 
 
 def sample_variation(predictions: Sequence[Any]) -> float:
-    """Standard deviation across samples over the overall one; 0 where every sample gets the same.
+    """Standard deviation across samples over the overall one, for the first output.
 
-    A constant output has no deviation at all, which is 0 too.
+    0 where every sample has the same prediction, and for a constant output.
     """
     first = [np.asarray(keras.tree.flatten(p)[0], dtype=np.float64) for p in predictions]
     values = np.concatenate(first)

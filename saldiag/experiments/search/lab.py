@@ -1,9 +1,9 @@
-"""Where experiments are made: one model, trained again and again from its own start.
+"""The lab: trains one model repeatedly from its initial state, with and without changes.
 
-Nothing is copied. All variables are put back before each training, and what an intervention swaps
-is put back behind it, so that any model will do: functional or subclassed, nested, with a training
-step of its own. Each arm is traced once, whatever the number of seeds; an arm that changes only
-data, rate or weights uses the trace of the control.
+Nothing is copied. All variables are restored before each training, and an intervention's swaps are
+undone after it, so any model works: functional, subclassed, nested, with a custom training step.
+Each arm is traced once for all its seeds; an arm that changes only data, learning rate or weights
+reuses the trace of the control.
 """
 
 from __future__ import annotations
@@ -19,65 +19,93 @@ import keras
 import numpy as np
 
 from saldiag.core.measurement import Arm, Curve, Wiring
-from saldiag.experiments.interventions.base import NotApplicable, intervention
-from saldiag.experiments.interventions.batch_transforms import each_array
-from saldiag.experiments.interventions.change import Batches, Change, Swap, together
+from saldiag.experiments.interventions.base import NotApplicable, intervention_named
+from saldiag.experiments.interventions.batch_transforms import map_arrays
+from saldiag.experiments.interventions.change import Batches, Change, Swap, combine_changes
 from saldiag.experiments.overfit.mode_errors import batch_size
-from saldiag.experiments.search.initial_states import Starts, reordered
+from saldiag.experiments.search.initial_states import SeededInitialStates, reorder_items
 from saldiag.experiments.search.score import CannotScore
-from saldiag.experiments.search.short_training import Forward, Training
+from saldiag.experiments.search.short_training import ShortTraining, TracedForward
 from saldiag.keras_internals.layers import flattened_layers
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.batch import as_batch, build_model
+from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.paths import layer_paths
-from saldiag_probes.trace.recorder import as_batch, build
 
-CONTROL = Arm("control", "the model as it is")
-Tell = Callable[[str, int, int], None]
-"""Called with the arm's name, the seed and the step, now and then."""
+CONTROL = Arm("control", "the unchanged model")
+"""The unchanged model, without results."""
+StepReporter = Callable[[str, int, int], None]
+"""Called with the arm's name, the seed and the step whenever a training is scored."""
+
+
+MAX_REASON_LENGTH = 300
+"""Characters of an error message that an arm keeps as its reason."""
 
 
 @dataclass
-class _Prepared:
-    """An arm's change, and what was traced for it."""
+class _PreparedChange:
+    """An arm's change with the functions that were traced for it."""
 
     change: Change
+    """The combined change of the arm."""
     train_function: Any = None
+    """``model.train_function`` of the first seed, for the others; None until it was traced."""
     forward: Any = None
+    """The ``TracedForward`` that scores the model."""
     optimizer_start: list[tuple[Any, Any]] = field(default_factory=list)
+    """The optimizer's variables, each with its value before the first step."""
 
 
 class Lab:
-    """A compiled model and a few batches. Use it ``with lab.open():``, which puts all back.
+    """A compiled model and a few batches to train it on; implements ``Workbench``.
 
-    ``wiring`` tells interventions which layers make the output.
+    Train arms inside ``with lab.open():``, which restores the model at its end.
+
+    Args:
+        model: a compiled Keras model; it is built here if it was not.
+        batches: ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)`` each, with arrays (items, …).
+        wiring: the connections between the layers, by which interventions find output layers;
+            None if they are unknown.
     """
 
     def __init__(self, model: Any, batches: Sequence[Any], wiring: Wiring | None = None) -> None:
         self.model = model
-        self.batches: Batches = tuple(_plain(batch) for batch in batches)
-        build(model, as_batch(self.batches[0]))
+        self.batches: Batches = tuple(_as_arrays(batch) for batch in batches)
+        """The batches as numpy arrays."""
+        build_model(model, as_batch(self.batches[0]))
         self.wiring = wiring
         self.optimizer = model.optimizer
+        """The optimizer that the model was compiled with."""
         self.had_optimizer_built = False
+        """Whether the optimizer was built before ``open``."""
         self.deadline = math.inf
-        self.tell: Tell = _untold
+        """When trainings end, in seconds of ``time.monotonic``."""
+        self.report_step: StepReporter = _report_nothing
+        """Called whenever a training is scored."""
         self.paths = layer_paths(model)
-        self._prepared: dict[tuple[str, ...], _Prepared] = {}
+        """Path of each layer by its ``id()``; the model's own is empty."""
+        self._prepared: dict[tuple[str, ...], _PreparedChange] = {}
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Build the optimizer; at the end model, optimizer and all randomness are as they were."""
+        """Build the optimizer; at the end restore the model, its optimizer and all random states.
+
+        XLA is switched off meanwhile.
+        """
         model = self.model
         before = model.train_function, model.stop_training, model.jit_compile
         model.jit_compile = False  # XLA compiles every arm for minutes
         try:
-            with undisturbed(self.model), graph_as_built(), _traces_expected():
+            with (
+                preserved_state(self.model),
+                without_graph_optimizer(),
+                _without_retracing_warnings(),
+            ):
                 self.had_optimizer_built = bool(self.model.optimizer.built)
                 if not self.had_optimizer_built:
                     self.model.optimizer.build(self.model.trainable_variables)
-                self._starts = Starts(self.model)
-                self._optimizer = _values(self.model.optimizer)
+                self._initial_states = SeededInitialStates(self.model)
+                self._optimizer_start = _optimizer_values(self.model.optimizer)
                 yield
         finally:
             self._prepared.clear()
@@ -85,146 +113,177 @@ class Lab:
 
     @property
     def layers(self) -> dict[str, Any]:
-        """Every layer by its path, the model itself as the empty one."""
+        """Every layer by its path; the model itself has the empty path."""
         return {self.paths[id(layer)]: layer for layer in flattened_layers(self.model)}
 
     @property
     def items(self) -> int:
-        """How many items are trained on."""
+        """Number of items that the model is trained on."""
         return sum(map(batch_size, self.batches))
 
     @property
-    def starts(self) -> Starts:
-        """The starts of the model's variables."""
-        return self._starts
+    def initial_states(self) -> SeededInitialStates:
+        """The initial states of the model's variables; only inside ``open``."""
+        return self._initial_states
 
-    def arm(self, names: tuple[str, ...], seeds: Sequence[int], steps: int) -> Arm:
-        """Train with the interventions of those names together, once for each seed.
+    def run_arm(self, names: tuple[str, ...], seeds: Sequence[int], steps: int) -> Arm:
+        """Train with some interventions together, once from each seed.
 
-        No name is the control. An intervention with nothing to change, and one that breaks the
-        training, are no curves but a reason.
+        Args:
+            names: names of the interventions; none is the control.
+            seeds: seeds of the initial states.
+            steps: training steps from each seed.
+
+        Returns:
+            The arm with a curve per seed. Without curves and with a ``reason`` if an intervention
+            does not apply or breaks the training.
+
+        Raises:
+            CannotScore: targets and predictions of the control cannot be compared.
         """
-        described = described_arm(names)
+        described = arm_without_results(names)
         try:
-            prepared = self._prepare(names)
-            curves = tuple(self._curve(prepared, seed, steps, described) for seed in seeds)
+            prepared = self._prepare_change(names)
+            curves = tuple(self._train_curve(prepared, seed, steps, described) for seed in seeds)
         except NotApplicable as error:
             return replace(described, reason=str(error))
         except CannotScore as error:
             if not names:
                 raise
-            return replace(described, reason=f"with it, {error}")
+            return replace(described, reason=f"with this change, {error}")
         except Exception as error:
             if not names:
                 raise
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return replace(described, reason=f"the training with it fails: {told}")
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_LENGTH]
+            return replace(described, reason=f"training with this change fails: {text}")
         change = prepared.change
         return replace(
-            described, told=change.told, layers=change.layers, curves=curves, planned_steps=steps
+            described,
+            told=change.description,
+            layers=change.layers,
+            curves=curves,
+            planned_steps=steps,
         )
 
-    def _prepare(self, names: tuple[str, ...]) -> _Prepared:
+    def _prepare_change(self, names: tuple[str, ...]) -> _PreparedChange:
+        """Combine the interventions' changes, and trace or reuse the functions they need."""
         if names in self._prepared:
             return self._prepared[names]
         with contextlib.ExitStack() as stack:
-            self._starts.restore(0)
-            _assign(self._optimizer)
-            # An intervention that trains to find out (a range test) has to trace for itself.
+            self._initial_states.restore_seed(0)
+            _assign_values(self._optimizer_start)
+            # An intervention that trains to find its change (a range test) must not run the step
+            # that was traced for another arm.
             self.model.train_function = None
-            parts: list[Change] = []
+            changes: list[Change] = []
             for name in names:
-                part = self._with_optimizer(intervention(name)().change(self))
-                stack.enter_context(part.made())
-                parts.append(part)
-            change = together(parts)
-            prepared = _Prepared(change)
-            if change.traced or not names:
+                # Each intervention sees the model with the changes before it in effect.
+                change = self._with_optimizer(intervention_named(name)().change(self))
+                stack.enter_context(change.in_effect())
+                changes.append(change)
+            combined = combine_changes(changes)
+            prepared = _PreparedChange(combined)
+            if combined.needs_retracing or not names:
+                # A new optimizer has to be built while the swaps are in effect: they decide which
+                # variables are trainable.
                 optimizer = self.model.optimizer
                 if not optimizer.built:
                     optimizer.build(self.model.trainable_variables)
-                prepared.forward = Forward(self.model)
+                prepared.forward = TracedForward(self.model)
             else:
-                control = self._prepare(())
+                control = self._prepare_change(())
                 prepared.forward, prepared.train_function = control.forward, control.train_function
-            prepared.optimizer_start = _values(self.model.optimizer)
+            prepared.optimizer_start = _optimizer_values(self.model.optimizer)
         self._prepared[names] = prepared
         return prepared
 
     def _with_optimizer(self, change: Change) -> Change:
+        """The change with its optimizer, if it has one, as a swap."""
         if change.optimizer is None:
             return change
         swap = Swap(self.model, "optimizer", change.optimizer)
-        return replace(change, swaps=(*change.swaps, swap), optimizer=None, traced=True)
+        return replace(change, swaps=(*change.swaps, swap), optimizer=None, needs_retracing=True)
 
-    def _curve(self, prepared: _Prepared, seed: int, steps: int, arm: Arm) -> Curve:
-        """One training from the start of that seed."""
+    def _train_curve(self, prepared: _PreparedChange, seed: int, steps: int, arm: Arm) -> Curve:
+        """Train once from the initial state of a seed."""
         change = prepared.change
-        with change.made():
-            self._starts.restore(seed)
-            _assign(prepared.optimizer_start)
-            if change.start is not None:
-                change.start(seed)
-            batches = reordered(self.batches, seed)
-            batches = change.feed(batches, seed) if change.feed is not None else batches
-            training = Training(
-                self.model, prepared.forward, batches, steps, seed, arm.mode, self.deadline,
-                tell=lambda done: self.tell(arm.name, seed, done), keeps_failing=arm is CONTROL,
-            )  # fmt: skip
+        # The order matters: swaps first (they may make variables trainable), then the initial
+        # values, which the change may override, then the data.
+        with change.in_effect():
+            self._initial_states.restore_seed(seed)
+            _assign_values(prepared.optimizer_start)
+            if change.set_initial_state is not None:
+                change.set_initial_state(seed)
+            batches = reorder_items(self.batches, seed)
+            if change.transform_batches is not None:
+                batches = change.transform_batches(batches, seed)
+            training = ShortTraining(
+                self.model,
+                prepared.forward,
+                batches,
+                steps,
+                seed,
+                arm.mode,
+                self.deadline,
+                on_scored=lambda done: self.report_step(arm.name, seed, done),
+                failure_is_outcome=arm is CONTROL,
+            )
+            # The first seed traces the step (None makes Keras build it), the others reuse it.
             self.model.train_function = prepared.train_function
             curve = training.run()
             prepared.train_function = self.model.train_function
             return curve
 
 
-def described_arm(names: tuple[str, ...]) -> Arm:
-    """The arm of those interventions, without what was found."""
+def arm_without_results(names: tuple[str, ...]) -> Arm:
+    """The arm of these interventions (none: the control), before it was trained."""
     if not names:
         return CONTROL
-    kinds = [intervention(name) for name in names]
+    interventions = [intervention_named(name) for name in names]
+    modes = {intervention.mode for intervention in interventions}
     return Arm(
         name=" + ".join(names),
-        states=" and ".join(kind.states for kind in kinds),
-        answers=tuple(dict.fromkeys(code for kind in kinds for code in kind.answers)),
+        states=" and ".join(each.states for each in interventions),
+        answers=tuple(dict.fromkeys(code for each in interventions for code in each.answers)),
         parts=names if len(names) > 1 else (),
-        mode="inference" if any(kind.mode == "inference" for kind in kinds) else "training",
-        if_restored=next((kind.if_restored for kind in kinds if kind.if_restored), ""),
+        mode="inference" if "inference" in modes else "training",
+        if_restored=next((each.if_restored for each in interventions if each.if_restored), ""),
     )
 
 
 @contextlib.contextmanager
-def _traces_expected() -> Iterator[None]:
-    """Without TensorFlow's advice on tracing too often: each arm is a graph of its own."""
+def _without_retracing_warnings() -> Iterator[None]:
+    """Suppress TensorFlow's warning about frequent retracing: each arm needs its own graph."""
 
-    def other(record: logging.LogRecord) -> bool:
+    def is_other_warning(record: logging.LogRecord) -> bool:
         return "triggered tf.function retracing" not in record.getMessage()
 
     logger = logging.getLogger("tensorflow")
-    logger.addFilter(other)
+    logger.addFilter(is_other_warning)
     try:
         yield
     finally:
-        logger.removeFilter(other)
+        logger.removeFilter(is_other_warning)
 
 
-def _values(optimizer: Any) -> list[tuple[Any, Any]]:
+def _optimizer_values(optimizer: Any) -> list[tuple[Any, Any]]:
     return [(variable, variable.value.read_value()) for variable in optimizer.variables]
 
 
-def _assign(values: Sequence[tuple[Any, Any]]) -> None:
+def _assign_values(values: Sequence[tuple[Any, Any]]) -> None:
     for variable, value in values:
         variable.value.assign(value)
 
 
-def _plain(batch: Any) -> tuple[Any, ...]:
-    """As arrays, of the floating type that ``fit`` would make of them."""
-    return each_array(_array, batch)
+def _as_arrays(batch: Any) -> tuple[Any, ...]:
+    """The batch as numpy arrays; floats get the dtype that ``fit`` would cast them to."""
+    return map_arrays(_as_array, batch)
 
 
-def _array(part: Any) -> Any:
-    array = np.asarray(part)
+def _as_array(values: Any) -> Any:
+    array = np.asarray(values)
     return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
 
 
-def _untold(name: str, seed: int, step: int) -> None:
+def _report_nothing(name: str, seed: int, step: int) -> None:
     """Show nothing."""

@@ -1,9 +1,9 @@
-"""Looks at each layer that repair nothing: what it still knows of the targets, and its gradient.
+"""Linear probes: how well each layer's output predicts the targets, and the layer's gradient.
 
 A linear probe (Alain & Bengio, Understanding intermediate layers using linear classifier probes,
-2016) tells where information is lost. What follows a layer is then replaced by its probe: the
-gradient that the layer's own weights get from there tells whether the layer or what follows holds
-it up.
+2016) shows where information is lost. The probe then replaces everything after the layer: the
+gradient that the layer's own weights receive from it shows whether the layer itself or what follows
+blocks training.
 """
 
 from __future__ import annotations
@@ -18,64 +18,74 @@ import tensorflow as tf
 
 from saldiag.core.measurement import Array
 from saldiag.core.measurement.experiments import LayerLook
-from saldiag.experiments.interventions.batch_transforms import joined
+from saldiag.experiments.interventions.batch_transforms import join_batches
 from saldiag.experiments.interventions.change import Swap
-from saldiag.experiments.interventions.targets import targets_of
+from saldiag.experiments.interventions.targets import output_targets
+from saldiag.experiments.search.lab import Lab
 from saldiag.keras_internals.layers import child_layers, is_keras_layer
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 
 FOLDS = 5
-"""Of the cross-validation, by items: places of one picture depend on each other."""
-FEWEST = 20
-"""Items, under which a probe says nothing."""
-MOST_ROWS = 4096
-DAMPING = 1e-2
-"""Of the ridge, times the mean square of a feature."""
+"""Folds of the cross-validation. Folds split items: positions of one image are not independent."""
+MIN_ITEMS = 20
+"""Items below which no probe is fitted."""
+MAX_ROWS = 4096
+"""Rows that a probe is fitted to, chosen at random from more."""
+RIDGE_DAMPING = 1e-2
+"""Strength of the ridge penalty, as a multiple of the features' mean square."""
 
 
-def look(lab: Any) -> tuple[LayerLook, ...]:
-    """Every layer in the order of its first call, in inference mode; all is left as it was.
+def probe_layers(lab: Lab) -> tuple[LayerLook, ...]:
+    """Probe every layer in inference mode, in the order of their first calls.
+
+    The model is left unchanged. Empty for fewer than ``MIN_ITEMS`` items; a layer whose output is
+    not a float tensor (items, …, features) is left out.
 
     Raises:
         NotApplicable: there are no targets.
     """
-    whole = joined(lab.batches)
-    target = _columns(targets_of(lab)[0])
-    if lab.items < FEWEST:
+    whole = join_batches(lab.batches)
+    target = _target_columns(output_targets(lab)[0])
+    if lab.items < MIN_ITEMS:
         return ()
-    with undisturbed(lab.model), ExitStack() as stack, tf.GradientTape(persistent=True) as tape:
+    with preserved_state(lab.model), ExitStack() as stack, tf.GradientTape(persistent=True) as tape:
         seen: dict[str, Any] = {}
-        for path, layer in _leaves(lab.model, lab.paths):
-            stack.callback(Swap(layer, "call", _noting(layer, path, seen), tracked=False).make())
+        for path, layer in _leaf_layers(lab.model, lab.paths):
+            stack.callback(
+                Swap(layer, "call", _recording_call(layer, path, seen), tracked=False).swap_in()
+            )
         lab.model(keras.tree.map_structure(tf.convert_to_tensor, whole[0]), training=False)
-        probed = {path: _probed(output, target) for path, output in seen.items()}
+        probed = {path: _fit_probe(output, target) for path, output in seen.items()}
     layers = {path: layer for path, layer in lab.layers.items() if path in probed}
-    return tuple(_told(path, layers[path], found, tape) for path, found in probed.items() if found)
+    return tuple(
+        _layer_look(path, layers[path], found, tape) for path, found in probed.items() if found
+    )
 
 
-def _leaves(layer: Any, paths: dict[int, str]) -> Iterator[tuple[str, Any]]:
-    """Layers that Keras has or that hold no others; what is inside a layer of Keras' is its own."""
+def _leaf_layers(layer: Any, paths: dict[int, str]) -> Iterator[tuple[str, Any]]:
+    """Path and layer of each Keras layer, and of each other layer without sublayers."""
     inside = child_layers(layer)
     if is_keras_layer(layer) or (not inside and layer is not None):
         yield paths[id(layer)], layer
         return
     for each in inside:
-        yield from _leaves(each, paths)
+        yield from _leaf_layers(each, paths)
 
 
-def _noting(layer: Any, path: str, seen: dict[str, Any]) -> Any:
+def _recording_call(layer: Any, path: str, seen: dict[str, Any]) -> Any:
+    """A ``call`` that stores the layer's first output in ``seen``."""
     call = layer.call
 
-    def noting(*given: Any, **named: Any) -> Any:
-        found = call(*given, **named)
-        seen.setdefault(path, found)
-        return found
+    def call_and_record(*args: Any, **kwargs: Any) -> Any:
+        output = call(*args, **kwargs)
+        seen.setdefault(path, output)
+        return output
 
-    return noting
+    return call_and_record
 
 
-def _columns(target: Array) -> Array:
-    """Targets as numbers, classes as one column each: (items, …, columns)."""
+def _target_columns(target: Array) -> Array:
+    """Targets as float64 (items, …, columns); class indices become one column per class."""
     if target.ndim == 1:
         target = target[:, None]
     values = np.unique(target)
@@ -84,73 +94,92 @@ def _columns(target: Array) -> Array:
     return target.astype(np.float64)
 
 
-def _probed(output: Any, target: Array) -> tuple[float, int, Any] | None:
-    """Score of the probe, number of features, and the loss if the probe follows the layer."""
+def _fit_probe(output: Any, target: Array) -> tuple[float, int, Any] | None:
+    """The probe's score, the number of features, and the squared error as a tensor.
+
+    None where the output cannot be probed.
+    """
     if not isinstance(output, tf.Tensor) or not output.dtype.is_floating or output.ndim < 2:
         return None
-    features, wanted, items = _rows(tf.cast(output, tf.float32), target)
-    if len(features) < FEWEST:
+    features, targets, items = _probe_rows(tf.cast(output, tf.float32), target)
+    if len(features) < MIN_ITEMS:
         return None
     values = features.numpy().astype(np.float64)
+    # The features that vary most, at most one for four items: more would fit any targets.
     keep = np.argsort(-values.std(axis=0))[: max(1, len(np.unique(items)) // 4)]
-    weights, bias = ridge(values[:, keep], wanted)
-    said = tf.gather(features, keep, axis=1) @ tf.constant(weights, tf.float32) + bias
-    loss = tf.reduce_mean(tf.square(said - wanted.astype(np.float32)))
-    return validated(values[:, keep], wanted, items), values.shape[1], loss
+    weights, bias = fit_ridge(values[:, keep], targets)
+    predicted = tf.gather(features, keep, axis=1) @ tf.constant(weights, tf.float32) + bias
+    loss = tf.reduce_mean(tf.square(predicted - targets.astype(np.float32)))
+    return cross_validated_score(values[:, keep], targets, items), values.shape[1], loss
 
 
-def _rows(output: Any, target: Array) -> tuple[Any, Array, Array]:
-    """Features (rows, features), targets (rows, columns), and the item of each row.
+def _probe_rows(output: Any, target: Array) -> tuple[Any, Array, Array]:
+    """Features (rows, features), targets (rows, columns), and the number of each row's item.
 
-    A row is a place where both are maps and the places of one are fields of the other's; else an
-    item, averaged over all places.
+    Where both are maps and the target's sides are multiples of the output's, a row is a position;
+    otherwise a row is an item, averaged over all positions.
     """
-    count, places = len(target), tuple(output.shape[1:-1])
+    count, sides = len(target), tuple(output.shape[1:-1])
     if target.ndim == output.ndim == 4 and all(
-        there % here == 0 for there, here in zip(target.shape[1:3], places, strict=True)
+        there % here == 0 for there, here in zip(target.shape[1:3], sides, strict=True)
     ):
         rows = tf.reshape(output, (-1, output.shape[-1]))
-        wanted = _fields(target, places)
-        items = np.repeat(np.arange(count), len(wanted) // count)
-        chosen = np.random.default_rng(0).permutation(len(wanted))[:MOST_ROWS]
-        return tf.gather(rows, chosen), wanted[chosen], items[chosen]
+        targets = _average_fields(target, sides)
+        items = np.repeat(np.arange(count), len(targets) // count)
+        chosen = np.random.default_rng(0).permutation(len(targets))[:MAX_ROWS]
+        return tf.gather(rows, chosen), targets[chosen], items[chosen]
     pooled = tf.reduce_mean(output, axis=tuple(range(1, output.ndim - 1)))
-    wanted = target.mean(axis=tuple(range(1, target.ndim - 1)))
-    return pooled, wanted, np.arange(count)
+    targets = target.mean(axis=tuple(range(1, target.ndim - 1)))
+    return pooled, targets, np.arange(count)
 
 
-def _fields(target: Array, places: tuple[int, ...]) -> Array:
-    """A map (N, H, W, C) averaged over fields: (N · height · width, C)."""
-    (count, rows, columns, depth), (height, width) = target.shape, places
+def _average_fields(target: Array, sides: tuple[int, ...]) -> Array:
+    """A map (N, H, W, C) averaged down to ``sides``, flattened: (N · height · width, C)."""
+    (count, rows, columns, depth), (height, width) = target.shape, sides
     shape = (count, height, rows // height, width, columns // width, depth)
     return np.asarray(target.reshape(shape).mean(axis=(2, 4)).reshape(-1, depth))
 
 
-def ridge(features: Array, wanted: Array) -> tuple[Array, Array]:
-    """Weights (features, columns) and bias (columns,) of a ridge regression."""
+def fit_ridge(features: Array, targets: Array) -> tuple[Array, Array]:
+    """Fit a ridge regression.
+
+    Args:
+        features: (rows, features).
+        targets: (rows, columns).
+
+    Returns:
+        Weights (features, columns) and bias (columns,).
+    """
     mean = features.mean(axis=0)
     centred = features - mean
-    damping = DAMPING * np.mean(centred**2) * len(centred) + 1e-12
+    damping = RIDGE_DAMPING * np.mean(centred**2) * len(centred) + 1e-12
     gram = centred.T @ centred + damping * np.eye(centred.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ (wanted - wanted.mean(axis=0)))
-    return weights, wanted.mean(axis=0) - mean @ weights
+    weights = np.linalg.solve(gram, centred.T @ (targets - targets.mean(axis=0)))
+    return weights, targets.mean(axis=0) - mean @ weights
 
 
-def validated(features: Array, wanted: Array, items: Array) -> float:
-    """The share of the targets' variation that the probe says of items it was not fitted to."""
-    missed = np.zeros_like(wanted)
-    baseline = np.zeros_like(wanted)
+def cross_validated_score(features: Array, targets: Array, items: Array) -> float:
+    """R² of the probe on items that it was not fitted to; nan if the targets do not vary.
+
+    Args:
+        features: (rows, features).
+        targets: (rows, columns).
+        items: (rows,), the number of each row's item.
+    """
+    residuals = np.zeros_like(targets)
+    baseline = np.zeros_like(targets)
     for fold in range(FOLDS):
-        out = items % FOLDS == fold
-        weights, bias = ridge(features[~out], wanted[~out])
-        missed[out] = wanted[out] - features[out] @ weights - bias
-        baseline[out] = wanted[out] - wanted[~out].mean(axis=0)
+        held_out = items % FOLDS == fold
+        weights, bias = fit_ridge(features[~held_out], targets[~held_out])
+        residuals[held_out] = targets[held_out] - features[held_out] @ weights - bias
+        baseline[held_out] = targets[held_out] - targets[~held_out].mean(axis=0)
     variation = float(np.sum(baseline**2))
-    return 1.0 - float(np.sum(missed**2)) / variation if variation > 0 else float("nan")
+    return 1.0 - float(np.sum(residuals**2)) / variation if variation > 0 else float("nan")
 
 
-def _told(path: str, layer: Any, found: tuple[float, int, Any], tape: Any) -> LayerLook:
-    information, features, loss = found
+def _layer_look(path: str, layer: Any, probe: tuple[float, int, Any], tape: Any) -> LayerLook:
+    """The measured row of one layer; ``tape`` has recorded the forward pass and the probes."""
+    information, features, loss = probe
     gradients = [g for g in tape.gradient(loss, list(layer.trainable_variables)) if g is not None]
     norm = float(tf.linalg.global_norm(gradients)) if gradients else None
     return LayerLook(path, type(layer).__name__, information, features, norm)

@@ -1,14 +1,15 @@
-"""Which experiments are made, in which order, for how long. Pure: it sees curves and no model.
+"""Which experiments run, in which order, for how many steps. Pure: it sees curves and no model.
 
-What a finding or the user suspects comes first, and is not dropped before it is decided; all else
-is only tried where that restores nothing. The hypotheses get a short training from every seed; half
-of those that are not decided by then get one three times as long, and so on (successive halving:
-Jamieson & Talwalkar, AISTATS 2016). That a change restores learning ends the search, but for what
-a graver finding names: a remedy of a symptom may be quicker than that of its cause. Where luck
-decides whether the model learns as it is, more seeds are trained. Where no single change restores
-learning, all that are suspected are made together; if that does, parts are taken out again one by
-one until each is needed (delta debugging: Zeller & Hildebrandt, 2002). If it does not, what is
-suspected most is tried with each of the others, and so on (greedy search).
+Interventions that a finding or the user suspects come first, and none of them is dropped before it
+is decided; all others are tried only if no suspected one restores learning. Every intervention gets
+a short training from every seed; half of those that are still undecided get one three times as
+long, and so on (successive halving: Jamieson & Talwalkar, AISTATS 2016). The first change that
+restores learning ends the search, except for interventions that a more severe finding suggests: a
+change that treats a symptom may work faster than one that treats its cause. Where the seed decides
+whether the unchanged model learns, more seeds are trained. Where no single change restores
+learning, all suspected changes are made together; if that works, they are removed again one by one
+until each is needed (delta debugging: Zeller & Hildebrandt, 2002). If it does not, the most
+suspected change is combined with each of the others, and so on (greedy search).
 """
 
 from __future__ import annotations
@@ -28,246 +29,293 @@ from saldiag.rules.verdicts.hypotheses import (
     stands_still,
 )
 
-SEEDS, MORE_SEEDS = (0, 1, 2), (3, 4, 5, 6)
-"""Trainings of each arm, and those on top where luck has a part in how the control ends."""
-RUNGS = (20, 60, 180)
-"""Steps of training: each rung three times the one before (eta of successive halving)."""
-ONCE_MORE = 2
-"""How much longer the last training is, of what a finding names and what helps already, if not
-enough. Not three times: by then a model whose rate is a decade too low would learn as it is."""
-AT_ONCE = 4
-"""Pairs that are tried before it is asked whether one of them is enough."""
-MOST_TOGETHER, MOST_GREEDY = 6, 3
-"""Changes that are tried together at the most: at once, and by adding one to another."""
+SEEDS, EXTRA_SEEDS = (0, 1, 2), (3, 4, 5, 6)
+"""Seeds that each arm is trained from, and further ones where the seed decides how the control
+ends."""
+STEP_RUNGS = (20, 60, 180)
+"""Training steps: each rung is three times the one before (eta of successive halving)."""
+LAST_RUNG_FACTOR = 2
+"""Steps of the last training over the longest rung, for changes that a finding suggests and that
+help, but not enough. Not 3: after that many steps a model whose learning rate is ten times too low
+learns without any change."""
+PAIRS_PER_ROUND = 4
+"""Pairs that are trained before checking whether one of them restores learning."""
+MAX_COMBINED_CHANGES, MAX_GREEDY_CHANGES = 6, 3
+"""Most changes that are combined: all suspected ones at once, and one by one in greedy search."""
+
+Names = tuple[str, ...]
+"""Names of interventions that are made together; empty for the control."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Train with the interventions of those names (none: the control) from each of the seeds."""
+    """One arm to train: some interventions together, from several seeds.
+
+    The journal's file names depend on ``repr`` of this class: keep its name and fields.
+    """
 
     names: tuple[str, ...]
+    """Names of the interventions; empty for the control."""
     seeds: tuple[int, ...]
+    """Seeds of the initial states."""
     steps: int
+    """Training steps from each seed."""
 
 
 @dataclass(frozen=True)
-class Idea:
-    """A hypothesis to try, and what made it suspected.
-
-    ``place`` is that of the gravest finding that names it, 0 the root cause. Whether it would
-    repair the model, and how many kinds of faults it ``mends``.
-    """
+class Candidate:
+    """An intervention that may be tried, and why it is suspected."""
 
     name: str
+    """Name of the intervention."""
     suspected_by: tuple[str, ...] = ()
-    place: int | None = None
+    """Rule codes of findings, and words of the user, that suggest it."""
+    finding_rank: int | None = None
+    """Rank of the most severe finding that suggests it, 0 for the root cause; None for none."""
     mode: str = "training"
+    """The mode in which it may restore learning: ``training`` or ``inference``."""
     repairs: bool = True
-    mends: int = 0
+    """Whether it would be a fix; False for an experiment that only tells faults apart."""
+    rule_count: int = 0
+    """Number of rules whose finding it can confirm."""
 
 
 Round = list[Job]
-Rounds = Generator[Round, dict[tuple[str, ...], Arm], None]
-"""Yields rounds of jobs that may run side by side, and is sent what came of them."""
-Search = Generator[Round, dict[tuple[str, ...], Arm], bool]
-"""The same, and tells in the end whether learning is restored."""
+Rounds = Generator[Round, dict[Names, Arm], None]
+"""Yields rounds of jobs that may run in parallel; is sent their arms by names."""
+Search = Generator[Round, dict[Names, Arm], bool]
+"""The same; returns whether a change restores learning."""
 
 
-class Plan:
-    """The state of the experiments: what is known of each arm.
+class SearchPlan:
+    """The search as a generator of rounds, with the results so far.
 
-    ``proven``: that the model as it is does not learn is known already, so the control needs no
-    longer training than the arms. Otherwise it gets the longest first: a model that learns, if
-    slowly, has nothing to restore.
+    Args:
+        candidates: the interventions, the most suspected first.
+        proven: the overfit test has shown already that the unchanged model does not learn. Then
+            the control needs no longer training than the arms. Otherwise it gets the longest one
+            first: a model that learns slowly has nothing to restore.
+        rungs: training steps of successive halving, ascending.
     """
 
     def __init__(
-        self, ideas: Sequence[Idea], *, proven: bool = False, rungs: Sequence[int] = RUNGS
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        proven: bool = False,
+        rungs: Sequence[int] = STEP_RUNGS,
     ) -> None:
-        self.ideas = {idea.name: idea for idea in ideas}
+        self.candidates = {candidate.name: candidate for candidate in candidates}
+        """The candidates by name, in the order they were given in."""
         self.proven = proven
         self.rungs = tuple(rungs)
         self.controls: dict[int, Arm] = {}
-        self.arms: dict[tuple[str, ...], Arm] = {}
+        """Controls by their planned steps."""
+        self.arms: dict[Names, Arm] = {}
+        """The latest, longest training of each combination of interventions."""
 
-    def rounds(self) -> Rounds:
-        """The rounds; ends when all is decided."""
-        yield from self._round([()], self.rungs[0] if self.proven else self.rungs[-1])
-        worth = self._worth_trying()
-        suspected = [names for names in worth if self._is_suspected(names)]
-        if (yield from self._halving(suspected)):
+    def iterate_rounds(self) -> Rounds:
+        """Yield rounds until everything is decided."""
+        yield from self._run_round([()], self.rungs[0] if self.proven else self.rungs[-1])
+        applicable = self._applicable_names()
+        suspected = [names for names in applicable if self._is_suspected(names)]
+        if (yield from self._successive_halving(suspected)):
             return
-        worth = self._worth_trying()
-        others = [names for names in worth if names not in suspected]
-        # Of what nobody suspects nothing is confirmed where the model may well learn.
-        known = self.proven or stands_still(self.control)
-        if known and (yield from self._halving(others)):
+        # Longer controls may have shown meanwhile that the model learns after all.
+        applicable = self._applicable_names()
+        others = [names for names in applicable if names not in suspected]
+        # Nothing unsuspected is confirmed where the model may well learn, so it is not tried.
+        known = self.proven or stands_still(self.longest_control)
+        if known and (yield from self._successive_halving(others)):
             return
-        if worth and self.arms:
-            yield from self._together()
+        if applicable and self.arms:
+            yield from self._try_combinations()
 
-    def _halving(self, alive: list[tuple[str, ...]]) -> Search:
-        """Longer and longer trainings of fewer and fewer arms, until one restores learning."""
-        bar, restored = math.inf, False
-        last = ONCE_MORE * self.rungs[-1]
+    def _successive_halving(self, alive: list[Names]) -> Search:
+        """Train fewer and fewer arms for longer and longer, until one restores learning."""
+        # Once a change has restored learning, only those with a lower rank go on: ``best_rank`` is
+        # the lowest so far.
+        best_rank, restored = math.inf, False
+        last = LAST_RUNG_FACTOR * self.rungs[-1]
         for steps in (*self.rungs, last):
             if steps == last:
                 alive = [names for names in alive if self._is_promising(names)]
             if not alive:
                 break
+            # Arms are compared with a control that was trained as long.
             if steps not in self.controls:
-                yield from self._round([()], steps)
-            yield from self._round(alive, steps)
-            unclear = [names for names in alive if self._hangs_on_seeds(names)]
+                yield from self._run_round([()], steps)
+            yield from self._run_round(alive, steps)
+            unclear = [names for names in alive if self._depends_on_seeds(names)]
             if unclear:
-                yield from self._round([(), *unclear], steps, (*SEEDS, *MORE_SEEDS))
-            restoring = [names for names in alive if self._found_to_restore(names)]
-            alive = self._kept(alive)
+                yield from self._run_round([(), *unclear], steps, (*SEEDS, *EXTRA_SEEDS))
+            restoring = [names for names in alive if self._is_known_to_restore(names)]
+            alive = self._surviving_arms(alive)
             if restoring:
-                restored, bar = True, min(bar, *map(self._place, restoring))
+                restored, best_rank = True, min(best_rank, *map(self._finding_rank, restoring))
             if restored:
-                alive = [names for names in alive if self._place(names) < bar]
+                alive = [names for names in alive if self._finding_rank(names) < best_rank]
         return restored
 
-    def _is_suspected(self, names: tuple[str, ...]) -> bool:
-        return any(self.ideas[name].suspected_by for name in names)
+    def _is_suspected(self, names: Names) -> bool:
+        return any(self.candidates[name].suspected_by for name in names)
 
-    def _hangs_on_seeds(self, names: tuple[str, ...]) -> bool:
-        """Whether more of them could tell that a suspected change helps, and more steps not."""
-        if names not in self.arms or not self._is_suspected(names) or self.restores(names):
+    def _depends_on_seeds(self, names: Names) -> bool:
+        """Whether more seeds, but not more steps, could show that a suspected change helps."""
+        if names not in self.arms or not self._is_suspected(names) or self.restores_learning(names):
             return False
         arm = self.arms[names]
-        last = arm.planned_steps >= self.rungs[-1] or not _is_open(arm)
+        last = arm.planned_steps >= self.rungs[-1] or not _could_still_change(arm)
         return last and hangs_on_seeds(self._control_of(arm), arm)
 
-    def _place(self, names: tuple[str, ...]) -> float:
-        places = [self.ideas[name].place for name in names]
-        return min((place for place in places if place is not None), default=math.inf)
+    def _finding_rank(self, names: Names) -> float:
+        """The lowest rank of a finding that suggests one of the changes; infinite for none."""
+        ranks = [self.candidates[name].finding_rank for name in names]
+        return min((rank for rank in ranks if rank is not None), default=math.inf)
 
-    def _is_promising(self, names: tuple[str, ...]) -> bool:
-        return self._place(names) < math.inf and self._gain(names) > LIMITS["margin"]
+    def _is_promising(self, names: Names) -> bool:
+        """Whether a finding suggests the change and it helps noticeably."""
+        return self._finding_rank(names) < math.inf and self._score_gain(names) > LIMITS["margin"]
 
     @property
-    def control(self) -> Arm:
-        """The control with the longest training."""
+    def longest_control(self) -> Arm:
+        """The control with the most planned steps."""
         return self.controls[max(self.controls)]
 
-    def _round(
-        self, names: Sequence[tuple[str, ...]], steps: int, seeds: tuple[int, ...] = SEEDS
+    def _run_round(
+        self, combinations: Sequence[Names], steps: int, seeds: tuple[int, ...] = SEEDS
     ) -> Rounds:
-        jobs = [Job(each, seeds, steps) for each in names]
+        """Yield one round of jobs and record their arms; no round without combinations."""
+        jobs = [Job(names, seeds, steps) for names in combinations]
         if not jobs:
             return
-        found = yield jobs
+        arms = yield jobs
         for job in jobs:
-            if job.names in found:
-                self.keep(job, found[job.names])
+            if job.names in arms:
+                self.record_arm(job, arms[job.names])
 
-    def keep(self, job: Job, arm: Arm) -> None:
-        """Take note of what came of a job."""
+    def record_arm(self, job: Job, arm: Arm) -> None:
+        """Record the result of a job."""
         if job.names:
             self.arms[job.names] = arm
         else:
             self.controls[job.steps] = arm
 
-    def _worth_trying(self) -> list[tuple[str, ...]]:
-        """What there is to restore: nothing, where the model learns in both modes."""
+    def _applicable_names(self) -> list[Names]:
+        """Candidates for the mode that fails; none where the model learns in both modes."""
         mode = "training"
-        if learns(self.control):
-            if learns(replace(self.control, mode="inference")):
+        if learns(self.longest_control):
+            if learns(replace(self.longest_control, mode="inference")):
                 return []
             mode = "inference"
-        return [(idea.name,) for idea in self.ideas.values() if idea.mode == mode]
+        return [
+            (candidate.name,) for candidate in self.candidates.values() if candidate.mode == mode
+        ]
 
-    def restores(self, names: tuple[str, ...]) -> bool:
-        """Whether learning is restored by those changes together."""
-        return self._judged(names).outcome == "confirmed"
+    def restores_learning(self, names: Names) -> bool:
+        """Whether these changes together are confirmed to restore learning."""
+        return self._judge_arm(names).outcome == "confirmed"
 
-    def suspected(self, names: tuple[str, ...], arm: Arm) -> Arm:
-        """The arm with what made its changes suspected."""
-        by = [word for name in names for word in self.ideas[name].suspected_by]
-        place = self._place(names)
+    def with_suspicions(self, names: Names, arm: Arm) -> Arm:
+        """The arm with the findings and words that suggest its changes."""
+        suspected_by = [word for name in names for word in self.candidates[name].suspected_by]
+        rank = self._finding_rank(names)
         return replace(
             arm,
-            suspected_by=tuple(dict.fromkeys(by)),
-            place=int(place) if math.isfinite(place) else None,
+            suspected_by=tuple(dict.fromkeys(suspected_by)),
+            place=int(rank) if math.isfinite(rank) else None,
         )
 
-    def _judged(self, names: tuple[str, ...]) -> Hypothesis:
-        arm = self.suspected(names, self.arms[names])
+    def _judge_arm(self, names: Names) -> Hypothesis:
+        arm = self.with_suspicions(names, self.arms[names])
         return judged_arm(self._control_of(arm), arm, proven=self.proven)
 
     def _control_of(self, arm: Arm) -> Arm | None:
         return control_of(tuple(self.controls.values()), arm)
 
-    def _kept(self, alive: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-        """Half of the arms that a longer training could decide, and all that are suspected."""
-        still = [names for names in alive if names in self.arms and _is_open(self.arms[names])]
-        best = sorted(still, key=lambda names: -self._gain(names))[: math.ceil(len(still) / 2)]
-        return [n for n in still if n in best or self.ideas[n[0]].suspected_by]
+    def _surviving_arms(self, alive: list[Names]) -> list[Names]:
+        """The better half of the arms that a longer training could decide, and all suspected."""
+        undecided = [
+            names for names in alive if names in self.arms and _could_still_change(self.arms[names])
+        ]
+        by_gain = sorted(undecided, key=lambda names: -self._score_gain(names))
+        best = by_gain[: math.ceil(len(undecided) / 2)]
+        return [
+            names for names in undecided if names in best or self.candidates[names[0]].suspected_by
+        ]
 
-    def _gain(self, names: tuple[str, ...]) -> float:
-        value = self._judged(names).effect
+    def _score_gain(self, names: Names) -> float:
+        """How much the changes raise the score over the control's; -inf where it is not finite."""
+        value = self._judge_arm(names).effect
         return value if math.isfinite(value) else -math.inf
 
-    def _together(self) -> Rounds:
-        """Several changes, where no single one was enough."""
+    def _try_combinations(self) -> Rounds:
+        """Combine changes, where no single one was enough."""
         steps = min(self.rungs[-1], max(arm.planned_steps for arm in self.arms.values()))
-        # In the order of the ideas: that in which jobs came back may be another one each time.
-        tried = [n for n, idea in self.ideas.items() if idea.repairs and (n,) in self.arms]
+        # In the order of the candidates, not of the arms: jobs of a round finish in any order.
+        tried = [
+            name
+            for name, candidate in self.candidates.items()
+            if candidate.repairs and (name,) in self.arms
+        ]
         usable = [name for name in tried if self.arms[name,].reason is None]
         if not usable or not steps:
             return
-        suspected = [n for n in usable if self.ideas[n].suspected_by]
-        by_gain = sorted(usable, key=lambda name: -self._gain((name,)))
-        helpful = [n for n in by_gain if self._gain((n,)) > LIMITS["margin"]]
-        together = tuple(dict.fromkeys([*suspected, *helpful]))[:MOST_TOGETHER]
+        suspected = [name for name in usable if self.candidates[name].suspected_by]
+        by_gain = sorted(usable, key=lambda name: -self._score_gain((name,)))
+        helpful = [name for name in by_gain if self._score_gain((name,)) > LIMITS["margin"]]
+        together = tuple(dict.fromkeys([*suspected, *helpful]))[:MAX_COMBINED_CHANGES]
         if len(together) > 1:
-            yield from self._round([together], steps)
-            if self._found_to_restore(together):
-                yield from self._without_spares(together, steps)
+            yield from self._run_round([together], steps)
+            if self._is_known_to_restore(together):
+                yield from self._remove_redundant(together, steps)
                 return
-        # What has nothing to change by itself can have on top of another change.
-        others = sorted(tried, key=lambda name: -self.ideas[name].mends)
-        yield from self._one_by_one((*suspected, *by_gain)[:1], [*helpful, *others], steps)
+        # Not only usable ones: a change that did not apply alone may apply on top of another.
+        others = sorted(tried, key=lambda name: -self.candidates[name].rule_count)
+        yield from self._greedy_search((*suspected, *by_gain)[:1], [*helpful, *others], steps)
 
-    def _without_spares(self, together: tuple[str, ...], steps: int) -> Rounds:
-        """Take out what is not needed."""
+    def _remove_redundant(self, together: Names, steps: int) -> Rounds:
+        """Remove changes one by one, as long as the remaining ones still restore learning."""
         while len(together) > 1:
-            fewer = [tuple(n for n in together if n != out) for out in together]
-            yield from self._round([names for names in fewer if names not in self.arms], steps)
-            enough = [names for names in fewer if self._found_to_restore(names)]
-            if not enough:
+            smaller = [tuple(name for name in together if name != removed) for removed in together]
+            yield from self._run_round(
+                [names for names in smaller if names not in self.arms], steps
+            )
+            sufficient = [names for names in smaller if self._is_known_to_restore(names)]
+            if not sufficient:
                 return
-            together = enough[0]
+            together = sufficient[0]
 
-    def _one_by_one(self, base: tuple[str, ...], usable: list[str], steps: int) -> Rounds:
-        """Greedy search: to what is suspected most, add what helps most, as long as it helps."""
-        while len(base) < MOST_GREEDY:
-            tried = [(*base, name) for name in dict.fromkeys(usable) if name not in base]
-            untried = [names for names in tried if names not in self.arms]
-            for start in range(0, len(untried), AT_ONCE):
-                some = untried[start : start + AT_ONCE]
-                yield from self._round(some, steps, SEEDS[:1])
-                yield from self._round([n for n in some if self._helps_once(n)], steps)
-                if any(self._found_to_restore(names) for names in some):
+    def _greedy_search(self, base: Names, addable: list[str], steps: int) -> Rounds:
+        """Add to ``base`` the change that helps most, as long as one helps."""
+        while len(base) < MAX_GREEDY_CHANGES:
+            extended = [(*base, name) for name in dict.fromkeys(addable) if name not in base]
+            untried = [names for names in extended if names not in self.arms]
+            for start in range(0, len(untried), PAIRS_PER_ROUND):
+                some = untried[start : start + PAIRS_PER_ROUND]
+                # One seed first: the others are trained only where it learns.
+                yield from self._run_round(some, steps, SEEDS[:1])
+                learning = [names for names in some if self._is_known_to_learn(names)]
+                yield from self._run_round(learning, steps)
+                if any(self._is_known_to_restore(names) for names in some):
                     return
-            known = [names for names in tried if names in self.arms]
-            best = max(known, key=self._gain, default=base)
+            known = [names for names in extended if names in self.arms]
+            best = max(known, key=self._score_gain, default=base)
+            # The first addition need not help: two changes may only work together.
             if best == base or (
-                len(base) > 1 and self._gain(best) <= self._gain(base) + LIMITS["margin"]
+                len(base) > 1
+                and self._score_gain(best) <= self._score_gain(base) + LIMITS["margin"]
             ):
                 return
             base = best
 
-    def _helps_once(self, names: tuple[str, ...]) -> bool:
-        """Whether it is worth to train from the other seeds, too."""
+    def _is_known_to_learn(self, names: Names) -> bool:
         return names in self.arms and learns(self.arms[names])
 
-    def _found_to_restore(self, names: tuple[str, ...]) -> bool:
-        return names in self.arms and self.restores(names)
+    def _is_known_to_restore(self, names: Names) -> bool:
+        return names in self.arms and self.restores_learning(names)
 
 
-def _is_open(arm: Arm) -> bool:
-    """Whether a longer training could show anything else."""
+def _could_still_change(arm: Arm) -> bool:
+    """Whether a longer training could end differently."""
     return arm.reason is None and any(curve.stopped == "steps" for curve in arm.curves)

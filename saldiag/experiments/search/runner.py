@@ -1,4 +1,4 @@
-"""Carries a plan out within a budget: rounds of jobs, what came of them, what is kept."""
+"""Runs a search plan within a budget: rounds of jobs, their results, the journal."""
 
 from __future__ import annotations
 
@@ -9,51 +9,48 @@ from dataclasses import dataclass, field, replace
 from saldiag.core.interrupts import raise_pending, take_interrupt
 from saldiag.core.measurement import Arm, Experiments
 from saldiag.experiments.search.journal import Journal
-from saldiag.experiments.search.lab import described_arm
-from saldiag.experiments.search.plan import Job, Plan
+from saldiag.experiments.search.lab import arm_without_results
+from saldiag.experiments.search.plan import Job, Names, SearchPlan
 from saldiag.rules.verdicts.hypotheses import learns
 
 Results = Iterator[tuple[Job, Arm]]
 Workers = Callable[[Sequence[Job], float], Results]
-"""Does jobs until a deadline (``time.monotonic``), in any order; those it does not come to, it
-leaves out."""
+"""Runs jobs until a deadline (seconds of ``time.monotonic``) and yields results in any order; jobs
+that it does not reach are left out."""
 
 
 @dataclass
-class Conductor:
-    """The experiments on one model.
+class SearchRunner:
+    """Runs the experiments on one model."""
 
-    Args:
-        plan: what to try.
-        workers: who does it.
-        items: how many items are trained on.
-        budget_seconds: when to end.
-        suspicions: the user's words and what they mean.
-        journal: where finished jobs are kept, and found again.
-        decided: called after each job with all that is known.
-        waiting: called with the jobs that are not done, in the order they are begun in, when a
-            round begins and after each job.
-    """
-
-    plan: Plan
+    plan: SearchPlan
+    """Decides which jobs to run."""
     workers: Workers
+    """Runs the jobs."""
     items: int
+    """Number of items that the model is trained on."""
     budget_seconds: float
+    """Seconds after which no job is started."""
     suspicions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The user's words, each with the names of the interventions that test them."""
     journal: Journal = field(default_factory=Journal)
-    decided: Callable[[Experiments], None] = lambda _: None
-    waiting: Callable[[Sequence[Job]], None] = lambda _: None
+    """Stores finished jobs; those that it holds already are not run again."""
+    on_result: Callable[[Experiments], None] = lambda _: None
+    """Called after each job with all results so far."""
+    on_queue: Callable[[Sequence[Job]], None] = lambda _: None
+    """Called with the unfinished jobs in the order they start, at the start of a round and after
+    each job."""
     _ended: str = "decided"
 
     def run(self) -> Experiments:
-        """Make the experiments; Ctrl-C ends them and keeps what is decided."""
+        """Run the experiments; Ctrl-C ends them and keeps the results so far."""
         deadline = time.monotonic() + self.budget_seconds
-        rounds = self.plan.rounds()
+        rounds = self.plan.iterate_rounds()
         try:
             jobs = next(rounds)
             while True:
-                done = self._round(jobs, deadline)
-                if len(done) < len(jobs) or _cut_short(done.values()):
+                done = self._run_round(jobs, deadline)
+                if len(done) < len(jobs) or _hit_budget(done.values()):
                     self._ended = "budget"
                     break
                 jobs = rounds.send({job.names: arm for job, arm in done.items()})
@@ -63,36 +60,39 @@ class Conductor:
             if not take_interrupt(error):
                 raise
             self._ended = "interrupted"
-        return self.found()
+        return self.collect_results()
 
-    def _round(self, jobs: Sequence[Job], deadline: float) -> dict[Job, Arm]:
-        done = {job: arm for job in jobs if (arm := self.journal.get(job)) is not None}
+    def _run_round(self, jobs: Sequence[Job], deadline: float) -> dict[Job, Arm]:
+        """Run one round, except for jobs in the journal; returns the arms that were finished."""
+        done = {job: arm for job in jobs if (arm := self.journal.read_arm(job)) is not None}
         for job, arm in done.items():
-            self.plan.keep(job, arm)
+            self.plan.record_arm(job, arm)
         todo = [job for job in jobs if job not in done]
-        self.waiting(todo)
+        self.on_queue(todo)
         for job, arm in self.workers(todo, deadline):
-            raise_pending()  # what it broke must not be kept as an arm that failed
+            raise_pending()  # an arm that Ctrl-C broke must not be stored as one that failed
             done[job] = arm
-            self.waiting([job for job in jobs if job not in done])
-            self.plan.keep(job, arm)
-            if not _cut_short([arm]):
-                self.journal.put(job, arm)
-            self.decided(self.found())
+            self.on_queue([job for job in jobs if job not in done])
+            self.plan.record_arm(job, arm)
+            if not _hit_budget([arm]):
+                self.journal.write_arm(job, arm)
+            self.on_result(self.collect_results())
         return done
 
-    def found(self) -> Experiments:
-        """All that is known so far."""
+    def collect_results(self) -> Experiments:
+        """All results so far; interventions that were not tried are arms without curves."""
         arms, controls = self.plan.arms, self.plan.controls
-        untried: dict[tuple[str, ...], Arm] = {
-            (name,): described_arm((name,)) for name in self.plan.ideas
+        untried: dict[Names, Arm] = {
+            (name,): arm_without_results((name,)) for name in self.plan.candidates
         }
-        told: dict[tuple[str, ...], Arm] = {**untried, **arms}
-        if not arms and self._ended == "decided" and controls and learns(self.plan.control):
-            told = {key: replace(arm, reason=LEARNS) for key, arm in untried.items()}
+        reported: dict[Names, Arm] = {**untried, **arms}
+        if not arms and self._ended == "decided" and controls and learns(self.plan.longest_control):
+            reported = {
+                names: replace(arm, reason=ALREADY_LEARNS) for names, arm in untried.items()
+            }
         return Experiments(
             controls=tuple(controls[steps] for steps in sorted(controls)),
-            arms=tuple(self.plan.suspected(key, arm) for key, arm in told.items()),
+            arms=tuple(self.plan.with_suspicions(names, arm) for names, arm in reported.items()),
             items=self.items,
             budget_seconds=self.budget_seconds,
             ended=self._ended,
@@ -101,8 +101,10 @@ class Conductor:
         )
 
 
-LEARNS = "the model learns as it is: there is nothing to restore"
+ALREADY_LEARNS = "the unchanged model learns: there is nothing to restore"
+"""Reason of every arm if the control learns in both modes."""
 
 
-def _cut_short(arms: Iterable[Arm]) -> bool:
+def _hit_budget(arms: Iterable[Arm]) -> bool:
+    """Whether the budget cut a training of these arms short."""
     return any(curve.stopped == "budget" for arm in arms for curve in arm.curves)

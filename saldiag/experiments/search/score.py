@@ -1,7 +1,7 @@
-"""How much of what there is to learn a model says: one scale for every loss.
+"""The score of predictions: one scale for every loss, on which 0 is the best constant.
 
 Losses cannot be compared once an experiment changes the loss. The share of the targets' variation
-that predictions reproduce can: for numbers it is the coefficient of determination, for classes the
+that predictions explain can: for numbers it is the coefficient of determination R², for classes the
 Brier skill score (Murphy, Hedging and skill scores for probability forecasts, 1973).
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 from saldiag.core.measurement import Array
 from saldiag_probes.loss.compiled_loss import compiled_losses
 
-MOST_CLASSES = 20_000
-"""One-hot targets of more classes do not fit into memory."""
+MAX_CLASSES = 20_000
+"""One-hot targets of more classes would not fit into memory."""
 
 
 class CannotScore(Exception):  # noqa: N818 - a normal outcome
@@ -27,33 +27,47 @@ class CannotScore(Exception):  # noqa: N818 - a normal outcome
 
 @dataclass(frozen=True)
 class Score:
-    """``value`` as in ``Curve.score``, ``error`` the mean absolute error, ``missed`` by item."""
+    """How well predictions reproduce the targets, averaged over the outputs."""
 
     value: float
+    """Share of the targets' variation that is explained: 1 is perfect, 0 the best constant."""
     error: float
+    """Mean absolute error in the targets' unit."""
     missed: Array
+    """(items,): each item's squared error over the targets' variance; ``value`` is 1 minus the
+    mean."""
 
 
-def score(model: Any, batches: Sequence[tuple[Any, ...]], predictions: Sequence[Any]) -> Score:
-    """Compare predictions (one structure a batch, as the model gives them) with the targets.
+def score_predictions(
+    model: Any, batches: Sequence[tuple[Any, ...]], predictions: Sequence[Any]
+) -> Score:
+    """Score predictions against the targets; every output counts equally.
 
-    Of several outputs those with a target count, each the same.
+    Args:
+        model: the compiled model, whose losses tell logits from probabilities.
+        batches: ``(x, y, …)`` each.
+        predictions: the model's output for each batch, in its own structure.
 
     Raises:
-        CannotScore: there are no targets, they do not vary, or their shapes say nothing.
+        CannotScore: there are no targets, they do not vary, or their shapes do not match.
     """
-    links = [_link(loss) for loss in compiled_losses(model)]
-    pairs = [_pairs(batch, found, links) for batch, found in zip(batches, predictions, strict=True)]
-    parts = [
-        _part(np.concatenate([y for y, _ in output]), np.concatenate([p for _, p in output]))
+    links = [_link_of_loss(loss) for loss in compiled_losses(model)]
+    pairs = [
+        _target_prediction_pairs(batch, predicted, links)
+        for batch, predicted in zip(batches, predictions, strict=True)
+    ]
+    by_output = [
+        _score_output(
+            np.concatenate([y for y, _ in output]), np.concatenate([p for _, p in output])
+        )
         for output in zip(*pairs, strict=True)
     ]
-    values, errors, missed = zip(*parts, strict=True)
+    values, errors, missed = zip(*by_output, strict=True)
     return Score(float(np.mean(values)), float(np.mean(errors)), np.mean(missed, axis=0))
 
 
-def _part(y: Array, p: Array) -> tuple[float, float, Array]:
-    """Of one output, both (items, values): the score, the mean absolute error, missed by item."""
+def _score_output(y: Array, p: Array) -> tuple[float, float, Array]:
+    """Score, mean absolute error, missed (items,) of one output; ``y``, ``p``: (items, values)."""
     with np.errstate(over="ignore", invalid="ignore"):
         variation = float(np.mean((y - y.mean(axis=0)) ** 2))
         if not variation > 1e-12:
@@ -62,37 +76,39 @@ def _part(y: Array, p: Array) -> tuple[float, float, Array]:
         return 1.0 - float(missed.mean()), float(np.mean(np.abs(y - p))), missed
 
 
-def _pairs(batch: tuple[Any, ...], found: Any, links: Sequence[str]) -> list[tuple[Array, Array]]:
+def _target_prediction_pairs(
+    batch: tuple[Any, ...], predicted: Any, links: Sequence[str]
+) -> list[tuple[Array, Array]]:
     if len(batch) < 2 or batch[1] is None:
         raise CannotScore("there are no targets")
     targets = [np.asarray(part) for part in keras.tree.flatten(batch[1])]
-    outputs = [np.asarray(part) for part in keras.tree.flatten(found)]
+    outputs = [np.asarray(part) for part in keras.tree.flatten(predicted)]
     if len(targets) != len(outputs):
         raise CannotScore(f"there are {len(targets)} targets for {len(outputs)} outputs")
     links = links if len(links) == len(targets) else [*links[:1]] * len(targets) or [""]
-    return [_aligned(*three) for three in zip(targets, outputs, links, strict=True)]
+    return [_align_shapes(*three) for three in zip(targets, outputs, links, strict=True)]
 
 
-def _aligned(y: Array, p: Array, link: str) -> tuple[Array, Array]:
-    """Target and prediction as (items, values) of the same scale."""
+def _align_shapes(y: Array, p: Array, link: str) -> tuple[Array, Array]:
+    """Target and prediction as (items, values) on the same scale."""
     p = p.astype(np.float64)
     if y.size == p.size:
         target = y.astype(np.float64).reshape(p.shape)
-    elif _of_classes(y, p):
+    elif _are_class_scores(y, p):
         target = _one_hot(y, p.shape[-1]).reshape(p.shape)
     else:
         raise CannotScore(
-            f"targets of shape {y.shape[1:]} are not of the predictions' {p.shape[1:]}"
+            f"targets have shape {y.shape[1:]} per item, predictions have {p.shape[1:]}"
         )
     if link == "hinge":
         target, p = np.where(target > 0, 1.0, -1.0), np.clip(p, -1.0, 1.0)
     elif link:
-        p = _probabilities(p, link)
+        p = _apply_link(p, link)
     return target.reshape(len(p), -1), p.reshape(len(p), -1)
 
 
-def _of_classes(y: Array, p: Array) -> bool:
-    return p.ndim >= 2 and y.size * p.shape[-1] == p.size and 1 < p.shape[-1] <= MOST_CLASSES
+def _are_class_scores(y: Array, p: Array) -> bool:
+    return p.ndim >= 2 and y.size * p.shape[-1] == p.size and 1 < p.shape[-1] <= MAX_CLASSES
 
 
 def _one_hot(y: Array, classes: int) -> Array:
@@ -103,7 +119,7 @@ def _one_hot(y: Array, classes: int) -> Array:
     return hot
 
 
-def _probabilities(logits: Array, link: str) -> Array:
+def _apply_link(logits: Array, link: str) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         if link == "sigmoid":
             return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500))))
@@ -111,8 +127,11 @@ def _probabilities(logits: Array, link: str) -> Array:
         return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
-def _link(loss: Any) -> str:
-    """From what the loss is told that it gets, to probabilities or sides."""
+def _link_of_loss(loss: Any) -> str:
+    """Which link turns the predictions of this loss into the targets' scale; empty for none.
+
+    ``sigmoid`` and ``softmax`` for losses on logits, ``hinge`` for targets of ±1.
+    """
     name = str(getattr(loss, "name", getattr(loss, "__name__", "")))
     if "hinge" in name and "categorical" not in name:
         return "hinge"

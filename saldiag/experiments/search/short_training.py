@@ -1,4 +1,4 @@
-"""One training from one start: scored now and then, ended as soon as its outcome is certain."""
+"""One short training: scored at intervals, ended as soon as its outcome is clear."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ import tensorflow as tf
 from saldiag.core.measurement import Array, Curve
 from saldiag.core.measurement.experiments import Mode, Stopped
 from saldiag.experiments.interventions.change import Batches
-from saldiag.experiments.search.score import Score, score
+from saldiag.experiments.search.score import Score, score_predictions
 from saldiag.keras_internals.layers import takes_training_argument
 from saldiag.keras_internals.optimizers import learning_rate_setting
 from saldiag.rules.verdicts.hypotheses import LIMITS
-from saldiag_probes.state.isolation import undisturbed
-from saldiag_probes.state.optimizers import inner
-from saldiag_probes.trace.execution import graph_as_built
+from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.optimizers import inner_optimizer
+from saldiag_probes.trace.execution import without_graph_optimizer
 
-MEMORISED = LIMITS["memorised"]
-STILL = 1e-6
-"""Share of an item's variation by which its prediction moves where nothing moves: rounding."""
-LEARNT = 0.5
-"""Score from which on it is worth to look at inference, too."""
+MEMORISED_SCORE = LIMITS["memorised"]
+"""Score at which a training ends as ``memorised``."""
+MAX_STUCK_CHANGE = 1e-6
+"""Largest change of an item's ``missed`` that counts as rounding: the model has not moved."""
+MIN_SCORE_FOR_INFERENCE = 0.5
+"""Training-mode score from which on inference mode is scored as well."""
 
 
-class Forward:
-    """A model's predictions in either mode, each traced once; the model is left as it was."""
+class TracedForward:
+    """Predicts in training or inference mode, each traced once; the model is left unchanged."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._traced = {training: self._function(training) for training in (True, False)}
+        self._traced = {training: self._trace_forward(training) for training in (True, False)}
 
-    def _function(self, training: bool) -> Any:
+    def _trace_forward(self, training: bool) -> Any:
         model = self._model
         keywords = {"training": training} if takes_training_argument(model) else {}
         return tf.function(
@@ -48,125 +49,138 @@ class Forward:
         )
 
     def predict(self, batches: Batches, training: bool) -> list[Any]:
-        """Of each batch, as numpy arrays."""
-        with undisturbed(self._model), graph_as_built():
-            found = [self._traced[training](batch[0]) for batch in batches]
-        return [keras.tree.map_structure(np.asarray, each) for each in found]
+        """The predictions for each batch, as numpy arrays in the structure of the outputs."""
+        with preserved_state(self._model), without_graph_optimizer():
+            predictions = [self._traced[training](batch[0]) for batch in batches]
+        return [keras.tree.map_structure(np.asarray, each) for each in predictions]
 
 
 @dataclass
-class Training:
-    """A training of ``steps`` on the batches in turn, by the model's own training step.
+class ShortTraining:
+    """Trains on the batches in turn with the model's own training step.
 
-    ``model.train_function`` is used where it is set, and made where it is not. Without ``fit``:
-    that would build a pipeline and callbacks for each of hundreds of short trainings.
-    ``keeps_failing``: an error of the training is an outcome, not raised.
+    ``model.train_function`` is used if it is set, otherwise it is made. ``fit`` is not called: it
+    would build an input pipeline and callbacks for each of hundreds of short trainings.
     """
 
     model: Any
-    forward: Forward
+    """The compiled model, in its initial state; it is trained in place."""
+    forward: TracedForward
+    """Predicts for the scores."""
     batches: Batches
+    """The batches to train on and to score."""
     steps: int
+    """Most training steps."""
     seed: int
+    """Seed of the initial state, for the curve."""
     mode: Mode = "training"
+    """The mode in which learning has to be restored; ``inference`` is then always scored."""
     deadline: float = math.inf
-    tell: Callable[[int], None] = lambda _: None
-    keeps_failing: bool = False
+    """When to stop, in seconds of ``time.monotonic``."""
+    on_scored: Callable[[int], None] = lambda _: None
+    """Called with the number of steps whenever the model is scored."""
+    failure_is_outcome: bool = False
+    """Whether an error in the training step ends the curve as ``fails`` instead of being raised."""
     _stopped: Stopped = "steps"
     _scores: dict[int, Score] = field(default_factory=dict)
 
     def run(self) -> Curve:
-        """Train and score.
+        """Train, score at intervals, and return the curve.
 
         Raises:
             CannotScore: targets and predictions cannot be compared.
         """
-        self._look(0)
+        self._score_step(0)
         try:
-            done = self._trained()
+            done = self._take_steps()
         except Exception as error:
             done = 0
             # What Keras' optimizers raise where every gradient is None.
             if "No gradients provided" in str(error):
                 self._stopped = "nothing moves"
-            elif self.keeps_failing:
+            elif self.failure_is_outcome:
                 self._stopped = "fails"
             else:
                 raise
         if done not in self._scores:
-            self._look(done)
-        return self._curve()
+            self._score_step(done)
+        return self._build_curve()
 
-    def _trained(self) -> int:
-        """Take steps until the outcome is certain; returns how many."""
+    def _take_steps(self) -> int:
+        """Take steps until the outcome is clear; returns their number."""
         self.model.make_train_function()
         self.model.reset_metrics()
         step = self.model.train_function
-        fed = [keras.tree.map_structure(_tensor, batch) for batch in self.batches]
-        looks = {2, len(fed), *range(0, self.steps, max(5, self.steps // 8)), self.steps}
+        tensors = [keras.tree.map_structure(_as_tensor, batch) for batch in self.batches]
+        # About eight scores over the training, and early ones to stop where nothing moves.
+        scored_steps = {2, len(tensors), *range(0, self.steps, max(5, self.steps // 8)), self.steps}
         for done in range(1, self.steps + 1):
-            logs = step([fed[(done - 1) % len(fed)]] * self.model.steps_per_execution)
-            self._judge(done, logs, done in looks)
+            # Keras takes ``steps_per_execution`` batches from anything but a ``tf.data.Iterator``.
+            logs = step([tensors[(done - 1) % len(tensors)]] * self.model.steps_per_execution)
+            self._update_stopped(done, logs, done in scored_steps)
             if self._stopped != "steps":
                 return done
         return self.steps
 
-    def _judge(self, done: int, logs: Any, look: bool) -> None:
+    def _update_stopped(self, done: int, logs: Any, is_scored: bool) -> None:
+        """Note why training stops after this step, if it does."""
         if not math.isfinite(float((logs or {}).get("loss", 0.0))):
             self._stopped = "non-finite"
-        elif look:
-            self.tell(done)
-            now = self._look(done)
-            if now.value >= MEMORISED:
+        elif is_scored:
+            self.on_scored(done)
+            now = self._score_step(done)
+            if now.value >= MEMORISED_SCORE:
                 self._stopped = "memorised"
-            elif self._stands_still(done, now):
+            elif self._is_stuck(done, now):
                 self._stopped = "nothing moves"
         if time.monotonic() > self.deadline and self._stopped == "steps":
             self._stopped = "budget"
 
-    def _stands_still(self, done: int, now: Score) -> bool:
-        """Whether a pass over all batches, at a rate that is not to change, left all as it was.
+    def _is_stuck(self, done: int, now: Score) -> bool:
+        """Whether a pass over all batches at a constant rate has changed no prediction.
 
-        Twenty times as many steps do not come to anything then, for a step is never more than
-        about ten times as long as the first one (by momentum). The largest difference is taken,
-        so that noise (dropout, augmentation) is no standing still.
+        Then twenty times as many steps change nothing either: momentum makes a step at most about
+        ten times as long as the first one. The largest change over the items counts, and with
+        noise (dropout, augmentation) predictions always change.
         """
         begun = self._scores[0].missed
-        rate = learning_rate_setting(inner(self.model.optimizer))
+        rate = learning_rate_setting(inner_optimizer(self.model.optimizer))
         fixed = not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
         whole = done >= len(self.batches)
-        return fixed and whole and bool(np.abs(now.missed - begun).max() <= STILL)
+        return fixed and whole and bool(np.abs(now.missed - begun).max() <= MAX_STUCK_CHANGE)
 
-    def _look(self, done: int) -> Score:
-        found = self._scored(training=True)
+    def _score_step(self, done: int) -> Score:
+        found = self._score_mode(training=True)
         self._scores[done] = found
         return found
 
-    def _scored(self, training: bool) -> Score:
-        return score(self.model, self.batches, self.forward.predict(self.batches, training))
+    def _score_mode(self, training: bool) -> Score:
+        return score_predictions(
+            self.model, self.batches, self.forward.predict(self.batches, training)
+        )
 
-    def _curve(self) -> Curve:
+    def _build_curve(self) -> Curve:
         steps = tuple(sorted(self._scores))
         last = self._scores[steps[-1]]
-        told = Curve(
+        curve = Curve(
             seed=self.seed,
             steps=steps,
             score=tuple(self._scores[step].value for step in steps),
             error=tuple(self._scores[step].error for step in steps),
-            missed=_plain(last.missed),
+            missed=_as_floats(last.missed),
             stopped=self._stopped,
         )
-        if self.mode != "inference" and not last.value >= LEARNT:
-            return told
-        inference = self._scored(training=False)
+        if self.mode != "inference" and not last.value >= MIN_SCORE_FOR_INFERENCE:
+            return curve
+        inference = self._score_mode(training=False)
         return replace(
-            told, inference_score=inference.value, inference_missed=_plain(inference.missed)
+            curve, inference_score=inference.value, inference_missed=_as_floats(inference.missed)
         )
 
 
-def _plain(values: Array) -> tuple[float, ...]:
+def _as_floats(values: Array) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def _tensor(part: Any) -> Any:
+def _as_tensor(part: Any) -> Any:
     return None if part is None else tf.convert_to_tensor(part)

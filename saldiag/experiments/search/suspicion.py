@@ -1,4 +1,4 @@
-"""From what is suspected, by findings or by the user in words, to what is tried."""
+"""From suspicions, of findings or in the user's words, to ranked interventions."""
 
 from __future__ import annotations
 
@@ -9,69 +9,82 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.finding import Finding, at_least
 from saldiag.core.suggest import suggestion
 from saldiag.experiments.interventions.base import Intervention, all_interventions
-from saldiag.experiments.search.plan import Idea
+from saldiag.experiments.search.plan import Candidate
 
 
-def meant(text: str) -> tuple[str, ...]:
-    """The names of the interventions that a user's suspicion is answered by.
+def interventions_for_words(text: str) -> tuple[str, ...]:
+    """Names of the interventions that test a user's suspicion.
 
-    That is the one of that name, those that answer a rule of that code, or those whose words are
-    in the text.
+    Args:
+        text: the name of an intervention, a rule code such as ``SD101``, or free text that is
+            searched for the interventions' words.
 
     Raises:
-        SaldiagError: nothing answers to it.
+        SaldiagError: no intervention matches; the message suggests the closest name.
     """
     known = all_interventions()
     if text in known:
         return (text,)
     if re.fullmatch(r"(?i)SD\d{3}", text):
-        found = [name for name, kind in known.items() if text.upper() in kind.answers]
+        found = [name for name, each in known.items() if text.upper() in each.answers]
     else:
-        words = text.lower()
-        found = [n for n, kind in known.items() if any(_said(word, words) for word in kind.words)]
+        lowered = text.lower()
+        found = [
+            name
+            for name, each in known.items()
+            if any(_contains_word_start(start, lowered) for start in each.words)
+        ]
     if not found:
         raise SaldiagError(
-            f"--suspect {text!r}: no experiment answers to it; {suggestion(text, list(known))}"
+            f"--suspect {text!r}: no experiment matches; {suggestion(text, list(known))}"
         )
     return tuple(found)
 
 
-def _said(word: str, text: str) -> bool:
-    """Whether a word, or the start of one, stands in the text."""
-    return re.search(rf"(?<![a-z]){re.escape(word)}", text) is not None
+def _contains_word_start(start: str, text: str) -> bool:
+    """Whether a word of the text begins with ``start``; both are lower-case."""
+    return re.search(rf"(?<![a-z]){re.escape(start)}", text) is not None
 
 
-def ideas(findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]) -> list[Idea]:
-    """Every intervention as an idea, what is suspected first: by findings, then by the user.
+def ranked_candidates(
+    findings: Iterable[Finding], suspicions: Mapping[str, tuple[str, ...]]
+) -> list[Candidate]:
+    """Every intervention as a candidate: those that findings suggest first, then the user's.
 
-    Notes suspect something only where there is nothing graver.
+    Args:
+        findings: the findings, the root cause first. Notes count only if there is nothing more
+            severe.
+        suspicions: the user's words, each with the names of the interventions that test them.
     """
     found = list(findings)
-    told = [f for f in found if at_least(f.severity, "warning")] or found
-    grave = list(dict.fromkeys(finding.rule for finding in told))
-    made = (_idea(name, kind, grave, suspicions) for name, kind in all_interventions().items())
-    return sorted(made, key=_rank)
+    severe = [finding for finding in found if at_least(finding.severity, "warning")] or found
+    rules = list(dict.fromkeys(finding.rule for finding in severe))
+    candidates = (
+        _make_candidate(name, intervention, rules, suspicions)
+        for name, intervention in all_interventions().items()
+    )
+    return sorted(candidates, key=_candidate_rank)
 
 
-def _idea(
+def _make_candidate(
     name: str,
-    kind: type[Intervention],
-    grave: list[str],
+    intervention: type[Intervention],
+    rules: list[str],
     suspicions: Mapping[str, tuple[str, ...]],
-) -> Idea:
-    named_by = [rule for rule in grave if rule in kind.answers]
+) -> Candidate:
+    suggested_by = [rule for rule in rules if rule in intervention.answers]
     words = [text for text, names in suspicions.items() if name in names]
-    return Idea(
+    return Candidate(
         name,
-        (*named_by, *words),
-        grave.index(named_by[0]) if named_by else None,
-        kind.mode,
-        repairs=not kind.if_restored,
-        mends=len(kind.answers),
+        (*suggested_by, *words),
+        rules.index(suggested_by[0]) if suggested_by else None,
+        intervention.mode,
+        repairs=not intervention.if_restored,
+        rule_count=len(intervention.answers),
     )
 
 
-def _rank(idea: Idea) -> tuple[int, int]:
-    if idea.place is not None:
-        return 0, idea.place
-    return 1 if idea.suspected_by else 2, 0
+def _candidate_rank(candidate: Candidate) -> tuple[int, int]:
+    if candidate.finding_rank is not None:
+        return 0, candidate.finding_rank
+    return 1 if candidate.suspected_by else 2, 0

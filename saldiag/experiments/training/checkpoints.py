@@ -1,11 +1,10 @@
-"""What a training run keeps on disk, to go on after a kill.
+"""Checkpoints of a training run, from which it resumes after a kill.
 
-``checkpoints/best.keras`` is the whole model at its lowest validation loss (``best.weights.h5`` its
-weights, where Keras cannot save the whole), and
-``checkpoints/state.npz`` one file with everything that the next epoch depends on: the variables of
-the model (the state of dropout's seed generators among them) and of the optimizer, and the history,
-from which the early stopping follows. One file, renamed into place, is either the old epoch or the
-new one.
+``checkpoints/best.keras`` is the model with the lowest validation loss (``best.weights.h5`` holds
+its weights if Keras cannot save the model). ``checkpoints/state.npz`` holds everything that the
+next epoch depends on: the variables of the model (including the state of dropout's seed generators)
+and of the optimizer, and the history, which decides on early stopping. It is one file, renamed into
+place: it always holds a whole epoch, the old one or the new one.
 """
 
 from __future__ import annotations
@@ -27,28 +26,34 @@ from saldiag.core.files.jsonio import atomic_file, dumps, restore
 from saldiag.core.files.run import Run
 from saldiag.core.measurement import Array, TrainingHistory
 
-FORMAT = 1
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
 class EpochLog:
-    """The scalars of one whole epoch, by name; ``epoch`` counts from 0, ``steps`` are batches."""
+    """The logs of one whole epoch."""
 
     epoch: int
+    """Number of the epoch, from 0."""
     steps: int
+    """Training steps (batches) of the epoch."""
     values: dict[str, float]
+    """Loss, metrics, ``val_…`` metrics and ``learning_rate`` by name."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run has come. ``recipe`` is what it was started with."""
+class RunProgress:
+    """The progress of a run: its settings and its whole epochs."""
 
     recipe: dict[str, Any]
+    """The recipe's fields by name, as the run was started or last resumed with."""
     logs: tuple[EpochLog, ...] = ()
-    format: int = FORMAT
+    """The logs of the whole epochs, in order."""
+    format: int = FORMAT_VERSION
+    """Version of the file format."""
 
-    def after(self, steps: int, values: dict[str, float]) -> Progress:
-        """The progress one epoch on."""
+    def after_epoch(self, steps: int, values: dict[str, float]) -> RunProgress:
+        """The progress with one more epoch of so many steps and these logs."""
         return replace(self, logs=(*self.logs, EpochLog(len(self.logs), steps, values)))
 
     @property
@@ -58,17 +63,17 @@ class Progress:
 
     @property
     def best(self) -> EpochLog | None:
-        """The first epoch with the lowest validation loss, or None before there is one."""
+        """The first epoch with the lowest finite ``val_loss``; None if there is none."""
         finite = [log for log in self.logs if np.isfinite(log.values.get("val_loss", np.nan))]
         return min(finite, key=lambda log: log.values["val_loss"], default=None)
 
-    def exhausted(self, patience: int) -> bool:
-        """Whether ``patience`` epochs passed without a better one, as Keras' EarlyStopping."""
+    def patience_exhausted(self, patience: int) -> bool:
+        """Whether ``patience`` epochs passed without a lower ``val_loss``, as in EarlyStopping."""
         since = self.best.epoch + 1 if self.best else 0
         return len(self.logs) - since >= patience
 
     def history(self) -> TrainingHistory:
-        """The history as a measurement; a name that an epoch lacks is ``nan`` there."""
+        """The logs as a measurement; nan where an epoch lacks a name."""
         names = tuple(sorted({name for log in self.logs for name in log.values}))
         rows = [[log.values.get(name, np.nan) for log in self.logs] for name in names]
         return TrainingHistory(
@@ -79,7 +84,7 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints of a run directory."""
+    """Reads and writes the checkpoints of a run directory."""
 
     def __init__(self, run: Run) -> None:
         self.folder = run.path / "checkpoints"
@@ -87,81 +92,92 @@ class Checkpoints:
 
     @property
     def best_path(self) -> Path:
-        """The whole model, or its weights where Keras could not save the whole."""
+        """The best model's file: ``best.keras``, or ``best.weights.h5`` if that was written."""
         weights = self.folder / "best.weights.h5"
         return weights if weights.exists() else self.folder / "best.keras"
 
     def save_best(self, model: Any) -> None:
-        """Write the whole model, with its optimizer; or its weights, where Keras cannot save it.
+        """Write the model with its optimizer, or only its weights if Keras cannot save the model.
 
-        That is a model with arguments that Keras does not know how to write down.
+        Keras cannot save models whose constructor arguments it cannot serialize.
 
         Raises:
-            RunError: it cannot be written; the former best model is still there.
+            RunError: it cannot be written; the former best model is kept.
         """
-        with _writing(self.best_path):
+        with _write_errors(self.best_path):
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Keras insists on the suffix, and wants to write to a path of its own.
+            # Keras insists on the suffix and on writing to a path, so a temporary name won't do.
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".best-") as folder:
-                written = _saved(model, Path(folder))
+                written = _save_model(model, Path(folder))
                 written.replace(self.folder / written.name)
 
-    def save_state(self, model: Any, progress: Progress) -> None:
+    def save_state(self, model: Any, progress: RunProgress) -> None:
         """Write the state after a whole epoch.
 
         Raises:
-            RunError: it cannot be written; the former state is still there.
+            RunError: it cannot be written; the former state is kept.
         """
         arrays = {
-            name: _plain(keras.ops.convert_to_numpy(v)) for name, v in _variables(model).items()
+            name: _as_npy_dtype(keras.ops.convert_to_numpy(v))
+            for name, v in _state_variables(model).items()
         }
-        with _writing(self.state_path), atomic_file(self.state_path, "wb") as stream:
+        with _write_errors(self.state_path), atomic_file(self.state_path, "wb") as stream:
             np.savez(stream, allow_pickle=False, progress=np.array(dumps(progress)), **arrays)
 
     def load_state(
-        self, model: Any, accept: Callable[[Progress], None] = lambda _: None
-    ) -> Progress | None:
-        """Put a compiled model and its optimizer into the state on disk; None if there is none.
+        self, model: Any, accept: Callable[[RunProgress], None] = lambda _: None
+    ) -> RunProgress | None:
+        """Restore a compiled model and its optimizer from disk.
 
-        ``accept`` may refuse what was found, before the model is touched.
+        Args:
+            model: the compiled model, with a built optimizer.
+            accept: called with the progress that was found, before the model is touched; raises to
+                refuse it.
+
+        Returns:
+            The progress; None if there is no state.
 
         Raises:
-            RunError: the file is damaged, or belongs to another model; the model is as it was.
+            RunError: the file is damaged or belongs to another model; the model is left unchanged.
         """
         if not self.state_path.is_file():
             return None
-        # numpy leaves a file open that it cannot read, hence the stream.
-        with _reading(self.state_path), self.state_path.open("rb") as stream:
+        # Opened here, because numpy would leave a file open that it cannot read.
+        with _read_errors(self.state_path), self.state_path.open("rb") as stream:
             stored = dict(np.load(stream, allow_pickle=False))
-            progress = restore(Progress, json.loads(str(stored.pop("progress"))))
-        assert isinstance(progress, Progress)
+            progress = restore(RunProgress, json.loads(str(stored.pop("progress"))))
+        assert isinstance(progress, RunProgress)
         accept(progress)
-        variables = _variables(model)
-        self._check(variables, stored, progress)
+        variables = _state_variables(model)
+        self._check_variables(variables, stored, progress)
         for name, variable in variables.items():
-            variable.assign(_like(stored[name], variable))
+            variable.assign(_as_variable_dtype(stored[name], variable))
         return progress
 
-    def _check(
-        self, variables: dict[str, Any], arrays: dict[str, Array], progress: Progress
+    def _check_variables(
+        self, variables: dict[str, Any], arrays: dict[str, Array], progress: RunProgress
     ) -> None:
-        if progress.format != FORMAT:
-            raise RunError(f"{self.state_path}: written by another version of saldiag")
+        if progress.format != FORMAT_VERSION:
+            raise RunError(
+                f"{self.state_path}: has format {progress.format} of another saldiag version, not"
+                f" {FORMAT_VERSION}"
+            )
         if len(variables) != len(arrays):
             raise RunError(
-                f"{self.state_path}: belongs to another model"
-                f" ({len(arrays)} variables there, {len(variables)} here)"
+                f"{self.state_path}: belongs to another model: it holds {len(arrays)} variables,"
+                f" this model has {len(variables)}"
             )
         for name, variable in variables.items():
-            there = arrays[name].shape if name in arrays else None
-            if there != tuple(variable.shape):
+            stored = arrays[name].shape if name in arrays else None
+            if stored != tuple(variable.shape):
                 raise RunError(
-                    f"{self.state_path}: belongs to another model"
-                    f" ({variable.path} is {there} there, {tuple(variable.shape)} here)"
+                    f"{self.state_path}: belongs to another model: {variable.path} has shape"
+                    f" {stored} in it, {tuple(variable.shape)} in this model"
                 )
 
 
-def _saved(model: Any, folder: Path) -> Path:
+def _save_model(model: Any, folder: Path) -> Path:
+    """Write the model, or its weights, into a folder; returns the file."""
     try:
         model.save(folder / "best.keras")
         return folder / "best.keras"
@@ -170,8 +186,8 @@ def _saved(model: Any, folder: Path) -> Path:
         return folder / "best.weights.h5"
 
 
-def _variables(model: Any) -> dict[str, Any]:
-    """Everything that a training step reads and writes, in the order of its creation."""
+def _state_variables(model: Any) -> dict[str, Any]:
+    """All variables that a training step reads and writes, in the order of their creation."""
     groups = {"model": model.variables, "optimizer": model.optimizer.variables}
     return {
         f"{group}.{index}": variable
@@ -180,29 +196,32 @@ def _variables(model: Any) -> dict[str, Any]:
     }
 
 
-def _plain(array: Array) -> Array:
-    """The array with a dtype that ``.npy`` files know: bfloat16 goes as its bits."""
+def _as_npy_dtype(array: Array) -> Array:
+    """The array with a dtype that ``.npy`` files support: bfloat16 as its bits in uint16."""
     return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
 
 
-def _like(array: Array, variable: Any) -> Array:
+def _as_variable_dtype(array: Array, variable: Any) -> Array:
+    """The inverse of ``_as_npy_dtype`` for the variable's dtype."""
     dtype = keras.ops.convert_to_numpy(variable).dtype
     return array.view(dtype) if dtype.name == "bfloat16" else array
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
+    """Turn errors of writing into a ``RunError`` that names the file."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # h5py says RuntimeError where the disk is full
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise RunError(
-            f"{path}: cannot be written ({reason}): make room or choose another --out"
+            f"{path}: cannot be written ({reason}): free disk space or choose another --out"
         ) from error
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _read_errors(path: Path) -> Iterator[None]:
+    """Turn errors of reading into a ``RunError`` that names the file."""
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -1,4 +1,4 @@
-"""How long a training will take and how much memory it uses, from its first steps."""
+"""Estimate of a training's duration and memory, from its first steps."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import tensorflow as tf
 
 from saldiag.rules.shared.wording import counted
 
-STEPS = 20
-"""Steps measured before the estimate."""
-WARM_UP = 2
-"""Steps left out of it: they trace the training step and fill the input pipeline."""
-PREPARATION = 0.5
-"""What each epoch's first step takes, over the very first one: reseeding at each epoch
+MEASURED_STEPS = 20
+"""Steps that are measured before the estimate."""
+WARM_UP_STEPS = 2
+"""Steps that the estimate leaves out: they trace the training step and fill the input pipeline."""
+EPOCH_PREPARATION_SHARE = 0.5
+"""Duration of an epoch's first step over that of the very first one: reseeding at each epoch
 empties TensorFlow's cache of prepared graphs (29 s against 54 s for quicksal on two busy cores)."""
-SHORTEST = 60.0
-"""Seconds; a training that takes less needs no estimate."""
+MIN_REPORTED_SECONDS = 60.0
+"""Trainings that take fewer seconds get no estimate."""
 VALIDATION_COST = 0.5
-"""Seconds of a validation batch over those of a training step, before the first validation: a
-forward pass without its backward pass (about a third), and the metrics."""
+"""Duration of a validation batch over that of a training step, before the first validation: a
+forward pass without a backward pass (about a third), and the metrics."""
 
 
 class TrainingEstimate(keras.callbacks.Callback):
-    """Say once how long all epochs will take, after ``STEPS`` steps or the first epoch.
+    """Reports once how long all epochs will take, after ``MEASURED_STEPS`` steps or one epoch.
 
-    The median step counts, because steps that trace a function or measure gradients take longer;
-    what every epoch's first step takes longer is added.
+    Uses the median step, because steps that trace a function or measure gradients take longer; the
+    extra time of every epoch's first step is added.
 
     Args:
         say: called with the line.
         epochs: epochs of the whole run.
-        steps: steps an epoch.
-        validation_batches: batches of the validation after each epoch, None if unknown.
-        first: the epoch to begin with, counted from 0; above 0 the run is resumed.
-        clock: seconds, from any start.
-        memory: peak bytes of the process, and of the GPU; None where unknown.
+        steps: steps per epoch.
+        validation_batches: batches of the validation after each epoch; None if unknown.
+        first: number of the first epoch, from 0; above 0 in a resumed run.
+        clock: returns the time in seconds from any origin.
+        memory: returns peak bytes of the process and of the GPU; None where unknown.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TrainingEstimate(keras.callbacks.Callback):
         self._epochs, self._first = epochs, first
         self._steps, self._validation_batches = steps, validation_batches
         self._clock, self._memory = clock, memory or peak_memory
-        self._begun = 0.0
+        self._lap_start = 0.0
         self._training: list[float] = []
         self._validation: list[float] = []
         self._validations = 0
@@ -67,59 +67,62 @@ class TrainingEstimate(keras.callbacks.Callback):
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of the epoch's first step."""
-        self._begun = self._clock()
+        self._lap_start = self._clock()
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Measure the step; estimate after ``STEPS`` of them."""
+        """Measure the step; estimate after ``MEASURED_STEPS`` of them."""
         if self._done:
             return
-        self._lap(self._training)
-        if len(self._training) >= STEPS:
-            self._estimate()
+        self._add_lap(self._training)
+        if len(self._training) >= MEASURED_STEPS:
+            self._report_estimate()
 
     def on_test_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock of the first validation batch."""
-        self._begun = self._clock()
+        self._lap_start = self._clock()
         self._validations += 1
 
     def on_test_batch_end(self, *_: Any, **__: Any) -> None:
         """Measure the validation batch."""
         if not self._done:
-            self._lap(self._validation)
+            self._add_lap(self._validation)
 
     def on_epoch_end(self, epoch: int, *_: Any, **__: Any) -> None:
-        """Estimate where an epoch has fewer than ``STEPS`` steps."""
+        """Estimate where an epoch has fewer than ``MEASURED_STEPS`` steps."""
         more = epoch + 1 < self._epochs
-        if more and not self._done and len(self._training) > WARM_UP:
-            self._estimate()
+        if more and not self._done and len(self._training) > WARM_UP_STEPS:
+            self._report_estimate()
 
-    def _lap(self, laps: list[float]) -> None:
+    def _add_lap(self, laps: list[float]) -> None:
+        """Append the seconds since the last lap."""
         now = self._clock()
-        laps.append(now - self._begun)
-        self._begun = now
+        laps.append(now - self._lap_start)
+        self._lap_start = now
 
-    def _estimate(self) -> None:
+    def _report_estimate(self) -> None:
+        """Say the estimate, unless the training is short."""
         self._done = True
-        step = median(self._training[WARM_UP:])
+        step = median(self._training[WARM_UP_STEPS:])
         epochs = self._epochs - self._first
-        preparation = PREPARATION * max(self._training[0] - step, 0.0)
-        seconds = epochs * (self._steps * step + self._of_validation(step) + preparation)
-        if seconds >= SHORTEST:
+        preparation = EPOCH_PREPARATION_SHARE * max(self._training[0] - step, 0.0)
+        seconds = epochs * (self._steps * step + self._validation_seconds(step) + preparation)
+        if seconds >= MIN_REPORTED_SECONDS:
             more = "more " if self._first else ""
             self._say(
                 f"{counted(epochs, f'{more}epoch')} of {counted(self._steps, 'step')}: about"
-                f" {_span(seconds)} at {_seconds(step)} a step{_told(*self._memory())}"
+                f" {_format_duration(seconds)} at {_format_seconds(step)} per step"
+                f"{_format_memory(*self._memory())}"
             )
 
-    def _of_validation(self, step: float) -> float:
-        """Seconds of one validation: as measured, or from a training step before there is one."""
+    def _validation_seconds(self, step: float) -> float:
+        """Seconds of one validation: measured, or before the first one derived from a step."""
         if self._validations:
             return sum(self._validation) / self._validations
         return (self._validation_batches or 0) * VALIDATION_COST * step
 
 
-def _span(seconds: float) -> str:
-    """A time from a minute on: ``12 min``, ``3 h 20 min``, ``2 d 3 h``."""
+def _format_duration(seconds: float) -> str:
+    """A duration of at least a minute: ``12 min``, ``3 h 20 min``, ``2 d 3 h``."""
     minutes = max(round(seconds / 60), 1)
     if minutes < 60:
         return f"{minutes} min"
@@ -130,17 +133,18 @@ def _span(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def _seconds(value: float) -> str:
+def _format_seconds(value: float) -> str:
     return f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
 
 
-def _told(process: int | None, gpu: int | None) -> str:
-    told = f", up to {process / 1e9:.1f} GB of memory" if process is not None else ""
-    return told + (f", {gpu / 1e9:.1f} GB on the GPU" if gpu is not None else "")
+def _format_memory(process: int | None, gpu: int | None) -> str:
+    """``, up to 2.1 GB of memory, 1.0 GB on the GPU``; from bytes, nothing for None."""
+    text = f", up to {process / 1e9:.1f} GB of memory" if process is not None else ""
+    return text + (f", {gpu / 1e9:.1f} GB on the GPU" if gpu is not None else "")
 
 
 def peak_memory() -> tuple[int | None, int | None]:
-    """Peak bytes of this process and of the first GPU so far; None where unknown."""
+    """Peak memory of this process and of the first GPU so far, in bytes; None where unknown."""
     return _peak_of_process(), _peak_of_gpu()
 
 
@@ -163,7 +167,7 @@ def _peak_of_gpu() -> int | None:
 
 
 def batch_count(dataset: Any) -> int | None:
-    """The number of batches of a ``tf.data.Dataset`` that knows it."""
+    """The number of batches of a ``tf.data.Dataset``; None if it is unknown or infinite."""
     cardinality = getattr(dataset, "cardinality", None)
     count = int(cardinality()) if cardinality is not None else -1
     return count if count >= 0 else None

@@ -1,10 +1,10 @@
-"""The training loop: epochs, checkpoints, early stopping, probes, and going on after a kill.
+"""The training loop: epochs, checkpoints, early stopping, probes, and resuming after a kill.
 
 A resumed run equals an uninterrupted one bit for bit where TensorFlow's operations are
-deterministic (``tf.config.experimental.enable_op_determinism``): a whole epoch depends on the
-state at its start and on the epoch's own seed, and on nothing else. One exception: a model that
-draws random numbers without a seed generator of its own (``keras.random.normal(shape)`` in a
-``call``; Keras' layers all have one) continues a counter that is lost with the process.
+deterministic (``tf.config.experimental.enable_op_determinism``): an epoch depends only on the
+state at its start and on its own seed. One exception: a model that draws random numbers without a
+seed generator (``keras.random.normal(shape)`` in a ``call``; all Keras layers have one) continues
+a counter that is lost with the process.
 """
 
 from __future__ import annotations
@@ -27,48 +27,51 @@ from saldiag.core.measurement import ActedCallback, TrainingHistory
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.core.training.schedule import PRESETS, Schedule
 from saldiag.experiments.overfit.batch_statistics import Recalibration
-from saldiag.experiments.training.checkpoints import Checkpoints, EpochLog, Progress
+from saldiag.experiments.training.checkpoints import Checkpoints, EpochLog, RunProgress
 from saldiag.experiments.training.estimate import TrainingEstimate, batch_count
 from saldiag.experiments.training.progress import TrainingProgress, learning_rate
-from saldiag.experiments.training.resumed_probes import Watching
+from saldiag.experiments.training.resumed_probes import ResumedProbes
 from saldiag.experiments.validation.callback import ValidationWatch
+from saldiag.progress import print_line
 from saldiag.recipes.metrics import EvaluationOnly
 from saldiag.recipes.training import TrainingData, dtype_policy, epoch_seed
 from saldiag.rules.shared.wording import counted
 
 Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]
 
-_STATUS: dict[Stopped, Status] = {
+_RUN_STATUS: dict[Stopped, Status] = {
     "epochs": "finished",
     "early stopping": "finished",
     "non-finite": "failed",
     "interrupted": "interrupted",
 }
-_MAY_CHANGE = ("epochs", "patience")
-"""What of a recipe may differ when a run is resumed: they only say when to end."""
-_BEFORE = {"recalibrate": False}
-"""What a run was trained with that is older than the setting."""
+_CHANGEABLE_SETTINGS = ("epochs", "patience")
+"""Fields of a recipe that may differ when a run is resumed: they only decide when it ends."""
+_FORMER_SETTINGS = {"recalibrate": False}
+"""Values of fields that runs of older versions lack."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a training run ended; ``message`` is one line for the user.
-
-    ``best`` is the epoch of ``best_path``, the model with the lowest validation loss; both are
-    None if no epoch had a finite one. ``missing`` tells why a measurement is not there.
-    """
+class TrainingOutcome:
+    """How a training run ended."""
 
     stopped: Stopped
+    """Why it ended."""
     message: str
+    """One line for the user."""
     history: TrainingHistory
+    """Loss and metrics of every whole epoch."""
     best: EpochLog | None
+    """The epoch with the lowest validation loss; None if no epoch had a finite one."""
     best_path: Path | None
+    """The file with the model of that epoch; None if there is none."""
     missing: dict[str, str] = field(default_factory=dict)
+    """Why a measurement is missing, by its key."""
 
     @property
     def exit_code(self) -> int:
-        """0 when the training came to its end, 2 when it was broken off."""
-        return 0 if _STATUS[self.stopped] == "finished" else 2
+        """0 if the training reached its end, 2 if it was broken off."""
+        return 0 if _RUN_STATUS[self.stopped] == "finished" else 2
 
 
 def run_training(
@@ -82,175 +85,189 @@ def run_training(
     console: Console | None = None,
     validation: ValidationWatch | None = None,
     notify: Callable[[str], None] | None = None,
-) -> Outcome:
-    """Train a new model by the recipe and keep everything in the run directory.
+) -> TrainingOutcome:
+    """Train a new model by the recipe and write everything to the run directory.
 
-    At the end of every epoch are written, each whole or not at all and in this order: the
-    measurements, ``checkpoints/best.keras`` (``best.weights.h5`` of a model that Keras cannot save
-    whole) where the validation loss is the lowest so far, and
-    ``checkpoints/state.npz``. A run that is killed loses at most the epoch it was in.
+    At the end of every epoch these are written atomically, in this order: the measurements,
+    ``checkpoints/best.keras`` (``best.weights.h5`` for a model that Keras cannot save) if the
+    validation loss is the lowest so far, and ``checkpoints/state.npz``. A run that is killed loses
+    at most its current epoch.
 
     Args:
-        model_factory: builds the model, compiled unless the recipe does that; called under the
+        model_factory: builds the model, compiled unless the recipe compiles it; called under the
             recipe's dtype policy, after seeding.
-        data: the batches; see ``training.training_data``.
-        recipe: the numbers.
-        run: where to write.
-        probes: a preset's name or a schedule of steps for the gradient probe.
-        resume: go on after the last whole epoch of ``run``, if there is one.
-        console: where to show the progress; stderr if not given.
-        validation: checks the validation at the end of an epoch, once the epoch is kept.
-        notify: called with a line for the user that also belongs in ``run.json``; printed if not
-            given.
+        data: the batches.
+        recipe: epochs, batch size, seed, and how to compile.
+        run: the run directory to write to.
+        probes: name of a preset, or a schedule of steps, for the gradient probe.
+        resume: continue after the last whole epoch of ``run``, if there is one.
+        console: where progress is shown; stderr if None.
+        validation: checks the validation at the end of an epoch, after the epoch is written.
+        notify: called with a line for the user that belongs in ``run.json`` as well; None prints
+            it.
 
     Raises:
-        RunError: the run directory cannot be written, holds a training already (without
-            ``resume``), or was made with another model or recipe.
-        SaldiagError: there is not enough memory.
+        RunError: the run directory cannot be written, already holds a training (without
+            ``resume``), or was written with another model or recipe.
+        SaldiagError: there is not enough memory, or ``probes`` is unknown.
+        DataError: a file cannot be read while training.
     """
     console = console or Console(stderr=True)
-    schedule = _schedule(probes)
+    schedule = _resolve_schedule(probes)
     recipe, note = recipe.resolved()
     if note:
-        _say(console, note)
+        print_line(console, note)
     keras.utils.set_random_seed(recipe.seed)
     with dtype_policy(recipe.precision):
         model = model_factory()
     metrics = recipe.compiled(model)
     model.optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(run)
-    progress = _start(checkpoints, model, recipe, resume, console)
-    _mark(run, recipe, "running")
-    watching = Watching(run, schedule, progress.steps, data.steps)
+    progress = _initial_progress(checkpoints, model, recipe, resume, console)
+    _write_status(run, recipe, "running")
+    gradient_probes = ResumedProbes(run, schedule, progress.steps, data.steps)
     first = len(progress.logs)
     bar = TrainingProgress(console, recipe.epochs, data.steps, first=first)
     estimate = TrainingEstimate(
-        notify or (lambda line: _say(console, line)), epochs=recipe.epochs, steps=data.steps,
+        notify or (lambda line: print_line(console, line)), epochs=recipe.epochs, steps=data.steps,
         validation_batches=batch_count(data.validation), first=first,
     )  # fmt: skip
-    training = _Training(model, data, recipe, run, checkpoints, progress, watching)
+    training = _TrainingRun(model, data, recipe, run, checkpoints, progress, gradient_probes)
     callbacks = [EvaluationOnly(metrics), bar, estimate]
     if recipe.recalibrate:
-        callbacks.append(Recalibration(data.train, data.steps, lambda line: _say(console, line)))
-    outcome = training.run_to_its_end(callbacks, [validation] if validation is not None else [])
+        callbacks.append(
+            Recalibration(data.train, data.steps, lambda line: print_line(console, line))
+        )
+    outcome = training.run_to_end(callbacks, [validation] if validation is not None else [])
     if validation is not None:
-        _note_kept(validation, outcome)
+        _note_acted_callback(validation, outcome)
     for reason in outcome.missing.values():
-        _say(console, f"the gradient probe gave up: {reason}")
+        print_line(console, f"gradients are missing: {reason}")
     return outcome
 
 
-def _note_kept(validation: ValidationWatch, outcome: Outcome) -> None:
-    """What early stopping and the best checkpoint made of ``val_loss``."""
+def _note_acted_callback(validation: ValidationWatch, outcome: TrainingOutcome) -> None:
+    """Tell the validation checks which epoch early stopping or the best checkpoint chose."""
     kept = outcome.best.epoch + 1 if outcome.best is not None else None
     done = len(outcome.history.epochs)
     stopped = done if outcome.stopped == "early stopping" else None
     if kept is not None:
         name = "EarlyStopping" if stopped else "ModelCheckpoint"
-        validation.acted(ActedCallback(name, "val_loss", stopped, kept))
+        validation.note_acted(ActedCallback(name, "val_loss", stopped, kept))
 
 
-def _schedule(probes: str | Schedule) -> Schedule:
+def _resolve_schedule(probes: str | Schedule) -> Schedule:
     if not isinstance(probes, str):
         return probes
     if probes not in PRESETS:
-        raise SaldiagError(f"no probe schedule is called {probes!r}: one of {', '.join(PRESETS)}")
+        raise SaldiagError(f"unknown probe schedule {probes!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[probes]()
 
 
-def _start(
+def _initial_progress(
     checkpoints: Checkpoints, model: Any, recipe: TrainingNumbers, resume: bool, console: Console
-) -> Progress:
-    """The progress to go on from; the model is put into its state."""
+) -> RunProgress:
+    """The progress to continue from; the model and its optimizer are restored to it."""
     if not resume:
         if checkpoints.state_path.exists():
             raise RunError(
-                f"{checkpoints.state_path} holds a training already:"
-                " choose another --out, or --resume to go on with it"
+                f"{checkpoints.state_path} already holds a training:"
+                " choose another --out, or continue it with --resume"
             )
-        return Progress(asdict(recipe))
+        return RunProgress(asdict(recipe))
 
-    def accept(found: Progress) -> None:
+    def refuse_changed_recipe(found: RunProgress) -> None:
         for name, now in asdict(recipe).items():
-            then = found.recipe.get(name, _BEFORE.get(name))
-            if then != now and name not in _MAY_CHANGE:
+            then = found.recipe.get(name, _FORMER_SETTINGS.get(name))
+            if then != now and name not in _CHANGEABLE_SETTINGS:
                 raise RunError(
                     f"{checkpoints.state_path}: was trained with {name}={then}, not {now}:"
                     " --resume needs the same settings"
                 )
 
-    progress = checkpoints.load_state(model, accept)
+    progress = checkpoints.load_state(model, refuse_changed_recipe)
     if progress is None:
-        _say(console, f"{checkpoints.state_path} is not there: training from the start")
-        return Progress(asdict(recipe))
-    _say(console, f"resumed after epoch {len(progress.logs)}")
+        print_line(console, f"{checkpoints.state_path} does not exist: training from the start")
+        return RunProgress(asdict(recipe))
+    print_line(console, f"resumed after epoch {len(progress.logs)}")
     return replace(progress, recipe=asdict(recipe))
 
 
 class _NonFiniteLossError(Exception):
-    """The loss is nan or infinite; ``args`` are its value and the step in the epoch."""
+    """The loss is NaN or infinite; ``args`` are its value and the step in the epoch, from 1."""
 
 
 @dataclass
-class _Training:
+class _TrainingRun:
     """One training run, from its first (or resumed) epoch to its end."""
 
     model: Any
+    """The compiled model, in the state to continue from."""
     data: TrainingData
+    """The batches."""
     recipe: TrainingNumbers
+    """The numbers, with a definite precision."""
     run: Run
+    """The run directory."""
     checkpoints: Checkpoints
-    progress: Progress
-    watching: Watching
+    """The run's checkpoints."""
+    progress: RunProgress
+    """The whole epochs so far; replaced after each epoch."""
+    gradient_probes: ResumedProbes
+    """The gradient probe."""
 
-    def run_to_its_end(self, callbacks: list[Any], last: list[Any]) -> Outcome:
-        """Train; what ends the training early becomes an outcome, what breaks it an error.
+    def run_to_end(self, callbacks: list[Any], last: list[Any]) -> TrainingOutcome:
+        """Train; an early end is an outcome, a failure is raised.
 
-        The ``last`` callbacks come after an epoch is kept.
+        Args:
+            callbacks: run before an epoch is saved.
+            last: run after it was saved.
         """
         try:
-            stopped, message = self._guarded(
-                [self.watching.watch, *callbacks, _Epochs(self), *last]
+            stopped, message = self._fit_until_stopped(
+                [self.gradient_probes.watch, *callbacks, _EpochCallback(self), *last]
             )
-            self.watching.write()
+            self.gradient_probes.write_measurements()
         except BaseException as error:
             with suppress(RunError):  # the disk may be what failed
-                _mark(
+                _write_status(
                     self.run,
                     self.recipe,
                     "interrupted" if caused_by_interrupt(error) else "failed",
                 )
             raise
-        missing = self.watching.missing()
-        _mark(self.run, self.recipe, _STATUS[stopped], missing)
+        missing = self.gradient_probes.missing()
+        _write_status(self.run, self.recipe, _RUN_STATUS[stopped], missing)
         best = self.progress.best
         best_path = self.checkpoints.best_path if best else None
-        return Outcome(stopped, message, self.progress.history(), best, best_path, missing)
+        return TrainingOutcome(stopped, message, self.progress.history(), best, best_path, missing)
 
-    def _guarded(self, callbacks: list[Any]) -> tuple[Stopped, str]:
+    def _fit_until_stopped(self, callbacks: list[Any]) -> tuple[Stopped, str]:
+        """Why ``fit`` ended, and the line for the user."""
         try:
-            self._fit(callbacks)
+            self._fit_model(callbacks)
         except BaseException as error:
-            for callback in callbacks:  # Keras does not tell them where an exception ends ``fit``
+            for callback in callbacks:  # Keras skips on_train_end if an exception ends ``fit``
                 if isinstance(callback, ValidationWatch):
-                    callback.close()  # without the last check, which takes seconds
+                    callback.close()  # on_train_end would run a last check, which takes seconds
                 else:
                     callback.on_train_end()
-            return self._ended_by(error)
+            return self._outcome_of_error(error)
         done = len(self.progress.logs)
         if done < self.recipe.epochs:
             return "early stopping", (
                 f"stopped after {counted(done, 'epoch')}:"
-                f" none of the last {self.recipe.patience} had a lower val_loss"
+                f" none of the last {self.recipe.patience} lowered val_loss"
             )
         return "epochs", f"trained {counted(done, 'epoch')}"
 
-    def _ended_by(self, error: BaseException) -> tuple[Stopped, str]:
+    def _outcome_of_error(self, error: BaseException) -> tuple[Stopped, str]:
+        """The end and the line for an error that is an outcome; raises what is none."""
         done = len(self.progress.logs)
         if take_interrupt(error):
             return (
                 "interrupted",
-                f"interrupted after {counted(done, 'whole epoch')}: --resume goes on",
+                f"interrupted after {counted(done, 'whole epoch')}: --resume continues",
             )
         if isinstance(error, _NonFiniteLossError):
             loss, step = error.args
@@ -264,9 +281,9 @@ class _Training:
             raise damage from error
         raise error
 
-    def _fit(self, callbacks: list[Any]) -> None:
+    def _fit_model(self, callbacks: list[Any]) -> None:
         first = len(self.progress.logs)
-        if first >= self.recipe.epochs or self.progress.exhausted(self.recipe.patience):
+        if first >= self.recipe.epochs or self.progress.patience_exhausted(self.recipe.patience):
             return
         self.model.fit(
             self.data.train(first), validation_data=self.data.validation,
@@ -274,21 +291,21 @@ class _Training:
             callbacks=callbacks, shuffle=False, verbose=0,
         )  # fmt: skip
 
-    def keep(self, values: dict[str, float]) -> None:
-        """Write what a whole epoch gave; its state last, which is what counts it as done."""
-        progress = self.progress.after(self.data.steps, values)
+    def save_epoch(self, values: dict[str, float]) -> None:
+        """Write the results of a whole epoch; the state comes last and makes the epoch count."""
+        progress = self.progress.after_epoch(self.data.steps, values)
         self.run.write_measurement(progress.history())
-        self.watching.write()
+        self.gradient_probes.write_measurements()
         if progress.best is progress.logs[-1]:
             self.checkpoints.save_best(self.model)
         self.checkpoints.save_state(self.model, progress)
         self.progress = progress
 
 
-class _Epochs(keras.callbacks.Callback):
-    """What happens at the bounds of an epoch, and the watch over the loss within."""
+class _EpochCallback(keras.callbacks.Callback):
+    """Seeds and saves each epoch, and stops on a non-finite loss, Ctrl-C or spent patience."""
 
-    def __init__(self, training: _Training) -> None:
+    def __init__(self, training: _TrainingRun) -> None:
         super().__init__()
         self.training = training
 
@@ -298,27 +315,23 @@ class _Epochs(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         raise_pending()
         loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):  # before a broken state is saved over the last good one
+        if not math.isfinite(loss):  # before a broken state overwrites the last good one
             raise _NonFiniteLossError(loss, batch + 1)
 
     def on_epoch_end(self, _: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
-        self.training.keep({**values, "learning_rate": learning_rate(self.model)})
-        if self.training.progress.exhausted(self.training.recipe.patience):
+        self.training.save_epoch({**values, "learning_rate": learning_rate(self.model)})
+        if self.training.progress.patience_exhausted(self.training.recipe.patience):
             self.model.stop_training = True
 
 
-def _mark(
+def _write_status(
     run: Run, recipe: TrainingNumbers, status: Status, missing: dict[str, str] | None = None
 ) -> None:
-    """Set the status in ``run.json``, which is made here if the caller has not."""
+    """Set the status in ``run.json``, which is written here if it does not exist."""
     if (run.path / "run.json").exists():
         info = run.read_info()
     else:
         versions = {"keras": keras.__version__, "tensorflow": tf.__version__}
         info = RunInfo(("train",), versions, recipe.seed, asdict(recipe), started=utc_now())
     run.write_info(replace(info, status=status, missing={**info.missing, **(missing or {})}))
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The progress of a training run: a bar on a terminal, and one line an epoch everywhere."""
+"""The progress of a training run: a bar on a terminal, and one line per epoch everywhere."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
+from saldiag.progress import print_line, transient_bar
 
 REFRESH_SECONDS = 0.25
-"""The bar moves at most this often: reading the learning rate costs some microseconds."""
+"""Least time between two updates of the bar: reading the learning rate takes microseconds."""
 
-_SHOWN = ("loss", "val_loss", "val_max_f_beta")
+_SHOWN_METRICS = ("loss", "val_loss", "val_max_f_beta")
+"""Metrics in an epoch's line, if they were measured."""
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """Show epoch, step, losses, learning rate and time left, in 80 columns.
+    """Shows epoch, step, losses, learning rate and time left, in 80 columns.
 
     Args:
-        console: where to show it, stderr as a rule; without a terminal there is no bar.
+        console: where to show them; without a terminal there is no bar.
         epochs: epochs of the whole run.
-        steps: steps an epoch, or None if unknown.
-        first: the epoch to begin with, counted from 0.
+        steps: steps per epoch; None if unknown.
+        first: number of the first epoch, from 0.
     """
 
     def __init__(self, console: Console, epochs: int, steps: int | None, first: int = 0) -> None:
@@ -31,13 +34,11 @@ class TrainingProgress(keras.callbacks.Callback):
         self._val_loss: float | None = None
         self._begun = self._shown = 0.0
         self._console = console
-        self._bar = Progress(
+        self._bar = transient_bar(
+            console,
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
             TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("first step …", total=epochs, completed=first)
 
@@ -46,11 +47,11 @@ class TrainingProgress(keras.callbacks.Callback):
         self._bar.start()
 
     def on_train_end(self, *_: Any) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
     def on_epoch_begin(self, epoch: int, *_: Any) -> None:
-        """Note when the epoch began."""
+        """Store when the epoch began."""
         self.epoch, self._begun = epoch, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -74,15 +75,15 @@ class TrainingProgress(keras.callbacks.Callback):
         """Print the epoch's line."""
         values = logs or {}
         self._val_loss = values.get("val_loss")
-        numbers = "".join(f"  {name} {values[name]:.4g}" for name in _SHOWN if name in values)
+        numbers = "".join(
+            f"  {name} {values[name]:.4g}" for name in _SHOWN_METRICS if name in values
+        )
         seconds = time.monotonic() - self._begun
-        self._console.print(
-            f"epoch {epoch + 1}/{self.epochs}{numbers}  {seconds:.0f} s",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        line = f"epoch {epoch + 1}/{self.epochs}{numbers}  {seconds:.0f} s"
+        print_line(self._console, line)
         self._bar.update(self._task, completed=epoch + 1)
 
 
 def learning_rate(model: Any) -> float:
-    """The learning rate of the next step of a compiled model."""
+    """The learning rate of a compiled model's next step."""
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))

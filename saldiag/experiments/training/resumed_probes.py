@@ -1,4 +1,4 @@
-"""The probes of a training run that may be resumed: steps count from the run's first start."""
+"""Gradient probes of a run that may be resumed: steps count from the first start of the run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from saldiag_probes.training.callback import Watch
 T = TypeVar("T", GradientHistory, Histograms)
 
 
-class Watching:
-    """The gradient probe, and what it measured before a resume.
+class ResumedProbes:
+    """The gradient probe, with its measurements from before a resume.
 
     Args:
-        run: where measurements are; those of steps before ``first_step`` are gone on with.
+        run: holds the measurements; those of steps before ``first_step`` are continued.
         schedule: at which steps of the run to measure gradients.
-        first_step: the step that comes next, 0 in a fresh run.
-        epoch_steps: steps an epoch, to take histograms at each epoch's last one; None takes none.
+        first_step: the next step of the run, 0 in a fresh one.
+        epoch_steps: steps per epoch, to take histograms at the last one of each; None takes none.
     """
 
     def __init__(
@@ -44,20 +44,20 @@ class Watching:
             else lambda step: (first_step + step + 1) % epoch_steps == 0,
         )
 
-    def write(self) -> None:
-        """Write what was measured so far.
+    def write_measurements(self) -> None:
+        """Write the measurements so far.
 
         Raises:
             RunError: the run directory cannot be written.
         """
         for measurement in self.watch.measurements():
-            self._run.write_measurement(self._whole(measurement))
+            self._run.write_measurement(self._join_with_earlier(measurement))
 
     def missing(self) -> dict[str, str]:
-        """Why there are no gradients, if the probe gave up; it never breaks the training."""
+        """Why gradients are missing, by measurement key, if the probe failed."""
         return {GradientHistory.key: self.watch.failed} if self.watch.failed else {}
 
-    def _whole(self, measured: Measurement) -> Measurement:
+    def _join_with_earlier(self, measured: Measurement) -> Measurement:
         earlier = self._earlier or Measurements()
         if isinstance(measured, GradientHistory):
             return join_gradients(earlier.get(GradientHistory), measured, self._first)
@@ -69,21 +69,25 @@ class Watching:
 def join_gradients(
     before: GradientHistory | None, after: GradientHistory, first_step: int
 ) -> GradientHistory:
-    """One history of two: ``after`` counts its steps from ``first_step``, where it began.
+    """Concatenate two histories of one run.
 
-    Rows of ``before`` from there on are of an epoch that was broken off and is repeated.
+    Args:
+        before: measured before the resume; None in a fresh run. Its rows from ``first_step`` on are
+            dropped: they belong to an epoch that was broken off and is repeated.
+        after: measured since, with steps from 0.
+        first_step: the run's step at which ``after`` begins.
     """
     if before is None:
         return replace(after, steps=after.steps + first_step)
     dropped = before.dropped_steps + after.dropped_steps
     arrays = _joined_arrays(before, after, first_step)
-    # The probe knows the variables from the first step that it sees.
+    # The probe learns the variables at its first step: without one, ``after`` has none.
     variables = after.variables if after.steps.size else before.variables
     return replace(after, variables=variables, dropped_steps=dropped, **arrays)
 
 
 def join_histograms(before: Histograms | None, after: Histograms, first_step: int) -> Histograms:
-    """The same for histograms."""
+    """Concatenate the histograms of one run; see ``join_gradients``."""
     if before is None:
         return replace(after, steps=after.steps + first_step)
     kept = np.flatnonzero(before.steps < first_step)
@@ -92,7 +96,7 @@ def join_histograms(before: Histograms | None, after: Histograms, first_step: in
 
 
 def _joined_arrays(before: T, after: T, first_step: int) -> dict[str, Any]:
-    """The arrays one after the other; the first axis of each is that of the steps."""
+    """The concatenated arrays by field name; the first axis of each is the steps."""
     kept = before.steps < first_step
     first = {name: array[kept] for name, array in arrays_of(before).items()}
     if not after.steps.size:

@@ -1,4 +1,4 @@
-"""Watches the validation of a training: the curves of ``fit``, and checks in both modes."""
+"""The callback that checks validation: the curves of ``fit``, and errors in both modes."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ import numpy as np
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import ActedCallback, Measurement, TrainingHistory, ValidationCheck
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
-from saldiag.experiments.validation.batch_tap import BatchTap, recut
-from saldiag.experiments.validation.checks import Checks
+from saldiag.experiments.validation.batch_tap import BatchTap, rebatch_items
+from saldiag.experiments.validation.checks import ValidationChecks
 from saldiag.keras_internals.compilation import compiled_loss
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.verdicts.validation import does_not_follow
 
-SHARE = 0.01
-"""Share of the training's time that checks before the last may take."""
-LAST_SECONDS = 2.0
-"""Least time for the last check, which is made once."""
-BETWEEN_TAPS = 2.0
-"""Seconds of training from one buffering to the next, of a program that calls ``fit`` often."""
+MAX_TIME_SHARE = 0.01
+"""Share of the training's time that all checks before the last may take."""
+MIN_LAST_CHECK_SECONDS = 2.0
+"""Seconds that the last check may always take; it runs once."""
+MIN_SECONDS_BETWEEN_TAPS = 2.0
+"""Seconds of training between two bufferings, for programs that call ``fit`` often."""
 
-Subject = tuple[ModeErrors, Sequence[Batch]]
+CheckSubject = tuple[ModeErrors, Sequence[Batch]]
+"""Measures the model's errors, and batches that the model trains on."""
 
 
 class ValidationWatch(keras.callbacks.Callback):
-    """Put it last among the callbacks of ``fit``: it reads what the others left in the logs.
+    """Checks the validation of ``fit``; put it last among the callbacks, to see their logs.
 
-    Once validation has drawn its first batches, which are buffered on their way, errors are
-    measured on them in both modes: when ``val_loss`` first stops following the loss, from then on
-    at epochs 2, 4, 8, …, as far as these checks stay under 1 % of the training's time, and after
-    the last epoch.
-    The model, its optimizer and all random states are put back.
+    The first batches that validation draws are buffered. Errors are measured on them in both modes
+    when ``val_loss`` first stops following the loss, from then on at epochs 2, 4, 8, … while these
+    checks stay under 1 % of the training's time, and after the last epoch. Each check restores the
+    model, its optimizer and all random states.
 
-    Nothing that goes wrong here reaches the training: checks end, and ``failed`` holds the reason.
+    An error in here never reaches the training: it ends the checks, and ``failed`` holds the
+    reason.
 
     Args:
-        subject: returns what predicts and measures the error of the model, and batches that it
-            trains on; None where there are none. Called once, after the first validation.
-        on_check: called once, after the check at which validation first does not follow.
+        subject: returns the ``ModeErrors`` of the model and batches that it trains on, or None if
+            there are none. Called once, after the first validation.
+        on_check: called once, after the check at which validation first stops following.
     """
 
     def __init__(
         self,
-        subject: Callable[[], Subject | None],
+        subject: Callable[[], CheckSubject | None],
         on_check: Callable[[ValidationCheck], None] | None = None,
     ) -> None:
         super().__init__()
         self._subject, self._on_check = subject, on_check
         self._tap = BatchTap()
         self._tapping = self._tapped = False
-        self._tapped_at = -BETWEEN_TAPS
+        self._tapped_at = -MIN_SECONDS_BETWEEN_TAPS
         self._errors: ModeErrors | None = None
         self._traced_for: tuple[Any, ...] = ()
-        self._checks: Checks | None = None
+        self._checks: ValidationChecks | None = None
         self._logs: list[dict[str, float]] = []
         self._fits: list[int] = []
         self._steps = 0
@@ -69,44 +70,44 @@ class ValidationWatch(keras.callbacks.Callback):
         self._spent = self._last_seconds = 0.0
         self._cost = float("nan")
         self.others: Sequence[Any] = ()
-        """The other callbacks of ``fit``, as far as they are known."""
+        """The other callbacks of ``fit`` that are known; assigned from outside."""
         self._best: dict[int, tuple[Any, int]] = {}
         self._acted: dict[int, ActedCallback] = {}
         self.failed = ""
-        """Why there are no checks; empty while there are."""
+        """Why the checks ended early; empty if they did not."""
 
     @property
-    def validates(self) -> bool:
-        """Whether an epoch had a ``val_loss``."""
+    def has_val_loss(self) -> bool:
+        """Whether any epoch had a ``val_loss``."""
         return any("val_loss" in logs for logs in self._logs)
 
     @property
     def reason(self) -> str:
-        """Why there is no check."""
+        """Why there is no check, if there is none."""
         if self.failed:
             return self.failed
-        if not self.validates:
+        if not self.has_val_loss:
             return "the training does not validate"
-        return "the training was too short to check its validation"
+        return "the training was too short for a check of its validation"
 
     def measurements(self) -> list[Measurement]:
-        """The curves, if an epoch ended, and the checks, if there was one."""
-        history = self._history()
+        """The curves if an epoch ended, and the checks if there was one."""
+        history = self._make_history()
         checks = self._checks
         check = None
         if checks is not None:
-            check = checks.result(
+            check = checks.to_measurement(
                 callbacks=tuple(self._acted.values()),
                 validated=self._tap.items,
                 seconds=self._spent,
                 last_seconds=self._last_seconds,
-                training_seconds=self._seconds(),
+                training_seconds=self._training_seconds(),
             )
-        return [found for found in (history, check) if found is not None]
+        return [measurement for measurement in (history, check) if measurement is not None]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Begin the clock; each call of ``fit`` may validate on other items."""
-        if self._seconds() - self._tapped_at >= BETWEEN_TAPS:
+        """Start the clock; each call of ``fit`` may validate on other items."""
+        if self._training_seconds() - self._tapped_at >= MIN_SECONDS_BETWEEN_TAPS:
             self._tapped = False
         self._training_since = time.monotonic()
         self._fits.append(len(self._logs))
@@ -116,40 +117,40 @@ class ValidationWatch(keras.callbacks.Callback):
         if self._tapped or self._training_since is None:
             return
         self._tapped = self._tapping = True
-        self._tapped_at = self._seconds()
+        self._tapped_at = self._training_seconds()
         self._tap = BatchTap()
-        self._guarded(lambda: self._tap.attach(self.model))
+        self._run_guarded(lambda: self._tap.attach(self.model))
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
-        """Leave the model's test function."""
+        """Restore the model's test function."""
         if self._tapping:
             self._tapping = False
             self._tap.detach()
             self._checks = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keep the epoch's logs, and check where it is due."""
-        values = {name: _scalar(value) for name, value in (logs or {}).items()}
+        """Record the epoch's logs, and check if a check is due."""
+        values = {name: _as_scalar(value) for name, value in (logs or {}).items()}
         self._logs.append({name: value for name, value in values.items() if value is not None})
         self._steps = self._steps_taken()
         for other in self.others:
             self._note_best(other)
         last = bool(self.model.stop_training) or epoch + 1 >= (self.params.get("epochs") or 0)
-        self._guarded(lambda: self._check(epoch + 1, last=last))
+        self._run_guarded(lambda: self._check_if_due(epoch + 1, last=last))
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
-        """Make the last check, if a callback behind this one ended the training."""
+        """Run the last check if a callback after this one ended the training."""
         epochs = len(self._logs)
         if self._training_since is None:
             return
         if epochs > self._fits[-1] and self._last != epochs:
-            self._guarded(lambda: self._check(epochs, last=True))
+            self._run_guarded(lambda: self._check_if_due(epochs, last=True))
         self.close()
 
     def close(self) -> None:
-        """Leave the model, stop the clock, and see which callbacks acted on validation.
+        """Restore the model, stop the clock, and note which callbacks acted on validation.
 
-        ``fit`` does not tell its callbacks of an exception: call this afterwards.
+        Call this after an exception in ``fit``, which then skips ``on_train_end``.
         """
         if self._training_since is None:
             return
@@ -159,77 +160,81 @@ class ValidationWatch(keras.callbacks.Callback):
         with suppress(Exception):  # other people's callbacks
             self._note_callbacks()
 
-    def acted(self, callback: ActedCallback) -> None:
-        """Note what acted on a validation metric without being a callback of Keras."""
+    def note_acted(self, callback: ActedCallback) -> None:
+        """Record something that acted on a validation metric without being a Keras callback."""
         self._acted[id(callback)] = callback
 
-    def _check(self, epoch: int, *, last: bool) -> None:
+    def _check_if_due(self, epoch: int, *, last: bool) -> None:
+        """Check after an epoch (from 1) if it is the last one, a symptom shows, or it is due."""
         if self.failed or "val_loss" not in self._logs[-1]:
             return
         count = len(self._logs)
         if not (last or count % max(1, count // 20) == 0):
-            return  # the curves of thousands of epochs are not read after each
-        strays = does_not_follow(self._history())
+            return  # analysing the curves of thousands of epochs after each one would be slow
+        does_stray = does_not_follow(self._make_history())
         checks = self._checks
         if last:
             self._last = count
-            if len(self._fits) < 2 or self._affordable(planned=False):
-                self._last_check(epoch, searching=strays)
-        elif strays and not self._symptom_checked:
-            self._symptom_checked = self._early_check(epoch, strays)
-        elif epoch & (epoch - 1) == 0 and checks is not None and self._affordable(planned=False):
-            self._early_check(epoch, strays)
+            if len(self._fits) < 2 or self._is_affordable(planned=False):
+                self._last_check(epoch, searching=does_stray)
+        elif does_stray and not self._symptom_checked:
+            self._symptom_checked = self._early_check(epoch, does_stray)
+        elif epoch & (epoch - 1) == 0 and checks is not None and self._is_affordable(planned=False):
+            self._early_check(epoch, does_stray)
 
-    def _early_check(self, epoch: int, strays: bool) -> bool:
-        """Check one batch, if the time of the whole training allows for it."""
-        if not self._affordable(planned=True) or (checks := self._made()) is None:
+    def _early_check(self, epoch: int, does_stray: bool) -> bool:
+        """Check one batch if the time of the whole training allows it; returns whether it did."""
+        if not self._is_affordable(planned=True) or (checks := self._make_checks()) is None:
             return False
-        self._timed(lambda: checks.check(epoch, self._steps))
-        first = strays and not self._symptom_checked
-        if first and self._on_check is not None and (found := checks.result()) is not None:
+        self._run_timed(lambda: checks.check_briefly(epoch, self._steps))
+        first = does_stray and not self._symptom_checked
+        if first and self._on_check is not None and (found := checks.to_measurement()) is not None:
             self._on_check(found)
         return True
 
     def _last_check(self, epoch: int, *, searching: bool) -> None:
-        checks = self._made()
+        checks = self._make_checks()
         if checks is not None:
-            seconds = max(LAST_SECONDS, SHARE * self._seconds())
+            seconds = max(MIN_LAST_CHECK_SECONDS, MAX_TIME_SHARE * self._training_seconds())
             begun = time.monotonic()
             checks.check_thoroughly(epoch, self._steps, searching=searching, seconds=seconds)
             self._last_seconds += time.monotonic() - begun
 
-    def _timed(self, check: Callable[[], None]) -> None:
+    def _run_timed(self, check: Callable[[], None]) -> None:
         begun = time.monotonic()
         check()
         self._cost = time.monotonic() - begun
         self._spent += self._cost
 
-    def _affordable(self, *, planned: bool) -> bool:
-        """Whether another check stays within ``SHARE`` of the (planned) training's time."""
-        seconds = self._seconds()
+    def _is_affordable(self, *, planned: bool) -> bool:
+        """Whether another check stays within ``MAX_TIME_SHARE`` of the training's time.
+
+        With ``planned`` that is the expected time of the whole training, otherwise the time so far.
+        """
+        seconds = self._training_seconds()
         done = max(1, len(self._logs) - (self._fits[-1] if self._fits else 0))
         cost = self._cost
-        if not cost >= 0:  # four forward passes, a third of a step each, and a trace
+        if not cost >= 0:  # estimated: four forward passes of a third of a step each, and a trace
             cost = 2 * 4 / 3 * seconds / max(1, self._steps)
         whole = seconds * max(1.0, (self.params.get("epochs") or done) / done)
-        return self._spent + cost <= SHARE * (whole if planned else seconds)
+        return self._spent + cost <= MAX_TIME_SHARE * (whole if planned else seconds)
 
-    def _made(self) -> Checks | None:
-        """The checks on the items that are buffered; None where there can be none."""
+    def _make_checks(self) -> ValidationChecks | None:
+        """The checks on the buffered items; None if there can be none."""
         if self._checks is None and not self.failed:
             subject = self._subject()
             if not self._tap.batches:
-                self.failed = self._tap.skipped or "validation drew no batch that could be kept"
+                self.failed = self._tap.skipped or "validation drew no batch that could be buffered"
             elif subject is None or not subject[1]:
-                self.failed = "no training batch is known to re-estimate statistics from"
+                self.failed = "there is no training batch to re-estimate statistics from"
             else:
                 errors, training = subject
-                validation = recut(self._tap.batches, batch_size(training[0]))
-                self._checks = Checks(self._traced(errors), training, validation)
+                validation = rebatch_items(self._tap.batches, batch_size(training[0]))
+                self._checks = ValidationChecks(self._current_errors(errors), training, validation)
         return self._checks
 
-    def _traced(self, errors: ModeErrors) -> ModeErrors:
-        """``errors``, or new ones if the model was compiled or unfrozen since the trace."""
+    def _current_errors(self, errors: ModeErrors) -> ModeErrors:
+        """``errors``, or newly traced ones if the model was compiled or (un)frozen since."""
         model = errors.model
         state = (
             id(compiled_loss(model)),
@@ -242,14 +247,14 @@ class ValidationWatch(keras.callbacks.Callback):
         self._traced_for = state
         return self._errors
 
-    def _history(self) -> TrainingHistory | None:
+    def _make_history(self) -> TrainingHistory | None:
         names = tuple(dict.fromkeys(name for logs in self._logs for name in logs))
         if not names:
             return None
         values = [[logs.get(name, float("nan")) for logs in self._logs] for name in names]
         return TrainingHistory(names, np.arange(1, len(self._logs) + 1), np.array(values))
 
-    def _seconds(self) -> float:
+    def _training_seconds(self) -> float:
         since = self._training_since
         return self._elapsed + (time.monotonic() - since if since is not None else 0.0)
 
@@ -261,7 +266,7 @@ class ValidationWatch(keras.callbacks.Callback):
                 self._acted[id(callback)] = found
 
     def _note_best(self, callback: Any) -> None:
-        """Remember after which epoch a callback found its metric the best so far."""
+        """Remember the epoch after which a callback last found its metric to be the best."""
         best = getattr(callback, "best", None)
         if best is not None and self._best.get(id(callback), (None, 0))[0] != best:
             self._best[id(callback)] = (best, len(self._logs))
@@ -272,7 +277,8 @@ class ValidationWatch(keras.callbacks.Callback):
         except (AttributeError, TypeError, ValueError):  # a model with several optimizers
             return self._steps + int(self.params.get("steps") or 0)
 
-    def _guarded(self, action: Callable[[], None]) -> None:
+    def _run_guarded(self, action: Callable[[], None]) -> None:
+        """Run a part of a check; an error ends the checks instead of the training."""
         try:
             action()
         except Exception as error:  # a probe must never break the training
@@ -281,9 +287,11 @@ class ValidationWatch(keras.callbacks.Callback):
 
 
 def acted_callback(callback: Any, kept: int | None = None) -> ActedCallback | None:
-    """What a callback did on a validation metric; None if nothing.
+    """What a callback did because of a validation metric; None if nothing.
 
-    ``kept`` is the epoch, from 1, at which its metric was the best.
+    Args:
+        callback: a callback of ``fit``.
+        kept: the epoch, from 1, at which its metric was the best; None if unknown.
     """
     monitor = str(getattr(callback, "monitor", ""))
     if not monitor.startswith("val_"):
@@ -298,7 +306,7 @@ def acted_callback(callback: Any, kept: int | None = None) -> ActedCallback | No
     return None
 
 
-def _scalar(value: Any) -> float | None:
+def _as_scalar(value: Any) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Changes of validation inputs or targets that may bring the error down to that of training.
+"""Changes of validation inputs or targets that may lower the error to that of training.
 
-A change that makes the same weights right on the same items is a proof, where statistics of the two
-data sets only differ.
+A change with which the same weights are right on the same items is proof of a fault in the data,
+while differing statistics of the two data sets are only a hint.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from scipy.optimize import linear_sum_assignment
 
 from saldiag.core.measurement import Array, Correction, InputComparison
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
-from saldiag_probes.loss.compiled_loss import overrides_compute_loss, plain_loss
+from saldiag_probes.loss.compiled_loss import overrides_compute_loss, standalone_loss
 
-CHANNELS = 16
-"""Channels of an input that are compared one by one."""
-APART = 0.5
+MAX_CHANNELS = 16
+"""Most channels of an input that are compared one by one; more are pooled."""
+MIN_MOMENT_DISTANCE = 0.5
 """Distance of means in standard deviations, or |log2| of the ratio of standard deviations, from
-which on changes of the scale are tried; three standard errors over items are added."""
-FEWEST_NUMBERS = 8
-"""Numbers in a target from which on predictions can be told to belong to another item."""
+which on rescaling is tried; three standard errors over the items are added."""
+MIN_TARGET_NUMBERS = 8
+"""Fewest numbers per target, and fewest items, for matching predictions with other items' targets.
+"""
 
-Change = Callable[[Array], Array]
+ArrayChange = Callable[[Array], Array]
+"""From an array (items, …) to the changed one."""
 
-SCALES: tuple[tuple[str, Change], ...] = (
+INPUT_SCALINGS: tuple[tuple[str, ArrayChange], ...] = (
     ("x * 255", lambda x: x * 255),
     ("x / 255", lambda x: x / 255),
     ("x / 127.5 - 1", lambda x: x / 127.5 - 1),
@@ -38,9 +40,10 @@ SCALES: tuple[tuple[str, Change], ...] = (
     ("2 * x - 1", lambda x: 2 * x - 1),
     ("(x + 1) / 2", lambda x: (x + 1) / 2),
 )
-RESCALING = ("y / 255", "y * 255", "(y + 1) / 2", "2 * y - 1", "np.log(y)", "np.exp(y)")
-"""Changes of numbers that are tried only if they bring them to the scale of training."""
-TARGETS: tuple[tuple[str, Change], ...] = (
+"""Changes of inputs, as code and as a function."""
+RESCALING_CHANGES = ("y / 255", "y * 255", "(y + 1) / 2", "2 * y - 1", "np.log(y)", "np.exp(y)")
+"""Changes of numeric targets that are tried only if they lead to the scale of training."""
+TARGET_CHANGES: tuple[tuple[str, ArrayChange], ...] = (
     ("np.log(y)", lambda y: np.log(np.maximum(y, 1e-12))),
     ("np.exp(y)", lambda y: np.exp(np.minimum(y, 80))),
     ("y / 255", lambda y: y / 255),
@@ -57,13 +60,13 @@ TARGETS: tuple[tuple[str, Change], ...] = (
 
 
 class Corrections:
-    """Compares the data of training and validation, and tries changes of the latter.
+    """Compares training data with validation data and tries changes of the latter.
 
     Args:
-        errors: predicts and measures the error.
+        errors: measures the model's error.
         training: training batches.
         validation: validation batches.
-        predictions: of the validation batches, in inference mode.
+        predictions: predictions for the validation batches in inference mode.
     """
 
     def __init__(
@@ -75,35 +78,37 @@ class Corrections:
     ) -> None:
         self._errors, self._validation = errors, validation
         self._parts = (training, validation)
-        self._inputs = _compared(training, validation)
-        self._predictions = _whole(predictions)
-        self._targets = _whole([batch[1] for batch in validation if len(batch) > 1])
-        self._known = _whole([batch[1] for batch in training if len(batch) > 1])
-        self._loss = None if overrides_compute_loss(errors.model) else plain_loss(errors.model)
+        self._inputs = _compare_inputs(training, validation)
+        self._predictions = _concatenate_batches(predictions)
+        self._targets = _concatenate_batches([batch[1] for batch in validation if len(batch) > 1])
+        self._training_targets = _concatenate_batches(
+            [batch[1] for batch in training if len(batch) > 1]
+        )
+        self._loss = None if overrides_compute_loss(errors.model) else standalone_loss(errors.model)
 
-    def found(self) -> dict[str, Any]:
-        """Fields of ``ValidationCheck``."""
+    def find_corrections(self) -> dict[str, Any]:
+        """The resulting fields of ``ValidationCheck`` by name."""
         return {
             "inputs": self._inputs,
-            "corrections": (*self._of_inputs(), *self._of_targets()),
-            **self._classes(),
-            **self._pairing(),
+            "corrections": (*self._try_input_changes(), *self._try_target_changes()),
+            **self._class_fields(),
+            **self._pairing_fields(),
         }
 
-    def _of_inputs(self) -> Iterator[Correction]:
-        least = _least_distance(*(sum(map(batch_size, part)) for part in self._parts))
+    def _try_input_changes(self) -> Iterator[Correction]:
+        least = _min_tested_distance(*(sum(map(batch_size, part)) for part in self._parts))
         for found in self._inputs:
             for name, change in _input_changes(found, least):
-                error = _attempted(partial(self._error_with, change, found.name))
+                error = _error_or_nan(partial(self._error_with, change, found.name))
                 if math.isfinite(error):
                     yield Correction("inputs", name, error, found.name)
 
-    def _error_with(self, change: Change, name: str) -> float:
-        batches = [_changed(batch, change, name) for batch in self._validation]
-        return self._errors.on(batches).error(training=False)
+    def _error_with(self, change: ArrayChange, name: str) -> float:
+        batches = [_change_input(batch, change, name) for batch in self._validation]
+        return self._errors.on_batches(batches).error(training=False)
 
-    def _possible(self, changed: Array) -> bool:
-        """Whether class numbers are whole and in range; TensorFlow prints a warning otherwise."""
+    def _keeps_classes_valid(self, changed: Array) -> bool:
+        """Whether changed class indices are integers in range; TensorFlow warns otherwise."""
         targets, classes = self._targets, self._predictions.shape[-1]
         numbered = targets.dtype.kind in "iu" or (
             _class_numbers(targets, self._predictions) is not None
@@ -118,28 +123,28 @@ class Corrections:
         assert self._loss is not None
         return float(self._loss(tf.constant(targets), tf.constant(self._predictions)))
 
-    def _of_targets(self) -> Iterator[Correction]:
+    def _try_target_changes(self) -> Iterator[Correction]:
         targets = self._targets
         if self._loss is None or not isinstance(targets, np.ndarray):
             return
         if not isinstance(self._predictions, np.ndarray) or targets.dtype.kind not in "iufb":
             return
-        scaled = _scaled_otherwise(targets, self._known)
-        for name, change in (*_target_changes(targets, self._known), *TARGETS):
+        scaled = _has_other_scale(targets, self._training_targets)
+        for name, change in (*_target_changes(targets, self._training_targets), *TARGET_CHANGES):
             changed = change(targets.astype(np.float64))
-            rescales = scaled is not None and name in RESCALING
-            if rescales and (not scaled or _scaled_otherwise(changed, self._known)):
-                continue  # smaller targets have smaller errors, whatever is predicted
-            if not self._possible(changed):
+            rescales = scaled is not None and name in RESCALING_CHANGES
+            if rescales and (not scaled or _has_other_scale(changed, self._training_targets)):
+                continue  # smaller targets have smaller errors, whatever the model predicts
+            if not self._keeps_classes_valid(changed):
                 continue
-            if _binary(targets) and not ((changed >= 0) & (changed <= 1)).all():
+            if _in_unit_range(targets) and not ((changed >= 0) & (changed <= 1)).all():
                 continue
-            error = _attempted(partial(self._error_against, changed.astype(targets.dtype)))
+            error = _error_or_nan(partial(self._error_against, changed.astype(targets.dtype)))
             if math.isfinite(error):
                 yield Correction("targets", name, error)
 
-    def _classes(self) -> dict[str, Any]:
-        """Accuracy as it is, and after the best renaming of the predicted classes."""
+    def _class_fields(self) -> dict[str, Any]:
+        """Accuracy, and accuracy after the best permutation of the predicted classes."""
         labels = _class_numbers(self._targets, self._predictions)
         if labels is None:
             return {}
@@ -162,13 +167,16 @@ class Corrections:
             "mapping": tuple(names),
         }
 
-    def _pairing(self) -> dict[str, float]:
-        """Whether each prediction is nearest to its own target, or to another item's."""
+    def _pairing_fields(self) -> dict[str, float]:
+        """Shares of predictions that match their own target best, or another item's.
+
+        Matches are mutual nearest neighbours of standardised rows.
+        """
         p, y = self._predictions, self._targets
         if not (isinstance(p, np.ndarray) and isinstance(y, np.ndarray)) or p.shape != y.shape:
             return {}
-        flat_p, flat_y = (_standardised(a.reshape(len(a), -1)) for a in (p, y))
-        if flat_p.shape[1] < FEWEST_NUMBERS or len(flat_p) < FEWEST_NUMBERS:
+        flat_p, flat_y = (_standardise_rows(a.reshape(len(a), -1)) for a in (p, y))
+        if flat_p.shape[1] < MIN_TARGET_NUMBERS or len(flat_p) < MIN_TARGET_NUMBERS:
             return {}
         squares = (flat_p**2).sum(1)[:, None] + (flat_y**2).sum(1)[None]
         distance = squares - 2 * flat_p @ flat_y.T
@@ -182,74 +190,84 @@ class Corrections:
         }
 
 
-def _standardised(rows: Array) -> Array:
-    """Rows with mean 0 and standard deviation 1: logits are on another scale than their masks."""
+def _standardise_rows(rows: Array) -> Array:
+    """Rows scaled to mean 0 and standard deviation 1: logits and masks differ in scale."""
     rows = rows.astype(np.float64)
     rows = rows - rows.mean(1, keepdims=True)
     return np.asarray(rows / np.maximum(rows.std(1, keepdims=True), 1e-12))
 
 
-def _attempted(error: Callable[[], float]) -> float:
-    """The error; nan where the model or its loss does not take the changed data."""
+def _error_or_nan(error: Callable[[], float]) -> float:
+    """The error; nan if the model or its loss rejects the changed data."""
     try:
         return error()
     except Exception:  # whatever the user's model or loss raises
         return math.nan
 
 
-def _binary(targets: Array) -> bool:
+def _in_unit_range(targets: Array) -> bool:
     return bool(((targets >= 0) & (targets <= 1)).all())
 
 
-def _whole(parts: Sequence[Any]) -> Any:
-    """The items of several batches as one nest of arrays; None where there are none."""
+def _concatenate_batches(parts: Sequence[Any]) -> Any:
+    """The items of several batches as one nest of arrays; None if that is not possible."""
     if not parts:
         return None
     try:
         return keras.tree.map_structure(
-            lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *parts
+            lambda *leaves: np.concatenate([np.asarray(change_leaf) for change_leaf in leaves]),
+            *parts,
         )
     except (ValueError, TypeError):  # items of different shapes
         return None
 
 
-def _compared(
+def _compare_inputs(
     training: Sequence[Batch], validation: Sequence[Batch]
 ) -> tuple[InputComparison, ...]:
-    one, other = _whole([b[0] for b in training]), _whole([b[0] for b in validation])
+    one, other = (
+        _concatenate_batches([b[0] for b in training]),
+        _concatenate_batches([b[0] for b in validation]),
+    )
     if one is None or other is None:
         return ()
     paths = keras.tree.flatten_with_path(one)
     others = dict(keras.tree.flatten_with_path(other))
     return tuple(
-        _comparison(_name(path), leaf, others[path])
-        for path, leaf in paths
-        if path in others and leaf.dtype.kind in "fiu" and leaf.ndim > 1
+        _compare_input(_path_name(path), change_leaf, others[path])
+        for path, change_leaf in paths
+        if path in others and change_leaf.dtype.kind in "fiu" and change_leaf.ndim > 1
     )
 
 
-def _comparison(name: str, one: Array, other: Array) -> InputComparison:
+def _compare_input(name: str, one: Array, other: Array) -> InputComparison:
     return InputComparison(
-        name, tuple(one.shape[1:]), tuple(other.shape[1:]), *_moments(one), *_moments(other)
+        name,
+        tuple(one.shape[1:]),
+        tuple(other.shape[1:]),
+        *_channel_moments(one),
+        *_channel_moments(other),
     )
 
 
-def _moments(values: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, or of all numbers of one axis or a wide one."""
+def _channel_moments(values: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel; over all numbers if there are too many channels."""
     values = values.astype(np.float64)
-    wide = values.ndim < 2 or values.shape[-1] > CHANNELS
+    wide = values.ndim < 2 or values.shape[-1] > MAX_CHANNELS
     flat = values.reshape(-1, 1 if wide else values.shape[-1])
     flat = np.where(np.isfinite(flat), flat, np.nan)
     mean, std = np.nanmean(flat, axis=0), np.nanstd(flat, axis=0)
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _input_changes(found: InputComparison, least: float) -> Iterator[tuple[str, Change]]:
-    """Changes that would make validation inputs look like training inputs.
+def _input_changes(found: InputComparison, least: float) -> Iterator[tuple[str, ArrayChange]]:
+    """Changes that would make validation inputs look like training inputs, as code and function.
 
-    ``least``: distance of the moments from which on scales are tried.
+    Args:
+        found: the comparison of one input.
+        least: distance of the moments from which on rescaling is tried.
     """
-    if _resizable(found):
+    if _is_resizable(found):
         height, width = found.shape[:2]
         yield (
             f"tf.image.resize(x, ({height}, {width}))",
@@ -260,8 +278,8 @@ def _input_changes(found: InputComparison, least: float) -> Iterator[tuple[str, 
     mean, std, of_mean, of_std = (
         np.array(v) for v in (found.mean, found.std, found.validation_mean, found.validation_std)
     )
-    if _apart(mean, std, of_mean, of_std, least):
-        yield from SCALES
+    if _moments_differ(mean, std, of_mean, of_std, least):
+        yield from INPUT_SCALINGS
         safe = np.maximum(of_std, 1e-12)
         yield (
             "(x - x.mean()) / x.std(), as for training",
@@ -271,7 +289,7 @@ def _input_changes(found: InputComparison, least: float) -> Iterator[tuple[str, 
         yield "x[..., ::-1]", lambda x: x[..., ::-1]
 
 
-def _resizable(found: InputComparison) -> bool:
+def _is_resizable(found: InputComparison) -> bool:
     return (
         len(found.shape) == 3
         and found.shape[-1] == found.validation_shape[-1]
@@ -279,32 +297,36 @@ def _resizable(found: InputComparison) -> bool:
     )
 
 
-def _least_distance(*items: int) -> float:
-    """``APART`` and three standard errors of the moments of so many items, of the fewest."""
-    return APART + 3 / math.sqrt(max(1, min(items)))
+def _min_tested_distance(*items: int) -> float:
+    """``MIN_MOMENT_DISTANCE`` plus three standard errors, for the smaller number of items."""
+    return MIN_MOMENT_DISTANCE + 3 / math.sqrt(max(1, min(items)))
 
 
-def _apart(mean: Array, std: Array, of_mean: Array, of_std: Array, least: float) -> bool:
+def _moments_differ(mean: Array, std: Array, of_mean: Array, of_std: Array, least: float) -> bool:
     shift = np.abs(mean - of_mean) / np.maximum(std, 1e-12)
     ratio = np.abs(np.log2(np.maximum(of_std, 1e-12) / np.maximum(std, 1e-12)))
     return bool((shift > least).any() or (ratio > least).any())
 
 
-def _scaled_otherwise(targets: Array, known: Any) -> bool | None:
-    """Whether numbers have another scale than training's; None for class numbers."""
+def _has_other_scale(targets: Array, known: Any) -> bool | None:
+    """Whether numeric targets have another scale than those of training; None for classes."""
     if not isinstance(known, np.ndarray) or targets.dtype.kind != "f":
         return None
     if known.dtype.kind not in "iuf" or known.shape[1:][-1:] != targets.shape[1:][-1:]:
         return None
-    mean, std, of_mean, of_std = map(np.array, (*_moments(known), *_moments(targets)))
-    return _apart(mean, std, of_mean, of_std, _least_distance(len(known), len(targets)))
+    mean, std, of_mean, of_std = map(
+        np.array, (*_channel_moments(known), *_channel_moments(targets))
+    )
+    return _moments_differ(
+        mean, std, of_mean, of_std, _min_tested_distance(len(known), len(targets))
+    )
 
 
-def _target_changes(targets: Array, known: Any) -> Iterator[tuple[str, Change]]:
-    """Training's mean and standard deviation for numbers that are on another scale."""
-    if _binary(targets) or not _scaled_otherwise(targets, known):
+def _target_changes(targets: Array, known: Any) -> Iterator[tuple[str, ArrayChange]]:
+    """The change to training's mean and standard deviation, for numbers on another scale."""
+    if _in_unit_range(targets) or not _has_other_scale(targets, known):
         return
-    (mean, std), (of_mean, of_std) = (map(np.array, _moments(a)) for a in (known, targets))
+    (mean, std), (of_mean, of_std) = (map(np.array, _channel_moments(a)) for a in (known, targets))
     safe = np.maximum(of_std, 1e-12)
     yield (
         "(y - y.mean()) / y.std(), as for training",
@@ -312,25 +334,25 @@ def _target_changes(targets: Array, known: Any) -> Iterator[tuple[str, Change]]:
     )
 
 
-def _changed(batch: Batch, change: Change, name: str) -> Batch:
-    """The batch with the input of that name changed."""
+def _change_input(batch: Batch, change: ArrayChange, name: str) -> Batch:
+    """The batch with one input changed; ``name`` is its path in the nest of inputs."""
 
-    def leaf(path: tuple[Any, ...], value: Any) -> Any:
-        if _name(path) != name:
+    def change_leaf(path: tuple[Any, ...], value: Any) -> Any:
+        if _path_name(path) != name:
             return value
         array = np.asarray(value)
         return tf.constant(change(array.astype(np.float64)).astype(array.dtype))
 
-    leaves = [leaf(path, value) for path, value in keras.tree.flatten_with_path(batch[0])]
+    leaves = [change_leaf(path, value) for path, value in keras.tree.flatten_with_path(batch[0])]
     return (keras.tree.pack_sequence_as(batch[0], leaves), *batch[1:])
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def _path_name(path: tuple[Any, ...]) -> str:
     return "/".join(map(str, path))
 
 
 def _class_numbers(targets: Any, predictions: Any) -> Array | None:
-    """Labels as class numbers (N,); None where the model does not classify."""
+    """Targets as class indices (N,); None if the model does not classify."""
     if not (isinstance(targets, np.ndarray) and isinstance(predictions, np.ndarray)):
         return None
     if predictions.ndim != 2 or targets.dtype.kind not in "iufb":

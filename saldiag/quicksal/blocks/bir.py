@@ -63,7 +63,7 @@ class BottleneckInvertedResidual(CompositeLayer):
             self.residual = keras.layers.Add(name="add", dtype=dtype)
 
     def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build all layers inside."""
+        """Build all layers of the block."""
         batch, height, width, _ = input_shape
         wide = (batch, height, width, self.in_filters * (self.expansion or 1))
         if self.expansion is not None:
@@ -87,9 +87,9 @@ class BottleneckInvertedResidual(CompositeLayer):
         return x if self.residual is None else self.residual([inputs, x])
 
     def convolutions(self) -> list[tuple[Any, Any, bool]]:
-        """Each convolution, its BatchNorm, and whether an activation follows; in order.
+        """Each convolution with its BatchNorm, and whether an activation follows, in order.
 
-        A method, because Keras walks through properties when it saves.
+        A method, because Keras visits properties when it saves.
         """
         expand = [] if self.expand is None else [(self.expand, self.expand_norm, True)]
         return [
@@ -104,7 +104,7 @@ class BottleneckInvertedResidual(CompositeLayer):
         return (input_shape[0], height, width, self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        """What ``from_config`` needs to make this block again."""
+        """The constructor's arguments."""
         return {
             **super().get_config(),
             "in_filters": self.in_filters,

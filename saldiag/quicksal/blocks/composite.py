@@ -1,4 +1,4 @@
-"""A layer made of layers that comes back from a file with the same ones frozen."""
+"""A layer made of layers, whose frozen sublayers stay frozen when it is loaded from a file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from saldiag.keras_internals.layers import child_layers
 
 
 class CompositeLayer(keras.layers.Layer):
-    """Base of blocks.
+    """Base class of the blocks.
 
-    Keras saves ``trainable`` of the block alone: after loading, the layers in a frozen block would
-    be trainable again, and their BatchNorm would run in training mode.
+    Keras saves only the block's own ``trainable``: after loading, the layers in a frozen block
+    would be trainable again, and their BatchNorm would run in training mode.
 
     Args:
         frozen: names of the layers in the block that are not trainable.
@@ -26,7 +26,7 @@ class CompositeLayer(keras.layers.Layer):
         self._frozen_at_start = tuple(frozen)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights, then freeze what is to be frozen: only existing weights can be."""
+        """Create the weights, then freeze layers: only existing weights can be frozen."""
         self.build_parts(input_shape)
         for part in self._parts():
             if part.name in self._frozen_at_start:
@@ -34,11 +34,11 @@ class CompositeLayer(keras.layers.Layer):
         self.built = True
 
     def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights of the layers in the block."""
+        """Create the weights of the layers in the block."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """What ``from_config`` needs to make this block again, with the same layers frozen."""
+        """The constructor's arguments, with the names of the layers that are frozen now."""
         frozen = [part.name for part in self._parts() if not part.trainable]
         return {**super().get_config(), "frozen": frozen}
 

@@ -1,4 +1,4 @@
-"""The decoder: five inception blocks, from the deepest tap up."""
+"""The decoder: five inception blocks, from the deepest encoder output up."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ BLOCKS: tuple[tuple[str, int, tuple[int, ...]], ...] = (
 """Name, channels of the output and kernel sizes of each block, the deepest first."""
 
 MOMENTUM = 0.7
-"""Of the BatchNorms' moving statistics.
+"""Momentum of the BatchNorms' moving statistics, which then average some six batches.
 
-They average some six batches. At the recipe's rates the mean of a projection moves by up to 3 % of
-its standard deviation in each of the first hundred steps, and averages over more of them lag so far
-behind that inference mode is wrong; the noise of few batches costs less than 0.001 of MAE.
+At the recipe's learning rates the mean of a projection moves by up to 3 % of its standard deviation
+in each of the first hundred steps. Averages over more batches lag so far behind that inference mode
+is wrong; the noise of few batches costs less than 0.001 of MAE.
 """
 
 
-def decoder(
+def build_decoder(
     taps: Sequence[Any],
     *,
     identical_branches: bool = False,
@@ -36,15 +36,18 @@ def decoder(
     depthwise_initializer: Any = None,
     momentum: float = MOMENTUM,
 ) -> Any:
-    """Join the taps from the deepest up; returns (N, S, S, 16) for an input of size S.
+    """Join the encoder's outputs from the deepest up.
 
     Args:
         taps: the encoder's five outputs, the finest first.
         identical_branches: a fault of the case, see ``saldiag.quicksal.as_reported``.
-        activation_dtype: dtype of the activation layers; None: the policy's.
-        depthwise_initializer: start of the depthwise kernels; None: ``PerChannelScaling``, which
-            keeps the signal's size.
-        momentum: of the BatchNorms' moving statistics.
+        activation_dtype: dtype of the activation layers; None uses the policy's.
+        depthwise_initializer: initializer of the depthwise kernels; None is
+            ``PerChannelScaling``, which preserves the signal's variance.
+        momentum: momentum of the BatchNorms' moving statistics.
+
+    Returns:
+        A tensor (N, S, S, 16) for an input of size S.
     """
     x = taps[-1]
     for number, (name, filters, kernel_sizes) in enumerate(BLOCKS):

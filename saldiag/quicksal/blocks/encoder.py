@@ -1,4 +1,4 @@
-"""The encoder: MobileNetV2 with five taps, its start weights."""
+"""The encoder: MobileNetV2 with five outputs, and its initial weights."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ import keras
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import Array
 from saldiag.quicksal.blocks.initializers import PerChannelScaling
-from saldiag.quicksal.blocks.mobilenet_v2 import UNITS, Unit
+from saldiag.quicksal.blocks.mobilenet_v2 import UNITS, ConvolutionUnit
 
-TAPS = ("Conv1_relu", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
-"""Layers of MobileNetV2 that the decoder listens to, from the finest to the deepest."""
+TAPPED_LAYERS = ("Conv1_relu", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
+"""Layers of MobileNetV2 whose outputs the decoder reads, from the finest to the deepest."""
 
-NAME = "encoder"
+ENCODER_NAME = "encoder"
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A convolution of an encoder with its BatchNorm, and the one it stands for in MobileNetV2.
-
-    ``conv_path`` and ``norm_path`` are layer paths from the model down; ``activation`` is what
-    follows here; ``unit`` is None where MobileNetV2 has no such convolution; ``copies`` is false
-    where its weights are left at their random start although MobileNetV2 has some.
-    """
+class PlacedConvolution:
+    """A convolution of an encoder with its BatchNorm, and its counterpart in MobileNetV2."""
 
     conv_path: str
+    """Path of the convolution from the model down."""
     norm_path: str
+    """Path of its BatchNorm from the model down."""
     conv: Any
+    """The convolution layer."""
     norm: Any
+    """The BatchNormalization layer."""
     activation: str
-    unit: Unit | None
+    """Name of the activation that follows in this encoder; ``linear`` for none."""
+    unit: ConvolutionUnit | None
+    """The counterpart; None if MobileNetV2 has no such convolution."""
     copies: bool = True
+    """Whether the counterpart's weights are copied; False leaves random initial weights."""
 
 
 def check_image_size(image_size: int) -> None:
-    """Refuse a size that five halvings do not divide, and the layout that CPUs cannot run.
+    """Check that the size can be halved five times, and that Keras uses ``channels_last``.
 
     Raises:
         ModelError: ``image_size`` is not a positive multiple of 32, or Keras is configured for
@@ -48,29 +50,27 @@ def check_image_size(image_size: int) -> None:
     if image_size < 32 or image_size % 32:
         low = max(image_size // 32 * 32, 32)
         raise ModelError(
-            f"image size {image_size}: QUICKSAL halves it five times, so it must be divisible by 32"
-            f" (such as {low} or {low + 32})"
+            f"image size {image_size} is not divisible by 32, and QUICKSAL halves it five times:"
+            f" use {low} or {low + 32}"
         )
     if keras.config.image_data_format() != "channels_last":
-        raise ModelError(
-            "QUICKSAL needs Keras' image_data_format to be channels_last: change it in keras.json"
-        )
+        raise ModelError("QUICKSAL needs image_data_format channels_last: set it in keras.json")
 
 
-def mobilenet_encoder(image_size: int) -> tuple[Any, list[Placed]]:
-    """MobileNetV2 as it stands, with five outputs, and its convolutions.
+def mobilenet_encoder(image_size: int) -> tuple[Any, list[PlacedConvolution]]:
+    """MobileNetV2 with five outputs, and its convolutions.
 
     The outputs have 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's height and width, and 32, 24, 32,
     96 and 320 channels.
     """
     shape = (image_size, image_size, 3)
     whole = keras.applications.MobileNetV2(shape, include_top=False, weights=None)
-    taps = [whole.get_layer(name).output for name in TAPS]
-    encoder = keras.Model(whole.input, taps, name=NAME)
+    taps = [whole.get_layer(name).output for name in TAPPED_LAYERS]
+    encoder = keras.Model(whole.input, taps, name=ENCODER_NAME)
     placed = [
-        Placed(
-            f"{NAME}/{unit.conv}",
-            f"{NAME}/{unit.norm}",
+        PlacedConvolution(
+            f"{ENCODER_NAME}/{unit.conv}",
+            f"{ENCODER_NAME}/{unit.norm}",
             encoder.get_layer(unit.conv),
             encoder.get_layer(unit.norm),
             unit.activation,
@@ -81,24 +81,24 @@ def mobilenet_encoder(image_size: int) -> tuple[Any, list[Placed]]:
     return encoder, placed
 
 
-def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
-    """Give a convolution a random start that depends on ``seed`` and ``key`` alone.
+def draw_start_weights(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
+    """Draw initial weights of a convolution that depend only on ``seed`` and ``key``.
 
-    Neither other layers nor the program's random state have a say in it: models that share a layer
-    share its start. The initializer becomes the layer's own.
+    Neither other layers nor the program's random state influence them: models that share a layer
+    share its initial weights. The layer's initializer is replaced by the one used.
 
     Args:
         key: the layer's name.
         layer: the convolution.
-        seed: of the whole model.
-        gain: variance of the output over the mean square of the input; None draws by the layer's
-            own initializer.
+        seed: seed of the whole model.
+        gain: variance of the output over the mean square of the input; None uses the layer's own
+            initializer.
     """
     own = zlib.crc32(f"{seed}/{key}".encode())
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     name = "depthwise_initializer" if depthwise else "kernel_initializer"
     if gain is None:
-        initializer = _seeded(getattr(layer, name), own)
+        initializer = _with_seed(getattr(layer, name), own)
     elif depthwise:
         initializer = PerChannelScaling(gain, own)
     else:
@@ -107,22 +107,29 @@ def draw(key: str, layer: Any, seed: int, *, gain: float | None = None) -> None:
     layer.kernel.assign(initializer(layer.kernel.shape))
 
 
-def _seeded(initializer: Any, seed: int) -> Any:
-    """The same initializer with this seed, if it draws at all."""
+def _with_seed(initializer: Any, seed: int) -> Any:
+    """The same initializer with this seed, if it is random."""
     config = initializer.get_config()
     return type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
 
 
-def fill(placed: Sequence[Placed], layers: Mapping[str, list[Array]], seed: int) -> None:
-    """Copy ``layers`` (by MobileNetV2's names) into an encoder; what has none starts at random.
+def fill_encoder(
+    placed: Sequence[PlacedConvolution], layers: Mapping[str, list[Array]], seed: int
+) -> None:
+    """Copy pretrained weights into an encoder; convolutions without any are initialised randomly.
 
-    The random start keeps the signal's size from layer to layer (gain 2 where ReLU follows, He et
-    al., ICCV 2015), because a frozen BatchNorm does not: with Keras' default the deepest tap of a
-    frozen random encoder would be 1e-18, and the decoder could see nothing of it.
+    Random weights preserve the signal's variance from layer to layer (gain 2 where ReLU follows, He
+    et al., ICCV 2015), because a frozen BatchNorm does not: with Keras' default the deepest output
+    of a frozen random encoder would be around 1e-18, of no use to the decoder.
+
+    Args:
+        placed: the encoder's convolutions.
+        layers: arrays by MobileNetV2's layer names; empty for random weights.
+        seed: seed of the random weights.
     """
     for place in placed:
         key = place.unit.conv if place.unit else place.conv_path
-        draw(key, place.conv, seed, gain=1.0 if place.activation == "linear" else 2.0)
+        draw_start_weights(key, place.conv, seed, gain=1.0 if place.activation == "linear" else 2.0)
         if layers and place.unit is not None and place.copies:
             place.conv.set_weights(layers[place.unit.conv])
             place.norm.set_weights(layers[place.unit.norm])

@@ -26,10 +26,10 @@ class InceptionBlock(CompositeLayer):
         kernel_sizes: one depthwise branch for each.
         expansion: the first convolution multiplies the channels by this.
         activation_dtype: dtype of the activation layers; None: the policy's.
-        depthwise_initializer: start of the depthwise kernels. Keras' default shrinks the signal by
-            the number of channels, see ``PerChannelScaling``.
-        momentum: of the BatchNorms' moving statistics, which follow some ``1 / (1 - momentum)``
-            steps behind.
+        depthwise_initializer: initializer of the depthwise kernels. Keras' default shrinks the
+            signal's variance by the number of channels, see ``PerChannelScaling``.
+        momentum: momentum of the BatchNorms' moving statistics, which lag some
+            ``1 / (1 - momentum)`` steps behind.
         **options: those of ``CompositeLayer``, such as ``name``.
     """
 
@@ -76,7 +76,7 @@ class InceptionBlock(CompositeLayer):
         self.upsample_norm = keras.layers.BatchNormalization(name="upsample_BN", **norm)
 
     def build_parts(self, input_shape: tuple[int | None, ...]) -> None:
-        """Build all layers inside."""
+        """Build all layers of the block."""
         channels = self.in_filters * self.expansion
         wide = (*input_shape[:3], channels)
         joined = (*input_shape[:3], channels * (1 + len(self.branches)))
@@ -101,7 +101,7 @@ class InceptionBlock(CompositeLayer):
         return self.upsample_norm(self.upsample(x))
 
     def convolutions(self) -> tuple[Any, ...]:
-        """All convolutions, in order. A method: Keras saves what it finds in properties twice."""
+        """All convolutions in order. A method: Keras would save the layers in a property twice."""
         return (self.expand, *self.branches, self.project, self.upsample)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -110,7 +110,7 @@ class InceptionBlock(CompositeLayer):
         return (input_shape[0], height, width, self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        """What ``from_config`` needs to make this block again."""
+        """The constructor's arguments."""
         return {
             **super().get_config(),
             "in_filters": self.in_filters,

@@ -1,4 +1,4 @@
-"""The start of kernels that Keras' own initializers scale wrongly."""
+"""Initializers for kernels that Keras' own initializers scale wrongly."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import keras
 
 @keras.saving.register_keras_serializable(package="saldiag")
 class PerChannelScaling(keras.initializers.VarianceScaling):
-    """Uniform start of depthwise kernels (k, k, channels, multiplier): variance ``scale / k²``.
+    """Uniform initializer of depthwise kernels (k, k, channels, multiplier), variance ``scale/k²``.
 
-    Each output of a depthwise convolution sees k² inputs. Keras' initializers count the inputs of
-    all channels, so the output's variance is too small by the number of channels. A BatchNorm
-    behind the convolution hides that in training mode alone: its moving variance starts at 1.
+    Each output of a depthwise convolution depends on k² inputs. Keras' initializers count the
+    inputs of all channels, so the output's variance is too small by the number of channels. A
+    BatchNorm after the convolution hides that only in training mode: its moving variance starts at
+    1.
 
     Args:
         scale: variance of the output over the mean square of the input. 2 (He et al., ICCV 2015)
-            makes up for the half that a ReLU in front has cut off.
-        seed: of the draw.
+            compensates for the half that a ReLU before the convolution removes.
+        seed: seed of the values.
     """
 
     def __init__(self, scale: float = 2.0, seed: int | None = None) -> None:

@@ -1,8 +1,8 @@
-"""MobileNetV2 as a table: which convolutions it has, in order, and how each one works.
+"""MobileNetV2 as a table of its convolutions, in order.
 
 Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear Bottlenecks
 (CVPR 2018), table 2, at width 1.0. Layer names are those of ``keras.applications.MobileNetV2``,
-so that weights can be checked by name without TensorFlow.
+by which weights can be checked without TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ MOMENTUM = 0.999
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """One bottleneck inverted residual: channels in and out, expansion factor, stride."""
+    """One bottleneck inverted residual."""
 
     in_filters: int
+    """Channels of the input."""
     filters: int
+    """Channels of the output."""
     expansion: int
+    """Factor by which the first convolution expands the channels."""
     strides: int
+    """Stride of the depthwise convolution."""
 
 
 BLOCKS: tuple[Bottleneck, ...] = (
@@ -53,18 +57,23 @@ BLOCKS: tuple[Bottleneck, ...] = (
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A convolution with its BatchNorm, and the activation that follows (``linear`` if none)."""
+class ConvolutionUnit:
+    """A convolution with its BatchNorm."""
 
     conv: str
+    """Name of the convolution layer."""
     norm: str
+    """Name of the BatchNorm layer."""
     kernel: tuple[int, int, int, int]
+    """Shape of the kernel."""
     strides: int
+    """Stride of the convolution."""
     activation: str
+    """Name of the activation that follows; ``linear`` for none."""
 
     @property
     def channels(self) -> int:
-        """Channels that come out, which is the length of each BatchNorm variable."""
+        """Channels of the output, which is the length of each BatchNorm variable."""
         return math.prod(self.kernel[2:]) if self.conv.endswith("depthwise") else self.kernel[3]
 
     @property
@@ -72,11 +81,11 @@ class Unit:
         """Shapes of the weights of both layers, in Keras' order."""
         return {self.conv: (self.kernel,), self.norm: ((self.channels,),) * 4}
 
-    def folded(self, kernel: Array, bias: Array) -> dict[str, list[Array]]:
-        """Weights of both layers from a kernel and the bias that BatchNorm was folded into.
+    def unfold_weights(self, kernel: Array, bias: Array) -> dict[str, list[Array]]:
+        """Weights of both layers from a kernel and bias into which BatchNorm was folded.
 
         The BatchNorm becomes ``x + bias``: gamma = sqrt(1 + epsilon), moving mean 0 and moving
-        variance 1. That is exact as long as it runs in inference mode.
+        variance 1. That is exact in inference mode.
         """
         gamma = np.full(self.channels, math.sqrt(1 + EPSILON), np.float32)
         mean, variance = np.zeros(self.channels, np.float32), np.ones(self.channels, np.float32)
@@ -86,21 +95,21 @@ class Unit:
         }
 
 
-def _units() -> Iterator[Unit]:
-    yield Unit("Conv1", "bn_Conv1", (3, 3, 3, 32), 2, "relu6")
+def _list_units() -> Iterator[ConvolutionUnit]:
+    yield ConvolutionUnit("Conv1", "bn_Conv1", (3, 3, 3, 32), 2, "relu6")
     for number, block in enumerate(BLOCKS):
         prefix = f"block_{number}" if number else "expanded_conv"
         wide = block.in_filters * block.expansion
         if number:
             kernel = (1, 1, block.in_filters, wide)
-            yield Unit(f"{prefix}_expand", f"{prefix}_expand_BN", kernel, 1, "relu6")
+            yield ConvolutionUnit(f"{prefix}_expand", f"{prefix}_expand_BN", kernel, 1, "relu6")
         kernel, name = (3, 3, wide, 1), f"{prefix}_depthwise"
-        yield Unit(name, f"{name}_BN", kernel, block.strides, "relu6")
+        yield ConvolutionUnit(name, f"{name}_BN", kernel, block.strides, "relu6")
         kernel, name = (1, 1, wide, block.filters), f"{prefix}_project"
-        yield Unit(name, f"{name}_BN", kernel, 1, "linear")
+        yield ConvolutionUnit(name, f"{name}_BN", kernel, 1, "linear")
 
 
-UNITS: tuple[Unit, ...] = tuple(_units())
+UNITS: tuple[ConvolutionUnit, ...] = tuple(_list_units())
 """All convolutions up to ``block_16_project``, in the order of the network."""
 
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {

@@ -1,4 +1,4 @@
-"""MobileNetV2's ImageNet weights through ``keras.applications``, without ever waiting for long."""
+"""MobileNetV2's ImageNet weights from ``keras.applications``, without waiting long when offline."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from pathlib import Path
 from saldiag.core.errors import WeightsError
 from saldiag.core.measurement import Array
 
-FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+"""File name of the weights, as Keras downloads them."""
 REACHABLE_SECONDS = 4.0
-"""How long the server may take to answer, name look-up included."""
+"""Seconds that the server may take to answer, including the name lookup."""
 STALL_SECONDS = 15.0
-"""How long a download may stand still."""
+"""Seconds that a download may receive nothing."""
 
 
 def imagenet_layers() -> dict[str, list[Array]]:
     """Weights by layer name, from Keras' cache or downloaded into it.
 
     Raises:
-        WeightsError: they are not in the cache and cannot be had, or the cached file is damaged.
+        WeightsError: they are not cached and cannot be downloaded, or the cached file is damaged.
     """
     import keras
 
@@ -34,7 +35,7 @@ def imagenet_layers() -> dict[str, list[Array]]:
     cached = _cache_path()
     found = cached.exists()
     if not found:
-        _check_reachable(mobilenet_v2_address() + FILE)
+        _check_reachable(mobilenet_v2_address() + WEIGHTS_FILE)
     try:
         with contextlib.redirect_stdout(sys.stderr), _stalling_after(STALL_SECONDS):
             model = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
@@ -46,22 +47,25 @@ def imagenet_layers() -> dict[str, list[Array]]:
 
 
 def _cache_path() -> Path:
-    """Where ``keras.utils.get_file`` keeps the file: at home, or in /tmp if that is read-only."""
+    """The cached file of ``keras.utils.get_file``: at home, or in /tmp if that is read-only."""
     from saldiag.keras_internals.applications import cache_folder
 
     home = Path(cache_folder())
     base = home if os.access(home, os.W_OK) else Path("/tmp", ".keras")  # noqa: S108 - Keras' own
-    return base / "models" / FILE
+    return base / "models" / WEIGHTS_FILE
 
 
 def _check_reachable(address: str) -> None:
-    """Ask for the file's head.
+    """Request the file's headers within ``REACHABLE_SECONDS``.
 
-    In a thread, because no time limit bounds a name look-up in a network that swallows packets.
+    In a thread, because no timeout limits a name lookup in a network that drops packets.
+
+    Raises:
+        WeightsError: the server cannot be reached.
     """
     outcome: list[str] = []
 
-    def ask() -> None:
+    def request_head() -> None:
         request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - Keras' https one
         try:
             with urllib.request.urlopen(request, timeout=REACHABLE_SECONDS):  # noqa: S310
@@ -69,7 +73,7 @@ def _check_reachable(address: str) -> None:
         except (OSError, ValueError) as error:
             outcome.append(" ".join(str(getattr(error, "reason", error)).split()))
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request_head, daemon=True)
     thread.start()
     thread.join(REACHABLE_SECONDS)
     reason = outcome[0] if outcome else f"no answer within {REACHABLE_SECONDS:g} s"
@@ -81,7 +85,7 @@ def _check_reachable(address: str) -> None:
 
 @contextlib.contextmanager
 def _stalling_after(seconds: float) -> Iterator[None]:
-    """Let connections opened in the block fail once they stand still for that long."""
+    """Make connections opened in the block fail after receiving nothing for ``seconds``."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,4 +1,4 @@
-"""Where an encoder's weights come from, and how the network they were trained in differs."""
+"""Origins of an encoder's weights, and how the network they were trained in differs."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from collections.abc import Iterable
 from typing import Any
 
 from saldiag.core.measurement import Origin
-from saldiag.quicksal.blocks.encoder import Placed
+from saldiag.quicksal.blocks.encoder import PlacedConvolution
 from saldiag.quicksal.blocks.mobilenet_v2 import EPSILON, NETWORK
 
-_known: weakref.WeakKeyDictionary[Any, tuple[Origin, ...]] = weakref.WeakKeyDictionary()
+_origins_by_model: weakref.WeakKeyDictionary[Any, tuple[Origin, ...]] = weakref.WeakKeyDictionary()
 
 
-def origins(model: Any) -> tuple[Origin, ...]:
+def weight_origins(model: Any) -> tuple[Origin, ...]:
     """Origin of every encoder layer that has weights, in the order of the network.
 
-    Empty for a model that the functions of this package did not build, such as one read from a
-    file: nothing is known of it.
+    Empty for a model that this package did not build, such as one loaded from a file.
     """
-    return _known.get(model, ())
+    return _origins_by_model.get(model, ())
 
 
-def note_origins(model: Any, placed: Iterable[Placed], copied: bool) -> None:
-    """Remember the origins of ``model``; ``copied``: the network's weights were at hand."""
-    rows = (row for place in placed for row in _rows(place, copied and place.copies))
-    _known[model] = tuple(rows)
+def note_origins(model: Any, placed: Iterable[PlacedConvolution], copied: bool) -> None:
+    """Record the origins of a model's weights.
+
+    Args:
+        model: the whole model.
+        placed: the encoder's convolutions.
+        copied: whether pretrained weights were available to copy.
+    """
+    rows = (row for place in placed for row in _origin_rows(place, copied and place.copies))
+    _origins_by_model[model] = tuple(rows)
 
 
-def _rows(place: Placed, copied: bool) -> tuple[Origin, Origin]:
+def _origin_rows(place: PlacedConvolution, copied: bool) -> tuple[Origin, Origin]:
     conv = {
         "strides": place.conv.strides[0],
         "kernel_size": place.conv.kernel_size[0],

@@ -1,4 +1,4 @@
-"""The encoder's start weights: ImageNet's, random ones, or those of a file; checked before use."""
+"""The encoder's initial weights: ImageNet's, random ones, or a file's; checked before use."""
 
 from __future__ import annotations
 
@@ -15,53 +15,57 @@ from saldiag.quicksal.blocks.mobilenet_v2 import NETWORK, SHAPES, UNITS
 from saldiag.quicksal.pretrained.imagenet import imagenet_layers
 from saldiag.quicksal.pretrained.weight_files import Layers, read_layers
 
-SPECS = ("auto", "imagenet", "random")
+WEIGHT_SPECS = ("auto", "imagenet", "random")
+"""Choices of ``--weights`` besides a file."""
 
-Shapes = Mapping[str, Sequence[tuple[int, ...]]]
+ExpectedShapes = Mapping[str, Sequence[tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Weights of MobileNetV2, by the layer names of ``keras.applications``.
-
-    ``layers`` is empty where ``kind`` is random, and where ``whole`` says that the file at ``path``
-    holds a whole QUICKSAL model. ``note`` is a line for the user, or None.
-    """
+    """Initial weights of the encoder."""
 
     kind: Literal["imagenet", "random", "file"]
+    """Where they come from."""
     layers: dict[str, list[Array]] = field(default_factory=dict)
+    """Arrays by the layer names of ``keras.applications``; empty for random weights and for the
+    file of a whole model."""
     network: str = NETWORK
+    """The network that they were trained in."""
     note: str | None = None
+    """A line for the user; None for none."""
     path: Path | None = None
+    """The file; None for ImageNet's and random weights."""
     whole: bool = False
+    """Whether the file holds a whole QUICKSAL model."""
 
 
 def load_encoder_weights(spec: str) -> EncoderWeights:
-    """Get the weights that ``--weights`` names.
+    """Load the weights that ``--weights`` names.
 
     Args:
-        spec: ``imagenet``; ``random``; ``auto`` (ImageNet's if they can be had, else random); or a
-            file: ``.weights.h5``, ``.keras`` or Keras 2's ``.h5`` of a MobileNetV2, the first two
-            also of a whole QUICKSAL model, or an ``.npz`` with ``NAME/kernel`` and ``NAME/bias``
-            for every convolution, BatchNorm folded into the bias.
+        spec: ``imagenet``; ``random``; ``auto`` (ImageNet's if available, else random); or a file:
+            ``.weights.h5``, ``.keras`` or Keras 2's ``.h5`` of a MobileNetV2, the first two also
+            of a whole QUICKSAL model, or an ``.npz`` with ``NAME/kernel`` and ``NAME/bias`` for
+            every convolution, with BatchNorm folded in.
 
     Raises:
-        WeightsError: the weights cannot be had or read, or belong to another network; the message
-            names the first layer that does not fit.
+        WeightsError: the weights cannot be downloaded or read, or belong to another network; the
+            message names the first layer that does not match.
     """
     if spec == "random":
         return EncoderWeights("random")
     if spec == "imagenet":
-        return _imagenet(": give a file with --weights, or --weights random")
+        return _imagenet_weights(": use --weights FILE or --weights random")
     if spec == "auto":
         return _imagenet_or_random()
     path = Path(spec).expanduser()
     if not path.is_file():
         raise WeightsError(_no_such_weights(spec, path))
-    return _from_file(path)
+    return _weights_from_file(path)
 
 
-def _imagenet(way_out: str) -> EncoderWeights:
+def _imagenet_weights(way_out: str) -> EncoderWeights:
     try:
         layers = imagenet_layers()
     except WeightsError as error:
@@ -71,7 +75,7 @@ def _imagenet(way_out: str) -> EncoderWeights:
 
 def _imagenet_or_random() -> EncoderWeights:
     try:
-        return _imagenet("; the encoder starts at random")
+        return _imagenet_weights("; the encoder starts from random weights")
     except WeightsError as error:
         return EncoderWeights("random", note=str(error))
 
@@ -79,17 +83,19 @@ def _imagenet_or_random() -> EncoderWeights:
 def _no_such_weights(spec: str, path: Path) -> str:
     if path.is_dir():
         return f"weights {spec}: a folder, not a file"
-    near = difflib.get_close_matches(spec, SPECS, 1)
-    hint = f"did you mean {near[0]}?" if near else f"give a file or one of {', '.join(SPECS)}"
+    near = difflib.get_close_matches(spec, WEIGHT_SPECS, 1)
+    hint = (
+        f"did you mean {near[0]}?" if near else f"give a file or one of {', '.join(WEIGHT_SPECS)}"
+    )
     return f"weights {spec}: no such file ({hint})"
 
 
-def _from_file(path: Path) -> EncoderWeights:
+def _weights_from_file(path: Path) -> EncoderWeights:
     layers = read_layers(path)
     if any(name.startswith("encoder/") for name in layers):
         return EncoderWeights("file", path=path, whole=True)
     folded = len(layers.get(UNITS[0].conv, ())) == 2  # a bias, which MobileNetV2 itself lacks
-    part = _unfolded if folded else _encoder_part
+    part = _unfold_encoder if folded else _encoder_part
     return EncoderWeights("file", part(layers, f"weights {path}"), path=path)
 
 
@@ -98,19 +104,26 @@ def _encoder_part(layers: Layers, where: str) -> Layers:
     return {name: layers[name] for name in SHAPES}
 
 
-def _unfolded(layers: Layers, where: str) -> Layers:
-    """Give every folded convolution its BatchNorm back."""
+def _unfold_encoder(layers: Layers, where: str) -> Layers:
+    """Split every folded convolution into a convolution and a BatchNorm."""
     check_shapes(layers, {unit.conv: (unit.kernel, (unit.channels,)) for unit in UNITS}, where)
     return {
-        name: arrays for unit in UNITS for name, arrays in unit.folded(*layers[unit.conv]).items()
+        name: arrays
+        for unit in UNITS
+        for name, arrays in unit.unfold_weights(*layers[unit.conv]).items()
     }
 
 
-def check_shapes(layers: Layers, wanted: Shapes, where: str) -> None:
-    """Check ``layers`` name by name and shape by shape, in the order of ``wanted``.
+def check_shapes(layers: Layers, wanted: ExpectedShapes, where: str) -> None:
+    """Check that ``layers`` holds the wanted layers with the wanted shapes, in order.
+
+    Args:
+        layers: arrays by layer name.
+        wanted: shapes by layer name.
+        where: the source of the weights, for the error.
 
     Raises:
-        WeightsError: the first layer that is missing or has other shapes.
+        WeightsError: a layer is missing or has other shapes; names the first one.
     """
     for name, shapes in wanted.items():
         if name not in layers:
@@ -120,24 +133,25 @@ def check_shapes(layers: Layers, wanted: Shapes, where: str) -> None:
         there = [array.shape for array in layers[name]]
         if there != list(shapes):
             raise WeightsError(
-                f"{where}: {name} has {_listed(there)}, but the model needs {_listed(shapes)}"
+                f"{where}: {name} has {_format_shapes(there)},"
+                f" but the model needs {_format_shapes(shapes)}"
             )
 
 
-def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+def _format_shapes(shapes: Sequence[tuple[int, ...]]) -> str:
     return " ".join("x".join(map(str, shape)) or "a number" for shape in shapes) or "no weights"
 
 
 def load_model_weights(model: Any, path: Path) -> None:
     """Fill a whole model from a ``.weights.h5`` or ``.keras`` file of the same model.
 
-    Everything is checked before anything is assigned: on an error the model is as it was.
+    Everything is checked before anything is assigned: an error leaves the model unchanged.
 
     Raises:
         WeightsError: the file cannot be read, or a layer is missing, unknown or of another shape.
     """
     layers = read_layers(path)
-    own = dict(_weighted(model, ""))
+    own = dict(_layers_with_variables(model, ""))
     shapes = {name: [tuple(v.shape) for v in variables] for name, variables in own.items()}
     check_shapes(layers, shapes, f"weights {path}")
     unknown = next((name for name in layers if name not in own), None)
@@ -148,10 +162,10 @@ def load_model_weights(model: Any, path: Path) -> None:
             variable.assign(value)
 
 
-def _weighted(parent: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
-    """Layer path and variables of every layer below ``parent`` that has its own."""
+def _layers_with_variables(parent: Any, prefix: str) -> Iterator[tuple[str, list[Any]]]:
+    """Path and variables of every layer below ``parent`` that has variables of its own."""
     for layer in child_layers(parent):
         variables = own_weights(layer)
         if variables:
             yield f"{prefix}{layer.name}", variables
-        yield from _weighted(layer, f"{prefix}{layer.name}/")
+        yield from _layers_with_variables(layer, f"{prefix}{layer.name}/")

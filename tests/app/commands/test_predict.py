@@ -106,7 +106,7 @@ def test_a_folder_of_masks_alone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     Image.new("L", (9, 9)).save(tmp_path / "masks" / "a.png")
-    with pytest.raises(DataError, match="only masks in it"):
+    with pytest.raises(DataError, match="only masks"):
         list_photographs(tmp_path)
 
 
@@ -114,8 +114,8 @@ def test_a_folder_of_masks_alone_is_refused(tmp_path: Path) -> None:
     ("make", "says"),
     [
         (lambda path: None, "no such file or folder"),
-        (lambda path: path.mkdir(), "no JPEG or PNG picture in it"),
-        (lambda path: path.write_text("x"), "neither a JPEG or PNG picture, nor a whole zip"),
+        (lambda path: path.mkdir(), "holds no JPEG or PNG image"),
+        (lambda path: path.write_text("x"), "neither a JPEG or PNG image nor a complete zip"),
     ],
 )
 def test_what_holds_no_pictures_ends_in_one_line(tmp_path: Path, make: Any, says: str) -> None:

@@ -96,7 +96,7 @@ class TestRangeTest:
 
     def test_a_schedule_cannot_be_set_aside(self, keras):
         from saldiag.experiments.overfit.learning_rate_range import range_test
-        from saldiag_probes.trace.recorder import CannotMeasure
+        from saldiag_probes.trace.errors import CannotMeasure
 
         schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
         with pytest.raises(CannotMeasure, match="schedule"):
@@ -111,10 +111,10 @@ class TestRangeTest:
 @pytest.mark.tensorflow
 class TestTheRateToTrainAt:
     def test_at_the_upper_end_a_tenth_is_taken(self):
-        from saldiag.experiments.interventions.library.learning_rate import _stable
+        from saldiag.experiments.interventions.library.learning_rate import _stable_rate
 
         falls = RangeTest(rates=np.geomspace(1e-6, 1.0, 25), loss=np.geomspace(2.0, 0.3, 25))
-        assert _stable(1.0, falls) == pytest.approx(0.1)
-        assert _stable(0.1, falls) == 0.1
+        assert _stable_rate(1.0, falls) == pytest.approx(0.1)
+        assert _stable_rate(0.1, falls) == 0.1
         left = replace(falls, loss=np.array([*falls.loss[:-1], 5.0]))
-        assert _stable(1.0, left) == 1.0  # what is too high was seen, and is not this
+        assert _stable_rate(1.0, left) == 1.0  # what is too high was seen, and is not this

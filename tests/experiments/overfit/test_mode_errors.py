@@ -66,13 +66,13 @@ def test_modes_differ_unless_all_is_kerass_own_and_plain(make, differ):
 @pytest.mark.parametrize("kind", ["Dense", "Dropout"])
 def test_errors_are_those_of_a_trace_in_that_mode(kind):
     from saldiag.experiments.overfit.mode_errors import ModeErrors
-    from saldiag_probes.loss.recomputed_loss import losses_in
+    from saldiag_probes.loss.recomputed_loss import loss_comparison
 
     model = of(layers.Dense(3) if kind == "Dense" else layers.Dropout(0.999))
     model.compile("sgd", "mse", jit_compile=False)
     errors = ModeErrors(model, [(X, Y)])
     assert (errors.error(training=True) == errors.error(training=False)) is (kind == "Dense")
-    alone = losses_in(model, training=False)(X, Y, None)[2]
+    alone = loss_comparison(model, training=False)(X, Y, None)[2]
     assert errors.error(training=False) == pytest.approx(float(alone), rel=1e-5)
 
 

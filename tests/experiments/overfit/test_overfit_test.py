@@ -197,8 +197,11 @@ def test_a_batchnorm_in_inference_mode_keeps_its_statistics_while_others_are_est
     """Against the estimate that hooks into the layers themselves."""
     import keras
 
-    from saldiag.experiments.overfit.batch_statistics import normalizations, reestimate_statistics
-    from saldiag.experiments.overfit.batchnorm_recalibration import reestimated
+    from saldiag.experiments.overfit.batch_statistics import (
+        batch_norm_layers,
+        reestimate_statistics,
+    )
+    from saldiag.experiments.overfit.batchnorm_recalibration import reestimated_statistics
     from saldiag.experiments.overfit.mode_errors import ModeErrors
 
     keras.utils.set_random_seed(2)
@@ -206,12 +209,12 @@ def test_a_batchnorm_in_inference_mode_keeps_its_statistics_while_others_are_est
     made.compile("adam", "mse", jit_compile=False)
     rng = np.random.default_rng(0)
     data = [(rng.normal(2, 3, (16, 4)).astype("float32"), np.zeros((16, 1), "float32"))] * 2
-    with reestimated(ModeErrors(made, data)) as moving:
+    with reestimated_statistics(ModeErrors(made, data)) as moving:
         found = [[v.numpy() for v in (n.moving_mean, n.moving_variance)]
-                 for n in normalizations(made)]  # fmt: skip
+                 for n in batch_norm_layers(made)]  # fmt: skip
     assert len(moving) == 1
     reestimate_statistics(made, data)
-    for layer, values in zip(normalizations(made), found, strict=True):
+    for layer, values in zip(batch_norm_layers(made), found, strict=True):
         for value, variable in zip(values, (layer.moving_mean, layer.moving_variance), strict=True):
             np.testing.assert_allclose(value, variable.numpy(), rtol=1e-4, atol=1e-5)
 

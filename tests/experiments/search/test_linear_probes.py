@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from saldiag.experiments.search.lab import Lab
-from saldiag.experiments.search.linear_probes import look, ridge, validated
+from saldiag.experiments.search.linear_probes import cross_validated_score, fit_ridge, probe_layers
 
 pytestmark = pytest.mark.tensorflow
 random = np.random.default_rng(0)
@@ -18,17 +18,17 @@ Y = X[:, :1] * 2 - X[:, 1:2] + 1
 
 class TestProbe:
     def test_says_what_is_linear(self):
-        weights, bias = ridge(X.astype(float), Y.astype(float))
+        weights, bias = fit_ridge(X.astype(float), Y.astype(float))
         assert weights[:2, 0] == pytest.approx([2, -1], abs=0.1)
         assert bias == pytest.approx([1], abs=0.05)
-        assert validated(X.astype(float), Y.astype(float), np.arange(40)) > 0.99
+        assert cross_validated_score(X.astype(float), Y.astype(float), np.arange(40)) > 0.99
 
     def test_says_nothing_of_noise_however_many_features(self):
         noise = random.normal(size=(40, 30))
-        assert validated(noise, Y.astype(float), np.arange(40)) < 0.3
+        assert cross_validated_score(noise, Y.astype(float), np.arange(40)) < 0.3
 
     def test_says_nothing_of_a_constant(self):
-        assert validated(np.ones((40, 3)), Y.astype(float), np.arange(40)) <= 0
+        assert cross_validated_score(np.ones((40, 3)), Y.astype(float), np.arange(40)) <= 0
 
 
 class TestLook:
@@ -36,7 +36,7 @@ class TestLook:
         model = keras.Sequential([keras.Input((6,)), *parts])
         model.compile("adam", "mse")
         before = [np.array(v) for v in model.variables]
-        found = {each.layer: each for each in look(Lab(model, ((X, Y),)))}
+        found = {each.layer: each for each in probe_layers(Lab(model, ((X, Y),)))}
         assert all(np.array_equal(a, b) for a, b in zip(before, model.variables, strict=True))
         assert not any("call" in vars(layer) for layer in model.layers)
         return found
@@ -67,6 +67,6 @@ class TestLook:
         model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(8, 1, name="c"),
                                   layers.Conv2D(1, 1, name="d")])  # fmt: skip
         model.compile("adam", "mse")
-        found = look(Lab(model, ((x, (x[..., :1] > 0).astype("float32")),)))
+        found = probe_layers(Lab(model, ((x, (x[..., :1] > 0).astype("float32")),)))
         assert found[0].features == 8
         assert found[0].information > 0.5

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from saldiag.experiments.search.plan import MORE_SEEDS, ONCE_MORE, RUNGS, SEEDS, Idea, Plan
+from saldiag.experiments.search.plan import (
+    EXTRA_SEEDS,
+    LAST_RUNG_FACTOR,
+    SEEDS,
+    STEP_RUNGS,
+    Candidate,
+    SearchPlan,
+)
 from tests.support.arms import arm
 
 
 def carried_out(plan, world):
     """Run the plan in a world that tells scores by (names, steps); the jobs of each round."""
-    rounds, made = plan.rounds(), []
+    rounds, made = plan.iterate_rounds(), []
     try:
         jobs = next(rounds)
         while True:
@@ -29,12 +36,12 @@ def done(job, world):
 
 def plan_of(*names, suspected=(), places=None, **options):
     places = places or dict.fromkeys(suspected, 0)
-    ideas = [Idea(n, ("SD101",) if n in suspected else (), places.get(n)) for n in names]
-    return Plan(ideas, **options)
+    ideas = [Candidate(n, ("SD101",) if n in suspected else (), places.get(n)) for n in names]
+    return SearchPlan(ideas, **options)
 
 
 def confirmed(plan):
-    return [names for names in plan.arms if plan.restores(names)]
+    return [names for names in plan.arms if plan.restores_learning(names)]
 
 
 class TestRounds:
@@ -48,7 +55,7 @@ class TestRounds:
         plan = plan_of("a", "b", suspected=("a",))
         carried_out(plan, lambda names, steps: 0.9 if "a" in names else 0.0)
         assert confirmed(plan) == [("a",)]
-        assert max(a.planned_steps for a in plan.arms.values()) == RUNGS[0]
+        assert max(a.planned_steps for a in plan.arms.values()) == STEP_RUNGS[0]
 
     def test_a_slow_cure_gets_a_longer_training(self):
         plan = plan_of("a", "b", "c", "d", proven=True)
@@ -74,13 +81,13 @@ class TestRounds:
         plan = plan_of("a", "b", "c", "d", proven=True)
         gains = {"a": 0.3, "b": 0.2, "c": 0.1, "d": 0.0}
         made = carried_out(plan, lambda n, _: gains[min(n)] if len(n) == 1 else 0.0)
-        second = next(jobs for jobs in made[2:] if jobs[0].names and jobs[0].steps == RUNGS[1])
+        second = next(jobs for jobs in made[2:] if jobs[0].names and jobs[0].steps == STEP_RUNGS[1])
         assert {job.names[0] for job in second} == {"a", "b"}
 
     def test_a_suspicion_goes_on_whatever_it_gains(self):
         plan = plan_of("a", "b", "c", suspected=("a", "b", "c"), proven=True)
         made = carried_out(plan, lambda n, _: 0.3 if n == {"a"} else 0.0)
-        last = [jobs for jobs in made if jobs[0].names and jobs[0].steps == RUNGS[-1]]
+        last = [jobs for jobs in made if jobs[0].names and jobs[0].steps == STEP_RUNGS[-1]]
         assert {job.names[0] for job in last[0]} == {"a", "b", "c"}
 
     def test_the_cause_is_tried_longer_where_the_remedy_of_a_symptom_is_quicker(self):
@@ -93,11 +100,11 @@ class TestRounds:
         places = {"cause": 0, "symptom": 1}
         plan = plan_of("symptom", "cause", suspected=places, places=places, proven=True)
         carried_out(plan, lambda n, steps: 0.9 if "cause" in n else 0.2 if n else 0.0)
-        assert plan.arms["symptom",].planned_steps == RUNGS[0]
+        assert plan.arms["symptom",].planned_steps == STEP_RUNGS[0]
 
     def test_what_is_named_and_helps_is_trained_twice_as_long_in_the_end(self):
         plan = plan_of("a", "b", "c", suspected=("a", "b"), proven=True)
-        slow = {"a": RUNGS[-1] + 1, "b": 10**6, "c": 10**6}
+        slow = {"a": STEP_RUNGS[-1] + 1, "b": 10**6, "c": 10**6}
 
         def world(names, steps):
             return 0.9 if any(steps >= slow[n] for n in names) else 0.3 if "a" in names else 0.0
@@ -105,14 +112,14 @@ class TestRounds:
         carried_out(plan, world)
         assert confirmed(plan) == [("a",)]
         lengths = {names[0]: arm.planned_steps for names, arm in plan.arms.items()}
-        assert lengths == {"a": ONCE_MORE * RUNGS[-1], "b": RUNGS[-1]}
+        assert lengths == {"a": LAST_RUNG_FACTOR * STEP_RUNGS[-1], "b": STEP_RUNGS[-1]}
 
     def test_a_control_that_learns_by_luck_gets_more_seeds(self):
         plan = plan_of("a", "b", suspected=("a",), proven=True)
         lucky = [0.0, 0.9, *[0.0] * 5]
         carried_out(plan, lambda names, steps: 0.9 if "a" in names else lucky)
         assert confirmed(plan) == [("a",)]
-        assert [curve.seed for curve in plan.control.curves] == [*SEEDS, *MORE_SEEDS]
+        assert [curve.seed for curve in plan.longest_control.curves] == [*SEEDS, *EXTRA_SEEDS]
 
     def test_what_nobody_suspects_is_not_tried_where_the_model_may_be_well(self):
         plan = plan_of("a", "b")
@@ -121,7 +128,7 @@ class TestRounds:
 
     def test_a_control_that_learns_in_the_longest_training_has_nothing_to_restore(self):
         plan = plan_of("a", "b", suspected=("a",), proven=True)
-        late = ONCE_MORE * RUNGS[-1]
+        late = LAST_RUNG_FACTOR * STEP_RUNGS[-1]
         carried_out(plan, lambda n, steps: 0.9 if steps == late else 0.4 if "a" in n else 0.0)
         assert confirmed(plan) == []
         assert set(plan.arms) == {("a",)}
@@ -146,7 +153,7 @@ class TestTogether:
         def world(names, steps):
             return 0.9 if {"head", "rate"} <= names else 0.0
 
-        rounds = plan.rounds()
+        rounds = plan.iterate_rounds()
         jobs = next(rounds)
         try:
             while True:

@@ -12,9 +12,9 @@ from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.files.jsonio import dumps
 from saldiag.core.findings.finding import Finding
 from saldiag.experiments.search.journal import Journal
-from saldiag.experiments.search.plan import Idea, Job, Plan
-from saldiag.experiments.search.runner import Conductor
-from saldiag.experiments.search.suspicion import ideas, meant
+from saldiag.experiments.search.plan import Candidate, Job, SearchPlan
+from saldiag.experiments.search.runner import SearchRunner
+from saldiag.experiments.search.suspicion import interventions_for_words, ranked_candidates
 from saldiag.rules.verdicts.hypotheses import hypotheses
 from tests.support.arms import arm
 
@@ -23,7 +23,9 @@ NAMES = ("best-rate", "fitting-output", "float32")
 
 
 def plan():
-    return Plan([Idea(name, ("SD101",) if "output" in name else ()) for name in NAMES], proven=True)
+    return SearchPlan(
+        [Candidate(name, ("SD101",) if "output" in name else ()) for name in NAMES], proven=True
+    )
 
 
 def done(job):
@@ -52,7 +54,7 @@ class Workers:
 
 
 def conducted(workers, **options):
-    return Conductor(plan(), workers, 8, 60.0, **options).run()
+    return SearchRunner(plan(), workers, 8, 60.0, **options).run()
 
 
 def told(found):
@@ -91,13 +93,13 @@ class TestConductor:
 
     def test_each_job_is_told_of_as_it_is_done(self):
         seen = []
-        conducted(Workers(), decided=lambda found: seen.append(len(found.arms)))
+        conducted(Workers(), on_result=lambda found: seen.append(len(found.arms)))
         assert len(seen) >= len(NAMES)
 
     def test_what_is_not_done_is_told_as_it_gets_less(self):
         seen = []
         workers = Workers()
-        conducted(workers, waiting=lambda jobs: seen.append(list(jobs)))
+        conducted(workers, on_queue=lambda jobs: seen.append(list(jobs)))
         begun = [jobs[0] for jobs in seen if jobs]
         assert begun == workers.made  # the first of those that wait is the one that is done next
         assert [jobs for jobs in seen if not jobs]  # and each round ends with none
@@ -112,18 +114,18 @@ class TestConductor:
 
         console = Console(file=io.StringIO(), force_terminal=True, width=120)
         display = _Display(console, ExperimentOptions(jobs=2))
-        display.waiting([Job((name,), (0,), 20) for name in ("a", "b", "c")])
+        display.on_queue([Job((name,), (0,), 20) for name in ("a", "b", "c")])
         assert display.bar.tasks[0].fields["now"] == "a, b and 1 more"
-        display.waiting([Job((), (0,), 20)])
+        display.on_queue([Job((), (0,), 20)])
         assert display.bar.tasks[0].fields["now"] == "control"
         alone = _Display(console, ExperimentOptions())
         alone.step("a", 1, 5)
-        alone.waiting([Job(("b",), (0,), 20)])
+        alone.on_queue([Job(("b",), (0,), 20)])
         assert alone.bar.tasks[0].fields["now"] == "a, seed 1, step 5"
 
     def test_a_suspicion_of_the_user_stands_at_its_arm(self):
-        suspected = Plan([Idea("float32", ("half precision",))], proven=True)
-        found = Conductor(suspected, Workers(), 8, 60.0, {"half precision": ("float32",)}).run()
+        suspected = SearchPlan([Candidate("float32", ("half precision",))], proven=True)
+        found = SearchRunner(suspected, Workers(), 8, 60.0, {"half precision": ("float32",)}).run()
         assert found.arms[0].suspected_by == ("half precision",)
         assert found.suspicions == {"half precision": ("float32",)}
 
@@ -153,19 +155,19 @@ class TestJournal:
 
     def test_a_damaged_file_is_named(self, tmp_path):
         job = Job(("float32",), (0, 1, 2), 20)
-        Journal(tmp_path).put(job, done(job))
+        Journal(tmp_path).write_arm(job, done(job))
         (path,) = tmp_path.iterdir()
         path.write_text("{")
         with pytest.raises(RunError, match="cannot be read"):
-            Journal(tmp_path).get(job)
+            Journal(tmp_path).read_arm(job)
 
     def test_files_are_strict_json_and_hold_the_job(self, tmp_path):
         job = Job(("float32", "best-rate"), (0, 1, 2), 20)
-        Journal(tmp_path).put(job, done(job))
+        Journal(tmp_path).write_arm(job, done(job))
         (path,) = tmp_path.iterdir()
         assert json.loads(path.read_text())["job"]["names"] == ["float32", "best-rate"]
-        assert dumps(Journal(tmp_path).get(job)) == dumps(done(job))  # nan is not itself
-        assert Journal(tmp_path).get(replace(job, steps=60)) is None
+        assert dumps(Journal(tmp_path).read_arm(job)) == dumps(done(job))  # nan is not itself
+        assert Journal(tmp_path).read_arm(replace(job, steps=60)) is None
 
 
 class TestSuspicion:
@@ -182,18 +184,18 @@ class TestSuspicion:
         ],
     )
     def test_words_rules_and_names_are_understood(self, words, name):
-        assert name in meant(words)
+        assert name in interventions_for_words(words)
 
     def test_what_nothing_answers_to_is_refused_with_what_there_is(self):
-        with pytest.raises(SaldiagError, match="'moon phase': no experiment answers"):
-            meant("moon phase")
+        with pytest.raises(SaldiagError, match="'moon phase': no experiment matches"):
+            interventions_for_words("moon phase")
 
     def test_a_near_name_is_suggested(self):
         with pytest.raises(SaldiagError, match="did you mean float32"):
-            meant("flaot32")
+            interventions_for_words("flaot32")
 
     def test_ideas_of_findings_come_first_then_the_users(self):
-        found = ideas([finding("SD702")], {"head": meant("head")})
+        found = ranked_candidates([finding("SD702")], {"head": interventions_for_words("head")})
         by = [idea.suspected_by for idea in found]
         assert by[0][0] == "SD702"
         users = [index for index, words in enumerate(by) if words == ("head",)]
@@ -203,11 +205,13 @@ class TestSuspicion:
 
     def test_a_note_makes_nothing_suspected_where_there_is_something_graver(self):
         note = replace(finding("SD702"), severity="info")
-        assert any("SD702" in idea.suspected_by for idea in ideas([note], {}))
-        assert not any("SD702" in i.suspected_by for i in ideas([finding("SD101"), note], {}))
+        assert any("SD702" in idea.suspected_by for idea in ranked_candidates([note], {}))
+        assert not any(
+            "SD702" in i.suspected_by for i in ranked_candidates([finding("SD101"), note], {})
+        )
 
 
 def test_time_is_told_in_one_clock():
-    from saldiag.experiments.search.workers import _clock
+    from saldiag.experiments.search.workers import _wall_clock
 
-    assert abs(_clock(time.monotonic() + 5) - (time.time() + 5)) < 0.5
+    assert abs(_wall_clock(time.monotonic() + 5) - (time.time() + 5)) < 0.5

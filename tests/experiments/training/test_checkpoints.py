@@ -94,7 +94,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_good_files(tmp_path):
 def test_patience_is_that_of_keras(losses, patience):
     import keras
 
-    from saldiag.experiments.training.checkpoints import Progress
+    from saldiag.experiments.training.checkpoints import RunProgress
 
     stopper = keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=patience)
     stopper.set_model(keras.Sequential())
@@ -103,24 +103,26 @@ def test_patience_is_that_of_keras(losses, patience):
     theirs = next(
         (n for n, loss in enumerate(losses) if stop_after(stopper, n, loss)), len(losses) - 1
     )
-    progress, ours = Progress({}), len(losses) - 1
+    progress, ours = RunProgress({}), len(losses) - 1
     for number, loss in enumerate(losses):
-        progress = progress.after(1, {"val_loss": loss})
-        if progress.exhausted(patience) and number > 0:  # Keras never stops at the first epoch
+        progress = progress.after_epoch(1, {"val_loss": loss})
+        if (
+            progress.patience_exhausted(patience) and number > 0
+        ):  # Keras never stops at the first epoch
             ours = number
             break
     assert ours == theirs
 
 
 def test_an_epoch_without_a_finite_val_loss_is_never_the_best_one():
-    from saldiag.experiments.training.checkpoints import Progress
+    from saldiag.experiments.training.checkpoints import RunProgress
 
-    progress = Progress({}).after(1, {"val_loss": float("nan")})
+    progress = RunProgress({}).after_epoch(1, {"val_loss": float("nan")})
     assert progress.best is None  # Keras would keep it, and no later epoch could beat it
-    progress = progress.after(1, {"val_loss": 0.5}).after(1, {"val_loss": float("nan")})
+    progress = progress.after_epoch(1, {"val_loss": 0.5}).after_epoch(1, {"val_loss": float("nan")})
     assert progress.best.epoch == 1
-    assert not progress.exhausted(2)
-    assert progress.after(1, {"loss": 0.1}).exhausted(2)
+    assert not progress.patience_exhausted(2)
+    assert progress.after_epoch(1, {"loss": 0.1}).patience_exhausted(2)
 
 
 def stop_after(stopper, number, loss):
@@ -144,7 +146,7 @@ def copied(trained, tmp_path):
 def test_a_run_is_not_overwritten_without_resume(copied):
     (copied / "run.json").unlink()
     before = (copied / "checkpoints" / "state.npz").read_bytes()
-    with pytest.raises(RunError, match="holds a training already"):
+    with pytest.raises(RunError, match="already holds a training"):
         train(copied, small_recipe(epochs=1))
     assert (copied / "checkpoints" / "state.npz").read_bytes() == before
 
@@ -162,7 +164,10 @@ def wider_model():
     [
         ({"recipe": {"batch_size": 2}}, "was trained with batch_size=4, not 2"),
         ({"recipe": {"seed": 5}}, "was trained with seed=0, not 5"),
-        ({"factory": wider_model}, r"belongs to another model \(\d+ variables there, \d+ here\)"),
+        (
+            {"factory": wider_model},
+            r"belongs to another model: it holds \d+ variables, this model has \d+",
+        ),
     ],
 )
 def test_resume_refuses_another_recipe_or_model(trained, changes, complaint):
@@ -187,7 +192,7 @@ def test_a_damaged_state_is_one_line(copied):
 def test_a_checkpoint_of_another_shape_names_the_variable(tmp_path):
     import keras
 
-    from saldiag.experiments.training.checkpoints import Checkpoints, Progress
+    from saldiag.experiments.training.checkpoints import Checkpoints, RunProgress
     from saldiag.recipes.training import compile_model
 
     def dense(units):
@@ -197,15 +202,15 @@ def test_a_checkpoint_of_another_shape_names_the_variable(tmp_path):
         return model
 
     checkpoints = Checkpoints(Run.create("train", tmp_path / "run"))
-    checkpoints.save_state(dense(4), Progress({}))
-    with pytest.raises(RunError, match=r"out/kernel is \(3, 4\) there, \(3, 5\) here"):
+    checkpoints.save_state(dense(4), RunProgress({}))
+    with pytest.raises(RunError, match=r"out/kernel has shape \(3, 4\) in it, \(3, 5\) in this"):
         checkpoints.load_state(dense(5))
 
 
 def test_bfloat16_variables_come_back_bit_for_bit(tmp_path):
     import keras
 
-    from saldiag.experiments.training.checkpoints import Checkpoints, Progress
+    from saldiag.experiments.training.checkpoints import Checkpoints, RunProgress
     from saldiag.recipes.training import compile_model
 
     def dense():
@@ -216,7 +221,7 @@ def test_bfloat16_variables_come_back_bit_for_bit(tmp_path):
 
     one, two = dense(), dense()
     checkpoints = Checkpoints(Run.create("train", tmp_path / "run"))
-    progress = Progress({"a": 1}).after(3, {"val_loss": float("nan")})
+    progress = RunProgress({"a": 1}).after_epoch(3, {"val_loss": float("nan")})
     checkpoints.save_state(one, progress)
     stored = checkpoints.load_state(two)
     assert stored.steps == 3

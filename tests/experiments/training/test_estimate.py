@@ -55,7 +55,7 @@ def test_the_estimate_comes_after_twenty_steps_and_once() -> None:
     assert fit(said, epochs=50, steps=250, run=3) == [(0, 20)]
     # 50 * (250 * 0.94 + 4 * 0.47 + 0.5 * 29.06) s
     assert said == [
-        "50 epochs of 250 steps: about 3 h 30 min at 0.94 s a step, up to 6.1 GB of memory"
+        "50 epochs of 250 steps: about 3 h 30 min at 0.94 s per step, up to 6.1 GB of memory"
     ]
 
 
@@ -63,13 +63,13 @@ def test_short_epochs_are_estimated_after_the_first_one_with_its_validation() ->
     said: list[str] = []
     assert fit(said, epochs=50, steps=5, run=4) == [(0, 5)]
     # 50 * (5 * 0.94 + 4 * 0.3 + 0.5 * 29.06) s
-    assert said == ["50 epochs of 5 steps: about 17 min at 0.94 s a step, up to 6.1 GB of memory"]
+    assert said == ["50 epochs of 5 steps: about 17 min at 0.94 s per step, up to 6.1 GB of memory"]
 
 
 def test_epochs_of_one_step_are_estimated_once_untraced_steps_are_measured() -> None:
     said: list[str] = []
     assert fit(said, epochs=100, steps=1, run=10) == [(2, 1)]
-    assert said[0].startswith("100 epochs of 1 step: about 28 min at 0.94 s a step")
+    assert said[0].startswith("100 epochs of 1 step: about 28 min at 0.94 s per step")
 
 
 def test_a_resumed_run_estimates_what_is_left() -> None:
@@ -94,8 +94,8 @@ def test_memory_is_told_where_it_is_known() -> None:
     said: list[str] = []
     fit(said, epochs=50, steps=250, run=1, memory=lambda: (None, None))
     fit(said, epochs=50, steps=250, run=1, memory=lambda: (2 * 10**9, 11_200_000_000))
-    assert said[0].endswith("a step")
-    assert said[1].endswith("a step, up to 2.0 GB of memory, 11.2 GB on the GPU")
+    assert said[0].endswith("per step")
+    assert said[1].endswith("per step, up to 2.0 GB of memory, 11.2 GB on the GPU")
 
 
 def test_peak_memory_is_that_of_this_process() -> None:
@@ -112,7 +112,7 @@ def test_peak_memory_is_that_of_this_process() -> None:
 def test_spans(seconds: float, told: str) -> None:
     from saldiag.experiments.training import estimate
 
-    assert estimate._span(seconds) == told
+    assert estimate._format_duration(seconds) == told
 
 
 def test_a_data_set_that_does_not_know_its_length_has_no_count() -> None:

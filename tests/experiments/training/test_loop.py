@@ -117,7 +117,7 @@ def test_a_probe_that_fails_is_told_and_training_goes_on(tmp_path, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a bug in the probe")
 
-    monkeypatch.setattr(gradient_norms.GradientNorms, "_before", broken)
+    monkeypatch.setattr(gradient_norms.GradientNorms, "_before_apply", broken)
     console = Console(file=io.StringIO(), width=200)
     outcome = train(tmp_path / "run", small_recipe(epochs=1), console=console)
     assert outcome.stopped == "epochs"
@@ -203,9 +203,9 @@ def test_a_picture_damaged_after_it_was_verified_is_named(tmp_path, monkeypatch)
     from saldiag.image_masks import pipeline
     from saldiag.image_masks.msra10k import open_dataset
     from saldiag.image_masks.sample import write_sample
-    from saldiag.recipes.training import training_data
+    from saldiag.recipes.saliency_training import training_data
 
-    monkeypatch.setattr(pipeline, "_fits", lambda *_: False)  # decode anew in every epoch
+    monkeypatch.setattr(pipeline, "_fits_in_memory", lambda *_: False)  # decode anew in every epoch
     write_sample(tmp_path / "set", count=6, size=(40, 40))
     items = open_dataset(tmp_path / "set").items
     recipe = small_recipe(epochs=1)
@@ -270,5 +270,5 @@ def test_without_a_terminal_there_is_one_line_an_epoch_and_nothing_else():
 
 
 def test_an_unknown_preset_is_named(tmp_path):
-    with pytest.raises(SaldiagError, match="no probe schedule is called 'cheap': one of economy"):
+    with pytest.raises(SaldiagError, match="unknown probe schedule 'cheap': choose one of economy"):
         train(tmp_path / "run", probes="cheap")

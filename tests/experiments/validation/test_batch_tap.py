@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.validation import callback
-from saldiag.experiments.validation.batch_tap import BatchTap, count_items, recut
+from saldiag.experiments.validation.batch_tap import BatchTap, count_items, rebatch_items
 from saldiag.experiments.validation.callback import ValidationWatch
-from saldiag_probes.state.isolation import undisturbed
+from saldiag_probes.state.isolation import preserved_state
 
 pytestmark = pytest.mark.tensorflow
 
@@ -121,7 +121,7 @@ def test_a_watched_training_is_bit_for_bit_that_without(kind):
 
 @pytest.mark.parametrize("share", [100.0, 0.0])
 def test_a_check_is_made_when_validation_first_strays_if_time_allows(share, monkeypatch):
-    monkeypatch.setattr(callback, "SHARE", share)
+    monkeypatch.setattr(callback, "MAX_TIME_SHARE", share)
     told = []
     model = network()
     batch = (X[:8], Y[:8])
@@ -218,22 +218,22 @@ def test_items_are_cut_anew_to_the_size_of_training_batches():
         (tf.constant(X[:8]), tf.constant(Y[:8])),
         (tf.constant(X[8:12]), tf.constant(Y[8:12])),
     ]
-    assert [len(batch[0]) for batch in recut(batches, 5)] == [5, 5]
-    assert [len(batch[0]) for batch in recut(batches, 64)] == [12]
-    assert recut(batches[:1], 8) is not None
-    np.testing.assert_array_equal(recut(batches, 6)[1][0], X[6:12])
+    assert [len(batch[0]) for batch in rebatch_items(batches, 5)] == [5, 5]
+    assert [len(batch[0]) for batch in rebatch_items(batches, 64)] == [12]
+    assert rebatch_items(batches[:1], 8) is not None
+    np.testing.assert_array_equal(rebatch_items(batches, 6)[1][0], X[6:12])
 
 
 def test_a_check_leaves_the_model_as_it_was():
-    from saldiag.experiments.validation.checks import Checks
+    from saldiag.experiments.validation.checks import ValidationChecks
 
     model = network()
     model.fit(X, Y, batch_size=8, epochs=1, verbose=0)
     before = [np.asarray(v) for v in (*model.variables, *model.optimizer.variables)]
     batch = (tf.constant(X[:8]), tf.constant(Y[:8]))
-    checks = Checks(ModeErrors(model, [batch]), [batch], [batch])
-    with undisturbed(model):
-        checks.check(1, 5)
+    checks = ValidationChecks(ModeErrors(model, [batch]), [batch], [batch])
+    with preserved_state(model):
+        checks.check_briefly(1, 5)
         checks.check_thoroughly(2, 10, searching=True, seconds=1.0)
     for one, other in zip(before, (*model.variables, *model.optimizer.variables), strict=True):
         np.testing.assert_array_equal(one, np.asarray(other))

@@ -26,8 +26,8 @@ def test_each_of_several_inputs_is_changed_by_itself():
     good = (tuple(map(tf.constant, x)), tf.constant(y))
     bad = ((tf.constant(255 * x[0]), tf.constant(x[1])), tf.constant(y))
     errors = ModeErrors(model, [good])
-    predictions = errors.on([bad]).predict(training=False)
-    tried = Corrections(errors, [good], [bad], predictions).found()["corrections"]
+    predictions = errors.on_batches([bad]).predict(training=False)
+    tried = Corrections(errors, [good], [bad], predictions).find_corrections()["corrections"]
     best = min(tried, key=lambda change: change.error)
     assert (best.change, best.input) == ("x / 255", "0")
     assert best.error < 1e-6
@@ -43,8 +43,8 @@ def test_moments_of_few_items_lie_apart_by_chance(count, tried):
     y = np.zeros((256, 1), "float32")
     one, other = (tf.constant(x), tf.constant(y)), (tf.constant(held), tf.constant(y[:count]))
     errors = ModeErrors(model, [one])
-    predictions = errors.on([other]).predict(training=False)
-    changes = Corrections(errors, [one], [other], predictions).found()["corrections"]
+    predictions = errors.on_batches([other]).predict(training=False)
+    changes = Corrections(errors, [one], [other], predictions).find_corrections()["corrections"]
     assert any(change.kind == "inputs" for change in changes) == tried
 
 
@@ -54,7 +54,7 @@ def test_logits_are_paired_with_the_masks_that_they_show():
     masks = (np.random.default_rng(0).random((24, 16)) < 0.3).astype("float32")
     batch = (tf.constant(masks), tf.constant(masks[np.random.default_rng(1).permutation(24)]))
     logits = 8 * masks - 5
-    tried = Corrections(ModeErrors(model, [batch]), [batch], [batch], [logits]).found()
+    tried = Corrections(ModeErrors(model, [batch]), [batch], [batch], [logits]).find_corrections()
     assert tried["paired_with_other"] > 0.8
     assert tried["paired_with_own"] < 0.1
 
@@ -67,12 +67,12 @@ def test_a_loss_that_compares_items_has_no_errors_by_item():
     model.compile("adam", pairs, jit_compile=False)
     x = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
     batch = (tf.constant(x), tf.zeros((8, 1)))
-    outcome = ModeErrors(model, [batch]).outcomes(training=False)[0]
+    outcome = ModeErrors(model, [batch]).batch_outcomes(training=False)[0]
     assert not len(ItemErrors(model)([batch], [outcome.predictions], outcome.plain))
 
 
 def test_the_tap_counts_what_it_does_not_buffer(monkeypatch):
-    monkeypatch.setattr("saldiag.experiments.validation.batch_tap.MOST_ITEMS", 16)
+    monkeypatch.setattr("saldiag.experiments.validation.batch_tap.MAX_ITEMS", 16)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", "mse", jit_compile=False)
     tap, x = BatchTap(), np.zeros((48, 2), "float32")

@@ -23,14 +23,14 @@ class TestFacts:
     @given(seed=st.integers(0, 2**16), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
     @settings(max_examples=20, deadline=None)
     def test_batch_by_batch_is_the_same_as_all_at_once(self, seed, sizes):
-        from saldiag_probes.data.tensor_statistics import _Facts
+        from saldiag_probes.data.tensor_statistics import _RunningStatistics
 
         rng = np.random.default_rng(seed)
         parts = [rng.normal(3, 2, (size, 2, 3)) for size in sizes]
-        facts = _Facts("x")
+        facts = _RunningStatistics("x")
         for part in parts:
-            facts.add(part)
-        found, everything = facts.result(), np.concatenate(parts)
+            facts.add_tensor(part)
+        found, everything = facts.tensor_facts(), np.concatenate(parts)
         assert found.mean == pytest.approx(everything.mean())
         assert found.std == pytest.approx(everything.std())
         assert (found.minimum, found.maximum) == (everything.min(), everything.max())
@@ -42,26 +42,26 @@ class TestFacts:
             assert np.isnan(found.sample_variation)
 
     def test_nan_inf_text_and_sizes_that_differ(self):
-        from saldiag_probes.data.tensor_statistics import _Facts
+        from saldiag_probes.data.tensor_statistics import _RunningStatistics
 
-        facts = _Facts("x")
-        facts.add(np.array([[1.0, np.nan], [3.0, np.inf]]))
-        found = facts.result()
+        facts = _RunningStatistics("x")
+        facts.add_tensor(np.array([[1.0, np.nan], [3.0, np.inf]]))
+        found = facts.tensor_facts()
         assert (found.nan_share, found.minimum, found.maximum) == (0.25, 1.0, np.inf)
         assert found.mean == 2.0
-        facts.add(np.zeros((2, 5)))
-        found = facts.result()
+        facts.add_tensor(np.zeros((2, 5)))
+        found = facts.tensor_facts()
         assert found.shape == (None, None)
         assert np.isnan(found.sample_variation)
 
     def test_text_has_no_nan(self, keras):
         import tensorflow as tf
 
-        from saldiag_probes.data.tensor_statistics import _Facts
+        from saldiag_probes.data.tensor_statistics import _RunningStatistics
 
-        facts = _Facts("x")
-        facts.add(tf.constant([["normal"], ["fixed"]]))
-        found = facts.result()
+        facts = _RunningStatistics("x")
+        facts.add_tensor(tf.constant([["normal"], ["fixed"]]))
+        found = facts.tensor_facts()
         assert (found.dtype, found.nan_share) == ("string", 0.0)
         assert np.isnan([found.minimum, found.mean]).all()
 
@@ -70,11 +70,11 @@ class TestFacts:
         [([[0, -2.5, 0], [1.5, 0, 0], [0, 0, 0]], True), ([[1, 1, 0]], False), ([[1], [0]], False)],
     )
     def test_one_value_among_zeros(self, rows, single):
-        from saldiag_probes.data.tensor_statistics import _Facts
+        from saldiag_probes.data.tensor_statistics import _RunningStatistics
 
-        facts = _Facts("y")
-        facts.add(np.array(rows, "float32"))
-        assert facts.result().single == single
+        facts = _RunningStatistics("y")
+        facts.add_tensor(np.array(rows, "float32"))
+        assert facts.tensor_facts().single == single
 
     def test_everything_is_named_and_only_the_first_batches_are_looked_at(self, keras):
         from saldiag_probes.data.tensor_statistics import measure_data
@@ -102,7 +102,7 @@ class TestFacts:
 
     def test_no_batch_and_a_batch_that_does_not_fit(self, keras):
         from saldiag_probes.data.tensor_statistics import measure_data
-        from saldiag_probes.trace.recorder import CannotMeasure
+        from saldiag_probes.trace.errors import CannotMeasure
 
         model = dense(keras, "mse")
         with pytest.raises(CannotMeasure, match="no batch"):
@@ -159,13 +159,13 @@ class TestBaselines:
         shapes = self.baselines(dense(keras, "mse", 3), (x, np.ones((4, 5))))
         assert "shape" in shapes[1]
         nan = self.baselines(dense(keras, "mse"), (x, np.full((4, 1), np.nan)))
-        assert "not finite" in nan[1]
+        assert "non-finite" in nan[1]
         labels = self.baselines(
             dense(keras, "sparse_categorical_crossentropy", 3), (x, np.array([0, 1, 2, 3]))
         )
-        assert "not a class from 0 to 2" in labels[1]
+        assert "outside the classes 0 to 2" in labels[1]
         none = self.baselines(dense(keras, "mse"), x)
-        assert "no targets" in none[1]
+        assert "missing" in none[1]
 
         def picky(y, p):
             raise TypeError("only for training")
@@ -180,7 +180,7 @@ class TestBaselines:
         inputs = keras.Input((4,))
         own = Own(inputs, keras.layers.Dense(1)(inputs))
         own.compile("sgd")
-        assert "code of its own" in self.baselines(own, (x, np.ones((4, 1))))[1]
+        assert "overrides compute_loss" in self.baselines(own, (x, np.ones((4, 1))))[1]
 
     def test_pictures_of_several_sizes_have_a_constant_but_no_mean_picture(self, keras):
         model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
@@ -277,7 +277,7 @@ class TestLossCheck:
         assert (found.reported, found.recomputed, found.regularization) == (4.0, 4.0, 0.0)
 
     def test_whether_the_loss_minds_whose_target_it_gets(self, keras):
-        from saldiag_probes.loss.recomputed_loss import in_order_and_rolled
+        from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses
 
         class Squares(keras.losses.Loss):
             def call(self, y_true, y_pred):
@@ -286,15 +286,15 @@ class TestLossCheck:
         x, y = RNG.random((8, 4)).astype("float32"), RNG.random(8).astype("float32")
         model = dense(keras, Squares(), 1)
         predicted = model.predict(x, verbose=0)
-        first, second = in_order_and_rolled(model, (x, y), predicted)
+        first, second = aligned_and_shifted_losses(model, (x, y), predicted)
         assert first == pytest.approx(second, rel=1e-6)
-        assert np.isnan(in_order_and_rolled(model, (x, y[:, None]), predicted)).all()
-        first, second = in_order_and_rolled(dense(keras, "mse", 1), (x, y), predicted)
+        assert np.isnan(aligned_and_shifted_losses(model, (x, y[:, None]), predicted)).all()
+        first, second = aligned_and_shifted_losses(dense(keras, "mse", 1), (x, y), predicted)
         assert first != pytest.approx(second, rel=1e-3)
 
     def test_why_it_cannot_be_measured(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
-        from saldiag_probes.trace.recorder import CannotMeasure
+        from saldiag_probes.trace.errors import CannotMeasure
 
         x = RNG.random((4, 4))
         with pytest.raises(CannotMeasure, match="not compiled"):

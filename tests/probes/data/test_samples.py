@@ -72,7 +72,7 @@ def test_a_dataset_tells_its_end_or_is_read_to_it(measure):
 
 
 def test_a_generator_is_not_touched(measure):
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     generator = iter([items()])
     with pytest.raises(CannotMeasure, match="cannot be read twice"):
@@ -95,17 +95,17 @@ def squares(count, side=24):
 
 
 def looked_at(pictures, masks):
-    from saldiag_probes.data.masks import Masks
+    from saldiag_probes.data.masks import MaskStatistics
 
-    found = Masks()
-    found.add([pictures], [masks])
+    found = MaskStatistics()
+    found.add_batch([pictures], [masks])
     return found
 
 
 def test_masks_find_their_own_pictures_and_others_after_a_shuffle():
     pictures, masks = squares(40)
-    right = looked_at(pictures, masks).pairing()
-    wrong = looked_at(pictures, np.roll(masks, 1, axis=0)).pairing()
+    right = looked_at(pictures, masks).mask_pairing()
+    wrong = looked_at(pictures, np.roll(masks, 1, axis=0)).mask_pairing()
     assert right.own > 0.7 > 0.1 > right.other
     assert wrong.other > 0.7 > 0.1 > wrong.own
     assert wrong.turned < 0.6
@@ -114,19 +114,19 @@ def test_masks_find_their_own_pictures_and_others_after_a_shuffle():
 def test_noise_finds_no_more_than_turned_noise():
     pictures = RNG.uniform(size=(64, 24, 24, 3))
     noise = (RNG.uniform(size=(64, 24, 24, 1)) > 0.8).astype("float32")
-    pairing = looked_at(pictures, noise).pairing()
+    pairing = looked_at(pictures, noise).mask_pairing()
     assert abs(pairing.own + pairing.other - pairing.turned) < 0.3
 
 
 def test_grey_edges_and_targets_that_are_no_masks():
     pictures, masks = squares(4)
     blurred = (masks[:, :, :-1] + masks[:, :, 1:]) / 2
-    assert looked_at(pictures, masks).greys().share == 0
-    greys = looked_at(pictures[:, :, :-1], blurred).greys()
+    assert looked_at(pictures, masks).mask_greys().share == 0
+    greys = looked_at(pictures[:, :, :-1], blurred).mask_greys()
     assert greys.share > 0.01
     assert greys.between > 0.9
-    assert looked_at(pictures, 0.5 * masks + 0.2).greys() is None, "soft labels"
-    assert looked_at(masks, masks).greys() is None, "an autoencoder"
+    assert looked_at(pictures, 0.5 * masks + 0.2).mask_greys() is None, "soft labels"
+    assert looked_at(masks, masks).mask_greys() is None, "an autoencoder"
 
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="no photographs beside the checkout")
@@ -137,21 +137,21 @@ def test_real_photographs_find_their_masks():
     pictures = np.stack([np.asarray(Image.open(p).convert("RGB").resize((64, 64))) for p in paths])
     masks = [Image.open(p.with_suffix(".png")).convert("L").resize((64, 64), 0) for p in paths]
     targets = np.stack([np.asarray(mask) > 127 for mask in masks])[..., None].astype("float32")
-    assert looked_at(pictures, targets).pairing().own > 0.7
-    assert looked_at(pictures, np.roll(targets, 3, axis=0)).pairing().other > 0.7
+    assert looked_at(pictures, targets).mask_pairing().own > 0.7
+    assert looked_at(pictures, np.roll(targets, 3, axis=0)).mask_pairing().other > 0.7
 
 
 def test_objects_of_another_keras_are_told_by_their_module(keras):
-    from saldiag_probes.network.legacy_keras import measure_foreign
+    from saldiag_probes.network.legacy_keras import measure_foreign_objects
 
     older = type("Dense", (), {"__module__": "tf_keras.src.layers.core.dense"})
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)], name="m")
-    assert measure_foreign(model).objects == ()
+    assert measure_foreign_objects(model).objects == ()
     model.layers[0].hidden = [older()]
-    (found,) = measure_foreign(model).objects
+    (found,) = measure_foreign_objects(model).objects
     assert (found.kind, found.package, found.parameters) == ("Dense", "tf_keras", 0)
     assert found.place.endswith("/hidden")
-    (callback,) = measure_foreign(keras.Sequential(), (older(),)).objects
+    (callback,) = measure_foreign_objects(keras.Sequential(), (older(),)).objects
     assert (callback.place, callback.layer) == ("callbacks[0]", None)
 
 
@@ -171,7 +171,7 @@ def test_batches_of_both_classes_are_mixed_however_sorted(measure):
 def test_a_generator_behind_a_dataset_is_not_touched(measure, inside):
     import tensorflow as tf
 
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     generator = iter(range(8))
 
@@ -214,7 +214,7 @@ def test_arrays_in_files_are_read_by_slices(measure):
 def test_what_is_no_array_is_not_read(measure):
     from scipy.sparse import csr_matrix
 
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     x, y = items()
     for data in ((csr_matrix(x), y), (x, y[:-1]), (object(),), (x, 1.0), ()):

@@ -14,11 +14,11 @@ X = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
 
 
 def _answers(loss: Any, y: np.ndarray, predicted: np.ndarray) -> Any:
-    from saldiag_probes.loss.sensitivity import answers
+    from saldiag_probes.loss.sensitivity import loss_sensitivity
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", loss)
-    return answers(model, (X, y), predicted)
+    return loss_sensitivity(model, (X, y), predicted)
 
 
 def test_squares_are_lowest_at_the_targets() -> None:

@@ -103,7 +103,7 @@ def test_no_step_tells_nothing_of_gradients(keras, measure):
 
 
 def test_an_unbuilt_model_needs_a_batch(keras, measure):
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     model = keras.Sequential([keras.layers.Dense(1, name="only")])
     with pytest.raises(CannotMeasure, match="not built"):
@@ -242,7 +242,7 @@ def test_a_fresh_variable_is_at_its_start_and_a_trained_one_is_not(keras, initia
 def test_what_is_known_to_have_learnt_is_not_at_its_start(keras, measure):
     model, block = net(keras)
     kernels = [block.layers[0].kernel]
-    rows = by_path(measure(model, learnt=_Those(kernels)).rows)
+    rows = by_path(measure(model, known_changed=_Those(kernels)).rows)
     assert rows["block/a/kernel"].start_distance == float("inf")
     assert rows["block/b/kernel"].start_distance < 1.63
 

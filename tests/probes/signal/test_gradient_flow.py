@@ -294,7 +294,7 @@ def test_under_a_loss_scale_the_norms_are_unscaled(keras, measure, half):
 
 
 def test_without_a_loss_there_is_no_flow_and_the_reason_says_so(keras, measure):
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     with pytest.raises(CannotMeasure, match="not compiled"):
@@ -358,7 +358,7 @@ def test_nothing_of_the_model_or_of_keras_is_changed(keras, measure):
 
 
 def test_the_classes_are_put_back_when_the_model_fails(keras, measure):
-    from saldiag_probes.trace.recorder import CannotMeasure
+    from saldiag_probes.trace.errors import CannotMeasure
 
     class Broken(keras.layers.Layer):
         def call(self, x, training=False):

@@ -1,4 +1,4 @@
-"""``undisturbed`` puts everything back, bit for bit."""
+"""``preserved_state`` restores everything, bit for bit."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def assert_same(before: list[Any], after: list[Any]) -> None:
 
 
 def test_a_step_inside_leaves_no_trace(model: Any) -> None:
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     model.train_on_batch(*batch())
     before = state(model)
-    with undisturbed(model):
+    with preserved_state(model):
         for _ in range(3):
             model.train_on_batch(*batch())
         inside = state(model)
@@ -62,12 +62,12 @@ def test_a_step_inside_leaves_no_trace(model: Any) -> None:
 
 
 def test_values_come_back_after_an_error(model: Any) -> None:
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     before = state(model)
 
     def fail() -> None:
-        with undisturbed(model):
+        with preserved_state(model):
             model.layers[0].kernel.assign_add(np.ones((4, 5)))
             raise RuntimeError("inside")
 
@@ -80,14 +80,14 @@ def test_values_come_back_after_an_error(model: Any) -> None:
 def test_an_optimizer_is_unbuilt_again(model: Any, scaled: bool) -> None:
     import keras
 
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     inner = keras.optimizers.Adam(0.1, use_ema=True)
     optimizer = keras.optimizers.LossScaleOptimizer(inner) if scaled else inner
     model.compile(optimizer, loss="mse")
     model.layers[0].trainable = False
     attributes = set(vars(inner))
-    with undisturbed(model):
+    with preserved_state(model):
         model.train_on_batch(*batch())
         assert optimizer.built
         assert inner.built
@@ -106,14 +106,14 @@ def test_an_optimizer_is_unbuilt_again(model: Any, scaled: bool) -> None:
 def test_training_goes_on_as_if_nothing_had_been(model: Any, tmp_path: Any) -> None:
     import keras
 
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     def train(probe: bool) -> list[Any]:
         keras.utils.set_random_seed(1)
         clone = keras.models.clone_model(model)
         clone.compile(keras.optimizers.Adam(0.1), loss="mse", metrics=["mae"])
         if probe:
-            with undisturbed(clone):
+            with preserved_state(clone):
                 clone.fit(*batch(), epochs=2, batch_size=4, verbose=0)
                 clone.predict(batch()[0], verbose=0)
         clone.fit(*batch(), epochs=2, batch_size=4, verbose=0)
@@ -127,7 +127,7 @@ def test_random_draws_do_not_shift(model: Any) -> None:
     import keras
     import tensorflow as tf
 
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     def draws() -> list[Any]:
         return [
@@ -143,7 +143,7 @@ def test_random_draws_do_not_shift(model: Any) -> None:
         tf.random.set_global_generator(tf.random.Generator.from_seed(7))
         draws()
         if probe:
-            with undisturbed(model):
+            with preserved_state(model):
                 draws()
         return draws()
 
@@ -156,12 +156,12 @@ def test_generators_made_inside_are_forgotten(model: Any) -> None:
     from keras.src.backend.common import global_state
     from tensorflow.python.ops import stateful_random_ops
 
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     global_state.set_global_attribute("global_seed_generator", None)
     stateful_random_ops.global_generator = None
     before = random.getstate()
-    with undisturbed(model):
+    with preserved_state(model):
         keras.random.normal((2,))
         stateful_random_ops.get_global_generator()
     assert global_state.get_global_attribute("global_seed_generator") is None
@@ -174,24 +174,24 @@ def test_a_function_traced_inside_works_outside(model: Any) -> None:
     import tensorflow as tf
     from keras.src.backend.common import global_state
 
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     global_state.set_global_attribute("global_seed_generator", None)
     noise = tf.function(lambda: keras.random.normal((2,)))
-    with undisturbed(model):
+    with preserved_state(model):
         noise()
-    with undisturbed(model):
+    with preserved_state(model):
         first = noise().numpy()
     assert np.isfinite(first).all()
 
 
 def test_scopes_left_open_are_closed(keras: Any, model: Any) -> None:
     """TensorFlow refuses the name of the inner layer when it traces, with the outer scope open."""
-    from saldiag_probes.state.isolation import same_draws, undisturbed
+    from saldiag_probes.state.isolation import preserved_random_state, preserved_state
 
     bad = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="my head")], name="net")
     bad.compile("sgd", "mse")
-    for block in (lambda: undisturbed(model), same_draws):
+    for block in (lambda: preserved_state(model), preserved_random_state):
         with pytest.raises(ValueError, match="my head"), block():
             bad.fit(np.ones((2, 4)), np.ones((2, 3)), verbose=0)
         dense = keras.layers.Dense(2, name="after")
@@ -200,10 +200,10 @@ def test_scopes_left_open_are_closed(keras: Any, model: Any) -> None:
 
 
 def test_scopes_open_before_stay(keras: Any, model: Any) -> None:
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     with keras.name_scope("outer"):
-        with undisturbed(model):
+        with preserved_state(model):
             model.train_on_batch(*batch())
         dense = keras.layers.Dense(2, name="after")
         dense.build((None, 3))

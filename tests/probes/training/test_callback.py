@@ -226,10 +226,11 @@ def test_several_fits_go_on_counting() -> None:
 
 
 def test_nothing_is_lost_when_the_ring_is_small(monkeypatch: Any) -> None:
-    from saldiag_probes.training import callback as module
+    from saldiag_probes.training import hook_session
+    from saldiag_probes.training.callback import Watch
 
-    monkeypatch.setattr(module, "CAPACITY", 4)
-    watch = module.Watch("full")
+    monkeypatch.setattr(hook_session, "RING_CAPACITY", 4)
+    watch = Watch("full")
     fit(compiled(), watch, epochs=5)
     history, _ = histories(watch)
     assert history.steps.tolist() == list(range(20))
@@ -279,21 +280,21 @@ def test_an_exception_in_training_loses_nothing() -> None:
 
 
 def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
-    from saldiag_probes.training import callback as module
-    from saldiag_probes.training import gradient_norms
+    from saldiag_probes.training import gradient_norms, hook_session
+    from saldiag_probes.training.callback import Watch
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("broken")
 
     for target, name, said in (
         (gradient_norms, "before_step", "the gradients probe failed: broken"),
-        (module, "joined", "the training hook failed: broken"),
-        (module, "GradientNorms", "the training hook failed: broken"),
+        (hook_session, "merge_histories", "the training hook failed: broken"),
+        (hook_session, "GradientNorms", "the training hook failed: broken"),
     ):
         model = compiled()
         with monkeypatch.context() as patch:
             patch.setattr(target, name, fail)
-            watch = module.Watch("full")
+            watch = Watch("full")
             assert len(fit(model, watch).history["loss"]) == 2
         assert watch.failed == said
         assert watch.measurements() == []

@@ -88,10 +88,10 @@ def tape_gradients(model: Any) -> list[Any]:
     """The gradients of the first step, from an eager tape, which leaves the model as it was."""
     import tensorflow as tf
 
-    from saldiag_probes.state.isolation import undisturbed
+    from saldiag_probes.state.isolation import preserved_state
 
     x, y = (tf.constant(part) for part in batch())
-    with undisturbed(model), tf.GradientTape() as tape:
+    with preserved_state(model), tf.GradientTape() as tape:
         loss = model.compute_loss(x, y, model(x, training=True))
     gradients = tape.gradient(loss, model.trainable_variables)
     return [tf.convert_to_tensor(g).numpy().astype("float64") for g in gradients]
@@ -350,29 +350,37 @@ def test_a_step_skipped_by_the_loss_scale_shows() -> None:
 def test_norms_neither_overflow_nor_vanish() -> None:
     import tensorflow as tf
 
-    from saldiag_probes.training.batched_statistics import gradient_statistics, norms, pack
+    from saldiag_probes.training.batched_statistics import (
+        gradient_statistics,
+        l2_norms,
+        pack_tensors,
+    )
 
     values = np.array([[3e30, 4e30], [3e-30, 4e-30], [3, 4]], "float32")
     half = tf.constant([60000.0] * 300, tf.float16)
     double = tf.constant([3e-60, 4e-60], tf.float64)
-    block = pack([tf.constant(row) for row in values])
-    np.testing.assert_allclose(norms(block), [5e30, 5e-30, 5], rtol=1e-6)
+    block = pack_tensors([tf.constant(row) for row in values])
+    np.testing.assert_allclose(l2_norms(block), [5e30, 5e-30, 5], rtol=1e-6)
     np.testing.assert_allclose(gradient_statistics(block)[:, 0], [5e30, 5e-30, 5], rtol=1e-6)
-    np.testing.assert_allclose(norms(pack([half])), [60000 * 300**0.5], rtol=1e-3)
-    np.testing.assert_allclose(norms(pack([double])), [5e-60], rtol=1e-12)
+    np.testing.assert_allclose(l2_norms(pack_tensors([half])), [60000 * 300**0.5], rtol=1e-3)
+    np.testing.assert_allclose(l2_norms(pack_tensors([double])), [5e-60], rtol=1e-12)
 
 
 def test_statistics_of_many_shapes_agree_with_numpy() -> None:
     import tensorflow as tf
 
-    from saldiag_probes.training.batched_statistics import gradient_statistics, grouped, pack
+    from saldiag_probes.training.batched_statistics import (
+        gradient_statistics,
+        group_by_size,
+        pack_tensors,
+    )
 
     generator = np.random.default_rng(2)
     shapes: list[tuple[int, ...]] = [(), (1,), (127,), (128,), (129,), (3, 5, 7), (300, 40)]
     arrays = [generator.normal(size=shape).astype("float32") for shape in shapes]
     arrays[3][::2] = 0
     arrays[5][0, 0, :3] = [np.nan, np.inf, -np.inf]
-    found = gradient_statistics(pack([tf.constant(a) for a in arrays])).numpy()
+    found = gradient_statistics(pack_tensors([tf.constant(a) for a in arrays])).numpy()
     for row, array in zip(found, arrays, strict=True):
         wide = array.astype("float64")
         sound = np.isfinite(wide).all()
@@ -382,7 +390,7 @@ def test_statistics_of_many_shapes_agree_with_numpy() -> None:
         assert row[3] == pytest.approx((wide == 0).mean())
         assert row[4] == pytest.approx((~np.isfinite(wide)).mean())
     sizes = [array.size for array in arrays]
-    groups = grouped(sizes, 200)
+    groups = group_by_size(sizes, 200)
     assert list(itertools.chain(*groups)) == list(range(len(arrays)))
     assert all(sum(sizes[i] for i in group[:-1]) < 200 for group in groups)
 
@@ -488,7 +496,7 @@ def test_a_variable_from_elsewhere_detaches_the_probe() -> None:
         stranger = other.trainable_variables
         with pytest.raises(ValueError, match="Unknown variable"):
             model.optimizer.apply([v * 0 for v in stranger], stranger)
-    assert "came after the optimizer was built" in (probe.failed or "")
+    assert "is not among the variables that the optimizer was built for" in (probe.failed or "")
 
 
 def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
@@ -496,7 +504,7 @@ def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
     from saldiag_probes.training.gradient_norms import GradientNorms
 
     model = sequential()
-    with pytest.raises(ModelError, match="no optimizer to watch"):
+    with pytest.raises(ModelError, match="there is no optimizer"):
         GradientNorms(model)
     model.compile("sgd", "mse", jit_compile=True)
     with pytest.raises(ModelError, match="jit_compile=False"):
@@ -512,8 +520,8 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
 
     from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
-    rows = ring_buffer.Ring(1, capacity=100, schedule=every(3))
+    monkeypatch.setattr(ring_buffer, "PLANNED_STEPS", 8)
+    rows = ring_buffer.RingBuffer(1, capacity=100, schedule=every(3))
 
     def write() -> Any:
         rows.write(tf.constant([1.0], tf.float64))
@@ -521,7 +529,7 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
 
     @tf.function
     def step() -> None:
-        tf.cond(rows.scheduled(), write, lambda: tf.constant(False))
+        tf.cond(rows.is_scheduled(), write, lambda: tf.constant(False))
         rows.advance()
 
     found: list[int] = []
@@ -536,9 +544,9 @@ def test_a_schedule_that_skips_nothing_at_first_is_asked_again(monkeypatch: Any)
 
     from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
-    rows = ring_buffer.Ring(1, capacity=100, schedule=lambda step: step < 12)
-    assert rows.scheduled() is True
+    monkeypatch.setattr(ring_buffer, "PLANNED_STEPS", 8)
+    rows = ring_buffer.RingBuffer(1, capacity=100, schedule=lambda step: step < 12)
+    assert rows.is_scheduled() is True
 
     @tf.function
     def step() -> None:
@@ -579,10 +587,10 @@ def test_eager_steps_plan_ahead_by_themselves(monkeypatch: Any) -> None:
 
     from saldiag_probes.training import ring_buffer
 
-    monkeypatch.setattr(ring_buffer, "WINDOW", 8)
-    rows = ring_buffer.Ring(1, capacity=100, schedule=every(3))
+    monkeypatch.setattr(ring_buffer, "PLANNED_STEPS", 8)
+    rows = ring_buffer.RingBuffer(1, capacity=100, schedule=every(3))
     for _ in range(20):
-        if rows.scheduled():
+        if rows.is_scheduled():
             rows.write(tf.constant([1.0], tf.float64))
         rows.advance()
     assert rows.drain()[0].tolist() == [0, 3, 6, 9, 12, 15, 18]

@@ -7,16 +7,16 @@ import pytest
 pytestmark = pytest.mark.tensorflow
 
 
-class Curious:
+class Subscriber:
     """Wants one more gradient."""
 
     def __init__(self):
         self.wanted, self.answers = [], []
 
-    def tensors(self):
+    def extra_tensors(self):
         return self.wanted
 
-    def told(self, variables, gradients):
+    def receive_gradients(self, variables, gradients):
         self.answers.append((variables, gradients))
 
 
@@ -35,20 +35,26 @@ def test_the_loss_is_the_target_that_was_asked_for_these_variables():
         with tf.GradientTape() as tape:
             target = one**3
         tape.gradient(target, one, output_gradients=tf.constant(2.0))  # on the way to a loss
-        assert float(gradient_tape.loss_of([gradient_tape.identity(one)])) == 8.0  # the sum
-        assert float(gradient_tape.loss_of([gradient_tape.identity(other)])) == 15.0
-        assert gradient_tape.loss_of([gradient_tape.identity(tf.Variable(1.0))]) is None
+        assert (
+            float(gradient_tape.loss_from_tape([gradient_tape.variable_id(one)])) == 8.0
+        )  # the sum
+        assert float(gradient_tape.loss_from_tape([gradient_tape.variable_id(other)])) == 15.0
+        assert gradient_tape.loss_from_tape([gradient_tape.variable_id(tf.Variable(1.0))]) is None
 
         @tf.function
         def inside():
-            assert gradient_tape.loss_of([gradient_tape.identity(one)]) is None  # it is of no graph
+            assert (
+                gradient_tape.loss_from_tape([gradient_tape.variable_id(one)]) is None
+            )  # it is of no graph
             with tf.GradientTape() as tape:
                 target = 5.0 * one
             tape.gradient(target, [one])
-            return gradient_tape.loss_of([gradient_tape.identity(one)])
+            return gradient_tape.loss_from_tape([gradient_tape.variable_id(one)])
 
         assert float(inside()) == 10.0
-        assert gradient_tape.loss_of([gradient_tape.identity(one)]) is None  # another graph
+        assert (
+            gradient_tape.loss_from_tape([gradient_tape.variable_id(one)]) is None
+        )  # another graph
     finally:
         gradient_tape.stop_listening()
 
@@ -58,17 +64,17 @@ def test_more_is_told_and_the_answer_stays_what_it_was():
 
     from saldiag_probes.training import gradient_tape
 
-    original, curious = tf.GradientTape.gradient, Curious()
+    original, subscriber = tf.GradientTape.gradient, Subscriber()
     variable = tf.Variable([1.0, 2.0])
-    with gradient_tape.listening_to_tapes(curious):
+    with gradient_tape.subscribed_to_tapes(subscriber):
         with tf.GradientTape() as tape:
             between = variable * 3.0
             loss = tf.reduce_sum(between**2)
-        curious.wanted = [between, tf.constant(1.0)]
+        subscriber.wanted = [between, tf.constant(1.0)]
         found = tape.gradient(loss, {"weights": variable})
     assert found["weights"].numpy().tolist() == [18.0, 36.0]
-    ((variables, (told, nothing)),) = curious.answers
-    assert variables == {gradient_tape.identity(variable)}
+    ((variables, (told, nothing)),) = subscriber.answers
+    assert variables == {gradient_tape.variable_id(variable)}
     assert told.numpy().tolist() == [6.0, 12.0]
     assert nothing is None
     assert tf.GradientTape.gradient is original

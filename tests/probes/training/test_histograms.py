@@ -98,12 +98,12 @@ def test_a_sparse_gradient_counts_the_zeros_it_leaves_out() -> None:
 
 
 def test_joined_in_order_of_step() -> None:
-    from saldiag_probes.training.histograms import histograms_of, joined_histograms
+    from saldiag_probes.training.histograms import histograms_of, merge_histograms
 
     late = histograms_of({"weights/a": np.arange(4), "weights/b": np.arange(5)}, step=9)
     early = histograms_of({"weights/a": np.arange(6)}, step=2)
-    both = joined_histograms([late, histograms_of({}, 4), early])
+    both = merge_histograms([late, histograms_of({}, 4), early])
     assert both.names == ("weights/a", "weights/a", "weights/b")
     assert both.steps.tolist() == [2, 9, 9]
     assert both.counts.sum(axis=1).tolist() == [6, 4, 5]
-    assert joined_histograms([]).names == ()
+    assert merge_histograms([]).names == ()

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.measurement import GradientHistory, VariableInfo
-from saldiag_probes.training.merge_histories import PER_STEP, PER_VARIABLE, joined
+from saldiag_probes.training.merge_histories import STEP_FIELDS, VARIABLE_FIELDS, merge_histories
 
 
 def history(paths: list[str], steps: list[int], value: float, loss: float) -> GradientHistory:
     per_variable: dict[str, Any] = {
-        name: np.full((len(steps), len(paths)), value) for name in PER_VARIABLE
+        name: np.full((len(steps), len(paths)), value) for name in VARIABLE_FIELDS
     }
-    per_step: dict[str, Any] = {name: np.full(len(steps), loss) for name in PER_STEP}
+    per_step: dict[str, Any] = {name: np.full(len(steps), loss) for name in STEP_FIELDS}
     infos = tuple(VariableInfo(path, path.split("/")[0], (2,), "float32") for path in paths)
     return GradientHistory(
         infos, np.array(steps, np.int64), dropped_steps=1, **per_variable, **per_step
@@ -25,7 +25,9 @@ def history(paths: list[str], steps: list[int], value: float, loss: float) -> Gr
 
 
 def test_chunks_of_one_probe_follow_each_other() -> None:
-    whole = joined([history(["a/k"], [0, 1], 1.0, 5.0), history(["a/k", "b/k"], [2], 2.0, 6.0)])
+    whole = merge_histories(
+        [history(["a/k"], [0, 1], 1.0, 5.0), history(["a/k", "b/k"], [2], 2.0, 6.0)]
+    )
     assert [info.path for info in whole.variables] == ["a/k", "b/k"]
     assert whole.steps.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(whole.norm, [[1, np.nan], [1, np.nan], [2, 2]])
@@ -34,14 +36,16 @@ def test_chunks_of_one_probe_follow_each_other() -> None:
 
 
 def test_optimizers_of_one_model_stand_side_by_side() -> None:
-    both = joined([history(["a/k"], [0, 2], 1.0, np.nan), history(["b/k"], [0, 1], 2.0, 7.0)])
+    both = merge_histories(
+        [history(["a/k"], [0, 2], 1.0, np.nan), history(["b/k"], [0, 1], 2.0, 7.0)]
+    )
     assert both.steps.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(both.norm, [[1, 2], [np.nan, 2], [1, np.nan]])
     np.testing.assert_array_equal(both.loss, [7, 7, np.nan])
 
 
 def test_nothing_joined_is_an_empty_history() -> None:
-    nothing = joined([])
+    nothing = merge_histories([])
     assert nothing.variables == ()
     assert nothing.steps.size == 0
     assert nothing.norm.shape == (0, 0)
@@ -51,7 +55,7 @@ def test_nothing_joined_is_an_empty_history() -> None:
 def test_cutting_a_history_and_joining_it_changes_nothing(steps: list[int], cut: int) -> None:
     steps = sorted(steps)
     chunks = [[s for s in steps if s < cut], [s for s in steps if s >= cut]]
-    whole = joined([history(["a/k"], chunk, 3.0, 1.0) for chunk in chunks])
+    whole = merge_histories([history(["a/k"], chunk, 3.0, 1.0) for chunk in chunks])
     assert whole.steps.tolist() == steps
     assert (whole.norm == 3.0).all()
     assert np.isfinite(whole.loss).all()

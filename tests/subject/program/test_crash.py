@@ -130,10 +130,14 @@ CRASHES = {
 
 
 def crashed(code: str) -> ProgramError:
-    from saldiag_probes.state.isolation import same_scopes
+    from saldiag_probes.state.isolation import preserved_name_scopes
 
     linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
-    with same_scopes(), warnings.catch_warnings(), recording_sources(FilesSeen()) as lines:
+    with (
+        preserved_name_scopes(),
+        warnings.catch_warnings(),
+        recording_sources(FilesSeen()) as lines,
+    ):
         warnings.simplefilter("ignore")
         try:
             exec(compile(code, FILE, "exec"), {"__name__": "__main__"})

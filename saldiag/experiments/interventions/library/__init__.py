@@ -1,1 +1,1 @@
-"""One intervention a module; every class here is found by its place."""
+"""The interventions: every concrete subclass of ``Intervention`` in this folder is registered."""

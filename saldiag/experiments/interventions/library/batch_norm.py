@@ -1,4 +1,4 @@
-"""BatchNorm by its averages, or with averages that follow faster."""
+"""BatchNorm that normalises with moving averages, or whose averages follow faster."""
 
 from __future__ import annotations
 
@@ -11,56 +11,67 @@ from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.workbench import Workbench
 
 
-def _norms(lab: Workbench) -> dict[str, Any]:
-    found = {path: layer for path, layer in lab.layers.items()
-             if isinstance(layer, keras.layers.BatchNormalization)}  # fmt: skip
+def _batch_norm_layers(lab: Workbench) -> dict[str, Any]:
+    """BatchNorm layers by path."""
+    found = {
+        path: layer
+        for path, layer in lab.layers.items()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
     if not found:
-        raise NotApplicable("the model has no BatchNorm")
+        raise NotApplicable("the model has no BatchNormalization layer")
     return found
 
 
-class BatchNormOfAverages(Intervention):
-    """Lets BatchNorm normalise by its moving averages while training, not by the batch.
+class BatchNormByAverages(Intervention):
+    """Normalises with BatchNorm's moving averages during training instead of batch statistics.
 
-    With few values in a batch its own statistics say nothing (Ioffe, Batch Renormalization, 2017).
+    Statistics of a batch with few values are unreliable (Ioffe, Batch Renormalization, 2017).
     """
 
     name = "batchnorm-by-averages"
-    states = "BatchNorm's batch statistics hold learning up"
+    states = "BatchNorm's batch statistics prevent learning"
     answers: ClassVar[tuple[str, ...]] = ("SD405", "SD703")
     words: ClassVar[tuple[str, ...]] = ("batchnorm", "batch norm", "normalization layer")
 
     def change(self, lab: Workbench) -> Change:
-        norms = _norms(lab)
-        swaps = tuple(Swap(layer, "call", _inferring(layer), tracked=False)
-                      for layer in norms.values())  # fmt: skip
-        return Change("running BatchNorm by its moving averages in training", tuple(norms), swaps)
+        norms = _batch_norm_layers(lab)
+        swaps = tuple(
+            Swap(layer, "call", _call_in_inference_mode(layer), tracked=False)
+            for layer in norms.values()
+        )
+        return Change(
+            "normalising with BatchNorm's moving averages during training", tuple(norms), swaps
+        )
 
 
-def _inferring(layer: Any) -> Any:
+def _call_in_inference_mode(layer: Any) -> Any:
     call = layer.call
 
-    def inferring(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ARG001
+    def call_with_averages(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ARG001
         return call(inputs, training=False, mask=mask)
 
-    return inferring
+    return call_with_averages
 
 
 class BatchNormMomentum(Intervention):
-    """Lets BatchNorm's moving averages follow with momentum 0.9 in place of a slower one.
+    """Lowers BatchNorm's momentum to 0.9.
 
-    With Keras' 0.99 they are 60 steps behind, and inference is, too (Ioffe & Szegedy, 2015).
+    At Keras' default of 0.99 the moving averages, and with them inference, lag some 60 steps behind
+    (Ioffe & Szegedy, 2015).
     """
 
     name = "batchnorm-momentum"
-    states = "BatchNorm's averages lag behind, so that only inference does not learn"
+    states = "BatchNorm's moving averages lag behind, which breaks inference only"
     answers: ClassVar[tuple[str, ...]] = ("SD802",)
     words: ClassVar[tuple[str, ...]] = ("batchnorm", "batch norm", "momentum", "val_loss", "infer")
     mode = "inference"
 
     def change(self, lab: Workbench) -> Change:
-        slow = {path: layer for path, layer in _norms(lab).items() if layer.momentum > 0.9}
+        slow = {
+            path: layer for path, layer in _batch_norm_layers(lab).items() if layer.momentum > 0.9
+        }
         if not slow:
-            raise NotApplicable("BatchNorm's momentum is 0.9 or less already")
+            raise NotApplicable("BatchNorm's momentum is already 0.9 or less")
         swaps = tuple(Swap(layer, "momentum", 0.9) for layer in slow.values())
         return Change("setting BatchNorm's momentum to 0.9", tuple(slow), swaps)

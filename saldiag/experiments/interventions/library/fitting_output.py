@@ -1,4 +1,4 @@
-"""Another activation on the output."""
+"""Another activation on the output, or one activation fewer."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import keras
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
-from saldiag.experiments.interventions.output_layers import Head, heads_of
-from saldiag.experiments.interventions.targets import fitting_activation
+from saldiag.experiments.interventions.output_layers import OutputHead, output_heads
+from saldiag.experiments.interventions.targets import implied_activations
 from saldiag.experiments.interventions.workbench import Workbench
 
 
 class FittingOutput(Intervention):
-    """Ends the model in one activation, the one that its targets and its loss imply.
+    """Replaces the output activation by the one that the targets and the loss imply.
 
-    sigmoid for values from 0 to 1, softmax for one class of several, nothing where the loss takes
-    logits or the targets are any numbers (Goodfellow, Bengio & Courville, Deep Learning, 2016,
+    Sigmoid for values in [0, 1], softmax for one class of several, linear where the loss takes
+    logits or the targets are unbounded (Goodfellow, Bengio & Courville, Deep Learning, 2016,
     section 6.2.2).
     """
 
@@ -31,46 +31,52 @@ class FittingOutput(Intervention):
     )  # fmt: skip
 
     def change(self, lab: Workbench) -> Change:
-        heads = heads_of(lab)
+        heads = output_heads(lab)
         swaps: list[Swap] = []
-        told: list[str] = []
+        descriptions: list[str] = []
         layers: list[str] = []
-        for head, wanted in zip(heads, fitting_activation(lab, len(heads)), strict=True):
-            if head.activations == _alone(wanted):
+        for head, implied in zip(heads, implied_activations(lab, len(heads)), strict=True):
+            if head.activations == (() if implied == "linear" else (implied,)):
                 continue
-            swaps += _replaced(head, wanted)
-            told.append(f"replacing {head.told} by {wanted} on {head.place}")
-            layers += [part.path for part in head.parts]
-        if not told:
-            raise NotApplicable("the output's activation is the one that targets and loss imply")
-        return Change("; ".join(told), tuple(layers), tuple(swaps))
+            swaps += _swap_head_activations(head, implied)
+            descriptions.append(
+                f"replacing {head.activation_names} by {implied} on {head.layer_names}"
+            )
+            layers += [layer.path for layer in head.layers]
+        if not descriptions:
+            raise NotApplicable("the output activation already fits the targets and the loss")
+        return Change("; ".join(descriptions), tuple(layers), tuple(swaps))
 
 
-def _alone(wanted: str) -> tuple[str, ...]:
-    return () if wanted == "linear" else (wanted,)
-
-
-def _replaced(head: Head, wanted: str) -> list[Swap]:
-    """The last part gets the activation, the others none."""
-    function = keras.activations.get(wanted)
+def _swap_head_activations(head: OutputHead, activation: str) -> list[Swap]:
+    """Give the last layer the activation, and the layers before it none."""
+    function = keras.activations.get(activation)
     linear = keras.activations.get("linear")
-    return [part.swap(function if part is head.parts[-1] else linear) for part in head.parts]
+    return [
+        layer.swap_activation(function if layer is head.layers[-1] else linear)
+        for layer in head.layers
+    ]
 
 
 class SingleActivation(Intervention):
-    """Leaves the first of several activations on the output, and takes those after it away."""
+    """Keeps the first of several activations on the output and removes the others."""
 
     name = "single-activation"
-    states = "the output goes through an activation too many"
+    states = "the output passes through one activation too many"
     answers: ClassVar[tuple[str, ...]] = ("SD102", "SD113")
     words: ClassVar[tuple[str, ...]] = ("twice", "double", "activation", "connection")
 
     def change(self, lab: Workbench) -> Change:
-        busy = [[p for p in head.parts if p.activation not in ("linear", "")]
-                for head in heads_of(lab)]  # fmt: skip
-        extra = [part for parts in busy for part in parts[1:]]
+        extra = [
+            layer
+            for head in output_heads(lab)
+            for layer in [p for p in head.layers if p.activation not in ("linear", "")][1:]
+        ]
         if not extra:
-            raise NotApplicable("no output goes through several activations")
+            raise NotApplicable("no output passes through more than one activation")
         linear = keras.activations.get("linear")
-        told = "; ".join(f"dropping {part.activation} on {part.path}" for part in extra)
-        return Change(told, tuple(p.path for p in extra), tuple(p.swap(linear) for p in extra))
+        return Change(
+            "; ".join(f"removing {layer.activation} from {layer.path}" for layer in extra),
+            tuple(layer.path for layer in extra),
+            tuple(layer.swap_activation(linear) for layer in extra),
+        )

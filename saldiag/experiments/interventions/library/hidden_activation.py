@@ -1,45 +1,61 @@
-"""Other activations inside the model."""
+"""Other activations in the hidden layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
-from saldiag.experiments.interventions.output_layers import Part, head_layers, part_of
+from saldiag.experiments.interventions.output_layers import (
+    ActivationLayer,
+    activation_layer,
+    output_layer_ids,
+)
 from saldiag.experiments.interventions.workbench import Workbench
+from saldiag.rules.shared.wording import counted
 
 
-def _inside(lab: Workbench) -> list[Part]:
-    """Layers with an activation that the output's own is not."""
-    heads = head_layers(lab)
-    parts = (part_of(path, layer) for path, layer in lab.layers.items() if id(layer) not in heads)
-    return [part for part in parts if part is not None]
+def _hidden_activations(lab: Workbench) -> list[ActivationLayer]:
+    """Layers with an activation other than the output's own."""
+    heads = output_layer_ids(lab)
+    found = (
+        activation_layer(path, layer)
+        for path, layer in lab.layers.items()
+        if id(layer) not in heads
+    )
+    return [layer for layer in found if layer is not None]
 
 
-def _swapped(parts: Iterable[Part], told: str, function: Callable[..., Any]) -> Change:
-    chosen = list(parts)
-    return Change(told, tuple(p.path for p in chosen), tuple(p.swap(function) for p in chosen))
+def _replace_activations(
+    layers: Sequence[ActivationLayer], description: str, function: Callable[..., Any]
+) -> Change:
+    return Change(
+        description,
+        tuple(layer.path for layer in layers),
+        tuple(layer.swap_activation(function) for layer in layers),
+    )
 
 
-class _InPlaceOfReLU:
-    """ReLU inside the model becomes another activation."""
+class _ReplaceReLU:
+    """Replaces ReLU in the hidden layers by ``other``, the name of a Keras activation."""
 
     other: ClassVar[str]
 
     def change(self, lab: Workbench) -> Change:
-        found = [part for part in _inside(lab) if part.activation in ("relu", "relu6")]
+        found = [part for part in _hidden_activations(lab) if part.activation in ("relu", "relu6")]
         if not found:
-            raise NotApplicable("no layer inside the model has ReLU for its activation")
-        told = f"replacing {found[0].activation} by {self.other} in {_layers(found)}"
-        return _swapped(found, told, keras.activations.get(self.other))
+            raise NotApplicable("no hidden layer uses ReLU")
+        description = (
+            f"replacing {found[0].activation} by {self.other} in {counted(len(found), 'layer')}"
+        )
+        return _replace_activations(found, description, keras.activations.get(self.other))
 
 
-class LeakyReLU(_InPlaceOfReLU, Intervention):
-    """Takes leaky ReLU for ReLU, which cannot die (Maas, Hannun & Ng, 2013)."""
+class LeakyReLU(_ReplaceReLU, Intervention):
+    """Replaces ReLU by leaky ReLU, whose units cannot die (Maas, Hannun & Ng, 2013)."""
 
     name = "leaky-relu"
     states = "ReLU units are dead"
@@ -48,17 +64,17 @@ class LeakyReLU(_InPlaceOfReLU, Intervention):
     other = "leaky_relu"
 
 
-class GELU(_InPlaceOfReLU, Intervention):
-    """Takes GELU for ReLU (Hendrycks & Gimpel, 2016)."""
+class GELU(_ReplaceReLU, Intervention):
+    """Replaces ReLU by GELU (Hendrycks & Gimpel, 2016)."""
 
     name = "gelu"
-    states = "ReLU is the wrong nonlinearity inside the model"
+    states = "ReLU is the wrong activation for the hidden layers"
     words: ClassVar[tuple[str, ...]] = ("gelu", "activation function")
     other = "gelu"
 
 
 class Unsaturated(Intervention):
-    """Takes leaky ReLU for sigmoid and tanh, which saturate (Glorot & Bengio, AISTATS 2010)."""
+    """Replaces sigmoid and tanh, which saturate, by leaky ReLU (Glorot & Bengio, AISTATS 2010)."""
 
     name = "unsaturated"
     states = "hidden units are saturated"
@@ -66,16 +82,23 @@ class Unsaturated(Intervention):
     words: ClassVar[tuple[str, ...]] = ("saturat", "vanish")
 
     def change(self, lab: Workbench) -> Change:
-        found = [part for part in _inside(lab) if part.activation in ("sigmoid", "tanh")
-                 and not hasattr(part.layer, "recurrent_activation")]  # fmt: skip
+        found = [
+            hidden
+            for hidden in _hidden_activations(lab)
+            if hidden.activation in ("sigmoid", "tanh")
+            and not hasattr(hidden.layer, "recurrent_activation")
+        ]
         if not found:
-            raise NotApplicable("no layer inside the model has sigmoid or tanh for its activation")
-        return _swapped(found, f"{found[0].activation} → leaky_relu in {len(found)} layers",
-                        keras.activations.leaky_relu)  # fmt: skip
+            raise NotApplicable("no hidden layer uses sigmoid or tanh")
+        return _replace_activations(
+            found,
+            f"replacing {found[0].activation} by leaky_relu in {counted(len(found), 'layer')}",
+            keras.activations.leaky_relu,
+        )
 
 
 class Nonlinearity(Intervention):
-    """Gives linear layers inside the model a ReLU.
+    """Adds ReLU to hidden layers that are all linear.
 
     Without a nonlinearity a network of any depth is one linear map (Goodfellow, Bengio &
     Courville, Deep Learning, 2016, section 6.1).
@@ -87,12 +110,12 @@ class Nonlinearity(Intervention):
     words: ClassVar[tuple[str, ...]] = ("linear", "no activation", "missing activation")
 
     def change(self, lab: Workbench) -> Change:
-        inside = _inside(lab)
+        inside = _hidden_activations(lab)
         found = [p for p in inside if p.activation == "linear" and hasattr(p.layer, "kernel")]
-        if not found or any(p.activation != "linear" for p in inside):
-            raise NotApplicable("there are nonlinearities between the layers, or no linear ones")
-        return _swapped(found, f"putting relu on {_layers(found)}", keras.activations.relu)
-
-
-def _layers(found: Sequence[Any]) -> str:
-    return "1 layer" if len(found) == 1 else f"{len(found)} layers"
+        if any(p.activation != "linear" for p in inside):
+            raise NotApplicable("a hidden layer already has a nonlinear activation")
+        if not found:
+            raise NotApplicable("no hidden layer with weights is linear")
+        return _replace_activations(
+            found, f"adding relu to {counted(len(found), 'layer')}", keras.activations.relu
+        )

@@ -1,4 +1,4 @@
-"""Another optimizer, or the same with other settings."""
+"""Another optimizer, or the same one with other settings."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ import keras
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
-from saldiag.experiments.interventions.compile_changes import rebuilt
+from saldiag.experiments.interventions.compile_changes import rebuild_optimizer
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.rules.shared.update_ratios import INVARIANT
-from saldiag_probes.state.optimizers import inner
+from saldiag_probes.state.optimizers import inner_optimizer
 
-CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
-SETTINGS = (*CLIPPING, "weight_decay", "epsilon",
-            "beta_1", "beta_2", "momentum", "rho")  # fmt: skip
+CLIPPING_SETTINGS = ("clipnorm", "clipvalue", "global_clipnorm")
+"""Constructor arguments that clip gradients."""
+RESET_SETTINGS = (
+    *CLIPPING_SETTINGS, "weight_decay", "epsilon", "beta_1", "beta_2", "momentum", "rho",
+)  # fmt: skip
+"""Constructor arguments that ``DefaultSettings`` resets."""
 
 
 class OtherOptimizer(Intervention):
-    """Adam at 1e-3 in place of another; SGD with momentum in place of Adam and its like.
+    """Replaces the optimizer by Adam at 1e-3, and optimizers of Adam's family by SGD with momentum.
 
-    Adam at its defaults works for most networks (Kingma & Ba, 2015). Where it does not, the
-    suspicion is against dividing by the gradient's own size, and SGD does without.
+    Adam at its defaults works for most networks (Kingma & Ba, 2015). Where it fails, its division
+    by the gradient's magnitude is the suspect, which SGD does without.
     """
 
     name = "other-optimizer"
@@ -30,67 +33,75 @@ class OtherOptimizer(Intervention):
     words: ClassVar[tuple[str, ...]] = ("optimizer", "adam", "sgd")
 
     def change(self, lab: Workbench) -> Change:
-        now = type(inner(lab.model.optimizer)).__name__
+        now = type(inner_optimizer(lab.model.optimizer)).__name__
         other = (
             keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=True)
             if now in INVARIANT
             else keras.optimizers.Adam(1e-3)
         )
-        rate = "with momentum 0.9 at 0.01" if now in INVARIANT else "at 0.001"
-        return Change(f"replacing {now} by {type(other).__name__} {rate}", optimizer=other)
+        settings = "momentum 0.9, learning rate 0.01" if now in INVARIANT else "learning rate 0.001"
+        name = type(other).__name__
+        return Change(f"replacing {now} by {name} ({settings})", optimizer=other)
 
 
 class DefaultSettings(Intervention):
-    """Puts what clips, shrinks or swamps a step back to Keras' defaults; the rate stays."""
+    """Resets clipping, decay, epsilon and momentum to Keras' defaults; the rate stays."""
 
     name = "default-settings"
-    states = "a setting of the optimizer swamps its steps"
+    states = "an optimizer setting outweighs the gradient in each step"
     answers: ClassVar[tuple[str, ...]] = ("SD207", "SD507", "SD711")
     words: ClassVar[tuple[str, ...]] = (
         "epsilon", "weight decay", "momentum", "clipnorm", "clipvalue", "optimizer setting",
     )  # fmt: skip
 
     def change(self, lab: Workbench) -> Change:
-        optimizer = inner(lab.model.optimizer)
-        now, usual = optimizer.get_config(), _defaults(type(optimizer))
-        other = {k: usual[k] for k in SETTINGS if k in now and k in usual and now[k] != usual[k]}
-        if not other:
-            raise NotApplicable("the optimizer's settings are Keras' defaults")
-        told = ", ".join(f"{name} {now[name]:.3g} → {_number(other[name])}" if now[name] is not None
-                         else f"{name} → {_number(other[name])}" for name in other)  # fmt: skip
+        optimizer = inner_optimizer(lab.model.optimizer)
+        now, defaults = optimizer.get_config(), _default_settings(type(optimizer))
+        reset = {
+            name: defaults[name]
+            for name in RESET_SETTINGS
+            if name in now and name in defaults and now[name] != defaults[name]
+        }
+        if not reset:
+            raise NotApplicable("the optimizer already uses Keras' default settings")
+        listed = ", ".join(
+            f"{name} {_format_setting(now[name])} → {_format_setting(default)}"
+            for name, default in reset.items()
+        )
         return Change(
-            f"putting the optimizer's settings back ({told})",
-            optimizer=rebuilt(lab.model.optimizer, **other),
+            f"resetting the optimizer to Keras' defaults ({listed})",
+            optimizer=rebuild_optimizer(lab.model.optimizer, **reset),
         )
 
 
-def _number(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     return "none" if value is None else f"{value:.3g}"
 
 
-def _defaults(kind: Any) -> dict[str, Any]:
+def _default_settings(optimizer_class: Any) -> dict[str, Any]:
     try:
-        return dict(kind().get_config())
+        return dict(optimizer_class().get_config())
     except Exception as error:  # a user's own optimizer
-        raise NotApplicable(f"the optimizer's defaults are not known: {error}") from error
+        raise NotApplicable(f"the optimizer's defaults are unknown: {error}") from error
 
 
 class LargerEpsilon(Intervention):
-    """Takes an epsilon that half precision can hold, 1e-3 (Keras' own advice for float16)."""
+    """Sets epsilon to 1e-3, which float16 can represent (Keras' own advice for float16)."""
 
     name = "larger-epsilon"
-    states = "the optimizer's epsilon is 0 in half precision"
+    states = "the optimizer's epsilon rounds to 0 in float16"
     answers: ClassVar[tuple[str, ...]] = ("SD507",)
     words: ClassVar[tuple[str, ...]] = ("epsilon", "float16", "half precision")
 
     def change(self, lab: Workbench) -> Change:
-        optimizer = inner(lab.model.optimizer)
+        optimizer = inner_optimizer(lab.model.optimizer)
         dtypes = {str(v.dtype) for v in lab.model.trainable_variables}
         epsilon = getattr(optimizer, "epsilon", None)
         if epsilon is None or "float16" not in dtypes:
-            raise NotApplicable("no weights in float16 under an optimizer with an epsilon")
+            raise NotApplicable("no weight is float16, or the optimizer has no epsilon")
         return Change(
-            f"epsilon {epsilon:.3g} → 0.001", optimizer=rebuilt(lab.model.optimizer, epsilon=1e-3)
+            f"changing epsilon from {epsilon:.3g} to 0.001",
+            optimizer=rebuild_optimizer(lab.model.optimizer, epsilon=1e-3),
         )
 
 
@@ -103,8 +114,8 @@ class ClippedGradients(Intervention):
     words: ClassVar[tuple[str, ...]] = ("explod", "clip", "spike", "nan")
 
     def change(self, lab: Workbench) -> Change:
-        now = inner(lab.model.optimizer)
-        if any(getattr(now, name, None) is not None for name in CLIPPING):
-            raise NotApplicable("the gradients are clipped already")
-        clipping = rebuilt(lab.model.optimizer, global_clipnorm=1.0)
+        now = inner_optimizer(lab.model.optimizer)
+        if any(getattr(now, name, None) is not None for name in CLIPPING_SETTINGS):
+            raise NotApplicable("the optimizer already clips gradients")
+        clipping = rebuild_optimizer(lab.model.optimizer, global_clipnorm=1.0)
         return Change("clipping gradients to a global norm of 1", optimizer=clipping)

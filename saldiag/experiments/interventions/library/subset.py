@@ -1,4 +1,4 @@
-"""Fewer items, and labels without meaning: what the model could learn, not how to repair it."""
+"""Fewer items, or shuffled targets: experiments on what the model can learn, not fixes."""
 
 from __future__ import annotations
 
@@ -8,31 +8,42 @@ from typing import ClassVar
 import numpy as np
 
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
-from saldiag.experiments.interventions.batch_transforms import each_array, joined, mapped, split_as
+from saldiag.experiments.interventions.batch_transforms import (
+    join_batches,
+    map_arrays,
+    map_batch_part,
+    split_like,
+)
 from saldiag.experiments.interventions.change import Batches, Change
 from saldiag.experiments.interventions.workbench import Workbench
 
-FEWER = "fewer items are learnt sooner by any model: it repairs nothing"
+FEWER_ITEMS_REPAIR_NOTHING = "any model learns fewer items faster, so this is no fix"
 
 
-class Tenth(Intervention):
-    """Trains on a tenth of the items, two at least, in batches of the same size."""
+class TenthOfItems(Intervention):
+    """Trains on a tenth of the items, at least two, repeated to batches of the same size."""
 
     name = "tenth"
-    states = "there is too much data to be learnt"
+    states = "there is too much data to learn"
     words: ClassVar[tuple[str, ...]] = ("too much data", "subset", "less data", "amount of data")
-    if_restored = FEWER
+    if_restored = FEWER_ITEMS_REPAIR_NOTHING
 
     def change(self, lab: Workbench) -> Change:
         kept = max(2, lab.items // 10)
         if kept >= lab.items:
-            raise NotApplicable(f"there are {lab.items} items only")
+            raise NotApplicable(f"there are only {lab.items} items")
 
-        def feed(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - the same for every seed
-            which = np.arange(lab.items) % kept
-            return split_as(batches, each_array(operator.itemgetter(which), joined(batches)))
+        def repeat_few_items(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - any seed
+            chosen = np.arange(lab.items) % kept
+            return split_like(
+                batches, map_arrays(operator.itemgetter(chosen), join_batches(batches))
+            )
 
-        return Change(f"training on {kept} of {lab.items} items", feed=feed, traced=False)
+        return Change(
+            f"training on {kept} of {lab.items} items",
+            transform_batches=repeat_few_items,
+            needs_retracing=False,
+        )
 
 
 class OneBatch(Intervention):
@@ -41,35 +52,41 @@ class OneBatch(Intervention):
     name = "one-batch"
     states = "there is more data than the model can memorise"
     words: ClassVar[tuple[str, ...]] = ("too much data", "one batch", "single batch")
-    if_restored = FEWER
+    if_restored = FEWER_ITEMS_REPAIR_NOTHING
 
     def change(self, lab: Workbench) -> Change:
         if len(lab.batches) < 2:
-            raise NotApplicable("there is one batch only")
+            raise NotApplicable("there is only one batch")
         return Change(
-            "training on the first batch only", feed=lambda batches, _: batches[:1], traced=False
+            "training on the first batch only",
+            transform_batches=lambda batches, _: batches[:1],
+            needs_retracing=False,
         )
 
 
 class RandomLabels(Intervention):
-    """Deals the targets out at random: can the model memorise at all?
+    """Shuffles the targets across items, to see whether the model can memorise at all.
 
     Zhang et al., Understanding deep learning requires rethinking generalization, ICLR 2017.
     """
 
     name = "random-labels"
-    states = "it is the pairing of inputs and targets that cannot be learnt"
+    states = "the pairing of inputs and targets cannot be learnt"
     words: ClassVar[tuple[str, ...]] = ("random label", "memoris", "memoriz", "capacity")
-    if_restored = "the model memorises targets dealt out at random: its own are at fault, not it"
+    if_restored = "the model memorises shuffled targets: the original pairing is at fault"
 
     def change(self, lab: Workbench) -> Change:
         if len(lab.batches[0]) < 2 or lab.batches[0][1] is None:
             raise NotApplicable("there are no targets")
 
-        def feed(batches: Batches, seed: int) -> Batches:
-            x, y, *rest = joined(batches)
+        def shuffle_targets(batches: Batches, seed: int) -> Batches:
+            x, y, *rest = join_batches(batches)
             order = np.random.default_rng(seed + 1).permutation(lab.items)
-            dealt = mapped(((x, y),), 1, lambda _, part: part[order])[0][1]
-            return split_as(batches, (x, dealt, *rest))
+            shuffled = map_batch_part(((x, y),), 1, lambda _, part: part[order])[0][1]
+            return split_like(batches, (x, shuffled, *rest))
 
-        return Change("dealing the targets out at random", feed=feed, traced=False)
+        return Change(
+            "shuffling the targets across items",
+            transform_batches=shuffle_targets,
+            needs_retracing=False,
+        )

@@ -1,0 +1,129 @@
+"""The variables of one optimizer, and the ring buffers that hold their measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.keras_types import Gradient, KerasModel, Tensor, TFVariable
+from saldiag.core.measurement import VariableInfo
+from saldiag.core.training.schedule import Schedule, never
+from saldiag_probes.state.isolation import backing_variable
+from saldiag_probes.trace.paths import variable_paths
+from saldiag_probes.training.histograms import BINS, gradient_histograms
+from saldiag_probes.training.ring_buffer import RingBuffer, run_if
+from saldiag_probes.training.step_statistics import COLUMNS
+
+HISTOGRAM_CAPACITY = 8
+"""Measured steps of histograms kept between two reads: 60 kB each for 230 variables."""
+
+
+@dataclass(frozen=True)
+class TrackedVariables:
+    """The optimizer's variables, their positions in a row, and the buffers that hold the rows."""
+
+    infos: list[VariableInfo]
+    """The variables in the model's order, which is the order in a row."""
+    position_by_ref: dict[Any, int]
+    """Position in a row by ``variable.ref()``."""
+    rows: RingBuffer
+    """Rows of loss, loss scale, and ``COLUMNS`` of each variable."""
+    histograms: RingBuffer | None
+    """Rows of loss scale, and range and counts of each variable; None without histograms."""
+    seen: set[int] = field(default_factory=set)
+    """Positions of the variables that any step passed to ``apply``."""
+
+    @classmethod
+    def for_model(
+        cls,
+        model: KerasModel,
+        raw: Sequence[TFVariable],
+        schedules: tuple[Schedule, Schedule],
+        capacity: int,
+    ) -> TrackedVariables:
+        """The variables of an optimizer, and new ring buffers for them.
+
+        Args:
+            model: the model whose variable paths are used.
+            raw: the optimizer's variables, ``tf.Variable``.
+            schedules: the steps at which to measure, and those at which to take histograms.
+            capacity: rows that the first ring buffer keeps.
+        """
+        paths_by_id = variable_paths(model)
+        paths = {backing_variable(v).ref(): paths_by_id[id(v)] for v in model.variables}
+        order = {key: index for index, key in enumerate(paths)}
+        # In the model's order, in whatever order a training step passes them.
+        raw = sorted(raw, key=lambda v: order.get(v.ref(), len(order)))
+        infos = [_variable_info(v, *paths.get(v.ref(), ("", v.name.split(":")[0]))) for v in raw]
+        rows = RingBuffer(2 + len(COLUMNS) * len(raw), capacity, schedules[0])
+        width = 1 + (2 + BINS) * len(raw)
+        histograms = None
+        if schedules[1] is not never:
+            histograms = RingBuffer(width, HISTOGRAM_CAPACITY, schedules[1])
+        return cls(infos, {v.ref(): i for i, v in enumerate(raw)}, rows, histograms)
+
+    def positions_of(self, raw: Sequence[TFVariable]) -> list[int]:
+        """Positions in a row of these variables, which count as seen from now on.
+
+        Raises:
+            LookupError: the optimizer was built for other variables.
+        """
+        unknown = [variable.name for variable in raw if variable.ref() not in self.position_by_ref]
+        if unknown:
+            raise LookupError(
+                f"{unknown[0]} is not among the variables that the optimizer was built for"
+            )
+        positions = [self.position_by_ref[variable.ref()] for variable in raw]
+        self.seen.update(positions)
+        return positions
+
+    def seen_variables(self) -> tuple[list[VariableInfo], list[int]]:
+        """The variables that any step passed a gradient or None for, and their positions."""
+        positions = sorted(self.seen)
+        return [self.infos[position] for position in positions], positions
+
+    def in_row_order(self, values: Tensor, positions: Sequence[int]) -> Tensor:
+        """Rows of some variables as rows of all, nan for those that are missing."""
+        if list(positions) == list(range(len(self.infos))):
+            return values
+        gap = tf.constant(np.nan, tf.float64, [1, values.shape[1]])
+        order = np.full(len(self.infos), len(positions))
+        order[list(positions)] = np.arange(len(positions))
+        return tf.gather(tf.concat([values, gap], 0), order)
+
+    def write_histograms(
+        self, gradients: Sequence[Gradient], positions: Sequence[int], scale: Tensor
+    ) -> None:
+        """Write a row of histograms if the step is scheduled, and advance to the next step."""
+        ring = self.histograms
+        if ring is None:
+            return
+
+        def write_row() -> Any:
+            values = self.in_row_order(gradient_histograms(gradients), positions)
+            ring.write(tf.concat([[scale], tf.reshape(values, [-1])], 0))
+            return tf.constant(True)
+
+        run_if(ring.is_scheduled(), write_row, lambda: tf.constant(False))
+        ring.advance()
+
+    def stop(self) -> None:
+        """Write nothing from now on."""
+        for ring in self._open_rings():
+            ring.stop()
+
+    def resume(self) -> None:
+        """Continue after ``stop``."""
+        for ring in self._open_rings():
+            ring.resume()
+
+    def _open_rings(self) -> list[RingBuffer]:
+        return [ring for ring in (self.rows, self.histograms) if ring is not None]
+
+
+def _variable_info(variable: TFVariable, layer: str, path: str) -> VariableInfo:
+    return VariableInfo(path, layer, tuple(variable.shape.as_list()), variable.dtype.name)
