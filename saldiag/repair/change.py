@@ -86,15 +86,15 @@ def _change_inner_argument(
 ) -> TextChange:
     """Change an argument of the loss or the optimizer that ``compile`` receives."""
     slot = compile_argument(call, names, edit.within)
-    given = slot.value
-    if class_without_arguments(given, names) == edit.call:
+    passed = slot.value
+    if class_without_arguments(passed, names) == edit.call:
         return _expand_loss_name(file, names, edit, slot)
-    name = names.dotted_name(given.func) if isinstance(given, ast.Call) else None
-    if not isinstance(given, ast.Call) or (name or "").rpartition(".")[2] != edit.call:
+    name = names.dotted_name(passed.func) if isinstance(passed, ast.Call) else None
+    if not isinstance(passed, ast.Call) or (name or "").rpartition(".")[2] != edit.call:
         raise Uncertain(f"the {edit.within} of compile() is not written as {edit.call}(…)")
-    check_is_keras(given, names)
-    slot_in = find_argument(given, edit.call, edit.argument)
-    return _change_argument(file, names, edit, given, slot_in)
+    check_is_keras(passed, names)
+    inner_slot = find_argument(passed, edit.call, edit.argument)
+    return _change_argument(file, names, edit, passed, inner_slot)
 
 
 def _expand_loss_name(file: PythonFile, names: ModuleNames, edit: Edit, slot: Slot) -> TextChange:
@@ -107,9 +107,11 @@ def _expand_loss_name(file: PythonFile, names: ModuleNames, edit: Edit, slot: Sl
 
 def _change_loss(file: PythonFile, names: ModuleNames, edit: Edit, slot: Slot) -> TextChange:
     """Replace the loss; the one in the file must be the measured one beyond doubt."""
-    kind = loss_class(str(edit.old))
-    given = class_without_arguments(slot.value, names)
-    if kind is None or (given != kind and not is_call_without_arguments(slot.value, names, kind)):
+    measured = loss_class(str(edit.old))
+    written = class_without_arguments(slot.value, names)
+    if measured is None or (
+        written != measured and not is_call_without_arguments(slot.value, names, measured)
+    ):
         raise Uncertain(f"the {edit.argument} of compile() is not written as {edit.old!r}")
     return _replace_expression(file, slot, _with_keras_prefix(names, edit.new, slot.value.lineno))
 

@@ -99,15 +99,15 @@ def fix_files(
 
 
 def _fixed_file(file: str, fingerprints: Fingerprints, edits: Sequence[Edit]) -> FixedFile:
-    found = fingerprints.of(file)
-    if found is None:
-        cell = file.endswith("]") or file.startswith("<")
-        raise Uncertain("it is in a notebook cell" if cell else "the file is not available")
-    path = Path(found.path)
+    fingerprint = fingerprints.of(file)
+    if fingerprint is None:
+        is_cell = file.endswith("]") or file.startswith("<")
+        raise Uncertain("it is in a notebook cell" if is_cell else "the file is not available")
+    path = Path(fingerprint.path)
     if not path.is_relative_to(SALDIAG_FOLDER) and set(_INSTALLED) & set(path.parts):
         raise Uncertain("it is in an installed package")
-    before = _read_unchanged(found)
-    return FixedFile(found, before, apply_edits(before, edits))
+    before = _read_unchanged(fingerprint)
+    return FixedFile(fingerprint, before, apply_edits(before, edits))
 
 
 def _read_unchanged(fingerprint: Fingerprint) -> bytes:

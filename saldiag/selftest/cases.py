@@ -63,25 +63,25 @@ def matrix_cases(seed: int = REPORTED_SEED, parts: Sequence[str] = ()) -> list[C
     Raises:
         SaldiagError: no name contains one of them.
     """
-    found = [*_fault_cases(seed), *_healthy_cases(seed)]
+    every_case = [*_fault_cases(seed), *_healthy_cases(seed)]
     for part in parts:
-        if not any(part in case.name for case in found):
-            names = sorted({word for case in found for word in re.split("[/_]", case.name)})
+        if not any(part in case.name for case in every_case):
+            names = sorted({word for case in every_case for word in re.split("[/_]", case.name)})
             hint = suggestion(part, names)
             raise SaldiagError(f"no program of the matrix has {part!r} in its name: {hint}")
-    return [case for case in found if not parts or any(part in case.name for part in parts)]
+    return [case for case in every_case if not parts or any(part in case.name for part in parts)]
 
 
 SAMPLE_OF = 8
 """One program in this many is in a sample."""
 
 
-def sample_cases(found: Sequence[Case], key: str) -> list[Case]:
+def sample_cases(cases: Sequence[Case], key: str) -> list[Case]:
     """About one case in ``SAMPLE_OF``, chosen by the hash of ``key`` and the case's name.
 
     Another key, such as the id of another commit, chooses other cases.
     """
-    return [case for case in found if zlib.crc32(f"{key}/{case.name}".encode()) % SAMPLE_OF == 0]
+    return [case for case in cases if zlib.crc32(f"{key}/{case.name}".encode()) % SAMPLE_OF == 0]
 
 
 def _fault_cases(seed: int) -> Iterable[Case]:

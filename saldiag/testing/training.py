@@ -70,7 +70,7 @@ def unmet_expectations(
             *(difference if amount != expected else []),
             *_untrained_problems(trainable, stepped),
         ]
-    expectations = _expectations(expected)
+    expectations = _pattern_pairs(expected)
     paths = {id(layer): path for path, layer in _layers_by_path(model).items()}
     matched = dict.fromkeys(range(len(expectations)), False)
     problems: list[str] = []
@@ -78,7 +78,9 @@ def unmet_expectations(
     statistics = _statistics_paths(model)
     for row in (row for row in status.rows if row.path not in statistics):
         matching = [
-            key for key, (pattern, _) in enumerate(expectations) if _matches(row, pattern, paths)
+            key
+            for key, (pattern, _) in enumerate(expectations)
+            if _matches_pattern(row, pattern, paths)
         ]
         matched.update(dict.fromkeys(matching, True))
         if not matching:
@@ -96,7 +98,7 @@ def unmet_expectations(
     return [*unmatched, *problems, *_untrained_problems(expected_rows, stepped)]
 
 
-def _expectations(expected: Any) -> list[tuple[Any, bool]]:
+def _pattern_pairs(expected: Any) -> list[tuple[Any, bool]]:
     """Pairs of a pattern (or layer) and whether it should be trainable, in order."""
     if isinstance(expected, Mapping):
         return [(pattern, bool(should_train)) for pattern, should_train in expected.items()]
@@ -109,7 +111,7 @@ def _layers_by_path(model: Any) -> dict[str, Any]:
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
 
-def _matches(row: TrainableRow, pattern: Any, paths: Mapping[int, str]) -> bool:
+def _matches_pattern(row: TrainableRow, pattern: Any, paths: Mapping[int, str]) -> bool:
     if isinstance(pattern, str):
         return any(fnmatchcase(name, pattern) for name in _row_names(row))
     path = paths.get(id(pattern))

@@ -57,13 +57,13 @@ def _missing_dotted_name(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, ModuleNotFoundError):
         return error.name
-    if isinstance(error, ImportError) and (found := _IMPORT_NAME.search(text)):
-        return f"{found[2]}.{found[1]}"
+    if isinstance(error, ImportError) and (match := _IMPORT_NAME.search(text)):
+        return f"{match[2]}.{match[1]}"
     if isinstance(error, AttributeError):
-        if found := _MODULE_ATTRIBUTE.search(text):
-            return f"{found[1]}.{found[2]}"
-        if found := _NUMPY_REMOVED.search(text):
-            return f"numpy.{found[1]}"
+        if match := _MODULE_ATTRIBUTE.search(text):
+            return f"{match[1]}.{match[2]}"
+        if match := _NUMPY_REMOVED.search(text):
+            return f"numpy.{match[1]}"
     return None
 
 
@@ -80,8 +80,8 @@ def _find_member(error: BaseException) -> RemovedMember | None:
 def _keras_class(dotted: str) -> type:
     """A class of Keras; a class without instances if the program never imported Keras."""
     module, _, name = dotted.rpartition(".")
-    found: Any = getattr(sys.modules.get(module), name, None)
-    return found if isinstance(found, type) else _NoInstances
+    value: Any = getattr(sys.modules.get(module), name, None)
+    return value if isinstance(value, type) else _NoInstances
 
 
 class _NoInstances:
@@ -94,12 +94,13 @@ def _find_argument(error: BaseException, statement: str) -> RenamedArgument | No
         return None
     text = str(error)
     for pattern in (_UNEXPECTED_KEYWORD, _UNRECOGNISED_ARGUMENT):
-        if found := pattern.search(text):
-            return _argument_entry(found[1], found[2], statement)
-    if found := _MISSING_POSITIONAL.search(text):
-        written = re.findall(r"(\w+)\s*=", statement)
+        if match := pattern.search(text):
+            return _argument_entry(match[1], match[2], statement)
+    if match := _MISSING_POSITIONAL.search(text):
+        keywords = re.findall(r"(\w+)\s*=", statement)
         return next(
-            (entry for old in written if (entry := _argument_entry(found[1], old, statement))), None
+            (entry for old in keywords if (entry := _argument_entry(match[1], old, statement))),
+            None,
         )
     return None
 
@@ -130,7 +131,7 @@ def _find_changed_method(error: BaseException, statement: str) -> ChangedMethod 
         r"hist|logs|callback filepath", statement + text
     ):
         return None  # any dictionary can lack the key
-    found = (
+    matching = (
         entry for entry in WRAPPED if entry.error_pattern and re.search(entry.error_pattern, text)
     )
-    return next(found, None)
+    return next(matching, None)

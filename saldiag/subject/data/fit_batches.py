@@ -62,7 +62,7 @@ def batches_of(arguments: Mapping[str, Any]) -> Iterator[Batch]:
     """The batches that ``fit`` trains on with these arguments, as numpy arrays or tensors."""
     x = arguments.get("x")
     training, _ = _split_validation(arguments)
-    given = {
+    options = {
         "batch_size": arguments.get("batch_size"),
         "shuffle": _is_in_memory(x) and arguments.get("shuffle", True),
         "class_weight": arguments.get("class_weight"),
@@ -70,7 +70,7 @@ def batches_of(arguments: Mapping[str, Any]) -> Iterator[Batch]:
     if x is not None and _is_pydataset(x):
         yield from (_with_class_weights(x[i], arguments) for i in range(len(x)))
         return
-    for batch in fit_dataset(**training, **given):
+    for batch in fit_dataset(**training, **options):
         yield batch if isinstance(batch, tuple) else (batch,)
 
 
@@ -110,17 +110,17 @@ def _split_validation(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Any
     share = arguments.get("validation_split") or 0.0
     if not share or arguments.get("validation_data") is not None:
         return training, arguments.get("validation_data")
-    kept, held = training_and_validation(tuple(training.values()), share)
-    return dict(zip(training, kept, strict=True)), held
+    kept, held_out = training_and_validation(tuple(training.values()), share)
+    return dict(zip(training, kept, strict=True)), held_out
 
 
 def _fit_plan(arguments: Mapping[str, Any]) -> FitPlan:
-    training, held = _split_validation(arguments)
+    training, held_out = _split_validation(arguments)
     x, y = training["x"], training["y"]
     return FitPlan(
         data=x if y is None else (x, y),
-        validation=_validation_batch(arguments, held),
-        validation_targets=_validation_targets(held),
+        validation=_validation_batch(arguments, held_out),
+        validation_targets=_validation_targets(held_out),
         epochs=(arguments.get("epochs") or 1) - (arguments.get("initial_epoch") or 0),
         steps_per_epoch=arguments.get("steps_per_epoch"),
         batch_size=arguments.get("batch_size") or KERAS_BATCH,
@@ -147,5 +147,5 @@ def _validation_batch(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, .
         return ()
     names = ("x", "y", "sample_weight")
     parts = dict(zip(names, data, strict=False)) if isinstance(data, (tuple, list)) else {"x": data}
-    own = {"batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size")}
-    return tuple(itertools.islice(batches_of({**parts, **own, "shuffle": False}), 1))
+    sizes = {"batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size")}
+    return tuple(itertools.islice(batches_of({**parts, **sizes, "shuffle": False}), 1))

@@ -41,10 +41,10 @@ def open_npz(path: Path, inputs: Sequence[str], target: str | None, spec: InputS
     try:
         with path.open("rb") as stream:
             arrays = _load_archive(stream, where)
-            names = _input_arrays(arrays.files, inputs, spec, where)
-            wanted = _target_array(arrays.files, target, where)
+            names = _input_names(arrays.files, inputs, spec, where)
+            target_name = _target_name(arrays.files, target, where)
             x = {name: arrays[name] for name in names}
-            y = arrays[wanted]
+            y = arrays[target_name]
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise DataError(f"{where}: damaged, or not an .npz file") from error
     except ValueError as error:
@@ -66,7 +66,7 @@ def _load_archive(stream: BinaryIO, where: str) -> Any:
     return loaded
 
 
-def _input_arrays(
+def _input_names(
     known: Sequence[str], inputs: Sequence[str], spec: InputSpec, where: str
 ) -> Sequence[str]:
     for name in inputs:
@@ -75,24 +75,24 @@ def _input_arrays(
         return inputs
     if len(spec.input_names) > 1 and set(spec.input_names) <= set(known):
         return spec.input_names
-    found = [name for name in INPUT_NAMES if name in known]
-    if not found:
+    common = [name for name in INPUT_NAMES if name in known]
+    if not common:
         raise DataError(
             f"{where}: the input array is not known: pass --inputs NAME ({_names_text(known)})"
         )
-    return found[:1]
+    return common[:1]
 
 
-def _target_array(known: Sequence[str], target: str | None, where: str) -> str:
+def _target_name(known: Sequence[str], target: str | None, where: str) -> str:
     if target is not None:
         check_name_known(target, known, "--target", where)
         return target
-    found = [name for name in TARGET_NAMES if name in known]
-    if not found:
+    common = [name for name in TARGET_NAMES if name in known]
+    if not common:
         raise DataError(
             f"{where}: the target array is not known: pass --target NAME ({_names_text(known)})"
         )
-    return found[0]
+    return common[0]
 
 
 def check_name_known(name: str, known: Sequence[str], option: str, where: str) -> None:
@@ -138,11 +138,11 @@ def open_csv(path: Path, inputs: Sequence[str], target: str | None, spec: InputS
         )
     for name in (target, *inputs):
         check_name_known(name, columns, "--target" if name == target else "--inputs", where)
-    by_model = len(spec.input_names) > 1 and set(spec.input_names) <= set(columns)
-    others = spec.input_names if by_model else [name for name in columns if name != target]
-    chosen = inputs or others
+    named_as_inputs = len(spec.input_names) > 1 and set(spec.input_names) <= set(columns)
+    default = spec.input_names if named_as_inputs else [name for name in columns if name != target]
+    chosen = inputs or default
     numbers = {name: _numeric_column(table[name], where) for name in chosen}
-    y, notes = _target_column(table[target], spec, where)
+    y, notes = _target_values(table[target], spec, where)
     return items_from_arrays((_stack_inputs(numbers, spec, where), y), where, notes)
 
 
@@ -182,7 +182,7 @@ def _numeric_column(column: pd.Series[Any], where: str) -> np.ndarray[Any, Any]:
     )
 
 
-def _target_column(
+def _target_values(
     column: pd.Series[Any], spec: InputSpec, where: str
 ) -> tuple[Any, tuple[str, ...]]:
     import pandas as pd

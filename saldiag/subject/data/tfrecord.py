@@ -120,24 +120,24 @@ def _parse_example(raw: bytes, where: str) -> Example:
         raise DataError(
             f"{where}: contains a tf.train.Example without features: {_CUSTOM_READER_HINT}"
         )
-    found = {}
+    values = {}
     for name, feature in features.items():
         kind = feature.WhichOneof("kind")
-        found[name] = list(getattr(feature, kind).value) if kind else []
-    return found
+        values[name] = list(getattr(feature, kind).value) if kind else []
+    return values
 
 
 def _target_feature(known: Sequence[str], target: str | None, where: str) -> str:
     if target is not None:
         check_name_known(target, known, "--target", where)
         return target
-    found = [name for name in (*TARGET_NAMES, "class", "mask") if name in known]
-    if not found:
+    common = [name for name in (*TARGET_NAMES, "class", "mask") if name in known]
+    if not common:
         listed = printable(", ".join(known))
         raise DataError(
             f"{where}: the target feature is not known: pass --target NAME (it has {listed})"
         )
-    return found[0]
+    return common[0]
 
 
 def _input_features(
@@ -149,10 +149,10 @@ def _input_features(
         return inputs
     if spec.input_names and set(spec.input_names) <= set(known):
         return spec.input_names
-    left = [name for name in known if name != target and not _is_metadata(name)]
-    if not left:
+    remaining = [name for name in known if name != target and not _is_metadata(name)]
+    if not remaining:
         raise DataError(f"{where}: no feature is left as input besides target {printable(target)}")
-    return left
+    return remaining
 
 
 def _is_metadata(name: str) -> bool:

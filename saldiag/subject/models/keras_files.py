@@ -118,11 +118,13 @@ def _check_file(path: Path, where: str, option: str) -> None:
     except OSError as error:
         raise ModelError(f"{where}: damaged, or not an HDF5 file") from error
     if not has_model:
-        loading = f" --weights {printable(path)}" if option == "--model" else ", which loads them"
-        raise ModelError(
-            f"{where}: contains only weights: name the function that builds the model,"
-            f" {option} FILE.py:FUNCTION{loading}"
+        how = (
+            f"name the function that builds the model, --model FILE.py:FUNCTION --weights"
+            f" {printable(path)}"
+            if option == "--model"
+            else f"name a function that builds the model and loads them, {option} FILE.py:FUNCTION"
         )
+        raise ModelError(f"{where}: contains only weights: {how}")
 
 
 def _load_failure_reason(error: Exception) -> str:

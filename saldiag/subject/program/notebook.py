@@ -108,12 +108,12 @@ def _is_python(source: str) -> bool:
 def _plain_python_line(line: str) -> tuple[str, list[str]]:
     if _HELP.match(line) and "?" in line:
         return "", [line.strip()]
-    found = _MAGIC.match(line)
-    if found is None:
+    magic = _MAGIC.match(line)
+    if magic is None:
         return line, []
-    if found["target"]:
-        return f"{found['indent']}{found['target']}None", [line.strip()]
-    return f"{found['indent']}pass", [line.strip()]
+    if magic["target"]:
+        return f"{magic['indent']}{magic['target']}None", [line.strip()]
+    return f"{magic['indent']}pass", [line.strip()]
 
 
 def run_notebook(path: Path, arguments: Sequence[str], note: Callable[[str], None]) -> ProgramEnd:

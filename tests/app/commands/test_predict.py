@@ -156,7 +156,7 @@ def test_a_run_of_train_is_its_best_checkpoint(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("missing.keras", "no such file or folder; give a run of saldiag train"),
-        ("text.txt", "not a model; --model accepts a run"),
+        ("text.txt", "not a model; give a run"),
         ("empty", "no model in this folder; give a run"),
         ("models.py", "name a function"),
     ],
@@ -297,7 +297,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
         ("classes", (), "returns (None, 10); a mask needs one number a pixel"),
         ("three", (), "returns (None, 32, 32, 3); a mask needs"),
         ("nothing", (), "returns int, not a Keras 3 model"),
-        ("missing", (), "no missing in it"),
+        ("missing", (), "no attribute missing"),
         ("fixed", ("--image-size", "64"), "the model expects 32x32 pixels"),
     ],
 )
@@ -327,7 +327,10 @@ def test_files_of_models_are_loaded_as_other_commands_load_them(
     inputs = keras.Input((32, 32, 3))
     keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs)).save_weights("some.weights.h5")
     assert predict("some.weights.h5", "photos", "--out", "other") == 2
-    assert "CHECKPOINT FILE.py:FUNCTION that loads them" in capsys.readouterr().err
+    assert (
+        "that builds the model and loads them, CHECKPOINT FILE.py:FUNCTION"
+        in capsys.readouterr().err
+    )
     assert not Path("other").exists()
 
 
