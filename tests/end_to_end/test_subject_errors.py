@@ -112,7 +112,7 @@ MODEL = ("--model", "net.py:model")
         ((*MODEL, "--data", "t.csv", "--target", "kidn"), "did you mean kind?"),
         ((*MODEL, "--data", "broken"), "the model expects (None, 4)"),
         (("--model", "net.py:pictures", "--data", "broken"), "a.png: damaged, or not an image"),
-        (("--model", "net.py:pictures", "--data", "net.py:data"), "(8, 4), the model expects (None"),
+        (("--model", "net.py:pictures", "--data", "net.py:data"), "(8, 4), the model expects"),
         ((*MODEL, "--data", "net.py:other"), "(8, 5), the model expects (None, 4)"),
         ((*MODEL, "--data", "net.py:single"), "add .batch(8)"),
         ((*MODEL, "--data", "net.py:empty"), "holds no batch"),
