@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 MAX_LISTED_FINDINGS = 5
 """How many findings a failure message describes; the others are counted."""
 
-GRADIENT_RULES = ("SD2", "SD401", "SD402")
-"""Start of the codes of the rules about gradients."""
+GRADIENT_FAMILY = "gradients"
+"""Family of the rules about gradients."""
 
-SLOW_LEARNING_RULE = "SD803"
-"""The rule that names a better learning rate; its info findings explain a failure, too."""
+GRADIENT_RULES = ("nothing-trainable", "trainable-without-effect")
+"""Names of rules in other families whose findings mean that variables get no gradient."""
+
+SLOW_LEARNING_RULE = "learns-slowly"
+"""Name of the rule that suggests a learning rate; its info findings explain a failure, too."""
 
 
 def assert_learns(
@@ -55,7 +58,7 @@ def assert_learns(
         return
     limits = f" (at most {steps} steps and {budget:g} s{_error_change(diagnosis)})"
     reasons = [
-        f for f in diagnosis.findings if f.severity != "info" or f.rule == SLOW_LEARNING_RULE
+        f for f in diagnosis.findings if f.severity != "info" or f.name == SLOW_LEARNING_RULE
     ]
     raise AssertionError(_failure_message(diagnosis, reasons, limits))
 
@@ -100,9 +103,7 @@ def assert_gradients_flow(
         model, batch, loss=loss, optimizer=optimizer, overfit=False,
         batch_size=_batch_size(batch), batches=1, ignore=ignore,
     )  # fmt: skip
-    found = [
-        f for f in diagnosis.findings if f.rule.startswith(GRADIENT_RULES) and f.severity != "info"
-    ]
+    found = [f for f in diagnosis.findings if _is_about_gradients(f) and f.severity != "info"]
     if found or diagnosis.verdict == "does_not_learn":
         raise AssertionError(_failure_message(diagnosis, _with_causes(found, diagnosis)))
 
@@ -183,6 +184,13 @@ def assert_trainable(
         )
 
 
+def _is_about_gradients(finding: Finding) -> bool:
+    """Whether the finding means that gradients are missing, vanish, explode or are not finite."""
+    from saldiag.rules.engine.registry import family_of_code
+
+    return finding.name in GRADIENT_RULES or family_of_code(finding.rule) == GRADIENT_FAMILY
+
+
 def _batch_size(batch: Any) -> int | None:
     """Number of items in a batch of arrays; None if it is empty."""
     import keras
@@ -205,15 +213,15 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
 
 def _failure_message(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """The message of a failure: the verdict, then each finding with its source line and fix."""
-    from saldiag_reports.content.wording import count, headline, plain
-    from saldiag_reports.formats.ci import account
+    from saldiag_reports.content.wording import counted, plain, verdict_headline
+    from saldiag_reports.formats.printed_run import finding_text
 
     unlisted = len(findings) - MAX_LISTED_FINDINGS
     return "\n\n".join(
         [
-            plain(headline(diagnosis.outcome)) + more,
-            *(account(finding) for finding in findings[:MAX_LISTED_FINDINGS]),
-            *([f"and {count(unlisted, 'finding')} more"] if unlisted > 0 else []),
+            plain(verdict_headline(diagnosis.outcome)) + more,
+            *(finding_text(finding) for finding in findings[:MAX_LISTED_FINDINGS]),
+            *([f"and {counted(unlisted, 'finding')} more"] if unlisted > 0 else []),
             *([] if findings else ["No rule found a cause."]),
         ]
     )

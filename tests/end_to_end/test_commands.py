@@ -43,11 +43,11 @@ def run(*arguments: str) -> int:
 def diagnosis(folder: Path) -> dict[str, Any]:
     from jsonschema import validate
 
-    from saldiag_reports.formats.json_document import schema
+    from saldiag_reports.formats.printed.json import load_schema
 
     found: dict[str, Any] = json.loads((folder / "diagnosis.json").read_text())
-    validate(found, schema("diagnosis"))
-    validate(json.loads((folder / "run.json").read_text()), schema("run"))
+    validate(found, load_schema("diagnosis"))
+    validate(json.loads((folder / "run.json").read_text()), load_schema("run"))
     return found
 
 

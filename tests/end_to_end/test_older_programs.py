@@ -149,7 +149,7 @@ NOTES = {
     ],
     "functional": [
         ("K.square(self", "keras.backend.square is no longer supported: use keras.ops.square"),
-        ("decay=0.001", "decay= of keras.optimizers.Optimizer is no longer supported: write"),
+        ("decay=0.001", "decay= of keras.optimizers.Optimizer is no longer supported: use"),
     ],
 }
 """By program: a part of its line, and what is said of it."""

@@ -1,4 +1,4 @@
-"""A comparison as JSON, for programs, as its schema has it."""
+"""A comparison as JSON for programs, described by ``comparison.schema.json``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 
 
 def render_comparison_json(comparison: Comparison, everything: bool = False) -> str:
-    """Strict JSON with a line end; the same runs give the same text.
+    """Strict JSON with a final newline; the same runs give the same text.
 
     Args:
-        comparison: the runs, compared.
-        everything: whether rows and files that are the same in all runs are in it. All findings
-            are in it either way.
+        comparison: the runs to show.
+        everything: whether to include rows and files that are the same in all runs. All findings
+            are included in any case.
     """
     value = {
         "schema_version": SCHEMA_VERSION,
-        "runs": [_run(run) for run in comparison.runs],
+        "runs": [_run_values(run) for run in comparison.runs],
         "same": comparison.same,
         "rows": [
             {
@@ -32,14 +32,14 @@ def render_comparison_json(comparison: Comparison, everything: bool = False) -> 
             for row in comparison.rows
             if everything or row.differs
         ],
-        "findings": [_finding(row) for row in comparison.findings],
-        "code": [_file(row) for row in comparison.code if everything or row.differs],
+        "findings": [_finding_values(row) for row in comparison.findings],
+        "code": [_file_values(row) for row in comparison.code if everything or row.differs],
         "notes": comparison.notes,
     }
     return dumps(value) + "\n"
 
 
-def _run(run: Recorded) -> dict[str, Any]:
+def _run_values(run: Recorded) -> dict[str, Any]:
     diagnosis = run.diagnosis
     return {
         "name": run.name,
@@ -53,7 +53,7 @@ def _run(run: Recorded) -> dict[str, Any]:
     }
 
 
-def _finding(row: FindingRow) -> dict[str, Any]:
+def _finding_values(row: FindingRow) -> dict[str, Any]:
     return {
         "rule": row.rule,
         "name": row.name,
@@ -69,7 +69,7 @@ def _finding(row: FindingRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _file(row: FileRow) -> dict[str, Any]:
+def _file_values(row: FileRow) -> dict[str, Any]:
     return {
         "file": row.file,
         "runs": [

@@ -20,7 +20,7 @@ from saldiag.core.measurement import Measurements
 from saldiag.repair.diff import unified_diff
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.findings import SALDIAG_FOLDER, FileChanged, FixedFile, fix_files
-from saldiag_reports.content.wording import lines, place, plain
+from saldiag_reports.content.wording import file_and_line, plain, plain_lines
 
 NOTHING_LEFT, LEFT = 0, 1
 """Exit codes: nothing is left to fix; there is a diff, or something to fix by hand."""
@@ -160,14 +160,14 @@ def _shown(file: FixedFile) -> str:
 
 
 def _title(finding: Finding) -> str:
-    where = f"{place(finding.source)}: " if finding.source is not None else ""
+    where = f"{file_and_line(finding.source)}: " if finding.source is not None else ""
     return f"{where}{finding.rule} {finding.name}"
 
 
 def _print(diff: bytes) -> None:
     """The bytes as they are for ``git apply``; on a terminal what it would obey is spelt out."""
     if sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
-        sys.stdout.write(lines(diff.decode("utf-8", "replace")))
+        sys.stdout.write(plain_lines(diff.decode("utf-8", "replace")))
     else:
         sys.stdout.buffer.write(diff)
     sys.stdout.flush()

@@ -206,7 +206,7 @@ class _Prediction:
         console = Console(highlight=False)
         over = self.scorer.over(self.photographs.name)
         if over is not None:
-            from saldiag_reports.formats.text import print_mask_scores
+            from saldiag_reports.formats.printed.text import print_mask_scores
 
             print_mask_scores([over], self.options.stretched)
         masks = f"{written} mask{'' if written == 1 else 's'}"

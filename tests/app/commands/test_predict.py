@@ -401,7 +401,7 @@ def test_from_training_to_masks(tmp_path: Path, capsys: pytest.CaptureFixture[st
     )  # fmt: skip
     assert code in (0, 1)
     printed = capsys.readouterr().out
-    assert "Best checkpoint (epoch 1) at 32x32 on 2 pictures that took no part" in printed
+    assert "Best checkpoint (epoch 1) at 32x32 on 2 images that were not used" in printed
     assert "weighted F" in printed
     measured = json.loads((run / "measurements" / "held_out.json").read_text())
     assert (measured["part"], measured["available"], measured["epoch"]) == ("test", 2, 1)
