@@ -33,7 +33,7 @@ from saldiag.core.measurement import (
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every
 from saldiag.core.wording import printable
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 
 @dataclass
@@ -108,7 +108,7 @@ def _load(session: Session, request: Request) -> CommandExamination:
     # What the user's program validates with is not known.
     plan = FitPlan(data=data.fed) if subject.is_users else FitPlan(validation=data.validation)
     session.notes(subject.notes)
-    session.attempt(SourceFiles, OwnFiles().measured)
+    session.attempt(SourceFiles, SourceSnapshot().source_files)
     return CommandExamination(session, subject, data, plan, request=request)
 
 
