@@ -66,7 +66,7 @@ def assert_learns(
 def _error_change(diagnosis: Diagnosis) -> str:
     """How the error changed in the overfit test, as text; empty if it was not measured."""
     from saldiag.core.measurement import OverfitHistory
-    from saldiag.rules.shared.wording import number
+    from saldiag.core.wording import number
 
     history = diagnosis.measured.get(OverfitHistory)
     if history is None or not len(history.training_error):
@@ -213,7 +213,8 @@ def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding
 
 def _failure_message(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
     """The message of a failure: the verdict, then each finding with its source line and fix."""
-    from saldiag_reports.content.wording import counted, plain, verdict_headline
+    from saldiag.core.wording import counted, plain
+    from saldiag_reports.content.wording import verdict_headline
     from saldiag_reports.formats.printed_run import finding_text
 
     unlisted = len(findings) - MAX_LISTED_FINDINGS

@@ -12,11 +12,11 @@ import keras
 from saldiag.app.api import diagnose
 from saldiag.core.errors import ModelError
 from saldiag.core.measurement import TrainableRow, TrainableStatus
+from saldiag.core.wording import plain
 from saldiag.keras_internals.layers import flattened_layers, own_non_trainable_variables
 from saldiag_probes.network.trainability import measure_trainable
 from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.paths import layer_paths, variable_paths
-from saldiag_reports.content.wording import plain
 
 
 def trainable_status(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableStatus:

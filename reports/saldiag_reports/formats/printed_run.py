@@ -9,15 +9,10 @@ from pathlib import Path
 
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import ProgramPlaces, Source
+from saldiag.core.wording import file_and_line, listed_names, plain, plain_lines
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.hypothesis_text import confirmation_text
-from saldiag_reports.content.wording import (
-    diff_lines,
-    file_and_line,
-    listed_names,
-    plain,
-    plain_lines,
-)
+from saldiag_reports.content.wording import diff_lines
 
 MAX_LISTED_LAYERS = 100
 """Layers of a finding that are listed one by one; a rule may find thousands."""

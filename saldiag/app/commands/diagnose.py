@@ -30,9 +30,9 @@ from saldiag.core.measurement import (
     SourceFiles,
     Wiring,
 )
-from saldiag.core.printable import printable
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every
+from saldiag.core.wording import printable
 from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 

@@ -17,10 +17,10 @@ from saldiag.core.files.sources import digest
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Measurements
+from saldiag.core.wording import file_and_line, plain, plain_lines
 from saldiag.repair.diff import unified_diff
 from saldiag.repair.errors import Uncertain
 from saldiag.repair.findings import SALDIAG_FOLDER, FileChanged, FixedFile, fix_files
-from saldiag_reports.content.wording import file_and_line, plain, plain_lines
 
 NOTHING_LEFT, LEFT = 0, 1
 """Exit codes: nothing is left to fix; there is a diff, or something to fix by hand."""

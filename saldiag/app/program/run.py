@@ -22,7 +22,7 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.rules.shared.wording import place
+from saldiag.core.wording import short_file_and_line
 from saldiag.subject.program.notebook import is_notebook, run_notebook
 from saldiag.subject.program.script import ProgramEnd, print_error, run_script
 from saldiag.subject.program.source_snapshot import SourceSnapshot
@@ -128,7 +128,7 @@ class _Program:
         return old_apis_available(self._renamed) if self.options.compat else nullcontext()
 
     def _renamed(self, entry: Rename, source: Source | None) -> None:
-        where = f"{place(source)}: " if source else ""
+        where = f"{short_file_and_line(source)}: " if source else ""
         self._first.note(f"{where}{entry.advice}")
 
     def _execute(self) -> ProgramEnd:

@@ -11,7 +11,7 @@ from typing import Any
 
 from saldiag.core.errors import ModelError, RunError
 from saldiag.core.files.run import Run
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.subject.models.spec import (
     MODEL_FILES,
     CodeReference,

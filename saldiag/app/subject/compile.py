@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from saldiag.core.errors import ModelError, SaldiagError
-from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.core.wording import printable
 from saldiag.recipes.losses import LOSSES, loss_by_name
 from saldiag.subject.models.spec import parse_code_reference
 from saldiag.subject.models.user_code import resolve_reference, user_errors_as

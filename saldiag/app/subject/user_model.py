@@ -17,7 +17,7 @@ from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.names import KERAS_2_IN_TENSORFLOW
 from saldiag.subject.models.input_spec import InputSpec, check_input_shapes, input_spec_of
 from saldiag.subject.models.keras_files import load_keras_file, load_weights

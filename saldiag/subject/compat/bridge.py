@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 from saldiag.core.measurement import Source
+from saldiag.core.patching import patched
 from saldiag.subject.compat.arguments import ARGUMENTS
 from saldiag.subject.compat.entries import (
     Call,
@@ -33,7 +34,6 @@ KERAS_NAMES = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
 
 OnFirstUse = Callable[[Rename, Source | None], None]
 """Called with an entry that the program uses, and the line that uses it."""
-_MISSING = object()
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def old_apis_available(on_first_use: OnFirstUse) -> Iterator[None]:
         for patch in chain(
             _argument_patches(first_uses), _member_patches(first_uses), _method_patches(first_uses)
         ):
-            stack.enter_context(_put(*patch))
+            stack.enter_context(patched(*patch))
         stack.enter_context(_module_patches(first_uses))
         yield
 
@@ -66,20 +66,6 @@ class _FirstUses:
         if entry not in self._used:
             self._used.add(entry)
             self._on_first_use(entry, calling_source())
-
-
-@contextmanager
-def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute for the block; afterwards it is what it was, or not there."""
-    before = vars(owner).get(name, _MISSING)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is _MISSING:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
 
 
 def module_aliases(dotted: str) -> list[str]:
@@ -131,7 +117,7 @@ def _module_patches(first_uses: _FirstUses) -> Iterator[None]:
                 module = sys.modules.get(owner) or _import_if_installed(owner)
                 if module is not None and owner not in stand_ins:
                     getattr_ = _module_getattr(module, names, first_uses)
-                    stack.enter_context(_put(module, "__getattr__", getattr_))
+                    stack.enter_context(patched(module, "__getattr__", getattr_))
             yield
     finally:
         for name, module in before.items():

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.subject.data.class_labels import labels_for_loss
 from saldiag.subject.data.image_format import ImageFormat
 from saldiag.subject.data.items import Batch, Items

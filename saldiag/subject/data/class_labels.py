@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.subject.models.input_spec import InputSpec
 
 MAX_LISTED_CLASSES = 10

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.core.wording import printable
 from saldiag.subject.data.class_labels import labels_for_loss
 from saldiag.subject.data.items import Items, items_from_arrays
 from saldiag.subject.models.input_spec import InputSpec

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from saldiag.core.errors import DataError
 from saldiag.core.files.folders import is_tfrecord
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.subject.data.image_format import ImageFormat
 from saldiag.subject.data.items import Items, items_from_arrays
 from saldiag.subject.data.mask_targets import masks_as_targets

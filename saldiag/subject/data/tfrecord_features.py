@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.serialization import tensor_message
 
 SERIALIZED_TENSOR = "tensor"

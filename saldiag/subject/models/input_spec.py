@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.layers import flattened_layers
 
 Shape = tuple[int | None, ...]

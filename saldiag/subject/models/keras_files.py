@@ -13,7 +13,7 @@ import h5py
 import keras
 
 from saldiag.core.errors import ModelError, WeightsError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.optimizers import optimized_variables
 
 _UNKNOWN_NAME = re.compile(

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from saldiag.core.errors import ModelError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.layers import track_variable
 from saldiag.keras_internals.variables import replace_raw_variable
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.core.files.folders import DataKind, kind_of_folder
-from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.core.wording import printable
 from saldiag.subject.models.registered import (
     RegisteredModel,
     registered_model,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from saldiag.core.errors import SaldiagError
-from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.core.wording import printable
 from saldiag.subject.models.spec import CodeReference
 from saldiag.subject.source.stack_frames import display_path, is_user_file
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
+from saldiag.core.patching import patched
+
 Method = Callable[..., Any]
 Decorator = Callable[[Method], Method]
 
@@ -148,11 +150,5 @@ def _replaced(
             return original(this, *args, **kwargs)
         return replacement(this, *args, **kwargs)
 
-    setattr(owner, name, method)
-    try:
+    with patched(owner, name, method):
         yield
-    finally:
-        if own is not None:
-            setattr(owner, name, own)
-        else:
-            delattr(owner, name)

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from saldiag.core.measurement import RecordedWarning, Source, WarningLog
+from saldiag.core.patching import patched
 from saldiag.keras_internals.names import ADVICE_MODULE
 from saldiag.subject.source.stack_frames import (
     calling_source,
@@ -131,14 +132,14 @@ def recording_warnings() -> Iterator[WarningRecorder]:
     """Record the framework's warnings until the block ends; the program sees no difference."""
     recorder = WarningRecorder()
     with ExitStack() as stack:
-        stack.enter_context(_replaced(warnings, "warn", _warn(recorder, warnings.warn)))
+        stack.enter_context(patched(warnings, "warn", _warn(recorder, warnings.warn)))
         for name in ("filterwarnings", "simplefilter"):
             wrapper = _filter(recorder, getattr(warnings, name))
-            stack.enter_context(_replaced(warnings, name, wrapper))
+            stack.enter_context(patched(warnings, name, wrapper))
         for name in LOGGER_NAMES:
             logger = logging.getLogger(name)
             for method in ("warning", "log"):
-                stack.enter_context(_replaced(logger, method, _logged(recorder, logger, method)))
+                stack.enter_context(patched(logger, method, _logged(recorder, logger, method)))
         try:
             yield recorder
         finally:
@@ -183,17 +184,3 @@ def _from_framework(frame: FrameType | None) -> bool:
     while frame is not None and re.search(r"[/\\](absl|logging)[/\\]", frame.f_code.co_filename):
         frame = frame.f_back
     return frame is not None and is_framework_file(frame.f_code.co_filename)
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
+from saldiag.core.patching import patched
 from saldiag.subject.source.stack_frames import calling_source
 
 
@@ -70,8 +71,5 @@ def recording_sources(files: FilesSeen) -> Iterator[LayerSources]:
         lines.record_layer(layer)
         return layer
 
-    keras.layers.Layer.__new__ = __new__
-    try:
+    with patched(keras.layers.Layer, "__new__", __new__):
         yield lines
-    finally:
-        keras.layers.Layer.__new__ = original

@@ -34,8 +34,10 @@ FORMAT = PrintedFormat(
 )
 
 
-def load_schema(name: Literal["diagnosis", "run", "comparison"]) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of ``diagnosis.json``, ``run.json`` or a comparison."""
+def load_schema(
+    name: Literal["diagnosis", "run", "comparison", "measurements"],
+) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of documents of that name."""
     text = (files("saldiag_reports") / "schema" / f"{name}.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded

@@ -11,7 +11,7 @@ from saldiag.core.documentation import rule_url
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.content.wording import plain, plain_lines
+from saldiag.core.wording import plain, plain_lines
 from saldiag_reports.formats.printed_run import (
     MAX_LISTED_LAYERS,
     PrintedFormat,
