@@ -27,13 +27,14 @@ from saldiag.core.measurement import (
     ValidationCheck,
     WarningLog,
 )
+from saldiag.core.wording import grouped_count, grouped_number, listed_names
 from saldiag_reports import plots
 from saldiag_reports.content import hypothesis_text, summaries, tables
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.tables import Table
 from saldiag_reports.content.thumbnails import MAX_SAMPLES, SampleRow, sample_rows
 from saldiag_reports.content.validation_tables import prediction_mode, validation_tables
-from saldiag_reports.content.wording import MAX_LISTED_ITEMS, counted, listed_names, number
+from saldiag_reports.content.wording import MAX_LISTED_ITEMS
 
 GRADIENT_CUT = "gradient-cut"
 """Name of the rule whose layers are marked in the plot of the gradient flow."""
@@ -81,7 +82,7 @@ def missing_sections(data: ReportData) -> dict[str, str]:
 def _experiments_section(data: ReportData, experiments: Experiments) -> Section:
     hypotheses = data.diagnosis.hypotheses
     facts = {
-        "trained on": counted(experiments.items, "sample"),
+        "trained on": grouped_count(experiments.items, "sample"),
         "ended": _ENDINGS.get(experiments.ended, experiments.ended),
     }
     if math.isfinite(experiments.budget_seconds):
@@ -99,19 +100,20 @@ _ENDINGS = {"decided": "all hypotheses were decided", "budget": "the time limit 
 
 def _learning_section(_: ReportData, history: OverfitHistory) -> Section:
     lead = (
-        f"{counted(history.items, 'sample')} to memorise, {counted(len(history.steps), 'step')}; "
+        f"{grouped_count(history.items, 'sample')} to memorise, "
+        f"{grouped_count(len(history.steps), 'step')}; "
         f"stopped: {history.stopped}. Errors are {history.metric}, recomputed from the predictions."
     )
     facts = {
-        "training-mode error": number(_last_value(history.training_error)),
-        "inference-mode error": number(_last_value(history.inference_error)),
-        "inference-mode error, statistics re-estimated": number(history.recalibrated_error),
-        "baseline error": number(history.baseline_independent),
-        "best constant's error": number(history.baseline_constant),
-        "variation of predictions": number(history.prediction_variation),
+        "training-mode error": grouped_number(_last_value(history.training_error)),
+        "inference-mode error": grouped_number(_last_value(history.inference_error)),
+        "inference-mode error, statistics re-estimated": grouped_number(history.recalibrated_error),
+        "baseline error": grouped_number(history.baseline_independent),
+        "best constant's error": grouped_number(history.baseline_constant),
+        "variation of predictions": grouped_number(history.prediction_variation),
     }
     if math.isfinite(history.validation_error):
-        facts["error on other samples"] = number(history.validation_error)
+        facts["error on other samples"] = grouped_number(history.validation_error)
     return Section(
         "learning",
         "Overfit test",
@@ -127,7 +129,9 @@ def _last_value(values: Any) -> float:
 
 
 def _training_section(_: ReportData, history: TrainingHistory) -> Section:
-    lead = f"{counted(len(history.epochs), 'epoch')}. The second colour is the validation data."
+    lead = (
+        f"{grouped_count(len(history.epochs), 'epoch')}. The second colour is the validation data."
+    )
     return Section("training", "Training", lead, (plots.plot_training(history, "plot-training"),))
 
 
@@ -135,8 +139,8 @@ def _validation_section(data: ReportData, check: ValidationCheck) -> Section:
     facts, checks = data.measured.get(DataFacts), len(np.ravel(check.checked))
     baseline = facts.baselines.independent if facts and facts.baselines else float("nan")
     earlier = " Earlier checks used at most as many." if checks > 1 else ""
-    samples = counted(check.items, "validation sample")
-    training_samples = counted(check.training_items, "training sample")
+    samples = grouped_count(check.items, "validation sample")
+    training_samples = grouped_count(check.training_items, "training sample")
     lead = (
         f"{samples} and {training_samples} in the last check.{earlier} Errors are {check.loss}, "
         "recomputed from the predictions without regularization losses."
@@ -170,14 +174,14 @@ def _validation_facts(check: ValidationCheck) -> dict[str, str]:
         )
     part = check.seconds / check.training_seconds if check.training_seconds > 0 else float("nan")
     of_training = f" ({_percent_text(part)} of the training)" if math.isfinite(part) else ""
-    facts["time for checks during training"] = f"{number(check.seconds)} s{of_training}"
-    facts["time for the last check"] = f"{number(check.last_seconds)} s"
+    facts["time for checks during training"] = f"{grouped_number(check.seconds)} s{of_training}"
+    facts["time for the last check"] = f"{grouped_number(check.last_seconds)} s"
     return facts
 
 
 def _percent_text(value: float) -> str:
     """A ratio, which may be above 1, as a percentage."""
-    return f"{number(100 * value)}%"
+    return f"{grouped_number(100 * value)}%"
 
 
 def _held_out_section(_: ReportData, scores: HeldOutScores) -> Section:
@@ -201,8 +205,8 @@ def _flow_section(data: ReportData, measured: GradientFlow) -> Section:
     cut_layers = {layer for finding in cuts for layer in finding.layers}
     mode = "training" if measured.training else "inference"
     lead = (
-        f"One batch in {mode} mode, loss {number(measured.loss)}. The input is on the left, the "
-        "output on the right."
+        f"One batch in {mode} mode, loss {grouped_number(measured.loss)}. The input is on the "
+        "left, the output on the right."
     )
     return Section(
         "flow", "Gradient flow", lead, (plots.plot_flow(measured, cut_layers, "plot-flow"),),
@@ -211,8 +215,8 @@ def _flow_section(data: ReportData, measured: GradientFlow) -> Section:
 
 
 def _gradients_section(data: ReportData, history: GradientHistory) -> Section:
-    variables = counted(len(history.variables), "variable")
-    steps = counted(len(history.steps), "step")
+    variables = grouped_count(len(history.variables), "variable")
+    steps = grouped_count(len(history.steps), "step")
     lead = (
         f"{variables} over {steps}. The norms are those of the gradients that training computed. "
         "The network's input is at the top."
@@ -231,19 +235,19 @@ def _data_section(data: ReportData, measured: DataFacts) -> Section:
     facts = {}
     if measured.expected_range is not None:
         low, high = measured.expected_range
-        facts["expected input range"] = f"[{number(low)}, {number(high)}]"
+        facts["expected input range"] = f"[{grouped_number(low)}, {grouped_number(high)}]"
     if (base := measured.baselines) is not None:
         facts["best constant's error"] = (
-            f"{number(base.constant)} (predicting {number(base.constant_value)})"
+            f"{grouped_number(base.constant)} (predicting {grouped_number(base.constant_value)})"
         )
-        facts["baseline error"] = f"{number(base.independent)} ({base.independent_kind})"
+        facts["baseline error"] = f"{grouped_number(base.independent)} ({base.independent_kind})"
         facts["error metric"] = base.metric
     elif measured.no_baselines:
         facts["no baseline errors"] = measured.no_baselines
     if (check := data.measured.get(LossCheck)) is not None:
-        facts["loss reported by Keras"] = number(check.reported)
-        facts["loss recomputed"] = number(check.recomputed)
-    lead = f"Measured over {counted(measured.samples, 'sample')}."
+        facts["loss reported by Keras"] = grouped_number(check.reported)
+        facts["loss recomputed"] = grouped_number(check.recomputed)
+    lead = f"Measured over {grouped_count(measured.samples, 'sample')}."
     return Section(
         "data", "Data and loss", lead, tables=(tables.tensor_table(measured),), facts=facts
     )
@@ -269,7 +273,9 @@ def _warnings_section(_: ReportData, log: WarningLog) -> Section:
     silenced = sum(warning.silenced for warning in log.warnings)
     if not log.warnings:
         return Section("warnings", "Framework warnings", "No warnings.")
-    lead = f"{counted(len(log.warnings), 'warning')}; the program silenced {silenced} of them."
+    lead = (
+        f"{grouped_count(len(log.warnings), 'warning')}; the program silenced {silenced} of them."
+    )
     return Section("warnings", "Framework warnings", lead, tables=(tables.warning_table(log),))
 
 

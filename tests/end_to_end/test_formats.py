@@ -111,7 +111,7 @@ def test_an_old_run_may_name_rules_that_are_gone(run_of_the_case, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", ["json", *CHECKS])
 def test_every_encoding_of_stdout_will_do(run_of_the_case, name):
     command = [sys.executable, "-m", "saldiag", "report", str(run_of_the_case)]
     result = subprocess.run(
@@ -121,6 +121,8 @@ def test_every_encoding_of_stdout_will_do(run_of_the_case, name):
     )  # fmt: skip
     assert result.returncode == 1, result.stderr
     assert result.stdout.isascii()
+    if name in ("json", "sarif"):
+        json.loads(result.stdout)
 
 
 @pytest.mark.slow

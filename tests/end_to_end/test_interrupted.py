@@ -77,7 +77,7 @@ def status(run: Path) -> str:
 MOMENTS = {
     "data are read": "saldiag.app.subject.load.load_subject",
     "the model is traced": "saldiag.app.examine.examination.Examination.survey",
-    "a probe that may fail": "saldiag.app.commands.diagnose.OwnFiles.measured",
+    "a probe that may fail": "saldiag.app.commands.diagnose.SourceSnapshot.source_files",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
     "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
     "rules judge": "saldiag.app.session.session.Session.conclude",
@@ -123,7 +123,7 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
 
 
 def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.app.examine.examination.Examination.look_at_data", fault)
+    monkeypatch.setattr("saldiag.app.examine.examination.Examination.examine_data", fault)
     assert main.main(arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
     assert status(folder / "run") == "failed"

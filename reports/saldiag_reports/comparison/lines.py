@@ -8,16 +8,16 @@ from typing import Any
 
 from saldiag.core.comparison import LAYER, Comparison, FileRow, FindingRow, Part, Recorded, Row
 from saldiag.core.files.jsonio import jsonable
-from saldiag_reports.content.tables import Column, Table
-from saldiag_reports.content.wording import (
+from saldiag.core.wording import (
     NO_VALUE,
-    counted,
+    grouped_count,
+    grouped_number,
     listed_names,
-    number,
     shorten_end,
     shorten_middle,
-    value_text,
 )
+from saldiag_reports.content.tables import Column, Table
+from saldiag_reports.content.wording import value_text
 
 SETTING_PARTS: tuple[Part, ...] = ("training", "options", "data", "versions")
 """Parts with the settings of a run; the likeliest reason for a different outcome comes first."""
@@ -111,7 +111,7 @@ def _shared_values(group: Sequence[Row]) -> tuple[Any, ...]:
     first = group[0]
     if first.name != LAYER or len(group) == 1:
         return first.values
-    return tuple(value and counted(len(group), "layer") for value in first.values)
+    return tuple(value and grouped_count(len(group), "layer") for value in first.values)
 
 
 def format_cells(values: Sequence[Any]) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def format_cells(values: Sequence[Any]) -> tuple[str, ...]:
 
 def _format_cell(value: Any, digits: int | None) -> str:
     if isinstance(value, float):
-        return number(value, digits) if digits else repr(value)
+        return grouped_number(value, digits) if digits else repr(value)
     if value == "":
         return "(empty)"
     return value_text(
@@ -188,21 +188,21 @@ def change_summary(comparison: Comparison, lines: Sequence[Line]) -> str:
     changes = [change for row in comparison.findings for change in row.changes]
     still = changes.count("still")
     parts = [
-        f"{counted(changes.count('new'), 'new finding')}, {changes.count('gone')} gone,"
+        f"{grouped_count(changes.count('new'), 'new finding')}, {changes.count('gone')} gone,"
         f" {still} remaining"
     ]
     if unknown := changes.count("unknown"):
         parts.append(f"{unknown} could not be judged in one of the runs")
     same = sum(not line.differs for line in lines)
     if same:
-        parts.append(f"{counted(same, 'line')} the same in all runs")
+        parts.append(f"{grouped_count(same, 'line')} the same in all runs")
     return " · ".join(parts)
 
 
 def comparison_title(comparison: Comparison) -> str:
     """``broken → fixed``, or the first run and the number of the others."""
     first, *others = [shorten_middle(run.name, 60) for run in comparison.runs]
-    return f"{first} → {others[0] if len(others) == 1 else counted(len(others), 'run')}"
+    return f"{first} → {others[0] if len(others) == 1 else grouped_count(len(others), 'run')}"
 
 
 def titled_diffs(comparison: Comparison) -> Iterator[tuple[str, str]]:

@@ -12,8 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from saldiag.core.comparison import Comparison
+from saldiag.core.wording import grouped_count, plain, shorten_end, shorten_middle
 from saldiag_reports.comparison.lines import Line, change_summary, comparison_lines, titled_diffs
-from saldiag_reports.content.wording import counted, plain, shorten_end, shorten_middle
 from saldiag_reports.formats.printed.text import MIN_WIDTH, write_captured
 
 MAX_LINES = 30
@@ -94,7 +94,7 @@ def _differences_table(
         for line in rows[:most]:
             table.add_row(Padding(Text(plain(line.what)), (0, 0, 0, 2)), *_cell_texts(line))
         if more := len(rows[most:]):
-            note = f"… and {counted(more, 'more line')} (--all lists them)"
+            note = f"… and {grouped_count(more, 'more line')} (--all lists them)"
             table.add_row(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
     return table
 
@@ -110,4 +110,4 @@ def _diff_texts(text: str, everything: bool) -> Iterator[Text]:
     for line in shown:
         yield Text(plain(line, keep="\t"), style=DIFF_STYLES.get(line[:1], ""))
     if more := len(lines) - len(shown):
-        yield Text(f"… and {counted(more, 'more line')} (--all shows them)", style="dim")
+        yield Text(f"… and {grouped_count(more, 'more line')} (--all shows them)", style="dim")

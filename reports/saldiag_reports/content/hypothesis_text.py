@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Experiments
-from saldiag_reports.content.data import ReportData
-from saldiag_reports.content.wording import (
+from saldiag.core.wording import (
     NO_VALUE,
-    counted,
-    number,
+    grouped_count,
+    grouped_number,
     plain,
     shorten_end,
     shorten_middle,
 )
+from saldiag_reports.content.data import ReportData
 
 Hypotheses = Sequence[Hypothesis]
 
@@ -92,7 +92,7 @@ def confirmation_text(finding: Finding, hypotheses: Hypotheses) -> str:
 
 def error_and_seeds(h: Hypothesis) -> str:
     """``mean absolute error 0.79 → 0.016 in 40 steps, 3 of 3 seeds``."""
-    steps, seeds = counted(h.steps, "step"), counted(h.seeds, "seed")
+    steps, seeds = grouped_count(h.steps, "step"), grouped_count(h.seeds, "seed")
     return f"{error_change(h)} in {steps}, {h.restored} of {seeds}"
 
 
@@ -108,7 +108,7 @@ def error_change(h: Hypothesis) -> str:
 
 def before_and_after(values: tuple[float, float]) -> str:
     """``0.79 → 0.016``: without and with the change."""
-    before, after = (number(value, 2) for value in values)
+    before, after = (grouped_number(value, 2) for value in values)
     return f"{before} → {after}"
 
 
@@ -132,7 +132,7 @@ def joined_names(names: Sequence[str], limit: int = MAX_NAMED_CHANGES) -> str:
     """``a, b and c``; more than ``limit`` names end in ``and 9 others``."""
     more = len(names) - limit
     if more > 0:
-        names = [*names[:limit], counted(more, "other")]
+        names = [*names[:limit], grouped_count(more, "other")]
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
@@ -161,7 +161,7 @@ def _confirmed_clauses(confirmed: Hypotheses, hypotheses: Hypotheses) -> list[st
         clauses.append(f"{verb} {changes_together(h, hypotheses)} ({error_and_seeds(h)}){needed}")
     more = len(confirmed) - MAX_CONFIRMED_CHANGES
     if more > 0:
-        clauses.append(f"so {_verb_for(more, 'does')} {counted(more, 'other')}")
+        clauses.append(f"so {_verb_for(more, 'does')} {grouped_count(more, 'other')}")
     return clauses
 
 
@@ -237,7 +237,9 @@ def _why_experiments_ended(experiments: Experiments | None) -> str:
 
 def duration_text(seconds: float) -> str:
     """``90 s``, ``2 min``."""
-    return f"{number(seconds / 60)} min" if seconds >= 120 else f"{number(seconds)} s"
+    return (
+        f"{grouped_number(seconds / 60)} min" if seconds >= 120 else f"{grouped_number(seconds)} s"
+    )
 
 
 def _inapplicable_reason(hypotheses: Hypotheses, experiments: Experiments | None) -> str:
@@ -256,8 +258,8 @@ def _control_score(experiments: Experiments | None) -> str:
     scores = [curve.score[-1] for curve in curves]
     if not scores or not all(score >= RESTORED for score in scores):
         return ""
-    steps = counted(max(curve.steps[-1] for curve in curves), "step")
-    seeds = f"{len(scores)} of {counted(len(scores), 'seed')}"
+    steps = grouped_count(max(curve.steps[-1] for curve in curves), "step")
+    seeds = f"{len(scores)} of {grouped_count(len(scores), 'seed')}"
     return f" (R² {_score_text(sum(scores) / len(scores))} in {steps}, {seeds})"
 
 
@@ -273,7 +275,7 @@ def _suspicion_reply(hypotheses: Hypotheses, names: Sequence[str]) -> str:
     proofs = proofs or [h for h in _minimal_combinations(confirmed) if set(h.parts) & set(names)]
     accounts = list(dict.fromkeys(_outcome_accounts(proofs[:1] or tested, hypotheses)))
     if (more := len(accounts) - MAX_NAMED_CHANGES) > 0:
-        accounts = [*accounts[:MAX_NAMED_CHANGES], counted(more, "other")]
+        accounts = [*accounts[:MAX_NAMED_CHANGES], grouped_count(more, "other")]
     return "; ".join(accounts) or "no experiment tests this"
 
 
@@ -301,7 +303,7 @@ def outcome_account(h: Hypothesis, hypotheses: Hypotheses) -> str:
 def _error_effect_and_seeds(h: Hypothesis) -> str:
     """``0.79 → 0.79, effect 0.00 [0.00, 0.00], 3 seeds``."""
     values = before_and_after(h.score if h.mode == "inference" else h.error)
-    return f"{values}, effect {effect_with_interval(h)}, {counted(h.seeds, 'seed')}"
+    return f"{values}, effect {effect_with_interval(h)}, {grouped_count(h.seeds, 'seed')}"
 
 
 def _as_sentence(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.measurement import GradientHistory, Measurements, Wiring
-from saldiag_reports.content.wording import shorten_middle
+from saldiag.core.wording import shorten_middle
 
 Array = np.ndarray[Any, Any]
 MAX_ROWS = 60

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from saldiag.core.measurement import DtypeTrace, HeldOutScores, TrainableStatus
-from saldiag_reports.content.wording import counted, share_text, size_text
+from saldiag.core.wording import grouped_count, share_text, size_text
 
 
 def dtype_summary(trace: DtypeTrace) -> str:
     """Dtype policy, dtypes of outputs and loss, and the bytes that the casts write."""
     written = sum(cast.size for cast in trace.casts)
     outputs = ", ".join(trace.output_dtypes) or "unknown"
-    casts = counted(len(trace.casts), "dtype cast")
+    casts = grouped_count(len(trace.casts), "dtype cast")
     write = "writes" if len(trace.casts) == 1 else "write"
     return (
         f"Policy {trace.policy}; output {outputs}, loss {trace.loss_dtype or 'unknown'}. "

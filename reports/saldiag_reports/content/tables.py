@@ -24,23 +24,23 @@ from saldiag.core.measurement import (
     WarningLog,
 )
 from saldiag.core.measurement.experiments import LayerLook
-from saldiag_reports.content import hypothesis_text, layer_order
-from saldiag_reports.content.wording import (
+from saldiag.core.wording import (
     NO_VALUE,
     file_and_line,
-    number,
+    grouped_number,
     score_text,
     share_text,
     size_text,
     yes_no,
 )
+from saldiag_reports.content import hypothesis_text, layer_order
 
 CellKind = Literal["name", "text", "number", "score", "share", "size", "flag"]
 
 _FORMATS: dict[CellKind, Callable[[Any], str]] = {
     "name": lambda value: str(value) or "(model)",
     "text": str,
-    "number": number,
+    "number": grouped_number,
     "score": score_text,
     "share": share_text,
     "size": size_text,

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from saldiag.core.measurement import Predictions
-from saldiag_reports.content.wording import counted, number
+from saldiag.core.wording import grouped_count, grouped_number
 
 Array = np.ndarray[Any, Any]
 MAX_SIDE_PIXELS = 160
@@ -61,12 +61,16 @@ def _prediction_summary(prediction: Array, target: Array) -> str:
     if finite.size == 0:
         return "has no finite value"
     low, high = float(finite.min()), float(finite.max())
-    extent = f"{number(low)} everywhere" if low == high else f"{number(low)} to {number(high)}"
+    extent = (
+        f"{grouped_number(low)} everywhere"
+        if low == high
+        else f"{grouped_number(low)} to {grouped_number(high)}"
+    )
     if finite.size < prediction.size:
-        return f"{extent}, {counted(prediction.size - finite.size, 'value')} not finite"
+        return f"{extent}, {grouped_count(prediction.size - finite.size, 'value')} not finite"
     if prediction.shape != target.shape:
         return extent
-    return f"{extent}, mean error {number(float(np.abs(prediction - target).mean()))}"
+    return f"{extent}, mean error {grouped_number(float(np.abs(prediction - target).mean()))}"
 
 
 def to_pixels(values: Array) -> Array:

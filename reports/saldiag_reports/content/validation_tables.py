@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.measurement import InputComparison, StatisticsRow, ValidationCheck
+from saldiag.core.wording import NO_VALUE
 from saldiag_reports.content.tables import Column, Table
-from saldiag_reports.content.wording import NO_VALUE
 
 MAX_LAYERS = 50
 """BatchNorm layers in the table; the run's measurements have all."""

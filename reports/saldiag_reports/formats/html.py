@@ -11,11 +11,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from saldiag.core import wording
 from saldiag.core.documentation import rule_url
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import SEVERITIES, Finding
 from saldiag_reports import sections
-from saldiag_reports.content import hypothesis_text, wording
+from saldiag_reports.content import hypothesis_text
+from saldiag_reports.content import wording as report_wording
 from saldiag_reports.content.data import ReportData
 
 MAX_ROWS = 3000
@@ -60,6 +62,7 @@ def template_environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.globals["w"] = wording
+    environment.globals["report_words"] = report_wording
     environment.globals["rule_url"] = rule_url
     return environment
 
@@ -89,8 +92,8 @@ def _severity_counts(diagnosis: Diagnosis) -> str:
     """``2 errors, 1 warning``."""
     amounts = {s: sum(f.severity == s for f in diagnosis.findings) for s in SEVERITIES}
     texts = {
-        "error": wording.counted(amounts["error"], "error"),
-        "warning": wording.counted(amounts["warning"], "warning"),
+        "error": wording.grouped_count(amounts["error"], "error"),
+        "warning": wording.grouped_count(amounts["warning"], "warning"),
         "info": f"{amounts['info']:,} info",
     }
     counts = [texts[s] for s, amount in amounts.items() if amount]
@@ -111,6 +114,6 @@ def _explanation_chain(diagnosis: Diagnosis) -> list[tuple[int, Finding]]:
             continue
         seen.add(id(finding))
         chain.append((depth, finding))
-        explained = wording.findings_explained_by(diagnosis, finding.rule)
+        explained = report_wording.findings_explained_by(diagnosis, finding.rule)
         stack += [(depth + 1, child) for child in reversed(explained)]
     return chain

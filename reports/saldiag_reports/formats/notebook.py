@@ -6,15 +6,10 @@ from html import escape
 
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
+from saldiag.core.wording import file_and_line, grouped_count, listed_names, plain
 from saldiag_reports.content import hypothesis_text
 from saldiag_reports.content.data import ReportData
-from saldiag_reports.content.wording import (
-    counted,
-    file_and_line,
-    listed_names,
-    plain,
-    verdict_headline,
-)
+from saldiag_reports.content.wording import verdict_headline
 
 SEVERITY_COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "info": "#1f5fa8"}
 """CSS colour of each severity."""
@@ -30,7 +25,7 @@ def render_snippet(data: ReportData) -> str:
     rows = "".join(_finding_row(finding, diagnosis) for finding in diagnosis.findings)
     table = f'<table style="text-align:left">{rows}</table>' if rows else "<p>No findings.</p>"
     amount = len(diagnosis.skipped)
-    skipped = f"<p>{counted(amount, 'rule')} could not judge.</p>" if amount else ""
+    skipped = f"<p>{grouped_count(amount, 'rule')} could not judge.</p>" if amount else ""
     return f"<div><p><strong>{headline}</strong></p>{sentences}{table}{skipped}</div>"
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import ProgramPlaces, Source
+from saldiag.core.wording import file_and_line, listed_names, plain, plain_lines
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.hypothesis_text import confirmation_text
-from saldiag_reports.content.wording import (
-    diff_lines,
-    file_and_line,
-    listed_names,
-    plain,
-    plain_lines,
-)
+from saldiag_reports.content.wording import diff_lines
 
 MAX_LISTED_LAYERS = 100
 """Layers of a finding that are listed one by one; a rule may find thousands."""
@@ -96,6 +92,15 @@ class PrintedRun:
         return "\n".join(part for part in parts if part)
 
 
+def _question_mark(_: str) -> str:
+    return "?"
+
+
+def json_escape(character: str) -> str:
+    """A character as JSON strings escape it: ``u2026`` behind a backslash."""
+    return json.dumps(character)[1:-1]
+
+
 @dataclass(frozen=True)
 class PrintedFormat:
     """A format that runs can be printed in, declared by its module as ``FORMAT``."""
@@ -106,6 +111,8 @@ class PrintedFormat:
     """Makes one text of all runs; the severity is that of ``--fail-on``."""
     needs_rules: bool = False
     """Whether ``render`` reads ``PrintedRun.rules``; they are empty otherwise."""
+    unencodable: Callable[[str], str] = _question_mark
+    """What to print for a character that the encoding of stdout does not have."""
 
 
 def finding_title(finding: Finding) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saldiag.core.findings.finding import Finding
-from saldiag_reports.content.wording import plain_lines
+from saldiag.core.wording import plain_lines
 from saldiag_reports.formats.sarif_paths import artifact_location
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")

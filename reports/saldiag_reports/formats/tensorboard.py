@@ -16,18 +16,11 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
+from saldiag.core.wording import file_and_line, listed_names, plain, plain_lines
 from saldiag_reports.content import hypothesis_text, layer_order
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.thumbnails import MAX_SAMPLES, encode_png, png_size, to_pixels
-from saldiag_reports.content.wording import (
-    file_and_line,
-    listed_names,
-    plain,
-    plain_lines,
-    shell_command,
-    value_text,
-    verdict_headline,
-)
+from saldiag_reports.content.wording import shell_command, value_text, verdict_headline
 from saldiag_reports.files import EVENTS_FILE, write_bytes
 from saldiag_reports.formats.tensorboard_events import EventLog, escape_markdown, markdown_table
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from saldiag.core.comparison import Curve
-from saldiag_reports.content.wording import number, shorten_middle
+from saldiag.core.wording import grouped_number, shorten_middle
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import log_limits, set_log_y
 
@@ -108,7 +108,8 @@ def _picture_description(panels: Sequence[Sequence[Curve]], names: Sequence[str]
     parts = []
     for panel in panels:
         ends = [
-            f"{shorten_middle(names[c.run], 40)} ends at {number(float(c.y[-1]))}" for c in panel
+            f"{shorten_middle(names[c.run], 40)} ends at {grouped_number(float(c.y[-1]))}"
+            for c in panel
         ]
         parts.append(f"{panel[0].quantity}: {', '.join(ends)}")
     return "; ".join(parts) + "."

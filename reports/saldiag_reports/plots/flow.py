@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saldiag.core.measurement import FlowRow, GradientFlow
+from saldiag.core.wording import grouped_count, listed_names, shorten_middle
 from saldiag_reports.content import layer_order
-from saldiag_reports.content.wording import counted, listed_names, shorten_middle
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import log_limits, set_log_y
 
@@ -151,12 +151,14 @@ def _label_calls(strip: Axes, paths: list[str]) -> None:
 
 def _picture_description(rows: list[FlowRow], marked: list[int]) -> str:
     reached = sum(bool(row.output_gradient) for row in rows)
-    text = f"|dL/d output| is not exactly 0 in {reached} of {counted(len(rows), 'layer call')}. "
+    text = (
+        f"|dL/d output| is not exactly 0 in {reached} of {grouped_count(len(rows), 'layer call')}. "
+    )
     if marked:
         names = listed_names(
             [shorten_middle(rows[i].path, 60) for i in reversed(marked)], MAX_MARKED_CUTS
         )
         text += f"The gradient is cut in {names}. "
     skipped = sum(row.skipped is not None for row in rows)
-    text += f"{counted(skipped, 'call')} could not be measured. " if skipped else ""
+    text += f"{grouped_count(skipped, 'call')} could not be measured. " if skipped else ""
     return text.strip()

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from saldiag.core.measurement import GradientHistory, Measurements
+from saldiag.core.wording import grouped_count, grouped_number
 from saldiag_reports.content import layer_order
-from saldiag_reports.content.wording import counted, number
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import log_limits, positive_values, set_log_ticks
 
@@ -121,9 +121,13 @@ def _add_legend(axes: Axes, norms: Array) -> None:
 def _picture_description(norms: Array, layers: int) -> str:
     kinds = _cell_kinds(norms)
     positive = positive_values(norms)
-    span = f", from {number(positive.min())} to {number(positive.max())}" if positive.size else ""
+    span = (
+        f", from {grouped_number(positive.min())} to {grouped_number(positive.max())}"
+        if positive.size
+        else ""
+    )
     return (
-        f"{counted(layers, 'layer')} by {counted(norms.shape[1], 'step')}{span}; "
+        f"{grouped_count(layers, 'layer')} by {grouped_count(norms.shape[1], 'step')}{span}; "
         f"{np.mean(kinds == 1):.0%} of the cells are exactly 0, "
         f"{np.mean(kinds == 2):.0%} have no gradient, {np.mean(kinds == 3):.0%} are not finite."
     )

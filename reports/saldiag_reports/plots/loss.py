@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from saldiag.core.measurement import OverfitHistory, TrainingHistory
-from saldiag_reports.content.wording import counted, number, shorten_middle
+from saldiag.core.wording import grouped_count, grouped_number, shorten_middle
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.scales import log_limits, positive_values, set_log_y, spread_apart
 
@@ -105,19 +105,20 @@ def _end_labels(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     heights = [(np.log10(value) - low) / (high - low) for value, _, _ in ends]
     for (value, text, colour), height in zip(ends, spread_apart(heights, 0.062, 0, 1), strict=True):
         axes.text(
-            1.015, height, f"{text}  {number(value)}", transform=axes.transAxes, color=colour,
-            va="center", ha="left", fontsize=8,
+            1.015, height, f"{text}  {grouped_number(value)}", transform=axes.transAxes,
+            color=colour, va="center", ha="left", fontsize=8,
         )  # fmt: skip
 
 
 def _picture_description(history: OverfitHistory) -> str:
-    steps = counted(int(np.size(history.steps)), "step")
-    training = number(last_positive(history.training_error))
-    inference = number(last_positive(history.inference_error))
+    steps = grouped_count(int(np.size(history.steps)), "step")
+    training = grouped_number(last_positive(history.training_error))
+    inference = grouped_number(last_positive(history.inference_error))
     return (
-        f"After {steps} on {counted(history.items, 'sample')}: training-mode error {training}, "
-        f"inference-mode error {inference}; best constant {number(history.baseline_constant)}, "
-        f"{BASELINE_LABEL} {number(history.baseline_independent)}."
+        f"After {steps} on {grouped_count(history.items, 'sample')}: training-mode error "
+        f"{training}, inference-mode error {inference}; best constant "
+        f"{grouped_number(history.baseline_constant)}, {BASELINE_LABEL} "
+        f"{grouped_number(history.baseline_independent)}."
     )
 
 
@@ -125,8 +126,8 @@ def undrawn_note(values: Array) -> Markup:
     """A note on how many points the log axis cannot show; empty if it shows all."""
     zeros = int(np.sum(np.isfinite(values) & (values <= 0)))
     infinite = int(np.sum(np.isinf(values)))
-    parts = [f"{counted(zeros, 'value')} of 0 or less" if zeros else ""]
-    parts.append(f"{counted(infinite, 'infinite value')}" if infinite else "")
+    parts = [f"{grouped_count(zeros, 'value')} of 0 or less" if zeros else ""]
+    parts.append(f"{grouped_count(infinite, 'infinite value')}" if infinite else "")
     text = " and ".join(part for part in parts if part)
     return svg.note_line(f"Not on the log axis: {text}.") if text else Markup("")
 

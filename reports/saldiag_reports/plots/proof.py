@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
 from saldiag.core.measurement.experiments import Stopped
+from saldiag.core.wording import grouped_count, grouped_number, shorten_middle
 from saldiag_reports.content import hypothesis_text
-from saldiag_reports.content.wording import counted, number, shorten_middle
 from saldiag_reports.plots import svg
 
 MIN_DRAWN_SCORE = -0.2
@@ -226,7 +226,7 @@ def _picture_description(lines: Sequence[_Line]) -> str:
 
 def _mean_final_score(curves: Sequence[Curve]) -> str:
     ends = [curve.score[-1] for curve in curves]
-    return number(sum(ends) / len(ends), 2)
+    return grouped_number(sum(ends) / len(ends), 2)
 
 
 def _left_out_note(lines: Sequence[_Line]) -> Markup:
@@ -237,8 +237,8 @@ def _left_out_note(lines: Sequence[_Line]) -> Markup:
     notes = []
     if low:
         are = "is" if low == 1 else "are"
-        notes.append(f"{counted(low, 'value')} below {MIN_DRAWN_SCORE} {are} drawn there")
+        notes.append(f"{grouped_count(low, 'value')} below {MIN_DRAWN_SCORE} {are} drawn there")
     if nonfinite:
         are = "is" if nonfinite == 1 else "are"
-        notes.append(f"{counted(nonfinite, 'value')} {are} not finite and not drawn")
+        notes.append(f"{grouped_count(nonfinite, 'value')} {are} not finite and not drawn")
     return svg.note_line(f"{'; '.join(notes)}.") if notes else Markup("")

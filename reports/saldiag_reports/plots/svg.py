@@ -26,7 +26,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from saldiag_reports.content.wording import plain
+from saldiag.core.wording import plain
 
 WIDTH_INCHES = 9.0
 """Width of every figure in inches (72 SVG units each); the page scales it."""

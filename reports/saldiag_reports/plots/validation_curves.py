@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from saldiag.core.measurement import ActedCallback, TrainingHistory, ValidationCheck
-from saldiag_reports.content.wording import listed_names, number, shorten_middle
+from saldiag.core.wording import grouped_number, listed_names, shorten_middle
 from saldiag_reports.plots import svg
 from saldiag_reports.plots.loss import BASELINE_LABEL, undrawn_note
 from saldiag_reports.plots.scales import log_limits, set_log_y, spread_apart
@@ -67,7 +67,8 @@ class _Series:
     def label_with_value(self) -> str:
         """Label and last finite value; for curves, also whether NaN or infinity follows."""
         nonfinite = "marker" not in self.style and not np.isfinite(self.y[-1:]).all()
-        return f"{self.label}  {number(self.last_finite)}{', then not finite' if nonfinite else ''}"
+        ending = ", then not finite" if nonfinite else ""
+        return f"{self.label}  {grouped_number(self.last_finite)}{ending}"
 
 
 def plot_validation(
@@ -230,7 +231,7 @@ def _name_ends(axes: Axes, series: Sequence[_Series], baseline: float) -> None:
         if np.isfinite(one.last_finite)
     ]
     if np.isfinite(baseline):
-        ends.append((baseline, f"{BASELINE_LABEL}  {number(baseline)}", svg.MUTED, None))
+        ends.append((baseline, f"{BASELINE_LABEL}  {grouped_number(baseline)}", svg.MUTED, None))
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((0.0, _inside_axis(axes, value)))[1]) for value, *_ in ends]
     placed = spread_apart(heights, 0.066, 0, 1)
@@ -304,6 +305,6 @@ def _picture_description(
         one.label_with_value.replace("  ", " ") for one in series if np.isfinite(one.last_finite)
     ]
     if np.isfinite(baseline):
-        parts.append(f"{BASELINE_LABEL} {number(baseline)}")
+        parts.append(f"{BASELINE_LABEL} {grouped_number(baseline)}")
     ends = f"At the end: {'; '.join(parts)}."
     return " ".join([ends, *(f"{label[0].upper()}{label[1:]}." for _, label in marks)])

@@ -35,10 +35,10 @@ from saldiag.core.measurement import (
     SourceFiles,
     Wiring,
 )
-from saldiag.core.printable import printable
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.core.wording import printable
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 
 @dataclass
@@ -130,7 +130,7 @@ def _load_examination(session: Session, request: Request) -> CommandExamination:
         else FitPlan(validation=data.validation)
     )
     session.print_notes(subject.notes)
-    session.try_measuring(SourceFiles, OwnFiles().measured)
+    session.try_measuring(SourceFiles, SourceSnapshot().source_files)
     return CommandExamination(session, subject, data, plan, request=request)
 
 

@@ -17,10 +17,10 @@ from saldiag.core.files.sources import digest
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Measurements
-from saldiag.repair.diff import unified
+from saldiag.core.wording import file_and_line, plain, plain_lines
+from saldiag.repair.diff import unified_diff
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.findings import OWN, Changed, Mended, mend_files
-from saldiag_reports.content.wording import file_and_line, plain, plain_lines
+from saldiag.repair.findings import SALDIAG_FOLDER, FileChanged, FixedFile, fix_files
 
 EXIT_ALL_FIXED, EXIT_FIXES_LEFT = 0, 1
 """Exit codes: nothing is left to fix; there is a diff, or a finding to fix by hand."""
@@ -30,7 +30,7 @@ EXIT_ALL_FIXED, EXIT_FIXES_LEFT = 0, 1
 class FixPlan:
     """The edits that saldiag can apply, and the findings that need a person."""
 
-    files: list[Mended] = field(default_factory=list)
+    files: list[FixedFile] = field(default_factory=list)
     """The files with the edits of all ``fixed`` findings."""
     fixed: list[Finding] = field(default_factory=list)
     """Findings whose edits are in ``files``."""
@@ -59,7 +59,7 @@ def fix(path: Path, *, write: bool, rule: str | None) -> int:
     if write:
         return _write_files(plan)
     for file in plan.files:
-        _print_diff(unified(_display_path(file), file.before, file.after))
+        _print_diff(unified_diff(_display_path(file), file.before, file.after))
     return EXIT_FIXES_LEFT if plan.files or plan.by_hand else EXIT_ALL_FIXED
 
 
@@ -100,21 +100,23 @@ def _plan_fixes(
             plan.by_hand.append((finding, finding.fix))
             continue
         try:
-            mend_files([finding], judged, known)
-            plan.files = mend_files([*plan.fixed, finding], judged, known)
+            fix_files([finding], judged, known)
+            plan.files = fix_files([*plan.fixed, finding], judged, known)
             plan.fixed.append(finding)
         except Uncertain as reason:
             plan.by_hand.append((finding, f"{finding.fix} (no edit: {reason})"))
-        except Changed as reason:
+        except FileChanged as reason:
             raise RunError(f"{reason}: run saldiag again, then fix the new run") from reason
     return plan
 
 
 def _write_files(plan: FixPlan) -> int:
     """Write the files, except those of saldiag itself; returns the exit code."""
-    own = [file for file in plan.files if Path(file.known.path).is_relative_to(OWN)]
+    own = [
+        file for file in plan.files if Path(file.fingerprint.path).is_relative_to(SALDIAG_FOLDER)
+    ]
     for file in own:
-        _print_lines([f"{file.known.file} belongs to saldiag: not changed"])
+        _print_lines([f"{file.fingerprint.file} belongs to saldiag: not changed"])
     for file in plan.files:
         if file not in own:
             backup = _replace_file(file)
@@ -122,16 +124,18 @@ def _write_files(plan: FixPlan) -> int:
     return EXIT_FIXES_LEFT if plan.by_hand or own else EXIT_ALL_FIXED
 
 
-def _replace_file(file: Mended) -> Path:
+def _replace_file(file: FixedFile) -> Path:
     """Replace the file's text; returns the path of the backup.
 
     Raises:
         RunError: the file has changed since the run.
         OSError: it cannot be written.
     """
-    path = Path(file.known.path)
-    if digest(path.read_bytes()) != file.known.sha256:
-        raise RunError(f"{file.known.file} has changed since the run read it: run saldiag again")
+    path = Path(file.fingerprint.path)
+    if digest(path.read_bytes()) != file.fingerprint.sha256:
+        raise RunError(
+            f"{file.fingerprint.file} has changed since the run read it: run saldiag again"
+        )
     mode = path.stat().st_mode
     backup = _write_backup(path, file.before, mode)
     with atomic_file(path, "wb") as stream:
@@ -158,9 +162,9 @@ def _write_backup(path: Path, data: bytes, mode: int) -> Path:
     raise RunError(f"{path.name}: too many backups: delete some")
 
 
-def _display_path(file: Mended) -> str:
+def _display_path(file: FixedFile) -> str:
     """The path as ``git apply`` needs it: relative if it is inside the working directory."""
-    path = Path(file.known.path)
+    path = Path(file.fingerprint.path)
     try:
         return path.relative_to(Path.cwd()).as_posix()
     except ValueError:

@@ -26,8 +26,8 @@ from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.numbers import TrainingNumbers
-from saldiag.subject.data.fit_batches import BATCHES
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.data.fit_batches import PREVIEW_BATCHES
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from saldiag.app.commands.held_out import HeldOut
@@ -133,7 +133,7 @@ def _run_recipe(
     with session.phase("reading data"):
         training, validation, held_out = _split_pairs(request, recipe)
         data = training_data(training, validation, recipe)
-    session.try_measuring(SourceFiles, OwnFiles().measured)
+    session.try_measuring(SourceFiles, SourceSnapshot().source_files)
 
     def build_subject() -> Subject:
         model = replace(request.model, loss=recipe.loss, seed=recipe.seed)
@@ -161,7 +161,7 @@ def _run_as_compiled(
         return epochs, epochs.data.first_batch()[0], epochs.notes
 
     subject, epochs = load_with_data(request.model, request.data.spec, session, read_epochs)
-    session.try_measuring(SourceFiles, OwnFiles().measured)
+    session.try_measuring(SourceFiles, SourceSnapshot().source_files)
     _, outcome, verdict = _examine_and_train(
         session, options, numbers, epochs.data, lambda: subject
     )
@@ -223,7 +223,7 @@ def _examine_and_train(
         session.write_info("running")
 
     def validation_subject() -> tuple[ModeErrors, Sequence[Batch]]:
-        return examinations[0].mode_errors, tuple(itertools.islice(data.train(0), BATCHES))
+        return examinations[0].mode_errors, tuple(itertools.islice(data.train(0), PREVIEW_BATCHES))
 
     def print_cause(check: ValidationCheck) -> None:
         """Print at once why the validation error does not follow, with the epoch of the check."""

@@ -104,7 +104,7 @@ class CustomLoops:
         self.first_calls = FirstCalls()
         """Records the calls of models until their first step is over."""
 
-    def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Examine the model before the optimizer's first step, then take the step.
 
         Raises:
@@ -143,7 +143,7 @@ class CustomLoops:
             self._count_step(watched)
         return result
 
-    def called(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """Record the inputs of the outermost model that is called."""
         self._depth += 1
         try:
@@ -157,7 +157,7 @@ class CustomLoops:
                 self.first_calls.record_call(model, inputs, outputs)
         return outputs
 
-    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """Record the arguments of a ``tf.function``, and count the steps that it takes.
 
         Raises:

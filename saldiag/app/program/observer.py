@@ -29,7 +29,7 @@ from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
 from saldiag.subject.data.fit_batches import listed_callbacks
 from saldiag.subject.program.script import ProgramStopped
-from saldiag.subject.source.layer_sources import SourceLines
+from saldiag.subject.source.layer_sources import LayerSources
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Observer:
     """
 
     def __init__(
-        self, options: WatchOptions, lines: SourceLines, open_session: Callable[[str], Collector]
+        self, options: WatchOptions, lines: LayerSources, open_session: Callable[[str], Collector]
     ) -> None:
         self.options = options
         self.watched: list[WatchedModel] = []
@@ -84,18 +84,18 @@ class Observer:
     # Methods of ``Listener``, which the hooks call.
 
     @property
-    def listening(self) -> bool:
+    def is_listening(self) -> bool:
         """Whether the hooks are enabled in this thread: not while saldiag or ``fit`` runs."""
         return not getattr(self._hooks_off, "on", False)
 
-    def compiled(self, model: Any, call: Callable[[], Any]) -> Any:
+    def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:
         """Record the line of ``compile``; a model that is compiled again gets a new diagnosis."""
         self._compiled[model] = self.calling_line()
         self._current.pop(model, None)
         with self.hooks_disabled(), errors_marked_with(model):
             return call()
 
-    def fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Examine the model and its data, then train with the probes among the callbacks.
 
         Raises:
@@ -138,7 +138,7 @@ class Observer:
             self.stop_program(following.stopped)
         return result
 
-    def train_on_batch(
+    def on_train_on_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """Examine the model at the first call as in ``fit``; count the other calls.
@@ -161,21 +161,21 @@ class Observer:
             self.assigned_variables.mark_assigned(model.trainable_variables)
         return result
 
-    def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Handle a step of a custom loop."""
-        return self._loops.apply(optimizer, original, args, kwargs)
+        return self._loops.on_apply(optimizer, original, args, kwargs)
 
-    def called(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """Handle a call of a model."""
-        return self._loops.called(layer, call, inputs)
+        return self._loops.on_call(layer, call, inputs)
 
-    def assigned(self, variable: Any) -> None:
+    def on_assign(self, variable: Any) -> None:
         """Record that weights are loaded or copied."""
         self.assigned_variables.mark_assigned((variable,))
 
-    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """Handle a call of a ``tf.function``, which may be a training step."""
-        return self._loops.graph_called(function, call, args, kwargs)
+        return self._loops.on_graph_call(function, call, args, kwargs)
 
     # Used by the methods above and by ``CustomLoops``.
 
@@ -219,11 +219,11 @@ class Observer:
 
     def living_models(self) -> list[Any]:
         """The program's models that are still referenced."""
-        return self._lines.models()
+        return self._lines.live_models()
 
     def calling_line(self) -> Source | None:
         """The line of the program that is running; None if there is none on the stack."""
-        return self._lines.caller()
+        return self._lines.caller_source()
 
     def watched_model_of(self, model: Any) -> WatchedModel | None:
         """The watched model, until ``model`` is compiled again; None if it is not watched."""
@@ -366,11 +366,11 @@ class Observer:
             return {}
         if not feed.batches:
             watched.mark_data_unreadable("it contains no batch")
-            return feed.instead
+            return feed.replacements
         watched.examine_model(feed.batches, feed.plan)
         if self.options.overfit or self.options.experiments is not None:
             watched.run_overfit_test()
-        return feed.instead
+        return feed.replacements
 
     def _before_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any

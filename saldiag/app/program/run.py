@@ -29,10 +29,10 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.rules.shared.wording import place
+from saldiag.core.wording import short_file_and_line
 from saldiag.subject.program.notebook import is_notebook, run_notebook
-from saldiag.subject.program.script import Ended, print_error, run_script
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.program.script import ProgramEnd, print_error, run_script
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
@@ -69,7 +69,7 @@ class _ProgramRun:
     def __init__(self, options: ProgramOptions) -> None:
         self.options = options
         self.sessions: list[Session] = []
-        self._sources = OwnFiles(options.script)
+        self._sources = SourceSnapshot(options.script)
         self._files_seen = FilesSeen()
         self._first = self._new_session(options.out)
         # The program may change the working directory.
@@ -96,17 +96,17 @@ class _ProgramRun:
         self._print_lines([f"interrupted; the measurements so far are in {self._first.run.path}"])
         return EXIT_FAILED
 
-    def _run_observed(self) -> tuple[Observer, Ended, ProgramError]:
+    def _run_observed(self) -> tuple[Observer, ProgramEnd, ProgramError]:
         """Run the program under observation; returns observer, end and error of the program.
 
         The order of the contexts matters. The outer two still hold while the error is described and
         the last training is ended. The inner five surround only the program: Keras and gradient
-        tapes are patched, old names are bridged, name scopes are restored, and Ctrl-C reaches the
+        tapes are patched, old APIs are available, name scopes are restored, and Ctrl-C reaches the
         program.
         """
         from saldiag.app.program.observer import Observer
         from saldiag.subject.program.crash import program_error
-        from saldiag.subject.program.keras_hooks import hooked
+        from saldiag.subject.program.keras_hooks import keras_hooked
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
         from saldiag_probes.state.isolation import preserved_name_scopes
@@ -122,7 +122,7 @@ class _ProgramRun:
                 taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
                 with (
-                    hooked(observer),
+                    keras_hooked(observer),
                     taped,
                     self._compatibility_bridge(),
                     preserved_name_scopes(),
@@ -144,23 +144,23 @@ class _ProgramRun:
         """
         _end_trainings(observer, recorder)
         sys.stdout = stdout
-        code = self._report_outcome(observer, Ended("stopped", 0), ProgramError())
+        code = self._report_outcome(observer, ProgramEnd("stopped", 0), ProgramError())
         stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
     def _compatibility_bridge(self) -> AbstractContextManager[object]:
         """Under ``--compat``, old names of Keras and NumPy work inside the block."""
-        from saldiag.subject.compat.bridge import bridged
+        from saldiag.subject.compat.bridge import old_apis_available
 
-        return bridged(self._note_rename) if self.options.compat else nullcontext()
+        return old_apis_available(self._note_rename) if self.options.compat else nullcontext()
 
     def _note_rename(self, entry: Rename, source: Source | None) -> None:
         """Print what to write in place of an old name."""
-        where = f"{place(source)}: " if source else ""
+        where = f"{short_file_and_line(source)}: " if source else ""
         self._first.print_note(f"{where}{entry.advice}")
 
-    def _run_script(self) -> Ended:
+    def _run_script(self) -> ProgramEnd:
         """Run the script or the notebook to its end."""
         script, arguments = self.options.script, self.options.arguments
         if is_notebook(script):
@@ -181,7 +181,7 @@ class _ProgramRun:
                 self._first.run.path / f"model-{number}-{_file_name_part(name)}"
             )
         self.sessions.append(session)
-        session.try_measuring(SourceFiles, self._sources.measured)
+        session.try_measuring(SourceFiles, self._sources.source_files)
         return session
 
     def _new_session(self, out: Path | None) -> Session:
@@ -199,7 +199,7 @@ class _ProgramRun:
         session.files = self._files_seen
         return session
 
-    def _report_outcome(self, observer: Observer, ended: Ended, error: ProgramError) -> int:
+    def _report_outcome(self, observer: Observer, ended: ProgramEnd, error: ProgramError) -> int:
         """Write all runs and print the outcome; returns the exit code."""
         if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
             print_error(ended.error)
@@ -230,7 +230,7 @@ class _ProgramRun:
     def _report_error_only(self) -> None:
         """Prepare a run that has only the program's error."""
         self.sessions.append(self._first)
-        self._first.try_measuring(SourceFiles, self._sources.measured)
+        self._first.try_measuring(SourceFiles, self._sources.source_files)
         for kind in TYPES.values():
             self._first.mark_missing(kind, NO_KERAS_MODEL)
 
@@ -275,10 +275,10 @@ def _end_trainings(observer: Observer, recorder: WarningRecorder) -> None:
     for watched in observer.watched:
         with suppress(Exception):
             watched.end_training()
-        watched.session.add(recorder.log())
+        watched.session.add(recorder.warning_log())
 
 
-def _end_lines(ended: Ended, observer: Observer) -> list[str]:
+def _end_lines(ended: ProgramEnd, observer: Observer) -> list[str]:
     """Lines on how the program ended, and on models that were not examined; none if all is well."""
     lines = {
         "finished": [],

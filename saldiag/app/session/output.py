@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,20 @@ def print_data(
         PrintedRun(data, _rule_texts(data) if chosen.needs_rules else (), path)
         for data, path in runs
     ]
-    _write_to_stdout(chosen.render(printed, fail_on))
+    _write_to_stdout(chosen.render(printed, fail_on), chosen.unencodable)
 
 
-def _write_to_stdout(text: str) -> None:
-    """Write ``text``; characters that the encoding of stdout does not have become ``?``."""
+def _write_to_stdout(text: str, unencodable: Callable[[str], str]) -> None:
+    """Write ``text``; ``unencodable`` replaces characters that the encoding does not have."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+
+    def substitute(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        missing = error.object[error.start : error.end]
+        return "".join(map(unencodable, missing)), error.end
+
+    codecs.register_error("saldiag.unencodable", substitute)
+    sys.stdout.write(text.encode(encoding, "saldiag.unencodable").decode(encoding))
     sys.stdout.flush()
 
 

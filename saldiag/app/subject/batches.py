@@ -15,11 +15,11 @@ from saldiag.app.session.request import DataRequest
 from saldiag.app.subject.subject import OverfitData
 from saldiag.core.errors import DataError
 from saldiag.image_masks.msra10k import VALIDATION_SHARE
-from saldiag.subject.data.image_format import Frame, frame_for
-from saldiag.subject.data.items import Batch, Items, Stream, in_batches, of_value
+from saldiag.subject.data.image_format import ImageFormat, image_format_for
+from saldiag.subject.data.items import Batch, BatchStream, Items, batches_of_items, items_or_stream
 from saldiag.subject.data.tfrecord_features import parse_features
 from saldiag.subject.models.input_spec import InputSpec
-from saldiag.subject.models.user_code import made_by, theirs
+from saldiag.subject.models.user_code import evaluate_reference, user_errors_as
 
 
 def read_data(request: DataRequest, spec: InputSpec) -> tuple[OverfitData, tuple[str, ...]]:
@@ -33,9 +33,9 @@ def read_data(request: DataRequest, spec: InputSpec) -> tuple[OverfitData, tuple
         DataError: the data cannot be read, or do not fit the model's inputs.
     """
     found = open_data(request, spec)
-    if isinstance(found, Stream):
+    if isinstance(found, BatchStream):
         where = str(request.spec)
-        with theirs(where, DataError):
+        with user_errors_as(DataError, where):
             return _first_batches(request, found, where), ()
     # Only the subset of a TFRecord was read, so that the subset must not be taken again.
     if request.spec.kind == "tfrecord" and request.subset is not None:
@@ -43,7 +43,7 @@ def read_data(request: DataRequest, spec: InputSpec) -> tuple[OverfitData, tuple
     return _batches_of_split(request, found), found.notes
 
 
-def open_data(request: DataRequest, spec: InputSpec) -> Items | Stream:
+def open_data(request: DataRequest, spec: InputSpec) -> Items | BatchStream:
     """Open the data of the request: items with random access, or a stream of batches.
 
     Raises:
@@ -51,24 +51,24 @@ def open_data(request: DataRequest, spec: InputSpec) -> Items | Stream:
     """
     code, kind = request.spec.code, request.spec.kind
     if code is not None:
-        value = made_by(code, DataError)
-        with theirs(str(request.spec), DataError):
-            return of_value(value, str(request.spec))
+        value = evaluate_reference(code, DataError)
+        with user_errors_as(DataError, str(request.spec)):
+            return items_or_stream(value, str(request.spec))
     if kind in ("pairs", "classes"):
         return _open_images(request, spec)
     return _open_records(request, spec)
 
 
 def _open_images(request: DataRequest, spec: InputSpec) -> Items:
-    frame = _frame(request, spec)
+    image_format = _image_format(request, spec)
     if request.spec.kind == "pairs":
         from saldiag.app.subject.image_mask_pairs import pairs_as_items
 
-        return pairs_as_items(request.pairs.items, frame, spec)
-    from saldiag.subject.data.class_folder import open_classes
+        return pairs_as_items(request.pairs.items, image_format, spec)
+    from saldiag.subject.data.class_folder import open_class_folder
 
     assert request.spec.path is not None
-    return open_classes(request.spec.path, frame, spec)
+    return open_class_folder(request.spec.path, image_format, spec)
 
 
 def _open_records(request: DataRequest, spec: InputSpec) -> Items:
@@ -90,7 +90,7 @@ def _open_records(request: DataRequest, spec: InputSpec) -> Items:
         request.target,
         spec,
         count=_max_examples(request, path),
-        frame=lambda: _frame(request, spec),
+        image_format=lambda: _image_format(request, spec),
         features=parse_features(request.features),
     )
 
@@ -107,8 +107,8 @@ def _max_examples(request: DataRequest, path: Path) -> int | None:
     return share if enough is None else min(share, enough)
 
 
-def _frame(request: DataRequest, spec: InputSpec) -> Frame:
-    return frame_for(spec, request.image_size, request.sizes.image, request.pixels)
+def _image_format(request: DataRequest, spec: InputSpec) -> ImageFormat:
+    return image_format_for(spec, request.image_size, request.sizes.image, request.pixels)
 
 
 def _items_to_memorise(request: DataRequest) -> int:
@@ -135,16 +135,16 @@ def _batches_of_split(request: DataRequest, items: Items) -> OverfitData:
     subset, held_out = split_items(items, request)
     memorised = subset[: request.items_of(len(subset))]
     return OverfitData(
-        in_batches(items, memorised, batch_size),
-        tuple(items.names(number) for number in memorised),
-        items.pixels,
-        validation=in_batches(items, held_out[:batch_size], batch_size),
+        batches_of_items(items, memorised, batch_size),
+        tuple(items.name_of(number) for number in memorised),
+        items.pixel_range,
+        validation=batches_of_items(items, held_out[:batch_size], batch_size),
         subset_items=len(subset),
-        fit_data=items.fed,
+        fit_data=items.fit_data,
     )
 
 
-def _first_batches(request: DataRequest, stream: Stream, where: str) -> OverfitData:
+def _first_batches(request: DataRequest, stream: BatchStream, where: str) -> OverfitData:
     """The first batches with enough items to memorise, and the next batch for the validation."""
     if request.batch_size is not None:
         raise DataError(f"{where}: is batched already, so --batch-size has no effect")
@@ -158,10 +158,10 @@ def _first_batches(request: DataRequest, stream: Stream, where: str) -> OverfitD
         raise DataError(f"{where}: contains no batch")
     items = sum(_batch_size(batch, where) for batch in kept)
     held_out = tuple(itertools.islice(batches, 1))
-    return OverfitData(kept, validation=held_out, subset_items=items, fit_data=stream.fed)
+    return OverfitData(kept, validation=held_out, subset_items=items, fit_data=stream.fit_data)
 
 
-def _max_batches(request: DataRequest, stream: Stream, where: str) -> int | None:
+def _max_batches(request: DataRequest, stream: BatchStream, where: str) -> int | None:
     """The largest number of batches to read; None for no limit."""
     share = request.subset_fraction if request.items == 0 else request.subset
     if share is None:

@@ -18,9 +18,16 @@ from saldiag.app.subject.subject import MAX_SHOWN_IMAGES, Batches
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.recipes.training import TrainingData, epoch_seed
-from saldiag.subject.data.items import Batch, Items, Stream, cut, in_batches, of_arrays
+from saldiag.subject.data.items import (
+    Batch,
+    BatchStream,
+    Items,
+    batches_of_items,
+    items_from_arrays,
+    split_indices,
+)
 from saldiag.subject.models.input_spec import InputSpec
-from saldiag.subject.models.user_code import theirs
+from saldiag.subject.models.user_code import user_errors_as
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers)
     """
     where = str(request.spec)
     found = open_data(request, spec)
-    items = _read_whole_stream(found, where) if isinstance(found, Stream) else found
+    items = _read_whole_stream(found, where) if isinstance(found, BatchStream) else found
     training, validation = split_items(items, request)
     if not training or not validation:
         raise DataError(f"{where}: contains 1 item: training and validation need at least 2")
@@ -62,7 +69,7 @@ def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers)
         def shuffled_batches() -> Iterator[Sequence[int]]:
             for epoch in itertools.count(first_epoch):
                 random = np.random.default_rng(epoch_seed(numbers.seed, epoch))
-                yield from cut(random.permutation(training).tolist(), size)
+                yield from split_indices(random.permutation(training).tolist(), size)
 
         return reader.as_dataset(shuffled_batches)
 
@@ -70,13 +77,13 @@ def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers)
         train=training_batches,
         steps=math.ceil(len(training) / size),
         validation=reader.as_dataset(
-            lambda: iter(cut(validation, size)), math.ceil(len(validation) / size)
+            lambda: iter(split_indices(validation, size)), math.ceil(len(validation) / size)
         ),
         damage=lambda: reader.read_errors[0] if reader.read_errors else None,
     )
-    shown = validation[:MAX_SHOWN_IMAGES] if items.pixels else []
-    names = tuple(items.names(number) for number in shown)
-    examples = Batches(in_batches(items, shown, MAX_SHOWN_IMAGES), names, items.pixels)
+    shown = validation[:MAX_SHOWN_IMAGES] if items.pixel_range else []
+    names = tuple(items.name_of(number) for number in shown)
+    examples = Batches(batches_of_items(items, shown, MAX_SHOWN_IMAGES), names, items.pixel_range)
     pairs = tuple(validation) if request.spec.kind == "pairs" else ()
     return Epochs(data, examples, items.notes, pairs)
 
@@ -115,7 +122,7 @@ class _ItemReader:
 
     def _read_batch(self, numbers: Sequence[int]) -> Batch:
         try:
-            with theirs(self.where, DataError):
+            with user_errors_as(DataError, self.where):
                 return _lists_as_tuples(self.items.read(numbers))  # type: ignore[no-any-return]
         except DataError as error:
             self.read_errors.append(error)
@@ -137,19 +144,19 @@ def _lists_as_tuples(nest: Any) -> Any:
     return nest
 
 
-def _read_whole_stream(stream: Stream, where: str) -> Items:
+def _read_whole_stream(stream: BatchStream, where: str) -> Items:
     """All items of a finite stream, in memory, where they can be split and shuffled.
 
     Raises:
         DataError: the stream can be read only once, is endless or empty, or its items differ in
             shape.
     """
-    if stream.fed is None:
+    if stream.fit_data is None:
         raise DataError(
             f"{where}: can be read only once, or is endless: saldiag train needs arrays or a finite"
             " tf.data.Dataset or PyDataset (saldiag run SCRIPT watches any training)"
         )
-    with theirs(where, DataError):
+    with user_errors_as(DataError, where):
         batches = [_lists_as_tuples(batch) for batch in stream.batches()]
     if not batches:
         raise DataError(f"{where}: contains no batch")
@@ -162,4 +169,4 @@ def _read_whole_stream(stream: Stream, where: str) -> Items:
             f"{where}: its batches cannot be concatenated, which saldiag train requires"
             f" ({' '.join(str(error).split())[:200]})"
         ) from error
-    return of_arrays(whole, where)
+    return items_from_arrays(whole, where)

@@ -14,12 +14,12 @@ from rich.cells import cell_len
 
 from saldiag.core.comparison import Curve, compare
 from saldiag.core.measurement import SourceFile, SourceFiles
+from saldiag.core.wording import NO_VALUE
 from saldiag_reports.comparison import text as terminal
 from saldiag_reports.comparison.document import render_comparison_json
 from saldiag_reports.comparison.lines import format_cells
 from saldiag_reports.comparison.page import render_comparison_html
 from saldiag_reports.comparison.text import render_comparison
-from saldiag_reports.content.wording import NO_VALUE
 from saldiag_reports.formats.printed.json import load_schema
 from saldiag_reports.plots import plot_curves
 from tests.reports.formats.test_html import Page

@@ -12,20 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
-from saldiag_reports.content.wording import (
+from saldiag.core.wording import (
     NO_VALUE,
+    grouped_number,
     listed_names,
-    number,
     plain,
     plain_lines,
     share_text,
-    shell_command,
     shorten_end,
     shorten_middle,
     size_text,
-    value_text,
-    verdict_headline,
 )
+from saldiag_reports.content.wording import shell_command, value_text, verdict_headline
 
 ANYTHING = st.text(st.characters())
 
@@ -83,7 +81,7 @@ def test_shortened_text_fits(text, limit):
     ],
 )
 def test_numbers(value, text):
-    assert number(value) == text
+    assert grouped_number(value) == text
 
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True))

@@ -12,7 +12,7 @@ import pytest
 from saldiag.core.findings.edit import Edit
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Source
-from saldiag.repair.diff import unified
+from saldiag.repair.diff import unified_diff
 from saldiag_reports.content.wording import diff_lines
 from saldiag_reports.formats.html import render_html
 from saldiag_reports.formats.notebook import render_snippet
@@ -30,7 +30,7 @@ AFTER = b"ONE\ntwo\n++ new\n+++ three\n" + b"same\n" * 20 + b"four\n"
 
 def finding(*pairs: tuple[str, bytes, bytes]) -> Finding:
     edits = tuple(Edit(Source(file, 1), "Dense", "activation", "a", "b") for file, *_ in pairs)
-    diff = b"".join(unified(*pair) for pair in pairs).decode()
+    diff = b"".join(unified_diff(*pair) for pair in pairs).decode()
     return Finding("SD101", "name", "error", "m", "f", edits=edits, diff=diff)
 
 
@@ -85,7 +85,7 @@ def scripts_of_a_plain_page() -> int:
 def test_no_format_obeys_what_a_file_holds(text: str) -> None:
     pair = ("train.py", f"x = 1\n{text}\n".encode("utf-8", "replace"), b"x = 2\n")
     first, *rest = runs.broken_run().diagnosis.findings
-    diff = unified(*pair).decode()
+    diff = unified_diff(*pair).decode()
     diagnosis = replace(runs.broken_run().diagnosis, findings=(replace(first, diff=diff), *rest))
     data = replace(runs.broken_run(), diagnosis=diagnosis)
     for shown in (render_text(data), finding_text(diagnosis.findings[0])):
@@ -98,7 +98,7 @@ def test_no_format_obeys_what_a_file_holds(text: str) -> None:
 
 
 def test_each_line_of_a_diff_is_one_line() -> None:
-    told = diff_lines(unified("a.py", b"a\x0cb\r\n", "a\u2028b\r\n".encode()).decode())
+    told = diff_lines(unified_diff("a.py", b"a\x0cb\r\n", "a\u2028b\r\n".encode()).decode())
     assert [side for side, _ in told] == ["head", "head", "head", "removed", "added"]
     assert [line for _, line in told[3:]] == ["-a\\x0cb", "+a\\u2028b"]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from saldiag.core.findings.finding import Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.content.wording import plain, verdict_headline
+from saldiag.core.wording import plain
+from saldiag_reports.content.wording import verdict_headline
 from saldiag_reports.formats.printed_run import PrintedFormat, PrintedRun, finding_title
 
 COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}

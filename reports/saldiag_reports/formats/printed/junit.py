@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from saldiag.core.findings.finding import SEVERITIES, Finding, Severity, at_least
+from saldiag.core.wording import grouped_count, plain
 from saldiag_reports.content import hypothesis_text
-from saldiag_reports.content.wording import counted, plain, verdict_headline
+from saldiag_reports.content.wording import verdict_headline
 from saldiag_reports.formats.printed_run import PrintedFormat, PrintedRun
 
 VERDICT_CASE = "verdict"
@@ -107,7 +108,7 @@ def _add_failure(case: ET.Element, run: PrintedRun, findings: Sequence[Finding])
     """Add all findings as one element: readers of the format show only the first."""
     worst = min(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     others = len(findings) - 1
-    more = f" (and {counted(others, 'more finding')})" if others else ""
+    more = f" (and {grouped_count(others, 'more finding')})" if others else ""
     proof = run.proof_text(worst)
     message = plain(worst.message) + (f" {proof}." if proof else "") + more
     failure = ET.SubElement(case, "failure", {"type": worst.severity, "message": message})

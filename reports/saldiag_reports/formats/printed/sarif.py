@@ -11,12 +11,13 @@ from saldiag.core.documentation import rule_url
 from saldiag.core.files.jsonio import jsonable
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.measurement import Source
-from saldiag_reports.content.wording import plain, plain_lines
+from saldiag.core.wording import plain, plain_lines
 from saldiag_reports.formats.printed_run import (
     MAX_LISTED_LAYERS,
     PrintedFormat,
     PrintedRun,
     RuleText,
+    json_escape,
 )
 from saldiag_reports.formats.sarif_fixes import fix_objects
 from saldiag_reports.formats.sarif_paths import artifact_location
@@ -55,7 +56,10 @@ def render_sarif(runs: Sequence[PrintedRun], _fail_on: Severity = "error") -> st
 
 
 FORMAT = PrintedFormat(
-    "SARIF 2.1.0 with the rules' documentation, for code scanning.", render_sarif, needs_rules=True
+    "SARIF 2.1.0 with the rules' documentation, for code scanning.",
+    render_sarif,
+    needs_rules=True,
+    unencodable=json_escape,
 )
 
 

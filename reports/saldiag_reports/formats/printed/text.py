@@ -21,22 +21,20 @@ from saldiag.core.measurement import (
     HeldOutScores,
     TrainableStatus,
 )
+from saldiag.core.wording import (
+    file_and_line,
+    grouped_count,
+    grouped_number,
+    listed_names,
+    plain,
+    plain_lines,
+    shorten_end,
+    shorten_middle,
+)
 from saldiag_reports.content import hypothesis_text, summaries, tables
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.tables import Table
-from saldiag_reports.content.wording import (
-    counted,
-    diff_lines,
-    file_and_line,
-    listed_names,
-    number,
-    plain,
-    plain_lines,
-    shell_command,
-    shorten_end,
-    shorten_middle,
-    verdict_headline,
-)
+from saldiag_reports.content.wording import diff_lines, shell_command, verdict_headline
 from saldiag_reports.formats.printed_run import PrintedFormat, PrintedRun
 
 MAX_FINDINGS = 12
@@ -189,7 +187,7 @@ def _changed_lines(diff: str) -> Text:
         for side, line in changed[:MAX_CHANGED_LINES]
     )
     more = len(changed) - MAX_CHANGED_LINES
-    return shown.append(f"\n… and {counted(more, 'more line')}") if more > 0 else shown
+    return shown.append(f"\n… and {grouped_count(more, 'more line')}") if more > 0 else shown
 
 
 def _other_findings_block(findings: list[Finding]) -> RenderableType:
@@ -200,7 +198,7 @@ def _other_findings_block(findings: list[Finding]) -> RenderableType:
         severity = Text(finding.severity, style=SEVERITY_STYLES[finding.severity])
         grid.add_row(severity, _finding_text(finding))
     more = len(findings) - MAX_FINDINGS
-    note = [Text(f"… and {counted(more, 'more finding')} in the report")] if more > 0 else []
+    note = [Text(f"… and {grouped_count(more, 'more finding')} in the report")] if more > 0 else []
     return Group(Text("Also found", style="dim"), grid, *note)
 
 
@@ -251,20 +249,22 @@ def _trial_text(h: Hypothesis, hypotheses: Sequence[Hypothesis]) -> str:
     )
     change = hypothesis_text.changes_together(h, hypotheses)
     effect = hypothesis_text.effect_with_interval(h)
-    seeds, steps = counted(h.seeds, "seed"), counted(h.steps, "step")
+    seeds, steps = grouped_count(h.seeds, "seed"), grouped_count(h.steps, "step")
     return f"{change}: {errors}, effect {effect}, {h.restored} of {seeds}, {steps}{reason}"
 
 
 def _closing_line(data: ReportData) -> str:
     diagnosis = data.diagnosis
     parts: list[str] = [data.info.status] if data.info.status in ("interrupted", "failed") else []
-    parts += [counted(len(diagnosis.findings), "finding") if diagnosis.findings else "no findings"]
+    parts += [
+        grouped_count(len(diagnosis.findings), "finding") if diagnosis.findings else "no findings"
+    ]
     if diagnosis.skipped:
         parts.append(
-            f"{counted(len(diagnosis.skipped), 'rule')} could not judge (the report says why)"
+            f"{grouped_count(len(diagnosis.skipped), 'rule')} could not judge (the report says why)"
         )
     if "total" in diagnosis.timings:
-        parts.append(f"{number(diagnosis.timings['total'])} s")
+        parts.append(f"{grouped_number(diagnosis.timings['total'])} s")
     return " · ".join(parts)
 
 
@@ -358,5 +358,5 @@ def screen_table(table: Table, most: int = MAX_ROWS) -> RenderableType:
         cells = [column.cell_text(value) for column, value in zip(table.columns, row, strict=True)]
         screen.add_row(*(Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
     more = max(len(table.rows) - most, 0) + table.left_out
-    note = [Text(f"… and {counted(more, 'more row')} in the report")] if more > 0 else []
+    note = [Text(f"… and {grouped_count(more, 'more row')} in the report")] if more > 0 else []
     return Group(screen, *note)
