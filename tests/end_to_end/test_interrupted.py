@@ -80,7 +80,7 @@ MOMENTS = {
     "a probe that may fail": "saldiag.app.commands.diagnose.SourceSnapshot.source_files",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
     "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
-    "rules judge": "saldiag.app.session.session.Session.conclude",
+    "rules judge": "saldiag.app.session.session.Session.judge_and_write",
     "the report is written": "saldiag.app.session.output.write_outcome",
 }
 
