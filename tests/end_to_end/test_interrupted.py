@@ -91,7 +91,7 @@ def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, folder, monkeypa
         once(patch, MOMENTS[moment], fail_in_c)
         assert main.main(arguments("overfit")) == 2
     shown = capsys.readouterr().err
-    assert "interrupted; what was measured so far is in " in shown
+    assert "interrupted; the measurements so far are in " in shown
     assert "fault in saldiag" not in shown
     assert status(folder / "run") == "interrupted"
     assert (folder / "run" / "report.html").exists()
@@ -123,7 +123,7 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
 
 
 def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.app.examine.examination.Examination.look_at_data", fault)
+    monkeypatch.setattr("saldiag.app.examine.examination.Examination.examine_data", fault)
     assert main.main(arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
     assert status(folder / "run") == "failed"
@@ -208,7 +208,7 @@ class TestInAProgram:
     def test_ends_it(self, end, program, tmp_path):
         code, found, shown = program(FITTED + LOSES + end)
         assert code == 2
-        assert "interrupted; what was measured so far is judged" in shown.err
+        assert "interrupted; judging what was measured so far" in shown.err
         assert "SD904" not in {finding["rule"] for finding in found["findings"]}
         assert status(tmp_path / "run") == "finished"
 
@@ -248,7 +248,7 @@ class TestInAProgram:
             once(patch, moment, what)
             assert main.main(["run", "--out", "run", "program.py"]) == 2
         shown = capsys.readouterr().err
-        assert "interrupted; what was measured so far is in " in shown
+        assert "interrupted; the measurements so far are in " in shown
         assert status(folder / "run") == "interrupted"
 
 
@@ -320,6 +320,6 @@ def test_worker_processes_do_not_hear_of_ctrl_c(folder):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
-    assert "interrupted; what was measured so far is in " in errors
+    assert "interrupted; the measurements so far are in " in errors
     assert "Traceback" not in errors
     assert status(folder / "run") == "interrupted"

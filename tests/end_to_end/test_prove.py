@@ -114,7 +114,7 @@ def test_a_killed_run_is_gone_on_with(folder):
 def test_other_options_are_no_going_on(folder, capsys):
     main(arguments("broken", "one", "--budget", "1s"))
     assert main(arguments("broken", "one", "--resume", "--learning-rate", "0.5")) == 2
-    assert "made with learning-rate None, not 0.5" in capsys.readouterr().err
+    assert "was run with learning-rate None, not 0.5" in capsys.readouterr().err
 
 
 def test_ctrl_c_keeps_what_is_decided(folder):
