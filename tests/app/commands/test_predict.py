@@ -379,7 +379,9 @@ def test_quicksal_is_predicted_as_it_was_trained(
     same.set_weights(model.get_weights())
     big, _ = load_arrays(open_dataset(data).items, 64)
     np.testing.assert_allclose(
-        larger.predict_masks([larger.prepare_image(FileRef(data / f"{name}.jpg")) for name in "abc"]),
+        larger.predict_masks(
+            [larger.prepare_image(FileRef(data / f"{name}.jpg")) for name in "abc"]
+        ),
         np.asarray(same(big))[..., 0], atol=1e-6,
     )  # fmt: skip
     with pytest.raises(ModelError, match="divisible by 32"):
