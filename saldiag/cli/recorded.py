@@ -24,7 +24,7 @@ from saldiag.cli.options import (
     "--rules",
     "again",
     is_flag=True,
-    help="Judge again, by the current --select, --ignore and settings file.",
+    help="Apply the rules again, with the current --select, --ignore and settings.",
 )
 @rule_options
 @check_format_option

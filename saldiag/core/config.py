@@ -103,24 +103,26 @@ def _tool(values: dict[str, Any]) -> dict[str, Any] | None:
 
 def _names(path: Path, key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ConfigError(f'{path}: {key} is a list of rules, such as ["SD101"], not {value!r}')
+        raise ConfigError(
+            f'{path}: {key} must be a list of rules, such as ["SD101"], not {value!r}'
+        )
     return tuple(value)
 
 
 def _thresholds(path: Path, value: Any) -> dict[str, dict[str, float]]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: thresholds is a table by rule, not {value!r}")
+        raise ConfigError(f"{path}: thresholds must be a table by rule, not {value!r}")
     return {rule: _numbers(path, rule, limits) for rule, limits in value.items()}
 
 
 def _numbers(path: Path, rule: str, limits: Any) -> dict[str, float]:
     if not isinstance(limits, dict):
-        raise ConfigError(f"{path}: thresholds.{rule} is a table of numbers, not {limits!r}")
+        raise ConfigError(f"{path}: thresholds.{rule} must be a table of numbers, not {limits!r}")
     found = {name: _number(limit) for name, limit in limits.items()}
     for name, limit in found.items():
         if not math.isfinite(limit):
             value = limits[name]
-            raise ConfigError(f"{path}: thresholds.{rule}.{name} is a number, not {value!r}")
+            raise ConfigError(f"{path}: thresholds.{rule}.{name} must be a number, not {value!r}")
     return found
 
 

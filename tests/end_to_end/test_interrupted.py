@@ -125,7 +125,7 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
 def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
     monkeypatch.setattr("saldiag.app.examine.examination.Examination.examine_data", fault)
     assert main.main(arguments("overfit")) == 2
-    assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
+    assert "this is a bug in saldiag: SystemError" in capsys.readouterr().err
     assert status(folder / "run") == "failed"
 
 
@@ -135,7 +135,7 @@ def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
     )
     monkeypatch.setattr("saldiag.app.session.output.write_outcome", fault)
     assert main.main(arguments("overfit")) == 2
-    assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
+    assert "this is a bug in saldiag: SystemError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("second", [interrupt, fail_in_c])

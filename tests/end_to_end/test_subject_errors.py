@@ -104,7 +104,7 @@ MODEL = ("--model", "net.py:model")
         (("--model", "net.py:Net", "--data", "net.py:other"), "[?,4] and [8,5]"),
         ((*MODEL, "--data", "nowhere"), "nowhere: no such file or folder"),
         ((*MODEL, "--data", "empty"), "empty: empty folder"),
-        ((*MODEL, "--data", "texts"), "texts: no pictures in it"),
+        ((*MODEL, "--data", "texts"), "texts: contains no images"),
         ((*MODEL, "--data", "notes.txt"), "not a known data format"),
         ((*MODEL, "--data", "objects.npz"), "pickled Python objects, which saldiag doesn't load"),
         ((*MODEL, "--data", "named.npz"), "it has first, second"),

@@ -17,11 +17,11 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "x")
 MASK_FOLDERS = ("masks", "mask", "labels", "gt", "annotations", "segmentationclass", "y")
 _KNOWN = (
-    "a folder of pictures for each class, images/ beside masks/ with files of the same names,"
+    "a folder of images for each class, images/ beside masks/ with files of the same names,"
     " STEM.jpg beside STEM.png, or .tfrecord files"
 )
 _LOOKED_AT = 10_000
-"""Entries of a folder that are looked at to tell what it is."""
+"""Entries of a folder that are examined to find out what it contains."""
 
 
 def kind_of_folder(root: Path) -> DataKind:
@@ -50,7 +50,7 @@ def kind_of_folder(root: Path) -> DataKind:
 def _without_pictures(root: Path, below: dict[str, list[str]]) -> DataKind:
     if any("Imgs" in names for names in below.values()):
         return "pairs"  # MSRA10K's archive, unpacked
-    raise DataError(f"{printable(root)}: no pictures in it; expected {_KNOWN}")
+    raise DataError(f"{printable(root)}: contains no images; expected {_KNOWN}")
 
 
 def two_folders(root: Path) -> tuple[Path, Path] | None:

@@ -81,7 +81,7 @@ class Run:
         if resume:
             return cls._of(command, out)
         if (out / "run.json").exists():
-            way_out = ", or --resume to go on with it" if command in RESUMABLE else ""
+            way_out = ", or --resume to continue it" if command in RESUMABLE else ""
             raise RunError(f"{out} holds a run already: choose another --out{way_out}")
         _make(out)
         return cls(out)
@@ -212,7 +212,7 @@ class Run:
         try:
             return restore(kind, _of_today(path, read_json(path)))
         except FileNotFoundError as error:
-            raise RunError(f"{path}: not there (was the run interrupted before it?)") from error
+            raise RunError(f"{path}: does not exist (was the run interrupted?)") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 
@@ -241,7 +241,7 @@ def _fresh_directory(root: Path, command: str) -> Path:
             path.mkdir(parents=True)
         except FileExistsError:
             if not path.is_dir():
-                raise RunError(f"{root}: a file is in the way of the run directory") from None
+                raise RunError(f"{root}: is a file, not a directory for runs") from None
             continue
         except OSError as error:
             raise _unwritable(path, error) from error

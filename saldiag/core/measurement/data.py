@@ -173,9 +173,9 @@ class ItemFacts(Measurement):
     """``arrays``, ``dataset`` (``tf.data.Dataset`` or ``PyDataset``), or ``batches`` if only some
     batches are known."""
     read: int
-    """Number of training items read."""
+    """Number of training samples read."""
     whole: bool
-    """Whether all training items were read."""
+    """Whether all training samples were read."""
     batches: int | None = None
     """Batches in one pass over the data; None if unknown."""
     endless: bool | None = None
@@ -187,12 +187,12 @@ class ItemFacts(Measurement):
     reordered: bool | None = None
     """Whether ``fit`` shuffles the items itself; None if unknown."""
     validation: int = 0
-    """Number of validation items read; 0 without validation."""
+    """Number of validation samples read; 0 without validation."""
     shared: int | None = None
-    """Validation items whose input and target also occur among the training items that were read;
-    None without validation items or if items cannot be compared."""
+    """Validation samples whose input and target also occur among the training samples that were
+    read; None without validation samples or if items cannot be compared."""
     repeated: int | None = None
-    """Training items that equal an earlier one; None for data that repeats without end."""
+    """Training samples that equal an earlier one; None for data that repeats without end."""
     values: float = float("nan")
     """Distinct values in the inputs of an item, among 4,096 numbers of it: median over up to 64
     items; NaN if unknown."""
@@ -207,10 +207,10 @@ class ItemFacts(Measurement):
     """Share of item pairs of different classes within a batch (median over the batches), divided
     by the same share among all items; NaN as above, and for one class."""
     class_counts: tuple[tuple[int, int], ...] = ()
-    """Pairs (class, number of items) of the training items that were read; empty without classes
+    """Pairs (class, number of items) of the training samples that were read; empty without classes
     and for more than 1,000."""
     validation_class_counts: tuple[tuple[int, int], ...] = ()
-    """The same for the validation items: for all of them if they are arrays, else for those
+    """The same for the validation samples: for all of them if they are arrays, else for those
     read."""
     pairing: MaskPairing | None = None
     """How masks match their pictures; None if the data is not pictures with masks."""

@@ -20,7 +20,7 @@ def _classifier(form: str = "functional", width: int = 8, rate: float = 1e-2) ->
 
 
 def few_items(seed: int) -> Program:
-    """Eight validation items of overlapping classes: val_loss moves by chance."""
+    """Eight validation samples of overlapping classes: val_loss moves by chance."""
     random = np.random.default_rng(seed)
     x, y = blob_data(seed, 168)
     x = x + random.normal(scale=0.7, size=x.shape).astype("float32")

@@ -294,7 +294,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
     ("model", "options", "says"),
     [
         ("logits", (), "outside [0, 1]: end the model with a sigmoid"),
-        ("classes", (), "returns (None, 10); a mask needs one number a pixel"),
+        ("classes", (), "returns (None, 10); a mask needs one value per pixel"),
         ("three", (), "returns (None, 32, 32, 3); a mask needs"),
         ("nothing", (), "returns int, not a Keras 3 model"),
         ("missing", (), "no attribute missing"),

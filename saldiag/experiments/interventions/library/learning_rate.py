@@ -74,7 +74,7 @@ class BestRate(Intervention):
     """Trains at the rate at which the loss falls fastest in a range test (Smith, WACV 2017)."""
 
     name = "best-rate"
-    states = "the learning rate is decades away from where this model learns"
+    states = "the learning rate is orders of magnitude away from where this model learns"
     answers: ClassVar[tuple[str, ...]] = ("SD701", "SD702", "SD803")
     words: ClassVar[tuple[str, ...]] = ("rate", "lr")
 
