@@ -1,4 +1,4 @@
-"""Validation numbers the classes otherwise: from 1, without a missing folder, in another order."""
+"""Validation numbers the classes differently: from 1, without one class, or in another order."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Validation data that differs from training data as it may, or comes another way."""
+"""Validation data that differs from training data for a valid reason."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def named_inputs(seed: int) -> Program:
 
 
 def brighter_validation(seed: int) -> Program:
-    """Another day: validation pictures are a tenth brighter, and as easy."""
+    """Validation images are 10 % brighter, and as easy."""
     train, (x, y) = split_items(colour_data(seed), 96)
     parts = [
         layers.Conv2D(8, 3, activation="relu"),
