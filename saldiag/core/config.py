@@ -42,15 +42,15 @@ class RuleSettings:
 
 
 def listed(rules: str | Sequence[str]) -> tuple[str, ...]:
-    """One rule alone is a list of one, not of its letters."""
+    """A single rule given as a string becomes a list of one."""
     return (rules,) if isinstance(rules, str) else tuple(rules)
 
 
 def find_settings(folder: Path) -> RuleSettings:
-    """The settings that hold in ``folder``.
+    """The settings that apply in ``folder``.
 
     Raises:
-        ConfigError: the file cannot be read, or something in it is not a setting.
+        ConfigError: the file cannot be read, or contains something that is not a setting.
     """
     folder = folder.resolve()
     for place in (folder, *folder.parents):
@@ -66,7 +66,7 @@ def read_settings(path: Path) -> RuleSettings:
     """The settings in that file; in a ``pyproject.toml``, those under ``[tool.saldiag]``.
 
     Raises:
-        ConfigError: the file cannot be read, or something in it is not a setting.
+        ConfigError: the file cannot be read, or contains something that is not a setting.
     """
     values = _parsed(path)
     if path.name == SHARED_FILE:
@@ -127,7 +127,7 @@ def _numbers(path: Path, rule: str, limits: Any) -> dict[str, float]:
 
 
 def _number(value: Any) -> float:
-    """A finite number as it is, anything else as nan."""
+    """The value if it is a finite number, else nan."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     try:

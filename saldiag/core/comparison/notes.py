@@ -1,4 +1,4 @@
-"""What has to be known of the runs before they are compared: why something is not there."""
+"""Notes on the runs: why something cannot be compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUS = {
 
 
 def notes_on(runs: Sequence[Recorded]) -> Iterator[str]:
-    """One line for each thing that is not as it should be."""
+    """One line for each run that is incomplete or differs in kind."""
     for place, run in enumerate(runs):
         for line in (*_of_run(run), *_twice(run, runs[:place])):
             yield printable(f"{run.name}: {line}")

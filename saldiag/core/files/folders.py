@@ -1,4 +1,4 @@
-"""What kind of data set lies in a folder, told by the names of its files alone."""
+"""The kind of data set in a folder, from its file names alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kind_of_folder(root: Path) -> DataKind:
     """``classes``, ``pairs`` or ``tfrecord``.
 
     Raises:
-        DataError: it cannot be read, is empty, or holds nothing that saldiag knows.
+        DataError: it cannot be read, is empty, or contains nothing that saldiag can read.
     """
     try:
         names = list(_names(root))
@@ -54,7 +54,7 @@ def _without_pictures(root: Path, below: dict[str, list[str]]) -> DataKind:
 
 
 def two_folders(root: Path) -> tuple[Path, Path] | None:
-    """The folders of the images and of the masks below ``root``, if there are both.
+    """The folders of images and of masks in ``root``, if both exist.
 
     Raises:
         OSError: the folder cannot be read.

@@ -19,7 +19,7 @@ class Edit:
     source: Source
     """Line of the call."""
     call: str
-    """Class name that is called there (a layer, an optimizer, a loss), or ``compile``."""
+    """Name of the called class (a layer, an optimizer, a loss), or ``compile``."""
     argument: str
     """Name of the argument."""
     old: Plain

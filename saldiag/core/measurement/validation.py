@@ -1,4 +1,4 @@
-"""Measurements of validation: errors in both modes, running statistics, data compared."""
+"""Measurements of validation: errors in both modes, moving statistics, compared data."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class ValidationCheck(Measurement):
     """Share of validation predictions and targets that are each other's nearest neighbour and
     belong to the same item; NaN if a target has fewer than eight numbers."""
     paired_with_other: float = float("nan")
-    """Share of those that are each other's nearest neighbour and belong to different items."""
+    """Share of those that are each other's nearest neighbour and belong to different samples."""
     callbacks: tuple[ActedCallback, ...] = ()
     """Callbacks that acted on a validation metric."""
     seconds: float = 0.0
@@ -164,4 +164,4 @@ class ValidationCheck(Measurement):
     training_seconds: float = 0.0
     """Seconds from the start of the training to its end."""
     validated: int = 0
-    """Approximate number of items in a whole validation; 0 if unknown."""
+    """Approximate number of samples in a whole validation; 0 if unknown."""
