@@ -131,12 +131,12 @@ class Told:
 
     @cached_property
     def fallen(self) -> list[str]:
-        """What is worse than on record."""
+        """Totals that are worse than the recorded ones."""
         return worse_totals(self.results, self.record)
 
     @property
     def exit_code(self) -> int:
-        """1 where a total fell below the one on record, 2 where it did not come to its end."""
+        """1 if a total is below the recorded one, 2 if the selftest did not finish."""
         if not self.whole:
             return EXIT_FAILED
         return EXIT_FINDINGS if self.fallen else EXIT_OK

@@ -36,8 +36,8 @@ from saldiag_probes.training import callback as probes
 from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
 NO_OPTIMIZER_STEP = (
-    "no step of the optimizer was seen: the block takes none, or takes it in a tf.function that was"
-    " called before the block"
+    "no optimizer step was seen: the block takes none, or takes it in a tf.function that was traced"
+    " before the block"
 )
 """Why a watched loop has no gradient history."""
 

@@ -95,8 +95,8 @@ def common_inputs(
 ) -> list[dict[str, tuple[str, ...]]]:
     """For each call of each network the nearest calls upstream that all networks have.
 
-    They are told by their paths in the first network: a layer that was put in between is not a
-    change of what comes after it.
+    They are identified by their paths in the first network: an inserted layer does not change the
+    inputs of the layers after it.
     """
     common = set.intersection(*(set(pair) for pair in pairs))
     return [

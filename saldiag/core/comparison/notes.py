@@ -30,7 +30,7 @@ def _of_run(run: Recorded) -> Iterator[str]:
     elif why:
         yield f"{why}, so it may have measured less"
     if run.wiring is None:
-        yield f"its network is not known ({run.measured.reason(Wiring)}): none is compared"
+        yield f"its network is not known ({run.measured.reason(Wiring)}): networks are not compared"
     if run.sources is None:
         yield "its source files were not recorded: code is not compared with it"
     elif run.sources.left_out:
@@ -60,4 +60,4 @@ def _errors(runs: Sequence[Recorded]) -> Iterator[str]:
     metrics = sorted({test.metric for test in tests if test is not None})
     if len(metrics) > 1:
         told = printable(" and ".join(metrics))
-        yield f"errors are {told}: their heights are not comparable, only whether they fall"
+        yield f"errors are {told}: compare only whether they fall, not their values"

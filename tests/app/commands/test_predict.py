@@ -180,7 +180,7 @@ def test_what_is_no_checkpoint_ends_in_one_line(tmp_path: Path, name: str, says:
         ("link/here", "is inside the folder of the images"),
         ("models.py", "is a file"),
         ("taken", r"holds b.png already"),
-        ("done", "holds predictions already"),
+        ("done", "already contains predictions"),
     ],
 )
 def test_no_picture_and_no_mask_is_ever_overwritten(
