@@ -75,12 +75,12 @@ def status(run: Path) -> str:
 
 
 MOMENTS = {
-    "data are read": "saldiag.app.subject.load.load_subject",
+    "data are read": "saldiag.app.loading.load.load_subject",
     "the model is traced": "saldiag.app.examine.examination.Examination.survey",
     "a probe that may fail": "saldiag.app.commands.diagnose.SourceSnapshot.source_files",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
     "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
-    "rules judge": "saldiag.app.session.session.Session.conclude",
+    "rules judge": "saldiag.app.session.session.Session.judge_and_write",
     "the report is written": "saldiag.app.session.output.write_outcome",
 }
 
@@ -172,10 +172,10 @@ def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
 def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypatch):
     from saldiag.experiments.search.lab import Lab
 
-    whole = Lab._curve
+    whole = Lab._train_curve
 
     def broken(lab: Lab, prepared: Any, *more: Any) -> Any:
-        return fail_in_c() if prepared.change.told else whole(lab, prepared, *more)
+        return fail_in_c() if prepared.change.description else whole(lab, prepared, *more)
 
     monkeypatch.setattr(Lab, "_train_curve", broken)
     assert main.main(arguments("prove", "--learning-rate", "1e-9")) == 2
