@@ -63,7 +63,7 @@ class Patch:
 
 @contextmanager
 def patched(owner: Any, name: str, value: Any, *, untracked: bool = False) -> Iterator[None]:
-    """Replace an attribute during the block; afterwards restore it in any case.
+    """Replace an attribute during the block; afterwards restore it, even if replaced since.
 
     Args:
         owner: an object, a class or a module.

@@ -132,7 +132,7 @@ MODEL = ("--model", "net.py:model")
         ((*MODEL, "--data", "net.py:data", "--image-size", "8"), "--image-size is for image files"),
         ((*MODEL, "--data", "net.py:data", "--weights", "random"), "for registered models"),
         ((*MODEL, "--data", "net.py:data", "--optimizer", "adem"), "did you mean adam?"),
-        (("--data", "net.py:data"), "the model takes (None, S, S, 3) with masks"),
+        (("--data", "net.py:data"), "the model expects (None, S, S, 3) with masks"),
         (("--data", "t.csv", "--target", "a", "--inputs", "b"), "with masks (None, S, S, 1)"),
         (("--data", "broken", "--image-size", "32"), "damaged, or not an image"),
         (("--data", "pairs", "--pixels", "unit"), "--pixels is for your own model"),

@@ -28,7 +28,7 @@ class Finding:
     """Name of the rule."""
     severity: Severity
     """``error``: the model cannot learn like this; ``warning``: it learns worse or for other
-    reasons than it seems to; ``info``: a remark."""
+    reasons than it seems to; ``info``: neither, but worth knowing."""
     confidence: Probability = field(default=1.0, kw_only=True)
     """How certain the finding is, in [0, 1]."""
     layers: tuple[str, ...] = field(default=(), kw_only=True)

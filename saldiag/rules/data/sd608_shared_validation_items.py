@@ -18,7 +18,7 @@ class SharedValidationItems(Rule):
     Compares samples, input and target together and byte by byte, and counts the validation samples
     that also occur among the training samples that were read. Samples of few values (some
     categories, a short sequence) can be equal by nature. They are not reported if training samples
-    repeat each other about as often, or if the dataset is endless and this cannot be measured.
+    repeat each other about as often, or if the data set is endless and this cannot be measured.
 
     ## Why is this bad
     Validation measures memorisation. It looks good whether or not the model generalises, and early

@@ -14,9 +14,9 @@ class EpochOfAnotherLength(Rule):
     """The data set never ends, or ends before the epoch does.
 
     ## What it does
-    Compares the number of batches in one pass, as reported by the dataset or counted, with
-    ``steps_per_epoch``. An endless dataset without ``steps_per_epoch`` is an error; fewer batches
-    than steps are a warning. A dataset with more batches than steps continues in the next epoch
+    Compares the number of batches in one pass, as reported by the data set or counted, with
+    ``steps_per_epoch``. An endless data set without ``steps_per_epoch`` is an error; fewer batches
+    than steps are a warning. A data set with more batches than steps continues in the next epoch
     and is not reported.
 
     ## Why is this bad
@@ -55,7 +55,7 @@ class EpochOfAnotherLength(Rule):
                 f"the data set repeats without end and steps_per_epoch is not set (threshold "
                 f"{number(limits['share'])} pass): the first epoch never ends. Remove repeat(), "
                 "or set steps_per_epoch",
-                "model.fit(dataset, epochs=10, steps_per_epoch=items // batch_size)",
+                "model.fit(dataset, epochs=10, steps_per_epoch=len(x) // batch_size)",
                 evidence={"batches": None, "steps": None, "threshold": limits["share"]},
             )
         elif steps is not None and facts.batches is not None and not facts.endless:

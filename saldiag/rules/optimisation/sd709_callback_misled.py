@@ -30,7 +30,7 @@ class CallbackMisled(Rule):
     a validation metric when ``fit`` is known to get no validation data. A missing metric is not
     reported if there are custom callbacks, which can add it, and a ModelCheckpoint that keeps every
     epoch compares nothing. Patience shorter than the first cycle (or warm-up) of the learning rate
-    is a note.
+    is info.
 
     ## Why is this bad
     Early stopping in mode "max" on a loss ends each training after ``patience`` epochs and keeps

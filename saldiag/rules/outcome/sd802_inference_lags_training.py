@@ -32,13 +32,13 @@ class InferenceLagsTraining(Rule):
     and again with BatchNorm's statistics re-estimated from training batches. If the second error is
     lower with statistical certainty (over the samples), the moving statistics lag behind the
     weights. This is an error if the model is good and inference loses much of what was learned, and
-    a note otherwise. It is also a note after fewer steps than the statistics average over, 1 / (1 -
+    info otherwise. It is also info after fewer steps than the statistics average over, 1 / (1 -
     momentum), unless `val_loss` has already failed to follow the loss for three epochs. The finding
     names the layers and the number of steps that their statistics still need.
 
     In the overfit test, compares the final error in both modes. If the gap disappears when
-    BatchNorm's statistics are re-estimated, they only lag (a note, with the number of steps that
-    they need). If it remains, the modes compute different things (a warning). It is a note as well
+    BatchNorm's statistics are re-estimated, they only lag (info, with the number of steps that
+    they need). If it remains, the modes compute different things (a warning). It is also info
     if the test was so short that the statistics are still close to their initial values, or if
     re-estimated statistics make the error much worse: a few samples under dropout or stochastic
     depth give a poor estimate.

@@ -17,7 +17,7 @@ class Overfits(Rule):
     ## What it does
     If `val_loss` does not follow the loss, compares the errors on training and validation samples
     in the same mode, sample by sample, after other causes were excluded: BatchNorm's statistics,
-    inputs or targets that differ, layers that are active in inference. The finding is a note, and a
+    inputs or targets that differ, layers that are active in inference. The severity is info, and a
     warning if the validation error was never better than that of a prediction that ignores the
     input.
 

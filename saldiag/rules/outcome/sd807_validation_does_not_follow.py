@@ -19,7 +19,7 @@ class ValidationDoesNotFollow(Rule):
     Compares the curves of the loss and `val_loss`. If they diverge and no other rule has an
     explanation, lists what was measured and excluded: BatchNorm's statistics, different
     preprocessing, different labels, layers that are active in inference, too few samples. The
-    finding is a note if validation samples are worse than training samples but not significantly,
+    finding is info if validation samples are worse than training samples but not significantly,
     or if nothing could be measured.
 
     ## Why is this bad

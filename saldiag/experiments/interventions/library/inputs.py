@@ -164,7 +164,7 @@ class MixedBatches(Intervention):
     """Shuffles the items across the batches."""
 
     name = "mixed"
-    states = "batches of a single class each prevent learning"
+    states = "batches that contain a single class prevent learning"
     answers: ClassVar[tuple[str, ...]] = ("SD609",)
     words: ClassVar[tuple[str, ...]] = ("shuffl", "sorted", "order of the data")
 

@@ -86,7 +86,9 @@ class BestRate(Intervention):
             raise NotApplicable(str(error)) from error
         rate = _stable_rate(fastest_rate(found), found)
         if math.isnan(rate) or not found.loss.min() < 0.99 * found.loss[0]:
-            raise NotApplicable("the loss falls at no rate of the learning rate range test")
+            raise NotApplicable(
+                "the loss does not fall at any rate of the learning rate range test"
+            )
         now = current_learning_rate(lab.model)
         if 1 / 3 < rate / now < 3:
             raise NotApplicable(
