@@ -134,4 +134,4 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
     )  # fmt: skip
     os.close(write)
     assert "Traceback" not in result.stderr
-    assert "fault in saldiag" not in result.stderr
+    assert "bug in saldiag" not in result.stderr

@@ -92,7 +92,7 @@ def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, folder, monkeypa
         assert main.main(arguments("overfit")) == 2
     shown = capsys.readouterr().err
     assert "interrupted; the measurements so far are in " in shown
-    assert "fault in saldiag" not in shown
+    assert "bug in saldiag" not in shown
     assert status(folder / "run") == "interrupted"
     assert (folder / "run" / "report.html").exists()
     assert "SystemError" not in (folder / "run" / "run.json").read_text(), "it is no reason"
@@ -282,7 +282,7 @@ def test_at_any_moment(command, seconds, number, folder):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
     assert "interrupted" in errors
-    assert "fault in saldiag" not in errors
+    assert "bug in saldiag" not in errors
     assert "Traceback" not in errors
     if (folder / "run").exists():
         assert status(folder / "run") == "interrupted"

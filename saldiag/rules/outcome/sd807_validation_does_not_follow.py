@@ -64,7 +64,7 @@ class ValidationDoesNotFollow(Rule):
             yield self.finding(
                 f"{_divergence(course, limits)}. The cause was not examined: "
                 f"{measured.reason(ValidationCheck)}",
-                "Pass validation_data to fit",
+                "print(model.evaluate(x_train, y_train), model.evaluate(x_val, y_val))",
                 evidence=evidence,
                 severity="info",
                 confidence=0.7,
