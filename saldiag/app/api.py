@@ -61,8 +61,8 @@ def diagnose(
         batches: number of batches to examine and memorise.
         expected_range: smallest and largest input value that a pretrained part of the model
             expects; None if there is no such part.
-        select: rules that judge: codes, prefixes of codes or names; None for all rules.
-        ignore: rules that do not judge, likewise.
+        select: rules to apply: codes, code prefixes or names; None for all rules.
+        ignore: rules to leave out, in the same form.
 
     Raises:
         ModelError: ``model`` is not a Keras model, or is not compiled and ``loss`` is None.
@@ -71,7 +71,7 @@ def diagnose(
             suspicion, or the model cannot be called and no rule explains why.
     """
     if not isinstance(model, keras.Model):
-        raise ModelError(f"diagnose takes a Keras model, not {type(model).__name__}")
+        raise ModelError(f"diagnose expects a Keras model, not {type(model).__name__}")
     if loss is None and not model.compiled:
         raise ModelError("the model is not compiled: compile it, or call diagnose(…, loss=…)")
     given, plan = first_batches(model, data, batch_size, batches)

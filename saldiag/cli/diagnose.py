@@ -70,8 +70,8 @@ def prove(**parameters: Any) -> int:
     """Find by experiment which change makes the model learn.
 
     After the overfit test, one thing at a time is changed and the model is trained again from the
-    same initial weights on the same batches, with at least three seeds. What findings and --suspect
-    name is tried first.
+    same initial weights on the same batches, with at least three seeds. Changes that findings or
+    --suspect point to are tried first.
     """
     from saldiag.app.commands import diagnose
 

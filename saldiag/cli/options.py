@@ -172,7 +172,7 @@ experiment_options = together(
     click.option(
         "--experiments",
         is_flag=True,
-        help="Then change one thing at a time, train again, and report which change helps.",
+        help="After the test, change one thing at a time, train again, and report what helps.",
     ),
     suspect_option,
     option_for(

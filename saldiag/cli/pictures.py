@@ -30,7 +30,7 @@ def data_check(path: Path | None, seed: int, output_format: str) -> int:
 
 @data.command("fetch")
 @click.argument("destination", type=click.Path(path_type=Path), default=Path())
-@click.option("--url", help="Download the archive from here instead.")
+@click.option("--url", help="Address of the archive.")
 @click.option("--sha256", help="Expected SHA-256 of the archive.")
 @debug_option
 def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:

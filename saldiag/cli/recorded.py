@@ -24,7 +24,7 @@ from saldiag.cli.options import (
     "--rules",
     "again",
     is_flag=True,
-    help="Judge again, by the current --select, --ignore and settings file.",
+    help="Apply the rules again, with the current --select, --ignore and settings.",
 )
 @rule_options
 @check_format_option
@@ -71,7 +71,7 @@ def compare_command(**options: Any) -> int:
     help="Apply the fixes and keep each original as FILE.bak; refused if a file changed since the"
     " run.",
 )
-@click.option("--rule", metavar="SDnnn", help="Fix only findings of this rule, including notes.")
+@click.option("--rule", metavar="SDnnn", help="Fix only findings of this rule, at any severity.")
 @debug_option
 def fix(run: Path, diff: bool, write: bool, rule: str | None) -> int:
     """Fix what RUN found where the edit is certain, without TensorFlow.

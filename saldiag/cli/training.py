@@ -38,14 +38,14 @@ train_options = together(
         "subset",
         default=TRAIN_SUBSET,
         show_default=True,
-        help="Fraction of the training, the validation and the held-out items.",
+        help="Fraction of the training, the validation and the held-out samples.",
     ),
     option_for(TrainOptions, "epochs"),
     option_for(
         Options,
         "image_size",
         show_default="224",
-        help="Side of the images in pixels, for models that take any size.",
+        help="Height and width of images in pixels, for models of any input size.",
     ),
     option_for(
         Options,
@@ -58,7 +58,7 @@ train_options = together(
         Options,
         "learning_rate",
         type=Finite(0.0, min_open=True),
-        help="A constant rate; the default is the optimizer's own, or quicksal's cycle.",
+        help="A constant rate; the default is the optimizer's own rate, or quicksal's cycle.",
     ),
     options_for(TrainOptions, "patience", "recalibrate"),
     options_for(RecipeOptions, "base_learning_rate", "max_learning_rate", "step_size", "beta2"),
@@ -77,7 +77,7 @@ def run_command(**parameters: Any) -> int:
     """Run SCRIPT with its ARGUMENTS and diagnose every Keras model that it trains.
 
     SCRIPT is a Python file or a notebook. Options of saldiag come before it. The program runs
-    unchanged, except that --compat bridges names of Keras 1 and 2. If the program crashes, SD904
+    unchanged, except that --compat emulates names of Keras 1 and 2. If the program crashes, SD904
     explains the error if its cause is certain.
     """
     from saldiag.app.program.run import run_program
@@ -100,12 +100,12 @@ def run_command(**parameters: Any) -> int:
 @rule_options
 @output_options
 def train(**parameters: Any) -> int:
-    """Train a model with probes on, diagnosed before the first step.
+    """Diagnose a model, then train it with probes on.
 
     Your own model trains as it was compiled, on any --data, of which a tenth is held out for
     validation; quicksal trains by its recipe (cyclic learning rate, F-beta) on image-and-mask
-    pairs. Both keep their best epoch, and continue after a kill with --resume. A custom training
-    loop stays in your program: use saldiag run SCRIPT.
+    pairs. Both keep the best epoch; --resume continues a training that was killed. A custom
+    training loop stays in your program: use saldiag run SCRIPT.
     """
     from saldiag.app.commands import train as training
 

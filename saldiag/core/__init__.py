@@ -1,1 +1,1 @@
-"""The ground floor: plain data that every other room speaks. Standard library and numpy only."""
+"""Plain data that all other packages use. Imports only the standard library and numpy."""

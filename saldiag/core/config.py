@@ -42,15 +42,15 @@ class RuleSettings:
 
 
 def listed(rules: str | Sequence[str]) -> tuple[str, ...]:
-    """One rule alone is a list of one, not of its letters."""
+    """A single rule given as a string becomes a list of one."""
     return (rules,) if isinstance(rules, str) else tuple(rules)
 
 
 def find_settings(folder: Path) -> RuleSettings:
-    """The settings that hold in ``folder``.
+    """The settings that apply in ``folder``.
 
     Raises:
-        ConfigError: the file cannot be read, or something in it is not a setting.
+        ConfigError: the file cannot be read, or contains something that is not a setting.
     """
     folder = folder.resolve()
     for place in (folder, *folder.parents):
@@ -66,7 +66,7 @@ def read_settings(path: Path) -> RuleSettings:
     """The settings in that file; in a ``pyproject.toml``, those under ``[tool.saldiag]``.
 
     Raises:
-        ConfigError: the file cannot be read, or something in it is not a setting.
+        ConfigError: the file cannot be read, or contains something that is not a setting.
     """
     values = _parsed(path)
     if path.name == SHARED_FILE:
@@ -103,29 +103,31 @@ def _tool(values: dict[str, Any]) -> dict[str, Any] | None:
 
 def _names(path: Path, key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ConfigError(f'{path}: {key} is a list of rules, such as ["SD101"], not {value!r}')
+        raise ConfigError(
+            f'{path}: {key} must be a list of rules, such as ["SD101"], not {value!r}'
+        )
     return tuple(value)
 
 
 def _thresholds(path: Path, value: Any) -> dict[str, dict[str, float]]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: thresholds is a table by rule, not {value!r}")
+        raise ConfigError(f"{path}: thresholds must be a table by rule, not {value!r}")
     return {rule: _numbers(path, rule, limits) for rule, limits in value.items()}
 
 
 def _numbers(path: Path, rule: str, limits: Any) -> dict[str, float]:
     if not isinstance(limits, dict):
-        raise ConfigError(f"{path}: thresholds.{rule} is a table of numbers, not {limits!r}")
+        raise ConfigError(f"{path}: thresholds.{rule} must be a table of numbers, not {limits!r}")
     found = {name: _number(limit) for name, limit in limits.items()}
     for name, limit in found.items():
         if not math.isfinite(limit):
             value = limits[name]
-            raise ConfigError(f"{path}: thresholds.{rule}.{name} is a number, not {value!r}")
+            raise ConfigError(f"{path}: thresholds.{rule}.{name} must be a number, not {value!r}")
     return found
 
 
 def _number(value: Any) -> float:
-    """A finite number as it is, anything else as nan."""
+    """The value if it is a finite number, else nan."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     try:

@@ -8,7 +8,7 @@ import re
 DOCS_URL: str | None = None
 """Where the documentation is published; None while it has no public address."""
 DOCS_URL_VARIABLE = "SALDIAG_DOCS_URL"
-"""Environment variable with the address of another copy, which is used instead."""
+"""Environment variable with the address of another copy to use instead."""
 
 
 def rule_url(code: str) -> str | None:

@@ -1,12 +1,12 @@
-"""The one exception that a user is meant to see."""
+"""The exceptions that are shown to users."""
 
 from __future__ import annotations
 
 
 class SaldiagError(Exception):
-    """Something the user can put right: bad input, an unreadable file, a wrong name.
+    """Something the user can correct: bad input, an unreadable file, a wrong name.
 
-    The message is one line that names the thing, the place and the way out. The command line
+    The message is one line that says what is wrong, where, and what to do. The command line
     prints it on stderr without a traceback (``--debug`` shows it) and exits with 2.
     """
 
@@ -24,7 +24,7 @@ class WeightsError(SaldiagError):
 
 
 class ConfigError(SaldiagError):
-    """A settings file cannot be read, or holds what is no setting."""
+    """A settings file cannot be read, or contains something that is not a setting."""
 
 
 class ModelError(SaldiagError):

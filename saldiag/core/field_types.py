@@ -1,4 +1,4 @@
-"""Types of fields that say more than Python's: what JSON Schema requires of their values."""
+"""Field types with constraints for JSON Schema that Python's types cannot express."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 MAY_BE_ABSENT: Mapping[str, bool] = MappingProxyType({"may_be_absent": True})
-"""Metadata of a field that documents may lack: it was added after their first version."""
+"""Metadata of a field that may be missing, because it was added after the first version."""
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """What JSON Schema requires of a value beyond its Python type; None for no requirement."""
+    """Constraints of JSON Schema on a value beyond its Python type; None for no constraint."""
 
     pattern: str | None = None
     """Regular expression that a text must match."""

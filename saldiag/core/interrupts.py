@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: which errors they caused, and which are faults of their own.
+"""Ctrl-C and SIGTERM, and which errors they caused.
 
 Python raises ``KeyboardInterrupt`` wherever the main thread is. Code in C often loses it there:
 a destructor drops it, TensorFlow wraps it, and a function that got no result fails with
@@ -19,13 +19,13 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 RECENT_SECONDS = 5.0
-"""How long the line that a Ctrl-C interrupted can be blamed for an error in a user's program."""
+"""How long after a Ctrl-C an error at the interrupted line counts as caused by it."""
 
 Line = tuple[CodeType, int]
 
 
 class _Noted:
-    """The Ctrl-C that nobody has handled yet, if there is one.
+    """The pending Ctrl-C, if there is one.
 
     ``lines`` are those that were running when it came, from the innermost call outwards. In a
     user's program (``in_program``) it may have been handled unseen.
@@ -49,7 +49,7 @@ _raise_as_python_does = signal.default_int_handler
 
 
 def _note(number: int, frame: FrameType | None) -> NoReturn:
-    """Note the signal and raise ``KeyboardInterrupt``, as Python's own handler of SIGINT does."""
+    """Record the signal and raise ``KeyboardInterrupt``, like Python's handler of SIGINT."""
     if number == signal.SIGTERM:
         signal.signal(number, signal.SIG_DFL)
     _noted.came, _noted.lines = time.monotonic(), frozenset(_running(frame))
@@ -64,7 +64,7 @@ def _running(frame: FrameType | None) -> Iterator[Line]:
 
 @contextlib.contextmanager
 def noting_interrupts() -> Iterator[None]:
-    """Note every Ctrl-C while the block lasts.
+    """Record every Ctrl-C during the block.
 
     Outside of the main thread, and where Ctrl-C has another handler or is ignored, nothing is
     changed and nothing is noted. SIGTERM is noted too unless it has a handler.
@@ -83,7 +83,7 @@ def noting_interrupts() -> Iterator[None]:
 
 
 def _handles(number: signal.Signals, handler: Any) -> bool:
-    """Whether this thread may change handlers, and that is the signal's."""
+    """Whether this thread may change handlers, and the signal has the given handler."""
     main = threading.current_thread() is threading.main_thread()
     return main and signal.getsignal(number) is handler
 
@@ -98,7 +98,7 @@ def _handler(number: signal.Signals, handler: Any) -> Iterator[None]:
 
 
 def _without_interrupts(report: Callable[[Any], object]) -> Callable[[Any], object]:
-    """A hook that reports what a destructor raised; ``raise_pending`` raises a Ctrl-C again."""
+    """A hook for errors in destructors that leaves a Ctrl-C to ``raise_pending``."""
 
     def hook(lost: Any) -> None:
         pending = _noted.came is not None and not _noted.in_program
@@ -110,7 +110,7 @@ def _without_interrupts(report: Callable[[Any], object]) -> Callable[[Any], obje
 
 @contextlib.contextmanager
 def program_interrupts() -> Iterator[None]:
-    """Run a user's program in the block: it handles Ctrl-C as it does without saldiag.
+    """Run a user's program in the block, which handles Ctrl-C as it does without saldiag.
 
     It may install a handler, catch ``KeyboardInterrupt`` and go on. Python's default handler is
     still ``signal.default_int_handler`` for it, and SIGTERM ends it. Nothing of that is left behind
@@ -132,7 +132,7 @@ def program_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def children_without_interrupts() -> Iterator[None]:
-    """Processes that are started in the block never get a Ctrl-C; this one gets it afterwards.
+    """Block Ctrl-C for processes started in the block; this process gets it afterwards.
 
     A terminal sends it to all of them, and a new one would end with a traceback of its imports.
     """
@@ -165,7 +165,7 @@ def caused_by_interrupt(error: BaseException) -> bool:
 
 
 def take_interrupt(error: BaseException) -> bool:
-    """``caused_by_interrupt``; if so, that Ctrl-C is handled now."""
+    """``caused_by_interrupt``; if true, that Ctrl-C counts as handled."""
     caused = caused_by_interrupt(error)
     if caused:
         _noted.forget()
@@ -174,7 +174,7 @@ def take_interrupt(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def until_interrupted() -> Iterator[None]:
-    """Leave the block at a Ctrl-C and go on behind it."""
+    """End the block at a Ctrl-C, and continue after it."""
     try:
         yield
     except BaseException as error:
@@ -183,7 +183,7 @@ def until_interrupted() -> Iterator[None]:
 
 
 def reraise_interrupt(error: BaseException) -> None:
-    """For code that survives any error: not one that a Ctrl-C caused.
+    """Raise an error that a Ctrl-C caused again, in code that otherwise catches all errors.
 
     Raises:
         KeyboardInterrupt: it did.
@@ -193,7 +193,7 @@ def reraise_interrupt(error: BaseException) -> None:
 
 
 def raise_pending() -> None:
-    """Raise a Ctrl-C that came and got lost; not one of a user's program, which may have caught it.
+    """Raise a lost Ctrl-C again, unless it came in a user's program, which may have caught it.
 
     Raises:
         KeyboardInterrupt: there is one.
@@ -203,7 +203,7 @@ def raise_pending() -> None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from; an error raised while handling another is new."""
+    """The error and its explicit causes; an error raised while handling another is separate."""
     cause: BaseException | None = error
     seen: set[int] = set()
     while cause is not None and id(cause) not in seen:
@@ -213,13 +213,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_wrapped(error: BaseException) -> bool:
-    """Whether it is TensorFlow's error of a Python function that raised ``KeyboardInterrupt``."""
+    """Whether it is TensorFlow's error for a Python function that raised ``KeyboardInterrupt``."""
     raised = str(error).partition("Traceback")[0]
     return type(error).__module__.startswith("tensorflow.") and "KeyboardInterrupt:" in raised
 
 
 def _raised_at(error: BaseException) -> Line | None:
-    """The innermost line of its traceback."""
+    """The innermost line of the error's traceback."""
     trace, found = error.__traceback__, None
     while trace is not None:
         found, trace = (trace.tb_frame.f_code, trace.tb_lineno), trace.tb_next

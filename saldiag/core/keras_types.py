@@ -14,13 +14,13 @@ Tensor: TypeAlias = Any
 """A ``tf.Tensor``, eager or symbolic."""
 
 Gradient: TypeAlias = Any
-"""The gradient of one tensor: a ``tf.Tensor``, a ``tf.IndexedSlices``, or None without a path."""
+"""The gradient of one tensor: ``tf.Tensor``, ``tf.IndexedSlices``, or None without a path."""
 
 TFVariable: TypeAlias = Any
 """A ``tf.Variable``: the one behind a Keras variable, or one of the program's own."""
 
 TensorTree: TypeAlias = Any
-"""Tensors or arrays, nested in tuples, lists and dictionaries as a model takes or returns them."""
+"""Tensors or arrays, nested in tuples, lists and dicts as a model accepts or returns them."""
 
 BatchLike: TypeAlias = Any
 """A batch as ``fit`` takes it: ``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``.
@@ -107,7 +107,7 @@ class KerasLayer(Protocol):
 
     @property
     def weights(self) -> Sequence[KerasVariable]:
-        """All weights, those of layers inside included; no seed states."""
+        """All weights, including those of inner layers; no seed states."""
 
     @property
     def variables(self) -> Sequence[KerasVariable]:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 MISSING = object()
-"""Stands for an attribute that the owner itself does not have, though a class of it may."""
+"""Marks an attribute that the owner itself lacks, although its class may have it."""
 
 
 class Patch:
-    """An attribute that is replaced from now on, until ``restore`` or ``withdraw``.
+    """Replaces an attribute until ``restore`` or ``withdraw`` is called.
 
     The owner's own attribute is restored as it was stored (a ``staticmethod`` as one); an inherited
     one is inherited again.
@@ -43,7 +43,7 @@ class Patch:
         return vars(self.owner).get(self.name, MISSING) is self.value
 
     def restore(self) -> None:
-        """Restore the attribute, whatever replaced it since."""
+        """Restore the attribute, even if something else replaced it since."""
         if self.before is MISSING:
             self._delete(self.owner, self.name)
         else:
@@ -63,7 +63,7 @@ class Patch:
 
 @contextmanager
 def patched(owner: Any, name: str, value: Any, *, untracked: bool = False) -> Iterator[None]:
-    """Replace an attribute until the block ends, and restore it whatever replaced it since.
+    """Replace an attribute during the block; afterwards restore it, even if replaced since.
 
     Args:
         owner: an object, a class or a module.
@@ -79,7 +79,7 @@ def patched(owner: Any, name: str, value: Any, *, untracked: bool = False) -> It
 
 
 def assign(owner: Any, name: str, value: Any) -> Callable[[], None]:
-    """Assign to a property or a flag; returns what assigns its former value again.
+    """Assign to a property or a flag; returns a function that restores its former value.
 
     Unlike ``Patch``, it reads and writes the attribute by the owner's own rules: a setter runs both
     times.

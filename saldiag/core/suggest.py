@@ -1,4 +1,4 @@
-"""What the user probably meant."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def suggestion(wrong: str, known: Sequence[str]) -> str:
-    """``did you mean X?``, or the list of what there is."""
+    """``did you mean X?``, or a list of the known names."""
     if not known:
         return "it has none"
     folded = {name.lower(): name for name in known}

@@ -19,10 +19,10 @@ from saldiag.core.measurement import Source
 
 MAX_NAME_CHARACTERS = 80
 MODEL = "the model"
-"""Stands for the empty path."""
+"""Text for the empty path."""
 
 NO_VALUE = "\N{EN DASH}"
-"""Stands for a missing number."""
+"""Text for a missing number."""
 
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 # A zero-width joiner and variation selectors shape real scripts and emoji, and reorder nothing.
@@ -163,7 +163,7 @@ def plain_lines(text: str) -> str:
 
 
 def shorten_middle(text: str, limit: int) -> str:
-    """``plain`` of at most ``limit`` characters; the middle is left out."""
+    """``plain`` of at most ``limit`` characters; the middle is omitted."""
     text = plain(text)
     if len(text) <= limit:
         return text
@@ -172,7 +172,7 @@ def shorten_middle(text: str, limit: int) -> str:
 
 
 def shorten_end(text: str, limit: int) -> str:
-    """``plain`` of at most ``limit`` characters; the end is left out, from a space on."""
+    """``plain`` of at most ``limit`` characters; the end is omitted, from a space on."""
     text = plain(text)
     if len(text) <= limit:
         return text

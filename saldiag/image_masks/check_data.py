@@ -283,7 +283,7 @@ def to_table(report: DataReport, limit: int | None = None) -> RenderableType:
     parts: list[RenderableType] = [Text(_report_headline(report))]
     if report.defects:
         parts.append(_defect_table(report.defects, limit))
-    notes = [f"{count} {name}" for name, count in report.notes.items() if count]
+    notes = [f"{name} {count}" for name, count in report.notes.items() if count]
     if notes:
         parts.append(Text(f"also: {', '.join(notes)}"))
     return Group(*parts)

@@ -1,4 +1,4 @@
-"""``keras.applications``: networks of any size, and where their weights lie.
+"""``keras.applications``: networks of any size, and the addresses of their weights.
 
 - ``DenseNet``, ``EfficientNetV2``: with as many blocks as given; the public functions fix them.
 """
@@ -14,7 +14,7 @@ __all__ = ["DenseNet", "EfficientNetV2", "cache_folder", "mobilenet_v2_address"]
 
 
 def mobilenet_v2_address() -> str:
-    """Where MobileNetV2's weights are downloaded from, up to the file's name; not public."""
+    """Address of MobileNetV2's weights without the file name; not public."""
     return str(mobilenet_v2.BASE_WEIGHT_PATH)
 
 

@@ -1,6 +1,6 @@
 """Classes of Keras without a public name.
 
-- ``CompileLoss``: what ``compile`` makes of a loss; makes one apart from a model.
+- ``CompileLoss``: what ``compile`` wraps a loss in; created here without a model.
 - ``Functional``: models made of symbolic inputs and outputs, which public ``Model`` covers too.
 - ``RandomInitializer``: the base of all initializers that draw; the public ones have no common one.
 - ``Tracker``: what layers and optimizers register their state with.

@@ -1,4 +1,4 @@
-"""What ``compile`` made of its arguments: losses, their weights, metrics; and callbacks."""
+"""What ``compile`` stores: losses, their weights and metrics; and what callbacks monitor."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def loss_method(model: Any) -> Callable[..., Any]:
 
 
 def is_keras_loss(owner: Any) -> bool:
-    """Whether Keras defines a loss class or function; nothing public marks them."""
+    """Whether a loss class or function is defined by Keras; there is no public flag."""
     return str(getattr(owner, "__module__", "")).startswith(LOSS_MODULES)
 
 
 def has_monitor_direction(callback: Any) -> bool:
-    """Whether Keras works out for a callback whether more or less is better."""
+    """Whether Keras decides for a callback if a higher value is better."""
     return hasattr(callback, "_set_monitor_op")
 
 
 def set_monitor_direction(callback: Any) -> None:
-    """Work out ``monitor_op`` now; publicly that happens in training only."""
+    """Set ``monitor_op`` now; Keras sets it only when training starts."""
     callback._set_monitor_op()
 
 
 def metric_direction(metric: Any) -> str:
-    """``up`` or ``down``, by what is better; empty where Keras does not say. Not public."""
+    """``up`` if higher is better, else ``down``; empty if Keras does not declare it. Not public."""
     return str(getattr(metric, "_direction", ""))

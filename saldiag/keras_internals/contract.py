@@ -1,4 +1,4 @@
-"""Every private name in this package, and where the installed version is to have it.
+"""Every private name in this package, and where the installed version must have it.
 
 ``tests/test_keras_internals.py`` checks that the lists are complete and reports by name what the
 installed versions of Keras and TensorFlow lack.
@@ -37,7 +37,7 @@ MODULE_NAMES: tuple[tuple[str, str], ...] = (
     ("tensorflow.python.ops.stateful_random_ops", "global_generator"),
     ("tensorflow.python.util.tf_stack", "extract_stack"),
 )
-"""Modules without a public name, and what is taken from each."""
+"""Modules without a public name, and what is imported from each."""
 
 CLASS_NAMES: tuple[tuple[str, str], ...] = (
     ("keras.Layer", "_flatten_layers"),
@@ -80,7 +80,7 @@ OBJECT_NAMES: tuple[tuple[str, str], ...] = (
     ("symbolic tensor", "_keras_history"),
     ("variable", "_value"),
 )
-"""Attributes that only a living object has, by the kind of object; the test makes one of each."""
+"""Attributes that only an instance has, by kind of object; the test creates one of each."""
 
 TEXTS: tuple[str, ...] = (
     "__autograph_generated_file",
@@ -97,4 +97,4 @@ TEXTS: tuple[str, ...] = (
     "scratch_graph",
     "tensorflow.python.keras",
 )
-"""Names of modules, files, graphs and of attributes of operations, which are compared as text."""
+"""Names of modules, files, graphs and operation attributes that are compared as text."""

@@ -1,4 +1,4 @@
-"""How ``fit`` reads its data, and what a ``tf.data`` pipeline is made of."""
+"""How ``fit`` reads its data, and the stages of a ``tf.data`` pipeline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 def fit_dataset(
     x: Any, y: Any, sample_weight: Any, *, batch_size: int | None, shuffle: Any, class_weight: Any
 ) -> Iterable[Any]:
-    """The batches that ``fit`` makes of its arguments; no public function cuts them alike."""
+    """The batches that ``fit`` creates from its arguments; no public function does the same."""
     from keras.src.trainers import epoch_iterator
 
     iterator = epoch_iterator.EpochIterator(
@@ -26,14 +26,14 @@ def fit_dataset(
 
 
 def class_weights_as_sample_weights(y: Any, class_weight: Any) -> Any:
-    """Sample weights for ``fit(class_weight=…)``; Keras converts them inside ``fit`` only."""
+    """Sample weights for ``fit(class_weight=…)``; Keras converts them only inside ``fit``."""
     from keras.src.trainers.data_adapters import data_adapter_utils
 
     return data_adapter_utils.class_weight_to_sample_weights(y, class_weight)
 
 
 def training_and_validation(arrays: tuple[Any, ...], share: float) -> tuple[Any, Any]:
-    """Arrays divided as ``fit(validation_split=…)`` does; Keras divides them inside only."""
+    """Arrays split as by ``fit(validation_split=…)``; Keras splits them only inside ``fit``."""
     from keras.src.trainers.data_adapters import array_slicing
 
     kept, held = array_slicing.train_validation_split(arrays, validation_split=share)
@@ -41,12 +41,12 @@ def training_and_validation(arrays: tuple[Any, ...], share: float) -> tuple[Any,
 
 
 def pipeline_functions(dataset: Any) -> Iterable[Any]:
-    """The functions of one stage of a ``tf.data`` pipeline; nothing public lists them."""
+    """The functions of one stage of a ``tf.data`` pipeline; there is no public list."""
     functions: Iterable[Any] = dataset._functions()
     return functions
 
 
 def pipeline_inputs(dataset: Any) -> Iterable[Any]:
-    """The datasets that one stage of a ``tf.data`` pipeline reads; nothing public lists them."""
+    """The data sets that one stage of a ``tf.data`` pipeline reads; there is no public list."""
     inputs: Iterable[Any] = dataset._inputs()
     return inputs

@@ -28,25 +28,25 @@ __all__ = [
 ]
 
 NOT_INLINED = {"_noinline": True}
-"""Attributes of a ``tf.function`` that stays a call in the graph; there is no public option."""
+"""Attributes that keep a ``tf.function`` a call in the graph; there is no public option."""
 
 
 def call_branches_like_functions(conditional: Any) -> None:
-    """Keep an ``If`` operation whole instead of spreading it out; no public option does it."""
+    """Keep an ``If`` operation as one operation instead of inlining it; no public option does."""
     whole = attr_value_pb2.AttrValue(b=False)
     conditional._set_attr("_lower_using_switch_merge", whole)
 
 
 def has_own_gradient(operation: Any) -> bool:
-    """Whether ``tf.custom_gradient`` ends in this operation; nothing public marks it."""
+    """Whether ``tf.custom_gradient`` created this operation; there is no public flag."""
     return operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr
 
 
 def is_scratch_graph(graph: Any) -> bool:
-    """Whether Keras only infers shapes in this graph; nothing public marks it."""
+    """Whether Keras only infers shapes in this graph; there is no public flag."""
     return bool(graph.name.startswith(SCRATCH_GRAPH))
 
 
 def stack_trace() -> Any:
-    """The frames here, those of converted code at their original lines; Python has no map."""
+    """The current stack, with the original lines of converted code, which Python does not know."""
     return tf_stack.extract_stack()

@@ -9,7 +9,7 @@ from saldiag.keras_internals.names import LAYER_MODULES
 
 
 def flattened_layers(model: Any) -> list[Any]:
-    """The model and all layers in it, each once; ``Model.layers`` has the direct ones alone."""
+    """The model and all layers in it, each once; ``Model.layers`` has only the direct ones."""
     return list(model._flatten_layers())
 
 
@@ -29,7 +29,7 @@ def has_layers(model: Any) -> bool:
 
 
 def own_trainable_variables(layer: Any) -> list[Any]:
-    """Variables made as trainable, without those of layers inside, frozen or not.
+    """Variables created as trainable, without those of inner layers, frozen or not.
 
     The public ``trainable_variables`` includes the layers inside and is empty when frozen.
     """
@@ -37,7 +37,7 @@ def own_trainable_variables(layer: Any) -> list[Any]:
 
 
 def own_non_trainable_variables(layer: Any) -> list[Any]:
-    """Variables made as not trainable, without those of layers inside.
+    """Variables created as not trainable, without those of inner layers.
 
     The public ``non_trainable_variables`` includes the layers inside and frozen weights.
     """
@@ -45,7 +45,7 @@ def own_non_trainable_variables(layer: Any) -> list[Any]:
 
 
 def own_weights(layer: Any) -> list[Any]:
-    """A layer's variables without those of layers inside, which ``weights`` includes."""
+    """A layer's variables without those of inner layers, which ``weights`` includes."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
@@ -55,12 +55,12 @@ def own_seed_states(layer: Any) -> list[Any]:
 
 
 def track_variable(layer: Any, variable: Any) -> None:
-    """Make an existing variable one of the layer's; ``add_weight`` only makes new ones."""
+    """Add an existing variable to a layer; ``add_weight`` only creates new ones."""
     layer._track_variable(variable)
 
 
 def takes_training_argument(layer: Any) -> bool:
-    """Whether ``call`` takes ``training``; Keras finds out and has no public flag for it."""
+    """Whether ``call`` accepts ``training``; Keras knows, but has no public flag."""
     return bool(getattr(layer, "_call_has_training_arg", True))
 
 
@@ -75,22 +75,22 @@ def declared_inputs(layer: Any) -> Any:
 
 
 def input_shape_argument(layer: Any) -> Any:
-    """What a layer was given as ``input_shape=``; no public attribute keeps it."""
+    """The ``input_shape=`` given to a layer; no public attribute stores it."""
     return layer._input_shape_arg
 
 
 def set_variable_dtype(policy: Any, dtype: str) -> None:
-    """Give a policy another dtype for variables; policies take both from one public name."""
+    """Set a policy's variable dtype alone; a public policy name sets both dtypes."""
     policy._variable_dtype = dtype
 
 
 def is_keras_layer(layer: Any) -> bool:
-    """Whether Keras defines the layer's class; the public module name hides behind ``src``."""
+    """Whether the layer's class is defined by Keras; its module is not the public one."""
     return type(layer).__module__.startswith(LAYER_MODULES)
 
 
 def output_spec(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Symbolic outputs of any function, building what it calls, as ``fit`` does.
+    """Symbolic outputs of any function; builds the layers that it calls, as ``fit`` does.
 
     The public ``compute_output_spec`` is a method of layers and does not build a model's layers.
     """

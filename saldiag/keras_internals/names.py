@@ -1,4 +1,4 @@
-"""Private names that saldiag compares with or sets: of modules, files, scopes and attributes.
+"""Private names that saldiag compares or sets: modules, files, scopes and attributes.
 
 Importing this module imports neither Keras nor TensorFlow.
 """
@@ -40,9 +40,9 @@ LAYER_POLICY = "_dtype_policy"
 TENSOR_DTYPE = "_dtype"
 """The dtype of a ``KerasTensor``; the public ``dtype`` is read-only."""
 COMPILED_LOSS = "_compile_loss"
-"""A model's compiled loss; only ``compile`` sets it publicly, together with all else."""
+"""A model's compiled loss; publicly only ``compile`` sets it, with everything else."""
 COMPILED_METRICS = "_compile_metrics"
-"""A model's compiled metrics; only ``compile`` sets them publicly, together with all else."""
+"""A model's compiled metrics; publicly only ``compile`` sets them, with everything else."""
 LOSS_METHOD = "_compute_loss"
 """The method by which Keras' training step calls ``compute_loss``."""
 

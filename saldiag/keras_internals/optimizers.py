@@ -1,4 +1,4 @@
-"""What an optimizer holds."""
+"""State of an optimizer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def learning_rate_setting(optimizer: Any) -> Any:
-    """The rate's variable, schedule or function; ``learning_rate`` is only the present value."""
+    """The rate's variable, schedule or function; ``learning_rate`` is only its current value."""
     return optimizer._learning_rate
 
 
 def learning_rate_setting_if_any(optimizer: Any) -> Any:
-    """The same, None for what is no optimizer of Keras 3."""
+    """The same; None if the object is not a Keras 3 optimizer."""
     return getattr(optimizer, "_learning_rate", None)
 
 

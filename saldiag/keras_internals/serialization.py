@@ -20,7 +20,7 @@ def optimizer_weights(file: Any) -> Any:
 
 
 def tensor_message(data: bytes) -> Any:
-    """The ``TensorProto`` for ``tf.make_ndarray``, which is public while its argument is not."""
+    """The ``TensorProto`` for ``tf.make_ndarray``, which is public, but its argument is not."""
     from tensorflow.core.framework.tensor_pb2 import TensorProto
 
     return TensorProto.FromString(data)

@@ -21,28 +21,28 @@ def open_name_scopes() -> list[Any]:
 
 
 def keras_seed_generator() -> Any:
-    """The generator that layers without a seed draw from, or None; nothing public reads it."""
+    """The generator that layers without a seed use, or None; there is no public getter."""
     return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
 
 
 def set_keras_seed_generator(generator: Any) -> None:
-    """Put a generator, or None, in its place; publicly it is only made anew."""
+    """Replace that generator, or set it to None; the public API only creates a new one."""
     global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
 
 
 def tensorflow_generator() -> Any:
-    """``tf.random``'s global generator, or None; the public getter makes one where none is."""
+    """``tf.random``'s global generator, or None; the public getter creates one if missing."""
     return stateful_random_ops.global_generator
 
 
 def eager_random_state() -> Any:
-    """State of the generator that eager operations draw their seeds from, or None; not public."""
+    """State of the generator of the seeds of eager operations, or None; not public."""
     generator = getattr(context.context(), "_rng", None)
     return None if generator is None else generator.getstate()
 
 
 def set_eager_random_state(state: Any) -> None:
-    """Put it back; kernels in the cache hold random state of their own and are dropped."""
+    """Restore that state; clears cached kernels, which hold their own random state."""
     context.context()._rng.setstate(state)
     context.context().clear_kernel_cache()
 

@@ -1,4 +1,4 @@
-"""What Keras leaves on a tensor."""
+"""What Keras attaches to a tensor."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from saldiag.keras_internals.names import KERAS_NOTE_PREFIX
 
 
 def logits_behind(tensor: Any) -> Any:
-    """The logits that Keras' cross-entropies take instead, or None; nothing public has them."""
+    """The logits that Keras' cross-entropies use instead, or None; there is no public getter."""
     return getattr(tensor, "_keras_logits", None)
 
 
 def mask_of(tensor: Any) -> Any:
-    """The mask that a layer computed for a tensor, or None; nothing public reads it."""
+    """The mask that a layer computed for a tensor, or None; there is no public getter."""
     return getattr(tensor, "_keras_mask", None)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
-    """Put a mask on a tensor; nothing public does."""
+    """Attach a mask to a tensor; there is no public setter."""
     tensor._keras_mask = mask
 
 
 def copy_notes(source: Any, target: Any) -> None:
-    """Put everything that Keras left on one tensor on another; nothing public does."""
+    """Copy everything that Keras attached to one tensor to another; there is no public API."""
     for name, value in vars(source).items():
         if name.startswith(KERAS_NOTE_PREFIX):
             setattr(target, name, value)
 
 
 def history_of(tensor: Any) -> Any:
-    """The operation that made a symbolic tensor, with its place, or None; not public."""
+    """The operation that created a symbolic tensor, with its indices, or None; not public."""
     return getattr(tensor, "_keras_history", None)

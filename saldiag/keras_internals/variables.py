@@ -14,7 +14,7 @@ __all__ = ["ResourceVariable", "raw_variable", "replace_raw_variable"]
 
 
 def raw_variable(variable: Any) -> Any:
-    """TensorFlow's variable behind a Keras one, any other as it is.
+    """TensorFlow's variable behind a Keras variable; any other variable unchanged.
 
     The public ``value`` may be a cast copy under autocast, or a stateless scope's.
     """
@@ -22,5 +22,5 @@ def raw_variable(variable: Any) -> Any:
 
 
 def replace_raw_variable(variable: Any, raw: Any) -> None:
-    """Put an existing ``tf.Variable`` behind a Keras one, which publicly makes its own."""
+    """Set the ``tf.Variable`` behind a Keras variable, which normally creates its own."""
     variable._value = raw

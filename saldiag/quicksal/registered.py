@@ -39,7 +39,8 @@ class RegisteredQuicksal:
             return None
         if not self.has_variants:
             raise ModelError(
-                f"--model {name}:{variant}: only quicksal-as-reported takes faults after the colon"
+                f"--model {name}:{variant}: only quicksal-as-reported accepts faults after the"
+                " colon"
             )
         return tuple(fault.strip() for fault in variant.split(",") if fault.strip())
 

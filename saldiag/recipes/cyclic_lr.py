@@ -33,7 +33,9 @@ class TriangularCyclicalLearningRate(keras.optimizers.schedules.LearningRateSche
                 f"a cyclical learning rate needs 0 <= base <= maximum, not {base:g} and {maximum:g}"
             )
         if step_size < 1:
-            raise SaldiagError(f"half a learning rate cycle has at least 1 step, not {step_size}")
+            raise SaldiagError(
+                f"half a learning rate cycle must have at least 1 step, not {step_size}"
+            )
         self.base = float(base)
         self.maximum = float(maximum)
         self.step_size = int(step_size)

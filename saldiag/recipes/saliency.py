@@ -111,7 +111,7 @@ def _check_pair(prediction: Array, mask: Array) -> tuple[Array, Array]:
     """
     if prediction.shape != mask.shape or prediction.ndim != 2:
         raise ValueError(
-            f"prediction {prediction.shape} and mask {mask.shape} need one H x W shape"
+            f"prediction {prediction.shape} and mask {mask.shape} must have the same shape (H, W)"
         )
     if not np.isfinite(prediction).all():
         raise ValueError("the prediction holds non-finite values")

@@ -68,7 +68,7 @@ def matrix_cases(seed: int = REPORTED_SEED, parts: Sequence[str] = ()) -> list[C
         if not any(part in case.name for case in every_case):
             names = sorted({word for case in every_case for word in re.split("[/_]", case.name)})
             hint = suggestion(part, names)
-            raise SaldiagError(f"no program of the matrix has {part!r} in its name: {hint}")
+            raise SaldiagError(f"no selftest program has {part!r} in its name: {hint}")
     return [case for case in every_case if not parts or any(part in case.name for part in parts)]
 
 

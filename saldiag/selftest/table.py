@@ -92,15 +92,14 @@ def _problem_lines(results: Sequence[Result]) -> list[str]:
 
 
 def problem_line(result: Result) -> str | None:
-    """A program's unexpected outcome in one line; None if the outcome is as it should be."""
+    """A program's unexpected outcome in one line; None if the outcome is as expected."""
     name, outcome = result.case.name, result.outcome
     if outcome == "failed":
         return f"FAILED   {name}: {result.failed}"
     if outcome in {"among", "missed"}:
         word = "SECOND" if outcome == "among" else "MISSED"
-        return (
-            f"{word}   {name}: {' or '.join(result.expected)} wanted; {_raised_codes(result)} found"
-        )
+        expected, raised = " or ".join(result.expected), _raised_codes(result)
+        return f"{word}   {name}: {expected} expected, {raised} found"
     if outcome in {"error", "warning"}:
         alarms = "; ".join(f"{code}: {text}" for code, severity, text in result.findings
                          if severity != "info")  # fmt: skip
@@ -112,7 +111,7 @@ def totals_sentence(sums: Totals) -> str:
     """The totals as a sentence."""
     return (
         f"faults {sums.faults}: named first {_count_and_percent(sums.first, sums.faults)}, "
-        f"among the findings {_count_and_percent(sums.among, sums.faults)}; programs that are well "
+        f"among the findings {_count_and_percent(sums.among, sums.faults)}; healthy programs "
         f"{sums.wells}: with an error {_count_and_percent(sums.with_error, sums.wells)}, "
         f"with a warning {_count_and_percent(sums.with_warning, sums.wells)}"
         + (f"; could not be run {sums.failed}" if sums.failed else "")
@@ -137,7 +136,7 @@ def _count_and_percent(count: int, whole: int) -> str:
 def as_markdown(halves: Mapping[str, Totals], faults: Sequence[Row]) -> str:
     """The totals by half of the matrix, and a row for each fault."""
     lines = [
-        "| half | faults | named first | among the findings | programs that are well "
+        "| half | faults | named first | among the findings | healthy programs "
         "| with an error | with a warning |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]

@@ -1,4 +1,4 @@
-"""Training and validation items from one distribution, for programs that validate."""
+"""Training and validation samples from one distribution, for programs that validate."""
 
 from __future__ import annotations
 

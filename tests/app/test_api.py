@@ -170,7 +170,7 @@ class TestDiagnose:
 
     def test_says_what_it_cannot_use(self, keras, data):
         model = made(keras, "functional")
-        with pytest.raises(ModelError, match="takes a Keras model, not str"):
+        with pytest.raises(ModelError, match="expects a Keras model, not str"):
             saldiag.diagnose("model.keras", data)
         with pytest.raises(DataError, match="cannot be read"):
             saldiag.diagnose(model, (data[0], data[1][:5]))

@@ -1,4 +1,4 @@
-"""``saldiag.watch``: a training loop of one's own, from Python."""
+"""``saldiag.watch``: a custom training loop, from Python."""
 
 from __future__ import annotations
 
@@ -133,6 +133,6 @@ class TestWatchALoop:
         model = made(keras, "functional", compiled=False)
         with saldiag.watch(model) as watching:
             pass
-        assert "no step of the optimizer was seen" in str(watching.diagnosis().measured.missing)
+        assert "no optimizer step was seen" in str(watching.diagnosis().measured.missing)
         with pytest.raises(ValueError, match="no schedule"), saldiag.watch(model, schedule="each"):
             pass

@@ -370,7 +370,7 @@ def test_errors_of_two_kinds_are_not_comparable():
         two, measured=two.measured.with_(dataclasses.replace(test, metric="mse"))
     )
     assert compare([one, other]).notes == (
-        "errors are mae and mse: their heights are not comparable, only whether they fall",
+        "errors are mae and mse: compare only whether they fall, not their values",
     )
 
 

@@ -141,7 +141,7 @@ def test_overfit_a_function_on_a_table(
     printed = capsys.readouterr()
     assert json.loads(printed.out) == found, "what the program prints goes elsewhere"
     assert "the program prints" in printed.err
-    assert "classes by number: 0 ash, 1 elm, 2 oak" in printed.err
+    assert "class indices: 0 ash, 1 elm, 2 oak" in printed.err
     assert (code, found["verdict"], errors(found)) == (0, "learns", [])
     assert found["subject"]["model"] == "net.py:flat"
     assert found["subject"]["loss"] == "sparse_categorical_crossentropy"
@@ -217,7 +217,7 @@ def test_a_model_that_scales_its_pictures_gets_bytes(here: Path, tmp_path: Path)
         "--max-steps", "150",
     )  # fmt: skip
     notes = json.loads((tmp_path / "run" / "run.json").read_text())["notes"]
-    assert "classes by number: 0 even, 1 odd" in notes
+    assert "class indices: 0 even, 1 odd" in notes
     assert any(note.startswith("pixel range 0 to 255") for note in notes)
     assert (code, found["verdict"], errors(found)) == (0, "learns", [])
 

@@ -104,7 +104,7 @@ MODEL = ("--model", "net.py:model")
         (("--model", "net.py:Net", "--data", "net.py:other"), "[?,4] and [8,5]"),
         ((*MODEL, "--data", "nowhere"), "nowhere: no such file or folder"),
         ((*MODEL, "--data", "empty"), "empty: empty folder"),
-        ((*MODEL, "--data", "texts"), "texts: no pictures in it"),
+        ((*MODEL, "--data", "texts"), "texts: contains no images"),
         ((*MODEL, "--data", "notes.txt"), "not a known data format"),
         ((*MODEL, "--data", "objects.npz"), "pickled Python objects, which saldiag doesn't load"),
         ((*MODEL, "--data", "named.npz"), "it has first, second"),
@@ -132,7 +132,7 @@ MODEL = ("--model", "net.py:model")
         ((*MODEL, "--data", "net.py:data", "--image-size", "8"), "--image-size is for image files"),
         ((*MODEL, "--data", "net.py:data", "--weights", "random"), "for registered models"),
         ((*MODEL, "--data", "net.py:data", "--optimizer", "adem"), "did you mean adam?"),
-        (("--data", "net.py:data"), "the model takes (None, S, S, 3) with masks"),
+        (("--data", "net.py:data"), "the model expects (None, S, S, 3) with masks"),
         (("--data", "t.csv", "--target", "a", "--inputs", "b"), "with masks (None, S, S, 1)"),
         (("--data", "broken", "--image-size", "32"), "damaged, or not an image"),
         (("--data", "pairs", "--pixels", "unit"), "--pixels is for your own model"),
@@ -147,5 +147,5 @@ def test_one_line_exit_2_and_no_run(
     assert captured.err.startswith("saldiag: "), captured.err
     assert said in captured.err
     assert captured.err.count("\n") == 1
-    assert "fault in saldiag" not in captured.err
+    assert "bug in saldiag" not in captured.err
     assert not (here / "run").exists()

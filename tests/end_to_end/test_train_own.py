@@ -191,7 +191,7 @@ def test_pictures_with_masks_are_shown(here: Path) -> None:
             ("--model", "net.py:model", "--data", "net.py:endless"),
             "can be read only once, or is endless",
         ),
-        (("--model", "net.py:model", "--data", "net.py:one"), "contains 1 item"),
+        (("--model", "net.py:model", "--data", "net.py:one"), "contains 1 sample"),
         (("--model", "net.py:model", "--data", "net.py:uneven"), "cannot be concatenated"),
         (("--model", "net.py:model", "--data", "net.py:wide"), "does not fit"),
         ((*OWN, "--beta2", "0.5"), "--beta2 applies only to quicksal"),
@@ -228,4 +228,4 @@ def test_an_error_of_the_data_in_the_middle_is_told(
     assert train("--model", "net.py:segmenter", "--data", "data") == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert "7.png" in told
-    assert "fault in saldiag" not in told
+    assert "bug in saldiag" not in told

@@ -115,4 +115,4 @@ def test_without_validation_there_are_curves_and_a_reason(here: Path) -> None:
     diagnosis = watch.diagnosis()
     assert diagnosis.verdict == "learns"
     assert diagnosis.measured.get(ValidationCheck) is None
-    assert diagnosis.measured.reason(ValidationCheck) == "the training does not validate"
+    assert diagnosis.measured.reason(ValidationCheck) == "the training runs no validation"

@@ -1,4 +1,4 @@
-"""A fifth of the validation items are training items."""
+"""A fifth of the validation samples are training samples."""
 
 from __future__ import annotations
 

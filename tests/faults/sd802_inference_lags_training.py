@@ -1,4 +1,4 @@
-"""BatchNorm's moving averages after 60 steps at momentum 0.99."""
+"""BatchNorm's moving statistics after 60 steps at momentum 0.99."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""val_loss is lowest in epoch 3 and then rises; the training items are memorised."""
+"""val_loss is lowest in epoch 3 and then rises; the training samples are memorised."""
 
 from __future__ import annotations
 

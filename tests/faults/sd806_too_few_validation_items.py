@@ -1,4 +1,4 @@
-"""Four validation items whose errors vary more than val_loss deviates from the loss."""
+"""Four validation samples whose errors vary more than val_loss deviates from the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""val_loss stays high, while the same items are predicted as well as training items."""
+"""val_loss stays high, while the same items are predicted as well as training samples."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_the_table_fits_80_columns_and_shows_hostile_names_as_they_are(folder: P
     assert "\x1b" not in text
     assert "a\\x1b[2Jb\\nc.jpg" in text.replace(" ", "").replace("│", "").replace("\n", "")
     assert text.startswith("set: 12 pairs (train 10, val 1, test 1), 3 defects\n")
-    assert "also: 1 greyscale images" in text
+    assert "also: greyscale images 1" in text
     assert "2 more" in _drawn(check_dataset(folder), limit=1)
 
 

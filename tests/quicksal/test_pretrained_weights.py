@@ -361,6 +361,6 @@ def test_damaged_cache_is_named(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_bytes(b"half a file")
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
-    with pytest.raises(WeightsError, match="are damaged, delete it") as caught:
+    with pytest.raises(WeightsError, match="are damaged, delete the file") as caught:
         load_encoder_weights("imagenet")
     assert str(path) in str(caught.value)

@@ -125,8 +125,8 @@ def test_all_measures_lie_between_0_and_1_and_the_mask_itself_is_best(seed, heig
 @pytest.mark.parametrize(
     ("prediction", "mask", "complaint"),
     [
-        (np.zeros((4, 4)), np.zeros((4, 5)), "need one H x W"),
-        (np.zeros((4, 4, 1)), np.zeros((4, 4, 1)), "need one H x W"),
+        (np.zeros((4, 4)), np.zeros((4, 5)), "must have the same shape"),
+        (np.zeros((4, 4, 1)), np.zeros((4, 4, 1)), "must have the same shape"),
         (np.full((4, 4), np.nan), np.zeros((4, 4)), "non-finite"),
     ],
 )

@@ -383,7 +383,7 @@ def validation(
     train: float = 0.03,
     **fields: Any,
 ) -> ValidationCheck:
-    """A check after the last of ten epochs; errors on validation and on training items."""
+    """A check after the last of ten epochs; errors on validation and on training samples."""
     fields = {
         "loss": "mean_absolute_error",
         "items": 32,

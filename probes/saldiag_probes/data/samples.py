@@ -28,9 +28,9 @@ from saldiag_probes.trace.batch import as_batch
 from saldiag_probes.trace.errors import CannotMeasure
 
 MAX_ITEMS = 20_000
-"""Number of training items, and of validation items, to read."""
+"""Number of training samples, and of validation samples, to read."""
 MAX_READ_SECONDS = 3.0
-"""Time for reading training items, in seconds."""
+"""Time for reading training samples, in seconds."""
 MAX_CLASSES = 1000
 """Number of different labels above which labels are not treated as classes."""
 MAX_COUNTED_ITEMS = 64
@@ -110,7 +110,7 @@ def measure_items(
         model: any Keras model; it and all random states are restored afterwards.
         plan: what the program passes to ``fit``; None if nothing is known.
         batches: some batches, as the model gets them.
-        seconds: time for reading the training items; validation batches are in memory.
+        seconds: time for reading the training samples; validation batches are in memory.
 
     Raises:
         CannotMeasure: the data cannot be read twice, or are empty.
@@ -121,7 +121,7 @@ def measure_items(
         seen = _read_items(source.read, MAX_ITEMS, seconds)
         validation = _read_items(plan.validation or (), MAX_ITEMS, float("inf"))
     if not seen.hashes:
-        raise CannotMeasure("the data are empty")
+        raise CannotMeasure("the data is empty")
     known = set(seen.hashes)
     compared = seen.comparable and bool(validation.hashes)
     ordered = source.kind != "batches"
@@ -162,7 +162,7 @@ def _open_source(plan: FitPlan, batches: Iterable[BatchLike]) -> _BatchSource:
 def _dataset_source(data: Any) -> _BatchSource:
     if _reads_generator(data):
         raise CannotMeasure(
-            "the data set reads from a generator, which may not yield its items twice"
+            "the data set reads from a generator, which may not yield the same samples twice"
         )
     size = int(data.cardinality())
     endless = None if size == tf.data.UNKNOWN_CARDINALITY else size == tf.data.INFINITE_CARDINALITY
@@ -195,7 +195,7 @@ def _array_source(data: Any, plan: FitPlan) -> _BatchSource:
         tuple(np.shape(leaf)) if hasattr(leaf, "__array__") else () for leaf in leaves
     ]
     if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) != 1:
-        raise CannotMeasure("the data are neither arrays of equal length nor a data set")
+        raise CannotMeasure("the data is neither arrays of equal length nor a data set")
     count, size = int(shapes[0][0]), plan.batch_size or KERAS_BATCH
     return _BatchSource(
         "arrays",
@@ -268,7 +268,7 @@ def _class_labels(targets: list[Array]) -> Array | None:
 
 
 def _validation_labels(plan: FitPlan, read: _ItemStatistics) -> list[Array] | None:
-    """The classes of all validation items if they are in memory, else of those that were read."""
+    """The classes of all validation samples if they are in memory, else of those that were read."""
     if plan.validation_targets is None:
         return read.labels
     labels = _class_labels([np.asarray(plan.validation_targets)[:MAX_ITEMS]])

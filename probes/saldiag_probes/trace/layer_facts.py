@@ -21,7 +21,7 @@ _ACTIVATION_LAYERS = {
 }
 """Activation name by layer class."""
 _NO_ACTIVATION = frozenset({None, "linear"})
-"""Names that stand for no activation."""
+"""Names for no activation."""
 
 ACTIVATION_OPS = {
     "Softmax": "softmax",

@@ -110,4 +110,4 @@ def _diff_texts(text: str, everything: bool) -> Iterator[Text]:
     for line in shown:
         yield Text(plain(line, keep="\t"), style=DIFF_STYLES.get(line[:1], ""))
     if more := len(lines) - len(shown):
-        yield Text(f"… and {grouped_count(more, 'more line')} (--all shows them)", style="dim")
+        yield Text(f"… and {grouped_count(more, 'more line')} (--all lists them)", style="dim")

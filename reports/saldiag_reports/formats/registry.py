@@ -48,7 +48,7 @@ def load_format(name: str) -> PrintedFormat:
         return declared
     points = tuple(entry_points(group=GROUP, name=name))
     if not points:
-        raise SaldiagError(f"no format {name!r}: choose one of {', '.join(format_names())}")
+        raise SaldiagError(f"unknown format {name!r}: choose one of {', '.join(format_names())}")
     try:
         registered: PrintedFormat = points[0].load()
     except (ImportError, AttributeError) as error:

@@ -14,7 +14,7 @@ HOSTILE = "encoder/<i>block & 1</i>\u202e"
 STUCK_SCORE, STUCK_ERROR = -3.37, 0.7713
 """Score and error of a model that predicts 1 everywhere."""
 
-WORSE = "it makes a difference, and does not restore learning"
+WORSE = "it makes a difference, but does not restore learning"
 NOT_TRIED = "the budget ended before it was tried"
 NO_DROPOUT = "the model has neither dropout nor weight decay"
 

@@ -246,7 +246,7 @@ def _broken_findings() -> tuple[Finding, ...]:
             "gradient-cut",
             "error",
             "softmax_output: passes no gradient on: |dL/d(output)| is 0.41, |dL/d(input)| is"
-            " exactly 0 (threshold 0); 49 trainable layers up to it get none (inception_5/expand,"
+            " exactly 0 (threshold 0); 49 trainable layers before it get none (inception_5/expand,"
             " inception_5/depthwise_1, inception_5/depthwise_1_bn and 46 more). Make it"
             f" differentiable: {AT_SOFTMAX}",
             "Replace softmax_output with a differentiable layer or operation",

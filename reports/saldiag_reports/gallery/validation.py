@@ -46,7 +46,7 @@ def lagging_diagnosis() -> Diagnosis:
         "SD802",
         "inference-lags-training",
         "info",
-        "the model is better than val_loss shows: error 1.42 on 48 validation items in inference"
+        "the model is better than val_loss shows: error 1.42 on 48 validation samples in inference"
         " mode, but 0.512 with BatchNorm's statistics re-estimated from training batches (0.509 in"
         " training mode). Inference loses 106 % of what was learned (threshold 25 %). The moving"
         " statistics of 2 layers lag: after 192 steps with momentum 0.99, the moving variance of"
@@ -65,14 +65,14 @@ def lagging_diagnosis() -> Diagnosis:
         "EarlyStopping(monitor='val_loss') stopped the training after epoch 16 and kept the weights"
         " of epoch 3; ModelCheckpoint(monitor='val_loss') kept the weights of epoch 3. After 16"
         " epochs the validation reports an error of 1.42, but the corrected error is 0.512; the"
-        " difference is 0.665 times the reference error (threshold 0.1)",
+        " difference is 0.665 times the baseline error (threshold 0.1)",
         "Correct the validation, then train again",
         layers=(),
         evidence={"stopped": EPOCHS, "kept": 3},
         explained_by="SD802",
     )
     reason = (
-        "loss 1.38 → 0.39 in 16 epochs, 1.42 on validation items in inference mode, 0.509 in"
+        "loss 1.38 → 0.39 in 16 epochs, 1.42 on validation samples in inference mode, 0.509 in"
         " training mode, 0.512 with statistics re-estimated; the best prediction that ignores the"
         " input gets 1.37"
     )

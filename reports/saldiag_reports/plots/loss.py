@@ -147,7 +147,7 @@ def plot_training(history: TrainingHistory, name: str = "training") -> Markup:
         for axes in grid[len(pairs) :]:
             axes.set_visible(False)
         return svg.inline_svg(
-            figure, name, "Learning curves", "Training in one colour, validation in the other."
+            figure, name, "Learning curves", "Training and validation have different colours."
         )
 
 

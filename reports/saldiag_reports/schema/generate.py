@@ -46,7 +46,7 @@ def _diagnosis_schema() -> dict[str, Any]:
     )
     schema["properties"]["models"] = {
         "description": "Only on stdout, if a program trained several models: all diagnoses, the "
-        "most severe first, which is also the document's own.",
+        "most severe first. The fields of the document itself repeat the first one.",
         "type": "array",
         "minItems": 2,
         "items": {"$ref": "#"},

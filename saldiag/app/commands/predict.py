@@ -109,7 +109,7 @@ def _check_output_folder(out: Path, photographs: Photographs) -> None:
     if folder is not None and out.resolve().is_relative_to(folder.resolve()):
         raise RunError(f"{where}: is inside the folder of the images: choose a folder outside it")
     if (out / RECORD).exists():
-        raise RunError(f"{where}: holds predictions already ({RECORD}): choose another folder")
+        raise RunError(f"{where}: already contains predictions ({RECORD}): choose another folder")
     for one in photographs.pictures:
         if (out / _mask_file_name(one)).exists():
             raise RunError(
@@ -215,7 +215,7 @@ class _Prediction:
             raise DataError(failed[0].error)
         raise DataError(
             f"{len(failed)} of {len(self.masks)} images or their ground truths could not be read:"
-            f" {printable(self.options.out / RECORD)} names all of them"
+            f" {printable(self.options.out / RECORD)} lists all of them"
         )
 
     def _print_outcome(self, written: int) -> None:

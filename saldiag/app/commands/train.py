@@ -91,7 +91,7 @@ def _train_as_compiled(options: TrainOptions, request: Request) -> int:
     if options.recipe.given_values():
         name = next(iter(options.recipe.given_values())).replace("_", "-")
         raise SaldiagError(
-            f"--{name} applies only to quicksal: your own model is trained as it is compiled;"
+            f"--{name} applies only to quicksal: your own model is trained as compiled;"
             " use --optimizer, --learning-rate or --loss to change that"
         )
     overrides = options.given_options("loss", "optimizer")

@@ -123,7 +123,9 @@ def run_experiments(
     if not options.uses_workers:
         make = lambda: lab  # noqa: E731 - this process has the lab already
     elif make is None:
-        raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
+        raise SaldiagError(
+            "--jobs and --ray need a model that can be built again: use saldiag prove"
+        )
     plan = SearchPlan(ranked_candidates(findings, suspicions), proven=verdict == "does_not_learn")
     with _open_display(console, options) as display:
         lab.report_step = display.show_step

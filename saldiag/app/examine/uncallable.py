@@ -82,7 +82,7 @@ def _is_explained(collector: Collector, subject: Subject, error: Exception, duri
     if is_known(found):
         collector.add(found)
     else:
-        collector.mark_missing(ProgramError, "the error is not a known one")
+        collector.mark_missing(ProgramError, "the error is not recognised")
     return collector.judge("not_tested").failed("error")
 
 

@@ -82,8 +82,8 @@ def _checkpoint_of_run(path: Path) -> Checkpoint:
     if not (folder / "best.keras").is_file():
         if (folder / "best.weights.h5").is_file():
             raise RunError(
-                f"{where}: holds only best.weights.h5, because Keras can't save this model whole:"
-                " give FILE.py:FUNCTION that builds the model and loads these weights"
+                f"{where}: holds only best.weights.h5, because Keras can't save this model as a"
+                " whole: give FILE.py:FUNCTION that builds the model and loads these weights"
             )
         raise RunError(
             f"{where}: has no checkpoints/best.keras: the training ended before its first epoch was"

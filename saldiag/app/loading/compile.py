@@ -71,7 +71,7 @@ def find_loss(spec: str) -> Any:
         return keras.losses.get(spec)
     except ValueError as error:
         hint = _suggest_name(spec, keras.losses, LOSSES)
-        raise SaldiagError(f"no loss is called {printable(repr(spec))}: {hint}") from error
+        raise SaldiagError(f"no loss is named {printable(repr(spec))}: {hint}") from error
 
 
 def make_optimizer(model: Any, name: str | None, learning_rate: Any) -> Any:
@@ -93,7 +93,7 @@ def make_optimizer(model: Any, name: str | None, learning_rate: Any) -> Any:
         kind = type(keras.optimizers.get(name or "adam"))
     except ValueError as error:
         hint = _suggest_name(name or "", keras.optimizers, ())
-        raise SaldiagError(f"no optimizer is called {printable(repr(name))}: {hint}") from error
+        raise SaldiagError(f"no optimizer is named {printable(repr(name))}: {hint}") from error
     return kind() if learning_rate is None else kind(learning_rate=learning_rate)
 
 

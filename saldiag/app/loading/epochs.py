@@ -37,7 +37,7 @@ class Epochs:
     data: TrainingData
     """Training and validation batches."""
     shown: Batches
-    """Validation items whose predictions the report shows."""
+    """Validation samples whose predictions the report shows."""
     notes: tuple[str, ...]
     """Lines to print for the user."""
     validation: tuple[int, ...] = ()
@@ -61,7 +61,7 @@ def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers)
     items = _read_whole_stream(found, where) if isinstance(found, BatchStream) else found
     training, validation = split_items(items, request)
     if not training or not validation:
-        raise DataError(f"{where}: contains 1 item: training and validation need at least 2")
+        raise DataError(f"{where}: contains 1 sample: training and validation need at least 2")
     reader = _ItemReader(items, where)
     size = numbers.batch_size
 

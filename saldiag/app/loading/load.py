@@ -15,7 +15,7 @@ def load_subject(request: Request, collector: Collector) -> tuple[Subject, Overf
     """Load the model of the request, and the items to memorise.
 
     A registered model is built for the size of the data. The user's model is loaded first, because
-    its input shape decides how the data are read.
+    its input shape decides how the data is read.
 
     Raises:
         SaldiagError: model or data cannot be loaded, or they do not fit each other.

@@ -100,7 +100,7 @@ def _checked_masks(outputs: Any, count: int, where: str) -> Array:
     shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves)
     if len(leaves) != 1 or not _is_mask_shape(leaves[0].shape) or leaves[0].shape[0] != count:
         raise ModelError(
-            f"{where}: returns {shapes}; a mask needs one number a pixel, (N, H, W, 1)"
+            f"{where}: returns {shapes}; a mask needs one value per pixel, (N, H, W, 1)"
         )
     masks = np.asarray(leaves[0], np.float32).reshape(leaves[0].shape[:3])
     low, high = float(np.min(masks)), float(np.max(masks))
@@ -144,7 +144,7 @@ def as_mask_model(
     if outputs and not predicts_masks(model):
         shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
         raise ModelError(
-            f"{where}: returns {shapes}; a mask needs one number a pixel, (N, H, W, 1)"
+            f"{where}: returns {shapes}; a mask needs one value per pixel, (N, H, W, 1)"
         )
     registered = builder_of(model)
     if registered is not None:

@@ -148,6 +148,6 @@ def _as_pairs(
         given = " and ".join(str(shape) for shape in shapes)
         raise DataError(
             f"{request.spec.option} does not fit --model {model.spec.text}: the data has the"
-            f" shapes {given}, the model takes (None, S, S, 3) with masks (None, S, S, 1)"
+            f" shapes {given}, the model expects (None, S, S, 3) with masks (None, S, S, 1)"
         )
     return data, side

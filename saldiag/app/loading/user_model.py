@@ -113,7 +113,7 @@ def _refuse_other_models(model: Any, code: CodeReference) -> None:
         return
     kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
     older = " (Keras 2)" if kind.startswith(("tf_keras.", f"{KERAS_2_IN_TENSORFLOW}.")) else ""
-    raise ModelError(f"{code}: a Keras 3 model was expected, this is {printable(kind)}{older}")
+    raise ModelError(f"{code}: expected a Keras 3 model, got {printable(kind)}{older}")
 
 
 def load_user_weights(request: ModelRequest, model: Any, x: Any) -> None:

@@ -15,7 +15,7 @@ MODEL_ATTRIBUTE = "_saldiag_model"
 def errors_marked_with(model: Any) -> Iterator[None]:
     """Mark the errors that leave the block with the model; the outermost block wins.
 
-    The mark is an attribute of the error, so that it lives only as long as the error.
+    The mark is an attribute of the error, and is deleted with it.
     """
     try:
         yield

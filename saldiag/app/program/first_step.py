@@ -19,7 +19,9 @@ from saldiag_probes.training.ring_buffer import run_if
 MAX_REMEMBERED_CALLS = 4
 """Largest number of model calls to remember: those of one step."""
 
-SEVERAL_CALLS = "the loss depends on {count} calls of the model: the part of each is not known"
+SEVERAL_CALLS = (
+    "the loss depends on {count} calls of the model: the contribution of each is not known"
+)
 UNKNOWN_LOSS = "the loss of the custom loop is not known: no gradient tape computed its gradient"
 STEP_FAILED = "the first step of the custom loop raised an error"
 UNKNOWN_PENALTIES = (

@@ -287,7 +287,7 @@ class Observer:
         self._stops += 1
         if self._stops > MAX_CAUGHT_STOPS and self.end_process is not None:
             self.stopped = (
-                f"{reason}; the program continued {MAX_CAUGHT_STOPS} times, its process is ended"
+                f"{reason}; the program continued {MAX_CAUGHT_STOPS} times: ending its process"
             )
             with self.hooks_disabled():
                 self.end_process()

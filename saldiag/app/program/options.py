@@ -49,7 +49,7 @@ class ProgramOptions(WatchOptions):
     arguments: tuple[str, ...] = ()
     """Arguments of the script."""
     compat: bool = flag(
-        "Bridge what Keras 3 and NumPy 2 renamed, and report what to write instead.", default=False
+        "Emulate names that Keras 3 and NumPy 2 removed, and report replacements.", default=False
     )
     """Whether names of Keras 1 and 2 and of NumPy 1 work."""
     out: Path | None = None
@@ -59,7 +59,7 @@ class ProgramOptions(WatchOptions):
     fail_on: Severity = "error"
     """Least severity of a finding for exit code 1."""
     rules: RuleChoice = field(default_factory=RuleChoice)
-    """Rules that judge, as given on the command line."""
+    """Rules to apply, as given on the command line."""
     command_line: tuple[str, ...] = ()
     """Arguments as typed, for ``run.json``; empty if not called from the command line."""
 

@@ -36,8 +36,8 @@ from saldiag_probes.training import callback as probes
 from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
 NO_OPTIMIZER_STEP = (
-    "no step of the optimizer was seen: the block takes none, or takes it in a tf.function that was"
-    " called before the block"
+    "no optimizer step was seen: the block takes none, or takes it in a tf.function that was traced"
+    " before the block"
 )
 """Why a watched loop has no gradient history."""
 
@@ -50,7 +50,7 @@ def _batches_of_fit(model: Any) -> tuple[tuple[tuple[Any, ...], ...], FitPlan]:
     """
     arguments = arguments_of_fit(model)
     if arguments is None or isinstance(arguments.get("x"), types.GeneratorType):
-        raise DataError("the training data are not known: give them to Watch(data)")
+        raise DataError("the training data is not known: pass it to Watch(data)")
     feed = read_feed(model, arguments)
     return feed.batches, feed.plan
 
@@ -67,8 +67,8 @@ class Watch(probes.Watch):
             without ``data`` only gradients and updates are measured.
         schedule: the steps to measure: ``economy``, ``business``, ``full``, or a function of the
             step.
-        select: rules that judge: codes, prefixes of codes or names; None for all rules.
-        ignore: rules that do not judge, likewise.
+        select: rules to apply: codes, code prefixes or names; None for all rules.
+        ignore: rules to leave out, in the same form.
 
     Raises:
         ValueError: there is no schedule of that name.
@@ -270,8 +270,8 @@ def watch(
             None if only the inputs of the first step are examined.
         schedule: the steps to measure: ``economy``, ``business``, ``full``, or a function of the
             step.
-        select: rules that judge: codes, prefixes of codes or names; None for all rules.
-        ignore: rules that do not judge, likewise.
+        select: rules to apply: codes, code prefixes or names; None for all rules.
+        ignore: rules to leave out, in the same form.
 
     Yields:
         The loop, with ``diagnosis()`` and ``measurements()``.

@@ -56,7 +56,7 @@ def run_program(options: ProgramOptions) -> int:
     """
     if not options.script.is_file():
         what = "is a folder" if options.script.is_dir() else "no such file"
-        raise SaldiagError(f"{options.script}: {what}: saldiag run takes a script or a notebook")
+        raise SaldiagError(f"{options.script}: {what}: saldiag run expects a script or a notebook")
     prepare_environment()
     if options.experiments is not None:
         options.experiments.suspected_interventions()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from saldiag.core.training.fit_plan import KERAS_BATCH
 
-COMPUTED_INPUTS = "the step computes the model's inputs itself"
+COMPUTED_INPUTS = "the training step computes the model's inputs itself"
 """Why the data is unknown if the inputs of the model's call are no arguments of the step."""
 
 

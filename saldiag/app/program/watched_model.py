@@ -49,7 +49,7 @@ NO_TARGETS = "the targets of a custom loop are not known"
 """Why measurements that need targets are missing."""
 
 UNREADABLE_DATA = "the data that the program trains on could not be read: {reason}"
-"""Why measurements that need the training data are missing."""
+"""Why measurements that need the training data is missing."""
 
 NOT_TRACED = "the model was not traced"
 """Prefix of the reason why wiring, gradient flow and activations are missing."""

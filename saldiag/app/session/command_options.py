@@ -107,7 +107,7 @@ class PredictOptions:
     out: Path = flag("Folder for the masks, outside the folder of the images.", metavar="DIR")
     """Folder for the masks."""
     image_size: int | None = flag(
-        "Side of the images in pixels; the default is the size that the model was trained at.",
+        "Height and width of images in pixels; the default is the training size.",
         default=None,
         minimum=1,
     )

@@ -21,7 +21,7 @@ FORMATS = ("text", "json")
 CHECK_FORMATS = (*FORMATS, *(name for name in format_names() if name not in FORMATS))
 """Formats that a diagnosis can be printed in."""
 DEFAULT_SUBSET = 0.1
-"""Fraction of the training and of the validation items if ``--subset`` is not given."""
+"""Fraction of the training and of the validation samples if ``--subset`` is not given."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class ExperimentOptions:
     """Options of the experiments that follow the overfit test."""
 
     suspect: tuple[str, ...] = flag(
-        'What you suspect ("too much data"), a rule or an intervention: it is tried in any case.',
+        'A suspected cause ("too much data"), rule or intervention, which is always tried.',
         default=(),
         metavar="WORDS",
     )
-    """What the user suspects: words, rules or names of interventions; tried in any case."""
+    """What the user suspects: words, rules or names of interventions; always tried."""
     budget: float = flag(
         "Time limit of the experiments: 90s, 2m, 10m.",
         default=120.0,
@@ -49,7 +49,7 @@ class ExperimentOptions:
     )
     """Worker processes, or actors of the Ray cluster."""
     ray: str | None = flag(
-        "Run them on the Ray cluster at ADDRESS (auto, HOST:PORT), with --jobs actors.",
+        "Run experiments on the Ray cluster at ADDRESS (auto, HOST:PORT), with --jobs actors.",
         default=None,
         metavar="ADDRESS",
     )
@@ -99,9 +99,9 @@ class Options:
         above=0.0,
         maximum=1.0,
     )
-    """Fraction of the training and of the validation items; None if not given."""
+    """Fraction of the training and of the validation samples; None if not given."""
     image_size: int | None = flag(
-        "Side of the images in pixels, for models that take any size. By default chosen by"
+        "Height and width of images in pixels, for models of any input size. By default chosen by"
         " hardware.",
         default=None,
         minimum=1,
@@ -112,7 +112,7 @@ class Options:
     )
     """Items in a batch; None to choose by hardware."""
     inputs: tuple[str, ...] = flag(
-        "Columns, arrays or features that are the input. By default chosen by name.",
+        "Input columns, arrays or features. By default chosen by name.",
         default=(),
         metavar="NAME,NAME",
         separated=True,
@@ -133,19 +133,20 @@ class Options:
     )
     """Range of pixel values that the model expects."""
     loss: str | None = flag(
-        "mse, bce, dice, … or FILE.py:FUNCTION. The default is the model's own, mae for quicksal.",
+        "mse, bce, dice, … or FILE.py:FUNCTION. The default is the model's own loss, mae for"
+        " quicksal.",
         default=None,
         metavar="NAME",
     )
     """Loss to compile with; None for the model's own."""
     optimizer: str | None = flag(
-        "adam, sgd, … The default is the model's own, or Adam if it has none.",
+        "adam, sgd, … The default is the model's own optimizer, or Adam if it has none.",
         default=None,
         metavar="NAME",
     )
     """Optimizer to compile with; None for the model's own."""
     learning_rate: float | None = flag(
-        "The default is the optimizer's own, 1e-3 for quicksal.", default=None, minimum=0.0
+        "The default is the optimizer's own rate, 1e-3 for quicksal.", default=None, minimum=0.0
     )
     """Learning rate to compile with; None for the optimizer's own."""
     precision: Precision = flag("Dtype policy.", default="float32")
@@ -169,7 +170,10 @@ class Options:
     )
     """Whether code in a saved model may run."""
     seed: int = flag(
-        "Seed of the split, the weights and the order.", default=0, minimum=0, maximum=2**32 - 1
+        "Seed of the split, the weights and the sample order.",
+        default=0,
+        minimum=0,
+        maximum=2**32 - 1,
     )
     """Seed of split, weights and order."""
     out: Path | None = flag(
@@ -200,7 +204,7 @@ class Options:
     )
     """Items that the overfit test memorises: 0 for all; None to choose by hardware."""
     rules: RuleChoice = field(default_factory=RuleChoice)
-    """Rules that judge, as given on the command line."""
+    """Rules to apply, as given on the command line."""
     experiments: ExperimentOptions | None = None
     """Experiments to run after the overfit test; None for none."""
     resume: bool = flag("Continue the experiments in --out.", default=False)

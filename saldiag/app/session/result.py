@@ -149,7 +149,7 @@ def parse_rule_choice(
 
     Args:
         select: codes, prefixes of codes or names; None for all rules.
-        ignore: rules that do not judge, likewise.
+        ignore: rules to leave out, in the same form.
     """
     return RuleSettings(select=None if select is None else listed(select), ignore=listed(ignore))
 

@@ -17,15 +17,15 @@ class RuleChoice:
     """The rule options of the command line; None for options that were not given."""
 
     select: tuple[str, ...] | None = flag(
-        "Rules that judge: codes, prefixes of codes or names, separated by commas.",
+        "Rules to apply: codes, code prefixes or names, separated by commas.",
         default=None,
         metavar="RULES",
     )
-    """Rules that judge, in place of the settings file's ``select``."""
+    """Rules to apply, in place of the settings file's ``select``."""
     ignore: tuple[str, ...] | None = flag(
-        "Rules that do not judge, likewise.", default=None, metavar="RULES"
+        "Rules to leave out, in the same form.", default=None, metavar="RULES"
     )
-    """Rules that do not judge, in place of the settings file's ``ignore``."""
+    """Rules to leave out, in place of the settings file's ``ignore``."""
     config: Path | None = flag(
         "Settings file. The default is the nearest saldiag.toml or pyproject.toml.",
         default=None,

@@ -27,11 +27,11 @@ class Comparison:
     runs: tuple[Recorded, ...]
     """The runs, in the order given; the first is the base."""
     rows: tuple[Row, ...]
-    """Facts about outcome, options, versions, training, data and network, equal ones included."""
+    """Facts about outcome, options, versions, training, data and network, including equal ones."""
     findings: tuple[FindingRow, ...]
     """All findings of all runs."""
     code: tuple[FileRow, ...]
-    """All source files of all runs, unchanged ones included."""
+    """All source files of all runs, including unchanged ones."""
     curves: tuple[Curve, ...]
     """Curves with at least one finite value, by run."""
     notes: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether nothing that was recorded differs."""
+        """Whether all recorded values are equal."""
         return not (
             any(row.differs for row in self.rows)
             or any(row.differs for row in self.findings)

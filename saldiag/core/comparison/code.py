@@ -41,7 +41,7 @@ class FileRow:
 def compare_files(
     recorded: Sequence[SourceFiles | None], names: Sequence[str]
 ) -> tuple[FileRow, ...]:
-    """One row a file, those of the first run first.
+    """One row for each file; those of the first run come first.
 
     Args:
         recorded: the files of each run; None where they were not recorded.
@@ -67,7 +67,7 @@ def compare_files(
 
 
 def _partners(first: list[SourceFile], other: list[SourceFile]) -> dict[str, SourceFile]:
-    """The file of ``other`` that stands for each of ``first``, by its path there.
+    """The file of ``other`` that corresponds to each file of ``first``, by its path in ``other``.
 
     By path, then by name alone; where one is left on each side, those two: a script that was
     copied to be changed.
@@ -113,7 +113,7 @@ def _head(name: str, source: SourceFile | None, file: str) -> str:
 
 
 def unified(before: SourceFile | None, after: SourceFile | None, old: str, new: str) -> str | None:
-    """A unified diff; a file that is not there counts as empty. None without a text."""
+    """A unified diff; a missing file counts as empty. None without text."""
     if before is not None and after is not None and before.sha256 == after.sha256:
         return ""
     texts = [source.text if source is not None else "" for source in (before, after)]
@@ -125,7 +125,7 @@ def unified(before: SourceFile | None, after: SourceFile | None, old: str, new: 
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines of a text, split at line feeds alone; the last one says if it has none."""
+    """The lines of a text, split only at line feeds; a missing last line feed is marked."""
     *whole, rest = text.split("\n")
     yield from whole
     if rest:

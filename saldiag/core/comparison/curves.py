@@ -1,4 +1,4 @@
-"""Loss and errors by step or epoch of each run."""
+"""Loss and errors of each run by step or epoch."""
 
 from __future__ import annotations
 

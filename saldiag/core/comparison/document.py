@@ -25,7 +25,7 @@ class ComparedRun:
     """One of the compared runs."""
 
     name: str
-    """Shortest end of its path that no other run has."""
+    """Shortest end of its path that is unique among the runs."""
     path: str
     """Path of its directory."""
     command: tuple[str, ...]
@@ -71,9 +71,9 @@ class SeenFinding:
     fix: str
     """What to change in the program."""
     layers: tuple[str, ...]
-    """Paths of the layers it is about in this run."""
+    """Paths of the layers that it concerns in this run."""
     source: Source | None
-    """Line of the user's code it is about; None if unknown."""
+    """Line of the user's code that it concerns; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ComparedFinding:
     name: str
     """Name of its rule."""
     layers: tuple[str, ...]
-    """Paths of the layers it is about, in the first run that has it."""
+    """Paths of the layers that it concerns, in the first run that has it."""
     changes: Annotated[tuple[Change, ...], LATER_RUNS]
     """Change from the first run; ``unknown``: one of the two runs has the finding, and the other
     could not judge."""
@@ -126,7 +126,7 @@ class ComparisonDocument:
     runs: Annotated[tuple[ComparedRun, ...], SEVERAL_RUNS]
     """The runs, in the order given; the first is the base."""
     same: bool
-    """Whether nothing that was recorded differs."""
+    """Whether all recorded values are equal."""
     rows: tuple[ComparedFact, ...]
     """Facts about outcome, settings, data and network that differ; with ``--all`` the others
     too."""

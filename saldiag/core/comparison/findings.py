@@ -1,4 +1,4 @@
-"""Findings that are new, gone, or still there."""
+"""New, gone and remaining findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
 
 Change = Literal["new", "gone", "still", "absent", "unknown"]
-"""``unknown``: one of the two runs has the finding, and the other could not judge."""
+"""``unknown``: one of the two runs has the finding, but the other could not judge."""
 
 Names = Mapping[str, str]
 """Layer path in a run to the path of the same layer in the first run."""
@@ -25,7 +25,7 @@ class FindingRow:
     name: str
     """Name of the rule."""
     layers: tuple[str, ...]
-    """Paths of the layers it is about, in the first run that has it."""
+    """Paths of the layers that it concerns, in the first run that has it."""
     seen: tuple[Finding | None, ...]
     """The finding in each run; None if a run does not have it."""
     roots: tuple[bool, ...]
@@ -51,7 +51,7 @@ class FindingRow:
 def compare_findings(
     diagnoses: Sequence[Diagnosis | None], layers: Sequence[Names]
 ) -> tuple[FindingRow, ...]:
-    """One row a finding, those of the first run first.
+    """One row for each finding; those of the first run come first.
 
     Args:
         diagnoses: those of the runs; None where a run was not judged.
@@ -73,7 +73,7 @@ def compare_findings(
 def _keyed(
     findings: Sequence[Finding], names: Names
 ) -> Iterator[tuple[tuple[str, tuple[str, ...], int], Finding]]:
-    """Findings by rule and layers; equal ones are counted."""
+    """Findings by rule and layers; equal ones are numbered."""
     counted: dict[tuple[str, tuple[str, ...]], int] = {}
     for finding in findings:
         key = (finding.rule, _layers(finding, names))
@@ -86,7 +86,7 @@ def _layers(finding: Finding, names: Names) -> tuple[str, ...]:
 
 
 def _partners(first: list[Finding], other: list[Finding], names: Names) -> dict[int, int]:
-    """Place in ``other`` of what is still there of ``first``: the same rule, at the same layers.
+    """Index in ``other`` of each remaining finding of ``first``: same rule, same layers.
 
     Where it is at other layers, those go together that share most of them, and at least one.
     """
@@ -104,7 +104,7 @@ def _partners(first: list[Finding], other: list[Finding], names: Names) -> dict[
 
 
 def _overlap(one: tuple[str, ...], two: tuple[str, ...]) -> float:
-    """Share of the layers that both have; 1 where neither names any."""
+    """Share of the layers that both have; 1 if neither names any."""
     if one == two:
         return 1.0
     together = set(one) | set(two)
@@ -128,7 +128,7 @@ def _row(seen: tuple[Finding | None, ...], diagnoses: Sequence[Diagnosis | None]
 
 
 def _could_judge(rule: str, diagnosis: Diagnosis | None) -> bool:
-    """A rule that was skipped says nothing: that is never a pass."""
+    """Whether the rule was judged: a skipped rule has not passed."""
     return diagnosis is not None and rule not in {skipped.rule for skipped in diagnosis.skipped}
 
 

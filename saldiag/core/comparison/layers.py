@@ -1,4 +1,4 @@
-"""Which layer of one network is which of another one.
+"""Matches the layers of two networks.
 
 Keras numbers the layers that have no name of their own (``dense_2``), so one more layer at the
 start renames all that follow. Where a name is Keras' own, the number behind it is looked through.
@@ -25,13 +25,13 @@ class Layers:
         self.stems = {path: _stem(path, kinds) for path in self.calls}
 
     def shape(self, path: str) -> tuple[Any, ...]:
-        """What tells a call from its neighbours: name, class, and the shape of what it gives."""
+        """What identifies a call among its neighbours: name, class and output shape."""
         call = self.calls[path]
         return (self.stems[path], call.kind, call.output_shapes)
 
 
 def _stem(path: str, kinds: dict[str, str]) -> str:
-    """A call's path without the numbers that Keras put there."""
+    """A call's path without the numbers that Keras appended."""
     names = path.split("/")
     ways = ["/".join(names[: count + 1]) for count in range(len(names))]
     return "/".join(_unnumbered(n, kinds.get(w, "")) for n, w in zip(names, ways, strict=True))
@@ -43,7 +43,7 @@ def _unnumbered(name: str, kind: str) -> str:
 
 
 def _snake(kind: str) -> str:
-    """The name that Keras gives a layer of that class."""
+    """Keras' default name of a layer of that class."""
     parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", kind))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", parted).lower()
 
@@ -65,7 +65,7 @@ def partners(one: Layers, two: Layers) -> dict[str, str]:
 def _aligned(
     paths: tuple[list[str], list[str]], shapes: tuple[list[Any], list[Any]]
 ) -> list[tuple[str, str]]:
-    """Pairs along the longest common runs; which network comes first does not matter."""
+    """Pairs along the longest common sequences; the order of the networks does not matter."""
     if repr(shapes[1]) < repr(shapes[0]):
         return [(a, b) for b, a in _aligned((paths[1], paths[0]), (shapes[1], shapes[0]))]
     matcher = difflib.SequenceMatcher(None, *shapes, autojunk=False)
@@ -79,7 +79,7 @@ def _aligned(
 def _pair_up(
     pairs: dict[str, str], paths: tuple[list[str], list[str]], keys: tuple[Key, Key]
 ) -> None:
-    """Pair what is left on both sides and has the same key, in order."""
+    """Pair remaining calls of both networks with the same key, in order."""
     free: dict[Any, list[str]] = {}
     taken = set(pairs.values())
     for path in paths[1]:
@@ -95,8 +95,8 @@ def common_inputs(
 ) -> list[dict[str, tuple[str, ...]]]:
     """For each call of each network the nearest calls upstream that all networks have.
 
-    They are told by their paths in the first network: a layer that was put in between is not a
-    change of what comes after it.
+    They are identified by their paths in the first network: an inserted layer does not change the
+    inputs of the layers after it.
     """
     common = set.intersection(*(set(pair) for pair in pairs))
     return [

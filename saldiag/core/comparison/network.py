@@ -1,4 +1,4 @@
-"""Layers that came, went or changed, whatever numbers Keras put behind their names."""
+"""Added, removed and changed layers, regardless of the numbers in Keras' layer names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Facts = dict[str, Any]
 def compare_networks(
     wirings: Sequence[Wiring | None], traces: Sequence[DtypeTrace | None]
 ) -> tuple[list[Row], list[dict[str, str]]]:
-    """A row for each fact of each layer call, and what each run's layers are called in the first.
+    """A row for each fact of each layer call, and the names of each run's layers in the first.
 
     Without the wiring of all runs there are no rows: a network that was not looked at has not lost
     its layers.
@@ -52,12 +52,12 @@ def _rows(
 
 
 def _title(place: tuple[str | None, ...]) -> str:
-    """What a layer call is called in the first run that has it."""
+    """The name of a layer call in the first run that has it."""
     return next(path for path in place if path is not None) or "(model)"
 
 
 def _of_layer(title: str, facts: list[Facts | None]) -> list[Row]:
-    """The facts of a layer that all runs have; of another one what it is, where it is."""
+    """All facts of a layer that all runs have; of any other layer a description."""
     everywhere = [each for each in facts if each is not None]
     if len(everywhere) < len(facts):
         told = tuple(_told(each) if each else None for each in facts)
@@ -66,7 +66,7 @@ def _of_layer(title: str, facts: list[Facts | None]) -> list[Row]:
 
 
 def _places(networks: list[Layers], pairs: list[dict[str, str]]) -> list[tuple[str | None, ...]]:
-    """The path of each layer call in each run: those of the first run, then what others added."""
+    """The path of each layer call in each run: first those of the first run, then the others."""
     first = networks[0].calls
     places: list[tuple[str | None, ...]] = [
         tuple(pair.get(path) for pair in pairs) for path in first
@@ -95,7 +95,7 @@ def _facts(call: LayerCall, dtype: DtypeRow | None, inputs: tuple[str, ...]) -> 
 
 
 def _told(facts: Facts) -> str:
-    """A layer that is in some runs alone, in a few words."""
+    """A short description of a layer that only some runs have."""
     parameters = facts["trainable parameters"]
     more = f", {parameters:,} trainable parameters" if parameters else ""
     return f"{facts['class']}, output {facts['output'] or 'unknown'}{more}"

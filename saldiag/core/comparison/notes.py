@@ -1,4 +1,4 @@
-"""What has to be known of the runs before they are compared: why something is not there."""
+"""Notes on the runs: why something cannot be compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUS = {
 
 
 def notes_on(runs: Sequence[Recorded]) -> Iterator[str]:
-    """One line for each thing that is not as it should be."""
+    """One line for each run that is incomplete or differs in kind."""
     for place, run in enumerate(runs):
         for line in (*_of_run(run), *_twice(run, runs[:place])):
             yield printable(f"{run.name}: {line}")
@@ -30,7 +30,7 @@ def _of_run(run: Recorded) -> Iterator[str]:
     elif why:
         yield f"{why}, so it may have measured less"
     if run.wiring is None:
-        yield f"its network is not known ({run.measured.reason(Wiring)}): none is compared"
+        yield f"its network is not known ({run.measured.reason(Wiring)}): networks are not compared"
     if run.sources is None:
         yield "its source files were not recorded: code is not compared with it"
     elif run.sources.left_out:
@@ -60,4 +60,4 @@ def _errors(runs: Sequence[Recorded]) -> Iterator[str]:
     metrics = sorted({test.metric for test in tests if test is not None})
     if len(metrics) > 1:
         told = printable(" and ".join(metrics))
-        yield f"errors are {told}: their heights are not comparable, only whether they fall"
+        yield f"errors are {told}: compare only whether they fall, not their values"

@@ -1,4 +1,4 @@
-"""A run as recorded on disk, finished or not, under a name that no other run has."""
+"""A run as recorded on disk, finished or not, with a unique short name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ = (
     Wiring, DtypeTrace, OverfitHistory, TrainingHistory, GradientHistory, TrainingPlan, DataFacts,
     SourceFiles,
 )  # fmt: skip
-"""The measurements that are compared; the others are evidence of findings."""
+"""The measurements to compare; the others are evidence of findings."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Recorded:
     """A recorded run."""
 
     name: str
-    """Shortest end of its path that no other run has."""
+    """Shortest end of its path that is unique among the runs."""
     path: Path
     """Its directory."""
     info: RunInfo
@@ -46,7 +46,7 @@ class Recorded:
 
     @classmethod
     def read(cls, path: Path, name: str) -> Recorded:
-        """Read what is compared of a run.
+        """Read the parts of a run that are compared.
 
         Raises:
             RunError: there is no run at ``path``, or it cannot be read.
@@ -60,12 +60,12 @@ class Recorded:
 
     @property
     def wiring(self) -> Wiring | None:
-        """The network, if it was looked at."""
+        """The network, if it was measured."""
         return self.measured.get(Wiring)
 
     @property
     def dtypes(self) -> DtypeTrace | None:
-        """What it computes in, if that was traced."""
+        """The dtypes, if they were traced."""
         return self.measured.get(DtypeTrace)
 
     @property
@@ -75,7 +75,7 @@ class Recorded:
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[Recorded, ...]:
-    """Read runs; each gets the shortest end of its path that no other one has.
+    """Read runs; each is named by the shortest unique end of its path.
 
     Raises:
         RunError: there is no run at a path, or it cannot be read.
@@ -85,7 +85,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[Recorded, ...]:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """A name for each path, as short as it can be; of equal paths the later ones are numbered."""
+    """A name for each path, as short as possible; repeated paths are numbered."""
     parts = [path.resolve().parts for path in paths]
     distinct = len(set(parts))
     for length in range(1, max(map(len, parts)) + 1):

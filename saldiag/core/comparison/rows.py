@@ -35,13 +35,13 @@ class Row:
 
 
 def rows_of(part: Part, facts: Sequence[Mapping[str, Any]], at: str = "") -> list[Row]:
-    """A row for each name that any run has, in the order of the first one that has it."""
+    """A row for each name that any run has, in the order of the first run that has it."""
     names = dict.fromkeys(name for each in facts for name in each)
     return [Row(part, name, tuple(each.get(name) for each in facts), at) for name in names]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Pairs of name and value; what is inside another one is called ``outer.inner``."""
+    """Pairs of name and value; nested values are named ``outer.inner``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""What a run was made with, and what came of it, by name."""
+"""Settings and results of a run by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Facts = dict[str, Any]
 
 
 def options(run: Recorded) -> Facts:
-    """The command, the seed, and the options as they were in force."""
+    """The command, the seed and the effective options."""
     given = {name: value for name, value in run.info.config.items() if name not in WITHOUT_EFFECT}
     return {"command": run.info.made_by(), "seed": run.info.seed, **dict(flat(given))}
 
@@ -38,7 +38,7 @@ def versions(run: Recorded) -> Facts:
 
 
 def training(run: Recorded) -> Facts:
-    """Loss, optimizer, learning rate, plan and batches, as they really were."""
+    """Loss, optimizer, learning rate, plan and batches, as measured."""
     wiring, plan = run.measured.get(Wiring), run.measured.get(TrainingPlan)
     test = run.measured.get(OverfitHistory)
     return {
@@ -63,7 +63,7 @@ def _compiled(wiring: Wiring) -> Facts:
 
 
 def _single(rate: float) -> float:
-    """A rate as it was written: optimizers hold it in float32."""
+    """A rate as written in the code: optimizers store it in float32."""
     return float(np.format_float_positional(np.float32(rate)))
 
 
@@ -89,7 +89,7 @@ def _tested(test: OverfitHistory) -> Facts:
 
 
 def data(run: Recorded) -> Facts:
-    """Shape, dtype and range of what goes in and of what should come out."""
+    """Shape, dtype and range of inputs and targets."""
     facts = run.measured.get(DataFacts)
     if facts is None:
         return {}
@@ -117,7 +117,7 @@ def shape_text(shape: tuple[int | None, ...]) -> str:
 
 
 def outcome(run: Recorded) -> Facts:
-    """Status, verdict, root cause, size of the model, and where the curves ended."""
+    """Status, verdict, root cause, model size, and the last values of the curves."""
     return {"status": run.info.status, **_judged(run), **dict(_ends(run))}
 
 

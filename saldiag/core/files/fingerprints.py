@@ -1,4 +1,4 @@
-"""Which text of the user's files a run speaks of: the SHA-256 of each, kept in the run."""
+"""The SHA-256 of each of the user's files that a run refers to."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Fingerprints:
     """Version of the format."""
 
     def of(self, file: str) -> Fingerprint | None:
-        """The one of the file that findings call ``file``."""
+        """The fingerprint of the file named ``file`` in findings."""
         return next((known for known in self.files if known.file == file), None)
 
     def only(self, files: Iterable[str]) -> Fingerprints:
-        """Those of some files alone, sorted."""
+        """The fingerprints of some files only, sorted."""
         wanted = set(files)
         kept = (known for known in self.files if known.file in wanted)
         return Fingerprints(tuple(sorted(kept, key=lambda known: known.file)))
 
 
 class FilesSeen:
-    """Takes the fingerprint of each file when it is noted for the first time.
+    """Computes the fingerprint of each file when it is first added.
 
     One object belongs to one run: another program may have other files under the same names.
     """
@@ -60,12 +60,12 @@ class FilesSeen:
             self._home = Path.cwd()  # the program may change it; file names stay relative to this
 
     def note(self, file: str, path: str) -> None:
-        """``file`` is the name that findings have of ``path``; what is no file is left out."""
+        """Add ``path``, which findings name ``file``; anything that is not a file is ignored."""
         if file not in self._seen:
             self._seen[file] = _taken(file, self._home / path)
 
     def fingerprints(self) -> Fingerprints:
-        """Of all files seen so far."""
+        """The fingerprints of all files added so far."""
         return Fingerprints(tuple(known for known in self._seen.values() if known is not None))
 
 
@@ -87,7 +87,7 @@ def write_fingerprints(run: Path, known: Fingerprints) -> None:
 
 
 def read_fingerprints(run: Path) -> Fingerprints:
-    """Read ``sources.json``; of a run that has none, nothing.
+    """Read ``sources.json``; empty if the run has none.
 
     Raises:
         RunError: it cannot be read.

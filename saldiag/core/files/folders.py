@@ -1,4 +1,4 @@
-"""What kind of data set lies in a folder, told by the names of its files alone."""
+"""The kind of data set in a folder, from its file names alone."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "x")
 MASK_FOLDERS = ("masks", "mask", "labels", "gt", "annotations", "segmentationclass", "y")
 _KNOWN = (
-    "a folder of pictures for each class, images/ beside masks/ with files of the same names,"
+    "a folder of images for each class, images/ beside masks/ with files of the same names,"
     " STEM.jpg beside STEM.png, or .tfrecord files"
 )
 _LOOKED_AT = 10_000
-"""Entries of a folder that are looked at to tell what it is."""
+"""Entries of a folder that are examined to find out what it contains."""
 
 
 def kind_of_folder(root: Path) -> DataKind:
     """``classes``, ``pairs`` or ``tfrecord``.
 
     Raises:
-        DataError: it cannot be read, is empty, or holds nothing that saldiag knows.
+        DataError: it cannot be read, is empty, or contains nothing that saldiag can read.
     """
     try:
         names = list(_names(root))
@@ -50,11 +50,11 @@ def kind_of_folder(root: Path) -> DataKind:
 def _without_pictures(root: Path, below: dict[str, list[str]]) -> DataKind:
     if any("Imgs" in names for names in below.values()):
         return "pairs"  # MSRA10K's archive, unpacked
-    raise DataError(f"{printable(root)}: no pictures in it; expected {_KNOWN}")
+    raise DataError(f"{printable(root)}: contains no images; expected {_KNOWN}")
 
 
 def two_folders(root: Path) -> tuple[Path, Path] | None:
-    """The folders of the images and of the masks below ``root``, if there are both.
+    """The folders of images and of masks in ``root``, if both exist.
 
     Raises:
         OSError: the folder cannot be read.

@@ -27,7 +27,7 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def jsonable(value: Any) -> Any:
-    """Turn dataclasses, tuples, paths and numpy values into what strict JSON can hold."""
+    """Convert dataclasses, tuples, paths and numpy values to types of strict JSON."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, (np.generic, np.ndarray)):
@@ -70,7 +70,7 @@ def dumps(value: Any, indent: int | None = 2) -> str:
 
 
 def restore(kind: Any, value: Any) -> Any:
-    """Rebuild a value of type ``kind`` (a dataclass, tuple, dict, …) from what JSON held.
+    """Rebuild a value of type ``kind`` (a dataclass, tuple, dict, …) from JSON.
 
     Raises:
         ValueError: the JSON does not fit the type; the message names the field.
@@ -124,7 +124,7 @@ def _restore_dataclass(kind: type[T], value: Any) -> T:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path``; rename it at a clean end, else remove it."""
+    """Open a temporary file beside ``path``; rename it on success, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoding = None if "b" in mode else "utf-8"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -148,13 +148,13 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as a whole or not at all."""
+    """Write ``text`` to ``path`` completely or not at all."""
     with atomic_file(path) as stream:
         stream.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` to ``path`` as strict JSON, as a whole or not at all."""
+    """Write ``value`` to ``path`` as strict JSON, completely or not at all."""
     write_text(path, dumps(value) + "\n")
 
 

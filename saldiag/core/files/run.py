@@ -25,7 +25,7 @@ from saldiag.core.measurement import TYPES, Measurement, Measurements, SourceFil
 Status = Literal["running", "finished", "interrupted", "failed"]
 DEFAULT_ROOT = "saldiag-runs"
 RESUMABLE = ("train", "prove")
-"""The commands whose runs can be gone on with."""
+"""The commands whose runs can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Run:
         if resume:
             return cls._of(command, out)
         if (out / "run.json").exists():
-            way_out = ", or --resume to go on with it" if command in RESUMABLE else ""
+            way_out = ", or --resume to continue it" if command in RESUMABLE else ""
             raise RunError(f"{out} holds a run already: choose another --out{way_out}")
         _make(out)
         return cls(out)
@@ -96,7 +96,7 @@ class Run:
         return run
 
     def discard(self) -> None:
-        """Take away a run in which nothing was measured yet, and its directory if it is empty."""
+        """Delete a run without measurements, and its directory if it is empty."""
         sources = self.measurements_path / f"{SourceFiles.key}.json"  # no measurement of a model
         if any(path != sources for path in self.measurements_path.glob("*")):
             return
@@ -121,12 +121,12 @@ class Run:
 
     @property
     def diagnosis_path(self) -> Path:
-        """Where the diagnosis is, once there is one."""
+        """Path of the diagnosis, which may not exist yet."""
         return self.path / "diagnosis.json"
 
     @property
     def measurements_path(self) -> Path:
-        """Where measurements lie."""
+        """Path of the measurements."""
         return self.path / "measurements"
 
     def write_info(self, info: RunInfo) -> None:
@@ -140,7 +140,7 @@ class Run:
         return info
 
     def write_measurement(self, measurement: Measurement) -> None:
-        """Write one measurement: the arrays first, so that the JSON never lacks them."""
+        """Write one measurement: first the arrays, then the JSON that refers to them."""
         arrays = arrays_of(measurement)
         try:
             if arrays:
@@ -212,18 +212,18 @@ class Run:
         try:
             return restore(kind, _of_today(path, read_json(path)))
         except FileNotFoundError as error:
-            raise RunError(f"{path}: not there (was the run interrupted before it?)") from error
+            raise RunError(f"{path}: does not exist (was the run interrupted?)") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 
 
 def utc_now() -> str:
-    """The time now, in UTC, to the second."""
+    """The current time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _of_today(path: Path, value: Any) -> Any:
-    """What a file holds, if it is of no later format than this saldiag writes."""
+    """The content of a file, unless a newer saldiag wrote it."""
     version = value.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise RunError(
@@ -241,7 +241,7 @@ def _fresh_directory(root: Path, command: str) -> Path:
             path.mkdir(parents=True)
         except FileExistsError:
             if not path.is_dir():
-                raise RunError(f"{root}: a file is in the way of the run directory") from None
+                raise RunError(f"{root}: is a file, not a directory for runs") from None
             continue
         except OSError as error:
             raise _unwritable(path, error) from error

@@ -54,8 +54,8 @@ def document_schema(kind: type[Any], title: str, description: str) -> Schema:
 def files_schema(kinds: Mapping[str, type[Any]], title: str, description: str) -> Schema:
     """The schema of a set of JSON files by name; ``#/$defs/NAME`` is that of one file.
 
-    A file has a ``schema_version`` beside the fields of its dataclass. Fields with a default may be
-    absent, because older files lack those that were added since.
+    A file has a ``schema_version`` in addition to the fields of its dataclass. Fields with a
+    default may be absent, because older files lack those that were added since.
 
     Args:
         kinds: a dataclass for each name of a file.

@@ -1,4 +1,4 @@
-"""The user's source files as a run recorded them: text, and the hash that tells them apart."""
+"""The user's source files as a run recorded them: text and hash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def recorded_sources(run: Path) -> dict[str, SourceFile]:
 
 
 def is_unchanged(recorded: SourceFile, path: Path) -> bool:
-    """Whether the file at ``path`` is, byte for byte, the one that was recorded."""
+    """Whether the file at ``path`` is byte for byte the recorded one."""
     try:
         return digest(path.read_bytes()) == recorded.sha256
     except OSError:
@@ -37,7 +37,7 @@ def digest(content: bytes) -> str:
 
 
 def decoded(content: bytes) -> str | None:
-    """Python source as text, by its own encoding and with its line ends; None if it is no text."""
+    """Python source decoded by its own encoding, with its line ends; None if it is not text."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return content.decode(encoding)

@@ -1,1 +1,1 @@
-"""What judging yields: rules, findings, edits, hypotheses and the diagnosis, as plain data."""
+"""Rules, findings, edits, hypotheses and the diagnosis, as plain data."""

@@ -39,9 +39,9 @@ class RootCause:
     name: str
     """Name of its rule."""
     layers: tuple[str, ...]
-    """Paths of the layers it is about; empty if it is about none in particular."""
+    """Paths of the layers that it concerns; empty if it concerns none in particular."""
     source: Source | None
-    """Line of the user's code it is about; None if unknown."""
+    """Line of the user's code that it concerns; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Diagnosis:
         return any(at_least(finding.severity, fail_on) for finding in self.findings)
 
     def root_finding(self) -> Finding | None:
-        """The finding behind ``root_cause``."""
+        """The finding that ``root_cause`` refers to."""
         if self.root_cause is None:
             return None
         cause = self.root_cause

@@ -19,14 +19,14 @@ class Edit:
     source: Source
     """Line of the call."""
     call: str
-    """Class name that is called there (a layer, an optimizer, a loss), or ``compile``."""
+    """Name of the called class (a layer, an optimizer, a loss), or ``compile``."""
     argument: str
     """Name of the argument."""
     old: Plain
     """Its value as measured; the literal in the code must equal it."""
     new: str
-    """Its new value as Python code, in which a leading ``keras.`` stands for Keras under whatever
-    name the program imports it."""
+    """Its new value as Python code, in which a leading ``keras.`` means Keras, under whatever name
+    the program imports it."""
     layer: str = ""
     """Path of the layer that the call creates; empty for other calls."""
     within: str = ""

@@ -17,7 +17,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: what, where, how much, and how to fix it.
+    """One fault: what, where, how large, and how to fix it.
 
     The fields are in the order of ``diagnosis.json``.
     """
@@ -28,11 +28,11 @@ class Finding:
     """Name of the rule."""
     severity: Severity
     """``error``: the model cannot learn like this; ``warning``: it learns worse or for other
-    reasons than it seems to; ``info``: a remark."""
+    reasons than it seems to; ``info``: neither, but worth knowing."""
     confidence: Probability = field(default=1.0, kw_only=True)
     """How certain the finding is, in [0, 1]."""
     layers: tuple[str, ...] = field(default=(), kw_only=True)
-    """Paths of the layers it is about; empty if it is about none in particular."""
+    """Paths of the layers that it concerns; empty if it concerns none in particular."""
     message: NonEmpty
     """What is wrong, with the measured value and the threshold."""
     fix: str
@@ -40,7 +40,7 @@ class Finding:
     evidence: dict[str, Any] = field(default_factory=dict)
     """The numbers behind the message by name; ``threshold`` is the threshold that was crossed."""
     source: Source | None = None
-    """Line of the user's code it is about; None if unknown."""
+    """Line of the user's code that it concerns; None if unknown."""
     explained_by: RuleCode | None = None
     """Code of the rule whose finding explains this one; None if no finding does."""
     confirmed_by: str | None = None
@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def to_mend(self) -> bool:
-        """Whether ``saldiag fix`` fixes it by default: no remark, and not explained by another."""
+        """Whether ``saldiag fix`` fixes it by default: no info, and not explained by another."""
         return self.explained_by is None and self.severity != "info"
 
 

@@ -1,4 +1,4 @@
-"""What a rule is: a tiny class that judges plain numbers.
+"""The base class of rules, which judge plain numbers.
 
 A rule declares which measurements it needs; where one is missing it is *skipped* with the reason,
 never passed. It declares its thresholds as data, and which other rules it can explain.
@@ -21,7 +21,7 @@ from saldiag.core.measurement import (
 )
 
 Where = Literal["anywhere", "same_layer", "same_path", "upstream", "downstream"]
-"""Where an explained finding stands, seen from the layer of the finding that explains it.
+"""Position of an explained finding relative to the layer of the finding that explains it.
 
 ``same_path``: up- or downstream.
 """
@@ -87,7 +87,7 @@ class CannotJudge(Exception):  # noqa: N818 - an outcome, not an error
 
 
 def source_of(measured: Measurements, layer: str) -> Source | None:
-    """Where the layer was made in the user's code, if the wiring knows."""
+    """Line that creates the layer in the user's code, if the wiring has it."""
     wiring = measured.get(Wiring)
     if wiring is None:
         return None
@@ -95,7 +95,7 @@ def source_of(measured: Measurements, layer: str) -> Source | None:
 
 
 def compile_source(measured: Measurements, layer: str | None) -> Source | None:
-    """Where the program compiles the model, for what is mended there; else where ``layer`` is."""
+    """Line of ``compile``, for faults that are fixed there; else the line of ``layer``."""
     program = measured.get(ProgramPlaces)
     if program is not None and program.compiled is not None:
         return program.compiled

@@ -1,4 +1,4 @@
-"""Measurements: what a probe returns. Plain numbers, without a threshold and without a tensor.
+"""Measurements, which probes return: plain numbers, without thresholds or tensors.
 
 Each probe has one measurement type. A measurement is a frozen dataclass; its fields hold numbers,
 text, tuples of rows and numpy arrays. A value that could not be measured is ``nan`` (a number) or
@@ -77,7 +77,7 @@ class Measurements:
         return value
 
     def reason(self, kind: type[Measurement]) -> str:
-        """Why the measurement of that type is missing."""
+        """Why that measurement is missing."""
         return self.missing.get(kind.key, f"{kind.key} not measured by this command")
 
     def with_(self, *measurements: Measurement) -> Measurements:

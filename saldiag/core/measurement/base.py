@@ -1,4 +1,4 @@
-"""What all measurements share."""
+"""The base class of measurements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Measurement:
     key: ClassVar[str]
     """Name of the measurement in files (``KEY.json``, ``KEY.npz``) and in messages."""
     position: ClassVar[int] = 1000
-    """Place in the order of ``TYPES``. A new measurement leaves it out and comes last."""
+    """Position in the order of ``TYPES``; without it a measurement comes last."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Baselines:
     """Name of the loss that the baselines are measured in."""
     constant: float
     """Loss of the best single number for every element: mean or median of the targets, for class
-    numbers equal probabilities."""
+    indices equal probabilities."""
     constant_value: float
     """That number: a value in the targets' unit, or a probability."""
     independent: float
@@ -126,20 +126,20 @@ class LossCheck(Measurement):
 
 @dataclass(frozen=True)
 class MaskPairing:
-    """How often the edges of a mask match its own picture best, and how often another picture.
+    """How often the edges of a mask match its own image best, and how often another image.
 
-    Mask and picture are a pair if each is the other's best match. Counted for masks that have an
+    Mask and image are a pair if each is the other's best match. Counted for masks that have an
     outline.
     """
 
     masks: int
     """Number of masks compared, at most 256."""
     own: float
-    """Share of masks paired with their own picture, in [0, 1]."""
+    """Share of masks paired with their own image, in [0, 1]."""
     other: float
-    """Share of masks paired with another picture, in [0, 1]."""
+    """Share of masks paired with another image, in [0, 1]."""
     turned: float
-    """Share of masks paired with any picture after all masks were rotated by 180 degrees: the level
+    """Share of masks paired with any image after all masks were rotated by 180 degrees: the level
     of chance, in [0, 1]."""
 
 
@@ -173,26 +173,26 @@ class ItemFacts(Measurement):
     """``arrays``, ``dataset`` (``tf.data.Dataset`` or ``PyDataset``), or ``batches`` if only some
     batches are known."""
     read: int
-    """Number of training items read."""
+    """Number of training samples read."""
     whole: bool
-    """Whether all training items were read."""
+    """Whether all training samples were read."""
     batches: int | None = None
     """Batches in one pass over the data; None if unknown."""
     endless: bool | None = None
     """Whether the data repeats without end; None if unknown."""
     batch_size: int | None = None
-    """Items in the largest batch; None if unknown."""
+    """Samples in the largest batch; None if unknown."""
     steps_per_epoch: int | None = None
     """``steps_per_epoch`` as passed to ``fit``; None if not passed."""
     reordered: bool | None = None
-    """Whether ``fit`` shuffles the items itself; None if unknown."""
+    """Whether ``fit`` shuffles the samples; None if unknown."""
     validation: int = 0
-    """Number of validation items read; 0 without validation."""
+    """Number of validation samples read; 0 without validation."""
     shared: int | None = None
-    """Validation items whose input and target also occur among the training items that were read;
-    None without validation items or if items cannot be compared."""
+    """Validation samples whose input and target also occur among the training samples that were
+    read; None without validation samples or if items cannot be compared."""
     repeated: int | None = None
-    """Training items that equal an earlier one; None for data that repeats without end."""
+    """Training samples that equal an earlier one; None for data that repeats without end."""
     values: float = float("nan")
     """Distinct values in the inputs of an item, among 4,096 numbers of it: median over up to 64
     items; NaN if unknown."""
@@ -207,15 +207,15 @@ class ItemFacts(Measurement):
     """Share of item pairs of different classes within a batch (median over the batches), divided
     by the same share among all items; NaN as above, and for one class."""
     class_counts: tuple[tuple[int, int], ...] = ()
-    """Pairs (class, number of items) of the training items that were read; empty without classes
+    """Pairs (class, number of items) of the training samples that were read; empty without classes
     and for more than 1,000."""
     validation_class_counts: tuple[tuple[int, int], ...] = ()
-    """The same for the validation items: for all of them if they are arrays, else for those
+    """The same for the validation samples: for all of them if they are arrays, else for those
     read."""
     pairing: MaskPairing | None = None
-    """How masks match their pictures; None if the data is not pictures with masks."""
+    """How masks match their images; None if the data is not images with masks."""
     greys: MaskGreys | None = None
-    """Intermediate values in masks; None if the data is not pictures with masks."""
+    """Intermediate values in masks; None if the data is not images with masks."""
 
 
 @dataclass(frozen=True)

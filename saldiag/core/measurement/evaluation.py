@@ -10,7 +10,7 @@ from saldiag.core.measurement.base import Measurement
 
 @dataclass(frozen=True)
 class MaskScores:
-    """The metrics of salient-object detection, of one picture or as means over several.
+    """The metrics of salient-object detection, of one image or as means over several.
 
     Computed as PySODMetrics does with ``normalize=False`` from 8-bit masks at the ground truth's
     own size. All are in [0, 1]; beta squared is 0.3 in every F-beta.
@@ -19,7 +19,7 @@ class MaskScores:
     mae: float
     """Mean absolute error (Perazzi et al., CVPR 2012); lower is better."""
     max_f_beta: float
-    """Highest point of the F-beta curve over 256 thresholds, of the mean curve over the pictures
+    """Highest point of the F-beta curve over 256 thresholds, of the mean curve over the images
     (Achanta et al., CVPR 2009)."""
     mean_f_beta: float
     """Mean of that curve."""
@@ -32,7 +32,7 @@ class MaskScores:
     mean_e_measure: float
     """Mean of the enhanced-alignment curve over 256 thresholds (Fan et al., IJCAI 2018)."""
     max_e_measure: float
-    """Highest point of that curve, of the mean curve over the pictures."""
+    """Highest point of that curve, of the mean curve over the images."""
     adaptive_e_measure: float
     """Enhanced-alignment measure of each mask cut at twice its own mean."""
 
@@ -44,14 +44,14 @@ class DatasetScores:
     dataset: str
     """Name of the data set."""
     pictures: int
-    """Number of pictures with a ground truth that were scored."""
+    """Number of images with a ground truth that were scored."""
     scores: MaskScores
-    """Means over these pictures."""
+    """Means over these images."""
 
 
 @dataclass(frozen=True)
 class HeldOutScores(Measurement):
-    """The best checkpoint of a training run on pictures that it wasn't trained on."""
+    """The best checkpoint of a training run on images that it was not trained on."""
 
     key: ClassVar[str] = "held_out"
     position: ClassVar[int] = 24
@@ -61,8 +61,8 @@ class HeldOutScores(Measurement):
     """Part of the data: ``test`` was not used in training at all, ``validation`` also selected the
     checkpoint."""
     available: int
-    """Number of pictures in that part, scored or not."""
+    """Number of images in that part, scored or not."""
     epoch: int
     """Epoch of the checkpoint, counted from 1."""
     image_size: tuple[int, int]
-    """Height and width in pixels to which the pictures were resized for the model."""
+    """Height and width in pixels to which the images were resized for the model."""

@@ -82,7 +82,7 @@ class LayerLook:
     kind: str
     """Its class name."""
     information: float
-    """Share of the targets' variation that the probe predicts on items it was not fitted to; NaN
+    """Share of the targets' variation that the probe predicts on samples it was not fitted to; NaN
     if the targets do not vary."""
     features: int
     """Number of features in the layer's output."""
@@ -103,7 +103,7 @@ class Experiments(Measurement):
     arms: tuple[Arm, ...]
     """The interventions."""
     items: int
-    """Number of items trained on."""
+    """Number of samples trained on."""
     budget_seconds: float
     """Time limit in seconds."""
     ended: str = "decided"

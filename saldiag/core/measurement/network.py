@@ -389,8 +389,8 @@ class WrappedIntegers:
     share: float
     """Share of the results in one batch that leave the range, in (0, 1]; 1 if ``flat``."""
     flat: bool = False
-    """Whether it is a cast from floats or an integer division whose results are all the same
-    number although its inputs differ."""
+    """Whether it is a cast from floats or an integer division whose results are all equal
+    although its inputs differ."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class OverfitHistory(Measurement):
     metric: str
     """Name of the loss, in whose unit all errors are."""
     items: int
-    """Number of items to memorise."""
+    """Number of samples to memorise."""
     subset_items: int
     """Size of the subset that they were taken from."""
     batch_size: int
@@ -164,7 +164,7 @@ class OverfitHistory(Measurement):
     inference_error: Array
     """Error in inference mode at each check (K)."""
     recalibrated_error: float
-    """Error in inference mode at the end, after BatchNormalization's running statistics were
+    """Error in inference mode at the end, after BatchNormalization's moving statistics were
     re-estimated on a copy from the same items; NaN if not measured."""
     baseline_constant: float
     """Error of the best single number, ``Baselines.constant``."""
@@ -183,7 +183,7 @@ class OverfitHistory(Measurement):
     max_steps: int
     """Limit on the number of steps."""
     validation_error: float = float("nan")
-    """Error in inference mode at the end on items that were not memorised; NaN if not measured."""
+    """Final error in inference mode on samples that were not memorised; NaN if not measured."""
     rate_growth: float = float("nan")
     """Learning rate at the end divided by that after half of the checks; NaN if unknown."""
     metric_names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Measurements of validation: errors in both modes, running statistics, data compared."""
+"""Measurements of validation: errors in both modes, moving statistics, compared data."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class StatisticsRow:
 
 @dataclass(frozen=True)
 class InputComparison:
-    """One input of the model: training items compared with validation items."""
+    """One input of the model: training samples compared with validation samples."""
 
     name: str
     """Path in a nested structure of inputs; empty for a single input."""
     shape: tuple[int, ...]
-    """Shape of a training item."""
+    """Shape of a training sample."""
     validation_shape: tuple[int, ...]
-    """Shape of a validation item."""
+    """Shape of a validation sample."""
     mean: tuple[float, ...]
     """Mean of each channel (last axis, at most 16; one number where there are more) in training."""
     std: tuple[float, ...]
@@ -55,7 +55,7 @@ class Correction:
     change: str
     """The change as code, with ``x`` for the inputs and ``y`` for the targets."""
     error: float
-    """Error on the validation items with the change, in units of the loss."""
+    """Error on the validation samples with the change, in units of the loss."""
     input: str = ""
     """Name of the changed input; empty for a single input and for targets."""
 
@@ -76,11 +76,11 @@ class ActedCallback:
 
 @dataclass(frozen=True)
 class ValidationCheck(Measurement):
-    """Errors during one training on some of its validation and training items, in both modes.
+    """Errors during one training on some of its validation and training samples, in both modes.
 
-    K checks, the last after the last epoch. N validation items: the first that ``fit`` itself drew.
-    The last check uses all of them if time allows; checks during the training use the first batch.
-    Errors are the compiled loss, recomputed from the predictions, without regularization.
+    K checks, the last after the last epoch. N validation samples: the first that ``fit`` itself
+    drew. The last check uses all of them if time allows; checks during the training use the first
+    batch. Errors are the compiled loss, recomputed from the predictions, without regularization.
     BatchNormalization's statistics are re-estimated from training batches ("precise BN", Wu &
     Johnson, Rethinking "Batch" in BatchNorm, 2021).
     """
@@ -90,41 +90,41 @@ class ValidationCheck(Measurement):
     loss: str
     """Name of the loss, which is the unit of all errors."""
     items: int
-    """Number of validation items in the checks (N)."""
+    """Number of validation samples in the checks (N)."""
     training_items: int
-    """Number of training items in the checks."""
+    """Number of training samples in the checks."""
     checked: Array
     """Epoch of each check (K), from 1."""
     steps: Array
     """Training steps taken before each check (K)."""
     inference: Array
-    """Error on the validation items in inference mode (K)."""
+    """Error on the validation samples in inference mode (K)."""
     training: Array
-    """Error on the validation items in training mode (K)."""
+    """Error on the validation samples in training mode (K)."""
     reestimated: Array
-    """Error on the validation items in inference mode with statistics re-estimated (K); NaN if no
+    """Error on the validation samples in inference mode with statistics re-estimated (K); NaN if no
     BatchNormalization layer updates its statistics."""
     train_inference: Array
-    """Error on the training items in inference mode (K); NaN for a check during the training."""
+    """Error on the training samples in inference mode (K); NaN for a check during the training."""
     train_training: Array
-    """Error on the training items in training mode (K); NaN as above."""
+    """Error on the training samples in training mode (K); NaN as above."""
     train_reestimated: Array
-    """Error on the training items with statistics re-estimated (K); NaN as above, and without
+    """Error on the training samples with statistics re-estimated (K); NaN as above, and without
     BatchNormalization."""
     item_errors: Array = field(default_factory=lambda: np.zeros(0))
-    """Error of each validation item in inference mode at the last check (N); empty if the loss is
+    """Error of each validation sample in inference mode at the last check (N); empty if the loss is
     not defined per item, or if the last check was made during the training."""
     reestimated_item_errors: Array = field(default_factory=lambda: np.zeros(0))
     """The same with statistics re-estimated (N); empty without BatchNormalization."""
     train_item_errors: Array = field(default_factory=lambda: np.zeros(0))
-    """Error of each training item in inference mode at the last check, with or without re-estimated
-    statistics, whichever is better."""
+    """Error of each training sample in inference mode at the last check, with or without
+    re-estimated statistics, whichever is better."""
     statistics: tuple[StatisticsRow, ...] = ()
     """BatchNormalization layers that update their statistics, in the order of the forward pass."""
     weight_scale: float = 1.0
-    """Error of the training items without weights divided by their error with the weights of
+    """Error of the training samples without weights divided by their error with the weights of
     ``fit`` (``class_weight``, ``sample_weight``); 1 without weights. All errors here are
-    unweighted, because validation items have different weights or none."""
+    unweighted, because validation samples have different weights or none."""
     repeat_difference: float = float("nan")
     """Mean |difference| between the predictions of two inference passes over the same items,
     divided by their standard deviation; 0 for a deterministic model, NaN if not measured."""
@@ -144,17 +144,17 @@ class ValidationCheck(Measurement):
     corrections: tuple[Correction, ...] = ()
     """Changes of validation inputs or targets that were tried; empty as above."""
     mapped_accuracy: float = float("nan")
-    """Accuracy on the validation items after the best permutation of predicted classes; NaN without
-    classes."""
+    """Accuracy on the validation samples after the best permutation of predicted classes; NaN
+    without classes."""
     accuracy: float = float("nan")
-    """Accuracy on the validation items; NaN without classes."""
+    """Accuracy on the validation samples; NaN without classes."""
     mapping: tuple[tuple[int, int], ...] = ()
     """That permutation, as pairs (predicted class, label) that differ."""
     paired_with_own: float = float("nan")
     """Share of validation predictions and targets that are each other's nearest neighbour and
     belong to the same item; NaN if a target has fewer than eight numbers."""
     paired_with_other: float = float("nan")
-    """Share of those that are each other's nearest neighbour and belong to different items."""
+    """Share of those that are each other's nearest neighbour and belong to different samples."""
     callbacks: tuple[ActedCallback, ...] = ()
     """Callbacks that acted on a validation metric."""
     seconds: float = 0.0
@@ -164,4 +164,4 @@ class ValidationCheck(Measurement):
     training_seconds: float = 0.0
     """Seconds from the start of the training to its end."""
     validated: int = 0
-    """Approximate number of items in a whole validation; 0 if unknown."""
+    """Approximate number of samples in a whole validation; 0 if unknown."""

@@ -29,6 +29,6 @@ class FitPlan:
     batch_size: int | None = None
     """Items in a batch."""
     shuffle: bool | None = None
-    """Whether ``fit`` shuffles the items."""
+    """Whether ``fit`` shuffles the samples."""
     callbacks: tuple[Any, ...] = ()
     """Keras callbacks, in the order given."""

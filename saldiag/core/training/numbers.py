@@ -43,15 +43,17 @@ class TrainingNumbers:
     def __post_init__(self) -> None:
         for name in self.COUNTS:
             if getattr(self, name) < 1:
-                raise SaldiagError(f"{name} is at least 1, not {getattr(self, name)}")
+                raise SaldiagError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in self.AMOUNTS:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise SaldiagError(f"{name} is a positive number, not {value:g}")
+                raise SaldiagError(f"{name} must be a positive number, not {value:g}")
         if not 0 <= self.seed < 2**32:
-            raise SaldiagError(f"seed is from 0 to {2**32 - 1}, not {self.seed}")
+            raise SaldiagError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if self.precision not in PRECISIONS:
-            raise SaldiagError(f"precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
+            raise SaldiagError(
+                f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision}"
+            )
 
     @property
     def too_large(self) -> str:

@@ -19,7 +19,7 @@ def every(interval: int) -> Schedule:
         ValueError: ``interval`` is below 1.
     """
     if interval < 1:
-        raise ValueError(f"an interval is at least 1 step, not {interval}")
+        raise ValueError(f"an interval must be at least 1 step, not {interval}")
     return lambda step: step % interval == 0
 
 
@@ -35,7 +35,7 @@ def logarithmic(per_decade: int = 5) -> Schedule:
         ValueError: ``per_decade`` is below 1.
     """
     if per_decade < 1:
-        raise ValueError(f"a decade holds at least 1 step, not {per_decade}")
+        raise ValueError(f"a decade must have at least 1 step, not {per_decade}")
 
     def schedule(step: int) -> bool:
         if step < per_decade:

@@ -77,7 +77,9 @@ def _registered_interventions() -> list[type[Intervention]]:
     points = [(point, point.load()) for point in entry_points(group=GROUP)]
     for point, value in points:
         if not (inspect.isclass(value) and issubclass(value, Intervention)):
-            raise RuntimeError(f"entry point {point.name} of {GROUP} is not one: {point.value}")
+            raise RuntimeError(
+                f"entry point {point.name} of {GROUP} is not an intervention: {point.value}"
+            )
     return [value for _, value in points]
 
 

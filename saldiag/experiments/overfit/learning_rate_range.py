@@ -65,7 +65,7 @@ def range_test(errors: ModeErrors, budget_seconds: float = math.inf) -> RangeTes
             callbacks=[ramp],
         )
     if not ramp.passes:
-        raise CannotMeasure(f"no pass over the items was finished within {budget_seconds:.3g} s")
+        raise CannotMeasure(f"no pass over the samples was finished within {budget_seconds:.3g} s")
     return RangeTest(rates=rates[: len(ramp.passes)], loss=np.array(ramp.passes))
 
 

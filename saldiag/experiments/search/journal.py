@@ -33,7 +33,9 @@ class Journal:
         try:
             found: Any = restore(Arm, read_json(path)["arm"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}: cannot be read ({error}): delete it to repeat it") from error
+            raise RunError(
+                f"{path}: cannot be read ({error}): delete it to repeat the training"
+            ) from error
         return found if isinstance(found, Arm) else None
 
     def write_arm(self, job: Job, arm: Arm) -> None:

@@ -71,7 +71,7 @@ def _score_output(y: Array, p: Array) -> tuple[float, float, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
         variation = float(np.mean((y - y.mean(axis=0)) ** 2))
         if not variation > 1e-12:
-            raise CannotScore("the targets are the same for every item")
+            raise CannotScore("the targets are the same for every sample")
         missed = np.mean((y - p) ** 2, axis=1) / variation
         return 1.0 - float(missed.mean()), float(np.mean(np.abs(y - p))), missed
 
@@ -98,7 +98,7 @@ def _align_shapes(y: Array, p: Array, link: str) -> tuple[Array, Array]:
         target = _one_hot(y, p.shape[-1]).reshape(p.shape)
     else:
         raise CannotScore(
-            f"targets have shape {y.shape[1:]} per item, predictions have {p.shape[1:]}"
+            f"targets have shape {y.shape[1:]} per sample, predictions have {p.shape[1:]}"
         )
     if link == "hinge":
         target, p = np.where(target > 0, 1.0, -1.0), np.clip(p, -1.0, 1.0)

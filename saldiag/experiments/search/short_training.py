@@ -57,7 +57,7 @@ class TracedForward:
 
 @dataclass
 class ShortTraining:
-    """Trains on the batches in turn with the model's own training step.
+    """Trains on the batches repeatedly with the model's own training step.
 
     ``model.train_function`` is used if it is set, otherwise it is made. ``fit`` is not called: it
     would build an input pipeline and callbacks for each of hundreds of short trainings.

@@ -107,7 +107,7 @@ def run_training(
             it.
 
     Raises:
-        RunError: the run directory cannot be written, already holds a training (without
+        RunError: the run directory cannot be written, already contains a training (without
             ``resume``), or was written with another model or recipe.
         SaldiagError: there is not enough memory, or ``probes`` is unknown.
         DataError: a file cannot be read while training.
@@ -171,7 +171,7 @@ def _initial_progress(
     if not resume:
         if checkpoints.state_path.exists():
             raise RunError(
-                f"{checkpoints.state_path} already holds a training:"
+                f"{checkpoints.state_path} already contains a training:"
                 " choose another --out, or continue it with --resume"
             )
         return RunProgress(asdict(recipe))

@@ -87,8 +87,8 @@ class ValidationWatch(keras.callbacks.Callback):
         if self.failed:
             return self.failed
         if not self.has_val_loss:
-            return "the training does not validate"
-        return "the training was too short for a check of its validation"
+            return "the training runs no validation"
+        return "the training was too short to check its validation"
 
     def measurements(self) -> list[Measurement]:
         """The curves if an epoch ended, and the checks if there was one."""
@@ -224,7 +224,7 @@ class ValidationWatch(keras.callbacks.Callback):
         if self._checks is None and not self.failed:
             subject = self._subject()
             if not self._tap.batches:
-                self.failed = self._tap.skipped or "validation drew no batch that could be buffered"
+                self.failed = self._tap.skipped or "no validation batch could be buffered"
             elif subject is None or not subject[1]:
                 self.failed = "there is no training batch to re-estimate statistics from"
             else:

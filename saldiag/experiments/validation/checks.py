@@ -1,4 +1,4 @@
-"""Validation checks: errors on validation and training items, in both modes."""
+"""Validation checks: errors on validation and training samples, in both modes."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class _CheckErrors:
     step: int
     """Training steps taken before the check."""
     inference: float
-    """Validation items in inference mode."""
+    """Validation samples in inference mode."""
     training: float
-    """Validation items in training mode."""
+    """Validation samples in training mode."""
     reestimated: float
-    """Validation items in inference mode, with BatchNorm's statistics re-estimated."""
+    """Validation samples in inference mode, with BatchNorm's statistics re-estimated."""
     train_inference: float = NOT_MEASURED
-    """Training items in inference mode; only in a thorough check, as are the following."""
+    """Training samples in inference mode; only in a thorough check, as are the following."""
     train_training: float = NOT_MEASURED
-    """Training items in training mode."""
+    """Training samples in training mode."""
     train_reestimated: float = NOT_MEASURED
-    """Training items in inference mode, with BatchNorm's statistics re-estimated."""
+    """Training samples in inference mode, with BatchNorm's statistics re-estimated."""
 
 
 class ValidationChecks:
@@ -96,7 +96,7 @@ class ValidationChecks:
             )
 
     def check_thoroughly(self, epoch: int, step: int, *, searching: bool, seconds: float) -> None:
-        """Measure more items, training items included, and what else separates the two.
+        """Measure more items, training samples included, and what else separates the two.
 
         Args:
             epoch: the epoch after which the check is made, from 1.
@@ -186,10 +186,10 @@ class ValidationChecks:
         """Training outcomes and validation predictions with the better statistics.
 
         Called while BatchNorm's statistics are re-estimated; the better ones have the lower error
-        on training items.
+        on training samples.
 
         Args:
-            on_training: measures errors on training items.
+            on_training: measures errors on training samples.
             validation: the validation batches.
             reestimated: outcomes of ``validation`` with re-estimated statistics.
             original: training outcomes and validation predictions with the moving averages.
@@ -243,7 +243,7 @@ class ValidationChecks:
         return found
 
     def _in_other_batch(self, batch: Batch) -> Batch | None:
-        """The first half of the batch, followed by training items; None if they do not fit."""
+        """The first half of the batch, followed by training samples; None if they do not fit."""
         half = batch_size(batch) // 2
         return _with_other_items(batch, self._training[0], half) if half else None
 
@@ -312,7 +312,7 @@ def _with_other_items(batch: Batch, other: Batch, half: int) -> Batch | None:
         mine, theirs = np.asarray(mine), np.asarray(theirs)
         rest = theirs[: len(mine) - half]
         if len(rest) < len(mine) - half:
-            raise ValueError("too few items")
+            raise ValueError("too few samples")
         return tf.constant(np.concatenate([mine[:half], rest]))
 
     try:

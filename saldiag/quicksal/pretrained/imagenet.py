@@ -41,7 +41,7 @@ def imagenet_layers() -> dict[str, list[Array]]:
             model = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
     except Exception as error:  # Keras raises Exception itself when a download fails
         reason = " ".join(str(error).split())
-        what = f"in {cached} are damaged, delete it" if found else "cannot be downloaded"
+        what = f"in {cached} are damaged, delete the file" if found else "cannot be downloaded"
         raise WeightsError(f"ImageNet weights {what} ({reason})") from error
     return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
 

@@ -92,10 +92,11 @@ class SignalFadesWithDepth(Rule):
         first_size, last_size = _root_mean_square(first), _root_mean_square(last)
         source = source_of(measured, first.layer)
         yield self.finding(
-            f"outputs shrink by {number(decades)} decades over {len(rows)} layers (threshold "
-            f"{number(limits['decades'])}), from a root mean square of {number(first_size)} "
-            f"({label(first.layer)}) to {number(last_size)} ({label(last.layer)}). "
-            f"Use he_normal, or normalise between the layers{at_line(source)}",
+            f"outputs shrink by {number(decades)} orders of magnitude over {len(rows)} layers "
+            f"(threshold {number(limits['decades'])}), from a root mean square of "
+            f"{number(first_size)} ({label(first.layer)}) to {number(last_size)} "
+            f"({label(last.layer)}). Use he_normal, or normalise between the "
+            f"layers{at_line(source)}",
             'kernel_initializer="he_normal"',
             layers=(first.layer,),
             evidence={

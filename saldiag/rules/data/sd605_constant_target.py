@@ -58,7 +58,7 @@ class ConstantTarget(Rule):
                 f"needs at least {limits['min_samples']:.0f} samples, got {facts.samples}"
             )
         if "custom:" in wiring.loss or wiring.loss == "none":
-            raise CannotJudge(f"the loss ({label(wiring.loss)}) does not have to use the targets")
+            raise CannotJudge(f"the loss ({label(wiring.loss)}) may ignore the targets")
         if _scores_with_frozen_network(Network(wiring)):
             raise CannotJudge("a frozen network scores the output of a trainable one, as in a GAN")
         for target in facts.targets:
@@ -67,7 +67,8 @@ class ConstantTarget(Rule):
                 yield self.finding(
                     f"{label(target.name)}: all targets are {number(target.minimum)} in "
                     f"{counted(facts.samples, 'sample')} (threshold "
-                    f"{number(limits['min_samples'])}). Check how targets are read, or shuffle",
+                    f"{number(limits['min_samples'])}). Check how targets are read, or shuffle "
+                    "the samples",
                     "dataset = dataset.shuffle(10_000)  # or check the label files",
                     evidence={
                         "value": target.minimum,

@@ -17,7 +17,7 @@ class ClassImbalance(Rule):
     ## What it does
     Measures the share of the rarer value in targets of 0 and 1 (labels, or pixels of masks), and
     reports the loss of a constant prediction. One-hot targets of many classes are not judged,
-    because 1 is rare in each of their elements. The finding is a note: many datasets are
+    because 1 is rare in each of their elements. The severity is info: many data sets are
     imbalanced, and models learn from them.
 
     ## Why is this bad

@@ -1,4 +1,4 @@
-"""SD607: masks that belong to other images of the dataset."""
+"""SD607: masks that belong to other images of the data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SD608: validation items that are also training items."""
+"""SD608: validation samples that are also training samples."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from saldiag.core.wording import counted, number, percent
 
 
 class SharedValidationItems(Rule):
-    """Validation items also occur in the training data.
+    """Validation samples also occur in the training data.
 
     ## What it does
-    Compares items, input and target together and byte by byte, and counts the validation items that
-    also occur among the training items that were read. Items of few values (some categories, a
-    short sequence) can be equal by nature. They are not reported if training items repeat each
-    other about as often, or if the dataset is endless and this cannot be measured.
+    Compares samples, input and target together and byte by byte, and counts the validation samples
+    that also occur among the training samples that were read. Samples of few values (some
+    categories, a short sequence) can be equal by nature. They are not reported if training samples
+    repeat each other about as often, or if the data set is endless and this cannot be measured.
 
     ## Why is this bad
     Validation measures memorisation. It looks good whether or not the model generalises, and early
@@ -37,15 +37,15 @@ class SharedValidationItems(Rule):
     ```
 
     ## Threshold
-    - `share` = 0.03: share of the validation items. In CIFAR-10, 3.3 % of the test images are near
-      copies of training images, which was reason enough for a new test set (Barz & Denzler, Do We
-      Train on Test Data?, 2020, table 1).
-    - `items` = 2: minimum number of shared items; one can be a coincidence.
-    - `values` = 16: distinct values in an item. With at least this many, items are not equal by
+    - `share` = 0.03: share of the validation samples. In CIFAR-10, 3.3 % of the test images are
+      near copies of training images, which was reason enough for a new test set (Barz & Denzler, Do
+      We Train on Test Data?, 2020, table 1).
+    - `items` = 2: minimum number of shared samples; one can be a coincidence.
+    - `values` = 16: distinct values in a sample. With at least this many, samples are not equal by
       chance; with fewer, `by_nature` decides. Both are our own choice.
-    - `by_nature` = 0.25: share of repeated training items, divided by the share above. At or above
-      it, items count as equal by nature. With few validation items the share is uncertain, and the
-      lower end of its 95 % interval counts (Wilson, 1927).
+    - `by_nature` = 0.25: share of repeated training samples, divided by the share above. At or
+      above it, samples count as equal by nature. With few validation samples the share is
+      uncertain, and the lower end of its 95 % interval counts (Wilson, 1927).
     """
 
     code = "SD608"
@@ -57,7 +57,7 @@ class SharedValidationItems(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts = measured.need(ItemFacts)
         if facts.shared is None or not facts.validation:
-            raise CannotJudge("no validation items to compare with the training items")
+            raise CannotJudge("no validation samples to compare with the training samples")
         share = facts.shared / facts.validation
         if share <= limits["share"] or facts.shared < limits["items"]:
             return
@@ -67,12 +67,12 @@ class SharedValidationItems(Rule):
             )
         read = "" if facts.whole else " that were read"
         yield self.finding(
-            f"{facts.shared} of {counted(facts.validation, 'validation item')} ({percent(share)}, "
-            f"threshold {percent(limits['share'])}) also occur among the {facts.read} training "
-            f"items{read}, with identical inputs and targets: validation measures memorisation. "
-            f"Split the data before copying or augmenting items; "
-            f"{number(facts.validation - facts.shared)} unseen validation items remain",
-            "x_val, y_val = x_val[unseen], y_val[unseen]  # unseen: items that are not in x_train",
+            f"{facts.shared} of {counted(facts.validation, 'validation sample')} "
+            f"({percent(share)}, threshold {percent(limits['share'])}) also occur among the "
+            f"{facts.read} training samples{read}, with identical inputs and targets: validation "
+            f"measures memorisation. Split the data before copying or augmenting samples; "
+            f"{number(facts.validation - facts.shared)} unseen validation samples remain",
+            "x_val, y_val = x_val[unseen], y_val[unseen]  # unseen: samples not in x_train",
             evidence={
                 "share": share,
                 "shared": facts.shared,
@@ -94,16 +94,16 @@ def _wilson_lower_bound(shared: int, count: int) -> float:
 
 
 def _require_few_repeats(facts: ItemFacts, limit: float) -> None:
-    """Check that training items with few values rarely repeat each other.
+    """Check that training samples with few values rarely repeat each other.
 
     Raises:
         CannotJudge: more than ``limit`` of them repeat an earlier one, or the number is unknown.
     """
     if facts.repeated is None:
-        raise CannotJudge("the dataset is endless, and its items repeat")
+        raise CannotJudge("the data set is endless, and its samples repeat")
     repeated = facts.repeated / facts.read
     if repeated > limit:
         raise CannotJudge(
-            f"{percent(repeated)} of the training items repeat another one: items are "
-            "equal by nature"
+            f"{percent(repeated)} of the training samples are duplicates: equal samples are "
+            "normal in this data"
         )

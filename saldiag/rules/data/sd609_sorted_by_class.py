@@ -12,10 +12,10 @@ from saldiag.rules.shared.output_heads import CROSS_ENTROPIES
 
 
 class SortedByClass(Rule):
-    """Training items are sorted by class and not shuffled.
+    """Training samples are sorted by class and not shuffled.
 
     ## What it does
-    Counts, in training order, how often the class changes from one item to the next, and compares
+    Counts, in training order, how often the class changes from one sample to the next, and compares
     the count with the mean of a random order. Judges classifiers with a cross-entropy loss over
     several batches. Arrays stay in order if ``fit`` gets ``shuffle=False``; a ``tf.data.Dataset``
     is read, including its own shuffling. Not judged: batches that hold several classes and are
@@ -37,13 +37,13 @@ class SortedByClass(Rule):
     ```
 
     ## Threshold
-    - `share` = 0.2: number of class changes divided by that of a random order. Successive items
+    - `share` = 0.2: number of class changes divided by that of a random order. Successive samples
       should rarely belong to the same class (LeCun, Bottou, Orr & Müller, Efficient BackProp, 1998,
       section 4.2).
     - `changes` = 16: minimum number of changes in a random order. With fewer, the share is too
       uncertain.
     - `mixed` = 0.5: share of pairs of different classes within a batch, divided by that among all
-      items. At or above it, only the order within batches is sorted. Our own choice.
+      samples. At or above it, only the order within batches is sorted. Our own choice.
     """
 
     code = "SD609"
@@ -66,10 +66,10 @@ class SortedByClass(Rule):
         if share >= limits["share"] or facts.mixture >= limits["mixed"]:
             return
         yield self.finding(
-            f"class changes in {counted(facts.read, 'training item')} of {facts.classes} classes: "
-            f"{number(facts.changes)}, a share of {number(share)} of the "
-            f"{number(facts.expected_changes)} in a random order (threshold "
-            f"{number(limits['share'])}; batch size {size}). Shuffle the items before batching",
+            f"{counted(facts.read, 'training sample')} of {facts.classes} classes have "
+            f"{counted(int(facts.changes), 'class change')} in training order, {number(share)} of "
+            f"the {number(facts.expected_changes)} in a random order (threshold "
+            f"{number(limits['share'])}; batch size {size}). Shuffle the samples before batching",
             "dataset = dataset.unbatch().shuffle(10_000).batch(32)"
             if facts.source == "dataset"
             else "model.fit(x, y, shuffle=True)",

@@ -11,12 +11,12 @@ from saldiag.core.wording import number
 
 
 class EpochOfAnotherLength(Rule):
-    """The dataset never ends, or ends before the epoch does.
+    """The data set never ends, or ends before the epoch does.
 
     ## What it does
-    Compares the number of batches in one pass, as reported by the dataset or counted, with
-    ``steps_per_epoch``. An endless dataset without ``steps_per_epoch`` is an error; fewer batches
-    than steps are a warning. A dataset with more batches than steps continues in the next epoch
+    Compares the number of batches in one pass, as reported by the data set or counted, with
+    ``steps_per_epoch``. An endless data set without ``steps_per_epoch`` is an error; fewer batches
+    than steps are a warning. A data set with more batches than steps continues in the next epoch
     and is not reported.
 
     ## Why is this bad
@@ -48,14 +48,14 @@ class EpochOfAnotherLength(Rule):
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
         facts = measured.need(ItemFacts)
         if facts.source == "batches":
-            raise CannotJudge("the dataset passed to fit is not known")
+            raise CannotJudge("the data set passed to fit is not known")
         steps = facts.steps_per_epoch
         if facts.endless and steps is None:
             yield self.finding(
-                f"the dataset repeats without end and steps_per_epoch is not set (threshold "
+                f"the data set repeats without end and steps_per_epoch is not set (threshold "
                 f"{number(limits['share'])} pass): the first epoch never ends. Remove repeat(), "
                 "or set steps_per_epoch",
-                "model.fit(dataset, epochs=10, steps_per_epoch=items // batch_size)",
+                "model.fit(dataset, epochs=10, steps_per_epoch=len(x) // batch_size)",
                 evidence={"batches": None, "steps": None, "threshold": limits["share"]},
             )
         elif steps is not None and facts.batches is not None and not facts.endless:
@@ -68,7 +68,7 @@ class EpochOfAnotherLength(Rule):
             yield self.finding(
                 f"the data covers {batches} of {steps} steps per epoch, a share of "
                 f"{number(batches / steps)} (threshold {number(limit)}): Keras ends each epoch "
-                "early. Remove steps_per_epoch, or repeat the dataset",
+                "early. Remove steps_per_epoch, or repeat the data set",
                 "dataset = dataset.repeat()  # or remove steps_per_epoch",
                 evidence={
                     "batches": batches,

@@ -17,7 +17,7 @@ class GreyMaskEdges(Rule):
     ## What it does
     Judges models with a sigmoid output or a binary cross-entropy whose targets have one channel and
     are 0 or 1 nearly everywhere. Measures the share of values in between, and how many of these
-    have both a 0 and a 1 nearby. The finding is a note, because soft edges can be intended
+    have both a 0 and a 1 nearby. The severity is info, because soft edges can be intended
     (matting). Targets with as many channels as the input, such as those of an autoencoder, are not
     judged.
 

@@ -118,12 +118,12 @@ class InputScaledTwice(Rule):
             fix = (
                 "model.fit(images, labels)  # unscaled, 0 … 255: the model scales them"
                 if call.kind == "Rescaling"
-                else "normalization.adapt(x_train)  # what fit gets"
+                else "normalization.adapt(x_train)  # the inputs given to fit"
             )
         elif call.kind == "Normalization" and size > limits["scale"]:
             measure = f"mean {number(row.mean)}, standard deviation {number(row.std)}"
             limit, advice = limits["scale"], "Adapt it to the training data"
-            fix = "normalization.adapt(x_train)  # what fit gets"
+            fix = "normalization.adapt(x_train)  # the inputs given to fit"
         else:
             return
         source = source_of(measured, call.layer)
@@ -184,7 +184,7 @@ class InputScaledTwice(Rule):
                 f"{label(tensor.name)}: values from {number(tensor.minimum)} to "
                 f"{number(tensor.maximum)} in {samples} samples (threshold "
                 f"{number(limits['samples'])}), but the pretrained encoder expects {number(low)} … "
-                f"{number(high)}: no value is below the middle. Shift and scale them",
+                f"{number(high)}: no value is in the lower half. Shift and scale them",
                 f"x = x * {number(high - low)} - {number(-low)}",
                 evidence={
                     "minimum": tensor.minimum,

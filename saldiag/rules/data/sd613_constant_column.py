@@ -15,7 +15,7 @@ class ConstantColumn(Rule):
 
     ## What it does
     Checks inputs that are tables of floats (samples by up to 1,000 columns) for columns that are
-    constant in the measured samples, and lists their indices. The finding is a note: in a table
+    constant in the measured samples, and lists their indices. The severity is info: in a table
     with one-hot or sparse columns, some are 0 in a few samples. SD604 reports a table that is
     constant as a whole.
 

@@ -20,7 +20,7 @@ class ValidationInputsDiffer(Rule):
     Runs if `val_loss` does not follow the loss. Compares the mean and standard deviation of
     training and validation inputs, and evaluates the model on changed validation inputs: scaled by
     common factors, shifted and scaled to the statistics of the training inputs, with reversed
-    channels, resized. A change that closes most of the gap between validation and training items
+    channels, resized. A change that closes most of the gap between validation and training samples
     proves the cause and is an error. Statistics that differ strongly without such a change are a
     warning.
 
@@ -39,8 +39,8 @@ class ValidationInputsDiffer(Rule):
     ```
 
     ## Threshold
-    - `corrected` = 0.5: share of the gap between validation and training items that a change of the
-      inputs must close.
+    - `corrected` = 0.5: share of the gap between validation and training samples that a change of
+      the inputs must close.
     - `ratio` = 4: ratio of the standard deviations, larger over smaller, that must be exceeded in
       every channel if there is no proof.
     - `shift` = 3: distance of the means in standard deviations of the training inputs, likewise.
@@ -85,9 +85,9 @@ class ValidationInputsDiffer(Rule):
         change = f"{repair.change} for input {label(found.name)}" if found.name else repair.change
         return self.finding(
             f"validation inputs are preprocessed differently: error {number(checked.held_out)} on "
-            f"{counted(checked.check.items, 'validation item')}, "
+            f"{counted(checked.check.items, 'validation sample')}, "
             f"{number(repair.error)} with {change}, {number(checked.train)} on training "
-            f"items. The change closes {percent(min(closed, 1.0))} of the gap (threshold "
+            f"samples. The change closes {percent(min(closed, 1.0))} of the gap (threshold "
             f"{percent(limit)}). {_input_statistics_text(found)}",
             f"Preprocess validation data like training data: {change}",
             evidence={
@@ -131,9 +131,12 @@ def _mean_shift(found: InputComparison) -> float:
 
 
 def _input_statistics_text(found: InputComparison) -> str:
-    """Shapes of the items if these differ, else mean and standard deviation of 4 channels."""
+    """Shapes of the samples if these differ, else mean and standard deviation of 4 channels."""
     if found.shape != found.validation_shape:
-        return f"Training items have shape {found.shape}, validation items {found.validation_shape}"
+        return (
+            f"Training samples have shape {found.shape}, validation samples "
+            f"{found.validation_shape}"
+        )
 
     def moments(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
         means = ", ".join(number(value) for value in mean[:4])

@@ -1,4 +1,4 @@
-"""SD615: validation targets are encoded differently, or belong to other items."""
+"""SD615: validation targets are encoded differently, or belong to other samples."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class ValidationLabelsDiffer(Rule):
     """Validation targets have another encoding or order than training targets.
 
     ## What it does
-    Runs if `val_loss` does not follow the loss. Compares the predictions for the validation items
-    with changed targets: scaled, inverted, moved by one item, reversed, with renamed classes. A
-    change that closes most of the gap between validation and training items proves the cause. Masks
-    and other large targets are also compared with the predictions for all other items.
+    Runs if `val_loss` does not follow the loss. Compares the predictions for the validation samples
+    with changed targets: scaled, inverted, moved by one sample, reversed, with renamed classes. A
+    change that closes most of the gap between validation and training samples proves the cause.
+    Masks and other large targets are also compared with the predictions for all other samples.
 
     ## Why is this bad
     The predictions are right but count as wrong. No change of the model can lower such a
@@ -36,13 +36,13 @@ class ValidationLabelsDiffer(Rule):
     ```
 
     ## Threshold
-    - `corrected` = 0.5: share of the gap between validation and training items that a change of the
-      targets must close.
+    - `corrected` = 0.5: share of the gap between validation and training samples that a change of
+      the targets must close.
     - `renamed` = 2: accuracy after the best renaming of classes (Kuhn, The Hungarian method, 1955)
       divided by the accuracy before. The accuracy after it must also exceed 0.6, and one of the
       renamed classes must occur in training.
-    - `other` = 0.4: share of predictions and targets of different items that are each other's
-      nearest, while less than 0.1 of them match their own item. All are our own choice.
+    - `other` = 0.4: share of predictions and targets of different samples that are each other's
+      nearest, while less than 0.1 of them match their own sample. All are our own choice.
     """
 
     code = "SD615"
@@ -72,9 +72,10 @@ class ValidationLabelsDiffer(Rule):
             closed = (checked.held_out - repair.error) / checked.gap
             yield self.finding(
                 f"validation targets are encoded or ordered differently: error "
-                f"{number(checked.held_out)} on {counted(checked.check.items, 'validation item')} "
-                f"as given, {number(repair.error)} with {repair.change}, "
-                f"{number(checked.train)} on training items. The change closes "
+                f"{number(checked.held_out)} on "
+                f"{counted(checked.check.items, 'validation sample')} as given, "
+                f"{number(repair.error)} with {repair.change}, "
+                f"{number(checked.train)} on training samples. The change closes "
                 f"{percent(min(closed, 1.0))} of the gap (threshold "
                 f"{percent(limits['corrected'])})",
                 f"Encode and order validation targets like training targets: {repair.change}",
@@ -94,10 +95,10 @@ class ValidationLabelsDiffer(Rule):
         check = checked.check
         names = ", ".join(f"{one} → {other}" for one, other in check.mapping[:6])
         return self.finding(
-            f"validation labels number the classes differently: accuracy "
-            f"{percent(check.accuracy)} on {counted(check.items, 'validation item')}, "
-            f"{percent(check.mapped_accuracy)} with renamed predictions (class {names}), a factor "
-            f"above the threshold of {number(limit)}",
+            f"validation labels number the classes differently: accuracy is "
+            f"{percent(check.accuracy)} on {counted(check.items, 'validation sample')}, but "
+            f"{percent(check.mapped_accuracy)} with renumbered predictions (class {names}; "
+            f"threshold: {number(limit)} times as high)",
             "Give training and validation the same class_names",
             evidence={
                 "accuracy": check.accuracy,
@@ -109,10 +110,10 @@ class ValidationLabelsDiffer(Rule):
     def _mispaired_finding(self, checked: Checked, limit: float) -> Finding:
         check = checked.check
         return self.finding(
-            f"validation targets belong to other items: {percent(check.paired_with_other)} of "
-            f"{counted(check.items, 'prediction')} and the target of another item fit each other "
-            f"best (threshold {percent(limit)}); {percent(check.paired_with_own)} fit their "
-            "own target",
+            f"validation targets belong to other samples: {percent(check.paired_with_other)} of "
+            f"{counted(check.items, 'prediction')} match the target of another sample best "
+            f"(threshold {percent(limit)}); {percent(check.paired_with_own)} match their own "
+            "target best",
             "Sort validation inputs and targets by the same key",
             evidence={
                 "other": check.paired_with_other,
@@ -125,8 +126,8 @@ class ValidationLabelsDiffer(Rule):
 def _training_and_new_classes(measured: Measurements) -> tuple[set[int], set[int]]:
     """The training classes, and the validation classes that do not occur in training.
 
-    Items of the latter are always predicted wrongly (SD616), and do not prove a renaming. Both sets
-    are empty if not all training items were read.
+    Samples of the latter are always predicted wrongly (SD616), and do not prove a renaming. Both
+    sets are empty if not all training samples were read.
     """
     facts = measured.get(ItemFacts)
     if facts is None or not facts.whole or not facts.class_counts:

@@ -15,12 +15,13 @@ class ClassesMissingFromTraining(Rule):
     """Some classes occur in the validation data but never in the training data.
 
     ## What it does
-    Counts the classes of the training items, if all of them were read, and those of the validation
-    items. Judges classifiers with a cross-entropy loss. If training lacks only a few rare classes,
-    the finding is a warning; if it lacks a large share of the validation items' classes, an error.
+    Counts the classes of the training samples, if all of them were read, and those of the
+    validation samples. Judges classifiers with a cross-entropy loss. If training lacks only a few
+    rare classes, the finding is a warning; if it lacks a large share of the validation samples'
+    classes, an error.
 
     ## Why is this bad
-    The model cannot predict a class that it never saw. `validation_split` takes the last items
+    The model cannot predict a class that it never saw. `validation_split` takes the last samples
     before any shuffling: in data sorted by class, these belong to other classes.
 
     ## Example
@@ -35,7 +36,7 @@ class ClassesMissingFromTraining(Rule):
     ```
 
     ## Threshold
-    - `share` = 0.02: share of the validation items whose class never occurs in training.
+    - `share` = 0.02: share of the validation samples whose class never occurs in training.
     - `error` = 0.2: the same share; at or above it, the finding is an error. Both are our own
       choice. Kohavi (A Study of Cross-Validation and Bootstrap, 1995) advises parts with similar
       class proportions.
@@ -63,7 +64,7 @@ class ClassesMissingFromTraining(Rule):
         if not facts.validation_class_counts:
             return
         if not facts.whole:
-            raise CannotJudge("not all training items were read")
+            raise CannotJudge("not all training samples were read")
         known = {kind for kind, _ in facts.class_counts}
         missing = [(k, n) for k, n in facts.validation_class_counts if k not in known]
         count = sum(n for _, n in missing)
@@ -74,13 +75,13 @@ class ClassesMissingFromTraining(Rule):
         names = listed((str(kind) for kind, _ in missing), most=6)
         is_error = share >= limits["error"]
         yield self.finding(
-            f"{count} of {counted(items, 'validation item')} ({percent(share)}, threshold "
+            f"{count} of {counted(items, 'validation sample')} ({percent(share)}, threshold "
             f"{percent(limits['error'] if is_error else limits['share'])}) "
             f"{'belong' if count != 1 else 'belongs'} to "
-            f"{'a class' if len(missing) == 1 else 'classes'} missing from training: {names}. "
-            f"Training has {len(known)} {'class' if len(known) == 1 else 'classes'} in "
-            f"{number(facts.read)} items",
-            "Shuffle the items before the split: order = rng.permutation(len(x)); "
+            f"{'a class' if len(missing) == 1 else 'classes'} missing from the training data: "
+            f"{names}. The training data has {len(known)} "
+            f"{'class' if len(known) == 1 else 'classes'} in {number(facts.read)} samples",
+            "Shuffle the samples before the split: order = rng.permutation(len(x)); "
             "x, y = x[order], y[order]",
             evidence={
                 "share": share,

@@ -29,7 +29,7 @@ class SilencedWarnings(Rule):
     Quotes every framework warning that the program's own filters hid, with the line that installed
     the filter, if it is known. Warnings that Python hides by default (deprecations) and warnings
     that were shown are not reported. A filter that would hide all of Keras' warnings but has hidden
-    none so far is a note.
+    none so far is info.
 
     ## Why is this bad
     Keras warns about a softmax over one channel, missing gradients and inputs that do not match. A

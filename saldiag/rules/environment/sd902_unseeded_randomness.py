@@ -58,7 +58,7 @@ class UnseededRandomness(Rule):
         yield self.finding(
             "no seed is set (calls of keras.utils.set_random_seed: 0; deterministic operations: "
             f"{'on' if seeds.deterministic else 'off'}): unseeded initial weights, dropout and "
-            "item order differ from run to run. Set a seed before building the model",
+            "sample order differ from run to run. Set a seed before building the model",
             "keras.utils.set_random_seed(1)  # before building the model",
             evidence={
                 "keras": seeds.keras,

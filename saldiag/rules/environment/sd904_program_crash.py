@@ -86,7 +86,7 @@ class ProgramCrash(Rule):
 
     def _outdated_name_finding(self, ended: ProgramError) -> Finding:
         cause, _, replacement = ended.outdated.partition(": ")
-        bridge = "; saldiag run --compat bridges it" if ended.bridged else ""
+        bridge = "; saldiag run --compat emulates it" if ended.bridged else ""
         return self.finding(
             _shortened(f"{_message_start(ended)}: {cause}{bridge}"),
             replacement or cause,

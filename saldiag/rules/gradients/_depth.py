@@ -58,8 +58,8 @@ def depth_trend(measured: Measurements, min_layers: float) -> DepthTrend:
     layers = [layer for layer, use in zip(layers, usable, strict=True) if use]
     if len(layers) < min_layers:
         raise CannotJudge(
-            f"a trend over depth needs {min_layers:.0f} layers with a kernel and a gradient, "
-            f"the model has {len(layers)}"
+            f"a trend over depth needs at least {min_layers:.0f} layers with a kernel and a "
+            f"gradient, got {len(layers)}"
         )
     logs = np.log10(norms[usable])
     return DepthTrend(

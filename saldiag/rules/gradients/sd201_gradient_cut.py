@@ -73,7 +73,7 @@ class GradientCut(Rule):
         return self.finding(
             f"{label(row.layer)}: passes no gradient on: |dL/d(output)| is {number(gradient)}, "
             f"|dL/d(input)| {_input_gradient_text(cut, threshold)}; "
-            f"{counted(len(cut.starving), 'trainable layer')} up to it {gets} none "
+            f"{counted(len(cut.starving), 'trainable layer')} before it {gets} none "
             f"({listed(cut.starving)}). Make it differentiable{at_line(source)}",
             f"Replace {label(row.layer)} with a differentiable layer or operation",
             layers=(row.layer,),
@@ -134,9 +134,9 @@ class GradientCut(Rule):
 def _input_gradient_text(cut: Cut, threshold: float) -> str:
     into = cut.row.input_gradient
     if into is None:
-        return "does not exist: no path (threshold 0)"
-    value = "exactly 0" if into == 0 else f"{number(into)}, which is rounding"
-    return f"is {value} (threshold {number(threshold)} of it)"
+        return "does not exist (no path; threshold 0)"
+    value = "exactly 0" if into == 0 else f"{number(into)}, which is a rounding error"
+    return f"is {value} (threshold {number(threshold)} of |dL/d(output)|)"
 
 
 def _loss_has_no_gradient(flow: GradientFlow) -> bool:

@@ -62,7 +62,7 @@ class VanishingGradients(Rule):
         yield self.finding(
             f"{label(trend.layers[0])}: the gradient norm falls from {number(trend.last)} in "
             f"{label(trend.layers[-1])} to {number(trend.first)} here, by {number(trend.decades)} "
-            f"powers of ten over {len(trend.layers)} layers (threshold "
+            f"orders of magnitude over {len(trend.layers)} layers (threshold "
             f"{number(limits['decades'])}). Use relu with he_normal, or residual "
             f"connections{at_line(source)}",
             'activation="relu", kernel_initializer="he_normal"',

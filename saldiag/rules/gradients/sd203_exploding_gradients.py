@@ -75,7 +75,7 @@ class ExplodingGradients(Rule):
         return self.finding(
             f"{label(trend.layers[0])}: the gradient norm grows from {number(trend.last)} in "
             f"{label(trend.layers[-1])} to {number(trend.first)} here, by {number(-trend.decades)} "
-            f"powers of ten over {len(trend.layers)} layers (threshold "
+            f"orders of magnitude over {len(trend.layers)} layers (threshold "
             f"{number(limits['decades'])}). Use a smaller initializer, or clip the "
             f"gradient{at_line(source)}",
             'kernel_initializer="glorot_uniform"',

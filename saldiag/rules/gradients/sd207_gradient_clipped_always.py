@@ -9,7 +9,7 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
-from saldiag.core.wording import counted, label, number, percent
+from saldiag.core.wording import label, number, percent
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.update_ratios import kernel_columns
 from saldiag.rules.verdicts.overfit import verdict_of
@@ -73,7 +73,7 @@ class GradientClippedAlways(Rule):
         sizes = sizes[np.isfinite(sizes)]
         if len(sizes) < limits["min_steps"]:
             raise CannotJudge(
-                f"{counted(len(sizes), 'step')} recorded, the rule needs {limits['min_steps']:.0f}"
+                f"needs at least {limits['min_steps']:.0f} recorded steps, got {len(sizes)}"
             )
         share, factor = float(np.mean(sizes > limit)), float(np.median(sizes)) / limit
         if share < limits["share"] or factor < limits["factor"]:
@@ -83,7 +83,7 @@ class GradientClippedAlways(Rule):
         raised = number(float(np.median(sizes)))
         yield self.finding(
             f"{label(wiring.optimizer)}: {name} = {number(limit)} clips {percent(share)} of the "
-            f"steps and shrinks the gradient {number(factor)} times (threshold "
+            f"steps and shrinks the gradient by a factor of {number(factor)} (threshold "
             f"{number(limits['factor'])}). Raise it to about {raised}",
             f"{label(wiring.optimizer)}(…, {name}={raised})",
             evidence={

@@ -74,7 +74,7 @@ def dominating_weight_decay(
         taken / moved,
         "decay",
         f"weight_decay={number(decay)} removes {number(taken)} of the weights in each step and has "
-        f"shrunk them to {number(shrunk)} of their initial norm; decay over update is "
+        f"shrunk them to {number(shrunk)} of their initial norm; the decay-to-update ratio is "
         f"{number(taken / moved)}",
         f"keras.optimizers.{label(measured.need(Wiring).optimizer)}(weight_decay=0.004)",
         recommended=0.004,
@@ -96,7 +96,7 @@ def dominating_penalty(
         share,
         "penalty",
         f"the regularisation penalty of {number(check.regularization)} has shrunk the weights to "
-        f"{number(shrunk)} of their initial norm; penalty over data loss is {number(share)}",
+        f"{number(shrunk)} of their initial norm; it is {number(share)} times the data loss",
         "kernel_regularizer=keras.regularizers.L2(1e-4)",
     )
 
@@ -113,8 +113,9 @@ def dominating_epsilon(
         "epsilon",
         epsilon / largest,
         "epsilon",
-        f"epsilon={number(epsilon)} limits the update-to-weight ratio to {number(moved)}; epsilon "
-        f"over the largest gradient, {number(largest)}, is {number(epsilon / largest)}",
+        f"epsilon={number(epsilon)} limits the update-to-weight ratio to {number(moved)}; the "
+        f"largest gradient is {number(largest)}, and epsilon is {number(epsilon / largest)} times "
+        "as large",
         f"keras.optimizers.{label(measured.need(Wiring).optimizer)}(epsilon=1e-7)",
         recommended=1e-7,
     )
@@ -134,7 +135,7 @@ def dominating_momentum(
         "momentum",
         float(momentum),
         "momentum",
-        f"the optimizer accumulates the last {number(1 / max(1e-6, 1 - float(momentum)))} steps "
+        f"the optimizer accumulates the last {number(1 / max(1e-6, 1 - float(momentum)))} steps, "
         f"and the loss does not fall; momentum is {number(float(momentum))}",
         "keras.optimizers.SGD(learning_rate=0.01, momentum=0.9)",
     )

@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     RangeTest,
     Wiring,
 )
-from saldiag.core.wording import counted, number
+from saldiag.core.wording import number
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.trend_statistics import first_and_last_quarter
 from saldiag.rules.shared.update_ratios import (
@@ -83,8 +83,8 @@ class LearningRateTooLow(Rule):
         ratios = ratios[np.isfinite(ratios)]
         if len(ratios) < limits["min_steps"]:
             raise CannotJudge(
-                f"{counted(len(ratios), 'step')} with finite gradients recorded, needs "
-                f"{limits['min_steps']:.0f}"
+                f"needs at least {limits['min_steps']:.0f} recorded steps with finite gradients, "
+                f"got {len(ratios)}"
             )
         highest = _highest_late_ratio(ratios)
         first, last = first_and_last_quarter(ratios)

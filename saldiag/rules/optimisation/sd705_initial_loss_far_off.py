@@ -21,7 +21,7 @@ class InitialLossFarOff(Rule):
     ## What it does
     Compares the cross-entropy before training with that of a uniform guess (the log of the number
     of classes) or of the best constant prediction, whichever is larger. If the loss falls in the
-    overfit test, the finding is only a note: a new output layer on unscaled features, such as those
+    overfit test, the severity is only info: a new output layer on unscaled features, such as those
     of a frozen encoder, starts with a high loss but quickly recovers. Other losses have no such
     reference value.
 
@@ -42,7 +42,7 @@ class InitialLossFarOff(Rule):
 
     ## Threshold
     - `fallen` = 0.5: lowest loss of the overfit test over the initial loss, up to which the finding
-      is a note. Our own choice.
+      has severity info. Our own choice.
     - `times` = 10: initial loss over that of guessing. The initial loss should be log(classes)
       (Karpathy, A Recipe for Training Neural Networks, 2019, "verify loss @ init"); twice that is
       usual with glorot_uniform on inputs that are not fully normalised.

@@ -23,7 +23,7 @@ from saldiag.rules.shared.trend_statistics import kendall_tau
 from saldiag.rules.shared.update_ratios import step_ratios
 
 NO_DROP = -1.0
-"""Stands for a loss that is not lower next to the targets."""
+"""Value for a loss that is not lower next to the targets."""
 
 
 class LossWithWrongSign(Rule):

@@ -30,7 +30,7 @@ class CallbackMisled(Rule):
     a validation metric when ``fit`` is known to get no validation data. A missing metric is not
     reported if there are custom callbacks, which can add it, and a ModelCheckpoint that keeps every
     epoch compares nothing. Patience shorter than the first cycle (or warm-up) of the learning rate
-    is a note.
+    is info.
 
     ## Why is this bad
     Early stopping in mode "max" on a loss ends each training after ``patience`` epochs and keeps
@@ -113,7 +113,7 @@ class CallbackMisled(Rule):
         return self.finding(
             f"{callback.kind} monitors {label(monitor)}, but fit gets no validation data "
             f"(validation batches: 0, threshold 1): {callback.kind} has no effect. Hold out some "
-            f"items for validation, or monitor {bare}",
+            f"samples for validation, or monitor {bare}",
             "model.fit(x, y, validation_split=0.2)",
             evidence={"monitor": monitor, "validation": 0, "threshold": 1},
         )
@@ -148,7 +148,7 @@ class CallbackMisled(Rule):
             return None
         return self.finding(
             f"EarlyStopping has a patience of {number(patience)} epochs, "
-            f"{number(patience / epochs)} of the learning rate's first {what}, {number(epochs)} "
+            f"{number(patience / epochs)} of the learning rate's first {what} of {number(epochs)} "
             f"epochs (threshold {number(limits['cycles'])}): a plateau ends the training before "
             "the rate "
             f"{'falls' if what == 'cycle' else 'reaches its peak'}. Wait for at least one {what}",

@@ -136,7 +136,7 @@ class MetricThatCannotMove(Rule):
             columns = at_zero
         needed = limits["steps_at_zero" if at_zero else "steps"]
         if taken < needed:
-            raise CannotJudge(f"{counted(taken, 'step')} taken, needs {needed:.0f}")
+            raise CannotJudge(f"needs at least {needed:.0f} training steps, got {taken}")
         if verdict_of(history)[0] != "learns":
             return
         for column in columns:

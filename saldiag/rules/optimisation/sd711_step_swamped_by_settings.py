@@ -15,7 +15,7 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 
 class StepSwampedBySettings(Rule):
-    """A setting of the optimizer, or a penalty, outweighs the gradient of the data.
+    """An optimizer setting or a penalty outweighs the gradient of the data loss.
 
     ## What it does
     Checks models that the overfit test does not show to learn: (a) weight decay makes up most of

@@ -69,7 +69,7 @@ class StoppedByMisleadingValidation(Rule):
         yield self.finding(
             f"{actions}. After {counted(last, 'epoch')} the validation reports an error of "
             f"{number(checked.inference)}, but the corrected error is {number(true)}; the "
-            f"difference is {number(excess / abs(checked.reference))} times the reference error "
+            f"difference is {number(excess / abs(checked.reference))} times the baseline error "
             f"(threshold {number(limits['lost'])})",
             "Correct the validation, then train again",
             evidence={

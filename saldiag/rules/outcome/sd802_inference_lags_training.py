@@ -28,17 +28,17 @@ class InferenceLagsTraining(Rule):
     """The same samples are predicted well in training mode and poorly in inference mode.
 
     ## What it does
-    In a training with validation, measures the error on a few validation items in inference mode,
+    In a training with validation, measures the error on a few validation samples in inference mode,
     and again with BatchNorm's statistics re-estimated from training batches. If the second error is
-    lower with statistical certainty (over the items), the moving statistics lag behind the weights.
-    This is an error if the model is good and inference loses much of what was learned, and a note
-    otherwise. It is also a note after fewer steps than the statistics average over, 1 / (1 -
+    lower with statistical certainty (over the samples), the moving statistics lag behind the
+    weights. This is an error if the model is good and inference loses much of what was learned, and
+    info otherwise. It is also info after fewer steps than the statistics average over, 1 / (1 -
     momentum), unless `val_loss` has already failed to follow the loss for three epochs. The finding
     names the layers and the number of steps that their statistics still need.
 
     In the overfit test, compares the final error in both modes. If the gap disappears when
-    BatchNorm's statistics are re-estimated, they only lag (a note, with the number of steps that
-    they need). If it remains, the modes compute different things (a warning). It is a note as well
+    BatchNorm's statistics are re-estimated, they only lag (info, with the number of steps that
+    they need). If it remains, the modes compute different things (a warning). It is also info
     if the test was so short that the statistics are still close to their initial values, or if
     re-estimated statistics make the error much worse: a few samples under dropout or stochastic
     depth give a poor estimate.
@@ -128,7 +128,7 @@ class InferenceLagsTraining(Rule):
         layers = tuple(row.path for row in late)
         return self.finding(
             f"the model is better than val_loss shows: error {number(checked.inference)} on "
-            f"{counted(check.items, 'validation item')} in inference mode, but {number(again)} "
+            f"{counted(check.items, 'validation sample')} in inference mode, but {number(again)} "
             f"with BatchNorm's statistics re-estimated from training batches "
             f"({number(float(check.training[-1]))} in training mode). Inference loses {share} "
             f"(threshold {percent(limits['lost'])}){_lagging_layers_text(late, steps)}",
@@ -253,9 +253,9 @@ def _explanation(measured: Measurements, history: OverfitHistory, lags: bool, ea
         return ". Compare both modes layer by layer"
     if early and not lags:
         return (
-            f"; with BatchNorm's statistics re-estimated from {counted(history.items, 'item')} the "
-            f"error is {number(again)}, no better. After {counted(len(history.loss), 'step')} the "
-            "moving statistics still contain "
+            f"; with BatchNorm's statistics re-estimated from {counted(history.items, 'sample')} "
+            f"the error is {number(again)}, no better. After {counted(len(history.loss), 'step')} "
+            "the moving statistics still contain "
             f"{number(_share_of_initial_values(measured, history))} of their initial values. "
             "Train longer"
         )

@@ -1,4 +1,4 @@
-"""SD804: the model memorised the training items and is worse on other items."""
+"""SD804: the model memorised the training samples and is worse on other samples."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from saldiag.rules.verdicts.validation import LIMITS, Checked, course_in
 
 
 class Overfits(Rule):
-    """Predictions improve on training items, but not on validation items.
+    """Predictions improve on training samples, but not on validation samples.
 
     ## What it does
-    If `val_loss` does not follow the loss, compares the errors on training and validation items in
-    the same mode, item by item, after other causes were excluded: BatchNorm's statistics, inputs or
-    targets that differ, layers that are active in inference. The finding is a note, and a warning
-    if the validation error was never better than that of a prediction that ignores the input.
+    If `val_loss` does not follow the loss, compares the errors on training and validation samples
+    in the same mode, sample by sample, after other causes were excluded: BatchNorm's statistics,
+    inputs or targets that differ, layers that are active in inference. The severity is info, and a
+    warning if the validation error was never better than that of a prediction that ignores the
+    input.
 
     ## Why is this bad
-    More epochs make it worse: the model learns patterns that hold only for its training items.
+    More epochs make it worse: the model learns patterns that hold only for its training samples.
 
     ## Example
     ```python
-    model.fit(x, y, validation_data=held_out, epochs=200)  # 100 items, a million weights
+    model.fit(x, y, validation_data=held_out, epochs=200)  # 100 samples, a million weights
     ```
 
     ## Use instead
@@ -37,10 +38,10 @@ class Overfits(Rule):
     ## Threshold
     - `gap` = 0.1: least difference between the two errors, as a share of the baseline error (of the
       best prediction that ignores the input). The difference must also be significant over the
-      items: 1.96 standard errors, or three for the warning.
+      samples: 1.96 standard errors, or three for the warning.
     - `never` = 0.98: best validation error, as a share of the same, above which nothing that was
-      learned holds for the validation items. For remedies see Goodfellow, Bengio & Courville (Deep
-      Learning, 2016, chapter 7).
+      learned holds for the validation samples. For remedies see Goodfellow, Bengio & Courville
+      (Deep Learning, 2016, chapter 7).
     """
 
     code = "SD804"
@@ -77,8 +78,8 @@ class Overfits(Rule):
         )
         yield self.finding(
             f"overfitting: after {counted(int(course.epochs[-1]), 'epoch')} the error is "
-            f"{number(checked.train)} on training items and {number(checked.held_out)} on "
-            f"validation items: the gap is {number(checked.gap / reference)} times the reference "
+            f"{number(checked.train)} on training samples and {number(checked.held_out)} on "
+            f"validation samples: the gap is {number(checked.gap / reference)} times the baseline "
             f"error {number(checked.reference)} (threshold {number(limits['gap'])}); {end}"
             f"{never_better}",
             'keras.callbacks.EarlyStopping("val_loss", patience=10, restore_best_weights=True)',

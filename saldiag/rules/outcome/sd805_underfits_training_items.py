@@ -1,4 +1,4 @@
-"""SD805: the model learns neither training nor validation items."""
+"""SD805: the model learns neither training nor validation samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saldiag.rules.verdicts.validation import Checked, course_in
 
 
 class Underfits(Rule):
-    """The loss doesn't move on training items either: validation is not the problem.
+    """The loss doesn't move on training samples either: validation is not the problem.
 
     ## What it does
     Reports a training whose loss and `val_loss` both stay near the baseline error (of the best
@@ -20,7 +20,7 @@ class Underfits(Rule):
 
     ## Why is this bad
     `val_loss` alone suggests a problem with the validation data, but the model has not learned its
-    training items either.
+    training samples either.
 
     ## Example
     ```python
@@ -61,10 +61,10 @@ class Underfits(Rule):
         if float(half[0] - half[-1]) > limits["fall"] * checked.baseline:
             return
         yield self.finding(
-            f"after {counted(steps, 'step')} the loss on training items is still "
+            f"after {counted(steps, 'step')} the loss on training samples is still "
             f"{number(float(course.loss[-1]))}, {number(share)} times the baseline error of the "
             f"best prediction that ignores the input (threshold {number(limits['learned'])}), and "
-            f"val_loss is {number(float(course.val_loss[-1]))}: the training items are not "
+            f"val_loss is {number(float(course.val_loss[-1]))}: the training samples are not "
             "learned either, so validation is not the problem",
             "Use a larger model, a higher learning rate, or inputs that determine the targets",
             evidence={

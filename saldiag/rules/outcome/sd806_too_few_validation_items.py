@@ -13,19 +13,19 @@ from saldiag.rules.verdicts.validation import Checked, course_in
 
 
 class TooFewValidationItems(Rule):
-    """There are too few validation items to decide whether val_loss follows the loss.
+    """There are too few validation samples to decide whether val_loss follows the loss.
 
     ## What it does
-    If `val_loss` does not follow the loss, computes the error of each validation item. If the 95 %
-    interval of their mean is wider than the distance between `val_loss` and the loss, the
+    If `val_loss` does not follow the loss, computes the error of each validation sample. If the 95
+    % interval of their mean is wider than the distance between `val_loss` and the loss, the
     difference can be chance.
 
     ## Why is this bad
-    Early stopping, checkpoints and comparisons of runs then depend on a handful of items.
+    Early stopping, checkpoints and comparisons of runs then depend on a handful of samples.
 
     ## Example
     ```python
-    model.fit(x[:990], y[:990], validation_data=(x[990:], y[990:]))  # 10 items
+    model.fit(x[:990], y[:990], validation_data=(x[990:], y[990:]))  # 10 samples
     ```
 
     ## Use instead
@@ -56,10 +56,10 @@ class TooFewValidationItems(Rule):
         stray = abs(float(course.val_loss[-1] - course.loss[-1]))
         yield self.finding(
             f"{course.described}, but the 95 % interval of val_loss over "
-            f"{counted(checked.validated, 'validation item')} is ±{number(half)}, wider than its "
-            f"distance from the loss ({number(stray)}, threshold {number(half)}): too few items to "
-            "decide",
-            "Validate on more items, or use cross-validation",
+            f"{counted(checked.validated, 'validation sample')} is ±{number(half)}, wider than its "
+            f"distance from the loss ({number(stray)}, threshold {number(half)}): too few samples "
+            "to decide",
+            "Validate on more samples, or use cross-validation",
             evidence={"half_width": half, "distance": stray, "threshold": half},
             confidence=0.8,
         )

@@ -18,9 +18,9 @@ class ValidationDoesNotFollow(Rule):
     ## What it does
     Compares the curves of the loss and `val_loss`. If they diverge and no other rule has an
     explanation, lists what was measured and excluded: BatchNorm's statistics, different
-    preprocessing, different labels, layers that are active in inference, too few items. The finding
-    is a note if validation items are worse than training items but not significantly, or if nothing
-    could be measured.
+    preprocessing, different labels, layers that are active in inference, too few samples. The
+    finding is info if validation samples are worse than training samples but not significantly,
+    or if nothing could be measured.
 
     ## Why is this bad
     What the model learns does not show on the data that it is evaluated on.
@@ -32,7 +32,7 @@ class ValidationDoesNotFollow(Rule):
 
     ## Use instead
     ```python
-    model.fit(x, y, validation_data=(x[:100], y[:100]))  # does it follow on training items?
+    model.fit(x, y, validation_data=(x[:100], y[:100]))  # does it follow on training samples?
     ```
 
     ## Threshold
@@ -64,7 +64,7 @@ class ValidationDoesNotFollow(Rule):
             yield self.finding(
                 f"{_divergence(course, limits)}. The cause was not examined: "
                 f"{measured.reason(ValidationCheck)}",
-                "Pass validation_data to fit",
+                "print(model.evaluate(x_train, y_train), model.evaluate(x_val, y_val))",
                 evidence=evidence,
                 severity="info",
                 confidence=0.7,
@@ -80,7 +80,7 @@ class ValidationDoesNotFollow(Rule):
         excluded = "; ".join(_excluded_causes(checked, unsure))
         yield self.finding(
             f"{_divergence(course, limits)}. Excluded: {excluded}{not_excluded}",
-            "Validate on training items once: if val_loss follows, check the validation data",
+            "Validate on training samples once: if val_loss follows, check the validation data",
             evidence=evidence,
             severity="info" if unsure else "warning",
             confidence=0.7,
@@ -97,8 +97,8 @@ def _divergence(course: Course, limits: Thresholds) -> str:
 
 def _overfitting_in_numbers(checked: Checked) -> str:
     check = checked.check
-    training = f"{number(checked.train)} on {counted(check.training_items, 'training item')}"
-    validation = f"{number(checked.held_out)} on {counted(check.items, 'validation item')}"
+    training = f"{number(checked.train)} on {counted(check.training_items, 'training sample')}"
+    validation = f"{number(checked.held_out)} on {counted(check.items, 'validation sample')}"
     return f"overfitting (error {training}, {validation})"
 
 

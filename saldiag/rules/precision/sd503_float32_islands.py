@@ -39,8 +39,8 @@ class Float32Islands(Rule):
     ```
 
     ## Threshold
-    - `share` = 0.1: share of all leaf calls above which the finding is a warning; otherwise it is a
-      note. Keras' guide on mixed precision (2023) recommends float32 for the last layer only.
+    - `share` = 0.1: share of all leaf calls above which the finding is a warning; otherwise it is
+      info. Keras' guide on mixed precision (2023) recommends float32 for the last layer only.
     """
 
     code = "SD503"

@@ -43,7 +43,7 @@ class IntegerArithmeticWraps(Rule):
     For integers of any size, also reports a cast from floats or an integer division that turns
     different values into one number, as ``x // 255`` turns images into 0. Not reported if the
     values are also used in another way (a constant day beside a varying minute). If the model
-    learns in the overfit test, this is a note.
+    learns in the overfit test, the severity is info.
 
     ## Why is this bad
     For bytes, ``x - 128`` is 255 instead of -1: dark and bright are swapped, and small differences

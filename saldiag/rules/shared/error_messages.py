@@ -84,7 +84,7 @@ _SHAPES = (
         rf"(?P<other>{SHAPE})",
         "a layer that adds, multiplies or averages gets inputs of shapes {one} and {other} "
         "(without the batch axis)",
-        "give both branches the same shape, with a Dense layer or 1x1 convolution on one of them",
+        "Give both branches the same shape, with a Dense layer or 1x1 convolution on one of them",
     ),
     Meaning(
         "reshape",
@@ -138,8 +138,8 @@ _LABELS = (
         "class numbers",
         r"Arguments `target` and `output` must have the same (?:rank \(ndim\)|shape)\. Received: "
         rf"target\.shape=(?P<target>\((?:None|\d+),(?: 1)?\)), output\.shape=(?P<output>{SHAPE})",
-        "the targets have shape {target}, the predictions {output}: one number per item against "
-        "one per class",
+        "the targets have shape {target}, one number per sample, but the predictions have shape "
+        "{output}, one number per class",
         'loss="sparse_categorical_crossentropy"  # for class indices; or one-hot targets: '
         "keras.utils.to_categorical(y); for binary_crossentropy, as many units as target values",
     ),
@@ -147,7 +147,7 @@ _LABELS = (
         "target shape",
         r"Arguments `target` and `output` must have the same (?:rank \(ndim\)|shape)\. Received: "
         rf"target\.shape=(?P<target>{SHAPE}), output\.shape=(?P<output>{SHAPE})",
-        "the targets have shape {target}, but the predictions {output}",
+        "the targets have shape {target}, but the predictions have shape {output}",
         "Dense(…)  # last layer: as many units as a target has values",
     ),
     Meaning(
@@ -181,8 +181,8 @@ _FEEDING = (
         "sizes",
         r"Data cardinality is ambiguous.*?'?x'? sizes: (?P<x>[\d, ]+?) *'?y'? sizes: "
         r"(?P<y>[\d, ]+)",
-        "inputs and targets have different numbers of items: {x} and {y}",
-        "assert len(x) == len(y)  # find where one of them loses items",
+        "inputs and targets have different numbers of samples: {x} and {y}",
+        "assert len(x) == len(y)  # find where one of them loses samples",
     ),
     Meaning(
         "inputs",
@@ -214,7 +214,7 @@ _FEEDING = (
     Meaning(
         "loss names",
         r"Expected keys (?P<want>\[.*?\]) in loss dict, but found loss\.keys\(\)=(?P<got>\[.*?\])",
-        "the losses are named {got}, but the outputs {want}",
+        "the losses are named {got}, but the outputs are named {want}",
         "model.compile(loss={{…}})  # keys: the names of the output layers",
     ),
     Meaning(
@@ -264,7 +264,7 @@ _MODEL = (
         "not built",
         r"(?:[Ll]ayer|model) '?(?P<layer>[\w./-]+)'?(?:, but the layer isn't built| has never been "
         r"called| has no defined inputs)|saving a model that has not yet been built",
-        "the model or layer {layer} has no weights and inputs yet: it was never called",
+        "the model or layer {layer} has no weights or inputs yet: it was never called",
         "keras.Input(shape=…)  # as the first layer; or model.build((None, …))",
     ),
     Meaning(
@@ -295,7 +295,7 @@ _MODEL = (
         "unknown name",
         r"Could not interpret (?P<what>[\w ]+?) identifier: (?P<name>.+)",
         "Keras has no {what} named {name}",
-        "correct the name; keras.activations, keras.losses and keras.optimizers list them",
+        "Correct the name; keras.activations, keras.losses and keras.optimizers list them",
     ),
 )
 
@@ -305,14 +305,14 @@ _WEIGHTS = (
         r"unable to open file: name = '(?P<file>.*?)', errno = 2|File not found: filepath="
         r"(?P<other>\S+?)\. ",
         "there is no file {file}{other}",
-        "correct the path to the file; relative paths start at the working directory",
+        "Correct the path to the file; relative paths start at the working directory",
     ),
     Meaning(
         "layer count",
         r"Layer count mismatch when loading weights from file\. Model expected (?P<want>\d+) "
         r"layers, found (?P<got>\d+) saved layers",
         "layers with weights: {want} in the model, {got} in the file",
-        "build the same model as the saved one; by_name=True loads the layers with equal names",
+        "Build the same model as the saved one; by_name=True loads the layers with equal names",
     ),
     Meaning(
         "variables",
@@ -320,22 +320,22 @@ _WEIGHTS = (
         r"(?P<want>\d+) variables, but received (?P<got>\d+)",
         "variables of layer {layer}: {want} in the model, {got} in the file, which is of another "
         "model (layers not loaded: {count})",
-        "build the same model as the saved one; skip_mismatch=True skips such layers",
+        "Build the same model as the saved one; skip_mismatch=True skips such layers",
     ),
     Meaning(
         "variable shape",
         rf"variable\.shape=(?P<want>{SHAPE}), Received: value\.shape=(?P<got>{SHAPE})\. Target "
         r"variable: <Variable path=(?P<path>[^,]+),",
         "the weight {path} has shape {want}, but its value has shape {got}",
-        "build the same model as the saved one, with equal units and input shape",
+        "Build the same model as the saved one, with equal units and input shape",
     ),
     Meaning(
         "saved shape",
         rf"Shape mismatch in layer #\d+ ?\(named (?P<layer>.*?)\) ?for weight (?P<path>\S+)\. "
         rf"Weight expects shape (?P<want>{SHAPE})\. Received saved weight with shape "
         rf"(?P<got>{SHAPE})",
-        "the weight {path} has shape {want}, but in the file {got}",
-        "build the same model as the saved one, with equal units and input shape",
+        "the weight {path} has shape {want} in the model, but {got} in the file",
+        "Build the same model as the saved one, with equal units and input shape",
     ),
     Meaning(
         "weight list",

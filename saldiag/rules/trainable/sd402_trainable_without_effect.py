@@ -19,8 +19,8 @@ class TrainableWithoutEffect(Rule):
     Finds variables that are declared trainable but (a) are missing from the model's trainable
     variables, (b) are unknown to the optimizer, or (c) have no gradient because the loss does not
     depend on them. If only an ``add_loss`` loss reads them, as with a target network, the finding
-    is a note. In Keras 3.15, a layer that was built while frozen never gets gradients, whatever is
-    set later.
+    has severity info. In Keras 3.15, a layer that was built while frozen never gets gradients,
+    whatever is set later.
 
     A block whose layers all agree is treated as frozen on purpose when a parent is frozen, whatever
     its layers' own flags are; a single layer that differs from its siblings is not.

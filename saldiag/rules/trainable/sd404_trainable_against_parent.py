@@ -60,7 +60,7 @@ class TrainableAgainstParent(Rule):
         yield self.finding(
             f"{listed(layers)}: {how} inside the frozen "
             f"{label(parent)}, which lists 0 of these {size:,} parameters as trainable. "
-            f"Freeze the other layers one by one{at_line(source)}",
+            f"Freeze the other layers individually{at_line(source)}",
             f"layer.trainable = False  # for each other layer of {label(parent)}",
             layers=layers,
             evidence={"parent": parent, "parameters": size, "changed": changed},

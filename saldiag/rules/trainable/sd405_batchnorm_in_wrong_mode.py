@@ -84,7 +84,7 @@ class BatchnormInWrongMode(Rule):
 
 
 _FROZEN_BUT_MOVING = (
-    "frozen, but normalising with batch statistics in training",
+    "frozen, but normalising with batch statistics during training",
     "Call {them} with training=False",
 )
 _TRAINABLE_BUT_IDLE = (

@@ -12,11 +12,11 @@ from saldiag.rules.verdicts.validation import Checked
 
 
 class TrainingModeInInference(Rule):
-    """A layer that should act only in training is active while the model validates.
+    """A layer that should be active only in training is also active in validation.
 
     ## What it does
-    Predicts some validation items twice in inference mode, and once more in batches with other
-    items. Predictions that differ come from random draws (dropout, noise, augmentation) or from
+    Predicts some validation samples twice in inference mode, and once more in batches with other
+    samples. Predictions that differ come from random draws (dropout, noise, augmentation) or from
     BatchNorm with batch statistics; the graph of the inference pass names the layers. The finding
     is a warning if `val_loss` does not follow the loss, or if the mean of eight predictions is
     clearly better than a single one, and a note otherwise: Monte-Carlo dropout is active in
@@ -42,9 +42,9 @@ class TrainingModeInInference(Rule):
     - `cost` = 0.1: error of a single prediction minus that of the mean of eight, as a share of the
       baseline error (of the best prediction that ignores the input); above it the finding is a
       warning. Our own choice.
-    - `difference` = 0.01: mean difference between two predictions of the same items, as a share of
-      the predictions' standard deviation. Rounding stays below 1e-4; our own choice. Dropout draws
-      a new mask in each pass (Srivastava et al., Dropout, 2014).
+    - `difference` = 0.01: mean difference between two predictions of the same samples, as a share
+      of the predictions' standard deviation. Rounding stays below 1e-4; our own choice. Dropout
+      draws a new mask in each pass (Srivastava et al., Dropout, 2014).
     """
 
     code = "SD410"
@@ -65,14 +65,14 @@ class TrainingModeInInference(Rule):
             f"differ by {percent(check.repeat_difference)} of their standard deviation between two "
             f"passes"
             if random
-            else f"change by {percent(check.company_difference)} of their standard deviation with "
-            "the other items in the batch"
+            else f"change by {percent(check.company_difference)} of their standard deviation if "
+            "the other samples in the batch change"
         )
         cost = (check.single - check.averaged) / abs(checked.reference)
         if cost > 0:
             difference += (
-                f"; a single pass has an error of {number(check.single)}, the mean of several "
-                f"passes {number(check.averaged)}"
+                f"; the error of one pass is {number(check.single)}, that of the mean of several "
+                f"passes is {number(check.averaged)}"
             )
         run = "runs" if len(check.active) == 1 else "run"
         where = f": {listed(check.active)} {run} in training mode" if check.active else ""

@@ -2,8 +2,8 @@
 
 An intervention is compared with the control from the same initial weights, on the same batches.
 The uncertainty of the difference comes from a bootstrap over seeds and, within each seed, over
-items (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8): items of one
-training depend on each other, so whole trainings are drawn first.
+samples (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8): samples of
+one training depend on each other, so whole trainings are drawn first.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ LIMITS: dict[str, float] = {
 ``seeds``: trainings that must agree. ``restored``: score from which on a model learns; the control
 must stay below it. ``effect``: least difference between the two, for the lower end of the interval
 at level ``confidence``. ``margin``: smaller differences count as none (an equivalence margin:
-Schuirmann, 1987). ``memorised``: score from which on the items are memorised, as the overfit test's
-10 % of the baseline error. ``short``: a model whose score stops rising at or below this has learned
-at most part; a change that a finding suggests is confirmed if it raises the score from there to
-``memorised``.
+Schuirmann, 1987). ``memorised``: score from which on the samples are memorised, as the overfit
+test's 10 % of the baseline error. ``short``: a model whose score stops rising at or below this has
+learned at most part; a change that a finding suggests is confirmed if it raises the score from
+there to ``memorised``.
 """
 
 BOOTSTRAP_DRAWS = 2000
@@ -204,7 +204,7 @@ def _at_least_zero(score: float) -> float:
 def interval(
     pairs: Sequence[tuple[Curve, Curve]], mode: str = "training", confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Bootstrap interval of the difference in score: seeds are drawn, then items within each."""
+    """Bootstrap interval of the difference in score: seeds are drawn, then samples within each."""
     random = np.random.default_rng(0)
     drawn = np.array([_score_differences(*pair, mode, random) for pair in pairs])
     which = random.integers(0, len(pairs), size=(len(pairs), BOOTSTRAP_DRAWS))
@@ -215,7 +215,7 @@ def interval(
 
 
 def _score_differences(control: Curve, arm: Curve, mode: str, random: np.random.Generator) -> Any:
-    """Differences in score for resampled items, the same ones in both if they have equally many."""
+    """Differences in score for resampled samples, the same in both if there are equally many."""
     before, after = _missed_shares(control, mode), _missed_shares(arm, mode)
     items = random.integers(0, before.size, size=(BOOTSTRAP_DRAWS, before.size))
     others = (
@@ -228,7 +228,7 @@ def _score_differences(control: Curve, arm: Curve, mode: str, random: np.random.
 
 
 def _missed_shares(curve: Curve, mode: str) -> Any:
-    """What each item misses (N); 1 in total if numbers are not finite."""
+    """What each sample misses (N); 1 in total if numbers are not finite."""
     missed = np.array(curve.inference_missed if mode == "inference" else curve.missed)
     return missed if missed.size and np.isfinite(missed).all() else np.ones(1)
 
@@ -250,7 +250,7 @@ def _outcome_and_reason(
             return "undecided", "the unchanged model learns too, but slowly"
         return _outcome_of_restoring(arm, restored, len(pairs), enough)
     if enough and low > limits["margin"] and _memorises_beyond_standstill(arm, pairs, limits):
-        return "confirmed", "all items are memorised, while the unchanged model stops improving"
+        return "confirmed", "all samples are memorised, while the unchanged model stops improving"
     if restored:
         return "undecided", f"learning is restored in {restored} of {counted(len(pairs), 'seed')}"
     if not enough:
@@ -261,13 +261,13 @@ def _outcome_and_reason(
 def _outcome_without_restoring(arm: Arm, same: bool) -> tuple[HypothesisOutcome, str]:
     if same:
         return ("refuted" if arm.suspected_by else "no difference"), CHANGES_NOTHING
-    return "refuted", "it makes a difference, and does not restore learning"
+    return "refuted", "it makes a difference, but does not restore learning"
 
 
 def _memorises_beyond_standstill(
     arm: Arm, pairs: Sequence[tuple[Curve, Curve]], limits: Mapping[str, float]
 ) -> bool:
-    """Whether a suspected change memorises the items where the unchanged model stops improving."""
+    """Whether a suspected change memorises the samples and the unchanged model stops improving."""
     return bool(arm.suspected_by and not arm.if_restored) and all(
         final(after, arm.mode) >= limits["memorised"]
         and final(before, arm.mode) <= limits["short"]

@@ -133,7 +133,7 @@ def _validation_errors_text(measured: Measurements) -> str:
     if check is None:
         return ""
     parts = [
-        f"{number(float(check.inference[-1]))} on validation items in inference mode",
+        f"{number(float(check.inference[-1]))} on validation samples in inference mode",
         f"{number(float(check.training[-1]))} in training mode",
     ]
     if math.isfinite(float(check.reestimated[-1])):

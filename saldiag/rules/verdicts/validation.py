@@ -37,9 +37,9 @@ LIMITS: dict[str, float] = {
 value. As shares of that fall: ``apart`` is the final distance between ``val_loss`` and the loss
 above which ``val_loss`` did not follow, ``rose`` the rise of ``val_loss`` since its best epoch,
 ``moved`` its least improvement since the first epoch. ``corrected``: share of the gap between
-validation and training items that a change of the validation data must close to count as a
-correction. ``certain``: standard errors over items at which a difference is certain (three: one in
-700 by chance). ``likely``: standard errors at which it is significant (the 95 % interval of a
+validation and training samples that a change of the validation data must close to count as a
+correction. ``certain``: standard errors over samples at which a difference is certain (three: one
+in 700 by chance). ``likely``: standard errors at which it is significant (the 95 % interval of a
 normal distribution). ``tie``: share of the gap by which one correction is clearly better than
 another: with red and blue classes, for example, reversed channels and exchanged labels correct the
 error equally well.
@@ -167,12 +167,12 @@ class Checked:
 
     @property
     def validated(self) -> int:
-        """Approximate number of items over which ``val_loss`` is averaged."""
+        """Approximate number of samples over which ``val_loss`` is averaged."""
         return max(self.check.items, self.check.validated)
 
     @property
     def inference(self) -> float:
-        """Error on the validation items in inference mode."""
+        """Error on the validation samples in inference mode."""
         return float(self.check.inference[-1])
 
     @property
@@ -202,47 +202,47 @@ class Checked:
 
     @property
     def item_errors(self) -> Array:
-        """Error of each validation item (N) in inference mode; can be empty."""
+        """Error of each validation sample (N) in inference mode; can be empty."""
         return self.check.item_errors
 
     @property
     def train_reestimated(self) -> float:
-        """Error on the training items with re-estimated statistics."""
+        """Error on the training samples with re-estimated statistics."""
         return float(self.check.train_reestimated[-1])
 
     @property
     def renewed(self) -> bool:
-        """Whether training items have a lower error with re-estimated statistics."""
+        """Whether training samples have a lower error with re-estimated statistics."""
         return self.train_reestimated < float(self.check.train_inference[-1])
 
     @property
     def train(self) -> float:
-        """Error on the training items, with or without re-estimation, whichever is lower."""
+        """Error on the training samples, with or without re-estimation, whichever is lower."""
         errors = [float(self.check.train_inference[-1]), self.train_reestimated]
         return min((e for e in errors if math.isfinite(e)), default=math.nan)
 
     @property
     def held_out(self) -> float:
-        """Error on the validation items, with re-estimation if ``train`` uses it."""
+        """Error on the validation samples, with re-estimation if ``train`` uses it."""
         return self.reestimated if self.renewed else self.inference
 
     @property
     def best_item_errors(self) -> Array:
-        """Error of each validation item, with re-estimation if ``train`` uses it."""
+        """Error of each validation sample, with re-estimation if ``train`` uses it."""
         return self.check.reestimated_item_errors if self.renewed else self.item_errors
 
     @property
     def gap(self) -> float:
-        """Error on validation items minus error on training items."""
+        """Error on validation samples minus error on training samples."""
         return self.held_out - self.train
 
     @property
     def items_are_worse(self) -> bool:
-        """Whether validation items are worse than training items, with statistical certainty."""
+        """Whether validation samples are worse than training samples, with certainty."""
         return self.worse_by(LIMITS["certain"])
 
     def worse_by(self, deviations: float) -> bool:
-        """Whether validation items are worse by more than so many standard errors."""
+        """Whether validation samples are worse by more than so many standard errors."""
         if not self.gap > 0.1 * abs(self.reference):
             return False
         held, trained = self.best_item_errors, self.check.train_item_errors
@@ -280,13 +280,13 @@ class Checked:
         return known and check.mapped_accuracy > times * check.accuracy
 
     def mispaired(self, other: float = 0.4) -> bool:
-        """Whether predictions match the targets of other items better than their own."""
+        """Whether predictions match the targets of other samples better than their own."""
         check = self.check
         return check.paired_with_other > other and check.paired_with_own < 0.1
 
     @property
     def true_error(self) -> float:
-        """Error on the validation items with the proven cause corrected; nan without one."""
+        """Error on the validation samples with the proven cause corrected; nan without one."""
         if self.statistics_lag:
             return self.reestimated
         repairs = [self.repair("inputs"), self.repair("targets")]
@@ -299,16 +299,16 @@ class Checked:
 
     @property
     def noisy(self) -> bool:
-        """Whether two inference passes over the same items differ."""
+        """Whether two inference passes over the same samples differ."""
         return self.check.repeat_difference > 0.01
 
     @property
     def in_company(self) -> bool:
-        """Whether an item's prediction depends on the other items of its batch."""
+        """Whether a sample's prediction depends on the other samples of its batch."""
         return self.check.company_difference > 0.01
 
     def undecided(self, course: Course, deviations: float = 1.96) -> float:
-        """Half-width of the 95 % interval of ``val_loss`` over all its items.
+        """Half-width of the 95 % interval of ``val_loss`` over all its samples.
 
         nan if unknown, or if it is no wider than the final distance between ``val_loss`` and the
         loss.

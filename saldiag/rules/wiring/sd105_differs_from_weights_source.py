@@ -13,7 +13,7 @@ from saldiag.core.wording import at_line, counted, label
 
 
 class DiffersFromWeightsSource(Rule):
-    """Layers with another network's weights have other settings than in that network.
+    """Layers with weights from another network differ from it in their settings.
 
     ## What it does
     Compares each layer that holds the weights of a pretrained network's layer, or takes its place,

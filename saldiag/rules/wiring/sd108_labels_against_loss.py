@@ -49,7 +49,7 @@ class LabelsAgainstLoss(Rule):
     ## Example
     ```python
     model = keras.Sequential([keras.layers.Dense(3, activation="softmax")])
-    model.compile(loss="mse")  # for class numbers of shape (n, 1)
+    model.compile(loss="mse")  # for class indices of shape (n, 1)
     ```
 
     ## Use instead
@@ -129,7 +129,7 @@ class LabelsAgainstLoss(Rule):
             f"{label(wiring.loss)} compares predictions of shape {_shape_text(predicted)} with "
             f"targets of shape {_shape_text(target)}, and broadcasts one to the other (threshold: "
             "equal shapes). Give both the same shape",
-            'loss="sparse_categorical_crossentropy"  # if the targets are class numbers'
+            'loss="sparse_categorical_crossentropy"  # if the targets are class indices'
             if classes
             else f"Make the last layer output {_shape_text(target)}, the shape of the targets",
             evidence={
@@ -144,10 +144,10 @@ class LabelsAgainstLoss(Rule):
         return self.finding(
             f"{label(wiring.loss)} expects targets in [0, 1], but they range from "
             f"{number(target.minimum)} to {number(target.maximum)} (threshold 0 … 1). "
-            "Convert them to 0 and 1, or use a loss for class numbers",
+            "Convert them to 0 and 1, or use a loss for class indices",
             f'y = (y > {number((target.minimum + target.maximum) / 2)}).astype("float32")'
             if target.distinct == 2
-            else 'loss="sparse_categorical_crossentropy"  # if the targets are class numbers',
+            else 'loss="sparse_categorical_crossentropy"  # if the targets are class indices',
             evidence={
                 "minimum": target.minimum,
                 "maximum": target.maximum,
@@ -161,10 +161,11 @@ class LabelsAgainstLoss(Rule):
         check = measured.need(LossCheck)
         return self.finding(
             f"{label(check.loss)} is {number(check.in_order)} with each sample's own target, and "
-            f"the same with the next sample's target (threshold {number(limits['rounding'])} of "
-            f"it): it broadcasts predictions of shape {_shape_text(facts.predictions[0])} and "
-            f"targets of shape {_shape_text(facts.targets[0])}, and compares each sample with all "
-            "targets. Give both the same shape",
+            f"the same with the next sample's target (relative threshold "
+            f"{number(limits['rounding'])}): it broadcasts predictions of shape "
+            f"{_shape_text(facts.predictions[0])} and targets of shape "
+            f"{_shape_text(facts.targets[0])}, and compares each sample with all targets. Give "
+            "both the same shape",
             "y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))  # in the loss",
             evidence={
                 "in_order": check.in_order,
@@ -178,7 +179,7 @@ class LabelsAgainstLoss(Rule):
 def _edits_to_sparse_loss(
     measured: Measurements, target: TensorFacts, predicted: TensorFacts
 ) -> edits.Edits:
-    """The loss for class numbers, if the only output is a softmax and the targets are its classes.
+    """The loss for class indices, if the only output is a softmax and the targets are its classes.
 
     The targets must hold each of the numbers 0 … classes - 1.
     """
@@ -227,7 +228,7 @@ def _leaves_unit_interval(wiring: Wiring, target: TensorFacts) -> bool:
 def _ignores_order(measured: Measurements, facts: DataFacts, limits: Thresholds) -> bool:
     """Whether a custom loss stays the same when each sample gets another sample's target.
 
-    False unless the shapes differ by a last axis of size 1, which excludes class numbers.
+    False unless the shapes differ by a last axis of size 1, which excludes class indices.
     """
     check, custom = measured.get(LossCheck), measured.need(Wiring).loss.startswith("custom:")
     if not custom or check is None or len(facts.targets) != 1 or len(facts.predictions) != 1:

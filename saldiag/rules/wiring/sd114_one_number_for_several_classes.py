@@ -77,8 +77,8 @@ class OneNumberForSeveralClasses(Rule):
         source = source_of(measured, call.layer)
         width = "filters" if call.kind.startswith("Conv") else "units"
         return self.finding(
-            f"{label(call.layer)}: squeezes {_numbers_per_sample(call.input_shapes[0])} numbers "
-            f"into 1, from which {classes} classes must be predicted (threshold "
+            f"{label(call.layer)}: reduces {_numbers_per_sample(call.input_shapes[0])} numbers "
+            f"to 1, from which {classes} classes must be predicted (threshold "
             f"{limits['classes']:.0f} classes). Give it more {width}{at_line(source)}",
             f"{width}=64  # in {label(call.layer)}",
             layers=(call.layer,),

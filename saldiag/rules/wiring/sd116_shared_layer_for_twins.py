@@ -94,7 +94,7 @@ class SharedLayerForTwins(Rule):
         calls = 1 + sum(call.layer == layers[0] for call, _ in twins)
         return self.finding(
             f"{listed(layers)}: called {calls} times with the same input (threshold "
-            f"{number(threshold)}); the outputs are equal and meet in {label(twins[0][1])}. "
+            f"{number(threshold)}); the outputs are equal and combined in {label(twins[0][1])}. "
             f"Create a separate layer for each branch{at_line(source)}",
             "branches = [make_branch() for _ in range(2)]  # a new layer for each branch",
             layers=layers,

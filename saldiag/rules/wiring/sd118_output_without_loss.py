@@ -74,8 +74,8 @@ class OutputWithoutLoss(Rule):
             f"({listed(layers)}) {'gets' if one else 'get'} no gradient. Give the output a loss, "
             f"or freeze {'it' if one else 'them'}"
             if layers
-            else "no trainable layer lacks a gradient because of it. Give it a loss, unless it is "
-            "only inspected"
+            else "all trainable layers get a gradient from other outputs. Give it a loss, unless "
+            "it is only inspected"
         )
         return self.finding(
             f"output {label(output.name)} {reason}: {effect}{at_line(source)}",

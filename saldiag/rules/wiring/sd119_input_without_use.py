@@ -16,9 +16,9 @@ class InputWithoutUse(Rule):
     ## What it does
     Follows the traced graph back from the outputs and the loss, and reports the inputs that it
     doesn't reach. The finding is a warning in a functional model, which declares its inputs. It is
-    an info in any other model, whose inputs are whatever the data hold (numbers of items, lengths),
-    and for an input that is passed to a layer, which can use only its shape. Models with their own
-    training step or loss are not judged.
+    an info in any other model, whose inputs are whatever the data hold (numbers of samples,
+    lengths), and for an input that is passed to a layer, which can use only its shape. Models with
+    their own training step or loss are not judged.
 
     ## Why is this bad
     Keras builds such a model without a warning, and leaves out the layers after that input. The

@@ -1,1 +1,1 @@
-"""One file a fault."""
+"""One module for each fault."""

@@ -1,4 +1,4 @@
-"""A regression that is watched by its accuracy, which is 0 for ever."""
+"""A regression model with an accuracy metric, which is always 0."""
 
 from saldiag.selftest.program import (
     FORMS,

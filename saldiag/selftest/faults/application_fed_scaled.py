@@ -1,4 +1,4 @@
-"""A network of ``keras.applications`` that rescales its input, fed with pictures in [-1, 1]."""
+"""A network of ``keras.applications`` that rescales its input gets images in [-1, 1]."""
 
 from saldiag.selftest.program import Program, compile_model, keras, np
 

@@ -1,4 +1,4 @@
-"""The most likely of eight codes, by argmax and one_hot, is all that the second half gets."""
+"""The second half of the network gets only the one-hot argmax of eight codes."""
 
 from typing import Any
 

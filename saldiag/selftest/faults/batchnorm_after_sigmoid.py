@@ -1,4 +1,4 @@
-"""BatchNorm behind the sigmoid of a binary classifier."""
+"""BatchNorm after the sigmoid of a binary classifier."""
 
 from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 

@@ -1,4 +1,4 @@
-"""BatchNorm called with ``training=True``: validation items are normalised by their own batch."""
+"""BatchNorm called with ``training=True``: validation uses batch statistics."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A frozen encoder with BatchNorm in inference mode; the BatchNorms behind it lag in validation.
+"""A frozen encoder with BatchNorm in inference mode; BatchNorm layers after it lag in validation.
 
 The encoder's statistics are far from their start values, as those of pretrained weights are.
 """

@@ -1,4 +1,4 @@
-"""Slow BatchNorm behind layers whose outputs start small: depthwise, separable, dense, residual."""
+"""BatchNorm with high momentum after layers with small initial outputs."""
 
 from typing import Any
 

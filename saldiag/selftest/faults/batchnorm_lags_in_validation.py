@@ -1,4 +1,4 @@
-"""BatchNorm with momentum 0.99 and 72 steps, on dark pictures: its statistics lag the batches'."""
+"""BatchNorm with momentum 0.99, dark images, 72 steps: the moving statistics lag behind."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers
 from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items

@@ -1,4 +1,4 @@
-"""BatchNorm over dense features, trained one item at a time: its output is beta, always."""
+"""BatchNorm over dense features with one sample per batch: the output is always beta."""
 
 from saldiag.selftest.program import (
     FORMS,

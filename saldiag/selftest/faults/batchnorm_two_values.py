@@ -1,4 +1,4 @@
-"""BatchNorm on 1x1 maps with two pictures in a batch: every value becomes +1 or -1."""
+"""BatchNorm on 1x1 feature maps with two images in a batch: every value becomes +1 or -1."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 

@@ -1,4 +1,4 @@
-"""A dense layer with a bias right before BatchNorm."""
+"""A dense layer with a bias directly before BatchNorm."""
 
 from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 

@@ -1,4 +1,4 @@
-"""Two branches of convolutions that are one: the layer was made before the loop."""
+"""Two branches share one convolution: the layer was created before the loop."""
 
 from typing import Any
 

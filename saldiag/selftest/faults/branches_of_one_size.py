@@ -1,4 +1,4 @@
-"""QUICKSAL's decoder with the first kernel size in each branch: the branches see the same."""
+"""QUICKSAL's decoder with the same kernel size in each branch."""
 
 from saldiag.selftest.program import Program, compile_model, mask_data
 from saldiag.selftest.small_quicksal import small_quicksal

@@ -1,4 +1,4 @@
-"""Pictures of bytes are centred before they are floats: below 128 they start again at 255."""
+"""Images are centred as uint8: values below 128 wrap around to 255."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps between neighbours in a sequence of bytes, taken in bytes: those downward become high."""
+"""Differences between neighbours of a uint8 sequence: negative ones wrap around."""
 
 from __future__ import annotations
 

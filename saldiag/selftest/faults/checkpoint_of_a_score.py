@@ -1,4 +1,4 @@
-"""A checkpoint on a metric of the user's own, of which Keras cannot tell which way is better."""
+"""A checkpoint on a custom metric for which Keras does not know whether higher is better."""
 
 from pathlib import Path
 from typing import Any

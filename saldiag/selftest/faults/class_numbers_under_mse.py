@@ -1,4 +1,4 @@
-"""Softmax over three classes under MSE, and class numbers (n, 1) for targets."""
+"""Softmax over three classes with MSE and class indices (n, 1) as targets."""
 
 from saldiag.selftest.attention import READERS, topic_data
 from saldiag.selftest.program import FORMS as CHAINS

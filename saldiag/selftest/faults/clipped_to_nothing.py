@@ -1,4 +1,4 @@
-"""SGD with a clipping norm of 1e-6: every step is a thousandth of a thousandth."""
+"""SGD with a clipping norm of 1e-6: every step is tiny."""
 
 import keras
 

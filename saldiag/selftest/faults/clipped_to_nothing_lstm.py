@@ -1,4 +1,4 @@
-"""An LSTM under SGD with each gradient clipped to a norm of 1e-6."""
+"""An LSTM trained by SGD with each gradient clipped to a norm of 1e-6."""
 
 from saldiag.selftest.program import (
     FORMS,

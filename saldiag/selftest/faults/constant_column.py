@@ -1,4 +1,4 @@
-"""A column of a table, brought to 0 … 1 by whole numbers, is 0 in all rows."""
+"""A table column scaled to 0 … 1 by integer division is 0 in all rows."""
 
 from saldiag.selftest.program import (
     FORMS,

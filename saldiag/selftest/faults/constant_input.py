@@ -1,4 +1,4 @@
-"""The inputs were cast to whole numbers after they were scaled to 0 … 1: all are 0."""
+"""Inputs scaled to 0 … 1 and then cast to integers: all are 0."""
 
 import numpy as np
 

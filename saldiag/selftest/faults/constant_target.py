@@ -1,4 +1,4 @@
-"""Files read in the order of their classes: the first batches hold one class only."""
+"""Files read in class order: the first batches contain only one class."""
 
 import numpy as np
 

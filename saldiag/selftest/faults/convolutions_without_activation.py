@@ -1,4 +1,4 @@
-"""Segmentation by convolutions and BatchNorm, and no activation before the last."""
+"""Segmentation by convolutions and BatchNorm without an activation before the last layer."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 

@@ -1,4 +1,4 @@
-"""Sequences that were copied to make more of them, and split afterwards."""
+"""Sequences that were duplicated before the split."""
 
 from saldiag.selftest.program import FORMS, FitPlan, Program, build_chain, compile_model, layers, np
 

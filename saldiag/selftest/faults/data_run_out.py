@@ -1,4 +1,4 @@
-"""``steps_per_epoch`` counts items where it should count batches: the data run out."""
+"""``steps_per_epoch`` counts samples instead of batches: the data runs out."""
 
 import tensorflow as tf
 

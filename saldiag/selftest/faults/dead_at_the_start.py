@@ -1,4 +1,4 @@
-"""Biases of -20 before a relu: no unit is above 0 for any sample, and none will ever be."""
+"""Biases of -20 before a ReLU: all units are 0 for every sample, in all steps."""
 
 from saldiag.selftest.attention import Block, transformer_model
 from saldiag.selftest.program import (

@@ -1,4 +1,4 @@
-"""Cosine decay with as many steps as there are epochs, of 50 steps each."""
+"""Cosine decay over as many steps as there are epochs, each of 50 steps."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""AdamW with a weight decay of 100: a step takes all that the weights are."""
+"""AdamW with a weight decay of 100: each step removes most of the weights."""
 
 import keras
 

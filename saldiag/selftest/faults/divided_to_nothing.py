@@ -1,4 +1,4 @@
-"""Pictures of bytes, divided by 255 in whole numbers: black, but for what is white."""
+"""uint8 images divided by 255 as integers: all values below 255 become 0."""
 
 from typing import Any
 

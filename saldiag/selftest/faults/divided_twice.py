@@ -1,4 +1,4 @@
-"""Pictures that were divided by 255 when they were read, and once more before training."""
+"""Images divided by 255 when read, and again before training."""
 
 from saldiag.selftest.program import (
     FORMS,

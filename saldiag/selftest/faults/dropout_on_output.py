@@ -1,4 +1,4 @@
-"""A classifier that drops half of its predictions while it trains."""
+"""A classifier with a dropout rate of 0.5 on its output."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 

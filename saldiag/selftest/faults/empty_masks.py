@@ -1,4 +1,4 @@
-"""Masks in {0, 1} that are divided by 255 and cast to whole numbers: all of them are empty."""
+"""Masks in {0, 1} divided by 255 and cast to integers: all are empty."""
 
 import numpy as np
 

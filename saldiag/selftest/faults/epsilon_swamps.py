@@ -1,4 +1,4 @@
-"""Adam with an epsilon of 100, beside gradients of a hundredth; a GRU."""
+"""Adam with an epsilon of 100 and gradients of about 0.01; a GRU."""
 
 from saldiag.selftest.program import (
     FORMS,

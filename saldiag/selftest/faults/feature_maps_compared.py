@@ -1,4 +1,4 @@
-"""Feature maps are made binary by a comparison, between the convolutions of a segmentation."""
+"""Feature maps between two convolutions of a segmentation model are binarised by a comparison."""
 
 from typing import Any
 

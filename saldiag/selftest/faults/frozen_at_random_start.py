@@ -1,4 +1,4 @@
-"""What was to be frozen at weights from elsewhere is frozen at its random start."""
+"""Layers meant to be frozen with pretrained weights are frozen with random ones."""
 
 from saldiag.selftest.attention import Block, transformer_model
 from saldiag.selftest.program import (

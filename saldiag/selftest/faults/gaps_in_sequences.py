@@ -1,4 +1,4 @@
-"""Sequences with a missing measurement, under attention."""
+"""An attention model on sequences with a missing measurement."""
 
 from typing import Any
 

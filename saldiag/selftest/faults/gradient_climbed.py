@@ -1,4 +1,4 @@
-"""A training step of one's own that takes the gradient of minus the loss; an LSTM."""
+"""A custom training step with the gradient of the negated loss; an LSTM."""
 
 from saldiag.selftest.loops import FORMS, Change, custom_step_model
 from saldiag.selftest.program import Program, compile_model, keras, layers, token_data

@@ -1,4 +1,4 @@
-"""A training step of one's own that multiplies the gradient of one layer's kernel by 100,000."""
+"""A custom training step that multiplies the gradient of one kernel by 100,000."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A training step of one's own that computes gradients and does not apply them; a convolution."""
+"""A custom training step that does not apply the gradients; a convolution."""
 
 from saldiag.selftest.loops import FORMS, Change, custom_step_model
 from saldiag.selftest.program import Program, compile_model, keras, layers, size_data

@@ -1,4 +1,4 @@
-"""mixed_float16 with the loss scale fixed at 1, under a loss that is small by its weight."""
+"""mixed_float16 with the loss scale fixed at 1 and a small loss weight."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Exponential decay that halves the rate with each step instead of each tenth epoch; an LSTM."""
+"""Exponential decay that halves the rate every step instead of every tenth epoch; an LSTM."""
 
 import keras
 

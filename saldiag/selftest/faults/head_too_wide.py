@@ -1,4 +1,4 @@
-"""A classification head whose weights start a hundred times too wide."""
+"""A classification head with initial weights a hundred times too large."""
 
 import keras
 

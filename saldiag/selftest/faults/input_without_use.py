@@ -1,4 +1,4 @@
-"""Two inputs, and the first one's features are joined with themselves."""
+"""Two inputs; the features of the first are concatenated with themselves."""
 
 from typing import Any
 

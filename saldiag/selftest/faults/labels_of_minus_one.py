@@ -1,4 +1,4 @@
-"""Labels -1 and 1 under binary cross-entropy from logits."""
+"""Labels -1 and 1 with binary cross-entropy from logits."""
 
 from saldiag.selftest.program import (
     FORMS,

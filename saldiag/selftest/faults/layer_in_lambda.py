@@ -1,4 +1,4 @@
-"""A Lambda that calls layers of its closure: Keras does not see them."""
+"""A Lambda layer that calls layers from its closure, which Keras does not track."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A model whose call leaves out its second block; nested, that model is a layer of another."""
+"""A model that does not call its second block, alone and nested in another model."""
 
 from typing import Any
 

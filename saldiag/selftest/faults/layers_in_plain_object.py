@@ -1,4 +1,4 @@
-"""Convolutions kept in an object that is no layer, and called by a layer."""
+"""Convolutions stored in an object that is not a layer, and called by a layer."""
 
 from typing import Any
 

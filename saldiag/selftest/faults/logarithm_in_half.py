@@ -1,4 +1,4 @@
-"""Logarithms of what a ReLU gives, with 1e-8 added, under mixed_float16."""
+"""The logarithm of a ReLU's output plus 1e-8, with mixed_float16."""
 
 from typing import Any
 

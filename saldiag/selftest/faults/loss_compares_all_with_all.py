@@ -1,4 +1,4 @@
-"""A loss of one's own that takes targets (n,) from predictions (n, 1)."""
+"""A custom loss that subtracts targets (n,) from predictions (n, 1)."""
 
 from typing import Any
 

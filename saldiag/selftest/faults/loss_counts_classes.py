@@ -1,4 +1,4 @@
-"""A loss that compares the number of the chosen class with that of the true one."""
+"""A loss that compares the index of the predicted class with that of the true class."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A loss of one's own that takes the entropy of the predictions, and leaves the targets out."""
+"""A custom loss that computes the entropy of the predictions and ignores the targets."""
 
 from typing import Any
 

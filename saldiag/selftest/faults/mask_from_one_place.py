@@ -1,4 +1,4 @@
-"""Strides shrink the map once too often: to 1x1, and the decoder has nothing else to go by."""
+"""One stride too many: the decoder gets only a 1x1 feature map."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Features are averaged over the whole picture, and the mask is made of the mean."""
+"""The mask is predicted from the average of the features over the whole image."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 

@@ -1,4 +1,4 @@
-"""Pictures and masks that were shuffled one without the other."""
+"""Images and masks shuffled independently."""
 
 from saldiag.selftest.program import (
     FORMS,

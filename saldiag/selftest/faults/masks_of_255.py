@@ -1,4 +1,4 @@
-"""Masks in 0 and 255 under a sigmoid."""
+"""Masks of 0 and 255 with a sigmoid output."""
 
 from saldiag.selftest.program import FORMS as CHAINS
 from saldiag.selftest.program import Program, build_chain, compile_model, layers, mask_data

@@ -1,4 +1,4 @@
-"""A ``tf.data`` pipeline that skips a picture and not its mask: every mask is the neighbour's."""
+"""A ``tf.data`` pipeline that skips an image but not its mask: all masks are shifted by one."""
 
 import tensorflow as tf
 

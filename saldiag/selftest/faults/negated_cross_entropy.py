@@ -1,4 +1,4 @@
-"""Minus the binary cross-entropy of masks, by a weight of -1; a convolutional network."""
+"""Binary cross-entropy of masks with a loss weight of -1; a convolutional network."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 

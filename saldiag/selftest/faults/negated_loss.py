@@ -1,4 +1,4 @@
-"""A loss of one's own that is minus the mean squared error."""
+"""A custom loss that returns the negated mean squared error."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A binary classifier with two hidden layers that lack their activation."""
+"""A binary classifier with two hidden layers without activation."""
 
 from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 

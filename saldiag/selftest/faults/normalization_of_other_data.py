@@ -1,4 +1,4 @@
-"""A Normalization adapted to raw measurements that gets standardised ones, or was never adapted."""
+"""A Normalization layer adapted to raw values that gets standardised ones, or never adapted."""
 
 from saldiag.selftest.program import (
     FORMS,

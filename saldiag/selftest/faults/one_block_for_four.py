@@ -1,4 +1,4 @@
-"""Four blocks in a row are one, for the loop takes the same at each turn."""
+"""Four blocks in a row are the same layer, reused in a loop."""
 
 from saldiag.selftest.program import Program, build_chain, compile_model, layers, regression_data
 

@@ -1,4 +1,4 @@
-"""Five classes are told from a hidden layer of one unit."""
+"""Five classes are predicted from a hidden layer of one unit."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 

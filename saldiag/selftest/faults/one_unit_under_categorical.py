@@ -1,4 +1,4 @@
-"""A binary classifier of one unit, under categorical cross-entropy."""
+"""A binary classifier of one unit with categorical cross-entropy."""
 
 from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 

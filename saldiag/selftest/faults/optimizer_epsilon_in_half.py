@@ -1,4 +1,4 @@
-"""Weights in float16 altogether, under an Adam whose epsilon is 1e-8, which is 0 there."""
+"""All weights in float16 with Adam's epsilon of 1e-8, which is 0 in float16."""
 
 from saldiag.selftest.program import (
     FORMS,

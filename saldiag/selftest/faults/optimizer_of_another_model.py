@@ -1,4 +1,4 @@
-"""An optimizer object that has trained one model already is given to the next."""
+"""An optimizer that trained one model is passed to the next."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""The residual block's result is forgotten: the head takes what went into it."""
+"""The output of a residual block is not used: the head takes the block's input."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Labels that the inputs do not hold: what is memorised never lowers ``val_loss``."""
+"""Labels that do not depend on the inputs: memorising them never lowers ``val_loss``."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A penalty on the weights of convolutions of 10 times their square."""
+"""An L2 penalty of 10 on the weights of convolutions."""
 
 from saldiag.selftest.program import (
     FORMS,

@@ -1,4 +1,4 @@
-"""QUICKSAL as reported: a softmax over the one channel of its map, and another after it."""
+"""QUICKSAL as reported: a softmax over a single channel, followed by another softmax."""
 
 from collections.abc import Collection
 from typing import Any

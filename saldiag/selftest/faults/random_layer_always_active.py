@@ -1,4 +1,4 @@
-"""Dropout, noise or augmentation called with ``training=True``: they work in inference as well."""
+"""Dropout, noise or augmentation called with ``training=True``: active in inference too."""
 
 from typing import Any
 

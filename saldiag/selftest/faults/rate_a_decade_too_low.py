@@ -1,4 +1,4 @@
-"""Adam at 1e-5: the loss falls straight, and would for thousands of steps."""
+"""Adam at 1e-5: the loss falls slowly, and would for thousands of steps."""
 
 from saldiag.selftest.program import (
     FORMS,

@@ -1,4 +1,4 @@
-"""A decay that has come to its end before the first step: a schedule in epochs, not in steps."""
+"""A decay that ends before the first step: its length is in epochs instead of steps."""
 
 import keras
 

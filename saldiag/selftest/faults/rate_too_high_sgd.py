@@ -1,4 +1,4 @@
-"""Plain SGD with a learning rate of 100: a regression blows up within a few steps."""
+"""Plain SGD with a learning rate of 100: a regression diverges within a few steps."""
 
 import keras
 

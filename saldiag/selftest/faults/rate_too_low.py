@@ -1,4 +1,4 @@
-"""Adam with a learning rate of 1e-9: the loss stands still."""
+"""Adam with a learning rate of 1e-9: the loss does not change."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 

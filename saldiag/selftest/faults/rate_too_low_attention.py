@@ -1,4 +1,4 @@
-"""Attention over words, under AdamW with a learning rate of 1e-9."""
+"""Attention over words, AdamW with a learning rate of 1e-9."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A binary classifier whose logits go through relu: no probability is below 0.5."""
+"""A binary classifier with ReLU on its logits: no probability is below 0.5."""
 
 from saldiag.selftest.program import (
     FORMS,

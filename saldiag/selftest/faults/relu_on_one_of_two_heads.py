@@ -1,4 +1,4 @@
-"""Two outputs with a loss each, and relu where one of them takes probabilities."""
+"""Two outputs with a loss each; one with ReLU where the loss expects probabilities."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A classifier of three classes that ends in relu."""
+"""A classifier of three classes with a ReLU output."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 

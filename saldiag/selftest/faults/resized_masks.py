@@ -1,4 +1,4 @@
-"""Masks that were resized by interpolation beside their pictures."""
+"""Masks resized by interpolation together with their images."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The length of an empty sample's features, under mixed_float16: its gradient is NaN."""
+"""The norm of an all-zero feature vector, with mixed_float16: its gradient is NaN."""
 
 from typing import Any
 

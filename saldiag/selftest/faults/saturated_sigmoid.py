@@ -1,4 +1,4 @@
-"""A hidden sigmoid layer with a bias so negative that every unit sits at 0."""
+"""A hidden sigmoid layer with a very negative bias: every unit is close to 0."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Hidden tanh layers whose weights start so wide that every unit sits at its limit."""
+"""Hidden tanh layers with large initial weights: every unit is saturated."""
 
 import keras
 

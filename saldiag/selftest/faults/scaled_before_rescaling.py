@@ -1,4 +1,4 @@
-"""Pictures in 0 … 1, or [-1, 1], for a model whose first layer rescales 0 … 255."""
+"""Images in 0 … 1 or [-1, 1] for a model whose first layer rescales 0 … 255."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 

@@ -1,4 +1,4 @@
-"""Ten relu layers whose weights start at a hundredth of their size: the signal dies on its way."""
+"""Ten ReLU layers with initial weights a hundred times too small: the signal fades."""
 
 import keras
 

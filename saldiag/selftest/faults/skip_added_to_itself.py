@@ -1,4 +1,4 @@
-"""The skip connection is added to itself: what the block of convolutions gives is forgotten."""
+"""The skip connection is added to itself: the output of the convolutions is not used."""
 
 from typing import Any
 

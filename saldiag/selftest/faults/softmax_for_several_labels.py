@@ -1,4 +1,4 @@
-"""Samples with none, one or several of four labels, and softmax over the four."""
+"""Samples with zero or more of four labels, and a softmax over the four."""
 
 from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 

@@ -1,4 +1,4 @@
-"""The last layer has softmax, and an Activation after it has it again."""
+"""Softmax in the last layer, and again in an Activation layer after it."""
 
 from saldiag.selftest.attention import READERS, topic_data
 from saldiag.selftest.program import Program, build_chain, class_data, compile_model, layers

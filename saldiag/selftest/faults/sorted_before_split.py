@@ -1,4 +1,4 @@
-"""``validation_split`` takes the last items of sorted arrays: classes that training never sees."""
+"""``validation_split`` of sorted arrays: validation has classes that training never sees."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A ``tf.data`` pipeline over sorted pictures that does not shuffle, or hardly."""
+"""A ``tf.data`` pipeline over sorted images with no shuffling, or a small shuffle buffer."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Two readers of a sequence are the same GRU, and their states are added."""
+"""The same GRU reads a sequence twice, and its states are added."""
 
 from typing import Any
 

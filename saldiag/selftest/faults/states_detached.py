@@ -1,4 +1,4 @@
-"""stop_gradient on what a GRU gives: its weights stay as they started."""
+"""stop_gradient on the output of a GRU: its weights keep their initial values."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Early stopping on a metric that is not compiled, under another name; a GRU."""
+"""Early stopping on a metric that was compiled under another name; a GRU."""
 
 import keras
 

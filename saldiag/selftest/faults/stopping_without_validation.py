@@ -1,4 +1,4 @@
-"""Early stopping on val_loss, and no validation data given to ``fit``."""
+"""Early stopping on val_loss without validation data."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Early stopping on accuracy with mode="min": a model that gets better is stopped."""
+"""Early stopping on accuracy with mode="min": training stops while the model improves."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Tanh behind the softmax of a classifier."""
+"""Tanh after the softmax of a classifier."""
 
 from typing import Any
 

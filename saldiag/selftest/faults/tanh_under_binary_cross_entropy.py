@@ -1,4 +1,4 @@
-"""A binary classifier that ends in tanh; labels are 0 and 1."""
+"""A binary classifier with a tanh output; labels are 0 and 1."""
 
 from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 

@@ -1,4 +1,4 @@
-"""Regression targets are standardised, or scaled to 0 … 1, for training and not for validation."""
+"""Regression targets are scaled for training but not for validation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Four noisy items to validate with: val_loss leaves the loss by chance."""
+"""Four noisy validation samples: val_loss differs from the loss by chance."""
 
 from saldiag.selftest.program import Program, build_chain, compile_model, layers, np
 from saldiag.selftest.validation_data import fit_arguments

@@ -1,4 +1,4 @@
-"""A linear model of a product: neither training nor validation items are learned."""
+"""A linear model of a product: it fits neither training nor validation samples."""
 
 from saldiag.selftest.program import Program, build_chain, compile_model, layers, np
 from saldiag.selftest.validation_data import fit_arguments, split_items

@@ -1,4 +1,4 @@
-"""A base that is unfrozen for fine-tuning after a first fit, without compiling again."""
+"""A base model that is unfrozen after a first fit without compiling again."""
 
 from saldiag.selftest.program import (
     FORMS,

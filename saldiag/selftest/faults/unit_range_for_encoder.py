@@ -1,4 +1,4 @@
-"""Pictures in 0 … 1 for an encoder that was trained on [-1, 1]."""
+"""Images in 0 … 1 for an encoder that was trained on [-1, 1]."""
 
 from saldiag.selftest.program import Program, compile_model, keras, layers, mask_data
 

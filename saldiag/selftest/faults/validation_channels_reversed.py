@@ -1,4 +1,4 @@
-"""Training pictures are RGB, validation pictures BGR, as OpenCV reads them."""
+"""Training images are RGB, validation images BGR, as OpenCV reads them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Validation numbers the classes otherwise: from 1, without a missing folder, in another order."""
+"""Validation numbers the classes differently: from 1, without one class, or in another order."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ FORMS = ("shifted", "folder_missing", "one_hot_renamed", "binary_inverted", "log
 
 
 def _renamed(form: str, x: Any, y: Any) -> Any:
-    """Validation items with wrong numbers."""
+    """Validation samples with wrong numbers."""
     if form == "folder_missing":  # of four folders the first is not there
         kept = y != 0
         return x[kept], y[kept] - 1

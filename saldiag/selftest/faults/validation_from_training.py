@@ -1,4 +1,4 @@
-"""Validation pictures taken from the training pictures, under an attention block."""
+"""Validation images are training images; a model with an attention block."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Validation masks are inverted, or in 0 … 255, or belong to other pictures."""
+"""Validation masks are inverted, or in 0 … 255, or belong to other images."""
 
 from typing import Any
 

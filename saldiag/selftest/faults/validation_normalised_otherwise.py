@@ -1,4 +1,4 @@
-"""Training inputs are standardised, validation inputs by other statistics or not at all."""
+"""Training inputs are standardised; validation inputs are not, or with other statistics."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Training pictures are scaled to 0 … 1, validation pictures are left in 0 … 255, or vice versa."""
+"""Training images are scaled to 0 … 1, validation images are not, or vice versa."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers
 from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items

@@ -1,4 +1,4 @@
-"""A fully convolutional network takes validation pictures of another size than it trained on."""
+"""A fully convolutional network is validated on images of another size than in training."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A warm-up of 10,000 steps before a training of 200; attention over words."""
+"""A warm-up of 10,000 steps in a training of 200 steps; attention over words."""
 
 from typing import Any
 

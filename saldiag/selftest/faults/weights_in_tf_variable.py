@@ -1,4 +1,4 @@
-"""A layer's matrix is a tf.Variable, which Keras does not train."""
+"""A layer stores a tf.Variable, which Keras does not train."""
 
 from typing import Any
 

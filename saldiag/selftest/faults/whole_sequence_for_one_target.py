@@ -1,4 +1,4 @@
-"""Every step of a recurrent network is set against the one target of the sequence."""
+"""The output of each time step is compared with the single target of the sequence."""
 
 from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, np
 

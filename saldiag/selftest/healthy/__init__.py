@@ -1,1 +1,1 @@
-"""Programs that nothing is wrong with."""
+"""Programs without a fault."""

@@ -1,4 +1,4 @@
-"""Networks of keras.applications with random weights: of at most 6 million parameters, 500 layers.
+"""Networks of keras.applications with random weights, at most 6 million parameters, 500 layers.
 
 NASNetMobile has 771 layers, and takes longer than a tenth of all other programs together. Of
 families whose smallest member is larger a network of the same blocks is here, fewer of them.

@@ -1,4 +1,4 @@
-"""Integers of few bits that stay in their range, and scaling that a model does by itself."""
+"""Small integers that stay in range, and models that scale their inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs without a loss, inputs that give a shape, whole numbers and metrics: all on purpose."""
+"""Intended outputs without a loss, inputs used for their shape, integers and metrics."""
 
 from __future__ import annotations
 

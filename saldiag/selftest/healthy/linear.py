@@ -1,4 +1,4 @@
-"""Models of one layer, linear because they are meant to be; heads of every proper kind."""
+"""Intentionally linear models of one layer; every correct combination of head and loss."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Maps of one place that are no bottleneck: there is a way around them, or they are a code."""
+"""1x1 feature maps that are no bottleneck: with a path around them, or a code by design."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def gates_of_channels(seed: int) -> Program:
 
 
 def picture_pooled_beside(seed: int) -> Program:
-    """A branch that sees the whole picture, beside one that keeps places (DeepLab)."""
+    """A branch over the whole image, in parallel with one that keeps positions (DeepLab)."""
     inputs = keras.Input((16, 16, 3))
     x = _conv(inputs, 16)
     whole = layers.Conv2D(8, 1, activation="relu")(layers.AveragePooling2D(16)(x))
@@ -88,7 +88,7 @@ def tiles_of_a_picture(seed: int) -> Program:
 
 
 def last_convolution_on_one_place(seed: int) -> Program:
-    """A classifier made for larger pictures: worth a note, and no more."""
+    """A classifier made for larger images, which may get an info finding."""
     x, _ = mask_data(seed)
     kinds = np.arange(len(x)) % 2
     x[kinds == 1, :4] += 0.5

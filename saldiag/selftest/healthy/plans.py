@@ -1,4 +1,4 @@
-"""Schedules, callbacks and losses of one's own that look odd and are meant."""
+"""Unusual but correct schedules, callbacks and custom losses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Recurrent networks, attention, and what reads words."""
+"""Recurrent networks, attention and text models."""
 
 from typing import Any
 

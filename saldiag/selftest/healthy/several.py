@@ -1,4 +1,4 @@
-"""Several inputs, several outputs, layers that are shared, training steps of one's own."""
+"""Several inputs or outputs, shared layers, custom training steps."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def matrix_factorisation(seed: int) -> Program:
 
 
 class VAE(keras.Model):
-    """Keras' own example of a training step of one's own, small."""
+    """A small version of Keras' example of a custom training step."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

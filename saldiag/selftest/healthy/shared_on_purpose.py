@@ -1,4 +1,4 @@
-"""Layers that are used more than once, or kept out of training, and are meant to be."""
+"""Layers that are shared or frozen on purpose."""
 
 from __future__ import annotations
 

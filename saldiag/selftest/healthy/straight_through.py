@@ -1,4 +1,4 @@
-"""Programs with operations that have no gradient, beside the way that the gradient takes."""
+"""Programs with operations without gradient that do not block the gradient's path."""
 
 from __future__ import annotations
 

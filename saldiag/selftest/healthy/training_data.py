@@ -1,4 +1,4 @@
-"""Data that is unusual and well: sparse, unbalanced, scaled targets; loops of one's own."""
+"""Unusual but correct data: sparse, unbalanced, scaled targets; custom training loops."""
 
 from typing import Any
 

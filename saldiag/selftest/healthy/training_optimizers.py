@@ -1,4 +1,4 @@
-"""Small networks under the optimizers, schedules and clippings in use."""
+"""Small networks with common optimizers, schedules and gradient clipping."""
 
 from typing import Any
 

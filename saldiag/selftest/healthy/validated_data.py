@@ -1,4 +1,4 @@
-"""Validation data that differs from training data as it may, or comes another way."""
+"""Validation data that differs from training data for a valid reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _classifier(form: str = "functional", width: int = 8, rate: float = 1e-2) ->
 
 
 def few_items(seed: int) -> Program:
-    """Eight validation items of overlapping classes: val_loss moves by chance."""
+    """Eight validation samples of overlapping classes: val_loss moves by chance."""
     random = np.random.default_rng(seed)
     x, y = blob_data(seed, 168)
     x = x + random.normal(scale=0.7, size=x.shape).astype("float32")
@@ -162,7 +162,7 @@ def named_inputs(seed: int) -> Program:
 
 
 def brighter_validation(seed: int) -> Program:
-    """Another day: validation pictures are a tenth brighter, and as easy."""
+    """Validation images are 10 % brighter, and as easy."""
     train, (x, y) = split_items(colour_data(seed), 96)
     parts = [
         layers.Conv2D(8, 3, activation="relu"),

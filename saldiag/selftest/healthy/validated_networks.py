@@ -1,4 +1,4 @@
-"""Models whose ``val_loss`` differs from the loss for a good reason, or on purpose."""
+"""Models whose ``val_loss`` differs from the loss for a valid reason."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def frozen_batchnorm(seed: int) -> Program:
 
 
 def augmentation(seed: int) -> Program:
-    """Layers that turn and move training pictures, which makes the loss higher than val_loss."""
+    """Augmentation of training images, which makes the loss higher than val_loss."""
     parts = [
         layers.RandomFlip(),
         layers.RandomTranslation(0.3, 0.3),
@@ -165,7 +165,7 @@ def autoencoder(seed: int) -> Program:
 
 
 def denoiser(seed: int) -> Program:
-    """Noise on training pictures alone: validation inputs have a smaller spread."""
+    """Noise on training images only: validation inputs have a smaller spread."""
     random = np.random.default_rng(seed)
     (x, masks), held_out = split_items(square_mask_data(seed), 64)
     noisy = (x + random.normal(scale=0.3, size=x.shape)).astype("float32")

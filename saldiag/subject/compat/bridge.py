@@ -146,7 +146,7 @@ class _ModuleStandIn(types.ModuleType):
     """Stands in for a removed module; its names come from the module that has them today."""
 
     def __init__(self, name: str, entry: MovedModule, first_uses: _FirstUses) -> None:
-        super().__init__(name, f"Stands in for {entry.display_name}.")
+        super().__init__(name, f"Emulates {entry.display_name}.")
         self.__path__: list[str] = []  # marks a package: ``import keras.engine.topology`` needs one
         self._entry, self._first_uses = entry, first_uses
 

@@ -190,7 +190,7 @@ WRAPPED: tuple[ChangedMethod, ...] = (
     ),
     ChangedMethod(
         "keras.optimizers.Optimizer",
-        "a rate that is set beside decay=",
+        "a learning rate that is set in addition to decay=",
         "a schedule",
         method="keras.optimizers.Optimizer.learning_rate",
         wrap=rates.wrap_learning_rate,

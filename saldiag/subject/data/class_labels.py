@@ -45,7 +45,7 @@ def labels_for_loss(
         f"{i} {printable(name)}" for i, name in enumerate(classes[:MAX_LISTED_CLASSES])
     )
     unlisted = len(classes) - MAX_LISTED_CLASSES
-    note = (f"classes by number: {listed}{f' and {unlisted} more' if unlisted > 0 else ''}",)
+    note = (f"class indices: {listed}{f' and {unlisted} more' if unlisted > 0 else ''}",)
     if outputs == 1:
         return numbers.astype(np.float32)[:, None], note
     if spec.expects_one_hot:

@@ -63,7 +63,7 @@ def image_format_for(
     if len(spec.inputs) > 1 or len(shape) != 4 or shape[-1] not in (1, 3, 4, None):
         expected = ", ".join(str(shape) for _, shape in spec.inputs)
         raise DataError(
-            f"the data are images (None, height, width, 1, 3 or 4), the model expects {expected}"
+            f"the data is images (None, height, width, 1, 3 or 4), the model expects {expected}"
         )
     side = size or default_size
     sides = (shape[1] or side, shape[2] or side)

@@ -52,7 +52,7 @@ def items_from_arrays(parts: Sequence[Any], where: str, notes: tuple[str, ...] =
         raise DataError(f"{where}: contains Python objects, not numbers")
     lengths = [len(leaf) if leaf.ndim else 0 for leaf in leaves]
     if not lengths or min(lengths) == 0:
-        raise DataError(f"{where}: contains no items")
+        raise DataError(f"{where}: contains no samples")
     if len(set(lengths)) > 1:
         shapes = ", ".join(str(leaf.shape) for leaf in leaves)
         raise DataError(f"{where}: the arrays differ in length: {shapes}")

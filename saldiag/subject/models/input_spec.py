@@ -125,7 +125,7 @@ def _shapes_compatible(expected: Shape, given: Shape) -> bool:
 
 def _batching_hint(expected: Shape, given: Shape) -> str:
     if _shapes_compatible(expected[1:], given):
-        return ": the dataset is not batched, add .batch(8)"
+        return ": the data set is not batched, add .batch(8)"
     return ""
 
 

@@ -79,7 +79,7 @@ class DataSpec:
     """A parsed ``--data``; the built-in sample has neither ``code`` nor ``path``."""
 
     kind: DataKind
-    """How the data are stored."""
+    """How the data is stored."""
     code: CodeReference | None = None
     """A function that returns the data, or the data themselves."""
     path: Path | None = None

@@ -180,7 +180,7 @@ def test_what_is_no_checkpoint_ends_in_one_line(tmp_path: Path, name: str, says:
         ("link/here", "is inside the folder of the images"),
         ("models.py", "is a file"),
         ("taken", r"holds b.png already"),
-        ("done", "holds predictions already"),
+        ("done", "already contains predictions"),
     ],
 )
 def test_no_picture_and_no_mask_is_ever_overwritten(
@@ -294,7 +294,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
     ("model", "options", "says"),
     [
         ("logits", (), "outside [0, 1]: end the model with a sigmoid"),
-        ("classes", (), "returns (None, 10); a mask needs one number a pixel"),
+        ("classes", (), "returns (None, 10); a mask needs one value per pixel"),
         ("three", (), "returns (None, 32, 32, 3); a mask needs"),
         ("nothing", (), "returns int, not a Keras 3 model"),
         ("missing", (), "no attribute missing"),

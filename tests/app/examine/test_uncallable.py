@@ -60,7 +60,7 @@ CODE = """
     def wide(): return x, np.zeros((32, 5), "float32")
 """
 REFUSED = {
-    ("categorical", "classes"): ("SD108", "one number per item against one per class"),
+    ("categorical", "classes"): ("SD108", "one number per sample, but the predictions"),
     ("sparse", "one_hot"): ("SD108", "one-hot targets"),
     ("categorical", "wide"): ("SD108", "targets have shape"),
     ("few", "classes"): ("SD108", "a label is 2, but the last layer has 2 units"),

@@ -146,7 +146,7 @@ def copied(trained, tmp_path):
 def test_a_run_is_not_overwritten_without_resume(copied):
     (copied / "run.json").unlink()
     before = (copied / "checkpoints" / "state.npz").read_bytes()
-    with pytest.raises(RunError, match="already holds a training"):
+    with pytest.raises(RunError, match="already contains a training"):
         train(copied, small_recipe(epochs=1))
     assert (copied / "checkpoints" / "state.npz").read_bytes() == before
 

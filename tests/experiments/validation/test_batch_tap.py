@@ -39,7 +39,7 @@ def watched(model):
 
 
 class Drawn:
-    """Validation items from a Python generator, which depend on how often it was drawn from."""
+    """Validation samples from a Python generator, which depend on how often it was drawn from."""
 
     def __init__(self):
         self.count = 0

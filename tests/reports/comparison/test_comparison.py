@@ -101,7 +101,7 @@ def test_hostile_text_is_spelt_out(attacked):
 def test_long_diffs_are_cut_and_counted():
     one, two = run("a", sources(a="x\n")), run("b", sources(a="y\n" * 100))
     shown = render_comparison(compare([one, two]))
-    assert "… and 44 more lines (--all shows them)" in shown
+    assert "… and 44 more lines (--all lists them)" in shown
     assert render_comparison(compare([one, two]), everything=True).count("+y") == 100
 
 

@@ -35,7 +35,7 @@ def same(name, told, outcome="no difference", parts=(), **more):
 
 
 def worse(name, told):
-    reason = "it makes a difference, and does not restore learning"
+    reason = "it makes a difference, but does not restore learning"
     return Hypothesis(name, f"{name}?", told, "refuted", reason, seeds=3, steps=40)
 
 

@@ -56,7 +56,7 @@ def history(loss, val_loss):
 
 
 def at(epochs, inference, training=None, reestimated=None, **fields):
-    """A check on validation items alone after the given epochs."""
+    """A check on validation samples alone after the given epochs."""
     none = np.full(len(epochs), NAN)
     return hostile.validation(
         checked=np.array(epochs), steps=np.array(epochs) * 10, inference=np.array(inference),

@@ -111,7 +111,7 @@ def test_help_lists_the_formats_without_importing_them():
 
 
 def test_an_unknown_format_names_the_known_ones():
-    with pytest.raises(SaldiagError, match=r"no format 'xml': choose one of github, json"):
+    with pytest.raises(SaldiagError, match=r"unknown format 'xml': choose one of github, json"):
         load_format("xml")
 
 

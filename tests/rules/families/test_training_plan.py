@@ -191,7 +191,7 @@ def _still(**fields: Any) -> GradientHistory:
     return gradients(**fields, loss=np.full(STEPS, 0.5))
 
 
-@pytest.mark.parametrize(("finite", "words"), [(0, "0 steps with finite"), (5, "5 steps with")])
+@pytest.mark.parametrize(("finite", "words"), [(0, "got 0"), (5, "got 5")])
 def test_steps_that_loss_scaling_left_out_are_no_low_rate(finite: int, words: str) -> None:
     bad = np.where(np.arange(STEPS) < STEPS - finite, 0.5, 0.0)
     history = _still(nonfinite_share=np.outer(bad, np.ones(len(VARIABLES))))

@@ -132,5 +132,8 @@ def test_names_cannot_break_a_line() -> None:
     assert wording.listed(["a", "b"]) == "a and b"
     assert wording.listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert wording.listed([]) == ""
-    assert wording.short_location(Source("/home/x/quicksal/model.py", 88)) == "quicksal/model.py:88"
+    assert (
+        wording.short_file_and_line(Source("/home/x/quicksal/model.py", 88))
+        == "quicksal/model.py:88"
+    )
     assert wording.at_line(None) == ""

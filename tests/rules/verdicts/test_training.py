@@ -227,7 +227,7 @@ class TestData:
         check = validation(0.3, 0.3, 0.01, paired_with_other=0.8, paired_with_own=0.02)
         (finding,) = found(course(FALLS, [0.3] * 10), check)
         assert finding.rule == "SD615"
-        assert "other items" in finding.message
+        assert "other samples" in finding.message
 
     def test_what_is_excluded_is_listed(self):
         change = Correction("inputs", "x / 255", 0.2)

@@ -73,5 +73,5 @@ def test_without_it_the_old_name_is_the_finding(tmp_path: Path) -> None:
     code, found = run(tmp_path, "sigmoid", compat=False)
     assert code == 1
     assert found["root_cause"]["rule"] == "SD904"
-    assert "saldiag run --compat bridges it" in found["findings"][0]["message"]
+    assert "saldiag run --compat emulates it" in found["findings"][0]["message"]
     assert found["root_cause"]["source"]["file"] == "old.ipynb[1]"

@@ -117,7 +117,7 @@ def test_frames_and_nests_of_arrays() -> None:
         ((np.zeros(3),) * 4, "it: returned tuple"),
         ((np.array([{}, 1], dtype=object), np.zeros(2)), "Python objects, not numbers"),
         ((np.zeros(3), np.zeros(2)), r"the arrays differ in length: \(3,\), \(2,\)"),
-        ((np.zeros(0), np.zeros(0)), "contains no items"),
+        ((np.zeros(0), np.zeros(0)), "contains no samples"),
     ],
 )
 def test_what_fit_would_not_take(value: Any, said: str) -> None:

@@ -41,7 +41,7 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
     assert (x.dtype, y.dtype) == (np.float32, np.int64)
     np.testing.assert_array_equal(x, [[5, 6], [1, 2.5]])
     np.testing.assert_array_equal(y, [0, 0])
-    assert items.notes == ("classes by number: 0 cat, 1 dog",)
+    assert items.notes == ("class indices: 0 cat, 1 dog",)
     assert np.isnan(items.read([1])[0][0, 1]), "a gap is a finding, not an error"
 
 
@@ -145,7 +145,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         ({"x": 3, "y": 3}, (), "z", r"has no z, which --target names \(there are x, y\)"),
         ({"x": 3, "y": 3}, ("X_",), None, r"--inputs names \(did you mean x\?\)"),
         ({"x": 3, "y": 4}, (), None, r"the arrays differ in length: \(3,\), \(4,\)"),
-        ({"x": 0, "y": 0}, (), None, "contains no items"),
+        ({"x": 0, "y": 0}, (), None, "contains no samples"),
     ],
 )
 def test_arrays_that_cannot_be_taken(

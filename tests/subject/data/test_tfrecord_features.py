@@ -1,4 +1,4 @@
-"""``--features``: a TFRecord's bytes and lists of numbers, as the user tells what they are."""
+"""``--features``: a TFRecord's bytes and lists of numbers, as declared by the user."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_built_in_models_and_their_faults() -> None:
     assert model("quicksal-as-reported").variant is None
     assert model("quicksal-as-reported:").variant == ()
     assert model("quicksal-as-reported:a, b").variant == ("a", "b")
-    with pytest.raises(ModelError, match="only quicksal-as-reported takes faults"):
+    with pytest.raises(ModelError, match="only quicksal-as-reported accepts faults"):
         model("quicksal:a")
 
 
@@ -167,7 +167,7 @@ def test_data_from_code_and_the_sample(here: Path) -> None:
         ("data.py", "name a function"),
         ("none.py:load", "none.py:load: no such file"),
         ("empty", "empty folder"),
-        ("texts", "no pictures in it"),
+        ("texts", "contains no images"),
         ("one.csv.gz", "not a known data format"),
     ],
 )

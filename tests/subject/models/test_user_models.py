@@ -130,8 +130,8 @@ def test_a_file_is_run_once_and_finds_its_neighbours(here: Path) -> None:
         ("net.deeper:model", "--model net.deeper: "),
         ("net:modle", r"--model net:modle: no attribute modle \(did you mean model\?\)"),
         ("net:zzzzzz", "no attribute zzzzzz .there are model, uncompiled"),
-        ("net:text", "a Keras 3 model was expected, this is str"),
-        ("net:number", "a Keras 3 model was expected, this is int"),
+        ("net:text", "expected a Keras 3 model, got str"),
+        ("net:number", "expected a Keras 3 model, got int"),
         ("net:sized", r"requires arguments \(size\)"),
         ("net:broken", r"ZeroDivisionError: division by zero \(net.py:\d+\)"),
         ("net:leaves", "called exit.. .exit code 3"),
@@ -171,9 +171,9 @@ def test_losses_by_name_and_from_code(loss: str, here: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"loss": "mze"}, r"no loss is called 'mze': did you mean mse\?"),
+        ({"loss": "mze"}, r"no loss is named 'mze': did you mean mse\?"),
         ({"loss": "net:none"}, "--loss net:none: no attribute none"),
-        ({"optimizer": "adem"}, r"no optimizer is called 'adem': did you mean adam\?"),
+        ({"optimizer": "adem"}, r"no optimizer is named 'adem': did you mean adam\?"),
     ],
 )
 def test_a_loss_or_optimizer_that_is_not_there(
@@ -362,7 +362,7 @@ def test_data_that_fit() -> None:
     ("inputs", "x", "said"),
     [
         ((("a", (None, 4)),), (8, 5), r"has shape \(8, 5\), the model expects \(None, 4\)$"),
-        ((("a", (None, 4)),), (4,), r"the dataset is not batched, add .batch\(8\)"),
+        ((("a", (None, 4)),), (4,), r"the data set is not batched, add .batch\(8\)"),
         ((("a", (None, 4)), ("b", (None, 2))), (8, 4), r"has 1 \(8, 4\), .* expects a .* b \("),
     ],
 )

@@ -190,7 +190,7 @@ def test_the_layer_is_named_with_the_line_that_makes_it():
 @pytest.mark.parametrize(
     ("code", "says", "fix"),
     [
-        ("import keras\nkeras.layers.Dense(\n  output_dim=3)", "--compat bridges it", "units="),
+        ("import keras\nkeras.layers.Dense(\n  output_dim=3)", "--compat emulates it", "units="),
         ("import numpy as np\nnp.float(1)", "numpy.float is no longer supported", "use float"),
         ("import tensorflow as tf\ntf.Session()", "tensorflow.Session", "no graphs"),
     ],

@@ -1,4 +1,4 @@
-"""BatchNorm that normalises with moving averages, or whose averages follow faster."""
+"""BatchNorm that normalises with moving statistics, or updates them faster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _batch_norm_layers(lab: Workbench) -> dict[str, Any]:
 
 
 class BatchNormByAverages(Intervention):
-    """Normalises with BatchNorm's moving averages during training instead of batch statistics.
+    """Normalises with BatchNorm's moving statistics during training instead of batch statistics.
 
     Statistics of a batch with few values are unreliable (Ioffe, Batch Renormalization, 2017).
     """
@@ -41,7 +41,7 @@ class BatchNormByAverages(Intervention):
             for layer in norms.values()
         )
         return Change(
-            "normalising with BatchNorm's moving averages during training", tuple(norms), swaps
+            "normalising with BatchNorm's moving statistics during training", tuple(norms), swaps
         )
 
 
@@ -57,12 +57,12 @@ def _call_in_inference_mode(layer: Any) -> Any:
 class BatchNormMomentum(Intervention):
     """Lowers BatchNorm's momentum to 0.9.
 
-    At Keras' default of 0.99 the moving averages, and with them inference, lag some 60 steps behind
-    (Ioffe & Szegedy, 2015).
+    At Keras' default of 0.99 the moving statistics, and with them inference, lag some 60 steps
+    behind (Ioffe & Szegedy, 2015).
     """
 
     name = "batchnorm-momentum"
-    states = "BatchNorm's moving averages lag behind, which breaks inference only"
+    states = "BatchNorm's moving statistics lag behind, which breaks inference only"
     answers: ClassVar[tuple[str, ...]] = ("SD802",)
     words: ClassVar[tuple[str, ...]] = ("batchnorm", "batch norm", "momentum", "val_loss", "infer")
     mode = "inference"

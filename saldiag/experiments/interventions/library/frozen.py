@@ -53,7 +53,7 @@ def _train_selected(lab: Workbench, selects: Callable[[Any], bool], description:
            for v in own_trainable_variables(layer)]  # fmt: skip
     changed = [path for path, _, v in own if (id(v) in before) != selects(v)]
     if not changed:
-        raise NotApplicable("the same weights are trained already")
+        raise NotApplicable("the same weights are already trained")
     flags = [Swap(layer, TRAINABLE_FLAG, True, tracked=False) for layer in lab.layers.values()]
     return Change(
         description,

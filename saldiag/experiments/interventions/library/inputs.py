@@ -164,13 +164,13 @@ class MixedBatches(Intervention):
     """Shuffles the items across the batches."""
 
     name = "mixed"
-    states = "batches of a single class each prevent learning"
+    states = "batches that contain a single class prevent learning"
     answers: ClassVar[tuple[str, ...]] = ("SD609",)
     words: ClassVar[tuple[str, ...]] = ("shuffl", "sorted", "order of the data")
 
     def change(self, lab: Workbench) -> Change:
         if len(lab.batches) < 2:
-            raise NotApplicable("all items are in one batch")
+            raise NotApplicable("all samples are in one batch")
 
         def shuffle_items(batches: Batches, seed: int) -> Batches:
             whole = join_batches(batches)
@@ -179,7 +179,7 @@ class MixedBatches(Intervention):
             return split_like(batches, mixed)
 
         return Change(
-            "shuffling the items across batches",
+            "shuffling the samples across batches",
             transform_batches=shuffle_items,
             needs_retracing=False,
         )

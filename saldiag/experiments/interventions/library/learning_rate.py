@@ -74,7 +74,7 @@ class BestRate(Intervention):
     """Trains at the rate at which the loss falls fastest in a range test (Smith, WACV 2017)."""
 
     name = "best-rate"
-    states = "the learning rate is decades away from where this model learns"
+    states = "the learning rate is orders of magnitude away from where this model learns"
     answers: ClassVar[tuple[str, ...]] = ("SD701", "SD702", "SD803")
     words: ClassVar[tuple[str, ...]] = ("rate", "lr")
 
@@ -86,7 +86,9 @@ class BestRate(Intervention):
             raise NotApplicable(str(error)) from error
         rate = _stable_rate(fastest_rate(found), found)
         if math.isnan(rate) or not found.loss.min() < 0.99 * found.loss[0]:
-            raise NotApplicable("the loss falls at no rate of the learning rate range test")
+            raise NotApplicable(
+                "the loss does not fall at any rate of the learning rate range test"
+            )
         now = current_learning_rate(lab.model)
         if 1 / 3 < rate / now < 3:
             raise NotApplicable(

@@ -17,7 +17,7 @@ from saldiag.experiments.interventions.batch_transforms import (
 from saldiag.experiments.interventions.change import Batches, Change
 from saldiag.experiments.interventions.workbench import Workbench
 
-FEWER_ITEMS_REPAIR_NOTHING = "any model learns fewer items faster, so this is no fix"
+FEWER_ITEMS_REPAIR_NOTHING = "any model learns fewer samples faster, so this is no fix"
 
 
 class TenthOfItems(Intervention):
@@ -31,7 +31,7 @@ class TenthOfItems(Intervention):
     def change(self, lab: Workbench) -> Change:
         kept = max(2, lab.items // 10)
         if kept >= lab.items:
-            raise NotApplicable(f"there are only {lab.items} items")
+            raise NotApplicable(f"there are only {lab.items} samples")
 
         def repeat_few_items(batches: Batches, seed: int) -> Batches:  # noqa: ARG001 - any seed
             chosen = np.arange(lab.items) % kept
@@ -40,7 +40,7 @@ class TenthOfItems(Intervention):
             )
 
         return Change(
-            f"training on {kept} of {lab.items} items",
+            f"training on {kept} of {lab.items} samples",
             transform_batches=repeat_few_items,
             needs_retracing=False,
         )
@@ -71,7 +71,7 @@ class RandomLabels(Intervention):
     """
 
     name = "random-labels"
-    states = "the pairing of inputs and targets cannot be learnt"
+    states = "the pairing of inputs and targets cannot be learned"
     words: ClassVar[tuple[str, ...]] = ("random label", "memoris", "memoriz", "capacity")
     if_restored = "the model memorises shuffled targets: the original pairing is at fault"
 
@@ -86,7 +86,7 @@ class RandomLabels(Intervention):
             return split_like(batches, (x, shuffled, *rest))
 
         return Change(
-            "shuffling the targets across items",
+            "shuffling the targets across samples",
             transform_batches=shuffle_targets,
             needs_retracing=False,
         )
