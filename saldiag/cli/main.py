@@ -81,7 +81,7 @@ def _explained(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):
         return _system_error(error)
-    return f"this is a bug in saldiag: {type(error).__name__}: {error} (--debug shows where)"
+    return f"this is a fault in saldiag: {type(error).__name__}: {error} (--debug shows where)"
 
 
 def _print_error(message: str) -> None:

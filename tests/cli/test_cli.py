@@ -100,7 +100,7 @@ def test_without_a_command_the_help_is_shown_as_it_is(
         (PermissionError(errno.EACCES, "Permission denied", "out/a"), "out/a: Permission denied"),
         (KeyboardInterrupt(), "interrupted"),
         (click.Abort(), "interrupted"),
-        (ZeroDivisionError("by zero"), "this is a bug in saldiag: ZeroDivisionError: by zero"),
+        (ZeroDivisionError("by zero"), "this is a fault in saldiag: ZeroDivisionError: by zero"),
         (SaldiagError("a\x1b[31mred\u202ename"), "a?[31mred?name"),
     ],
 )
@@ -134,4 +134,4 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
     )  # fmt: skip
     os.close(write)
     assert "Traceback" not in result.stderr
-    assert "bug in saldiag" not in result.stderr
+    assert "fault in saldiag" not in result.stderr

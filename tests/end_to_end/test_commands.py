@@ -288,7 +288,7 @@ def test_damaged_data_is_one_line_and_exit_2(
     assert code == 2
     assert said in said_all
     assert said_all.count("\n") == 0, said_all
-    assert "bug in saldiag" not in said_all
+    assert "fault in saldiag" not in said_all
 
 
 def test_an_archive_is_read_as_it_is(sample: Path, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_bad_weights_are_one_line_and_exit_2(
     assert code == 2
     assert name in said
     assert said.count("\n") == 0, said
-    assert "bug in saldiag" not in said
+    assert "fault in saldiag" not in said
 
 
 def test_weights_of_another_model_name_the_first_layer_that_does_not_fit(

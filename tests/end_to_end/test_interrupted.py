@@ -92,7 +92,7 @@ def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, folder, monkeypa
         assert main.main(arguments("overfit")) == 2
     shown = capsys.readouterr().err
     assert "interrupted; the measurements so far are in " in shown
-    assert "bug in saldiag" not in shown
+    assert "fault in saldiag" not in shown
     assert status(folder / "run") == "interrupted"
     assert (folder / "run" / "report.html").exists()
     assert "SystemError" not in (folder / "run" / "run.json").read_text(), "it is no reason"
@@ -125,7 +125,7 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
 def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
     monkeypatch.setattr("saldiag.app.examine.examination.Examination.examine_data", fault)
     assert main.main(arguments("overfit")) == 2
-    assert "this is a bug in saldiag: SystemError" in capsys.readouterr().err
+    assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
     assert status(folder / "run") == "failed"
 
 
@@ -135,7 +135,7 @@ def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
     )
     monkeypatch.setattr("saldiag.app.session.output.write_outcome", fault)
     assert main.main(arguments("overfit")) == 2
-    assert "this is a bug in saldiag: SystemError" in capsys.readouterr().err
+    assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("second", [interrupt, fail_in_c])
@@ -282,7 +282,7 @@ def test_at_any_moment(command, seconds, number, folder):
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
     assert "interrupted" in errors
-    assert "bug in saldiag" not in errors
+    assert "fault in saldiag" not in errors
     assert "Traceback" not in errors
     if (folder / "run").exists():
         assert status(folder / "run") == "interrupted"

@@ -147,5 +147,5 @@ def test_one_line_exit_2_and_no_run(
     assert captured.err.startswith("saldiag: "), captured.err
     assert said in captured.err
     assert captured.err.count("\n") == 1
-    assert "bug in saldiag" not in captured.err
+    assert "fault in saldiag" not in captured.err
     assert not (here / "run").exists()

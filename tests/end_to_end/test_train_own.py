@@ -228,4 +228,4 @@ def test_an_error_of_the_data_in_the_middle_is_told(
     assert train("--model", "net.py:segmenter", "--data", "data") == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert "7.png" in told
-    assert "bug in saldiag" not in told
+    assert "fault in saldiag" not in told
