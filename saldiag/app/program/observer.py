@@ -13,11 +13,12 @@ from typing import Any, NoReturn, TypeVar
 import keras
 import tensorflow as tf
 
+from saldiag.app.program import options as program_options
 from saldiag.app.program.assigned_variables import Learnt
 from saldiag.app.program.custom_loops import Loops
 from saldiag.app.program.error_origin import blaming, failing_model
 from saldiag.app.program.first_step import FirstCalls
-from saldiag.app.program.options import MODELS, WatchOptions
+from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
 from saldiag.app.program.watched_model import Following, Places, Watched
 from saldiag.app.session.collector import Collector, one_line
@@ -203,7 +204,9 @@ class Observer:
 
         ``compiled`` is where the model is compiled that it is part of.
         """
-        session = self._session(str(model.name)) if len(self.watched) < MODELS else None
+        session = (
+            self._session(str(model.name)) if len(self.watched) < program_options.MODELS else None
+        )
         if session is None:
             self.unseen += 1
             self._current[model] = None

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from saldiag.app.program.options import MODELS, ProgramOptions
+from saldiag.app.program import options as program_options
+from saldiag.app.program.options import ProgramOptions
 from saldiag.app.session.diffs import with_diffs_added
 from saldiag.app.session.judging import judge
 from saldiag.app.session.options import prepare_environment
@@ -248,8 +249,9 @@ def _told(ended: Ended, observer: Observer) -> list[str]:
     }[ended.how]
     if observer.unseen:
         more = "1 more model was" if observer.unseen == 1 else f"{observer.unseen} more models were"
-        full = len(observer.watched) >= MODELS
-        why = f": those after the first {MODELS} are only trained" if full else ""
+        limit = program_options.MODELS
+        full = len(observer.watched) >= limit
+        why = f": those after the first {limit} are only trained" if full else ""
         lines.append(f"{more} not looked at{why}")
     return lines
 
