@@ -19,6 +19,7 @@ from saldiag.experiments.search.lab import Lab
 from saldiag.experiments.search.suspicion import interventions_for_words
 from saldiag.selftest.program import chain
 from saldiag_probes.survey import trace_only
+from tests.support import models
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -374,7 +375,7 @@ class TestData:
 
         x, y = pictures(0, 16)
         given = [layers.Conv2D(1, 3, padding="same", activation="sigmoid")]
-        model = compiled(keras.Sequential([keras.Input((16, 16, 3)), *given]))
+        model = compiled(models.sequential((16, 16, 3), *given))
         lab = lab_of(model, (x, np.roll(y, 1, axis=0)))
         ((_, found),) = change_of("repaired-pairs", lab).transform_batches(lab.batches, 0)
         assert np.mean([np.array_equal(a, b) for a, b in zip(found, y, strict=True)]) > 0.9

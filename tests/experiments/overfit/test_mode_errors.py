@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
@@ -33,11 +35,11 @@ class Own(keras.Model):
 
 
 def of(*parts):
-    return keras.Sequential([keras.Input((6,)), *parts, layers.Dense(1)])
+    return models.sequential((6,), *parts, layers.Dense(1))
 
 
 def series(layer):
-    return keras.Sequential([keras.Input((6, 2)), layer, layers.Dense(1)])
+    return models.sequential((6, 2), layer, layers.Dense(1))
 
 
 @pytest.mark.parametrize(

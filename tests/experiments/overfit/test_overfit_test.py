@@ -10,6 +10,7 @@ import pytest
 
 from saldiag.core.measurement import Baselines, OverfitHistory
 from saldiag.rules.verdicts.overfit import verdict_of
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -31,7 +32,7 @@ def model(*layers: Any, learning_rate: float = 0.02, loss: str = "mse") -> Any:
     import keras
 
     keras.utils.set_random_seed(1)
-    made = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(2)])
+    made = models.sequential((6,), *layers, keras.layers.Dense(2))
     made.compile(keras.optimizers.Adam(learning_rate), loss=loss, jit_compile=False)
     return made
 
@@ -164,15 +165,16 @@ class Stubborn:
 
     @staticmethod
     def frozen(keras):
-        encoder = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+        encoder = models.sequential((4,), keras.layers.BatchNormalization())
         encoder.layers[0].moving_mean.assign([3.0, 1.0, -2.0, 0.5])
         encoder.trainable = False
-        made = keras.Sequential([
-            encoder, keras.layers.Dense(8), keras.layers.BatchNormalization(),
+        return models.sequential(
+            (4,),
+            encoder,
+            keras.layers.Dense(8),
+            keras.layers.BatchNormalization(),
             keras.layers.Dense(1),
-        ])  # fmt: skip
-        made.build((None, 4))
-        return made
+        )
 
     @staticmethod
     def called_in_inference_mode(keras):

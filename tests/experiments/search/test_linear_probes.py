@@ -9,6 +9,7 @@ from keras import layers
 
 from saldiag.experiments.search.lab import Lab
 from saldiag.experiments.search.linear_probes import cross_validated_score, fit_ridge, probe_layers
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 random = np.random.default_rng(0)
@@ -33,8 +34,7 @@ class TestProbe:
 
 class TestLook:
     def looked(self, *parts):
-        model = keras.Sequential([keras.Input((6,)), *parts])
-        model.compile("adam", "mse")
+        model = models.compiled(models.sequential((6,), *parts), "adam", "mse")
         before = [np.array(v) for v in model.variables]
         found = {each.layer: each for each in probe_layers(Lab(model, ((X, Y),)))}
         assert all(np.array_equal(a, b) for a, b in zip(before, model.variables, strict=True))
@@ -64,9 +64,8 @@ class TestLook:
 
     def test_maps_are_probed_place_by_place(self):
         x = random.normal(size=(24, 8, 8, 3)).astype("float32")
-        model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(8, 1, name="c"),
-                                  layers.Conv2D(1, 1, name="d")])  # fmt: skip
-        model.compile("adam", "mse")
+        parts = layers.Conv2D(8, 1, name="c"), layers.Conv2D(1, 1, name="d")
+        model = models.compiled(models.sequential((8, 8, 3), *parts), "adam")
         found = probe_layers(Lab(model, ((x, (x[..., :1] > 0).astype("float32")),)))
         assert found[0].features == 8
         assert found[0].information > 0.5

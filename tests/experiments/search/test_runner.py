@@ -10,13 +10,13 @@ import pytest
 
 from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.files.jsonio import dumps
-from saldiag.core.findings.finding import Finding
 from saldiag.experiments.search.journal import Journal
 from saldiag.experiments.search.plan import Candidate, Job, SearchPlan
 from saldiag.experiments.search.runner import SearchRunner
 from saldiag.experiments.search.suspicion import interventions_for_words, ranked_candidates
 from saldiag.rules.verdicts.hypotheses import hypotheses
 from tests.support.arms import arm
+from tests.support.findings import finding
 
 pytestmark = pytest.mark.tensorflow  # arms are described by their interventions
 NAMES = ("best-rate", "fitting-output", "float32")
@@ -31,10 +31,6 @@ def plan():
 def done(job):
     name = " + ".join(job.names) or "control"
     return arm([0.9 if "float32" in job.names else 0.0] * len(job.seeds), name, job.steps)
-
-
-def finding(code):
-    return Finding(code, "some-name", "warning", "It is so.", "Mend it.")
 
 
 class Workers:
@@ -195,7 +191,8 @@ class TestSuspicion:
             interventions_for_words("flaot32")
 
     def test_ideas_of_findings_come_first_then_the_users(self):
-        found = ranked_candidates([finding("SD702")], {"head": interventions_for_words("head")})
+        suspected = finding("SD702", severity="warning")
+        found = ranked_candidates([suspected], {"head": interventions_for_words("head")})
         by = [idea.suspected_by for idea in found]
         assert by[0][0] == "SD702"
         users = [index for index, words in enumerate(by) if words == ("head",)]
@@ -204,10 +201,10 @@ class TestSuspicion:
         assert max(users) < min(rest)
 
     def test_a_note_makes_nothing_suspected_where_there_is_something_graver(self):
-        note = replace(finding("SD702"), severity="info")
+        note, graver = finding("SD702", severity="info"), finding("SD101", severity="warning")
         assert any("SD702" in idea.suspected_by for idea in ranked_candidates([note], {}))
         assert not any(
-            "SD702" in i.suspected_by for i in ranked_candidates([finding("SD101"), note], {})
+            "SD702" in idea.suspected_by for idea in ranked_candidates([graver, note], {})
         )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.files.run import Run
 from saldiag.core.measurement import GradientHistory, Histograms, TrainingHistory
+from tests.support import models
 from tests.support.training import (
     epochs_of,
     pictures,
@@ -239,12 +240,11 @@ def test_mixed_float16_trains_with_a_scaled_loss(tmp_path):
 
 
 def progress_of_two_epochs(console):
-    import keras
 
     from saldiag.experiments.training.progress import TrainingProgress
     from saldiag.recipes.training import compile_model
 
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model = models.dense(1, 1)
     compile_model(model, learning_rate=0.5)
     bar = TrainingProgress(console, epochs=50, steps=250)
     bar.set_model(model)

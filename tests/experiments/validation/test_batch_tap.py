@@ -12,6 +12,7 @@ from saldiag.experiments.validation import callback
 from saldiag.experiments.validation.batch_tap import BatchTap, count_items, rebatch_items
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag_probes.state.isolation import preserved_state
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -21,17 +22,8 @@ Y = (X[:, :1] > 0).astype("float32")
 
 
 def network():
-    keras.utils.set_random_seed(3)
-    model = keras.Sequential([
-        keras.Input((6,)),
-        keras.layers.Dense(8, use_bias=False),
-        keras.layers.BatchNormalization(),
-        keras.layers.ReLU(),
-        keras.layers.Dropout(0.3),
-        keras.layers.Dense(1, activation="sigmoid"),
-    ])  # fmt: skip
-    model.compile("adam", "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
-    return model
+    model = models.mlp(6, 8, 1, "sigmoid", dropout=0.3, seed=3)
+    return models.compiled(model, "adam", "binary_crossentropy", metrics=["accuracy"])
 
 
 def watched(model):

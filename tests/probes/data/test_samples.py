@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.training.fit_plan import FitPlan
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(7)
@@ -16,7 +17,7 @@ PHOTOGRAPHS = Path(__file__).resolve().parents[4] / "shared" / "data" / "ecssd-2
 
 @pytest.fixture(scope="module")
 def model(keras):
-    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    return models.dense(4, 1)
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_objects_of_another_keras_are_told_by_their_module(keras):
     from saldiag_probes.network.legacy_keras import measure_foreign_objects
 
     older = type("Dense", (), {"__module__": "tf_keras.src.layers.core.dense"})
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)], name="m")
+    model = models.sequential((4,), keras.layers.Dense(1), name="m")
     assert measure_foreign_objects(model).objects == ()
     model.layers[0].hidden = [older()]
     (found,) = measure_foreign_objects(model).objects

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(3)
 
@@ -22,16 +24,14 @@ def by_path(rows):
 
 def net(keras, loss="mse"):
     layers = keras.layers
-    block = keras.Sequential(
-        [
-            keras.Input((4,)),
-            layers.Dense(4, name="a"),
-            layers.BatchNormalization(name="norm"),
-            layers.Dense(4, name="b"),
-        ],
+    block = models.sequential(
+        (4,),
+        layers.Dense(4, name="a"),
+        layers.BatchNormalization(name="norm"),
+        layers.Dense(4, name="b"),
         name="block",
     )
-    model = keras.Sequential([keras.Input((4,)), block, layers.Dense(1, name="out")])
+    model = models.sequential((4,), block, layers.Dense(1, name="out"))
     model.compile("adam", loss)
     return model, block
 
@@ -62,19 +62,10 @@ def test_a_layer_set_trainable_inside_a_frozen_block(keras, measure):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_a_layer_that_was_built_while_it_was_frozen_is_not_watched(keras, measure):
-    class Own(keras.Model):
-        def __init__(self, trainable):
-            super().__init__()
-            self.hidden = keras.layers.Dense(4, trainable=trainable)
-            self.out = keras.layers.Dense(1)
-
-        def call(self, inputs):
-            return self.out(self.hidden(inputs))
-
     for trainable in (False, True):
-        model = Own(trainable)
-        model(BATCH[0])
-        model.hidden.trainable = True
+        hidden = keras.layers.Dense(4, trainable=trainable)
+        model = models.subclassed(hidden, keras.layers.Dense(1), shape=(4,))
+        hidden.trainable = True
         model.compile("adam", "mse")
         row, _, other, _ = measure(model, BATCH).rows
         assert (row.role, other.role) == ("kernel", "kernel")
@@ -97,7 +88,7 @@ def test_no_step_tells_nothing_of_gradients(keras, measure):
     model, _ = net(keras)
     row = measure(model).rows[0]
     assert (row.has_gradient, row.changed, row.in_optimizer) == (None, None, None)
-    uncompiled = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    uncompiled = models.dense(4, 1)
     row = measure(uncompiled, BATCH).rows[0]
     assert (row.has_gradient, row.changed) == (None, None)
 
@@ -148,10 +139,8 @@ def test_a_train_step_that_forgets_a_layer_or_fails(keras, measure):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_a_cut_gradient_is_no_gradient_and_a_zero_one_changes_nothing(keras, measure):
-    inputs = keras.Input((4,))
-    cut = keras.ops.stop_gradient(keras.layers.Dense(3, name="cut")(inputs))
-    zero = keras.layers.Dense(1, name="zero")(cut) * 0.0
-    model = keras.Model(inputs, zero)
+    cut, zero = keras.layers.Dense(3, name="cut"), keras.layers.Dense(1, name="zero")
+    model = models.functional((4,), lambda x: zero(keras.ops.stop_gradient(cut(x))) * 0.0)
     model.compile("adam", "mse")
     rows = by_path(measure(model, BATCH).rows)
     assert (rows["cut/kernel"].has_gradient, rows["cut/kernel"].changed) == (False, False)
@@ -162,15 +151,12 @@ def test_a_cut_gradient_is_no_gradient_and_a_zero_one_changes_nothing(keras, mea
 def test_steps_that_a_loss_scale_skips_are_not_taken_for_a_model_that_stands_still(
     keras, measure, half
 ):
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(1, dtype="float32")]
-    )
+    model = models.sequential((4,), keras.layers.Dense(8), keras.layers.Dense(1, dtype="float32"))
     model.compile("adam", lambda y, p: 1e4 * keras.losses.mean_squared_error(y, p))
     assert all(row.changed for row in measure(model, BATCH).rows)
-    still = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="softmax")])
-    still.compile("sgd", "mse")
+    still = models.compiled(models.dense(4, 1, "softmax"), "sgd", "mse")
     assert {row.changed for row in measure(still, BATCH).rows} == {False}
-    hopeless = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    hopeless = models.dense(4, 1)
     hopeless.compile("adam", lambda y, p: keras.ops.mean(p) * float("inf"))
     assert {row.changed for row in measure(hopeless, BATCH).rows} == {None}
 

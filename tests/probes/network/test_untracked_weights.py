@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -30,8 +32,7 @@ def _untracked(keep: Any, **flags: Any) -> Any:
                 return kept["first"](inputs)
             return kept[0](inputs)
 
-    model = keras.Sequential([keras.Input((3,)), Block(), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", jit_compile=False)
+    model = models.compiled(models.sequential((3,), Block(), keras.layers.Dense(1)), "sgd", "mse")
     batch = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
     return survey(model, batch, activations=False).wiring.untracked
 
@@ -60,14 +61,14 @@ def test_a_network_that_only_the_loss_reads_is_not() -> None:
 
     from saldiag_probes.survey import survey
 
-    features = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    features = models.dense(2, 4)
 
     class Measured(keras.layers.Layer):
         def call(self, inputs: Any) -> Any:
             self.add_loss(keras.ops.mean(keras.ops.square(features(inputs))))
             return inputs
 
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), Measured()])
+    model = models.sequential((3,), keras.layers.Dense(2), Measured())
     model.compile("sgd", "mse", jit_compile=False)
     batch = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
     assert survey(model, batch, activations=False).wiring.untracked == ()
@@ -88,8 +89,7 @@ def test_variables_of_tensorflow_are_found_in_attributes() -> None:
         def call(self, inputs: Any) -> Any:
             return inputs * self.factors["used"] * self.fixed
 
-    model = keras.Sequential([keras.Input((3,)), Scale(), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", jit_compile=False)
+    model = models.compiled(models.sequential((3,), Scale(), keras.layers.Dense(1)), "sgd", "mse")
     batch = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
     (found,) = survey(model, batch, activations=False).wiring.untracked or ()
     assert (found.layer, found.name, found.parameters) == ("scale", "factors", 3)

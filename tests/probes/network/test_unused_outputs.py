@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support import models
 from tests.support.judging import found, one
 
 pytestmark = pytest.mark.tensorflow
@@ -26,10 +27,9 @@ def surveyed(model, batch, **options):
 
 
 def two_heads():
-    inputs = keras.Input((3,))
-    shared = keras.layers.Dense(4, name="shared")(inputs)
-    heads = [keras.layers.Dense(1, name=name)(shared) for name in ("one", "two")]
-    return keras.Model(inputs, heads)
+    shared = keras.layers.Dense(4, name="shared")
+    heads = [keras.layers.Dense(1, name=name) for name in ("one", "two")]
+    return models.functional((3,), lambda x: [head(shared(x)) for head in heads])
 
 
 @pytest.mark.parametrize(
@@ -47,22 +47,19 @@ def test_an_output_without_a_part_in_the_loss(options, weight):
 
 
 def test_an_output_that_another_is_made_of_has_a_part():
-    inputs = keras.Input((3,))
-    code = keras.layers.Dense(2, name="code")(inputs)
-    model = keras.Model(inputs, [code, keras.layers.Dense(1, name="end")(code)])
+    code, end = keras.layers.Dense(2, name="code"), keras.layers.Dense(1, name="end")
+    model = models.functional((3,), lambda x: [made := code(x), end(made)])
     assert surveyed(model, (X, (X[:, :2], Y)), loss=[None, "mse"]).ignored == ()
 
 
 def test_cross_entropies_that_read_the_logits_behind_an_output_read_it():
-    inputs = keras.Input((3,))
-    heads = [
-        keras.layers.Dense(2, "softmax", name="kind")(inputs),
-        keras.layers.Dense(1, "sigmoid", name="sure")(inputs),
-    ]
-    losses = ["categorical_crossentropy", "binary_crossentropy"]
-    model = keras.Model(inputs, heads)
-    assert surveyed(model, (X, (X[:, :2], Y)), loss=losses).ignored == ()
-    alone = surveyed(keras.Model(inputs, heads), (X, (X[:, :2], Y)), loss=[losses[0], None])
+    def outputs(x):
+        kind = keras.layers.Dense(2, "softmax", name="kind")
+        return [kind(x), keras.layers.Dense(1, "sigmoid", name="sure")(x)]
+
+    losses, data = ["categorical_crossentropy", "binary_crossentropy"], (X, (X[:, :2], Y))
+    assert surveyed(models.functional((3,), outputs), data, loss=losses).ignored == ()
+    alone = surveyed(models.functional((3,), outputs), data, loss=[losses[0], None])
     assert [output.name for output in alone.ignored] == ["sure"]
 
 
@@ -90,9 +87,11 @@ def test_an_input_that_is_taken_for_its_shape_is_a_note():
 
 
 def test_an_output_with_softmax_is_judged_by_its_logits():
-    inputs = keras.Input((3,))
-    kind = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
-    model = keras.Model(inputs, {"kind": kind, "sure": keras.ops.max(kind, axis=-1)})
+    def outputs(x):
+        kind = keras.layers.Dense(3, activation="softmax", name="kind")(x)
+        return {"kind": kind, "sure": keras.ops.max(kind, axis=-1)}
+
+    model = models.functional((3,), outputs)
     found = surveyed(
         model, (X, {"kind": Y[:, 0]}), loss={"kind": "sparse_categorical_crossentropy"}
     )
@@ -104,14 +103,15 @@ def test_an_output_with_softmax_is_judged_by_its_logits():
 def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
     from saldiag.rules.shared.graph import Network
 
-    inputs = keras.Input((3,))
-    state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)
-    answer = keras.layers.Dense(1, activation="sigmoid", name="answer")(state)
-    model = keras.Model(inputs, [answer, state])
+    def outputs(x):
+        state = keras.layers.Dense(2, activation="tanh", name="state")(x)
+        return [keras.layers.Dense(1, activation="sigmoid", name="answer")(state), state]
+
+    model = models.functional((3,), outputs)
     found = surveyed(model, (X, (Y, X[:, :2])), loss=["binary_crossentropy", None])
     assert found.unjudged == (1,)
     assert [head.layer for head in Network(found).heads()] == ["answer"]
-    model = keras.Model(inputs, [answer, state])
+    model = models.functional((3,), outputs)
     found = surveyed(model, (X, (Y, X[:, :2])), loss="mse")
     assert (found.unjudged, len(Network(found).heads())) == ((), 2)
 
@@ -119,16 +119,15 @@ def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
 def test_the_layer_before_operations_does_not_make_the_output():
     from saldiag.rules.shared.graph import Network
 
-    inputs = keras.Input((3,))
-    state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)
+    state = keras.layers.Dense(2, activation="tanh", name="state")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for outputs, computed in (
-        (keras.ops.matmul(state, np.ones((2, 4), "float32")), ("state",)),
-        (keras.ops.clip(keras.ops.reshape(state, (-1, 2)), -0.9, 0.9), ()),
-        ([state, 2.0 * state], ()),
+        (lambda h: keras.ops.matmul(h, np.ones((2, 4), "float32")), ("state",)),
+        (lambda h: keras.ops.clip(keras.ops.reshape(h, (-1, 2)), -0.9, 0.9), ()),
+        (lambda h: [h, 2.0 * h], ()),
     ):
-        model = keras.Model(inputs, outputs)
-        several = isinstance(outputs, list)
+        model = models.functional((3,), lambda x, outputs=outputs: outputs(state(x)))
+        several = len(model.outputs) > 1
         found = surveyed(model, (X, (Y, Y) if several else Y), loss="mse" if several else loss)
         assert found.computed == computed
         assert [head.layer for head in Network(found).heads()] == ([] if computed else ["state"])
@@ -147,10 +146,10 @@ def test_what_data_hold_beside_the_inputs_is_a_note():
 class TestLossesOfOutputs:
     @staticmethod
     def heads(make, loss, targets):
-        inputs = keras.Input((3,))
-        value = keras.layers.Dense(1, name="value")(inputs)
-        kind = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
-        return surveyed(keras.Model(inputs, make(value, kind)), (X, targets), loss=loss).losses
+        value = keras.layers.Dense(1, name="value")
+        kind = keras.layers.Dense(3, activation="softmax", name="kind")
+        model = models.functional((3,), lambda x: make(value(x), kind(x)))
+        return surveyed(model, (X, targets), loss=loss).losses
 
     def test_are_told_with_places_by_list_and_by_name(self):
         listed = self.heads(
@@ -181,14 +180,12 @@ class TestLossesOfOutputs:
         assert [each.config["from_logits"] for each in found] == [True, False]
 
     def test_leave_out_an_output_without_one(self):
-        inputs = keras.Input((3,))
-        made = [keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b", "c")]
-        found = surveyed(
-            keras.Model(inputs, made), (X, (Y, Y, Y)), loss=["mse", None, "mae"]
-        ).losses
+        heads = [keras.layers.Dense(1, name=name) for name in ("a", "b", "c")]
+        model = models.functional((3,), lambda x: [head(x) for head in heads])
+        found = surveyed(model, (X, (Y, Y, Y)), loss=["mse", None, "mae"]).losses
         assert [(each.outputs, each.places) for each in found] == [(("a",), (0,)), (("c",), (1,))]
 
     def test_of_one_output_all_have_its_place(self):
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="one")])
+        model = models.dense(3, 1, name="one")
         found = surveyed(model, (X, Y), loss=["mse", "mae"]).losses
         assert [(each.outputs, each.places) for each in found] == [(("one",), (0,))] * 2

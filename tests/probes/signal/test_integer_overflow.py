@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 BATCH = np.array([[0, 100, 128, 255], [1, 2, 200, 250]], dtype="uint8")
@@ -17,9 +19,9 @@ def _survey(function: Any, batch: Any = BATCH) -> Any:
 
     from saldiag_probes.survey import survey
 
-    inputs = keras.Input(batch.shape[1:], dtype=batch.dtype.name)
-    outputs = keras.layers.Dense(1, name="last")(function(inputs))
-    return survey(keras.Model(inputs, outputs), batch, flow=False)
+    last, dtype = keras.layers.Dense(1, name="last"), batch.dtype.name
+    model = models.functional(batch.shape[1:], lambda x: last(function(x)), dtype=dtype)
+    return survey(model, batch, flow=False)
 
 
 def test_the_share_of_results_that_wrap_is_exact() -> None:
@@ -49,11 +51,10 @@ def test_what_fits_and_what_is_wide_is_left_out() -> None:
 
 
 def test_without_a_run_it_is_not_known() -> None:
-    import keras
 
     from saldiag_probes.survey import measure_dtypes
 
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model = models.dense(4, 1)
     assert measure_dtypes(model, BATCH).wrapped is None
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -15,7 +17,7 @@ def _lost(function: Any, dtype: str = "mixed_float16") -> Any:
     from saldiag_probes.survey import measure_dtypes
 
     layer = keras.layers.Lambda(function, name="own", dtype=dtype)
-    model = keras.Sequential([keras.Input((3,)), layer])
+    model = models.sequential((3,), layer)
     return measure_dtypes(model, keras.KerasTensor((2, 3))).lost_constants
 
 
@@ -64,5 +66,5 @@ def test_layers_of_keras_are_left_alone() -> None:
         keras.layers.BatchNormalization(epsilon=1e-9, dtype="mixed_float16"),
         keras.layers.LayerNormalization(epsilon=1e-9, dtype="mixed_float16"),
     ]
-    model = keras.Sequential([keras.Input((3,)), *parts])
+    model = models.sequential((3,), *parts)
     assert measure_dtypes(model, keras.KerasTensor((2, 3))).lost_constants == ()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -15,18 +17,8 @@ pytestmark = pytest.mark.tensorflow
 def model() -> Any:
     import keras
 
-    keras.utils.set_random_seed(3)
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(5),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dropout(0.5),
-            keras.layers.Dense(1),
-        ]
-    )
-    model.compile(keras.optimizers.Adam(0.1), loss="mse", metrics=["mae"])
-    return model
+    model = models.mlp(4, 5, seed=3)
+    return models.compiled(model, keras.optimizers.Adam(0.1), metrics=["mae"])
 
 
 def batch() -> tuple[Any, Any]:
@@ -189,7 +181,7 @@ def test_scopes_left_open_are_closed(keras: Any, model: Any) -> None:
     """TensorFlow refuses the name of the inner layer when it traces, with the outer scope open."""
     from saldiag_probes.state.isolation import preserved_random_state, preserved_state
 
-    bad = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="my head")], name="net")
+    bad = models.sequential((4,), keras.layers.Dense(3, name="my head"), name="net")
     bad.compile("sgd", "mse")
     for block in (lambda: preserved_state(model), preserved_random_state):
         with pytest.raises(ValueError, match="my head"), block():

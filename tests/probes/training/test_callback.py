@@ -9,6 +9,7 @@ import pytest
 
 from saldiag.core.measurement import GradientHistory, Histograms, Measurements
 from saldiag.core.training.schedule import every, never
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -25,13 +26,11 @@ def compiled(**kwargs: Any) -> Any:
     import keras
 
     keras.utils.set_random_seed(1)
-    model = keras.Sequential(
-        [
-            keras.Input((6,)),
-            keras.layers.Dense(5, activation="relu", name="hidden"),
-            keras.layers.Dropout(0.2),
-            keras.layers.Dense(2, name="out"),
-        ]
+    model = models.sequential(
+        (6,),
+        keras.layers.Dense(5, activation="relu", name="hidden"),
+        keras.layers.Dropout(0.2),
+        keras.layers.Dense(2, name="out"),
     )
     model.compile(keras.optimizers.Adam(0.01), loss="mse", **kwargs)
     return model
@@ -65,19 +64,10 @@ def test_every_step_under_fit(kwargs: Any) -> None:
 
 def test_the_step_is_traced_once_more() -> None:
     """tf.function traces again what makes variables: the probe's are made before."""
-    import keras
 
     from saldiag_probes.training.callback import Watch
 
-    class Counted(keras.Sequential):
-        traces = 0
-
-        def train_step(self, data: Any) -> Any:
-            self.traces += 1
-            return super().train_step(data)
-
-    model = Counted([keras.Input((6,)), keras.layers.Dense(2)])
-    model.compile("adam", "mse")
+    model = counting()
     model.fit(*batch(), verbose=0)  # Keras' own variables are made, which costs a trace too
     before, watch = model.traces, Watch("full", every(2))
     fit(model, watch, epochs=1)

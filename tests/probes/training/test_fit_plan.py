@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -17,8 +19,7 @@ from saldiag.core.training.fit_plan import FitPlan  # noqa: E402
 def _measured(rate: Any, **plan: Any) -> Any:
     from saldiag_probes.training.fit_plan import measure_plan
 
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(rate), "mse")
+    model = models.compiled(models.dense(2, 1), keras.optimizers.Adam(rate), "mse")
     return measure_plan(model, FitPlan(**plan))
 
 
@@ -71,8 +72,7 @@ def test_what_a_callback_takes_for_better(monitor: str, mode: str, direction: st
     """A metric of that name is not known before the compiled metrics are built."""
     from saldiag_probes.training.fit_plan import measure_plan
 
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("adam", "mse", metrics=["mae"])
+    model = models.compiled(models.dense(2, 1), "adam", "mse", metrics=["mae"])
     stopping = keras.callbacks.EarlyStopping(monitor, mode=mode)
     (found,) = measure_plan(model, FitPlan(callbacks=(stopping,))).callbacks
     assert found.direction == direction
