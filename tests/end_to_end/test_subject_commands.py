@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag.cli import main
+from tests.support import models
+from tests.support.command_line import read_diagnosis, run_saldiag
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,12 +120,11 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def examined(out: Path, command: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = main.main([command, *arguments, "--out", str(out)])
+    code = run_saldiag(command, *arguments, "--out", out)
     assert (out / "diagnosis.json").exists(), "the command could not run"
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
     assert "<html" in (out / "report.html").read_text()
-    found: dict[str, Any] = json.loads((out / "diagnosis.json").read_text())
-    return code, found
+    return code, read_diagnosis(out)
 
 
 def errors(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def test_trainable_of_a_saved_model_on_a_folder_of_classes(
 ) -> None:
     import keras
 
-    made = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(name="flat")])
+    made = models.sequential((8, 8, 1), keras.layers.Flatten(name="flat"))
     made.add(keras.layers.Dense(4, trainable=False, name="kept"))
     made.add(keras.layers.Dense(2, activation="softmax", name="head"))
     made.compile("adam", "categorical_crossentropy")
@@ -252,11 +252,11 @@ def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
     np.savez(data, x=x, y=np.arange(9) % 3)
     arguments = (command, "--model", "net.py:Raising", "--data", str(data))
     if command == "overfit":
-        assert main.main([*arguments, "--out", str(tmp_path / "without")]) == 2
+        assert run_saldiag(*arguments, "--out", tmp_path / "without") == 2
         assert "compiled without a loss, which overfit measures" in capsys.readouterr().err
         arguments = (*arguments, "--loss", "sparse_categorical_crossentropy")
     else:  # nothing that was measured says why
-        assert main.main([*arguments, "--out", str(tmp_path / "failed")]) == 2
+        assert run_saldiag(*arguments, "--out", tmp_path / "failed") == 2
         assert f"saldiag: {told}\n" in capsys.readouterr().err
         assert json.loads((tmp_path / "failed" / "run.json").read_text())["status"] == "failed"
     np.savez(data, x=np.full((9, 4), np.nan, np.float32), y=np.arange(9) % 3)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.cli import main
+from tests.support.command_line import read_diagnosis, run_saldiag
 
 pytestmark = pytest.mark.tensorflow
 
@@ -83,16 +83,9 @@ def segmenter():
 OWN = ("--model", "net.py:model", "--data", "net.py:data")
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "net.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def train(*arguments: str, out: str = "run", epochs: int = 2) -> int:
     sizes = ("--epochs", str(epochs), "--batch-size", "16")
-    return main.main(["train", *arguments, *sizes, "--out", out])
+    return run_saldiag("train", *arguments, *sizes, "--out", out)
 
 
 def history(run: str) -> dict[str, Any]:
@@ -102,8 +95,7 @@ def history(run: str) -> dict[str, Any]:
 
 
 def codes(run: str) -> list[str]:
-    found = json.loads(Path(run, "diagnosis.json").read_text())["findings"]
-    return [finding["rule"] for finding in found]
+    return [finding["rule"] for finding in read_diagnosis(run)["findings"]]
 
 
 def test_a_sound_model_trains_as_it_was_compiled(here: Path) -> None:
@@ -139,7 +131,7 @@ def test_going_on_equals_training_in_one_go(here: Path, capsys: pytest.CaptureFi
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")
 def test_the_cause_is_named_with_its_line(here: Path) -> None:
     assert train("--model", "net.py:softmax", "--data", "net.py:data") == 1
-    first = json.loads((here / "run" / "diagnosis.json").read_text())["findings"][0]
+    first = read_diagnosis("run")["findings"][0]
     assert (first["rule"], first["layers"]) == ("SD101", ["head"])
     assert 'name="head"' in first["source"]["text"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from saldiag.cli import main
 from saldiag.core.errors import RunError
 from saldiag.core.files.run import Run
+from tests.support.command_line import run_saldiag
 from tests.support.training import pictures, small_recipe, tiny_model, train, values, worker
 
 pytestmark = pytest.mark.tensorflow
@@ -119,22 +119,19 @@ def test_a_model_in_inference_mode_gets_one_line(tmp_path: Path) -> None:
 
 
 def test_a_model_of_the_users_from_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "net.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-
     def run(out: str, *arguments: str, model: str = "model") -> Any:
         made = ("--model", f"net.py:{model}", "--data", "net.py:data", "--batch-size", "16")
-        main.main(["train", *made, "--epochs", "3", "--out", out, *arguments])
-        return history(tmp_path / out)
+        run_saldiag("train", *made, "--epochs", "3", "--out", out, *arguments)
+        return history(here / out)
 
     lagging, renewed = run("lagging"), run("renewed", "--recalibrate")
     np.testing.assert_allclose(renewed["loss"], lagging["loss"], rtol=1e-5)
     assert renewed["val_loss"][-1] == pytest.approx(renewed["loss"][-1], rel=0.15)
     assert lagging["val_loss"][-1] != pytest.approx(lagging["loss"][-1], rel=0.5)
-    assert json.loads((tmp_path / "renewed" / "run.json").read_text())["config"]["recalibrate"]
-    assert not json.loads((tmp_path / "lagging" / "run.json").read_text())["config"]["recalibrate"]
+    assert json.loads((here / "renewed" / "run.json").read_text())["config"]["recalibrate"]
+    assert not json.loads((here / "lagging" / "run.json").read_text())["config"]["recalibrate"]
     capsys.readouterr()
     run("plain", "--recalibrate", model="plain")
     assert "no BatchNorm of this model runs in training mode" in capsys.readouterr().err

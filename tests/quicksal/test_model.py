@@ -12,6 +12,7 @@ import pytest
 
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.quicksal.blocks.mobilenet_v2 import SHAPES, UNITS
+from tests.support import models
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -424,11 +425,10 @@ def test_origins_tell_the_faults_of_the_encoder(looked_at):
 
 
 def test_origins_of_a_strange_model_are_unknown():
-    import keras
 
     from saldiag.quicksal.pretrained.origins import weight_origins
 
-    assert weight_origins(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])) == ()
+    assert weight_origins(models.dense(2, 1)) == ()
 
 
 # -- saving and loading --------------------------------------------------------------------------

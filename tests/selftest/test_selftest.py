@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from saldiag.selftest.outcome import Result, Totals, totals_of
 from saldiag.selftest.record import PAGE, read, taken_over, with_table, worse, worse_cases
 from saldiag.selftest.run import run, run_case
 from saldiag.selftest.table import as_markdown, as_text, fault_rows, goals_in_words
+from tests.support.command_line import start_saldiag_process
 
 
 def result(
@@ -176,18 +176,17 @@ def test_a_process_that_dies_is_a_result() -> None:
     assert got.failed.startswith("its process died")
 
 
-def _saldiag(*arguments: str, where: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "saldiag", "selftest", *arguments],
-        cwd=where, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
-    )  # fmt: skip
+def start_selftest(*arguments: str, where: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return start_saldiag_process(
+        "selftest", *arguments, cwd=where, env=environment, start_new_session=True
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) -> None:
-    process = _saldiag(
+    process = start_selftest(
         "softmax_over_one", "dense/", "--seed", str(TUNING), "--format", "json", where=tmp_path
     )
     out, err = process.communicate(timeout=600)
@@ -207,7 +206,7 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_ctrl_c_tells_what_was_run(tmp_path: Path) -> None:
-    process = _saldiag("--jobs", "1", "--seed", str(TUNING), "--out", "here", where=tmp_path)
+    process = start_selftest("--jobs", "1", "--seed", str(TUNING), "--out", "here", where=tmp_path)
     workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
     while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
         assert process.poll() is None

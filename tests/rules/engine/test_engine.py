@@ -18,13 +18,8 @@ from saldiag.rules.engine import engine, registry
 from saldiag.rules.engine.explain import explain
 from saldiag.rules.engine.root_cause import explained, explains_how_many
 from tests.faults import sd101_single_channel_softmax as softmax
+from tests.support.findings import finding
 from tests.support.measurements import call, healthy, wiring
-
-
-def finding(rule: str, *layers: str, severity: str = "error", confidence: float = 1.0) -> Finding:
-    return Finding(
-        rule, rule.lower(), severity, "message", "fix", layers=layers, confidence=confidence
-    )  # type: ignore[arg-type]
 
 
 class Stub(Rule):
@@ -42,8 +37,7 @@ class Stub(Rule):
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch):
     def install(*rules: type[Rule]) -> None:
-        for module in (engine, registry):
-            monkeypatch.setattr(module, "all_rules", lambda: rules)
+        monkeypatch.setattr(registry, "all_rules", lambda: rules)
 
     return install
 
