@@ -95,7 +95,7 @@ def test_one_channel_softmax_under_bce_is_named_though_it_trains(
     assert diagnosis(out)["root_cause"]["rule"] == "SD101"
 
 
-def test_quicksal_learns_and_nothing_grave_is_said(sample: Path, tmp_path: Path) -> None:
+def test_quicksal_learns_without_an_error_finding(sample: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     code = run_saldiag(
         "overfit", "--data", sample, "--out", out, "--budget", "600",
@@ -152,7 +152,7 @@ def test_trainable_finds_the_flag_that_its_parent_contradicts(
     assert "bir_1" in capsys.readouterr().out
 
 
-def test_steps_that_can_change_nothing_are_a_verdict(sample: Path, tmp_path: Path) -> None:
+def test_gradients_of_a_constant_output_give_a_verdict(sample: Path, tmp_path: Path) -> None:
     model = "quicksal-as-reported:softmax_head"
     out = tmp_path / "run"
     code = run_saldiag(
@@ -324,7 +324,7 @@ def test_weights_of_another_model_name_the_first_layer_that_does_not_fit(
     assert "Conv1" in said
 
 
-def test_an_out_that_cannot_be_written_loses_nothing(
+def test_an_out_that_is_a_file_is_refused_and_the_file_kept(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("kept")

@@ -74,7 +74,7 @@ def test_junit_of_a_run_has_a_case_for_each_rule(run_of_the_case, capsys):
     assert int(suite.get("failures")) > 0
 
 
-def test_junit_leaves_out_rules_that_were_not_asked(run_of_the_case, capsys):
+def test_junit_leaves_out_rules_that_were_not_selected(run_of_the_case, capsys):
     only = ["--rules", "--select", "SD101,SD2"]
     assert run_saldiag("report", run_of_the_case, "--format", "junit", *only) == 1
     (suite,) = ET.fromstring(capsys.readouterr().out)
@@ -111,7 +111,7 @@ def test_an_old_run_may_name_rules_that_are_gone(run_of_the_case, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
-def test_every_encoding_of_stdout_will_do(run_of_the_case, name):
+def test_formats_are_ascii_under_an_ascii_stdout(run_of_the_case, name):
     encoding = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     command = ("report", run_of_the_case, "--format", name)
     result = run_saldiag_process(*command, env={**os.environ, **encoding}, text=False)

@@ -137,7 +137,7 @@ def test_a_fault_after_a_handled_ctrl_c_is_a_fault(here, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("second", [interrupt, fail_in_c])
-def test_a_second_ctrl_c_gives_the_report_up(second, here, monkeypatch, capsys):
+def test_a_second_ctrl_c_ends_without_a_report(second, here, monkeypatch, capsys):
     monkeypatch.setattr(
         "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
     )
@@ -151,7 +151,7 @@ def test_a_second_ctrl_c_gives_the_report_up(second, here, monkeypatch, capsys):
     assert (here / "run" / "report.html").exists()
 
 
-def test_training_keeps_its_epochs_and_goes_on(here, monkeypatch, capsys):
+def test_interrupted_training_keeps_its_epochs_and_resumes(here, monkeypatch, capsys):
     from saldiag.experiments.training.progress import TrainingProgress
 
     def lose(bar: Any, batch: int, logs: Any = None) -> None:
@@ -167,7 +167,7 @@ def test_training_keeps_its_epochs_and_goes_on(here, monkeypatch, capsys):
     assert status(here / "run") == "finished"
 
 
-def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(here, monkeypatch):
+def test_an_interrupted_experiment_is_not_recorded_as_failed(here, monkeypatch):
     from saldiag.experiments.search.lab import Lab
 
     whole = Lab._curve
@@ -297,7 +297,7 @@ def test_a_program_is_ended_by_sigterm_as_without_saldiag(here):
     assert (here / "run" / "diagnosis.json").exists()
 
 
-def test_worker_processes_do_not_hear_of_ctrl_c(here):
+def test_worker_processes_ignore_ctrl_c(here):
     """A terminal sends it to all of them, and they may be at their imports."""
     options = ["--learning-rate", "1e-9", "--jobs", "2", "--budget", "600"]
     process = start_saldiag_process(

@@ -91,7 +91,7 @@ def test_a_model_that_learns_has_nothing_confirmed(folder):
     assert outcomes == {"not applicable"}
 
 
-def test_a_killed_run_is_gone_on_with(folder):
+def test_a_killed_run_resumes_with_its_finished_experiments(folder):
     more = ["--suspect", "learning rate", "--suspect", "vanishing gradients"]
     run_saldiag(*arguments("broken", "whole", *more))
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -109,13 +109,13 @@ def test_a_killed_run_is_gone_on_with(folder):
     assert {name: (jobs / name).stat().st_mtime_ns for name in kept} == kept
 
 
-def test_other_options_are_no_going_on(folder, capsys):
+def test_resume_with_other_options_is_refused(folder, capsys):
     run_saldiag(*arguments("broken", "one", "--budget", "1s"))
     assert run_saldiag(*arguments("broken", "one", "--resume", "--learning-rate", "0.5")) == 2
     assert "made with learning-rate None, not 0.5" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_what_is_decided(folder):
+def test_ctrl_c_keeps_finished_experiments(folder):
     command = arguments("broken", "cut", "--jobs", "2")
     process = start_saldiag_process(*command, stdout=subprocess.DEVNULL, start_new_session=True)
     jobs = folder / "cut" / "experiments"
@@ -137,7 +137,7 @@ def test_a_program_is_experimented_on_before_it_trains(folder):
     assert told(folder / "ran")["fitting-output"][0] == "confirmed"
 
 
-def test_what_nothing_answers_to_is_bad_usage(folder, capsys):
+def test_an_unknown_suspicion_exits_with_2(folder, capsys):
     assert run_saldiag(*arguments("broken", "none", "--suspect", "moon phase")) == 2
     assert "no experiment matches" in capsys.readouterr().err
     assert not (folder / "none").exists()

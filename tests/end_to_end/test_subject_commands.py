@@ -170,7 +170,7 @@ def test_overfit_shows_pictures_beside_masks(here: Path, tmp_path: Path) -> None
     assert notes == ["pixels from 0 to 1, for the model scales nothing; --pixels says otherwise"]
 
 
-def test_gradients_of_a_training_step_of_ones_own(here: Path, tmp_path: Path) -> None:
+def test_gradients_of_a_custom_train_step(here: Path, tmp_path: Path) -> None:
     code, found = examined(
         tmp_path / "run", "gradients", "--model", "net.py:Stepped", "--data", "net.py:batches",
         "--steps", "3",
@@ -231,7 +231,7 @@ def test_quicksal_takes_images_beside_masks(here: Path) -> None:
     assert (x.shape, y.shape, data.image_size) == ((2, 32, 32, 3), (2, 32, 32, 1), 32)
 
 
-def test_a_model_of_ones_own_on_pairs_in_one_folder(here: Path, tmp_path: Path) -> None:
+def test_a_user_model_on_pairs_in_one_folder(here: Path, tmp_path: Path) -> None:
     from saldiag.image_masks.sample import write_sample
 
     write_sample(tmp_path / "sample", 8, 0)
@@ -243,7 +243,7 @@ def test_a_model_of_ones_own_on_pairs_in_one_folder(here: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("command", ["overfit", "gradients"])
-def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
+def test_a_training_that_raises_exits_with_2_or_is_noted_with_the_findings(
     command: str, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = "the model cannot be trained on these data: row 3"
@@ -268,7 +268,7 @@ def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
     assert json.loads((out / "run.json").read_text())["missing"][kind].startswith(told)
 
 
-def test_a_data_set_sorted_by_class_is_heard_of(here: Path, tmp_path: Path) -> None:
+def test_a_data_set_sorted_by_class_is_found(here: Path, tmp_path: Path) -> None:
     (tmp_path / "order.py").write_text(
         "import numpy as np, tensorflow as tf\n"
         "def sorted_batches():\n"

@@ -113,7 +113,9 @@ def test_a_sound_model_trains_as_it_was_compiled(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_going_on_equals_training_in_one_go(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train(*OWN, out="whole", epochs=4) == 0
     assert train(*OWN, out="parts", epochs=2) == 0
     assert train(*OWN, "--resume", out="parts", epochs=4) == 0
@@ -154,7 +156,7 @@ def test_data_and_models_of_other_kinds(arguments: tuple[str, ...], here: Path) 
 
 
 @pytest.mark.slow
-def test_the_subset_and_the_batches_are_as_asked(here: Path) -> None:
+def test_subset_and_batch_size_are_used(here: Path) -> None:
     assert train(*OWN, "--subset", "0.5", epochs=1) == 0
     with np.load(here / "run" / "measurements" / "gradients.npz") as arrays:
         assert arrays["loss"].shape == (2,)  # 27 of 54 items in batches of 16
@@ -190,7 +192,7 @@ def test_pictures_with_masks_are_shown(here: Path) -> None:
         (("--data", "net.py:data"), "image-and-mask pairs"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line(
+def test_unusable_models_data_and_options_exit_with_one_line(
     arguments: tuple[str, ...], said: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(*arguments) == 2
@@ -201,7 +203,7 @@ def test_what_cannot_be_meant_is_one_line(
 
 
 @pytest.mark.slow
-def test_an_error_of_the_data_in_the_middle_is_told(
+def test_an_error_in_the_data_during_training_is_reported(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "data").mkdir()

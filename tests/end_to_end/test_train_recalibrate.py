@@ -85,13 +85,13 @@ def test_training_is_the_same_bit_for_bit_and_so_is_a_resumed_run(tmp_path: Path
     assert json.loads(resumed.stdout.splitlines()[-1]) == json.loads(whole.stdout.splitlines()[-1])
 
 
-def test_going_on_with_the_other_setting_is_refused(tmp_path: Path) -> None:
+def test_resuming_with_another_setting_is_refused(tmp_path: Path) -> None:
     train(tmp_path / "run", small_recipe(epochs=1))
     with pytest.raises(RunError, match="was trained with recalibrate=False, not True"):
         train(tmp_path / "run", small_recipe(epochs=2, recalibrate=True), resume=True)
 
 
-def test_a_run_from_before_the_setting_goes_on(tmp_path: Path) -> None:
+def test_a_run_recorded_without_the_setting_resumes(tmp_path: Path) -> None:
     train(tmp_path / "run", small_recipe(epochs=1))
     path = tmp_path / "run" / "checkpoints" / "state.npz"
     state = arrays(path)

@@ -72,7 +72,7 @@ def test_statistics_that_are_reestimated_give_no_finding(here: Path) -> None:
     assert (code, found["verdict"], found["findings"]) == (0, "learns", [])
 
 
-def test_watch_says_the_same_and_leaves_the_training_alone(here: Path) -> None:
+def test_watch_finds_the_same_and_does_not_change_the_training(here: Path) -> None:
     space: dict[str, Any] = {}
     exec(PROGRAM, space)
     x, y = space["data"]()

@@ -95,7 +95,7 @@ class TestWiring:
         assert own.own_training
 
     @pytest.mark.filterwarnings("ignore:You are using a softmax")
-    def test_a_call_says_what_it_does(self, keras, survey):
+    def test_a_call_records_activation_config_and_shapes(self, keras, survey):
         layers = keras.layers
 
         def swish_like(x):
@@ -203,7 +203,7 @@ class TestDtypes:
         assert casts[("island", "float16", "float32")] == (40, 160)
         assert casts[("out", "float32", "float16")] == (40, 80)
 
-    def test_nothing_runs(self):
+    def test_the_model_is_traced_and_not_run(self):
         import tensorflow as tf
 
         from saldiag_probes.survey import measure_dtypes
@@ -258,7 +258,7 @@ class TestActivations:
         lone = measure_activations(model, np.ones((1, 2))).rows[0]
         assert np.isnan(lone.sample_variation)
 
-    def test_the_mode_is_the_one_asked_for(self, keras):
+    def test_the_mode_is_the_requested_one(self, keras):
         from saldiag_probes.survey import measure_activations
 
         model = models.sequential((50,), keras.layers.Dropout(0.5, name="drop"))
@@ -274,7 +274,7 @@ class TestActivations:
         x = np.full((2, MAX_SAMPLED_VALUES), 3e38, "float32")
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
-    def test_half_precision_is_added_up_in_single(self, keras):
+    def test_half_precision_is_summed_in_float32(self, keras):
         from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
@@ -283,7 +283,7 @@ class TestActivations:
         model = models.sequential((MAX_SAMPLED_VALUES,), layer, dtype="float16")
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
-    def test_an_output_of_unknown_shape_is_looked_at_as_well(self, keras):
+    def test_an_output_of_unknown_shape_is_measured(self, keras):
         from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
@@ -300,7 +300,7 @@ class TestActivations:
         assert row.mean == pytest.approx(2.0)
         assert 0 < row.nonfinite_share < 1e-4
 
-    def test_of_a_large_output_one_infinity_is_seen_and_the_rest_is_near(self, keras):
+    def test_a_large_output_is_sampled_and_its_one_infinity_counted(self, keras):
         from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
@@ -320,7 +320,7 @@ class TestActivations:
 
 
 class TestMissing:
-    def test_what_cannot_be_had_is_missing_with_its_reason(self, survey):
+    def test_a_failed_measurement_is_missing_with_its_reason(self, survey):
 
         def explode(x):
             raise ValueError("the disk is on fire")

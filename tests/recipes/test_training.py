@@ -162,7 +162,7 @@ def test_losses_are_what_their_formulas_say_and_survive_saving(name, expected):
 
 
 @pytest.mark.parametrize("name", ["dice", "iou"])
-def test_overlap_losses_are_0_for_the_mask_itself_and_pull_the_right_way(name):
+def test_overlap_losses_are_0_for_the_mask_itself_and_fall_towards_it(name):
     import tensorflow as tf
 
     from saldiag.recipes.losses import loss_by_name

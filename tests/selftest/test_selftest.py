@@ -83,7 +83,7 @@ def test_goals_are_met_by_perfect_results_only_within_their_shares() -> None:
 RECORD = {"0": {r.case.name: {"expected": r.expected, "outcome": r.outcome} for r in RESULTS[:-1]}}
 
 
-def test_a_total_that_falls_below_the_record_is_told() -> None:
+def test_a_total_below_the_record_is_reported() -> None:
     assert worse(RESULTS[:-1], RECORD) == []
     lost = [replace(RESULTS[0], root="SD3"), *RESULTS[1:-1]]
     assert worse(lost, RECORD) == ["faults named first: 0, on record 1"]
@@ -91,14 +91,14 @@ def test_a_total_that_falls_below_the_record_is_told() -> None:
     assert worse(alarm, RECORD) == ["well programs with an error: 2, on record 1"]
 
 
-def test_better_elsewhere_makes_up_and_what_is_on_no_record_counts_only_if_it_fails() -> None:
+def test_gains_offset_losses_and_unrecorded_cases_count_only_if_they_fail() -> None:
     mended = [replace(RESULTS[0], root="SD3"), replace(RESULTS[1], root="SD1"), *RESULTS[2:-1]]
     assert worse(mended, RECORD) == []
     assert worse(RESULTS, RECORD) == ["could not be run: 1"]
     assert worse(RESULTS[:-1], {}) == []
 
 
-def test_cases_that_are_worse_than_on_record_are_told_one_by_one() -> None:
+def test_cases_worse_than_the_record_are_listed() -> None:
     lost, alarm = (
         replace(RESULTS[0], root="SD3"),
         replace(RESULTS[3], findings=(("S", "error", ""),)),
@@ -205,7 +205,7 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-def test_ctrl_c_tells_what_was_run(tmp_path: Path) -> None:
+def test_ctrl_c_reports_the_finished_cases(tmp_path: Path) -> None:
     process = start_selftest("--jobs", "1", "--seed", str(TUNING), "--out", "here", where=tmp_path)
     workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
     while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
@@ -246,7 +246,7 @@ class Changed(Case):
 @pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("change", ["names", "order", "scale", "seed"])
-def test_what_is_no_fault_changes_no_root_cause(change: str) -> None:
+def test_harmless_changes_do_not_change_the_root_cause(change: str) -> None:
     chosen = [
         Changed(group, "broken", "functional", 5 if change == "seed" else TUNING, change=change)
         for group in (

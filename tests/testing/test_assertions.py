@@ -45,7 +45,7 @@ def state(model):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_model_that_is_well_passes_and_stays_as_it_is(form, keras, batch):
+def test_a_healthy_model_passes_unchanged(form, keras, batch):
     model = made(keras, form)
     before = state(model)
     assert_learns(model, batch, **QUICK)
@@ -75,14 +75,14 @@ def test_a_model_that_cannot_learn_fails_with_message_place_and_fix(form, keras,
     assert state(model) == before
 
 
-def test_a_rule_that_is_ignored_says_nothing(keras, batch):
+def test_an_ignored_rule_reports_nothing(keras, batch):
     model = made(keras, "sequential", last="softmax")
     with pytest.raises(AssertionError) as failure:
         assert_gradients_flow(model, batch, ignore="SD101")
     assert "SD101 " not in str(failure.value)
 
 
-def test_no_findings_knows_severities_and_ignored_rules(keras, batch):
+def test_no_findings_accepts_severities_and_ignored_rules(keras, batch):
     model = made(keras, "sequential")
     with pytest.raises(ValueError, match="severity is 'fatal'"):
         assert_no_findings(model, batch, severity="fatal")
@@ -116,7 +116,7 @@ def test_trainable_takes_names_patterns_layers_mappings_and_numbers(form, keras)
             assert_trainable(model, expected)
 
 
-def test_trainable_says_when_a_layer_around_is_frozen(keras):
+def test_trainable_reports_a_frozen_parent(keras):
     inner = made(keras, "functional")
     inner.name = "inner"
     outer = models.sequential((6,), inner)

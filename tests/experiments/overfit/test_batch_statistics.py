@@ -154,7 +154,7 @@ def test_without_batches_or_layers_nothing_changes(keras: Any) -> None:
     np.testing.assert_array_equal(norm.moving_variance.numpy(), np.ones(4))
 
 
-def test_all_else_is_as_before(keras: Any) -> None:
+def test_nothing_but_the_statistics_changes(keras: Any) -> None:
     """Weights, optimizer, metrics, the seed of a Dropout, numpy's and Keras' random states."""
     keras.utils.set_random_seed(3)
     norm = keras.layers.BatchNormalization()
@@ -187,7 +187,7 @@ def test_all_else_is_as_before(keras: Any) -> None:
     assert not np.array_equal(model.predict(x, verbose=0), expected)
 
 
-def test_what_fails_leaves_the_layers_whole(keras: Any) -> None:
+def test_an_error_while_reading_batches_restores_the_layers(keras: Any) -> None:
     norm = keras.layers.BatchNormalization()
     model = models.sequential((4,), norm)
 

@@ -29,7 +29,7 @@ class TestFastestRate:
     def test_is_the_decade_of_the_steepest_fall(self, fastest):
         assert fastest_rate(curve(fastest)) in (pytest.approx(fastest), pytest.approx(fastest / 10))
 
-    def test_a_lucky_jump_after_the_loss_has_left_does_not_count(self):
+    def test_a_fall_after_the_loss_diverged_does_not_count(self):
         test = curve(1e-3)
         loss = test.loss.copy()
         loss[-1] = loss.min() / 10

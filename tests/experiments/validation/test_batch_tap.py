@@ -194,7 +194,7 @@ def test_a_check_that_breaks_leaves_the_training_alone():
     assert [m.key for m in watch.measurements()] == ["training"]
 
 
-def test_the_tap_keeps_what_the_model_gets():
+def test_the_tap_buffers_the_batches_of_the_model():
     model = network()
     tap = BatchTap()
     model.make_test_function()
@@ -205,7 +205,7 @@ def test_the_tap_keeps_what_the_model_gets():
     np.testing.assert_array_equal(np.sort(found, 0), np.sort(X[24:], 0))
 
 
-def test_items_are_cut_anew_to_the_size_of_training_batches():
+def test_items_are_rebatched_to_the_training_batch_size():
     batches = [
         (tf.constant(X[:8]), tf.constant(Y[:8])),
         (tf.constant(X[8:12]), tf.constant(Y[8:12])),

@@ -84,7 +84,7 @@ class TestFacts:
         facts.add_tensor(np.array(rows, "float32"))
         assert facts.tensor_facts().single == single
 
-    def test_everything_is_named_and_only_the_first_batches_are_looked_at(self, keras):
+    def test_tensors_are_named_and_only_the_first_batches_are_read(self, keras):
         from saldiag_probes.data.tensor_statistics import measure_data
 
         a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b", dtype="int32")
@@ -133,7 +133,7 @@ class TestBaselines:
         found = measure_data(model, batches)
         return found.baselines, found.no_baselines
 
-    def test_absolute_error_likes_the_median_and_squared_error_the_mean(self, keras):
+    def test_the_constant_is_the_median_for_absolute_and_the_mean_for_squared_error(self, keras):
         y = RNG.exponential(1.0, (9, 3))
         x = RNG.random((9, 4))
         halves = ((x[:5], y[:5]), (x[5:], y[5:]))
@@ -195,7 +195,7 @@ class TestBaselines:
 
 class TestLossCheck:
     @pytest.mark.filterwarnings("ignore:You are using a softmax")
-    def test_a_softmax_over_one_channel_cannot_hide_behind_cross_entropy(self, keras):
+    def test_the_recomputed_loss_shows_a_softmax_over_one_channel_under_cross_entropy(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         keras.utils.set_random_seed(0)  # from some starts 30 epochs are not enough
@@ -215,7 +215,7 @@ class TestLossCheck:
         assert found.recomputed == pytest.approx(8.0, abs=0.1)
         assert found.recomputed_training == found.recomputed
 
-    def test_an_honest_head_agrees_with_weights_and_regularisation(self, keras):
+    def test_a_sound_output_layer_agrees_with_weights_and_regularisation(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         model = models.sequential(
@@ -252,7 +252,7 @@ class TestLossCheck:
         assert found.reported < 100
         assert found.recomputed == pytest.approx(found.reported)
 
-    def test_several_outputs_and_a_loss_of_the_model_s_own(self, keras):
+    def test_several_outputs_and_an_overridden_compute_loss(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         outputs = keras.layers.Dense(1), keras.layers.Dense(2)
@@ -268,7 +268,7 @@ class TestLossCheck:
         found = measure_loss_check(own, (RNG.random((8, 4)), np.ones((8, 1))))
         assert (found.reported, found.recomputed, found.regularization) == (4.0, 4.0, 0.0)
 
-    def test_whether_the_loss_minds_whose_target_it_gets(self, keras):
+    def test_shifting_the_targets_changes_the_loss_unless_it_broadcasts(self, keras):
         from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses
 
         class Squares(keras.losses.Loss):

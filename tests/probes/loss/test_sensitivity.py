@@ -35,12 +35,12 @@ def test_a_loss_without_targets_answers_the_same() -> None:
     assert found["against_others"] == pytest.approx((found["against_targets"],) * 2)
 
 
-def test_equal_targets_and_other_shapes_are_not_asked() -> None:
+def test_equal_targets_and_other_shapes_are_not_measured() -> None:
     assert _answers("mse", np.ones_like(X), X)["against_others"] == ()
     assert _answers("mse", X[:6, 0], X[:6].reshape(3, 2)) == {}
 
 
-def test_targets_without_the_axis_of_size_1_are_asked() -> None:
+def test_targets_without_the_axis_of_size_1_are_measured() -> None:
     assert _answers("mse", X[:, 0], X + 1)["at_targets"] == 0
     compared_all_with_all = _answers(_AllWithAll(), X[:, 0], X + 1)
     assert compared_all_with_all["against_others"][1] > compared_all_with_all["against_targets"]

@@ -40,13 +40,13 @@ def _hard(name: str) -> Any:
 @pytest.mark.parametrize(
     "name", ["ArgMax", "Greater", "Round", "Sign", "StopGradient", "cast to integers"]
 )
-def test_an_operation_on_the_only_way_is_named(name: str) -> None:
+def test_an_operation_on_the_only_path_is_named(name: str) -> None:
     (found,) = _blocked(_hard(name))
     assert (found.op, found.behind, found.before) == (name, "behind", ("before",))
     assert not found.fed
 
 
-def test_a_way_round_it_leaves_nothing_to_name() -> None:
+def test_a_path_around_the_operation_leaves_it_out() -> None:
     from keras import ops
 
     assert _blocked(lambda x: x + ops.stop_gradient(ops.round(x) - x)) == ()
@@ -80,7 +80,7 @@ def test_a_loss_can_hold_it_too() -> None:
     assert found.before == ("before", "behind")
 
 
-def test_without_a_loss_there_is_nothing_to_look_from() -> None:
+def test_without_a_loss_blocked_operations_are_unknown() -> None:
     import keras
 
     from saldiag_probes.survey import measure_wiring

@@ -44,7 +44,7 @@ def test_a_layer_in_a_closure_or_a_deque_is_found() -> None:
         assert found.parameters == 3 * 4 + 4
 
 
-def test_what_keras_tracks_is_not() -> None:
+def test_layers_that_keras_tracks_are_not_listed() -> None:
     for keep in (lambda d: d, lambda d: [d], lambda d: (d,), lambda d: {"first": d}):
         assert _untracked(keep) == ()
 
@@ -56,7 +56,7 @@ def test_frozen_layers_and_detached_ones_are_not() -> None:
     assert _untracked(lambda d: lambda x: keras.ops.stop_gradient(d(x)) + x[:, :1]) == ()
 
 
-def test_a_network_that_only_the_loss_reads_is_not() -> None:
+def test_a_network_that_only_a_loss_uses_is_not_listed() -> None:
     import keras
 
     from saldiag_probes.survey import survey

@@ -40,19 +40,19 @@ def two_heads():
         ({"loss": ["mse", "mse"], "loss_weights": [1.0, 0.0]}, 0.0),
     ],
 )
-def test_an_output_without_a_part_in_the_loss(options, weight):
+def test_an_output_without_a_loss_is_ignored(options, weight):
     assert surveyed(two_heads(), (X, (Y, Y)), **options).ignored == (
         IgnoredOutput("two", ("two",), weight),
     )
 
 
-def test_an_output_that_another_is_made_of_has_a_part():
+def test_an_output_that_feeds_another_is_not_ignored():
     code, end = keras.layers.Dense(2, name="code"), keras.layers.Dense(1, name="end")
     model = models.functional((3,), lambda x: [made := code(x), end(made)])
     assert surveyed(model, (X, (X[:, :2], Y)), loss=[None, "mse"]).ignored == ()
 
 
-def test_cross_entropies_that_read_the_logits_behind_an_output_read_it():
+def test_an_output_whose_logits_a_cross_entropy_reads_is_not_ignored():
     def outputs(x):
         kind = keras.layers.Dense(2, "softmax", name="kind")
         return [kind(x), keras.layers.Dense(1, "sigmoid", name="sure")(x)]
@@ -63,7 +63,7 @@ def test_cross_entropies_that_read_the_logits_behind_an_output_read_it():
     assert [output.name for output in alone.ignored] == ["sure"]
 
 
-def test_an_input_that_nothing_is_made_of():
+def test_an_input_that_no_output_depends_on_is_unused():
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
     model = keras.Model([a, b], keras.layers.Dense(1)(a))
     found = surveyed(model, ((X, X), Y), loss="mse")
@@ -72,7 +72,7 @@ def test_an_input_that_nothing_is_made_of():
     assert surveyed(model, ((X, X), Y), loss="mse").unused == ()
 
 
-def test_an_input_that_is_taken_for_its_shape_is_a_note():
+def test_an_input_used_for_its_shape_alone_is_an_info():
     class Lengths(keras.layers.Layer):
         def call(self, x, like):
             return x + keras.ops.cast(keras.ops.arange(like.shape[1]), x.dtype)
@@ -100,7 +100,7 @@ def test_an_output_with_softmax_is_judged_by_its_logits():
     assert (found.judged, found.unjudged) == (("kind",), (1,))
 
 
-def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
+def test_outputs_without_a_loss_are_no_output_layers():
     from saldiag.rules.shared.graph import Network
 
     def outputs(x):
@@ -116,7 +116,7 @@ def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
     assert (found.unjudged, len(Network(found).heads())) == ((), 2)
 
 
-def test_the_layer_before_operations_does_not_make_the_output():
+def test_a_layer_followed_by_operations_is_no_output_layer():
     from saldiag.rules.shared.graph import Network
 
     state = keras.layers.Dense(2, activation="tanh", name="state")
@@ -133,12 +133,12 @@ def test_the_layer_before_operations_does_not_make_the_output():
         assert [head.layer for head in Network(found).heads()] == ([] if computed else ["state"])
 
 
-def test_an_output_to_look_at_is_a_note():
+def test_an_ignored_output_without_layers_of_its_own_is_an_info():
     shown = IgnoredOutput("maps", ("encoder/relu",))
     assert one("SD118", wiring(*CALLS, ignored=(shown,))).severity == "info"
 
 
-def test_what_data_hold_beside_the_inputs_is_a_note():
+def test_unused_data_entries_are_an_info():
     assert one("SD119", wiring(*CALLS, unused=("input 1",))).severity == "info"
     assert found("SD119", wiring(*CALLS, unused=("b",), own_training=True)) == []
 
@@ -151,7 +151,7 @@ class TestLossesOfOutputs:
         model = models.functional((3,), lambda x: make(value(x), kind(x)))
         return surveyed(model, (X, targets), loss=loss).losses
 
-    def test_are_told_with_places_by_list_and_by_name(self):
+    def test_are_listed_with_their_positions_by_list_and_by_name(self):
         listed = self.heads(
             lambda v, k: [v, k], ["mse", "sparse_categorical_crossentropy"], (Y, Y[:, 0])
         )
@@ -172,7 +172,7 @@ class TestLossesOfOutputs:
     def test_are_none_where_there_is_one_for_all(self):
         assert self.heads(lambda v, k: [v, k], "mse", (Y, X)) == ()
 
-    def test_of_one_name_are_apart_by_their_settings(self):
+    def test_of_one_name_differ_by_their_settings(self):
         cross = keras.losses.BinaryCrossentropy
         found = self.heads(
             lambda v, k: [v, k], [cross(from_logits=True), cross()], (Y, (X > 0).astype("float32"))

@@ -130,7 +130,7 @@ def test_subclassed_and_nested_agree_with_a_tape_on_the_variables(keras, measure
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
-def test_softmax_over_one_channel_lets_nothing_through(keras, measure):
+def test_softmax_over_one_channel_has_a_zero_input_gradient(keras, measure):
     layers = keras.layers
     model = models.compiled(
         models.sequential(
@@ -168,7 +168,7 @@ def test_a_stopped_gradient_is_none_not_zero(keras, measure):
     assert variables["out/kernel"].norm > 0
 
 
-def test_a_raw_operation_has_the_gradient_of_its_own_use_of_a_tensor(keras, measure):
+def test_the_input_gradient_of_a_raw_operation_is_of_its_use_alone(keras, measure):
     import tensorflow as tf
 
     def outputs(inputs):
@@ -186,7 +186,7 @@ def test_a_raw_operation_has_the_gradient_of_its_own_use_of_a_tensor(keras, meas
     assert close(row.input_gradient, eager_norms(loss, [own], tape)[0])
 
 
-def test_cross_entropy_that_takes_the_logits_is_no_cut_at_the_head(keras, measure):
+def test_cross_entropy_on_logits_is_no_cut_at_the_output_layer(keras, measure):
     head = keras.layers.Dense(3, activation="softmax", name="head")
     model = models.compiled(models.sequential((4,), head), loss="categorical_crossentropy")
     x, y = RNG.random((6, 4)), np.eye(3)[RNG.integers(0, 3, 6)]
@@ -196,7 +196,7 @@ def test_cross_entropy_that_takes_the_logits_is_no_cut_at_the_head(keras, measur
     assert row.input_gradient > 0
 
 
-def test_integer_input_is_told_apart_and_sparse_gradients_count_their_zeros(keras, measure):
+def test_integer_inputs_have_no_gradient_and_sparse_gradients_count_zeros(keras, measure):
     model = models.compiled(
         models.sequential((2,), keras.layers.Embedding(10, 3, name="embed"), dtype="int32"),
     )
@@ -284,7 +284,7 @@ def test_without_a_loss_there_is_no_flow_and_the_reason_says_so(measure):
     assert given.rows[0].output_gradient > 0
 
 
-def test_a_model_s_own_compute_loss_and_its_regularisation_count(keras, measure):
+def test_an_overridden_compute_loss_and_regularisation_count(keras, measure):
     class Own(keras.Model):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
             return 3.0 * keras.ops.mean(y_pred)

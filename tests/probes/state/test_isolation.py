@@ -95,7 +95,7 @@ def test_an_optimizer_is_unbuilt_again(model: Any, scaled: bool) -> None:
     assert len(inner._momentums) == len(model.trainable_variables)
 
 
-def test_training_goes_on_as_if_nothing_had_been(model: Any, tmp_path: Any) -> None:
+def test_training_continues_unchanged(model: Any, tmp_path: Any) -> None:
     import keras
 
     from saldiag_probes.state.isolation import preserved_state

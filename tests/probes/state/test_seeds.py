@@ -36,7 +36,7 @@ def test_which_seed_is_set():
     assert measure_seeds() == Seeds(keras=True, tensorflow=True, deterministic=False)
 
 
-def test_asking_moves_nothing():
+def test_reading_the_seed_draws_no_number():
     from saldiag_probes.state.seeds import measure_seeds
 
     def drawn():

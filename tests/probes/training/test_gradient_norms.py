@@ -284,7 +284,7 @@ def test_dead_units_have_exactly_zero_gradients() -> None:
     assert (history.norm[0, 2:] > 0).any()
 
 
-def test_update_ratio_sees_what_the_optimizer_really_does() -> None:
+def test_update_ratio_includes_clipping_by_the_optimizer() -> None:
     import keras
 
     clipped = measure(compiled(optimizer=keras.optimizers.SGD(1.0, clipnorm=1e-3)))
@@ -495,7 +495,7 @@ def test_a_variable_from_elsewhere_detaches_the_probe() -> None:
     assert "is not among the variables that the optimizer was built for" in (probe.failed or "")
 
 
-def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
+def test_models_that_cannot_be_watched_are_refused(monkeypatch: Any) -> None:
     from saldiag.core.errors import ModelError
     from saldiag_probes.training.gradient_norms import GradientNorms
 
@@ -511,7 +511,7 @@ def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
         GradientNorms(model)
 
 
-def test_the_plan_moves_on(monkeypatch: Any) -> None:
+def test_steps_beyond_the_planned_ones_are_scheduled(monkeypatch: Any) -> None:
     import tensorflow as tf
 
     from saldiag_probes.training import ring_buffer
@@ -535,7 +535,7 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
     assert found == [0, 3, 6, 9, 12, 15, 18]
 
 
-def test_a_schedule_that_skips_nothing_at_first_is_asked_again(monkeypatch: Any) -> None:
+def test_a_schedule_that_changes_later_is_evaluated_again(monkeypatch: Any) -> None:
     import tensorflow as tf
 
     from saldiag_probes.training import ring_buffer
@@ -578,7 +578,7 @@ def test_a_function_of_the_users_measures_nothing_after_close() -> None:
         step = tf.function(step.python_function)
 
 
-def test_eager_steps_plan_ahead_by_themselves(monkeypatch: Any) -> None:
+def test_eager_steps_beyond_the_planned_ones_are_scheduled(monkeypatch: Any) -> None:
     import tensorflow as tf
 
     from saldiag_probes.training import ring_buffer

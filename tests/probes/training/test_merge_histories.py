@@ -44,7 +44,7 @@ def test_optimizers_of_one_model_stand_side_by_side() -> None:
     np.testing.assert_array_equal(both.loss, [7, 7, np.nan])
 
 
-def test_nothing_joined_is_an_empty_history() -> None:
+def test_merging_no_histories_gives_an_empty_one() -> None:
     nothing = merge_histories([])
     assert nothing.variables == ()
     assert nothing.steps.size == 0

@@ -70,7 +70,7 @@ def test_a_threshold_in_the_file_changes_the_outcome(tmp_path: Path) -> None:
     assert run.read_info().config == {}
 
 
-def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     run = recorded(tmp_path / "run", softmax.broken())
     Path("pyproject.toml").write_text('[tool.saldiag]\nignore = ["SD101"]\n')
     main(["report", "run", "--rules"])
