@@ -154,7 +154,7 @@ class TestPutBack:
         with lab.open():
             for name in ("fitting-loss", "unfreeze-all", "no-dropout", "reinitialised",
                          "default-settings", "right-sign", "head-only", "best-rate"):  # fmt: skip
-                lab.run_arm((name,), (0, 1), 3)
+                lab.run_arm((name,), (0,), 3)
         assert same(before, values(model))
         assert state(model) == held
         assert drawn_next() == drawn
