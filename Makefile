@@ -9,7 +9,7 @@ NIGHTLY := .venv-nightly
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint docs fast slow messages matrix record install clean test-nightly
+.PHONY: demo test check lint docs fast slow messages matrix record schemas install clean test-nightly
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -50,6 +50,10 @@ test: lint docs
 	$(PYTEST) --durations=25 -m 'not tensorflow'
 	$(PYTEST) --durations=25 -m 'tensorflow'
 	$(BIN)/saldiag selftest --jobs 2 --sample "$$(git rev-parse HEAD 2>/dev/null || date +%F)"
+
+# Writes the JSON Schemas again after a change of the dataclasses that they describe.
+schemas: install
+	$(BIN)/python -m saldiag_reports.schema.generate
 
 clean:
 	rm -rf $(VENV) $(NIGHTLY) build dist .mypy_cache .ruff_cache .pytest_cache

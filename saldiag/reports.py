@@ -1,12 +1,12 @@
-"""The renderers under their public name: ``from saldiag.reports import render_html``."""
+"""The public names of the renderers: ``from saldiag.reports import render_html``."""
 
 from __future__ import annotations
 
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.formats.html import render_html
-from saldiag_reports.formats.json_document import render_json
+from saldiag_reports.formats.printed.json import render_json
+from saldiag_reports.formats.printed.text import print_text, render_text
 from saldiag_reports.formats.tensorboard import write_tensorboard
-from saldiag_reports.formats.text import print_text, render_text
 from saldiag_reports.writer import write_reports
 
 __all__ = [

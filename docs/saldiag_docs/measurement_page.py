@@ -40,10 +40,9 @@ def pages() -> dict[str, str]:
 
 
 def _public() -> list[type[Any]]:
-    values = [getattr(measurement, name) for name in measurement.__all__]
+    values = [value for _, value in sorted(vars(measurement).items()) if inspect.isclass(value)]
     left_out = (measurement.Measurement, measurement.Measurements)
-    return [v for v in values if dataclasses.is_dataclass(v) and inspect.isclass(v)
-            and v not in left_out]  # fmt: skip
+    return [v for v in values if dataclasses.is_dataclass(v) and v not in left_out]
 
 
 def _account(kind: type[Any]) -> Iterator[str]:

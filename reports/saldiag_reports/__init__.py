@@ -1,1 +1,1 @@
-"""Renderers draw what was measured and judged; none decides anything."""
+"""Renderers: they show what was measured and judged, and judge nothing themselves."""

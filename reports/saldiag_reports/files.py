@@ -1,4 +1,4 @@
-"""Files of a report: their fixed names, and writing one whole or not at all."""
+"""Writing the files of a report atomically, and the name of TensorBoard's file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from saldiag.core.errors import RunError
 from saldiag.core.files.jsonio import atomic_file
 
 EVENTS_FILE = "events.out.tfevents.0.saldiag"
-"""Always the same, so that drawing a run again replaces what was there."""
+"""Fixed name of TensorBoard's file: rendering a run again replaces it."""
 
 
 def write_bytes(path: Path, content: bytes, option: str = "--out") -> None:
-    """Write ``content`` to ``path`` as a whole or not at all; ``option`` is what names the path.
+    """Write ``content`` to ``path`` atomically.
+
+    Args:
+        path: the file.
+        content: its whole content.
+        option: the command-line option that names the path, for the error message.
 
     Raises:
-        RunError: it cannot be written; what was there is still there.
+        RunError: the file cannot be written; an existing file is unchanged.
     """
     try:
         with atomic_file(path, "wb") as stream:

@@ -1,9 +1,9 @@
-"""The report's sections, in order: what each says, and what is drawn under it."""
+"""The sections of the HTML report, in order: texts, plots and tables of each measurement."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,47 +27,49 @@ from saldiag.core.measurement import (
     ValidationCheck,
     WarningLog,
 )
+from saldiag.core.wording import grouped_count, grouped_number, listed_names
 from saldiag_reports import plots
 from saldiag_reports.content import hypothesis_text, summaries, tables
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.content.tables import Table
-from saldiag_reports.content.thumbnails import MAX_SAMPLES, Sample, samples
-from saldiag_reports.content.validation_tables import mode_of, validation_tables
-from saldiag_reports.content.wording import MAX_ITEMS, count, naming, number
+from saldiag_reports.content.thumbnails import MAX_SAMPLES, SampleRow, sample_rows
+from saldiag_reports.content.validation_tables import prediction_mode, validation_tables
+from saldiag_reports.content.wording import MAX_LISTED_ITEMS
 
-GRADIENT_CUT = "SD201"
-"""The rule that judges where the signal dies; the picture of the flow marks its layers."""
+GRADIENT_CUT = "gradient-cut"
+"""Name of the rule whose layers are marked in the plot of the gradient flow."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a sentence, and what is drawn and listed below it."""
+    """One section of the page."""
 
     key: str
+    """The id of the section on the page."""
     title: str
+    """The heading."""
     lead: str = ""
+    """One or two sentences below the heading; empty for none."""
     pictures: tuple[Markup, ...] = ()
+    """Plots as inline SVG, with the notes below them."""
     tables: tuple[Table, ...] = ()
-    samples: tuple[Sample, ...] = ()
+    """Tables, at the end of the section."""
+    samples: tuple[SampleRow, ...] = ()
+    """Images, masks and predictions."""
     facts: dict[str, str] = field(default_factory=dict)
+    """Single numbers as text, by label."""
 
 
-def sections(data: ReportData) -> list[Section]:
-    """A section for each measurement that there is."""
-    return list(_sections(data))
+def report_sections(data: ReportData) -> list[Section]:
+    """The section of each measurement of the run."""
+    measured = [(data.measured.get(kind), build) for kind, _, build in _BUILDERS]
+    return [build(data, found) for found, build in measured if found is not None]
 
 
-def _sections(data: ReportData) -> Iterator[Section]:
-    for kind, _, build in _BUILDERS:
-        found = data.measured.get(kind)
-        if found is not None:
-            yield build(data, found)
+def missing_sections(data: ReportData) -> dict[str, str]:
+    """Title of each section that the report does not have, and why.
 
-
-def missing(data: ReportData) -> dict[str, str]:
-    """Title of each section that is not there, and why.
-
-    Only a training run has held-out pictures; other reports don't list them.
+    Held-out images are listed only for training runs: no other run has them.
     """
     return {
         title: data.measured.reason(kind)
@@ -77,62 +79,71 @@ def missing(data: ReportData) -> dict[str, str]:
     }
 
 
-def _experiments(data: ReportData, found: Experiments) -> Section:
+def _experiments_section(data: ReportData, experiments: Experiments) -> Section:
     hypotheses = data.diagnosis.hypotheses
     facts = {
-        "trained on": count(found.items, "item"),
-        "ended": _ENDED.get(found.ended, found.ended),
+        "trained on": grouped_count(experiments.items, "sample"),
+        "ended": _ENDINGS.get(experiments.ended, experiments.ended),
     }
-    if math.isfinite(found.budget_seconds):
-        facts["budget"] = hypothesis_text.span(found.budget_seconds)
-    picture = plots.plot_experiments(found, hypotheses, "plot-experiments")
-    listed = [tables.hypotheses(hypotheses)] if hypotheses else []
-    listed += [tables.looks(found.looks)] if found.looks else []
-    lead = f"{hypothesis_text.R2}."
+    if math.isfinite(experiments.budget_seconds):
+        facts["time limit"] = hypothesis_text.duration_text(experiments.budget_seconds)
+    picture = plots.plot_experiments(experiments, hypotheses, "plot-experiments")
+    listed = [tables.hypothesis_table(hypotheses)] if hypotheses else []
+    listed += [tables.layer_probe_table(experiments.looks)] if experiments.looks else []
+    lead = f"{hypothesis_text.R2_EXPLANATION}."
     return Section("experiments", "Experiments", lead, (picture,), tuple(listed), facts=facts)
 
 
-_ENDED = {"decided": "all was decided", "budget": "the budget was spent"}
+_ENDINGS = {"decided": "all hypotheses were decided", "budget": "the time limit was reached"}
+"""Text for the reasons why experiments end; others are shown as they are."""
 
 
-def _learning(_: ReportData, history: OverfitHistory) -> Section:
+def _learning_section(_: ReportData, history: OverfitHistory) -> Section:
     lead = (
-        f"{count(history.items, 'item')} to memorise, {count(len(history.steps), 'step')}; "
+        f"{grouped_count(history.items, 'sample')} to memorise, "
+        f"{grouped_count(len(history.steps), 'step')}; "
         f"stopped: {history.stopped}. Errors are {history.metric}, recomputed from the predictions."
     )
     facts = {
-        "training mode": number(_last(history.training_error)),
-        "inference mode": number(_last(history.inference_error)),
-        "statistics renewed": number(history.recalibrated_error),
-        "best fixed prediction": number(history.baseline_independent),
-        "best constant": number(history.baseline_constant),
-        "variation of predictions": number(history.prediction_variation),
+        "training-mode error": grouped_number(_last_value(history.training_error)),
+        "inference-mode error": grouped_number(_last_value(history.inference_error)),
+        "inference-mode error, statistics re-estimated": grouped_number(history.recalibrated_error),
+        "baseline error": grouped_number(history.baseline_independent),
+        "best constant's error": grouped_number(history.baseline_constant),
+        "variation of predictions": grouped_number(history.prediction_variation),
     }
     if math.isfinite(history.validation_error):
-        facts["on items not memorised"] = number(history.validation_error)
+        facts["error on other samples"] = grouped_number(history.validation_error)
     return Section(
-        "learning", "Learning", lead, (plots.plot_overfit(history, "plot-learning"),), facts=facts
+        "learning",
+        "Overfit test",
+        lead,
+        (plots.plot_overfit(history, "plot-learning"),),
+        facts=facts,
     )
 
 
-def _last(values: Any) -> float:
+def _last_value(values: Any) -> float:
     flat = np.ravel(values)
     return float(flat[-1]) if flat.size else float("nan")
 
 
-def _training(_: ReportData, history: TrainingHistory) -> Section:
-    lead = f"{count(len(history.epochs), 'epoch')}; validation in the second colour."
+def _training_section(_: ReportData, history: TrainingHistory) -> Section:
+    lead = (
+        f"{grouped_count(len(history.epochs), 'epoch')}. The second colour is the validation data."
+    )
     return Section("training", "Training", lead, (plots.plot_training(history, "plot-training"),))
 
 
-def _validation(data: ReportData, check: ValidationCheck) -> Section:
+def _validation_section(data: ReportData, check: ValidationCheck) -> Section:
     facts, checks = data.measured.get(DataFacts), len(np.ravel(check.checked))
     baseline = facts.baselines.independent if facts and facts.baselines else float("nan")
-    earlier = " Earlier checks have at most as many." if checks > 1 else ""
+    earlier = " Earlier checks used at most as many." if checks > 1 else ""
+    samples = grouped_count(check.items, "validation sample")
+    training_samples = grouped_count(check.training_items, "training sample")
     lead = (
-        f"{count(check.items, 'validation item')} and "
-        f"{count(check.training_items, 'training item')} in the last check.{earlier} Errors are "
-        f"{check.loss}, recomputed from the predictions without regularisation."
+        f"{samples} and {training_samples} in the last check.{earlier} Errors are {check.loss}, "
+        "recomputed from the predictions without regularization losses."
     )
     picture = plots.plot_validation(
         check, data.measured.get(TrainingHistory), baseline, "plot-validation"
@@ -144,125 +155,143 @@ def _validation(data: ReportData, check: ValidationCheck) -> Section:
 
 
 def _validation_facts(check: ValidationCheck) -> dict[str, str]:
-    """What was measured once, as far as it was."""
+    """Numbers of the last check; those that were not measured are left out."""
     measured = {
-        f"accuracy {mode_of(check)}": check.accuracy,
+        f"accuracy {prediction_mode(check)}": check.accuracy,
         "accuracy with classes renamed": check.mapped_accuracy if check.mapping else float("nan"),
-        "nearest to their own target": check.paired_with_own,
-        "nearest to another item's target": check.paired_with_other,
-        "difference of two inference passes": check.repeat_difference,
-        "difference with other items in the batch": check.company_difference,
+        "predictions nearest to their own target": check.paired_with_own,
+        "predictions nearest to another sample's target": check.paired_with_other,
+        "difference between two inference passes": check.repeat_difference,
+        "difference with other samples in the batch": check.company_difference,
     }
-    facts = {name: _percent(value) for name, value in measured.items() if math.isfinite(value)}
+    facts = {name: _percent_text(value) for name, value in measured.items() if math.isfinite(value)}
     renamed = [f"{predicted} is {label}" for predicted, label in check.mapping]
     if renamed:
-        facts["predicted class is label"] = naming(renamed, MAX_ITEMS)
+        facts["predicted class is label"] = listed_names(renamed, MAX_LISTED_ITEMS)
     if check.active:
-        facts["random or batch-dependent in inference"] = naming(check.active, MAX_ITEMS)
+        facts["layers that are random or batch-dependent in inference"] = listed_names(
+            check.active, MAX_LISTED_ITEMS
+        )
     part = check.seconds / check.training_seconds if check.training_seconds > 0 else float("nan")
-    of_training = f" ({_percent(part)} of the training)" if math.isfinite(part) else ""
-    facts["time for checks during training"] = f"{number(check.seconds)} s{of_training}"
-    facts["time for the last check"] = f"{number(check.last_seconds)} s"
+    of_training = f" ({_percent_text(part)} of the training)" if math.isfinite(part) else ""
+    facts["time for checks during training"] = f"{grouped_number(check.seconds)} s{of_training}"
+    facts["time for the last check"] = f"{grouped_number(check.last_seconds)} s"
     return facts
 
 
-def _percent(value: float) -> str:
-    """A ratio that may be above 1, as a percentage."""
-    return f"{number(100 * value)}%"
+def _percent_text(value: float) -> str:
+    """A ratio, which may be above 1, as a percentage."""
+    return f"{grouped_number(100 * value)}%"
 
 
-def _held_out(_: ReportData, found: HeldOutScores) -> Section:
-    lead = f"{summaries.held_out(found)} {summaries.SCORED}."
-    return Section("held-out", "Held-out pictures", lead, tables=(tables.mask_scores(found.rows),))
+def _held_out_section(_: ReportData, scores: HeldOutScores) -> Section:
+    lead = f"{summaries.held_out_summary(scores)} {summaries.MASK_SCORING}."
+    return Section(
+        "held-out", "Held-out images", lead, tables=(tables.mask_score_table(scores.rows),)
+    )
 
 
-def _predictions(_: ReportData, measured: Predictions) -> Section:
-    shown = samples(measured)
+def _predictions_section(_: ReportData, measured: Predictions) -> Section:
+    shown = sample_rows(measured)
     more = len(measured.names) - MAX_SAMPLES
-    lead = "Image, mask and prediction in inference mode" + (
-        f"; {more:,} more not shown." if more > 0 else "."
+    lead = "Image, mask and prediction in inference mode." + (
+        f" {more:,} more are not shown." if more > 0 else ""
     )
     return Section("predictions", "Predictions", lead, samples=tuple(shown))
 
 
-def _flow(data: ReportData, measured: GradientFlow) -> Section:
-    judged = [f for f in data.diagnosis.findings if f.rule == GRADIENT_CUT]
-    dies_in = {layer for finding in judged for layer in finding.layers}
+def _flow_section(data: ReportData, measured: GradientFlow) -> Section:
+    cuts = [f for f in data.diagnosis.findings if f.name == GRADIENT_CUT]
+    cut_layers = {layer for finding in cuts for layer in finding.layers}
     mode = "training" if measured.training else "inference"
-    lead = f"One batch in {mode} mode, loss {number(measured.loss)}; input left, output right."
+    lead = (
+        f"One batch in {mode} mode, loss {grouped_number(measured.loss)}. The input is on the "
+        "left, the output on the right."
+    )
     return Section(
-        "flow", "Gradient flow", lead, (plots.plot_flow(measured, dies_in, "plot-flow"),),
-        (tables.flow(measured),),
+        "flow", "Gradient flow", lead, (plots.plot_flow(measured, cut_layers, "plot-flow"),),
+        (tables.flow_table(measured),),
     )  # fmt: skip
 
 
-def _gradients(data: ReportData, history: GradientHistory) -> Section:
+def _gradients_section(data: ReportData, history: GradientHistory) -> Section:
+    variables = grouped_count(len(history.variables), "variable")
+    steps = grouped_count(len(history.steps), "step")
     lead = (
-        f"{count(len(history.variables), 'variable')} over {count(len(history.steps), 'step')}, "
-        "from the gradients of the training step itself; network input at the top."
+        f"{variables} over {steps}. The norms are those of the gradients that training computed. "
+        "The network's input is at the top."
     )
     picture = plots.plot_gradients(history, data.measured, "plot-gradients")
-    return Section("gradients", "Gradients", lead, (picture,), (tables.gradients(history),))
+    return Section("gradients", "Gradients", lead, (picture,), (tables.gradient_table(history),))
 
 
-def _activations(_: ReportData, measured: Activations) -> Section:
+def _activations_section(_: ReportData, measured: Activations) -> Section:
     mode = "training" if measured.training else "inference"
-    lead = f"Layer outputs over one batch of {measured.batch_size} in {mode} mode."
-    return Section("activations", "Activations", lead, tables=(tables.activations(measured),))
+    lead = f"Outputs of the layers for one batch of {measured.batch_size} in {mode} mode."
+    return Section("activations", "Activations", lead, tables=(tables.activation_table(measured),))
 
 
-def _data(data: ReportData, measured: DataFacts) -> Section:
+def _data_section(data: ReportData, measured: DataFacts) -> Section:
     facts = {}
     if measured.expected_range is not None:
         low, high = measured.expected_range
-        facts["input expected in"] = f"[{number(low)}, {number(high)}]"
+        facts["expected input range"] = f"[{grouped_number(low)}, {grouped_number(high)}]"
     if (base := measured.baselines) is not None:
-        facts["best constant"] = (
-            f"{number(base.constant)} (predicting {number(base.constant_value)})"
+        facts["best constant's error"] = (
+            f"{grouped_number(base.constant)} (predicting {grouped_number(base.constant_value)})"
         )
-        facts["best fixed prediction"] = f"{number(base.independent)} ({base.independent_kind})"
-        facts["baselines in"] = base.metric
+        facts["baseline error"] = f"{grouped_number(base.independent)} ({base.independent_kind})"
+        facts["error metric"] = base.metric
     elif measured.no_baselines:
-        facts["no baselines"] = measured.no_baselines
+        facts["no baseline errors"] = measured.no_baselines
     if (check := data.measured.get(LossCheck)) is not None:
-        facts["loss as Keras reports it"] = number(check.reported)
-        facts["the same, recomputed"] = number(check.recomputed)
-    lead = f"Measured over {count(measured.samples, 'sample')}."
-    return Section("data", "Data and loss", lead, tables=(tables.tensors(measured),), facts=facts)
+        facts["loss reported by Keras"] = grouped_number(check.reported)
+        facts["loss recomputed"] = grouped_number(check.recomputed)
+    lead = f"Measured over {grouped_count(measured.samples, 'sample')}."
+    return Section(
+        "data", "Data and loss", lead, tables=(tables.tensor_table(measured),), facts=facts
+    )
 
 
-def _dtypes(_: ReportData, trace: DtypeTrace) -> Section:
-    listed = (tables.dtypes(trace), *([tables.casts(trace)] if trace.casts else []))
-    return Section("dtypes", "Precision", summaries.dtypes(trace), tables=listed)
+def _dtypes_section(_: ReportData, trace: DtypeTrace) -> Section:
+    listed = (tables.dtype_table(trace), *([tables.cast_table(trace)] if trace.casts else []))
+    return Section("dtypes", "Precision", summaries.dtype_summary(trace), tables=listed)
 
 
-def _trainable(_: ReportData, status: TrainableStatus) -> Section:
-    listed = [tables.trainable(status)]
-    listed += [tables.normalization(status)] if status.normalization else []
-    return Section("trainable", "Trainable", summaries.trainable(status), tables=tuple(listed))
+def _trainable_section(_: ReportData, status: TrainableStatus) -> Section:
+    listed = [tables.trainable_table(status)]
+    listed += [tables.normalization_table(status)] if status.normalization else []
+    return Section(
+        "trainable",
+        "Trainable variables",
+        summaries.trainable_summary(status),
+        tables=tuple(listed),
+    )
 
 
-def _warnings(_: ReportData, log: WarningLog) -> Section:
+def _warnings_section(_: ReportData, log: WarningLog) -> Section:
     silenced = sum(warning.silenced for warning in log.warnings)
     if not log.warnings:
-        return Section("warnings", "Framework warnings", "None was raised.")
-    lead = f"{count(len(log.warnings), 'warning')}, of which the program silenced {silenced}."
-    return Section("warnings", "Framework warnings", lead, tables=(tables.warnings(log),))
+        return Section("warnings", "Framework warnings", "No warnings.")
+    lead = (
+        f"{grouped_count(len(log.warnings), 'warning')}; the program silenced {silenced} of them."
+    )
+    return Section("warnings", "Framework warnings", lead, tables=(tables.warning_table(log),))
 
 
 Builder = Callable[[ReportData, Any], Section]
-_BUILDERS: tuple[tuple[type[Measurement], str, Builder], ...] = (
-    (Experiments, "Experiments", _experiments),
-    (OverfitHistory, "Learning", _learning),
-    (TrainingHistory, "Training", _training),
-    (ValidationCheck, "Validation", _validation),
-    (HeldOutScores, "Held-out pictures", _held_out),
-    (Predictions, "Predictions", _predictions),
-    (GradientFlow, "Gradient flow", _flow),
-    (GradientHistory, "Gradients", _gradients),
-    (Activations, "Activations", _activations),
-    (DataFacts, "Data and loss", _data),
-    (DtypeTrace, "Precision", _dtypes),
-    (TrainableStatus, "Trainable", _trainable),
-    (WarningLog, "Framework warnings", _warnings),
+_BUILDERS: tuple[tuple[type[Measurement], str, Builder], ...] = (  # in the order of the page
+    (Experiments, "Experiments", _experiments_section),
+    (OverfitHistory, "Overfit test", _learning_section),
+    (TrainingHistory, "Training", _training_section),
+    (ValidationCheck, "Validation", _validation_section),
+    (HeldOutScores, "Held-out images", _held_out_section),
+    (Predictions, "Predictions", _predictions_section),
+    (GradientFlow, "Gradient flow", _flow_section),
+    (GradientHistory, "Gradients", _gradients_section),
+    (Activations, "Activations", _activations_section),
+    (DataFacts, "Data and loss", _data_section),
+    (DtypeTrace, "Precision", _dtypes_section),
+    (TrainableStatus, "Trainable variables", _trainable_section),
+    (WarningLog, "Framework warnings", _warnings_section),
 )

@@ -1,65 +1,52 @@
-"""Who owns the files: each reporter makes bytes, and one function puts them on the disk."""
+"""The files that are rendered for a run, and writing them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.files import EVENTS_FILE, write_bytes
 
 
-class Reporter(Protocol):
-    """A format of the report; ``output`` is its file, relative to the run directory."""
-
-    @property
-    def output(self) -> str:
-        """The file it makes."""
-
-    def render(self, data: ReportData) -> bytes:
-        """The whole file's content. Decides nothing and touches no disk."""
-
-
 @dataclass(frozen=True)
-class Rendered:
-    """A reporter from a function; what draws is imported only when it draws."""
+class RunFile:
+    """A file that is rendered for every run."""
 
-    output: str
-    make: Callable[[ReportData], bytes]
-
-    def render(self, data: ReportData) -> bytes:
-        """The whole file's content."""
-        return self.make(data)
+    path: str
+    """The file, relative to the run directory."""
+    render: Callable[[ReportData], bytes]
+    """Makes the whole content; imports its plotting libraries only when called."""
 
 
-def _html(data: ReportData) -> bytes:
+def _report_html(data: ReportData) -> bytes:
     from saldiag_reports.formats.html import render_html
 
     return render_html(data).encode("utf-8")
 
 
-def _events(data: ReportData) -> bytes:
+def _tensorboard_events(data: ReportData) -> bytes:
     from saldiag_reports.formats.tensorboard import render_events
 
     return render_events(data)
 
 
-REPORTERS: tuple[Reporter, ...] = (
-    Rendered("report.html", _html),
-    Rendered(f"tensorboard/{EVENTS_FILE}", _events),
+RUN_FILES: tuple[RunFile, ...] = (
+    RunFile("report.html", _report_html),
+    RunFile(f"tensorboard/{EVENTS_FILE}", _tensorboard_events),
 )
-"""What is drawn of a run, beside ``diagnosis.json``: the cheapest and most important first."""
+"""The files beside ``diagnosis.json``, in the order in which they are written: if a later one
+fails, the report is there."""
 
 
 def write_reports(
-    data: ReportData, directory: Path, reporters: tuple[Reporter, ...] = REPORTERS
+    data: ReportData, directory: Path, run_files: tuple[RunFile, ...] = RUN_FILES
 ) -> None:
-    """Write each report into ``directory``: whole, or as it was before.
+    """Write each file into ``directory``, atomically.
 
     Raises:
-        RunError: a file cannot be written.
+        RunError: a file cannot be written; an existing one is unchanged.
     """
-    for reporter in reporters:
-        write_bytes(directory / reporter.output, reporter.render(data))
+    for run_file in run_files:
+        write_bytes(directory / run_file.path, run_file.render(data))

@@ -21,8 +21,8 @@ from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.config import listed
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles
-from saldiag.subject.data.fit_batches import BATCHES
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.data.fit_batches import PREVIEW_BATCHES
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 from saldiag_probes.state.isolation import preserved_state
 
 
@@ -38,7 +38,7 @@ def diagnose(
     steps: int = 200,
     budget: float = 60.0,
     batch_size: int | None = None,
-    batches: int = BATCHES,
+    batches: int = PREVIEW_BATCHES,
     expected_range: tuple[float, float] | None = None,
     select: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] = (),
@@ -74,7 +74,7 @@ def diagnose(
         raise ModelError("the model is not compiled: compile it, or say diagnose(…, loss=…)")
     given, plan = first_batches(model, data, batch_size, batches)
     collector = Collector(chosen_rules(select, ignore))
-    collector.attempt(SourceFiles, OwnFiles().measured)
+    collector.attempt(SourceFiles, SourceSnapshot().source_files)
     with compiled_for(model, loss, optimizer):
         examination = Examination(
             collector, Subject(model, expected_range=expected_range), Batches(given), plan

@@ -13,6 +13,7 @@ from saldiag.cli import diagnose, pictures, recorded, selftest, training
 from saldiag.cli.invocation import Invocation
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, noting_interrupts
+from saldiag.core.wording import masked
 from saldiag.version import __version__
 
 FAILED = 2
@@ -85,8 +86,7 @@ def _explained(error: BaseException) -> str:
 
 def _print_error(message: str) -> None:
     line = " ".join(message.split())
-    safe = "".join(c if c.isprintable() else "?" for c in line)
-    sys.stderr.write(f"saldiag: {safe}\n")
+    sys.stderr.write(f"saldiag: {masked(line)}\n")
 
 
 def _system_error(error: OSError) -> str:

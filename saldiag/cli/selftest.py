@@ -25,9 +25,9 @@ from saldiag.core.files.jsonio import dumps, write_json, write_text
 from saldiag.core.files.run import Run, RunInfo, utc_now
 from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 from saldiag.core.interrupts import until_interrupted
-from saldiag.selftest.cases import REPORTED, TUNING, cases, sample
-from saldiag.selftest.outcome import Result, Totals, totals_of
-from saldiag.selftest.record import Record, read, worse, worse_cases
+from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED, matrix_cases, sample_cases
+from saldiag.selftest.outcome import Result, Totals, count_results
+from saldiag.selftest.record import Record, read_record, worse_cases, worse_totals
 from saldiag.selftest.run import run
 from saldiag.selftest.table import as_text
 
@@ -45,9 +45,9 @@ class SelftestOptions:
     )
     """Key that chooses a sample of the programs; None to run all."""
     seed: int = flag(
-        f"Seed of data and weights. Thresholds were tuned on seed {TUNING}; {REPORTED} is held"
-        " out.",
-        default=REPORTED,
+        f"Seed of data and weights. Thresholds were tuned on seed {TUNING_SEED};"
+        f" {REPORTED_SEED} is held out.",
+        default=REPORTED_SEED,
         minimum=0,
         maximum=2**32 - 1,
     )
@@ -76,9 +76,9 @@ def run_selftest(options: SelftestOptions) -> int:
         SaldiagError: no program has such a name, or the run directory cannot be written.
     """
     prepare_environment()
-    chosen = cases(options.seed, options.parts)
+    chosen = matrix_cases(options.seed, options.parts)
     if options.sample is not None:
-        chosen = sample(chosen, options.sample)
+        chosen = sample_cases(chosen, options.sample)
     directory = Run.create("selftest", options.out)
     info = RunInfo(
         command=("saldiag", *(options.command_line or ("selftest",))),
@@ -90,7 +90,7 @@ def run_selftest(options: SelftestOptions) -> int:
     directory.write_info(info)
     results: list[Result] = []
     begun = monotonic()
-    record = read()
+    record = read_record()
     with until_interrupted(), _progress(len(chosen)) as seen:
         for result in run(chosen, options.jobs, debug=options.debug):
             results.append(result)
@@ -127,12 +127,12 @@ class Told:
     @property
     def totals(self) -> Totals:
         """Added up."""
-        return totals_of(self.results)
+        return count_results(self.results)
 
     @cached_property
     def fallen(self) -> list[str]:
         """What is worse than on record."""
-        return worse(self.results, self.record)
+        return worse_totals(self.results, self.record)
 
     @property
     def exit_code(self) -> int:

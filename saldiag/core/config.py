@@ -29,16 +29,16 @@ KEYS = ("select", "ignore", "thresholds")
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """Which rules judge, and with which thresholds.
-
-    ``select`` None means all; ``thresholds`` are by rule and threshold; ``file`` is where they
-    come from, None where nothing was set.
-    """
+    """Which rules judge, and with which thresholds."""
 
     select: tuple[str, ...] | None = None
+    """Codes, prefixes of codes, or names of the rules to use; None for all."""
     ignore: tuple[str, ...] = ()
+    """Codes, prefixes of codes, or names of the rules to leave out."""
     thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Thresholds by rule (code or name) and by the threshold's name."""
     file: str | None = None
+    """Path of the settings file; None if there is none."""
 
 
 def listed(rules: str | Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import requests
 
 from saldiag.core.errors import DataError
 from saldiag.core.files.jsonio import read_json, write_json, write_text
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.image_masks.msra10k import list_pairs
 from saldiag.image_masks.storage import os_error_reason
 from saldiag.progress import CountReporter, report_no_count

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import counted, printable
 from saldiag.image_masks.decode import (
     MASK_THRESHOLD,
     exif_orientation,
@@ -305,5 +305,5 @@ def _defect_table(defects: tuple[Defect, ...], limit: int | None) -> Table:
 def _report_headline(report: DataReport) -> str:
     count = len(report.defects)
     parts = ", ".join(f"{name} {number}" for name, number in report.splits.items())
-    defects = "no defects" if not count else f"{count} defect{'s' if count > 1 else ''}"
+    defects = "no defects" if not count else counted(count, "defect")
     return f"{report.name}: {report.pairs} pairs ({parts}), {defects}"

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from saldiag.core.errors import DataError
 from saldiag.core.files.folders import two_folders
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.image_masks.decode import Array, read_pair
 from saldiag.image_masks.storage import PAIRS_FOLDER, FileRef, Item, MemberRef, Ref, os_error_reason
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saldiag.core.errors import DataError
 from saldiag.core.files.folders import two_folders
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.image_masks.msra10k import (
     IMAGE_ALONE,
     IMAGE_SUFFIXES,

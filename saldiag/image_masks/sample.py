@@ -17,7 +17,7 @@ import platformdirs
 from PIL import Image
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.image_masks.sample_pictures import draw_picture
 from saldiag.image_masks.storage import PAIRS_FOLDER, os_error_reason
 

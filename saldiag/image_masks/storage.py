@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 MAX_FILE_BYTES = 512 * 2**20
 """Largest file in bytes: no photograph is larger, and a zip may claim any size."""

@@ -47,7 +47,7 @@ class RegisteredQuicksal:
         """Images and masks of any size divisible by 32."""
         from saldiag.subject.models.input_spec import InputSpec
 
-        return InputSpec((("image", (None, None, None, 3)),), output=(None, None, None, 1))
+        return InputSpec((("image", (None, None, None, 3)),), output_shape=(None, None, None, 1))
 
     def build(
         self, image_size: int, *, weights: str, seed: int, variant: tuple[str, ...] | None
@@ -65,7 +65,7 @@ class RegisteredQuicksal:
         model = self.construct(variant, image_size, encoder, seed)
         return BuiltModel(model, weight_origins(model), (encoder.note,) if encoder.note else ())
 
-    def built(self, model: Any) -> bool:
+    def recognises(self, model: Any) -> bool:
         """Whether ``model`` has QUICKSAL's inception blocks."""
         from saldiag.quicksal.blocks.inception import InceptionBlock
 

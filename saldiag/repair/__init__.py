@@ -1,4 +1,4 @@
-"""From an edit as plain data to a diff of the user's file: the standard library alone.
+"""Turning an edit (plain data) into a diff of the user's file; uses only the standard library.
 
-Whatever is not certain raises ``Uncertain`` with the reason, and the sentence stands instead.
+Anything uncertain raises ``Uncertain`` with the reason; the user then gets advice without a diff.
 """

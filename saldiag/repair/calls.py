@@ -1,4 +1,4 @@
-"""Finds the one call that an edit speaks of, and the place of its argument in the tree."""
+"""Finding the call that an edit refers to, and its argument in the syntax tree."""
 
 from __future__ import annotations
 
@@ -7,123 +7,132 @@ from dataclasses import dataclass
 
 from saldiag.core.findings.edit import COMPILE, Edit
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.names import KERAS, Names
-from saldiag.repair.signatures import DTYPE, POSITIONS, class_of_name
+from saldiag.repair.names import KERAS, ModuleNames
+from saldiag.repair.signatures import DTYPE, POSITIONAL_ARGUMENTS, loss_class
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where an expression hangs in the tree; with a way to hang another one there."""
+    """Position of an expression in the syntax tree."""
 
-    holder: ast.AST
+    parent: ast.AST
+    """The node that contains it."""
     field: str
+    """Name of the parent's field."""
     index: int | None = None
+    """Index in the field, if the field is a list; else None."""
 
     @property
     def value(self) -> ast.expr:
         """The expression."""
-        value = getattr(self.holder, self.field)
+        value = getattr(self.parent, self.field)
         found = value if self.index is None else value[self.index]
         assert isinstance(found, ast.expr)
         return found
 
-    def put(self, value: ast.expr) -> None:
-        """Change the tree, not the text."""
+    def replace_with(self, value: ast.expr) -> None:
+        """Put ``value`` at this position of the tree; the text does not change."""
         if self.index is None:
-            setattr(self.holder, self.field, value)
+            setattr(self.parent, self.field, value)
         else:
-            getattr(self.holder, self.field)[self.index] = value
+            getattr(self.parent, self.field)[self.index] = value
 
 
-def call_of(tree: ast.Module, names: Names, edit: Edit) -> ast.Call:
-    """The call at the edit's line that makes the layer, or compiles the model.
+def find_call(tree: ast.Module, names: ModuleNames, edit: Edit) -> ast.Call:
+    """The call at the edit's line that creates the layer, or compiles the model.
 
     Raises:
         Uncertain: there is none, or more than one.
     """
-    wanted = COMPILE if edit.within else edit.call
-    here = [
+    called = COMPILE if edit.within else edit.call
+    found = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and edit.source.line in _lines(node)
-        and _last_name(node, names) == wanted
+        and edit.source.line in _reported_lines(node)
+        and _called_name(node, names) == called
     ]
-    if len(here) != 1:
-        what = f"{len(here)} calls" if here else "no call"
-        raise Uncertain(f"line {edit.source.line} has {what} of {wanted}, not one")
-    if wanted != COMPILE:
-        refuse_other_than_keras(here[0], names)
-    return here[0]
+    if len(found) != 1:
+        count = f"{len(found)} calls" if found else "no call"
+        raise Uncertain(f"line {edit.source.line} has {count} of {called}, expected one")
+    if called != COMPILE:
+        check_is_keras(found[0], names)
+    return found[0]
 
 
-def _lines(node: ast.Call) -> tuple[int, int | None]:
-    """The lines that a traceback may give a call: where it begins, and where its name stands."""
+def _reported_lines(node: ast.Call) -> tuple[int, int | None]:
+    """The lines that a traceback may report for a call: of its start, and of its name."""
     return node.lineno, node.func.end_lineno
 
 
-def _last_name(node: ast.Call, names: Names) -> str:
-    """The name of what is called: a class by Keras' name for it, whatever it is imported as."""
+def _called_name(node: ast.Call, names: ModuleNames) -> str:
+    """Name of the called object; for a class its name in Keras, whatever it is imported as."""
     if isinstance(node.func, ast.Attribute) and node.func.attr == COMPILE:
         return COMPILE
-    full = names.dotted(node.func) or _written(node.func)
+    full = names.dotted_name(node.func) or _written_name(node.func)
     return full.rpartition(".")[2].replace("Convolution", "Conv")
 
 
-def _written(node: ast.expr) -> str:
+def _written_name(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def refuse_other_than_keras(node: ast.Call, names: Names) -> None:
-    """Only what is Keras' own has the arguments that are known here.
+def check_is_keras(node: ast.Call, names: ModuleNames) -> None:
+    """Accept only a class of Keras, whose arguments are known.
 
     Raises:
-        Uncertain: the class comes from elsewhere, or that cannot be told.
+        Uncertain: the class is not part of Keras, or its origin is not known.
     """
-    full = names.dotted(node.func)
+    full = names.dotted_name(node.func)
     if full is None or not full.startswith(f"{KERAS}."):
-        raise Uncertain(f"{_written(node.func) or 'what is called'} is not known to be Keras' own")
+        called = _written_name(node.func) or "the called object"
+        raise Uncertain(f"{called} is not known to be part of Keras")
 
 
-def argument_of(call: ast.Call, kind: str, argument: str) -> Slot | None:
-    """Where a call is given an argument, by name or by position; ``None`` where it is not.
+def find_argument(call: ast.Call, kind: str, argument: str) -> Slot | None:
+    """Position of an argument that a call passes by name or position; None if it does not.
+
+    Args:
+        call: the call.
+        kind: name of the called class, or ``compile``.
+        argument: name of the argument.
 
     Raises:
-        Uncertain: ``*`` or ``**`` hides it, or its position is not known.
+        Uncertain: ``*`` or ``**`` may contain it, or its position is not known.
     """
-    if kind not in POSITIONS and argument != DTYPE:
-        raise Uncertain(f"the arguments of {kind} are not known here")
+    if kind not in POSITIONAL_ARGUMENTS and argument != DTYPE:
+        raise Uncertain(f"saldiag does not know the arguments of {kind}")
     for keyword in call.keywords:
         if keyword.arg == argument:
             return Slot(keyword, "value")
-    positions = POSITIONS.get(kind, ())
-    at = positions.index(argument) if argument in positions else None
-    starred = [i for i, given in enumerate(call.args) if isinstance(given, ast.Starred)]
-    if at is not None and starred and starred[0] <= at:
-        raise Uncertain(f"{kind}(*…) hides its {argument}")
-    if at is not None and at < len(call.args):
-        return Slot(call, "args", at)
+    positions = POSITIONAL_ARGUMENTS.get(kind, ())
+    index = positions.index(argument) if argument in positions else None
+    starred = [i for i, passed in enumerate(call.args) if isinstance(passed, ast.Starred)]
+    if index is not None and starred and starred[0] <= index:
+        raise Uncertain(f"{kind}(*…) may contain {argument}")
+    if index is not None and index < len(call.args):
+        return Slot(call, "args", index)
     if starred or any(keyword.arg is None for keyword in call.keywords):
-        raise Uncertain(f"{kind}(**…) may hold its {argument}")
+        raise Uncertain(f"{kind}(**…) may contain {argument}")
     return None
 
 
-def inner_slot(call: ast.Call, names: Names, argument: str) -> Slot:
-    """What ``compile`` is given as an argument; a name that has one use is followed.
+def compile_argument(call: ast.Call, names: ModuleNames, argument: str) -> Slot:
+    """Position of an argument of ``compile``; a variable that is used once is followed.
 
     Raises:
-        Uncertain: it is not given.
+        Uncertain: the argument is not passed.
     """
-    slot = argument_of(call, COMPILE, argument)
+    slot = find_argument(call, COMPILE, argument)
     if slot is None:
-        raise Uncertain(f"compile() is not given its {argument}")
-    return followed(slot, names)
+        raise Uncertain(f"compile() is called without {argument}")
+    return follow_name(slot, names)
 
 
-def followed(slot: Slot, names: Names) -> Slot:
-    """Of a name that is assigned a call once and read once that call; else the slot itself."""
+def follow_name(slot: Slot, names: ModuleNames) -> Slot:
+    """Position of the call assigned to a name that is assigned and read once; else ``slot``."""
     if isinstance(slot.value, ast.Name):
         assigned = names.assigned_for_one_use(slot.value.id)
         if assigned is not None and isinstance(assigned.value, ast.Call):
@@ -131,19 +140,19 @@ def followed(slot: Slot, names: Names) -> Slot:
     return slot
 
 
-def class_given(node: ast.expr, names: Names) -> str | None:
-    """The class that a string or a bare name stands for, made without arguments; else ``None``."""
+def class_without_arguments(node: ast.expr, names: ModuleNames) -> str | None:
+    """The loss class that a string or a bare name selects, created without arguments; else None."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return class_of_name(node.value)
-    full = names.dotted(node) if isinstance(node, (ast.Name, ast.Attribute)) else None
+        return loss_class(node.value)
+    full = names.dotted_name(node) if isinstance(node, (ast.Name, ast.Attribute)) else None
     if full is None or not full.startswith(f"{KERAS}."):
         return None
     last = full.rpartition(".")[2]
-    return class_of_name(last) if last != class_of_name(last) else None
+    return loss_class(last) if last != loss_class(last) else None
 
 
-def is_bare_call(node: ast.expr, names: Names, kind: str) -> bool:
-    """Whether it is a call of Keras' class without any arguments."""
+def is_call_without_arguments(node: ast.expr, names: ModuleNames, kind: str) -> bool:
+    """Whether ``node`` calls the loss class ``kind`` without arguments."""
     if not isinstance(node, ast.Call) or node.args or node.keywords:
         return False
-    return names.dotted(node.func) == f"keras.losses.{kind}"
+    return names.dotted_name(node.func) == f"keras.losses.{kind}"

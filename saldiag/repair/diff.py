@@ -1,43 +1,51 @@
-"""Unified diffs as ``git apply`` and ``patch -p1`` take them."""
+"""Unified diffs that ``git apply`` and ``patch -p1`` accept."""
 
 from __future__ import annotations
 
 import difflib
 import re
 
-_QUOTED = re.compile(rb'[\x00-\x1f\x7f"\\]')
-_NAMED = {b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r", b'"': b'\\"', b"\\": b"\\\\"}
-NO_END = b"\\ No newline at end of file\n"
+_NEEDS_QUOTES = re.compile(rb'[\x00-\x1f\x7f"\\]')
+_NAMED_ESCAPES = {b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r", b'"': b'\\"', b"\\": b"\\\\"}
+NO_NEWLINE_LINE = b"\\ No newline at end of file\n"
 
 
-def unified(file: str, before: bytes, after: bytes) -> bytes:
-    """The difference between two versions of a file, byte for byte; nothing where there is none."""
-    told = difflib.diff_bytes(
+def unified_diff(file: str, before: bytes, after: bytes) -> bytes:
+    """The diff between two versions of a file, as bytes; empty if they are equal.
+
+    Args:
+        file: the file's path in the header.
+        before: the old bytes.
+        after: the new bytes.
+    """
+    lines = difflib.diff_bytes(
         difflib.unified_diff,
-        _lines(before),
-        _lines(after),
-        fromfile=_header("a", file),
-        tofile=_header("b", file),
+        _split_lines(before),
+        _split_lines(after),
+        fromfile=_quoted_path("a", file),
+        tofile=_quoted_path("b", file),
     )
-    return b"".join(line if line.endswith(b"\n") else line + b"\n" + NO_END for line in told)
+    return b"".join(
+        line if line.endswith(b"\n") else line + b"\n" + NO_NEWLINE_LINE for line in lines
+    )
 
 
-def _lines(data: bytes) -> list[bytes]:
-    """Lines end at a line feed alone, as ``patch`` has it."""
+def _split_lines(data: bytes) -> list[bytes]:
+    """Split at line feeds only, as ``patch`` does."""
     lines = [line + b"\n" for line in data.split(b"\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]
 
 
-def _header(side: str, file: str) -> bytes:
-    """A name as git writes it: in quotes where it holds what ends a line or a quote."""
+def _quoted_path(side: str, file: str) -> bytes:
+    """A path as git writes it: in quotes if it contains control characters or quotes."""
     name = file.encode("utf-8", "surrogateescape")
     path = name if name.startswith(b"/") else side.encode() + b"/" + name
-    if _QUOTED.search(path):
-        return b'"' + _QUOTED.sub(_spelt, path) + b'"'
+    if _NEEDS_QUOTES.search(path):
+        return b'"' + _NEEDS_QUOTES.sub(_escape_byte, path) + b'"'
     return path + b"\t" if b" " in path else path
 
 
-def _spelt(found: re.Match[bytes]) -> bytes:
+def _escape_byte(found: re.Match[bytes]) -> bytes:
     mark = found.group()
-    return _NAMED.get(mark) or b"\\%03o" % mark[0]
+    return _NAMED_ESCAPES.get(mark) or b"\\%03o" % mark[0]

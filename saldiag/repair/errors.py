@@ -1,7 +1,7 @@
-"""Why there is no edit."""
+"""The reason why an edit cannot be applied."""
 
 from __future__ import annotations
 
 
 class Uncertain(Exception):  # noqa: N818 - an outcome, not an error
-    """It is not certain what to change in the file; the message is the reason."""
+    """It is uncertain what to change in the file; the message is the reason."""

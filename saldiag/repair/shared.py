@@ -1,4 +1,4 @@
-"""Whether a line makes more than what is to be changed."""
+"""Checking that a line creates only what is to be changed."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from saldiag.core.findings.edit import COMPILE, Edit
 from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
 from saldiag.repair.errors import Uncertain
 
-Judged = tuple[Diagnosis, Measurements]
+JudgedModel = tuple[Diagnosis, Measurements]
 
 
-def refuse_shared(edit: Edit, judged: Sequence[Judged]) -> None:
-    """What stands at the edit's line is changed for all that the program makes there.
+def check_line_not_shared(edit: Edit, judged: Sequence[JudgedModel]) -> None:
+    """Refuse an edit of a line that also creates layers, or compiles models, without that fault.
 
     Args:
         edit: the edit.
-        judged: all models of the program, with what is said of each.
+        judged: diagnosis and measurements of each model of the program.
 
     Raises:
-        Uncertain: the line makes a layer, or compiles a model, that is to stay as it is.
+        Uncertain: the line creates a layer, or compiles a model, that no finding wants to change.
     """
     for diagnosis, measured in judged:
-        wanted = {
+        changed = {
             other.layer
             for finding in diagnosis.findings
             for other in finding.edits
-            if _alike(edit, other)
+            if _is_same_change(edit, other)
         }
-        if not wanted.issuperset(_made_at(edit, measured)):
-            what = "compiles other models" if edit.call == COMPILE or edit.within else "makes other"
-            layers = "" if "models" in what else " layers"
-            raise Uncertain(f"line {edit.source.line} {what}{layers} as well")
+        if not changed.issuperset(_layers_made_at(edit, measured)):
+            compiles = edit.call == COMPILE or edit.within
+            other = "compiles other models" if compiles else "creates other layers"
+            raise Uncertain(f"line {edit.source.line} {other}, too")
 
 
-def _alike(one: Edit, other: Edit) -> bool:
-    places = [(e.source, e.call, e.argument, e.new, e.within) for e in (one, other)]
-    return places[0] == places[1]
+def _is_same_change(one: Edit, other: Edit) -> bool:
+    keys = [(e.source, e.call, e.argument, e.new, e.within) for e in (one, other)]
+    return keys[0] == keys[1]
 
 
-def _made_at(edit: Edit, measured: Measurements) -> Iterator[str]:
-    """The layers of the edit's class that are made at its line; ``""`` for a model compiled."""
+def _layers_made_at(edit: Edit, measured: Measurements) -> Iterator[str]:
+    """Layers of the edit's class created at its line; ``""`` for a model compiled there."""
     if edit.within or edit.call == COMPILE:
         places = measured.get(ProgramPlaces)
         if places is not None and places.compiled == edit.source:

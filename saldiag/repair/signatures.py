@@ -1,6 +1,6 @@
-"""What Keras' classes call their arguments, by position: known here, for Keras is not imported.
+"""Argument names of Keras' classes by position, as a table because Keras is not imported here.
 
-Only what saldiag edits. A test compares it with the Keras that is installed.
+It lists only what saldiag edits. A test compares it with the installed Keras.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _CONV = (
     "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups",
     "activation", "use_bias",
 )  # fmt: skip
-_TRANSPOSE = (
+_CONV_TRANSPOSE = (
     "filters", "kernel_size", "strides", "padding", "output_padding", "data_format",
     "dilation_rate", "activation", "use_bias",
 )  # fmt: skip
@@ -26,9 +26,9 @@ _DEPTHWISE = (
     "kernel_size", "strides", "padding", "depth_multiplier", "data_format", "dilation_rate",
     "activation", "use_bias",
 )  # fmt: skip
-_BETAS = ("learning_rate", "beta_1", "beta_2", "epsilon")
+_ADAM = ("learning_rate", "beta_1", "beta_2", "epsilon")
 
-POSITIONS: dict[str, tuple[str, ...]] = {
+POSITIONAL_ARGUMENTS: dict[str, tuple[str, ...]] = {
     COMPILE: ("optimizer", "loss"),
     "Activation": ("activation",),
     "Dense": ("units", "activation", "use_bias"),
@@ -36,9 +36,14 @@ POSITIONS: dict[str, tuple[str, ...]] = {
     "Conv1D": _CONV,
     "Conv2D": _CONV,
     "Conv3D": _CONV,
-    "Conv1DTranspose": _TRANSPOSE,
-    "Conv2DTranspose": _TRANSPOSE,
-    "Conv3DTranspose": (*_TRANSPOSE[:4], "data_format", "output_padding", *_TRANSPOSE[6:]),
+    "Conv1DTranspose": _CONV_TRANSPOSE,
+    "Conv2DTranspose": _CONV_TRANSPOSE,
+    "Conv3DTranspose": (
+        *_CONV_TRANSPOSE[:4],
+        "data_format",
+        "output_padding",
+        *_CONV_TRANSPOSE[6:],
+    ),
     "SeparableConv1D": _SEPARABLE,
     "SeparableConv2D": _SEPARABLE,
     "DepthwiseConv1D": _DEPTHWISE,
@@ -47,10 +52,10 @@ POSITIONS: dict[str, tuple[str, ...]] = {
     "SpatialDropout1D": ("rate",),
     "SpatialDropout2D": ("rate",),
     "SpatialDropout3D": ("rate",),
-    "Adam": _BETAS,
+    "Adam": _ADAM,
     "AdamW": ("learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon"),
-    "Adamax": _BETAS,
-    "Nadam": _BETAS,
+    "Adamax": _ADAM,
+    "Nadam": _ADAM,
     "Lion": ("learning_rate", "beta_1", "beta_2", "weight_decay"),
     "Adagrad": ("learning_rate", "initial_accumulator_value", "epsilon"),
     "Adadelta": ("learning_rate", "rho", "epsilon"),
@@ -62,37 +67,37 @@ POSITIONS: dict[str, tuple[str, ...]] = {
     "MeanAbsoluteError": (),
     "MeanSquaredError": (),
 }
-"""The leading arguments of each class, without ``self``, as far as one of them is edited."""
+"""The leading arguments of each class, without ``self``, up to the last that can be edited."""
 
 DTYPE = "dtype"
-"""The argument that every layer takes, by its name alone."""
+"""The argument that every layer accepts by keyword."""
 
 _DEFAULTS: dict[str, Plain] = {
     "activation": None, "dtype": None, "use_bias": True, "from_logits": False, "epsilon": 1e-7,
     "learning_rate": 1e-3,
 }  # fmt: skip
-_OWN_DEFAULTS: dict[tuple[str, str], Plain] = {("SGD", "learning_rate"): 1e-2}
+_CLASS_DEFAULTS: dict[tuple[str, str], Plain] = {("SGD", "learning_rate"): 1e-2}
 
-SHORT: dict[str, tuple[str, ...]] = {
+LOSS_ALIASES: dict[str, tuple[str, ...]] = {
     "BinaryCrossentropy": ("binary_crossentropy", "bce", "BCE"),
     "CategoricalCrossentropy": ("categorical_crossentropy",),
     "SparseCategoricalCrossentropy": ("sparse_categorical_crossentropy",),
     "MeanSquaredError": ("mean_squared_error", "mse", "MSE"),
     "MeanAbsoluteError": ("mean_absolute_error", "mae", "MAE"),
 }
-"""Names that ``compile`` takes for one of Keras' losses, made without arguments."""
+"""Strings that select one of Keras' losses in ``compile``, created without arguments."""
 
 
 def is_default(call: str, argument: str, value: Plain) -> bool:
-    """Whether ``value`` is what the call takes where the argument is not given."""
-    known = _OWN_DEFAULTS.get((call, argument), _DEFAULTS.get(argument))
+    """Whether ``value`` is the default of the call's argument."""
+    known = _CLASS_DEFAULTS.get((call, argument), _DEFAULTS.get(argument))
     if argument not in _DEFAULTS:
         return False
-    return same(known, value)
+    return equals_measured(known, value)
 
 
-def same(one: object, other: Plain) -> bool:
-    """Whether a literal is the measured value; numbers were measured in float32."""
+def equals_measured(one: object, other: Plain) -> bool:
+    """Whether a literal equals the measured value; numbers were measured in float32."""
     if _is_number(one) and _is_number(other):
         return math.isclose(one, other, rel_tol=1e-6)
     return type(one) is type(other) and one == other
@@ -102,6 +107,6 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def class_of_name(name: str) -> str | None:
-    """The loss that a name given to ``compile`` stands for: ``mse``."""
-    return next((kind for kind, names in SHORT.items() if name in (kind, *names)), None)
+def loss_class(name: str) -> str | None:
+    """The loss class that a string such as ``mse`` selects in ``compile``; None if none."""
+    return next((kind for kind, names in LOSS_ALIASES.items() if name in (kind, *names)), None)

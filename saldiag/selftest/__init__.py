@@ -1,7 +1,8 @@
-"""Real Keras programs, each with one fault seeded, its fixed twin, and healthy programs.
+"""Keras programs with one seeded fault each, their fixed twins, and healthy programs.
 
-``faults/`` holds one file a fault: ``EXPECT`` is the code that must come first (a tuple where one
-fault has several names), ``FORMS`` the forms of model that it exists in; ``broken(form, seed)``
-and ``fixed(form, seed)`` make the program. ``healthy/`` holds programs that nothing may be said of:
-each file lists ``PROGRAMS``, functions of a seed. ``saldiag selftest`` runs everything.
+``faults/`` contains one file per fault: ``EXPECT`` is the code of the rule that must be the root
+cause (a tuple if several rules may be), ``FORMS`` the kinds of model that exist with this fault;
+``broken(form, seed)`` and ``fixed(form, seed)`` build the program. ``healthy/`` contains programs
+without faults, in which no rule may report an error: each file lists ``PROGRAMS``, functions of a
+seed. ``saldiag selftest`` runs them all.
 """

@@ -1,4 +1,4 @@
-"""A layer that is called with ``training=True``, whatever the model is called with."""
+"""A layer that runs in training mode even when the model runs in inference mode."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from saldiag.selftest.program import keras, layers
 
 
 class AlwaysTraining(layers.Layer):
-    """Calls another layer in training mode, also in inference; ``always`` is False in a twin.
+    """Calls another layer in training mode if ``always``, which is False in a fixed twin.
 
-    A functional model overrides ``layer(x, training=True)`` of its own layers in ``fit``. In the
-    ``call`` of a layer or a model nothing does.
+    A functional model overrides the ``training=True`` of its own layer calls in ``fit``; inside
+    the ``call`` of a layer or a subclassed model, nothing overrides it.
     """
 
     def __init__(self, layer: Any, always: bool) -> None:
@@ -19,12 +19,12 @@ class AlwaysTraining(layers.Layer):
         self.layer, self.always = layer, always
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """In training mode."""
+        """The inner layer's output."""
         return self.layer(inputs, training=True if self.always else training)
 
 
 class AlwaysTrainingClassifier(keras.Model):
-    """Convolution, the layer, and three classes, as a subclassed model."""
+    """A subclassed model: convolution, the layer, and a softmax head for three classes."""
 
     def __init__(self, layer: Any, always: bool) -> None:
         super().__init__()

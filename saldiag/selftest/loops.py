@@ -1,4 +1,4 @@
-"""Models with a training step of their own, in which a fault can be seeded."""
+"""Models with a custom ``train_step``, for seeding faults."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tensorflow as tf
 from saldiag.selftest.program import Chain
 
 Change = Callable[[list[Any]], list[Any] | None]
-"""What happens to the gradients before they are applied; None: they are not applied."""
+"""Changes the gradients before they are applied; returns None to skip applying them."""
 
 FORMS = ("functional", "subclassed")
-"""Sequential models and nested ones have no training step of their own."""
+"""Kinds of model that can have a custom ``train_step``."""
 
 
 class _Stepping:
@@ -31,15 +31,15 @@ class _Stepping:
 
 
 class _Model(_Stepping, keras.Model):
-    """Given inputs and outputs."""
+    """A functional model."""
 
 
 class _Chain(_Stepping, Chain):
-    """Calls its layers one after the other."""
+    """A subclassed model that calls its layers in order."""
 
 
-def stepping(form: str, inputs: Any, parts: Sequence[Any], change: Change | None) -> Any:
-    """An uncompiled model that calls ``parts`` in order and takes its own step."""
+def custom_step_model(form: str, inputs: Any, parts: Sequence[Any], change: Change | None) -> Any:
+    """An uncompiled model with a custom ``train_step`` that calls ``parts`` in order."""
     model: Any
     if form == "subclassed":
         model = _Chain(parts, name="chain")

@@ -1,4 +1,4 @@
-"""What a case gives: a compiled model, and the batches it memorises or the training it takes."""
+"""The programs of the matrix: a compiled model and its data; builders of models and data."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from saldiag.core.measurement import Origin
 from saldiag.core.training.fit_plan import FitPlan
 
 FORMS = ("sequential", "functional", "subclassed", "nested")
-"""In which a chain of layers can be put together."""
+"""Kinds of model that a chain of layers can be built as."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled model and its data; ``steps`` of training at the most.
-
-    ``plan`` is what the program would hand to ``fit``, where that matters to what is shown;
-    ``origins``: where layers got their weights. ``fit`` are arguments of ``model.fit``:
-    the program is trained with them, in place of the overfit test on ``batches``.
-    """
+    """A compiled model and its data."""
 
     model: Any
+    """A compiled Keras model."""
     batches: Sequence[tuple[Any, ...]] = ()
+    """Batches (x, y) to memorise in the overfit test."""
     steps: int = 150
+    """Maximum number of training steps of the overfit test."""
     expected_range: tuple[float, float] | None = None
+    """Smallest and largest input value that the model expects; None if it is not known."""
     plan: FitPlan | None = None
+    """What the program would pass to ``fit``, if the fault is in it; else None."""
     origins: tuple[Origin, ...] = ()
+    """Where layers got pretrained weights from."""
     fit: Mapping[str, Any] | None = None
+    """Arguments of ``model.fit``: the model is trained with them instead of the overfit test."""
 
 
 Maker = Callable[[int], Program]
 
 
 class Chain(keras.Model):
-    """A subclassed model that calls its layers one after the other."""
+    """A subclassed model that calls its layers in order."""
 
     def __init__(self, parts: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -55,10 +57,16 @@ class Chain(keras.Model):
 _MODAL = (layers.BatchNormalization, layers.Dropout)
 
 
-def chain(form: str, shape: tuple[int | None, ...], parts: Sequence[Any], name: str = "") -> Any:
-    """An uncompiled model that calls ``parts`` in order, put together in that form.
+def build_chain(
+    form: str, shape: tuple[int | None, ...], parts: Sequence[Any], name: str = ""
+) -> Any:
+    """An uncompiled model that calls the layers ``parts`` in order.
 
-    ``nested``: the first half is a model of its own inside a functional one.
+    Args:
+        form: one of ``FORMS``; in ``nested`` the first half is a model inside a functional one.
+        shape: input shape without the batch axis.
+        parts: the layers.
+        name: the model's name; by default ``FORM_chain``.
     """
     parts = list(parts)
     name = name or f"{form}_chain"
@@ -70,32 +78,32 @@ def chain(form: str, shape: tuple[int | None, ...], parts: Sequence[Any], name: 
     if form == "nested":
         half = max(1, len(parts) // 2)
         inner = keras.Sequential([keras.Input(shape), *parts[:half]], name="inner")
-        return keras.Model(inputs, _through(inner(inputs), parts[half:]), name=name)
-    return keras.Model(inputs, _through(inputs, parts), name=name)
+        return keras.Model(inputs, _apply_layers(inner(inputs), parts[half:]), name=name)
+    return keras.Model(inputs, _apply_layers(inputs, parts), name=name)
 
 
-def _through(value: Any, parts: Sequence[Any]) -> Any:
+def _apply_layers(value: Any, parts: Sequence[Any]) -> Any:
     for part in parts:
         value = part(value)
     return value
 
 
-def compiled(model: Any, loss: Any, *, rate: float = 1e-2, **options: Any) -> Any:
+def compile_model(model: Any, loss: Any, *, rate: float = 1e-2, **options: Any) -> Any:
     """Compile with Adam, without XLA."""
     options.setdefault("optimizer", keras.optimizers.Adam(rate))
     model.compile(loss=loss, jit_compile=False, **options)
     return model
 
 
-def numbers(seed: int, count: int = 32, width: int = 8) -> tuple[Any, Any]:
-    """Inputs (count, width), standard normal, and a binary label (count, 1) made from them."""
+def binary_data(seed: int, count: int = 32, width: int = 8) -> tuple[Any, Any]:
+    """Standard normal inputs (count, width), and a binary label (count, 1) that depends on them."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, width)).astype("float32")
     return x, (x[:, :1] * x[:, 1:2] > 0).astype("float32")
 
 
-def classes(seed: int, count: int = 48, width: int = 8, kinds: int = 3) -> tuple[Any, Any]:
-    """Inputs (count, width), standard normal, and integer classes (count,), one blob each."""
+def class_data(seed: int, count: int = 48, width: int = 8, kinds: int = 3) -> tuple[Any, Any]:
+    """Standardised inputs (count, width), and integer classes (count,), one Gaussian blob each."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % kinds
     centres = random.normal(scale=1.5, size=(kinds, width))
@@ -104,15 +112,15 @@ def classes(seed: int, count: int = 48, width: int = 8, kinds: int = 3) -> tuple
     return x.astype("float32"), labels.astype("int64")
 
 
-def curve(seed: int, count: int = 32, width: int = 6) -> tuple[Any, Any]:
-    """Inputs (count, width), standard normal, and a smooth target (count, 1), about ±2."""
+def regression_data(seed: int, count: int = 32, width: int = 6) -> tuple[Any, Any]:
+    """Standard normal inputs (count, width), and a smooth target (count, 1) of about ±2."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, width)).astype("float32")
     return x, (np.sin(x[:, :1]) + x[:, 1:2] * x[:, 2:3]).astype("float32")
 
 
-def pictures(seed: int, count: int = 16, side: int = 16) -> tuple[Any, Any]:
-    """Pictures (count, side, side, 3) in [-1, 1] and the mask (…, 1) of their bright square."""
+def mask_data(seed: int, count: int = 16, side: int = 16) -> tuple[Any, Any]:
+    """Images (count, side, side, 3) in [-1, 1], and the mask (…, 1) of their bright square."""
     random = np.random.default_rng(seed)
     x = random.uniform(-1, 0.2, size=(count, side, side, 3))
     mask = np.zeros((count, side, side, 1))
@@ -122,8 +130,8 @@ def pictures(seed: int, count: int = 16, side: int = 16) -> tuple[Any, Any]:
     return np.clip(x + 0.8 * mask, -1, 1).astype("float32"), mask.astype("float32")
 
 
-def sized(seed: int, count: int = 24) -> tuple[Any, Any]:
-    """Pictures (count, 16, 16, 3), and which of three sizes their square has, integers (count,)."""
+def size_data(seed: int, count: int = 24) -> tuple[Any, Any]:
+    """Images (count, 16, 16, 3), and the size class of their square, 0 to 2, (count,)."""
     random = np.random.default_rng(seed)
     x = random.uniform(-1, -0.2, size=(count, 16, 16, 3))
     kinds = np.arange(count) % 3
@@ -133,8 +141,8 @@ def sized(seed: int, count: int = 24) -> tuple[Any, Any]:
     return x.astype("float32"), kinds.astype("int64")
 
 
-def sentences(seed: int, count: int = 32, length: int = 10, words: int = 20) -> tuple[Any, Any]:
-    """Token numbers (count, length) and whether the first word comes from the first half."""
+def token_data(seed: int, count: int = 32, length: int = 10, words: int = 20) -> tuple[Any, Any]:
+    """Token numbers (count, length), and whether the first is in the lower half, (count, 1)."""
     random = np.random.default_rng(seed)
     tokens = random.integers(1, words, size=(count, length))
     return tokens, (tokens[:, :1] < words // 2).astype("float32")
@@ -145,15 +153,15 @@ __all__ = [
     "FitPlan",
     "Maker",
     "Program",
-    "chain",
-    "classes",
-    "compiled",
-    "curve",
+    "binary_data",
+    "build_chain",
+    "class_data",
+    "compile_model",
     "keras",
     "layers",
+    "mask_data",
     "np",
-    "numbers",
-    "pictures",
-    "sentences",
-    "sized",
+    "regression_data",
+    "size_data",
+    "token_data",
 ]

@@ -1,6 +1,6 @@
-"""The outcomes on record, which no change lets fall; and the table in docs/selftest.md.
+"""The recorded outcomes, below which no change may fall, and the table in docs/selftest.md.
 
-``python -m saldiag.selftest.record RUN…`` takes over what ``saldiag selftest --out RUN`` wrote.
+``python -m saldiag.selftest.record RUN…`` records what ``saldiag selftest --out RUN`` wrote.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.core.files.jsonio import read_json, write_json, write_text
-from saldiag.selftest.cases import REPORTED, TUNING
-from saldiag.selftest.outcome import Outcome, Result, Totals, totals, totals_of
-from saldiag.selftest.table import as_markdown, rows
+from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED
+from saldiag.selftest.outcome import Outcome, Result, Totals, count_outcomes, count_results
+from saldiag.selftest.table import as_markdown, group_rows
 
 RECORD = Path(__file__).with_name("record.json")
 PAGE = Path(__file__).parents[2] / "docs" / "selftest.md"
 BLOCK = re.compile(r"(<!-- selftest: begin -->\n).*?(<!-- selftest: end -->)", re.DOTALL)
 HALVES = {
-    TUNING: f"thresholds chosen here (seed {TUNING})",
-    REPORTED: f"held out (seed {REPORTED})",
+    TUNING_SEED: f"thresholds chosen here (seed {TUNING_SEED})",
+    REPORTED_SEED: f"held out (seed {REPORTED_SEED})",
 }
 
 Record = Mapping[str, Mapping[str, Any]]
-"""By seed, by name of the case: ``expected`` codes and ``outcome``."""
+"""By seed and case name: ``expected`` codes and ``outcome``."""
 
 
-def read(path: Path = RECORD) -> Record:
-    """What is on record."""
+def read_record(path: Path = RECORD) -> Record:
+    """Read the record."""
     record: Record = read_json(path)
     return record
 
 
-def worse(results: Sequence[Result], record: Record) -> list[str]:
-    """Totals over ``results`` that are below those on record, a line each.
+def worse_totals(results: Sequence[Result], record: Record) -> list[str]:
+    """Totals of ``results`` that are worse than those on record, one line each.
 
-    A case that is on record nowhere counts on neither side, unless it could not be run.
+    Cases that are not on record are left out on both sides, except those that could not be run.
     """
     known = [r for r in results if r.case.name in record.get(str(r.case.seed), {})]
-    now = totals_of(known)
-    then = totals(
+    now = count_results(known)
+    then = count_outcomes(
         (r.case.variant == "broken", record[str(r.case.seed)][r.case.name]["outcome"])
         for r in known
     )
-    failed = totals_of(results).failed
+    failed = count_results(results).failed
     fallen = [
         f"{name}: {after}, on record {before}"
-        for name, before, after, less in _pairs(then, now)
+        for name, before, after, less in _compared_totals(then, now)
         if (after < before if less else after > before)
     ]
     return fallen + ([f"could not be run: {failed}"] if failed else [])
@@ -61,7 +61,7 @@ BEST_TO_WORST: tuple[Outcome, ...] = (
 
 
 def worse_cases(results: Sequence[Result], record: Record) -> list[Result]:
-    """Results that are worse than on record of the same case."""
+    """Results that are worse than the recorded outcome of the same case."""
     return [
         result
         for result in results
@@ -70,8 +70,8 @@ def worse_cases(results: Sequence[Result], record: Record) -> list[Result]:
     ]
 
 
-def _pairs(then: Totals, now: Totals) -> list[tuple[str, int, int, bool]]:
-    """Name, before, after, and whether less is worse."""
+def _compared_totals(then: Totals, now: Totals) -> list[tuple[str, int, int, bool]]:
+    """Name, recorded count, current count, and whether a smaller count is worse."""
     return [
         ("faults named first", then.first, now.first, True),
         ("faults among the findings", then.among, now.among, True),
@@ -82,24 +82,26 @@ def _pairs(then: Totals, now: Totals) -> list[tuple[str, int, int, bool]]:
 
 def markdown(record: Record) -> str:
     """The table of docs/selftest.md."""
-    halves = {HALVES[seed]: _totals(record[str(seed)]) for seed in HALVES if str(seed) in record}
-    reported = record.get(str(REPORTED), {})
+    halves = {
+        HALVES[seed]: _half_totals(record[str(seed)]) for seed in HALVES if str(seed) in record
+    }
+    reported = record.get(str(REPORTED_SEED), {})
     broken = {name: row for name, row in reported.items() if name.endswith("/broken")}
-    faults = rows(
+    faults = group_rows(
         (name.split("/")[0], tuple(row["expected"]), row["outcome"]) for name, row in broken.items()
     )
     return as_markdown(halves, faults)
 
 
-def _totals(half: Mapping[str, Any]) -> Totals:
+def _half_totals(half: Mapping[str, Any]) -> Totals:
     outcomes: list[tuple[bool, Outcome]] = [
         (name.endswith("/broken"), row["outcome"]) for name, row in half.items()
     ]
-    return totals(outcomes)
+    return count_outcomes(outcomes)
 
 
-def taken_over(record: Record, seed: int, results: Sequence[Mapping[str, Any]]) -> Record:
-    """The record with a whole run's results in the place of that seed's."""
+def with_run_results(record: Record, seed: int, results: Sequence[Mapping[str, Any]]) -> Record:
+    """The record in which the results of a whole run replace those of its seed."""
     half = {row["name"]: {"expected": row["expected"], "outcome": row["outcome"]}
             for row in results}  # fmt: skip
     return {**record, str(seed): dict(sorted(half.items()))}
@@ -117,15 +119,15 @@ def with_table(page: str, record: Record) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Take over runs and write the record and the table of docs/selftest.md."""
+    """Write the record and the table of docs/selftest.md from the runs given as arguments."""
     parser = argparse.ArgumentParser(prog="python -m saldiag.selftest.record", description=__doc__)
     parser.add_argument("run", nargs="+", type=Path)
-    record: Record = read() if RECORD.is_file() else {}
+    record: Record = read_record() if RECORD.is_file() else {}
     for run in parser.parse_args(arguments).run:
         written = read_json(run / "selftest.json")
         if written["parts"] or written["sample"] is not None or not written["whole"]:
             sys.exit(f"{run}: only a whole run goes on record")
-        record = taken_over(record, written["seed"], written["results"])
+        record = with_run_results(record, written["seed"], written["results"])
     record = {half: rows for half, rows in record.items() if int(half) in HALVES}
     write_json(RECORD, record)
     write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), record))

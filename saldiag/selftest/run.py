@@ -1,4 +1,4 @@
-"""Runs programs of the matrix: examined and judged as a user's would be, in worker processes."""
+"""Running programs of the matrix in worker processes, diagnosed as a user's program is."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from saldiag.selftest.outcome import Result
 if TYPE_CHECKING:
     from saldiag.app.subject.subject import Subject
 
-RENEWED_AFTER = 150
-"""Cases that one process runs."""
+CASES_PER_PROCESS = 150
+"""How many cases a worker process runs before a new one replaces it."""
 
 
 def run_case(case: Case) -> Result:
-    """Build the program, examine it and judge it; an error is a result as well."""
+    """Build and diagnose a program; an error becomes a failed result."""
     import keras
 
-    begun = time.monotonic()
+    started = time.monotonic()
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(case.seed)
     try:
-        diagnosis = _diagnosed(case)
+        diagnosis = _diagnose_case(case)
     except Exception as error:
         failed = " ".join(f"{type(error).__name__}: {error}".split())
-        return Result(case, case.expected, seconds=_since(begun), failed=failed)
+        return Result(case, case.expected, seconds=_seconds_since(started), failed=failed)
     finally:
         keras.config.set_dtype_policy("float32")
     broke = [s for s in diagnosis.skipped if s.reason.startswith("error in rule")]
@@ -51,16 +51,16 @@ def run_case(case: Case) -> Result:
         root=diagnosis.root_cause.rule if diagnosis.root_cause else None,
         findings=tuple((f.rule, f.severity, f.message) for f in diagnosis.findings),
         verdict=diagnosis.verdict,
-        seconds=_since(begun),
+        seconds=_seconds_since(started),
         failed=f"{broke[0].rule}: {broke[0].reason}" if broke else None,
     )
 
 
-def _since(begun: float) -> float:
-    return round(time.monotonic() - begun, 2)
+def _seconds_since(started: float) -> float:
+    return round(time.monotonic() - started, 2)
 
 
-def _diagnosed(case: Case) -> Diagnosis:
+def _diagnose_case(case: Case) -> Diagnosis:
     from saldiag.app.examine.in_memory import examine_model
     from saldiag.app.session.judging import judge
     from saldiag.app.subject.subject import Subject
@@ -69,7 +69,7 @@ def _diagnosed(case: Case) -> Diagnosis:
 
     with warnings.catch_warnings(), recording_warnings() as recorder:
         with recording_sources(FilesSeen()) as lines:
-            program = case.program()
+            program = case.build_program()
         subject = Subject(
             program.model,
             lines.by_id(),
@@ -77,20 +77,20 @@ def _diagnosed(case: Case) -> Diagnosis:
             expected_range=program.expected_range,
         )
         if program.fit is not None:
-            measured = _trained(subject, program.fit)
+            measured = _measure_training(subject, program.fit)
         else:
             measured = examine_model(
                 subject, program.batches, plan=program.plan, max_steps=program.steps
             )
-    return judge(measured.with_(recorder.log()))
+    return judge(measured.with_(recorder.warning_log()))
 
 
-def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
-    """What ``saldiag.Watch`` measures while the model trains with these arguments of ``fit``."""
+def _measure_training(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
+    """What ``saldiag.Watch`` measures while the model trains with these ``fit`` arguments."""
     from saldiag.app.program.python_api import Watch
 
     class WithSources(Watch):
-        """Knows the line of each layer."""
+        """Knows the source line of each layer."""
 
         def _subject(self, model: Any) -> Subject:  # noqa: ARG002 - there is no other model
             return subject
@@ -102,9 +102,15 @@ def _trained(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
 
 
 def run(chosen: Sequence[Case], jobs: int = 2, *, debug: bool = False) -> Iterator[Result]:
-    """Run cases in ``jobs`` worker processes; results in the order of the cases.
+    """Run cases in worker processes.
 
-    With ``debug``, what the programs write to stderr is shown.
+    Args:
+        chosen: the cases.
+        jobs: number of processes.
+        debug: whether to show what the programs write to stderr.
+
+    Yields:
+        The results, in the order of the cases.
     """
     workers: SimpleQueue[_Worker] = SimpleQueue()
     for _ in range(jobs):
@@ -115,7 +121,7 @@ def run(chosen: Sequence[Case], jobs: int = 2, *, debug: bool = False) -> Iterat
     finally:
         threads.shutdown(cancel_futures=True)
         while not workers.empty():
-            workers.get().end()
+            workers.get().shut_down()
 
 
 def _run_by_one_of(workers: SimpleQueue[_Worker], case: Case) -> Result:
@@ -127,58 +133,65 @@ def _run_by_one_of(workers: SimpleQueue[_Worker], case: Case) -> Result:
 
 
 class _Worker:
-    """One process at a time. It is renewed now and then, for TensorFlow never gives memory back.
+    """One process, replaced after ``CASES_PER_PROCESS`` cases because TensorFlow frees no memory.
 
-    A pool's own ``max_tasks_per_child`` can hang (CPython issue 115634), and a pool of several
-    processes that are renewed together waits for the slowest.
+    The ``max_tasks_per_child`` of a pool can hang (CPython issue 115634), and a pool of several
+    processes that are replaced together waits for the slowest.
     """
 
     def __init__(self, threads: int, debug: bool) -> None:
         self._threads, self._debug = threads, debug
         self._pool: ProcessPoolExecutor | None = None
-        self._done = 0
+        self._cases_run = 0
 
     def run(self, case: Case) -> Result:
-        """Run a case; a process that dies is a result, and the next case has a new one."""
+        """Run a case; if the process dies, that is the result, and the next case gets a new one."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                1, get_context("spawn"), initializer=_start, initargs=(self._threads, self._debug)
+                1,
+                get_context("spawn"),
+                initializer=_prepare_worker,
+                initargs=(self._threads, self._debug),
             )
-        self._done += 1
+        self._cases_run += 1
         try:
             with children_without_interrupts():
                 running = self._pool.submit(_run_alone, case)
             return running.result()
         except BrokenProcessPool as error:
-            self.end()
+            self.shut_down()
             return Result(case, case.expected, failed=f"its process died: {error}")
         finally:
-            if self._done >= RENEWED_AFTER:
-                self.end()
+            if self._cases_run >= CASES_PER_PROCESS:
+                self.shut_down()
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         """End the process, if there is one."""
         if self._pool is not None:
             self._pool.shutdown()
-        self._pool, self._done = None, 0
+        self._pool, self._cases_run = None, 0
 
 
 def _run_alone(case: Case) -> Result:
-    """Run a case in a process that does nothing else.
+    """Run a case in a worker process.
 
-    Keras collects garbage before each: half a second, were all of TensorFlow looked at, and what
-    the cases before have left in it.
+    Keras collects garbage before each case. Freezing what exists so far spares it half a second:
+    the objects of TensorFlow and of earlier cases are not examined again.
     """
     gc.collect()
     gc.freeze()
     return run_case(case)
 
 
-def _start(threads: int, debug: bool) -> None:
-    """Leave Ctrl-C to the parent. What TensorFlow says of this machine is no result; errors are.
+def _prepare_worker(threads: int, debug: bool) -> None:
+    """Prepare a new worker process: ignore Ctrl-C, limit TensorFlow's threads, hide its messages.
 
-    The programs are small: threads that wait for each other, and kernels that oneDNN makes for
-    each shape, take a seventh of the time and give nothing back.
+    The programs are small: waiting threads, and oneDNN's kernels for each shape, cost a seventh of
+    the time without any benefit.
+
+    Args:
+        threads: number of threads of TensorFlow.
+        debug: whether to keep stderr.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not debug:

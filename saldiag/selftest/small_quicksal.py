@@ -1,4 +1,4 @@
-"""QUICKSAL in small: its own blocks and head, and an encoder with two taps in the place of five."""
+"""A small QUICKSAL: its blocks and head, with an encoder of two feature maps instead of five."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 from saldiag.selftest.program import keras, layers
 
 SIZES = ((1, 3), (1, 3, 5))
-"""Kernel sizes of the decoder's blocks, the deeper first."""
+"""Kernel sizes of the decoder's blocks, the deeper block first."""
 
 
 def small_quicksal(
     *, activation: str = "sigmoid", identical: bool = False, frozen: bool = False
 ) -> Any:
-    """An uncompiled model: (n, 16, 16, 3) in [-1, 1] to (n, 16, 16, 1), at a random start.
+    """An uncompiled model with random weights: (n, 16, 16, 3) in [-1, 1] to (n, 16, 16, 1).
 
     Args:
-        activation: of the map.
-        identical: all branches of a decoder's block get the first kernel size.
-        frozen: the encoder is frozen, though it has no weights from anywhere.
+        activation: activation of the output map.
+        identical: whether all branches of a decoder block have the first kernel size.
+        frozen: whether the encoder is frozen, with its random weights.
     """
     from saldiag.quicksal.blocks.inception import InceptionBlock
 
-    encoder = _encoder()
+    encoder = _small_encoder()
     encoder.trainable = not frozen
     inputs = keras.Input((16, 16, 3), name="image")
     fine, x = encoder(inputs)
@@ -38,7 +38,7 @@ def small_quicksal(
     return keras.Model(inputs, outputs, name="small_quicksal")
 
 
-def _encoder() -> Any:
+def _small_encoder() -> Any:
     from saldiag.quicksal.blocks.bir import BottleneckInvertedResidual
 
     inputs = keras.Input((16, 16, 3), name="image")

@@ -1,4 +1,4 @@
-"""Training and validation items of one source, for programs that validate."""
+"""Training and validation items from one distribution, for programs that validate."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 Pair = tuple[Any, Any]
 
 
-def halves(data: Pair, count: int) -> tuple[Pair, Pair]:
+def split_items(data: Pair, count: int) -> tuple[Pair, Pair]:
     """The first ``count`` items and the rest, as (x, y) each."""
     x, y = data
     return (x[:count], y[:count]), (x[count:], y[count:])
 
 
-def training(train: Pair, held_out: Any, *, epochs: int = 10, **more: Any) -> dict[str, Any]:
-    """Arguments of ``fit``: batches of eight."""
+def fit_arguments(train: Pair, held_out: Any, *, epochs: int = 10, **more: Any) -> dict[str, Any]:
+    """Arguments of ``fit`` for training in batches of eight."""
     return {
         "x": train[0], "y": train[1], "validation_data": held_out, "epochs": epochs,
         "batch_size": 8, **more,
     }  # fmt: skip
 
 
-def coloured(seed: int, count: int = 144, side: int = 12, light: float = 1.0) -> Pair:
-    """Pictures (count, side, side, 3) in 0 … light, and the channel of their square, integers."""
+def colour_data(seed: int, count: int = 144, side: int = 12, light: float = 1.0) -> Pair:
+    """Images (count, side, side, 3) in 0…light, and the channel of their square, (count,)."""
     random = np.random.default_rng(seed)
     x = random.uniform(0, 0.5, size=(count, side, side, 3))
     kinds = np.arange(count) % 3
@@ -34,8 +34,8 @@ def coloured(seed: int, count: int = 144, side: int = 12, light: float = 1.0) ->
     return (light * x).astype("float32"), kinds.astype("int64")
 
 
-def squares(seed: int, count: int = 112, side: int = 16) -> Pair:
-    """Pictures (count, side, side, 3) in 0 … 1, and masks (…, 1) of their bright square."""
+def square_mask_data(seed: int, count: int = 112, side: int = 16) -> Pair:
+    """Images (count, side, side, 3) in 0…1, and masks (…, 1) of their bright square."""
     random = np.random.default_rng(seed)
     x = random.uniform(0, 0.6, size=(count, side, side, 3))
     masks = np.zeros((count, side, side, 1))
@@ -46,8 +46,8 @@ def squares(seed: int, count: int = 112, side: int = 16) -> Pair:
     return np.clip(x + 0.4 * masks, 0, 1).astype("float32"), masks.astype("float32")
 
 
-def blobs(seed: int, count: int = 160, width: int = 8, kinds: int = 4) -> Pair:
-    """Inputs (count, width), standard normal, and integer classes (count,), one blob each."""
+def blob_data(seed: int, count: int = 160, width: int = 8, kinds: int = 4) -> Pair:
+    """Standardised inputs (count, width), and integer classes (count,), one Gaussian blob each."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % kinds
     centres = 3 * np.eye(kinds, width) + random.normal(scale=0.3, size=(kinds, width))
@@ -56,8 +56,8 @@ def blobs(seed: int, count: int = 160, width: int = 8, kinds: int = 4) -> Pair:
     return x.astype("float32"), labels.astype("int64")
 
 
-def prices(seed: int, count: int = 224, width: int = 6) -> Pair:
-    """Inputs (count, width), standard normal, and prices (count, 1) near 300 ± 60."""
+def price_data(seed: int, count: int = 224, width: int = 6) -> Pair:
+    """Standard normal inputs (count, width), and prices (count, 1) of about 300 ± 60."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, width)).astype("float32")
     weights = np.array([[1.0], [-1.0], [0.5], [0.5], [0.0], [0.0]])[:width]
@@ -65,4 +65,12 @@ def prices(seed: int, count: int = 224, width: int = 6) -> Pair:
     return x, y.astype("float32")
 
 
-__all__ = ["Pair", "blobs", "coloured", "halves", "prices", "squares", "training"]
+__all__ = [
+    "Pair",
+    "blob_data",
+    "colour_data",
+    "fit_arguments",
+    "price_data",
+    "split_items",
+    "square_mask_data",
+]

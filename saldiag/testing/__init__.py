@@ -1,6 +1,6 @@
-"""Unit tests for models: plain functions that raise ``AssertionError``, and a pytest plugin.
+"""Unit tests for models: functions that raise ``AssertionError``, and a pytest plugin.
 
-Nothing here imports TensorFlow or Keras before it is called.
+Importing this package does not import TensorFlow or Keras; calling its functions does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Assertions about models. The model is left as it was, whatever comes of them."""
+"""Assertions about models. They restore the model, whether they pass or fail."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from saldiag.app.api import Diagnosis
     from saldiag.core.findings.finding import Finding, Severity
 
-MAX_TOLD = 5
-"""Findings of which a failure tells all; the others are counted."""
+MAX_LISTED_FINDINGS = 5
+"""How many findings a failure message describes; the others are counted."""
 
-GRADIENTS = ("SD2", "SD401", "SD402")
-"""Rules on gradients, by the start of their codes."""
+GRADIENT_FAMILY = "gradients"
+"""Family of the rules about gradients."""
 
-SLOWLY = "SD803"
-"""The rule that tells of a model without a verdict which learning rate would do."""
+GRADIENT_RULES = ("nothing-trainable", "trainable-without-effect")
+"""Names of rules in other families whose findings mean that variables get no gradient."""
+
+SLOW_LEARNING_RULE = "learns-slowly"
+"""Name of the rule that suggests a learning rate; its info findings explain a failure, too."""
 
 
 def assert_learns(
@@ -29,39 +32,41 @@ def assert_learns(
     optimizer: Any = None,
     ignore: str | Sequence[str] = (),
 ) -> None:
-    """The model can memorise one batch.
+    """Assert that the model can memorise one batch.
 
     Args:
         model: a Keras model, compiled unless ``loss`` is given.
-        batch: ``(x, y)`` or ``(x, y, sample_weight)``, all of it one batch.
-        steps: training steps at the most.
-        budget: seconds at the most.
-        loss: what to compile with where the model is not compiled, or in place of its own.
-        optimizer: likewise.
-        ignore: rules that are not to explain a failure.
+        batch: arrays ``(x, y)`` or ``(x, y, sample_weight)``, used as a single batch.
+        steps: maximum number of training steps.
+        budget: maximum seconds of training.
+        loss: loss to compile with, if the model is not compiled or has another one.
+        optimizer: optimizer to compile with, likewise.
+        ignore: rules that may not explain a failure.
 
     Raises:
         AssertionError: it cannot, or not within ``steps`` and ``budget``.
-        SaldiagError: model or data cannot be used.
+        SaldiagError: the model or the data cannot be used.
     """
     __tracebackhide__ = True
     from saldiag.app.api import diagnose
 
     diagnosis = diagnose(
         model, batch, loss=loss, optimizer=optimizer, steps=steps, budget=budget,
-        batch_size=_items(batch), batches=1, ignore=ignore,
+        batch_size=_batch_size(batch), batches=1, ignore=ignore,
     )  # fmt: skip
     if diagnosis.verdict == "learns":
         return
-    limits = f" (at most {steps} steps and {budget:g} s{_fall(diagnosis)})"
-    reasons = [f for f in diagnosis.findings if f.severity != "info" or f.rule == SLOWLY]
-    raise AssertionError(_told(diagnosis, reasons, limits))
+    limits = f" (at most {steps} steps and {budget:g} s{_error_change(diagnosis)})"
+    reasons = [
+        f for f in diagnosis.findings if f.severity != "info" or f.name == SLOW_LEARNING_RULE
+    ]
+    raise AssertionError(_failure_message(diagnosis, reasons, limits))
 
 
-def _fall(diagnosis: Diagnosis) -> str:
-    """How far the error fell in the overfit test."""
+def _error_change(diagnosis: Diagnosis) -> str:
+    """How the error changed in the overfit test, as text; empty if it was not measured."""
     from saldiag.core.measurement import OverfitHistory
-    from saldiag.rules.shared.wording import number
+    from saldiag.core.wording import number
 
     history = diagnosis.measured.get(OverfitHistory)
     if history is None or not len(history.training_error):
@@ -78,22 +83,29 @@ def assert_gradients_flow(
     optimizer: Any = None,
     ignore: str | Sequence[str] = (),
 ) -> None:
-    """Every trainable variable gets a gradient that is finite, and neither dies nor explodes.
+    """Assert that each trainable variable gets a gradient that is finite and of usable size.
+
+    Args:
+        model: a Keras model, compiled unless ``loss`` is given.
+        batch: arrays ``(x, y)`` or ``(x, y, sample_weight)``, used as a single batch.
+        loss: loss to compile with, if the model is not compiled or has another one.
+        optimizer: optimizer to compile with, likewise.
+        ignore: rules that may not fail the test.
 
     Raises:
-        AssertionError: one does not; what cuts the gradient is told first.
-        SaldiagError: model or data cannot be used.
+        AssertionError: a variable does not; the message names what blocks the gradient first.
+        SaldiagError: the model or the data cannot be used.
     """
     __tracebackhide__ = True
     from saldiag.app.api import diagnose
 
     diagnosis = diagnose(
         model, batch, loss=loss, optimizer=optimizer, overfit=False,
-        batch_size=_items(batch), batches=1, ignore=ignore,
+        batch_size=_batch_size(batch), batches=1, ignore=ignore,
     )  # fmt: skip
-    found = [f for f in diagnosis.findings if f.rule.startswith(GRADIENTS) and f.severity != "info"]
+    found = [f for f in diagnosis.findings if _is_about_gradients(f) and f.severity != "info"]
     if found or diagnosis.verdict == "does_not_learn":
-        raise AssertionError(_told(diagnosis, _with_causes(found, diagnosis)))
+        raise AssertionError(_failure_message(diagnosis, _with_causes(found, diagnosis)))
 
 
 def assert_no_findings(
@@ -105,19 +117,19 @@ def assert_no_findings(
     overfit: bool = True,
     **more: Any,
 ) -> None:
-    """Nothing at or above ``severity`` is found, and the model learns as far as was tested.
+    """Assert that there are no findings at or above ``severity``, and the model can learn.
 
     Args:
         model: a Keras model.
-        data: whatever ``fit`` takes, as for ``saldiag.diagnose``.
-        ignore: rules that do not judge, by code, start of a code or name.
+        data: anything that ``fit`` accepts, as for ``saldiag.diagnose``.
+        ignore: rules to leave out, by code, start of a code or name.
         severity: ``error``, ``warning`` or ``info``.
-        overfit: whether to see if a few batches can be memorised.
+        overfit: whether to test if a few batches can be memorised.
         more: other arguments of ``saldiag.diagnose``.
 
     Raises:
-        AssertionError: there is a finding; each is told with its place and what to change.
-        SaldiagError: model or data cannot be used, or ``ignore`` names what does not exist.
+        AssertionError: there are findings; the message has their source lines and fixes.
+        SaldiagError: the model or the data cannot be used, or ``ignore`` names an unknown rule.
         ValueError: there is no such severity.
     """
     __tracebackhide__ = True
@@ -125,11 +137,11 @@ def assert_no_findings(
     from saldiag.core.findings.finding import SEVERITIES, at_least
 
     if severity not in SEVERITIES:
-        raise ValueError(f"severity is {severity!r}, not one of {', '.join(SEVERITIES)}")
+        raise ValueError(f"severity must be one of {', '.join(SEVERITIES)}, not {severity!r}")
     diagnosis = diagnose(model, data, overfit=overfit, ignore=ignore, **more)
     if diagnosis.failed(severity):
-        grave = [f for f in diagnosis.findings if at_least(f.severity, severity)]
-        raise AssertionError(_told(diagnosis, grave))
+        found = [f for f in diagnosis.findings if at_least(f.severity, severity)]
+        raise AssertionError(_failure_message(diagnosis, found))
 
 
 def assert_trainable(
@@ -140,38 +152,47 @@ def assert_trainable(
     loss: Any = None,
     optimizer: Any = None,
 ) -> None:
-    """What is expected to train is trainable, and with ``batch`` really trains.
+    """Assert which variables are trainable and, with ``batch``, that a training step changes them.
 
     Args:
         model: a Keras model; one that is not built yet needs ``batch``.
-        expected: patterns (``"head"``, ``"encoder/*"``) of names or paths of layers or variables,
-            or layers themselves, all of which have to train; or a mapping of such to True or
-            False, of which the last that fits a variable counts (``{"*": False, "head": True}``);
-            or a number: that of the trainable parameters, as ``model.summary()`` has it. A layer
-            stands for all that is in it. Statistics, which no gradient trains, are left out.
-        batch: ``(x, y)`` or ``(x, y, sample_weight)``: one training step shows which variables
-            get a gradient and change. It is taken back.
-        loss: what to compile with where the model is not compiled, or in place of its own.
-        optimizer: likewise.
+        expected: what must be trainable. Patterns (``"head"``, ``"encoder/*"``) of names or paths
+            of layers or variables, or layer objects; or a mapping of these to True or False, in
+            which the last match of a variable counts (``{"*": False, "head": True}``); or the
+            number of trainable parameters, as in ``model.summary()``. A layer includes all layers
+            in it. Running statistics and seeds, which no gradient trains, are ignored.
+        batch: arrays ``(x, y)`` or ``(x, y, sample_weight)``. One training step, which is undone
+            afterwards, shows which variables get a gradient and change.
+        loss: loss to compile with, if the model is not compiled or has another one.
+        optimizer: optimizer to compile with, likewise.
 
     Raises:
-        AssertionError: something is trainable that should not be, or the other way round; an
-            expectation fits nothing; a variable gets no gradient or does not change.
-        SaldiagError: model or data cannot be used.
+        AssertionError: a variable is trainable but should not be, or the other way round; an
+            expectation matches no variable; a variable gets no gradient or does not change.
+        SaldiagError: the model or the data cannot be used.
     """
     __tracebackhide__ = True
-    from saldiag.testing.training import status_of, wrong
+    from saldiag.testing.training import trainable_status, unmet_expectations
 
-    status = status_of(model, batch, loss, optimizer)
-    problems = wrong(model, status, expected, stepped=batch is not None)
+    status = trainable_status(model, batch, loss, optimizer)
+    problems = unmet_expectations(model, status, expected, stepped=batch is not None)
     if problems:
         shown = [f"- {problem}" for problem in problems[:20]]
         more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
-        raise AssertionError("\n".join(["what trains is not what is expected:", *shown, *more]))
+        raise AssertionError(
+            "\n".join(["the trainable variables are not the expected ones:", *shown, *more])
+        )
 
 
-def _items(batch: Any) -> int | None:
-    """How many items a batch of arrays has."""
+def _is_about_gradients(finding: Finding) -> bool:
+    """Whether the finding means that gradients are missing, vanish, explode or are not finite."""
+    from saldiag.rules.engine.registry import family_of_code
+
+    return finding.name in GRADIENT_RULES or family_of_code(finding.rule) == GRADIENT_FAMILY
+
+
+def _batch_size(batch: Any) -> int | None:
+    """Number of items in a batch of arrays; None if it is empty."""
     import keras
 
     parts = keras.tree.flatten(batch[0] if isinstance(batch, tuple) else batch)
@@ -180,29 +201,28 @@ def _items(batch: Any) -> int | None:
 
 
 def _with_causes(found: Sequence[Finding], diagnosis: Diagnosis) -> list[Finding]:
-    """The findings, and those that explain them; in the order of the diagnosis."""
-    wanted, before = {f.rule for f in found}, 0
+    """The findings and those that explain them, in the order of the diagnosis."""
+    rules, before = {f.rule for f in found}, 0
     if diagnosis.root_cause is not None and not found:
-        wanted.add(diagnosis.root_cause.rule)
-    while len(wanted) > before:
-        before = len(wanted)
-        wanted |= {
-            f.explained_by for f in diagnosis.findings if f.rule in wanted and f.explained_by
-        }
-    return [f for f in diagnosis.findings if f.rule in wanted]
+        rules.add(diagnosis.root_cause.rule)
+    while len(rules) > before:
+        before = len(rules)
+        rules |= {f.explained_by for f in diagnosis.findings if f.rule in rules and f.explained_by}
+    return [f for f in diagnosis.findings if f.rule in rules]
 
 
-def _told(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
-    """What a failure says: the verdict, then each finding with its place and its fix."""
-    from saldiag_reports.content.wording import count, headline, plain
-    from saldiag_reports.formats.ci import account
+def _failure_message(diagnosis: Diagnosis, findings: Sequence[Finding], more: str = "") -> str:
+    """The message of a failure: the verdict, then each finding with its source line and fix."""
+    from saldiag.core.wording import counted, plain
+    from saldiag_reports.content.wording import verdict_headline
+    from saldiag_reports.formats.printed_run import finding_text
 
-    left = len(findings) - MAX_TOLD
+    unlisted = len(findings) - MAX_LISTED_FINDINGS
     return "\n\n".join(
         [
-            plain(headline(diagnosis.outcome)) + more,
-            *(account(finding) for finding in findings[:MAX_TOLD]),
-            *([f"and {count(left, 'finding')} more"] if left > 0 else []),
-            *([] if findings else ["No rule found a reason."]),
+            plain(verdict_headline(diagnosis.outcome)) + more,
+            *(finding_text(finding) for finding in findings[:MAX_LISTED_FINDINGS]),
+            *([f"and {counted(unlisted, 'finding')} more"] if unlisted > 0 else []),
+            *([] if findings else ["No rule found a cause."]),
         ]
     )

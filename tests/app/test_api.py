@@ -27,7 +27,7 @@ FORMS = ("sequential", "functional", "subclassed", "nested", "train_step")
 
 @pytest.fixture(scope="module")
 def data():
-    return models.binary_data(32)
+    return models.sign_data(32)
 
 
 class TestDiagnose:

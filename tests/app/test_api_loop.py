@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def data():
-    return models.binary_data(32)
+    return models.sign_data(32)
 
 
 def own_loop(keras, form, last, loss_of=None):

@@ -65,9 +65,9 @@ def read(path: Path | None) -> list[dict[str, Any]]:
 
 def chosen(options: argparse.Namespace) -> list[Any]:
     """The cases: of each fault one form, the next one from fault to fault."""
-    from saldiag.selftest.cases import cases
+    from saldiag.selftest.cases import matrix_cases
 
-    found = [c for c in cases(options.seed, options.parts) if c.variant in options.variants]
+    found = [c for c in matrix_cases(options.seed, options.parts) if c.variant in options.variants]
     found = [c for c in found if c.variant != "broken" or answered(c)]
     groups = list(dict.fromkeys(case.group for case in found))
     return [
@@ -167,7 +167,7 @@ def built(case: Any) -> Any:
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(case.seed)
-    return case.program()
+    return case.build_program()
 
 
 def told(row: dict[str, Any]) -> str:

@@ -128,7 +128,7 @@ def test_a_skip_that_goes_elsewhere_is_a_changed_input():
 def test_frozen_layers_and_dtypes_are_told():
     from saldiag_reports.gallery import runs
 
-    trace = runs.broken().measured.found["dtypes"]
+    trace = runs.broken_run().measured.found["dtypes"]
     path = next(row.path for row in trace.rows if row.leaf)
     network = wiring(call(path))
     frozen = wiring(dataclasses.replace(call(path), trainable=False))

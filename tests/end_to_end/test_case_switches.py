@@ -35,7 +35,7 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     from saldiag.quicksal.as_reported import quicksal_as_reported
     from saldiag.quicksal.pretrained.origins import weight_origins
     from saldiag.recipes.training import compile_model
-    from saldiag.selftest.program import pictures
+    from saldiag.selftest.program import mask_data
     from saldiag.subject.program.warning_log import recording_warnings
     from saldiag.subject.source.layer_sources import recording_sources
 
@@ -50,10 +50,10 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
             subject = Subject(
                 model, lines.by_id(), weight_origins(model), expected_range=(-1.0, 1.0)
             )
-            measured = examine_model(subject, [pictures(0, 4, SIZE)], max_steps=0)
+            measured = examine_model(subject, [mask_data(0, 4, SIZE)], max_steps=0)
     finally:
         keras.config.set_dtype_policy("float32")
-    return judge(measured.with_(recorder.log()))
+    return judge(measured.with_(recorder.warning_log()))
 
 
 @pytest.mark.parametrize("fault", EXPECTED)

@@ -43,11 +43,11 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def diagnosis(folder: Path) -> dict[str, Any]:
     from jsonschema import validate
 
-    from saldiag_reports.formats.json_document import schema
+    from saldiag_reports.formats.printed.json import load_schema
 
     found = read_diagnosis(folder)
-    validate(found, schema("diagnosis"))
-    validate(json.loads((folder / "run.json").read_text()), schema("run"))
+    validate(found, load_schema("diagnosis"))
+    validate(json.loads((folder / "run.json").read_text()), load_schema("run"))
     return found
 
 

@@ -127,4 +127,4 @@ def test_a_factory_that_makes_healthy_layers_too_is_left_alone(tmp_path: Path) -
     saldiag(tmp_path, "run", "--out", "one", "train.py", code=1)
     first = read_diagnosis(tmp_path / "one")["findings"][0]
     assert (first["rule"], first["diff"]) == ("SD101", "")
-    assert first["by_hand"].endswith("makes other layers as well")
+    assert first["by_hand"].endswith("creates other layers, too")

@@ -40,7 +40,7 @@ made("ill", "softmax").fit(x, y, epochs=1, verbose=0)
 
 @pytest.fixture
 def run_of_the_case(tmp_path: Path) -> Path:
-    data = runs.broken()
+    data = runs.broken_run()
     run = Run.create("overfit", tmp_path / "run")
     run.write_info(data.info)
     run.write_diagnosis(data.diagnosis)
@@ -110,13 +110,15 @@ def test_an_old_run_may_name_rules_that_are_gone(run_of_the_case, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", ["json", *CHECKS])
 def test_formats_are_ascii_under_an_ascii_stdout(run_of_the_case, name):
     encoding = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     command = ("report", run_of_the_case, "--format", name)
     result = run_saldiag_process(*command, env={**os.environ, **encoding}, text=False)
     assert result.returncode == 1, result.stderr
     assert result.stdout.isascii()
+    if name in ("json", "sarif"):
+        json.loads(result.stdout)
 
 
 @pytest.mark.slow

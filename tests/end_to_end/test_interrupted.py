@@ -75,7 +75,7 @@ def status(run: Path) -> str:
 MOMENTS = {
     "data are read": "saldiag.app.subject.load.load_subject",
     "the model is traced": "saldiag.app.examine.examination.Examination.survey",
-    "a probe that may fail": "saldiag.app.commands.diagnose.OwnFiles.measured",
+    "a probe that may fail": "saldiag.app.commands.diagnose.SourceSnapshot.source_files",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
     "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
     "rules judge": "saldiag.app.session.session.Session.conclude",

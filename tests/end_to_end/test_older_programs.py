@@ -135,21 +135,21 @@ assert abs(float(K.get_value(again.optimizer.lr)) - 0.002) < 1e-3
 
 NOTES = {
     "digits": [
-        ("layers.core import", "keras.layers.core is of an older version: write keras.layers"),
-        ("astype(np.int)", "numpy.int is of an older version: write int"),
+        ("layers.core import", "keras.layers.core is no longer supported: use keras.layers"),
+        ("astype(np.int)", "numpy.int is no longer supported: use int"),
         (
             "model.fit_generator(",
-            "keras.Model.fit_generator is of an older version: write model.fit",
+            "keras.Model.fit_generator is no longer supported: use model.fit",
         ),
-        ("['val_acc'])", "history['acc'] is of an older version: write history['accuracy']"),
+        ("['val_acc'])", "history['acc'] is no longer supported: use history['accuracy']"),
     ],
     "text": [
-        ("dropout=0.2", "dropout= of keras.layers.Embedding is of an older version: leave it out"),
-        ("nb_epoch=3", "nb_epoch= of keras.Model.fit is of an older version: write epochs="),
+        ("dropout=0.2", "dropout= of keras.layers.Embedding is no longer supported: remove it"),
+        ("nb_epoch=3", "nb_epoch= of keras.Model.fit is no longer supported: use epochs="),
     ],
     "functional": [
-        ("K.square(self", "keras.backend.square is of an older version: write keras.ops.square"),
-        ("decay=0.001", "decay= of keras.optimizers.Optimizer is of an older version: write"),
+        ("K.square(self", "keras.backend.square is no longer supported: use keras.ops.square"),
+        ("decay=0.001", "decay= of keras.optimizers.Optimizer is no longer supported: use"),
     ],
 }
 """By program: a part of its line, and what is said of it."""
@@ -161,7 +161,7 @@ def test_they_run_and_train(program, name, tmp_path):
     result, found, shown = program(code[name], compat=True)
     assert "Traceback" not in shown.err
     assert result == 0, [f["message"] for f in found["findings"]]
-    told = [line for line in shown.err.splitlines() if " is of an older version: " in line]
+    told = [line for line in shown.err.splitlines() if " is no longer supported: " in line]
     assert len({line.partition(": ")[2] for line in told}) == len(told), "each is told once"
     kept = [(tmp_path / "run" / file).read_text() for file in ("run.json", "report.html")]
     for part, note in NOTES[name]:

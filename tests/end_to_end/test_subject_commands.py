@@ -167,7 +167,9 @@ def test_overfit_shows_pictures_beside_masks(here: Path, tmp_path: Path) -> None
         assert shown["images"].shape == (4, 16, 24, 3)
         assert (shown["images"].min(), shown["images"].max()) == (0, 1)
     notes = json.loads((tmp_path / "run" / "run.json").read_text())["notes"]
-    assert notes == ["pixels from 0 to 1, for the model scales nothing; --pixels says otherwise"]
+    assert notes == [
+        "pixel range 0 to 1, because the model doesn't rescale its inputs; --pixels changes it"
+    ]
 
 
 def test_gradients_of_a_custom_train_step(here: Path, tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_a_model_that_scales_its_pictures_gets_bytes(here: Path, tmp_path: Path)
     )  # fmt: skip
     notes = json.loads((tmp_path / "run" / "run.json").read_text())["notes"]
     assert "classes by number: 0 even, 1 odd" in notes
-    assert any(note.startswith("pixels from 0 to 255") for note in notes)
+    assert any(note.startswith("pixel range 0 to 255") for note in notes)
     assert (code, found["verdict"], errors(found)) == (0, "learns", [])
 
 

@@ -49,7 +49,7 @@ def broken() -> Measurements:
         ),
         data(predictions=(tensor("softmax_output", 1.0, 1.0),)),
         overfit(
-            [0.7] * 4, checked=[0, 3], training_error=_array(0.7, 0.7),
+            [0.7] * 4, checked=_array(0, 3), training_error=_array(0.7, 0.7),
             inference_error=_array(0.7, 0.7), recalibrated_error=0.7, prediction_variation=0.0,
             no_gradient=True, stopped="no gradient",
         ),

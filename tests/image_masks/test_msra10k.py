@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.image_masks.msra10k import Item, list_pairs, open_dataset, split_items, take_subset
 from saldiag.image_masks.sample import write_sample
 from saldiag.image_masks.storage import FileRef, MemberRef

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.repair.diff import unified
+from saldiag.repair.diff import unified_diff
 
 TEXTS = [
     (b"a\nb\nc\n", b"a\nB\nc\n"),
@@ -30,7 +30,7 @@ def applied(command: list[str], folder: Path, name: str, texts: tuple[bytes, byt
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(texts[0])
     done = subprocess.run(
-        command, cwd=folder, input=unified(name, *texts), capture_output=True, check=False
+        command, cwd=folder, input=unified_diff(name, *texts), capture_output=True, check=False
     )
     assert done.returncode == 0, (done.stdout, done.stderr)
     return file.read_bytes()
@@ -57,10 +57,10 @@ def test_git_takes_it_below_the_top_of_a_repository(tmp_path: Path) -> None:
 
 
 def test_nothing_changed_is_no_diff() -> None:
-    assert unified("a.py", b"x\n", b"x\n") == b""
+    assert unified_diff("a.py", b"x\n", b"x\n") == b""
 
 
 def test_no_line_of_the_header_can_be_forged() -> None:
-    told = unified("a\n+++ b/evil.py\n@@ -1 +1 @@", b"x\n", b"y\n").split(b"\n")
+    told = unified_diff("a\n+++ b/evil.py\n@@ -1 +1 @@", b"x\n", b"y\n").split(b"\n")
     assert [line[:3] for line in told[:3]] == [b"---", b"+++", b"@@ "]
     assert len(told) == 6

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from saldiag.core.findings.edit import COMPILE
-from saldiag.repair.signatures import POSITIONS, SHORT, is_default
+from saldiag.repair.signatures import LOSS_ALIASES, POSITIONAL_ARGUMENTS, is_default
 
 pytestmark = pytest.mark.tensorflow
 DEFAULTS = {"activation", "dtype", "use_bias", "from_logits", "learning_rate", "epsilon"}
@@ -22,13 +22,13 @@ def parameters(keras, kind: str) -> dict[str, inspect.Parameter]:
     return dict(list(inspect.signature(found).parameters.items())[1:])
 
 
-@pytest.mark.parametrize("kind", sorted(POSITIONS))
+@pytest.mark.parametrize("kind", sorted(POSITIONAL_ARGUMENTS))
 def test_positions_are_those_of_keras(kind: str, keras) -> None:
     names = list(parameters(keras, kind))
-    assert tuple(names[: len(POSITIONS[kind])]) == POSITIONS[kind]
+    assert tuple(names[: len(POSITIONAL_ARGUMENTS[kind])]) == POSITIONAL_ARGUMENTS[kind]
 
 
-@pytest.mark.parametrize("kind", sorted(set(POSITIONS) - {COMPILE}))
+@pytest.mark.parametrize("kind", sorted(set(POSITIONAL_ARGUMENTS) - {COMPILE}))
 def test_defaults_are_those_of_keras(kind: str, keras) -> None:
     for name, parameter in parameters(keras, kind).items():
         if name in DEFAULTS and parameter.default is not inspect.Parameter.empty:
@@ -36,12 +36,12 @@ def test_defaults_are_those_of_keras(kind: str, keras) -> None:
             assert not is_default(kind, name, "other")
 
 
-@pytest.mark.parametrize("kind", sorted(SHORT))
+@pytest.mark.parametrize("kind", sorted(LOSS_ALIASES))
 def test_short_names_are_those_of_keras(kind: str, keras) -> None:
-    for name in SHORT[kind]:
+    for name in LOSS_ALIASES[kind]:
         made = keras.losses.get(name)
         whole = keras.losses.get(kind)
-        assert made is getattr(keras.losses, SHORT[kind][0]) or type(made) is type(whole)
+        assert made is getattr(keras.losses, LOSS_ALIASES[kind][0]) or type(made) is type(whole)
 
 
 def test_every_layer_takes_a_dtype_by_name(keras) -> None:

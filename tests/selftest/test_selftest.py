@@ -15,11 +15,18 @@ import numpy as np
 import pytest
 
 from saldiag.core.errors import SaldiagError
-from saldiag.selftest.cases import REPORTED, TUNING, Case, Variant, cases
-from saldiag.selftest.outcome import Result, Totals, totals_of
-from saldiag.selftest.record import PAGE, read, taken_over, with_table, worse, worse_cases
+from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED, Case, Variant, matrix_cases
+from saldiag.selftest.outcome import Result, Totals, count_results
+from saldiag.selftest.record import (
+    PAGE,
+    read_record,
+    with_run_results,
+    with_table,
+    worse_cases,
+    worse_totals,
+)
 from saldiag.selftest.run import run, run_case
-from saldiag.selftest.table import as_markdown, as_text, fault_rows, goals_in_words
+from saldiag.selftest.table import as_markdown, as_text, fault_rows, goals_sentence
 from tests.support.command_line import start_saldiag_process
 
 
@@ -46,11 +53,11 @@ def test_what_counts_as_first_among_and_alarm() -> None:
     assert [r.outcome for r in RESULTS] == (
         ["first", "among", "missed", "info", "warning", "error", "failed"]
     )
-    assert totals_of(RESULTS) == Totals(3, 1, 2, 4, 1, 1, 1)
+    assert count_results(RESULTS) == Totals(3, 1, 2, 4, 1, 1, 1)
 
 
 def test_the_table_names_each_fault_each_healthy_program_and_what_went_wrong() -> None:
-    text = as_text(RESULTS, totals_of(RESULTS))
+    text = as_text(RESULTS, count_results(RESULTS))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "a_fault SD1 SD2 3 1 1 1" in lines
     assert "a_fault/nested SD9 (error), SD8 (warning)" in lines
@@ -66,9 +73,9 @@ def test_the_table_names_each_fault_each_healthy_program_and_what_went_wrong() -
 
 def test_goals_are_met_by_perfect_results_only_within_their_shares() -> None:
     perfect = Totals(faults=100, first=95, among=99, wells=100, with_warning=5)
-    assert perfect.as_good_as_the_goals
-    assert goals_in_words(perfect).startswith("all goals met: named first 95 %, ")
-    assert goals_in_words(replace(perfect, first=94)).endswith("; not met: named first 95 %")
+    assert perfect.meets_all_goals
+    assert goals_sentence(perfect).startswith("all goals met: named first 95 %, ")
+    assert goals_sentence(replace(perfect, first=94)).endswith("; not met: named first 95 %")
     assert "Held out: all goals met" in as_markdown({"Held out": perfect}, [])
     for spoilt in (
         replace(perfect, first=94),
@@ -77,25 +84,25 @@ def test_goals_are_met_by_perfect_results_only_within_their_shares() -> None:
         replace(perfect, with_error=1),
         replace(perfect, failed=1),
     ):
-        assert not spoilt.as_good_as_the_goals
+        assert not spoilt.meets_all_goals
 
 
 RECORD = {"0": {r.case.name: {"expected": r.expected, "outcome": r.outcome} for r in RESULTS[:-1]}}
 
 
 def test_a_total_below_the_record_is_reported() -> None:
-    assert worse(RESULTS[:-1], RECORD) == []
+    assert worse_totals(RESULTS[:-1], RECORD) == []
     lost = [replace(RESULTS[0], root="SD3"), *RESULTS[1:-1]]
-    assert worse(lost, RECORD) == ["faults named first: 0, on record 1"]
+    assert worse_totals(lost, RECORD) == ["faults named first: 0, on record 1"]
     alarm = [*RESULTS[:3], replace(RESULTS[3], findings=(("SD9", "error", ""),)), *RESULTS[4:-1]]
-    assert worse(alarm, RECORD) == ["well programs with an error: 2, on record 1"]
+    assert worse_totals(alarm, RECORD) == ["well programs with an error: 2, on record 1"]
 
 
 def test_gains_offset_losses_and_unrecorded_cases_count_only_if_they_fail() -> None:
     mended = [replace(RESULTS[0], root="SD3"), replace(RESULTS[1], root="SD1"), *RESULTS[2:-1]]
-    assert worse(mended, RECORD) == []
-    assert worse(RESULTS, RECORD) == ["could not be run: 1"]
-    assert worse(RESULTS[:-1], {}) == []
+    assert worse_totals(mended, RECORD) == []
+    assert worse_totals(RESULTS, RECORD) == ["could not be run: 1"]
+    assert worse_totals(RESULTS[:-1], {}) == []
 
 
 def test_cases_worse_than_the_record_are_listed() -> None:
@@ -110,7 +117,7 @@ def test_cases_worse_than_the_record_are_listed() -> None:
 
 def test_a_run_taken_over_replaces_its_half_and_no_other() -> None:
     rows = [{"name": "a/b/broken", "expected": ["SD1"], "outcome": "first", "seconds": 1.0}]
-    record = taken_over(RECORD, 2, rows)
+    record = with_run_results(RECORD, 2, rows)
     assert record["0"] == RECORD["0"]
     assert record["2"] == {"a/b/broken": {"expected": ["SD1"], "outcome": "first"}}
 
@@ -122,18 +129,18 @@ def test_rows_add_up_forms() -> None:
 
 def test_the_documentation_shows_the_table_of_the_record() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert with_table(text, read()) == text, "run make record"
+    assert with_table(text, read_record()) == text, "run make record"
     with pytest.raises(ValueError, match="selftest: begin"):
-        with_table("# no place", read())
+        with_table("# no place", read_record())
 
 
 @pytest.mark.tensorflow
 def test_every_case_is_on_record_and_there_are_enough() -> None:
-    names = [case.name for case in cases(TUNING)]
+    names = [case.name for case in matrix_cases(TUNING_SEED)]
     assert len(set(names)) == len(names)
-    assert [case.name for case in cases(REPORTED)] == names
-    record = read()
-    for half in (str(REPORTED), *record):
+    assert [case.name for case in matrix_cases(REPORTED_SEED)] == names
+    record = read_record()
+    for half in (str(REPORTED_SEED), *record):
         assert sorted(record[half]) == sorted(names), "run make record"
     broken = [name.removesuffix("/broken") for name in names if name.endswith("/broken")]
     fixed = [name.removesuffix("/fixed") for name in names if name.endswith("/fixed")]
@@ -147,7 +154,7 @@ def test_every_case_is_on_record_and_there_are_enough() -> None:
 @pytest.mark.tensorflow
 def test_a_wrong_name_is_answered_with_a_right_one() -> None:
     with pytest.raises(SaldiagError, match=r"'sotfmax'.*did you mean softmax"):
-        cases(TUNING, ["sotfmax"])
+        matrix_cases(TUNING_SEED, ["sotfmax"])
 
 
 @pytest.mark.tensorflow
@@ -155,22 +162,22 @@ def test_a_program_that_breaks_is_a_result(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(self: Case) -> None:
         raise ValueError("two\nlines")
 
-    monkeypatch.setattr(Case, "program", broken)
-    got = run_case(Case("relu_logits", "fixed", "nested", TUNING))
+    monkeypatch.setattr(Case, "build_program", broken)
+    got = run_case(Case("relu_logits", "fixed", "nested", TUNING_SEED))
     assert (got.failed, got.outcome) == ("ValueError: two lines", "failed")
 
 
 class Dying(Case):
     """A program that takes its process with it."""
 
-    def program(self) -> None:
+    def build_program(self) -> None:
         os._exit(3)
 
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_process_that_dies_is_a_result() -> None:
-    (got,) = run([Dying("relu_logits", "fixed", "nested", TUNING)], jobs=1)
+    (got,) = run([Dying("relu_logits", "fixed", "nested", TUNING_SEED)], jobs=1)
     assert got.outcome == "failed"
     assert got.failed is not None
     assert got.failed.startswith("its process died")
@@ -187,7 +194,7 @@ def start_selftest(*arguments: str, where: Path) -> subprocess.Popen[str]:
 @pytest.mark.tensorflow
 def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) -> None:
     process = start_selftest(
-        "softmax_over_one", "dense/", "--seed", str(TUNING), "--format", "json", where=tmp_path
+        "softmax_over_one", "dense/", "--seed", str(TUNING_SEED), "--format", "json", where=tmp_path
     )
     out, err = process.communicate(timeout=600)
     told = json.loads(out)
@@ -206,7 +213,9 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_ctrl_c_reports_the_finished_cases(tmp_path: Path) -> None:
-    process = start_selftest("--jobs", "1", "--seed", str(TUNING), "--out", "here", where=tmp_path)
+    process = start_selftest(
+        "--jobs", "1", "--seed", str(TUNING_SEED), "--out", "here", where=tmp_path
+    )
     workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
     while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
         assert process.poll() is None
@@ -227,13 +236,13 @@ class Changed(Case):
 
     change: str = ""
 
-    def program(self) -> Any:
+    def build_program(self) -> Any:
         from saldiag.selftest.program import layers
 
         if self.change == "names":  # Keras counts: what is built now is called dense_5, …
             for _ in range(5):
                 layers.Dense(1), layers.Conv2D(1, 1), layers.Activation("relu")
-        program = super().program()
+        program = super().build_program()
         if self.change == "order":
             batches = [tuple(np.flip(part, axis=0) for part in batch) for batch in program.batches]
             return replace(program, batches=batches[::-1])
@@ -248,7 +257,9 @@ class Changed(Case):
 @pytest.mark.parametrize("change", ["names", "order", "scale", "seed"])
 def test_harmless_changes_do_not_change_the_root_cause(change: str) -> None:
     chosen = [
-        Changed(group, "broken", "functional", 5 if change == "seed" else TUNING, change=change)
+        Changed(
+            group, "broken", "functional", 5 if change == "seed" else TUNING_SEED, change=change
+        )
         for group in (
             "relu_logits", "signal_dies_forward", "softmax_over_one_unit", "rate_too_low",
             "saturated_tanh", "constant_input", "class_numbers_under_mse", "half_underflow",

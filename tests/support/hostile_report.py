@@ -33,7 +33,7 @@ from saldiag.core.measurement import (
 from saldiag.core.measurement.experiments import Stopped
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.gallery import runs
-from saldiag_reports.gallery import validation as validation_run
+from saldiag_reports.gallery import validation as validation_sample
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -79,7 +79,7 @@ def rename(value: Any, names: tuple[str, ...] = NAMES) -> Any:
 
 def hostile() -> ReportData:
     """The broken sample with every text in it replaced; only what rules make keeps its form."""
-    sample = runs.broken()
+    sample = runs.broken_run()
     measured = Measurements(
         {key: rename(value) for key, value in sample.measured.found.items()},
         {"training": NAMES[0], "histograms": NAMES[6]},
@@ -146,7 +146,7 @@ def experiments(*scores: float) -> Experiments:
 
 def overfit(loss: list[float], errors: list[float], baseline: float = 0.2) -> OverfitHistory:
     """An overfit history with the given numbers."""
-    sample = runs.learns().measured.need(OverfitHistory)
+    sample = runs.learning_run().measured.need(OverfitHistory)
     return dataclasses.replace(
         sample, steps=np.arange(1, len(loss) + 1), loss=np.array(loss, dtype=float),
         checked=np.arange(len(errors)), training_error=np.array(errors, dtype=float),
@@ -178,7 +178,7 @@ def flow(pairs: list[tuple[float | None, float | None]]) -> GradientFlow:
 
 def validation(**fields: Any) -> ValidationCheck:
     """The validation check of the sample that lags, with other fields as given."""
-    sample = validation_run.measurements().need(ValidationCheck)
+    sample = validation_sample.lagging_measurements().need(ValidationCheck)
     return dataclasses.replace(sample, **fields)
 
 

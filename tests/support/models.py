@@ -55,11 +55,11 @@ def subclassed(*layers: Any, shape: tuple[int, ...] | None = None, name: str | N
 
 def in_form(form: str, shape: tuple[int, ...], *layers: Any) -> Any:
     """A built model of ``layers`` in order, in one of the four forms of ``selftest.program``."""
-    from saldiag.selftest.program import chain
+    from saldiag.selftest.program import build_chain
 
     if form == "subclassed":
         return subclassed(*layers, shape=shape)
-    return chain(form, shape, layers)
+    return build_chain(form, shape, layers)
 
 
 def dense(
@@ -150,7 +150,7 @@ def _with_own_train_step() -> Any:
     return OwnStep
 
 
-def binary_data(count: int, width: int = 6) -> tuple[Any, Any]:
+def sign_data(count: int, width: int = 6) -> tuple[Any, Any]:
     """Inputs (count, width), standard normal, and whether the first of them is positive."""
     import numpy as np
 

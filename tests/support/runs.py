@@ -87,7 +87,7 @@ def of_report(name: str, data: ReportData) -> Recorded:
 
 def case() -> tuple[Recorded, Recorded]:
     """The case, and the network that learns, each with its program."""
-    one, two = runs.broken(), runs.learns()
+    one, two = runs.broken_run(), runs.learning_run()
     before = sources(train='head = "softmax"\nfit()\n', data="x = 1\n")
     after = sources(train='head = "sigmoid"\nfit()\n', data="x = 1\n")
     one = dataclasses.replace(one, measured=one.measured.with_(before))

@@ -67,7 +67,7 @@ def test_a_marker_that_says_something_else_is_an_error(project, arguments):
     )
     result = project.runpytest_subprocess(*RUN)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*@pytest.mark.saldiag takes ignore= and severity=*"])
+    result.stdout.fnmatch_lines(["*@pytest.mark.saldiag accepts ignore= and severity=*"])
 
 
 def test_a_project_that_does_not_use_it_imports_nothing_heavy(project):

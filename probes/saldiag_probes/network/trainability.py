@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from saldiag.core.measurement import (
     TrainableRow,
     TrainableStatus,
 )
+from saldiag.core.patching import patched
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.network.initial_distance import start_distance
@@ -219,7 +220,6 @@ def _record_gradients() -> Iterator[dict[int, bool]]:
     gradient_seen: dict[int, bool] = {}
     classes = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
     owners = [next(c for c in kind.__mro__ if "apply" in vars(c)) for kind in classes]
-    originals = {owner: vars(owner)["apply"] for owner in owners}
 
     def recording_apply(original: Any) -> Any:
         def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
@@ -234,13 +234,10 @@ def _record_gradients() -> Iterator[dict[int, bool]]:
 
         return apply
 
-    for owner, original in originals.items():
-        owner.apply = recording_apply(original)
-    try:
+    with ExitStack() as stack:
+        for owner in dict.fromkeys(owners):
+            stack.enter_context(patched(owner, "apply", recording_apply(vars(owner)["apply"])))
         yield gradient_seen
-    finally:
-        for owner, original in originals.items():
-            owner.apply = original
 
 
 def _normalization_rows(

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from saldiag.core.keras_types import BatchLike, KerasLayer, KerasModel, TensorTree
+from saldiag.core.patching import patched
 from saldiag.keras_internals.graphs import CONSTANT_MODULE, is_scratch_graph
 from saldiag.keras_internals.layers import added_losses, flattened_layers, takes_training_argument
 from saldiag.keras_internals.names import CONSTANT_FUNCTION
@@ -197,12 +198,12 @@ def record_layer_calls(recorder: Recorder) -> Iterator[None]:
             return active.record_call(layer, original, args, kwargs)
 
         outer = getattr(_ACTIVE, "recorder", None)
-        base.__call__, _ACTIVE.recorder = recorded_call, recorder
+        _ACTIVE.recorder = recorder
         try:
-            with _record_zero_constants():
+            with patched(base, "__call__", recorded_call), _record_zero_constants():
                 yield
         finally:
-            base.__call__, _ACTIVE.recorder = original, outer
+            _ACTIVE.recorder = outer
 
 
 @contextmanager
@@ -224,11 +225,8 @@ def _record_zero_constants() -> Iterator[None]:
             recorder.zero_constants.add(tensor.op.name)
         return tensor
 
-    setattr(CONSTANT_MODULE, CONSTANT_FUNCTION, create_constant)
-    try:
+    with patched(CONSTANT_MODULE, CONSTANT_FUNCTION, create_constant):
         yield
-    finally:
-        setattr(CONSTANT_MODULE, CONSTANT_FUNCTION, original)
 
 
 def trace_forward(model: KerasModel, x: TensorTree, *, training: bool, batch_size: int) -> Trace:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel, KerasOptimizer
+from saldiag.core.patching import Patch
 
 
 class ApplyHook:
@@ -27,24 +28,16 @@ class ApplyHook:
         before: Callable[..., Any],
         after: Callable[[Any], None],
     ) -> None:
-        self._optimizer = optimizer
-        self._previous = vars(optimizer).get("apply")
-        self._hook = _wrap_apply(
+        hook = _wrap_apply(
             optimizer.apply,
             tf.autograph.experimental.do_not_convert(before),
             tf.autograph.experimental.do_not_convert(after),
         )
-        # object.__setattr__ bypasses Keras' attribute tracking.
-        object.__setattr__(optimizer, "apply", self._hook)
+        self._patch = Patch(optimizer, "apply", hook, untracked=True)
 
     def remove(self) -> None:
         """Restore ``apply``. A hook that another patch wraps by now stays and passes calls on."""
-        if vars(self._optimizer).get("apply") is not self._hook:
-            return
-        if self._previous is None:
-            object.__delattr__(self._optimizer, "apply")
-        else:
-            object.__setattr__(self._optimizer, "apply", self._previous)
+        self._patch.withdraw()
 
 
 def _wrap_apply(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from saldiag.core.keras_types import Gradient, KerasVariable, Tensor, TFVariable
+from saldiag.core.patching import Patch
 from saldiag.keras_internals.variables import raw_variable
 
 MAX_REMEMBERED_CALLS = 4
@@ -50,24 +51,21 @@ class _TapeHook:
         self.users = 0
         self.recent: deque[_GradientCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
         self.subscribers: list[TapeSubscriber] = []
-        self._original: Any = None
-        self._hook: Any = None
+        self._patch: Patch | None = None
 
     def enter(self) -> None:
         self.users += 1
         if self.users == 1:
-            self._original = tf.GradientTape.gradient
-            self._hook = _wrap_gradient(self._original, self)
-            tf.GradientTape.gradient = self._hook
+            hook = _wrap_gradient(tf.GradientTape.gradient, self)
+            self._patch = Patch(tf.GradientTape, "gradient", hook)
 
     def leave(self) -> None:
         self.users -= 1
         if self.users:
             return
         self.recent.clear()
-        if vars(tf.GradientTape).get("gradient") is self._hook:
-            tf.GradientTape.gradient = self._original
-        # Otherwise another patch wraps this one: it stays installed and only passes calls on.
+        if self._patch is not None:
+            self._patch.withdraw()
 
 
 _TAPE_HOOK = _TapeHook()

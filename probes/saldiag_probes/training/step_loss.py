@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
+from saldiag.core.patching import Patch
 from saldiag_probes.training import gradient_tape
 
 
@@ -32,10 +33,8 @@ class StepLossHook:
 
     def open(self) -> None:
         """Install the hook, at first or again after ``close``."""
-        self._previous = vars(self._model).get("compute_loss")
-        self._hook = self._wrap_compute_loss(self._model.compute_loss)
-        # object.__setattr__ bypasses Keras' attribute tracking.
-        object.__setattr__(self._model, "compute_loss", self._hook)
+        hook = self._wrap_compute_loss(self._model.compute_loss)
+        self._patch = Patch(self._model, "compute_loss", hook, untracked=True)
         gradient_tape.start_listening()
         self._open = True
 
@@ -67,12 +66,7 @@ class StepLossHook:
         if self._open:
             self._open = False
             gradient_tape.stop_listening()
-        if vars(self._model).get("compute_loss") is not self._hook:
-            return  # another patch wraps this one, which passes calls on
-        if self._previous is None:
-            object.__delattr__(self._model, "compute_loss")
-        else:
-            object.__setattr__(self._model, "compute_loss", self._previous)
+        self._patch.withdraw()
 
     def _wrap_compute_loss(self, original: Any) -> Any:
         def compute_loss(*args: Any, **kwargs: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Comparisons of runs: as text, as a page, and as JSON."""
+"""Several runs side by side, as text, as a page and as JSON."""

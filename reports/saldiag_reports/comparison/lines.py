@@ -1,4 +1,4 @@
-"""A comparison as the lines of one table: what it is of, and a cell for each run."""
+"""A comparison as the lines of one table, with a cell for each run."""
 
 from __future__ import annotations
 
@@ -8,154 +8,174 @@ from typing import Any
 
 from saldiag.core.comparison import LAYER, Comparison, FileRow, FindingRow, Part, Recorded, Row
 from saldiag.core.files.jsonio import jsonable
+from saldiag.core.wording import (
+    NO_VALUE,
+    grouped_count,
+    grouped_number,
+    listed_names,
+    shorten_end,
+    shorten_middle,
+)
 from saldiag_reports.content.tables import Column, Table
-from saldiag_reports.content.wording import NONE, count, cut, naming, number, shorten, value_text
+from saldiag_reports.content.wording import value_text
 
-SETTINGS: tuple[Part, ...] = ("training", "options", "data", "versions")
-"""What a run was made with, the likeliest reason for another outcome first."""
-MAX_LAYER = 40
-MAX_CELL = 200
+SETTING_PARTS: tuple[Part, ...] = ("training", "options", "data", "versions")
+"""Parts with the settings of a run; the likeliest reason for a different outcome comes first."""
+MAX_LAYER_CHARACTERS = 40
+"""Length of a layer's path; longer ones are shortened."""
+MAX_CELL_CHARACTERS = 200
+"""Length of a cell; longer ones are cut."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: ``part`` is its section, ``change`` what became of a finding."""
+    """One line of the table."""
 
     part: str
+    """The section of the table, such as ``findings``."""
     what: str
+    """Name of the line: a setting, a finding, a fact about a layer, or a file."""
     cells: tuple[str, ...]
+    """The value in each run."""
     differs: bool
+    """Whether the runs differ in it."""
     change: str = ""
+    """``new`` or ``gone`` for a finding; empty for others."""
 
 
-def lines_of(comparison: Comparison, everything: bool = False) -> list[Line]:
-    """All lines, outcome and findings first.
+def comparison_lines(comparison: Comparison, everything: bool = False) -> list[Line]:
+    """All lines; outcome and findings come first.
 
     Args:
-        comparison: the runs, compared.
-        everything: whether each layer has its own lines; otherwise those that changed alike share
-            one.
+        comparison: the runs to show.
+        everything: whether each layer has its own lines; otherwise layers with the same change
+            share one.
     """
+    network = _rows_of_part(comparison, "network")
+    settings = [row for part in SETTING_PARTS for row in _rows_of_part(comparison, part)]
     return [
-        *(_row(row) for row in _of(comparison, "outcome")),
-        *(_finding(row, comparison.runs) for row in comparison.findings),
-        *(_row(row) for row in _of(comparison, "network") if everything or not row.differs),
-        *([] if everything else _gathered(_of(comparison, "network"))),
-        *(_row(row) for part in SETTINGS for row in _of(comparison, part)),
-        *(_file(row) for row in comparison.code),
+        *map(_line_of_row, _rows_of_part(comparison, "outcome")),
+        *(_line_of_finding(row, comparison.runs) for row in comparison.findings),
+        *(_line_of_row(row) for row in network if everything or not row.differs),
+        *([] if everything else _lines_of_alike_rows(network)),
+        *map(_line_of_row, settings),
+        *map(_line_of_file, comparison.code),
     ]
 
 
-def table_of(lines: Sequence[Line], names: Sequence[str]) -> Table:
-    """The lines as a table for a page."""
+def lines_table(lines: Sequence[Line], names: Sequence[str]) -> Table:
+    """The lines as a table for the page; ``names`` are those of the runs."""
     columns = (
         Column("part", "text"),
         Column("what", "name"),
-        *(Column(shorten(name, 40), "text") for name in names),
+        *(Column(shorten_middle(name, 40), "text") for name in names),
     )
     rows = tuple((line.part, line.what, *line.cells) for line in lines)
-    return Table("Settings, outcome, findings, network and code, run by run", columns, rows)
+    return Table("Outcome, findings, network, settings and code of each run", columns, rows)
 
 
-def _of(comparison: Comparison, part: Part) -> list[Row]:
+def _rows_of_part(comparison: Comparison, part: Part) -> list[Row]:
     return [row for row in comparison.rows if row.part == part]
 
 
-def _row(row: Row) -> Line:
-    return Line(row.part, _what(row.name, [row.at]), cells(row.values), row.differs)
+def _line_of_row(row: Row) -> Line:
+    return Line(row.part, _row_label(row.name, [row.at]), format_cells(row.values), row.differs)
 
 
-def _what(name: str, layers: Sequence[str]) -> str:
-    """``LAYER: fact``; of a layer that came or went its name alone."""
-    told = naming([shorten(layer, MAX_LAYER) for layer in layers], 2) if any(layers) else ""
-    return told if name == LAYER else f"{told}: {name}" if told else name
+def _row_label(name: str, layers: Sequence[str]) -> str:
+    """``LAYER: fact``; only the layer if it was added or removed."""
+    if not any(layers):
+        return name
+    listed = listed_names([shorten_middle(layer, MAX_LAYER_CHARACTERS) for layer in layers], 2)
+    return listed if name == LAYER else f"{listed}: {name}"
 
 
-def _gathered(rows: Sequence[Row]) -> Iterator[Line]:
-    """One line for all layers that changed alike, one for those that came or went in the same runs.
-
-    A network that was frozen, or is computed in another dtype, is one change, not hundreds.
-    """
+def _lines_of_alike_rows(rows: Sequence[Row]) -> Iterator[Line]:
+    """One line for all layers with the same change: freezing a network is one change."""
     alike: dict[str, list[Row]] = {}
     for row in rows:
         if row.differs:
-            alike.setdefault(repr((row.name, _change(row))), []).append(row)
-    for held in alike.values():
-        what = _what(held[0].name, [row.at for row in held])
-        yield Line("network", what, cells(_together(held)), True)
+            alike.setdefault(repr((row.name, _change_key(row))), []).append(row)
+    for group in alike.values():
+        label = _row_label(group[0].name, [row.at for row in group])
+        yield Line("network", label, format_cells(_shared_values(group)), True)
 
 
-def _change(row: Row) -> Any:
+def _change_key(row: Row) -> Any:
     if row.name == LAYER:
         return [value is not None for value in row.values]
     return jsonable(row.values)
 
 
-def _together(held: Sequence[Row]) -> tuple[Any, ...]:
-    first = held[0]
-    if first.name != LAYER or len(held) == 1:
+def _shared_values(group: Sequence[Row]) -> tuple[Any, ...]:
+    first = group[0]
+    if first.name != LAYER or len(group) == 1:
         return first.values
-    return tuple(value and count(len(held), "layer") for value in first.values)
+    return tuple(value and grouped_count(len(group), "layer") for value in first.values)
 
 
-def cells(values: Sequence[Any]) -> tuple[str, ...]:
-    """Values as they are read: numbers with as many digits as tell them apart."""
-    different = len({repr(jsonable(value)) for value in values})
-    told: tuple[str, ...] = ()
+def format_cells(values: Sequence[Any]) -> tuple[str, ...]:
+    """The values as text; numbers have as many digits as are needed to distinguish them."""
+    distinct = len({repr(jsonable(value)) for value in values})
+    texts: tuple[str, ...] = ()
     for digits in (3, 6, None):
-        told = tuple(_cell(value, digits) for value in values)
-        if len(set(told)) == different:
+        texts = tuple(_format_cell(value, digits) for value in values)
+        if len(set(texts)) == distinct:
             break
-    return told
+    return texts
 
 
-def _cell(value: Any, digits: int | None) -> str:
+def _format_cell(value: Any, digits: int | None) -> str:
     if isinstance(value, float):
-        return number(value, digits) if digits else repr(value)
+        return grouped_number(value, digits) if digits else repr(value)
     if value == "":
         return "(empty)"
-    return value_text(value.replace("_", " ") if value in _VERDICTS else value, MAX_CELL)
+    return value_text(
+        value.replace("_", " ") if value in _SPACED_VERDICTS else value, MAX_CELL_CHARACTERS
+    )
 
 
-_VERDICTS = ("does_not_learn", "not_tested")
+_SPACED_VERDICTS = ("does_not_learn", "not_tested")
+"""Verdicts that are shown with spaces."""
 
 
-def _finding(row: FindingRow, runs: Sequence[Recorded]) -> Line:
-    layers = [shorten(layer, MAX_LAYER) for layer in row.layers]
-    where = f" in {naming(layers, 2)}" if layers else ""
-    told = [_told(row, index, runs[index]) for index in range(len(runs))]
+def _line_of_finding(row: FindingRow, runs: Sequence[Recorded]) -> Line:
+    layers = [shorten_middle(layer, MAX_LAYER_CHARACTERS) for layer in row.layers]
+    where = f" in {listed_names(layers, 2)}" if layers else ""
+    texts = [_finding_cell(row, index, runs[index]) for index in range(len(runs))]
     change = next((c for c in row.changes if c in ("new", "gone")), "")
-    return Line("findings", f"{row.rule} {row.name}{where}", tuple(told), row.differs, change)
+    return Line("findings", f"{row.rule} {row.name}{where}", tuple(texts), row.differs, change)
 
 
-def _told(row: FindingRow, index: int, run: Recorded) -> str:
+def _finding_cell(row: FindingRow, index: int, run: Recorded) -> str:
     seen = row.seen[index]
     change = row.changes[index - 1] if index else ""
     if seen is None:
-        return _not_seen(row.rule, run) or ("gone" if change == "gone" else NONE)
+        return _why_not_found(row.rule, run) or ("gone" if change == "gone" else NO_VALUE)
     root = ", root cause" if row.roots[index] else ""
     return f"{'new: ' if change == 'new' else ''}{seen.severity}{root}"
 
 
-def _not_seen(rule: str, run: Recorded) -> str:
-    """Why a run cannot have a finding; empty where it simply has it not."""
+def _why_not_found(rule: str, run: Recorded) -> str:
+    """Why the rule found nothing in a run; empty if it judged the run."""
     if run.diagnosis is None:
         return "not judged"
     skipped = any(skipped.rule == rule for skipped in run.diagnosis.skipped)
     return "could not judge" if skipped else ""
 
 
-def _file(row: FileRow) -> Line:
-    told = tuple(
-        _version(row, index) if known else "not recorded" for index, known in enumerate(row.known)
+def _line_of_file(row: FileRow) -> Line:
+    versions = tuple(
+        _file_version(row, index) if known else "not recorded"
+        for index, known in enumerate(row.known)
     )
-    return Line("code", row.file, told, row.differs)
+    return Line("code", row.file, versions, row.differs)
 
 
-def _version(row: FileRow, index: int) -> str:
+def _file_version(row: FileRow, index: int) -> str:
     source = row.files[index]
     if source is None:
-        return NONE
+        return NO_VALUE
     renamed = f"{source.file}, " if source.file != row.file else ""
     first = row.files[0]
     if index and first is not None and source.sha256 == first.sha256:
@@ -163,45 +183,45 @@ def _version(row: FileRow, index: int) -> str:
     return f"{renamed}sha256 {source.sha256[:12]}"
 
 
-def summary(comparison: Comparison, lines: Sequence[Line]) -> str:
-    """``4 findings gone, 1 new, 2 still there``; and how many lines are the same in all runs."""
+def change_summary(comparison: Comparison, lines: Sequence[Line]) -> str:
+    """Number of new, gone and remaining findings, and of lines that are the same in all runs."""
     changes = [change for row in comparison.findings for change in row.changes]
-    still = sum(change == "still" for change in changes)
-    told = [
-        f"{count(changes.count('new'), 'finding')} new, {changes.count('gone')} gone,"
-        f" {still} still there"
+    still = changes.count("still")
+    parts = [
+        f"{grouped_count(changes.count('new'), 'new finding')}, {changes.count('gone')} gone,"
+        f" {still} remaining"
     ]
     if unknown := changes.count("unknown"):
-        told.append(f"{unknown} could not be judged in one of the runs")
+        parts.append(f"{unknown} could not be judged in one of the runs")
     same = sum(not line.differs for line in lines)
     if same:
-        told.append(f"{count(same, 'line')} the same in all runs")
-    return " · ".join(told)
+        parts.append(f"{grouped_count(same, 'line')} the same in all runs")
+    return " · ".join(parts)
 
 
-def title(comparison: Comparison) -> str:
-    """``broken → fixed``, or the base and how many others there are."""
-    first, *others = [shorten(run.name, 60) for run in comparison.runs]
-    return f"{first} → {others[0] if len(others) == 1 else count(len(others), 'run')}"
+def comparison_title(comparison: Comparison) -> str:
+    """``broken → fixed``, or the first run and the number of the others."""
+    first, *others = [shorten_middle(run.name, 60) for run in comparison.runs]
+    return f"{first} → {others[0] if len(others) == 1 else grouped_count(len(others), 'run')}"
 
 
-def diffs(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    """Title and text of each diff; the text says why where there is none to show."""
+def titled_diffs(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """Title and text of each diff; a file whose text was not recorded has a sentence instead."""
     for row in comparison.code:
         for index, text in enumerate(row.diffs, 1):
-            if text is None and _differs(row, index):
-                why = "It was changed; its text was not kept, for it is too long or no text.\n"
-                yield _named(row, comparison.runs[index].name), why
+            if text is None and _file_differs(row, index):
+                note = "The file differs. Its text was not recorded: it is too long, or not text.\n"
+                yield _diff_title(row, comparison.runs[index].name), note
             elif text:
-                yield _named(row, comparison.runs[index].name), text
+                yield _diff_title(row, comparison.runs[index].name), text
 
 
-def _differs(row: FileRow, index: int) -> bool:
+def _file_differs(row: FileRow, index: int) -> bool:
     if not (row.known[0] and row.known[index]):
         return False
     one, two = row.files[0], row.files[index]
     return (one.sha256 if one else None) != (two.sha256 if two else None)
 
 
-def _named(row: FileRow, run: str) -> str:
-    return cut(f"{row.file} in {run}", 120)
+def _diff_title(row: FileRow, run: str) -> str:
+    return shorten_end(f"{row.file} in {run}", 120)

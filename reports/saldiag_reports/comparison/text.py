@@ -1,4 +1,4 @@
-"""A comparison for a terminal: notes, one table of what differs, the diffs."""
+"""A comparison for a terminal: notes, a table of the differences, the diffs."""
 
 from __future__ import annotations
 
@@ -12,93 +12,102 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from saldiag.core.comparison import Comparison
-from saldiag_reports.comparison.lines import Line, diffs, lines_of, summary
-from saldiag_reports.content.wording import count, cut, plain, shorten
-from saldiag_reports.formats.text import NARROWEST, write_captured
+from saldiag.core.wording import grouped_count, plain, shorten_end, shorten_middle
+from saldiag_reports.comparison.lines import Line, change_summary, comparison_lines, titled_diffs
+from saldiag_reports.formats.printed.text import MIN_WIDTH, write_captured
 
 MAX_LINES = 30
-"""Lines of one part of the table on a screen."""
-MAX_DIFF = 60
-"""Lines of a diff on a screen; the page and ``--all`` have the rest."""
-STYLES = {"new": "red", "gone": "green"}
-SIGNS = {"+": "green", "-": "red", "@": "cyan"}
-NAME = 24
-"""Characters of a run's name above its column; more on a wide screen."""
-NOTHING = "Nothing differs, as far as it was recorded."
+"""Lines of each part of the table; ``--all`` prints all."""
+MAX_DIFF_LINES = 60
+"""Lines of a diff; the page and ``--all`` have the rest."""
+CHANGE_STYLES = {"new": "red", "gone": "green"}
+DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+MIN_NAME_CHARACTERS = 24
+"""Characters of a run's name above its column; there are more on a wide screen."""
+NO_DIFFERENCE = "No recorded value differs."
 
 
 def render_comparison(comparison: Comparison, width: int = 80, everything: bool = False) -> str:
     """The comparison as plain text of at most ``width`` columns; only diffs may be longer.
 
     Args:
-        comparison: the runs, compared.
-        width: columns of the terminal.
-        everything: whether to list what is the same in all runs too.
+        comparison: the runs to show.
+        width: width of the terminal in columns.
+        everything: whether to list rows that are the same in all runs.
     """
     console = Console(
-        file=io.StringIO(), width=max(width, NARROWEST), color_system=None, legacy_windows=False
+        file=io.StringIO(), width=max(width, MIN_WIDTH), color_system=None, legacy_windows=False
     )
     with console.capture() as captured:
-        _print(console, comparison, everything)
+        _print_blocks(console, comparison, everything)
     return "".join(line.rstrip() + "\n" for line in captured.get().splitlines())
 
 
 def print_comparison(comparison: Comparison, everything: bool = False) -> None:
-    """Print it; in colour only on a terminal. What the encoding cannot hold becomes ``?``."""
-    write_captured(Console(highlight=False), lambda to: _print(to, comparison, everything))
+    """Print the comparison, in colour if stdout is a terminal.
+
+    Characters that the encoding does not have become ``?``.
+    """
+    write_captured(
+        Console(highlight=False), lambda console: _print_blocks(console, comparison, everything)
+    )
 
 
-def _print(console: Console, comparison: Comparison, everything: bool) -> None:
-    for block in _blocks(comparison, everything, console.width):
-        # A diff is copied from here: only the terminal may wrap it.
+def _print_blocks(console: Console, comparison: Comparison, everything: bool) -> None:
+    for block in _comparison_blocks(comparison, everything, console.width):
+        # Users copy diffs: only the terminal may wrap their lines.
         console.print(block, highlight=False, soft_wrap=isinstance(block, Text))
 
 
-def _blocks(comparison: Comparison, everything: bool, width: int) -> Iterator[RenderableType]:
+def _comparison_blocks(
+    comparison: Comparison, everything: bool, width: int
+) -> Iterator[RenderableType]:
     for note in comparison.notes:
         yield Text(plain(note), style="yellow")
-    lines = lines_of(comparison, everything)
+    lines = comparison_lines(comparison, everything)
     shown = [line for line in lines if everything or line.differs]
     if comparison.same:
-        yield Text(NOTHING, style="bold")
+        yield Text(NO_DIFFERENCE, style="bold")
     if shown:
         most = len(shown) if everything else MAX_LINES
-        yield _table(shown, [run.name for run in comparison.runs], width, most)
+        yield _differences_table(shown, [run.name for run in comparison.runs], width, most)
         yield ""
-    for title, diff in diffs(comparison):
+    for title, diff in titled_diffs(comparison):
         yield Text(plain(title), style="bold")
-        yield from _diff(diff, everything)
+        yield from _diff_texts(diff, everything)
         yield ""
     hint = "" if everything else " (--all lists them)"
-    yield Text(summary(comparison, lines) + hint, style="dim")
+    yield Text(change_summary(comparison, lines) + hint, style="dim")
 
 
-def _table(lines: Sequence[Line], names: Sequence[str], width: int, most: int) -> RenderableType:
+def _differences_table(
+    lines: Sequence[Line], names: Sequence[str], width: int, most: int
+) -> RenderableType:
     table = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("", overflow="fold", ratio=3)
     for name in names:
-        shown = Text(shorten(name, max(NAME, width // 3)))
+        shown = Text(shorten_middle(name, max(MIN_NAME_CHARACTERS, width // 3)))
         table.add_column(shown, overflow="fold", ratio=2)
-    for part, held in groupby(lines, key=lambda line: line.part):
+    for part, group in groupby(lines, key=lambda line: line.part):
         table.add_row(Text(part, style="dim"))
-        rows = list(held)
+        rows = list(group)
         for line in rows[:most]:
-            table.add_row(Padding(Text(plain(line.what)), (0, 0, 0, 2)), *_cells(line))
+            table.add_row(Padding(Text(plain(line.what)), (0, 0, 0, 2)), *_cell_texts(line))
         if more := len(rows[most:]):
-            told = f"… and {count(more, 'line')} more (--all lists them)"
-            table.add_row(Padding(Text(told, style="dim"), (0, 0, 0, 2)))
+            note = f"… and {grouped_count(more, 'more line')} (--all lists them)"
+            table.add_row(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
     return table
 
 
-def _cells(line: Line) -> Iterator[Text]:
+def _cell_texts(line: Line) -> Iterator[Text]:
     for cell in line.cells:
-        yield Text(cut(cell, 160), style=STYLES.get(line.change, ""))
+        yield Text(shorten_end(cell, 160), style=CHANGE_STYLES.get(line.change, ""))
 
 
-def _diff(text: str, everything: bool) -> Iterator[Text]:
+def _diff_texts(text: str, everything: bool) -> Iterator[Text]:
     lines = text.split("\n")[:-1]
-    shown = lines if everything else lines[:MAX_DIFF]
+    shown = lines if everything else lines[:MAX_DIFF_LINES]
     for line in shown:
-        yield Text(plain(line, keep="\t"), style=SIGNS.get(line[:1], ""))
+        yield Text(plain(line, keep="\t"), style=DIFF_STYLES.get(line[:1], ""))
     if more := len(lines) - len(shown):
-        yield Text(f"… and {count(more, 'line')} more (--all shows them)", style="dim")
+        yield Text(f"… and {grouped_count(more, 'more line')} (--all shows them)", style="dim")

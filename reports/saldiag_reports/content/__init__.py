@@ -1,1 +1,1 @@
-"""What a report says, independent of its format: sections, tables, wording, pictures."""
+"""The content of reports in any format: texts, tables, images, and the order of layers."""

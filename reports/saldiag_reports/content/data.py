@@ -1,4 +1,4 @@
-"""What every renderer takes: one run, measured and judged."""
+"""The input of every renderer: one run with its measurements and its diagnosis."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from saldiag.core.measurement import Measurements
 
 @dataclass(frozen=True)
 class ReportData:
-    """A run as renderers see it: the judgement, the numbers behind it, and how they were made."""
+    """One run."""
 
     diagnosis: Diagnosis
+    """Verdict, root cause and findings."""
     measured: Measurements
+    """The measurements behind them, and the reasons for missing ones."""
     info: RunInfo
+    """How the run was made: command line, versions, seed, settings, status."""
 
     @classmethod
     def of_run(cls, path: Path) -> ReportData:
-        """Read a run directory, so that it can be drawn again without TensorFlow.
+        """Read a run directory. Needs no TensorFlow.
 
         Raises:
-            RunError: there is no run at ``path``, or one of its files cannot be read.
+            RunError: ``path`` is not a run directory, or one of its files cannot be read.
         """
         run = Run.open(path)
         return cls(run.read_diagnosis(), run.read_measurements(), run.read_info())
 
     @property
     def command(self) -> str:
-        """The name of the command that made the run (``overfit``); empty if untold."""
+        """Name of the command that made the run, such as ``overfit``; empty if not recorded."""
         return self.info.made_by()

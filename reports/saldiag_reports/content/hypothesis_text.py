@@ -1,6 +1,6 @@
-"""What experiments proved, in sentences: the same on a screen, on a page and in a check's message.
+"""Sentences on the results of experiments, for the page, the terminal and CI formats.
 
-Every text of the user's in them is ``plain``.
+All texts of the user in them have gone through ``plain``.
 """
 
 from __future__ import annotations
@@ -11,293 +11,314 @@ from collections.abc import Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.hypothesis import RESTORED, Hypothesis
 from saldiag.core.measurement import Experiments
+from saldiag.core.wording import (
+    NO_VALUE,
+    grouped_count,
+    grouped_number,
+    plain,
+    shorten_end,
+    shorten_middle,
+)
 from saldiag_reports.content.data import ReportData
-from saldiag_reports.content.wording import NONE, count, cut, number, plain, shorten
 
 Hypotheses = Sequence[Hypothesis]
 
-MAX_NAMED = 4
-"""Changes that a sentence names one by one; the rest is counted."""
+MAX_NAMED_CHANGES = 4
+"""Changes that a sentence lists one by one; the others are counted."""
 
-MAX_PROVEN = 3
-"""Changes that each restore learning which the answer tells with their numbers."""
+MAX_CONFIRMED_CHANGES = 3
+"""Changes that restore learning which a sentence gives with their numbers."""
 
-R2 = (
-    "R² is the share of the targets' variation that the predictions reproduce on the items trained"
-    f" on: 0 is the best prediction that ignores the input, 1 is all memorised, and from {RESTORED}"
-    " on a model learns"
+R2_EXPLANATION = (
+    "R² is the share of the targets' variance that the predictions explain on the training samples:"
+    f" 0 is the best prediction that ignores the input, 1 is perfect. From {RESTORED} on, a model"
+    " counts as learning"
 )
-_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def of(data: ReportData) -> tuple[str, ...]:
-    """The answer of a run, then one to each suspicion; nothing where nothing was tried."""
-    return sentences(data.diagnosis.hypotheses, data.measured.get(Experiments))
+def run_sentences(data: ReportData) -> tuple[str, ...]:
+    """The result of the run's experiments, and an answer to each suspicion; empty without any."""
+    return hypothesis_sentences(data.diagnosis.hypotheses, data.measured.get(Experiments))
 
 
-def sentences(found: Hypotheses, experiments: Experiments | None = None) -> tuple[str, ...]:
-    """What restores learning and what does not; then an answer to each of the user's suspicions."""
-    asked = [h for h in found if _was_asked(h, experiments)]
-    told = (answer(asked, experiments),) if asked else ()
-    return (*told, *suspicions(found, experiments))
+def hypothesis_sentences(
+    hypotheses: Hypotheses, experiments: Experiments | None = None
+) -> tuple[str, ...]:
+    """The result of all experiments in one sentence, then an answer to each suspicion."""
+    relevant = [h for h in hypotheses if _belongs_to_answer(h, experiments)]
+    answers = (answer_sentence(relevant, experiments),) if relevant else ()
+    return (*answers, *suspicion_sentences(hypotheses, experiments))
 
 
-def _was_asked(h: Hypothesis, experiments: Experiments | None) -> bool:
-    """Not where nothing hung on it: all was decided without a training."""
+def _belongs_to_answer(h: Hypothesis, experiments: Experiments | None) -> bool:
+    """False for hypotheses that needed no training because all others were decided."""
     decided = experiments is not None and experiments.ended == "decided"
     return h.tried or h.outcome != "undecided" or not decided
 
 
-def answer(found: Hypotheses, experiments: Experiments | None = None) -> str:
-    """What restores learning, what does not, and what is not decided, in one sentence."""
-    if all(h.outcome == "not applicable" for h in found):
-        return _sentence(_inapplicable(found, experiments))
-    proven = _smallest([h for h in found if h.outcome == "confirmed"])
-    told = {name for h in proven for name in _changes(h)}
-    single = [h for h in found if not h.parts and h.name not in told]
-    rest = [*_refuted(single), *_undecided(single, experiments)]
-    if proven:
-        return _sentence("; ".join([*_proven(proven, found), *rest]))
-    together = any(h.parts and h.outcome in ("refuted", "no difference") for h in found)
-    rest += ["nor is it restored by the combinations that were tried"] if together else []
-    decided = any(h.outcome in ("refuted", "no difference") for h in found)
-    head = "no change that was tried restores learning" if decided else "nothing is decided"
-    return _sentence(f"{head}: {'; '.join(rest)}" if rest else head)
+def answer_sentence(hypotheses: Hypotheses, experiments: Experiments | None = None) -> str:
+    """What restores learning, what does not, and what is undecided, in one sentence."""
+    if all(h.outcome == "not applicable" for h in hypotheses):
+        return _as_sentence(_inapplicable_reason(hypotheses, experiments))
+    confirmed = _minimal_combinations([h for h in hypotheses if h.outcome == "confirmed"])
+    named = {name for h in confirmed for name in _changed_parts(h)}
+    single = [h for h in hypotheses if not h.parts and h.name not in named]
+    others = [*_refuted_clauses(single), *_undecided_clauses(single, experiments)]
+    if confirmed:
+        return _as_sentence("; ".join([*_confirmed_clauses(confirmed, hypotheses), *others]))
+    if any(h.parts and h.outcome in ("refuted", "no difference") for h in hypotheses):
+        others.append("combinations of them do not restore learning either")
+    refuted = any(h.outcome in ("refuted", "no difference") for h in hypotheses)
+    start = "no change that was tried restores learning" if refuted else "nothing is decided"
+    return _as_sentence(f"{start}: {'; '.join(others)}" if others else start)
 
 
-def suspicions(found: Hypotheses, experiments: Experiments | None) -> tuple[str, ...]:
-    """An answer to each of the user's own suspicions, in the user's words."""
-    asked = experiments.suspicions if experiments is not None else {}
+def suspicion_sentences(hypotheses: Hypotheses, experiments: Experiments | None) -> tuple[str, ...]:
+    """An answer to each of the user's suspicions, in the user's words."""
+    suspicions = experiments.suspicions if experiments is not None else {}
     return tuple(
-        f"You suspected “{cut(words, 80)}”: {_reply(found, names)}."
-        for words, names in asked.items()
+        f"You suspected “{shorten_end(words, 80)}”: {_suspicion_reply(hypotheses, names)}."
+        for words, names in suspicions.items()
     )
 
 
-def confirmation(finding: Finding, found: Hypotheses) -> str:
-    """What confirmed a finding, with the numbers; empty where nothing did."""
-    by = finding.confirmed_by
-    proof = next((h for h in found if h.name == by), None)
-    if proof is None:
-        return plain(by or "")
-    return f"{_claim(proof, found)} ({numbers(proof)})"
+def confirmation_text(finding: Finding, hypotheses: Hypotheses) -> str:
+    """The experiment that confirmed a finding, with its numbers; empty if none did."""
+    confirming = next((h for h in hypotheses if h.name == finding.confirmed_by), None)
+    if confirming is None:
+        return plain(finding.confirmed_by or "")
+    return f"{_restores_learning(confirming, hypotheses)} ({error_and_seeds(confirming)})"
 
 
-def numbers(h: Hypothesis) -> str:
-    """``mean absolute error 0.79 → 0.016 in 40 steps, three of three seeds``."""
-    agree = f"{_in_words(h.restored)} of {_in_words(h.seeds)} {_noun(h.seeds, 'seed')}"
-    return f"{measure(h)} in {count(h.steps, 'step')}, {agree}"
+def error_and_seeds(h: Hypothesis) -> str:
+    """``mean absolute error 0.79 → 0.016 in 40 steps, 3 of 3 seeds``."""
+    steps, seeds = grouped_count(h.steps, "step"), grouped_count(h.seeds, "seed")
+    return f"{error_change(h)} in {steps}, {h.restored} of {seeds}"
 
 
-def measure(h: Hypothesis) -> str:
-    """What moved from where to where; errors are of training mode alone."""
+def error_change(h: Hypothesis) -> str:
+    """The error without and with the change; the score if inference mode counts.
+
+    Errors are measured in training mode only.
+    """
     if h.mode == "inference":
-        return f"R² in inference mode {pair(h.score)}"
-    return f"mean absolute error {pair(h.error)}"
+        return f"R² in inference mode {before_and_after(h.score)}"
+    return f"mean absolute error {before_and_after(h.error)}"
 
 
-def pair(values: tuple[float, float]) -> str:
-    """``0.79 → 0.016``: control and intervention."""
-    before, after = (number(value, 2) for value in values)
+def before_and_after(values: tuple[float, float]) -> str:
+    """``0.79 → 0.016``: without and with the change."""
+    before, after = (grouped_number(value, 2) for value in values)
     return f"{before} → {after}"
 
 
-def effect(h: Hypothesis) -> str:
+def effect_with_interval(h: Hypothesis) -> str:
     """``0.97 [0.95, 0.99]``: the difference in R² with its interval."""
-    return f"{_score(h.effect)} {interval(h)}"
+    return f"{_score_text(h.effect)} {interval_text(h)}"
 
 
-def interval(h: Hypothesis) -> str:
+def interval_text(h: Hypothesis) -> str:
     """``[0.95, 0.99]``."""
-    low, high = (_score(value) for value in h.interval)
+    low, high = (_score_text(value) for value in h.interval)
     return f"[{low}, {high}]"
 
 
-def what(h: Hypothesis) -> str:
-    """What was changed; the experiment's name where nothing was."""
-    return shorten(h.intervention or h.name, 120)
+def change_label(h: Hypothesis) -> str:
+    """What was changed; the name of the experiment if nothing was."""
+    return shorten_middle(h.intervention or h.name, 120)
 
 
-def listed(names: Sequence[str], limit: int = MAX_NAMED) -> str:
-    """``a, b and c``; of a long list the first few ``and 9 others``."""
+def joined_names(names: Sequence[str], limit: int = MAX_NAMED_CHANGES) -> str:
+    """``a, b and c``; more than ``limit`` names end in ``and 9 others``."""
     more = len(names) - limit
     if more > 0:
-        names = [*names[:limit], f"{more:,} {_noun(more, 'other')}"]
+        names = [*names[:limit], grouped_count(more, "other")]
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
-def _changes(h: Hypothesis) -> tuple[str, ...]:
+def _changed_parts(h: Hypothesis) -> tuple[str, ...]:
     return h.parts or (h.name,)
 
 
-def _smallest(confirmed: Hypotheses) -> list[Hypothesis]:
-    """Those of which no part would do."""
-    sets = [frozenset(_changes(h)) for h in confirmed]
-    return [h for h, own in zip(confirmed, sets, strict=True) if not any(s < own for s in sets)]
+def _minimal_combinations(confirmed: Hypotheses) -> list[Hypothesis]:
+    """Those that have no confirmed combination as a part."""
+    sets = [frozenset(_changed_parts(h)) for h in confirmed]
+    return [
+        h
+        for h, parts in zip(confirmed, sets, strict=True)
+        if not any(other < parts for other in sets)
+    ]
 
 
-def _proven(proven: Hypotheses, found: Hypotheses) -> list[str]:
-    """The first as a sentence, the next as ``so does``."""
-    first, *others = proven
-    told = [f"{_claim(first, found)} ({numbers(first)}){_needed(first, found)}"]
-    for h in others[: MAX_PROVEN - 1]:
+def _confirmed_clauses(confirmed: Hypotheses, hypotheses: Hypotheses) -> list[str]:
+    """A clause for each of the first few, then the number of the others."""
+    first, *others = confirmed
+    needed = _all_needed_clause(first, hypotheses)
+    clauses = [f"{_restores_learning(first, hypotheses)} ({error_and_seeds(first)}){needed}"]
+    for h in others[: MAX_CONFIRMED_CHANGES - 1]:
         verb = "so do" if h.parts else "so does"
-        told.append(f"{verb} {subject(h, found)} ({numbers(h)}){_needed(h, found)}")
-    more = len(proven) - MAX_PROVEN
-    return (
-        [*told, f"so {_verb(more, 'does')} {more:,} {_noun(more, 'other')}"] if more > 0 else told
-    )
+        needed = _all_needed_clause(h, hypotheses)
+        clauses.append(f"{verb} {changes_together(h, hypotheses)} ({error_and_seeds(h)}){needed}")
+    more = len(confirmed) - MAX_CONFIRMED_CHANGES
+    if more > 0:
+        clauses.append(f"so {_verb_for(more, 'does')} {grouped_count(more, 'other')}")
+    return clauses
 
 
-def _claim(h: Hypothesis, found: Hypotheses) -> str:
+def _restores_learning(h: Hypothesis, hypotheses: Hypotheses) -> str:
     restore = "restore" if h.parts else "restores"
-    return f"{subject(h, found)} {restore} learning"
+    return f"{changes_together(h, hypotheses)} {restore} learning"
 
 
-def subject(h: Hypothesis, found: Hypotheses) -> str:
-    """What was changed; of several changes each in the words of its own experiment."""
-    own = {one.name: what(one) for one in found if one.intervention}
-    told = [shorten(part, 120) for part in h.intervention.split("; ")]
-    # What has something to change only on top of another change is told nowhere else.
-    names = told if len(told) == len(h.parts) else [plain(name) for name in h.parts]
-    parts = [own.get(name, named) for name, named in zip(h.parts, names, strict=True)]
-    return f"{listed(parts)} together" if parts else what(h)
+def changes_together(h: Hypothesis, hypotheses: Hypotheses) -> str:
+    """What was changed; the parts of a combination in the words of their own experiments."""
+    if not h.parts:
+        return change_label(h)
+    labels = {other.name: change_label(other) for other in hypotheses if other.intervention}
+    texts = [shorten_middle(part, 120) for part in h.intervention.split("; ")]
+    # A change that is possible only on top of another one has no experiment of its own.
+    fallbacks = texts if len(texts) == len(h.parts) else [plain(name) for name in h.parts]
+    parts = [labels.get(name, text) for name, text in zip(h.parts, fallbacks, strict=True)]
+    return f"{joined_names(parts)} together"
 
 
-def _needed(h: Hypothesis, found: Hypotheses) -> str:
-    """That no part would do, where that was shown: learning fails without any one of them."""
-    outcomes = {frozenset(_changes(one)): one.outcome for one in found}
-    without = [frozenset(h.parts) - {name} for name in h.parts]
-    if not without or any(
-        outcomes.get(parts) not in ("refuted", "no difference") for parts in without
+def _all_needed_clause(h: Hypothesis, hypotheses: Hypotheses) -> str:
+    """``: both are needed``, if experiments have shown that no part can be left out."""
+    outcomes = {frozenset(_changed_parts(other)): other.outcome for other in hypotheses}
+    without_one = [frozenset(h.parts) - {name} for name in h.parts]
+    if not without_one or any(
+        outcomes.get(parts) not in ("refuted", "no difference") for parts in without_one
     ):
         return ""
-    which = "both" if len(without) == 2 else f"all {_in_words(len(without))}"
-    return f": {which} are needed"
+    amount = "both" if len(without_one) == 2 else f"all {len(without_one)}"
+    return f": {amount} are needed"
 
 
-def _refuted(single: Hypotheses) -> list[str]:
-    """Clauses on what changes nothing, and on what does not change enough."""
+def _refuted_clauses(single: Hypotheses) -> list[str]:
+    """A clause on the changes without effect, and one on those whose effect is not enough."""
     refuted = [h for h in single if h.outcome in ("refuted", "no difference")]
-    same = [what(h) for h in refuted if h.changes_nothing]
-    other = [what(h) for h in refuted if not h.changes_nothing]
-    clauses = [f"{listed(same)} {_verb(len(same), 'changes')} nothing"] if same else []
-    if other:
-        make, does = (_verb(len(other), verb) for verb in ("makes", "does"))
-        clauses.append(f"{listed(other)} {make} a difference, but {does} not restore learning")
+    same = [change_label(h) for h in refuted if h.changes_nothing]
+    different = [change_label(h) for h in refuted if not h.changes_nothing]
+    clauses = []
+    if same:
+        clauses.append(f"{joined_names(same)} {_verb_for(len(same), 'changes')} nothing")
+    if different:
+        make, does = (_verb_for(len(different), verb) for verb in ("makes", "does"))
+        names = joined_names(different)
+        clauses.append(f"{names} {make} a difference, but {does} not restore learning")
     return clauses
 
 
-def _undecided(single: Hypotheses, experiments: Experiments | None) -> list[str]:
-    """Clauses on what the trainings leave open, and on what the budget left out."""
+def _undecided_clauses(single: Hypotheses, experiments: Experiments | None) -> list[str]:
+    """A clause on what the trainings left undecided, and one on what was not tried."""
     undecided = [h for h in single if h.outcome == "undecided"]
     tried = [h for h in undecided if h.tried]
-    clauses = [f"{listed([what(h) for h in tried])} are undecided"] if len(tried) > 1 else []
+    untried = [change_label(h) for h in undecided if not h.tried]
+    clauses = []
     if len(tried) == 1:
-        clauses.append(f"{what(tried[0])} is undecided: {cut(tried[0].reason, 200)}")
-    left = [what(h) for h in undecided if not h.tried]
-    ended = _ended(experiments)
-    if left and ended:
-        clauses.append(f"{ended} before {listed(left)} {_verb(len(left), 'was')} tried")
+        reason = shorten_end(tried[0].reason, 200)
+        clauses.append(f"{change_label(tried[0])} is undecided: {reason}")
+    elif tried:
+        clauses.append(f"{joined_names([change_label(h) for h in tried])} are undecided")
+    if untried and (ended := _why_experiments_ended(experiments)):
+        was = _verb_for(len(untried), "was")
+        clauses.append(f"{ended} before {joined_names(untried)} {was} tried")
     return clauses
 
 
-def _ended(experiments: Experiments | None) -> str:
-    """Why not all was tried; nothing where all that could tell was."""
+def _why_experiments_ended(experiments: Experiments | None) -> str:
+    """Why some hypotheses were not tried; empty if all that mattered were."""
     if experiments is None or experiments.ended == "decided":
         return ""
     if experiments.ended == "interrupted":
-        return "it was interrupted"
-    return f"the budget of {span(experiments.budget_seconds)} ended"
+        return "the run was interrupted"
+    return f"the time limit of {duration_text(experiments.budget_seconds)} was reached"
 
 
-def span(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """``90 s``, ``2 min``."""
-    return f"{number(seconds / 60)} min" if seconds >= 120 else f"{number(seconds)} s"
+    return (
+        f"{grouped_number(seconds / 60)} min" if seconds >= 120 else f"{grouped_number(seconds)} s"
+    )
 
 
-def _inapplicable(found: Hypotheses, experiments: Experiments | None) -> str:
-    """Why there was nothing to change."""
-    reasons = [shorten(reason, 200) for reason in dict.fromkeys(h.reason for h in found)]
+def _inapplicable_reason(hypotheses: Hypotheses, experiments: Experiments | None) -> str:
+    """Why no change could be tried."""
+    reasons = [
+        shorten_middle(reason, 200) for reason in dict.fromkeys(h.reason for h in hypotheses)
+    ]
     if len(reasons) == 1:
-        return f"{reasons[0]}{_control(experiments)}"
-    return f"no experiment applies to this model: {listed(reasons, 2)}"
+        return f"{reasons[0]}{_control_score(experiments)}"
+    return f"no experiment applies to this model: {joined_names(reasons, 2)}"
 
 
-def _control(experiments: Experiments | None) -> str:
-    """How well the model learns as it is, if all trainings of the longest control say so."""
+def _control_score(experiments: Experiments | None) -> str:
+    """The score of the unchanged model, if it learned in all trainings of the longest control."""
     curves = experiments.controls[-1].curves if experiments and experiments.controls else ()
-    ends = [curve.score[-1] for curve in curves]
-    if not ends or not all(end >= RESTORED for end in ends):
+    scores = [curve.score[-1] for curve in curves]
+    if not scores or not all(score >= RESTORED for score in scores):
         return ""
-    steps = count(max(curve.steps[-1] for curve in curves), "step")
-    agree = f"{_in_words(len(ends))} of {_in_words(len(ends))} {_noun(len(ends), 'seed')}"
-    return f" (R² {_score(sum(ends) / len(ends))} in {steps}, {agree})"
+    steps = grouped_count(max(curve.steps[-1] for curve in curves), "step")
+    seeds = f"{len(scores)} of {grouped_count(len(scores), 'seed')}"
+    return f" (R² {_score_text(sum(scores) / len(scores))} in {steps}, {seeds})"
 
 
-def _reply(found: Hypotheses, names: Sequence[str]) -> str:
-    """What came of the experiments of those names: the one that is confirmed, or each.
+def _suspicion_reply(hypotheses: Hypotheses, names: Sequence[str]) -> str:
+    """The outcomes of the named experiments: the confirmed one, else all of them.
 
-    Those without a training tell something only where none has one.
+    Experiments without a training count only if none of them had one.
     """
-    every = [h for h in found if h.name in names]
-    asked = [h for h in every if h.tried] or every
-    confirmed = [h for h in found if h.outcome == "confirmed"]
-    proofs = [h for h in confirmed if h in asked]
-    proofs = proofs or [h for h in _smallest(confirmed) if set(h.parts) & set(names)]
-    told = list(dict.fromkeys(_accounts(proofs[:1] or asked, found)))
-    if (more := len(told) - MAX_NAMED) > 0:
-        told = [*told[:MAX_NAMED], f"{more:,} {_noun(more, 'other')}"]
-    return "; ".join(told) or "no experiment answers to it"
+    named = [h for h in hypotheses if h.name in names]
+    tested = [h for h in named if h.tried] or named
+    confirmed = [h for h in hypotheses if h.outcome == "confirmed"]
+    proofs = [h for h in confirmed if h in tested]
+    proofs = proofs or [h for h in _minimal_combinations(confirmed) if set(h.parts) & set(names)]
+    accounts = list(dict.fromkeys(_outcome_accounts(proofs[:1] or tested, hypotheses)))
+    if (more := len(accounts) - MAX_NAMED_CHANGES) > 0:
+        accounts = [*accounts[:MAX_NAMED_CHANGES], grouped_count(more, "other")]
+    return "; ".join(accounts) or "no experiment tests this"
 
 
-def _accounts(told: Hypotheses, found: Hypotheses) -> list[str]:
-    """An account of each; of several that change nothing one for all."""
-    same = [h for h in told if h.changes_nothing]
+def _outcome_accounts(selected: Hypotheses, hypotheses: Hypotheses) -> list[str]:
+    """An account of each; changes without effect share one."""
+    same = [h for h in selected if h.changes_nothing]
     if len(same) < 2:
-        return [account(h, found) for h in told]
-    each = listed([f"{what(h)} ({_evidence(h)})" for h in same])
-    rest = [account(h, found) for h in told if h not in same]
-    return [f"{same[0].outcome}: {each} change nothing", *rest]
+        return [outcome_account(h, hypotheses) for h in selected]
+    each = joined_names([f"{change_label(h)} ({_error_effect_and_seeds(h)})" for h in same])
+    others = [outcome_account(h, hypotheses) for h in selected if h not in same]
+    return [f"{same[0].outcome}: {each} change nothing", *others]
 
 
-def account(h: Hypothesis, found: Hypotheses) -> str:
-    """One hypothesis: its outcome, and the numbers behind it."""
+def outcome_account(h: Hypothesis, hypotheses: Hypotheses) -> str:
+    """The outcome of a hypothesis, with its numbers."""
     if h.outcome == "confirmed":
-        return f"confirmed: {_claim(h, found)} ({numbers(h)})"
-    reason = cut(h.reason, 200)
+        return f"confirmed: {_restores_learning(h, hypotheses)} ({error_and_seeds(h)})"
+    reason = shorten_end(h.reason, 200)
     if h.outcome in ("undecided", "not applicable"):
         return f"{h.outcome}: {reason}"
-    return f"{h.outcome}: {what(h)} {reason.removeprefix('it ')} ({_evidence(h)})"
+    what_it_does = f"{change_label(h)} {reason.removeprefix('it ')}"
+    return f"{h.outcome}: {what_it_does} ({_error_effect_and_seeds(h)})"
 
 
-def _evidence(h: Hypothesis) -> str:
-    """``0.79 → 0.79, effect 0.00 [0.00, 0.00], three seeds``."""
-    moved = pair(h.score if h.mode == "inference" else h.error)
-    return f"{moved}, effect {effect(h)}, {_in_words(h.seeds)} {_noun(h.seeds, 'seed')}"
+def _error_effect_and_seeds(h: Hypothesis) -> str:
+    """``0.79 → 0.79, effect 0.00 [0.00, 0.00], 3 seeds``."""
+    values = before_and_after(h.score if h.mode == "inference" else h.error)
+    return f"{values}, effect {effect_with_interval(h)}, {grouped_count(h.seeds, 'seed')}"
 
 
-def _sentence(text: str) -> str:
-    """With a full stop, and a capital where a plain word is first: names are left as they are."""
+def _as_sentence(text: str) -> str:
+    """With a full stop, and a capital letter unless the first word may be a name."""
     first = text.split(" ", 1)[0]
-    capital = first.isascii() and first.isalpha() and first.islower()
-    return f"{text[0].upper()}{text[1:]}." if capital else f"{text}."
+    capitalize = first.isascii() and first.isalpha() and first.islower()
+    return f"{text[0].upper()}{text[1:]}." if capitalize else f"{text}."
 
 
-def _score(value: float) -> str:
-    # 0 is added so that no "-0.00" is left.
-    return f"{round(value, 2) + 0:.2f}" if math.isfinite(value) else NONE
+def _score_text(value: float) -> str:
+    # 0 is added because round() can return -0.0.
+    return f"{round(value, 2) + 0:.2f}" if math.isfinite(value) else NO_VALUE
 
 
-def _in_words(amount: int) -> str:
-    return _WORDS[amount] if 0 <= amount < len(_WORDS) else f"{amount:,}"
-
-
-def _noun(amount: int, noun: str) -> str:
-    return noun if amount == 1 else f"{noun}s"
-
-
-def _verb(amount: int, single: str) -> str:
-    """``changes`` of one, ``change`` of several."""
-    plural = {"changes": "change", "makes": "make", "does": "do", "was": "were"}
-    return single if amount == 1 else plural[single]
+def _verb_for(amount: int, singular: str) -> str:
+    """``changes`` for one, ``change`` for several."""
+    plurals = {"changes": "change", "makes": "make", "does": "do", "was": "were"}
+    return singular if amount == 1 else plurals[singular]

@@ -1,4 +1,4 @@
-"""Layers in network order, and hundreds of them gathered into a few dozen rows."""
+"""Layers in network order, and the grouping of many layers into a few rows."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from typing import Any
 import numpy as np
 
 from saldiag.core.measurement import GradientHistory, Measurements, Wiring
-from saldiag_reports.content.wording import shorten
+from saldiag.core.wording import shorten_middle
 
 Array = np.ndarray[Any, Any]
 MAX_ROWS = 60
-"""More rows than these cannot be told apart on a page."""
+"""Rows of a plot; more could not be distinguished on a page."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """Consecutive layers of one block, drawn as one row; ``whole`` says that they are all of it."""
+class LayerRow:
+    """Consecutive layers that share a row of a plot or a table."""
 
     layers: tuple[str, ...]
+    """Paths of the layers, at least one."""
     whole: bool = False
+    """Whether they are all layers of one block."""
 
     def label(self, limit: int = 34) -> str:
-        """A name of about ``limit`` characters."""
+        """A name for the row, of at most about ``limit`` characters."""
         first, last = self.layers[0], self.layers[-1]
         if len(self.layers) == 1:
-            return shorten(first or "(model)", limit)
+            return shorten_middle(first or "(model)", limit)
         if self.whole:
-            return f"{shorten(block_of(first), limit - 14)} ({len(self.layers)} layers)"
-        tail = shorten(last.rpartition("/")[2], limit * 2 // 5)
-        return f"{shorten(first, limit - 3 - len(tail))} … {tail}"
+            return f"{shorten_middle(block_of(first), limit - 14)} ({len(self.layers)} layers)"
+        tail = shorten_middle(last.rpartition("/")[2], limit * 2 // 5)
+        return f"{shorten_middle(first, limit - 3 - len(tail))} … {tail}"
 
 
 def in_network_order(layers: Sequence[str], measured: Measurements) -> list[str]:
-    """Each layer once, in the order of its first call; without a wiring, in the order given."""
+    """Each layer once, in the order of its first call; in the given order without a ``Wiring``."""
     distinct = list(dict.fromkeys(layers))
     wiring = measured.get(Wiring)
     if wiring is None:
@@ -46,69 +48,74 @@ def in_network_order(layers: Sequence[str], measured: Measurements) -> list[str]
 
 
 def block_of(layer: str) -> str:
-    """The top-level block that a layer path lies in."""
+    """The first part of a layer's path."""
     return layer.partition("/")[0]
 
 
-def rows(layers: Sequence[str], most: int = MAX_ROWS) -> list[Row]:
-    """At most ``most`` rows: runs of equal length within each block, as short as they can be."""
+def group_into_rows(layers: Sequence[str], most: int = MAX_ROWS) -> list[LayerRow]:
+    """At most ``most`` rows of consecutive layers. Rows end at the end of a block.
+
+    With more than ``most`` blocks, rows cross the blocks.
+    """
     blocks = [list(group) for _, group in groupby(layers, key=block_of)]
-    if len(blocks) > most:  # no structure to keep to: cut the whole row of layers evenly
+    if len(blocks) > most:  # one row per block would be too many
         blocks = [list(layers)]
     length = 1
     while sum(-(-len(block) // length) for block in blocks) > most:
         length += 1
     return [
-        _row(block[start : start + length], len(block))
+        _row_of_block(block[start : start + length], len(block))
         for block in blocks
         for start in range(0, len(block), length)
     ]
 
 
-def _row(layers: list[str], block_size: int) -> Row:
+def _row_of_block(layers: list[str], block_size: int) -> LayerRow:
     whole = len(layers) == block_size and block_of(layers[0]) == block_of(layers[-1])
-    return Row(tuple(layers), whole)
+    return LayerRow(tuple(layers), whole)
 
 
 def layer_norms(history: GradientHistory, layers: Sequence[str]) -> Array:
-    """Gradient norm of each layer at each recorded step, from those of its variables.
+    """Gradient norm of each layer at each of the T recorded steps.
 
     Returns:
-        Shape (layers, T): L2 over the layer's variables; ``nan`` where none has a gradient.
+        Shape (layers, T): L2 norm over the layer's variables; NaN if none has a gradient.
     """
     owners = np.array([variable.layer for variable in history.variables], dtype=object)
     norm = np.asarray(history.norm, dtype=float).reshape(len(history.steps), len(owners))
-    return np.array([_joined(norm[:, owners == layer]) for layer in layers]).reshape(
+    return np.array([_combined_norm(norm[:, owners == layer]) for layer in layers]).reshape(
         len(layers), len(history.steps)
     )
 
 
-def _joined(norm: Array) -> Array:
-    """L2 norm over the last axis; ``nan`` counts as absent, infinity stays."""
+def _combined_norm(norm: Array) -> Array:
+    """L2 norm over the last axis. NaN entries are ignored; NaN if all are. Infinity stays."""
     present = ~np.isnan(norm)
     largest = np.max(np.where(present, norm, 0), axis=1, initial=0)
-    # Scaled by the largest, so that squaring neither overflows nor vanishes.
+    # Scaled by the largest value: squares could overflow or underflow.
     scale = np.where((largest > 0) & np.isfinite(largest), largest, 1)
     with np.errstate(over="ignore"):
         total = scale * np.sqrt(np.sum(np.where(present, norm / scale[:, None], 0) ** 2, axis=1))
     return np.where(present.any(axis=1), total, np.nan)
 
 
-def combine(norms: Array, layers: Sequence[str], gathered: Sequence[Row]) -> Array:
-    """Norms of layers (L, T) to norms of rows (R, T)."""
+def row_norms(norms: Array, layers: Sequence[str], grouped: Sequence[LayerRow]) -> Array:
+    """Combine norms of layers, shape (L, T), into norms of rows, shape (R, T)."""
     index = {layer: position for position, layer in enumerate(layers)}
-    picked = [norms[[index[layer] for layer in row.layers]] for row in gathered]
-    return np.array([_joined(part.T) for part in picked]).reshape(len(gathered), norms.shape[1])
+    picked = [norms[[index[layer] for layer in row.layers]] for row in grouped]
+    return np.array([_combined_norm(part.T) for part in picked]).reshape(
+        len(grouped), norms.shape[1]
+    )
 
 
-def labelled_blocks(
+def block_ranges(
     paths: Sequence[str], key: Callable[[str], str] = block_of
 ) -> list[tuple[int, int, str]]:
-    """Runs of paths in the same block: first position, one past the last, name."""
-    found = []
+    """Runs of paths in the same block: first index, one past the last index, name of the block."""
+    ranges = []
     start = 0
     for name, group in groupby(paths, key=key):
         length = len(list(group))
-        found.append((start, start + length, name))
+        ranges.append((start, start + length, name))
         start += length
-    return found
+    return ranges

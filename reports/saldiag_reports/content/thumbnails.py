@@ -1,4 +1,4 @@
-"""Predictions beside images and masks, as small PNG pictures inside the page."""
+"""Images, masks and predictions as small PNGs inside the page."""
 
 from __future__ import annotations
 
@@ -11,78 +11,88 @@ import numpy as np
 from PIL import Image
 
 from saldiag.core.measurement import Predictions
-from saldiag_reports.content.wording import count, number
+from saldiag.core.wording import grouped_count, grouped_number
 
 Array = np.ndarray[Any, Any]
-MAX_SIDE = 160
-"""Pixels of a picture's longer side: two for each that a page shows, and a few KiB."""
+MAX_SIDE_PIXELS = 160
+"""Longer side of an image in the page's source; shown at half that size, for sharp screens."""
 
 MAX_SAMPLES = 12
-BROKEN = (209, 54, 75)
-"""Where a prediction is not finite."""
+"""Samples in a report."""
+NONFINITE_COLOUR = (209, 54, 75)
+"""Colour (R, G, B) of pixels whose prediction is not finite."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One row of pictures, each a ``data:`` URI, with its numbers in words."""
+class SampleRow:
+    """One sample: three images as ``data:`` URIs, and a summary."""
 
     name: str
+    """Name of the sample."""
     image: str
+    """The input."""
     target: str
+    """The mask to predict."""
     prediction: str
-    told: str
+    """The predicted mask."""
+    summary: str
+    """Range and error of the prediction, as text."""
 
 
-def samples(measured: Predictions) -> list[Sample]:
-    """The first few samples as pictures."""
+def sample_rows(measured: Predictions) -> list[SampleRow]:
+    """The first ``MAX_SAMPLES`` samples."""
     shown = range(min(len(measured.names), len(measured.images), MAX_SAMPLES))
-    return [_sample(measured, index) for index in shown]
+    return [_sample_row(measured, index) for index in shown]
 
 
-def _sample(measured: Predictions, index: int) -> Sample:
+def _sample_row(measured: Predictions, index: int) -> SampleRow:
     prediction = np.asarray(measured.predictions[index], dtype=float)
-    return Sample(
+    return SampleRow(
         measured.names[index],
-        data_uri(pixels(measured.images[index])),
-        data_uri(pixels(measured.targets[index])),
-        data_uri(pixels(prediction)),
-        _told(prediction, np.asarray(measured.targets[index], dtype=float)),
+        data_uri(to_pixels(measured.images[index])),
+        data_uri(to_pixels(measured.targets[index])),
+        data_uri(to_pixels(prediction)),
+        _prediction_summary(prediction, np.asarray(measured.targets[index], dtype=float)),
     )
 
 
-def _told(prediction: Array, target: Array) -> str:
-    held = prediction[np.isfinite(prediction)]
-    if held.size == 0:
-        return "no finite value"
-    low, high = float(held.min()), float(held.max())
-    extent = f"{number(low)} everywhere" if low == high else f"{number(low)} to {number(high)}"
-    if held.size < prediction.size:
-        return f"{extent}, {count(prediction.size - held.size, 'value')} not finite"
+def _prediction_summary(prediction: Array, target: Array) -> str:
+    finite = prediction[np.isfinite(prediction)]
+    if finite.size == 0:
+        return "has no finite value"
+    low, high = float(finite.min()), float(finite.max())
+    extent = (
+        f"{grouped_number(low)} everywhere"
+        if low == high
+        else f"{grouped_number(low)} to {grouped_number(high)}"
+    )
+    if finite.size < prediction.size:
+        return f"{extent}, {grouped_count(prediction.size - finite.size, 'value')} not finite"
     if prediction.shape != target.shape:
         return extent
-    return f"{extent}, mean error {number(float(np.abs(prediction - target).mean()))}"
+    return f"{extent}, mean error {grouped_number(float(np.abs(prediction - target).mean()))}"
 
 
-def pixels(values: Array) -> Array:
-    """Values in [0, 1] of shape (H, W), (H, W, 1) or (H, W, 3) to bytes (H, W, 3).
+def to_pixels(values: Array) -> Array:
+    """Convert values in [0, 1], shape (H, W), (H, W, 1) or (H, W, 3), to uint8, shape (H, W, 3).
 
-    What lies outside is clipped; of any other number of channels the first is shown.
+    Values outside [0, 1] are clipped. With another number of channels, only the first is used.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim == 2:
         values = values[..., None]
     if values.shape[-1] != 3:
         values = values[..., :1]
-    broken = ~np.isfinite(values).all(axis=-1)
-    clean = np.where(broken[..., None], 0, values)
+    nonfinite = ~np.isfinite(values).all(axis=-1)
+    clean = np.where(nonfinite[..., None], 0, values)
     shades = np.round(np.clip(clean, 0, 1) * 255).astype(np.uint8)
     coloured = np.repeat(shades, 3, axis=-1) if shades.shape[-1] == 1 else shades.copy()
-    coloured[broken] = BROKEN
+    coloured[nonfinite] = NONFINITE_COLOUR
     return coloured
 
 
-def png(image: Array, longest: int = MAX_SIDE) -> bytes:
-    """Bytes (H, W, 3) as PNG with sides of at most ``longest``; never enlarged."""
+def encode_png(image: Array, longest: int = MAX_SIDE_PIXELS) -> bytes:
+    """A uint8 image (H, W, 3) as PNG; shrunk to sides of at most ``longest`` pixels."""
     picture = Image.fromarray(image)
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -90,12 +100,12 @@ def png(image: Array, longest: int = MAX_SIDE) -> bytes:
     return buffer.getvalue()
 
 
-def size_of(encoded: bytes) -> tuple[int, int]:
-    """Width and height of a PNG."""
+def png_size(encoded: bytes) -> tuple[int, int]:
+    """Width and height of a PNG in pixels."""
     with Image.open(io.BytesIO(encoded)) as picture:
         return picture.size
 
 
 def data_uri(image: Array) -> str:
-    """Bytes (H, W, 3) as a ``data:`` URI."""
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")
+    """A uint8 image (H, W, 3) as a ``data:`` URI with a PNG."""
+    return "data:image/png;base64," + base64.b64encode(encode_png(image)).decode("ascii")

@@ -1,1 +1,1 @@
-"""One module for each format that a diagnosis is written in."""
+"""The output formats: files of a run, formats printed on stdout, and the notebook's snippet."""

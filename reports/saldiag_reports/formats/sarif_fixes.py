@@ -1,4 +1,4 @@
-"""A finding's diff as SARIF's ``fixes`` (section 3.55): whole lines, without those around them."""
+"""A finding's diff as SARIF's ``fixes`` (section 3.55): whole lines, without context lines."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saldiag.core.findings.finding import Finding
-from saldiag_reports.content.wording import lines
-from saldiag_reports.formats.sarif_paths import artifact
+from saldiag.core.wording import plain_lines
+from saldiag_reports.formats.sarif_paths import artifact_location
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 
 @dataclass
 class _Replacement:
-    """Lines ``start`` to ``end`` (without the last) of the old file become ``new``."""
+    """Lines of the old file that become other lines."""
 
     start: int
+    """First line to replace, counted from 1."""
     end: int
+    """One past the last line to replace; equal to ``start`` if lines are only inserted."""
     new: list[str] = field(default_factory=list)
+    """The new lines, with their line ends."""
 
     def as_sarif(self) -> dict[str, Any]:
         region = {
@@ -32,29 +35,29 @@ class _Replacement:
         return {"deletedRegion": region, "insertedContent": {"text": "".join(self.new)}}
 
 
-def fixes(finding: Finding) -> list[dict[str, Any]]:
-    """One fix with all files of the finding's diff; none where it has no diff."""
+def fix_objects(finding: Finding) -> list[dict[str, Any]]:
+    """One fix with all files of the finding's diff; an empty list if it has no diff."""
     changes = [
         {
-            "artifactLocation": artifact(file),
-            "replacements": [replacement.as_sarif() for replacement in _replacements(diff)],
+            "artifactLocation": artifact_location(file),
+            "replacements": [replacement.as_sarif() for replacement in _line_replacements(diff)],
         }
-        for file, diff in _by_file(finding)
+        for file, diff in _diff_by_file(finding)
     ]
-    told = {"description": {"text": lines(finding.fix)}, "artifactChanges": changes}
-    return [told] if changes else []
+    fix = {"description": {"text": plain_lines(finding.fix)}, "artifactChanges": changes}
+    return [fix] if changes else []
 
 
-def _by_file(finding: Finding) -> Iterator[tuple[str, list[str]]]:
-    """The files in the order of the diff, each with its lines; names are those of the edits."""
+def _diff_by_file(finding: Finding) -> Iterator[tuple[str, list[str]]]:
+    """Each file of the diff with the lines of its part; the names are those of the edits."""
     files = list(dict.fromkeys(edit.source.file for edit in finding.edits))
     parts: list[list[str]] = []
     left = 0
     for line in finding.diff.split("\n")[:-1]:
         if left <= 0 and line.startswith("--- "):
             parts.append([])
-        if found := _HUNK.match(line) if left <= 0 else None:
-            left = sum(int(found[n] or 1) for n in (2, 4))
+        if match := _HUNK.match(line) if left <= 0 else None:
+            left = sum(int(match[n] or 1) for n in (2, 4))
         elif left > 0:
             left -= {" ": 2, "+": 1, "-": 1}.get(line[:1], 0)
         if parts:
@@ -62,12 +65,12 @@ def _by_file(finding: Finding) -> Iterator[tuple[str, list[str]]]:
     return zip(files, parts, strict=False)
 
 
-def _replacements(diff: list[str]) -> Iterator[_Replacement]:
-    """The runs of lines that are removed and added."""
+def _line_replacements(diff: list[str]) -> Iterator[_Replacement]:
+    """A replacement for each run of removed and added lines."""
     at, current = 0, None
     for line in diff[2:]:
-        if found := _HUNK.match(line):
-            at = int(found[1])
+        if match := _HUNK.match(line):
+            at = int(match[1])
         elif line[:1] in ("-", "+"):
             current = current or _Replacement(at, at)
             if line[0] == "-":

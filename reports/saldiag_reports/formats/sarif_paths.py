@@ -1,4 +1,4 @@
-"""Files as SARIF names them."""
+"""File names as SARIF writes them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 
-def artifact(file: str) -> dict[str, str]:
-    """A file as a URI: relative to the root of the sources, unless it lies elsewhere."""
+def artifact_location(file: str) -> dict[str, str]:
+    """A SARIF ``artifactLocation``: a URI relative to the source root, unless it is absolute."""
     path = PurePath(file)
     uri = quote(path.as_posix().encode("utf-8", "surrogatepass"))
     if path.is_absolute():

@@ -1,1 +1,1 @@
-"""Example runs with every kind of content, for tests and screenshots of the reports."""
+"""Sample runs with every kind of content, for tests and screenshots of the reports."""

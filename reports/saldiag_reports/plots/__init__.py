@@ -1,6 +1,6 @@
-"""Pictures as inline SVG, drawn with seaborn; pages pay for the import only when they draw.
+"""Plots as inline SVG, drawn with seaborn.
 
-Each takes a measurement and returns safe markup, the same for the same numbers.
+Each function takes a measurement and returns escaped markup, the same for the same numbers.
 """
 
 from saldiag_reports.plots.curves import plot_curves

@@ -1,4 +1,4 @@
-"""Curves of several runs: one panel a quantity, one colour and mark a run."""
+"""Curves of several runs: a panel per quantity, a colour and a marker per run."""
 
 from __future__ import annotations
 
@@ -12,70 +12,76 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from saldiag.core.comparison import Curve
-from saldiag_reports.content.wording import number, shorten
+from saldiag.core.wording import grouped_number, shorten_middle
 from saldiag_reports.plots import svg
-from saldiag_reports.plots.scales import limits, log_y
+from saldiag_reports.plots.scales import log_limits, set_log_y
 
 COLOURS = (svg.TRAINING, svg.INFERENCE, svg.GOOD, svg.CUT, svg.MUTED)
-MARKS = ("o", "D", "s", "^", "v")
-"""A run is told by its marks as well: on paper, and to those who do not see the colours apart."""
-MARKED = 12
-"""Marks on a curve; each point of one that is no longer has its own."""
+MARKERS = ("o", "D", "s", "^", "v")
+"""Markers distinguish the runs without colours: on paper, and for colour-blind readers."""
+MAX_MARKERS = 12
+"""Markers on a curve; a curve with at most as many points has one at each."""
 MAX_PANELS = 6
-COLUMNS = 3
+"""Quantities that are drawn; the others are counted."""
+MAX_COLUMNS = 3
+"""Panels side by side."""
 
 
 def plot_curves(curves: Sequence[Curve], names: Sequence[str], name: str = "curves") -> Markup:
-    """The curves of all runs, those quantities first that most of the runs have.
+    """The curves of all runs; the quantities that most runs recorded come first.
 
     Args:
-        curves: one a quantity and run; those of one quantity share a panel.
-        names: of the runs.
-        name: prefix of ids.
+        curves: one per quantity and run; the curves of a quantity share a panel.
+        names: names of the runs.
+        name: prefix of the ids in the SVG.
     """
-    panels = _panels(curves)
+    panels = _grouped_by_quantity(curves)
     if not panels:
-        return svg.note("No run recorded a curve.")
+        return svg.note_line("No run recorded a curve.")
     shown = panels[:MAX_PANELS]
-    columns = 2 if len(shown) == 4 else min(len(shown), COLUMNS)
+    columns = 2 if len(shown) == 4 else min(len(shown), MAX_COLUMNS)
     rows = -(-len(shown) // columns)
-    with svg.drawing():
-        figure = svg.figure(0.5 + 2.5 * rows)
+    with svg.drawing_style():
+        figure = svg.new_figure(0.5 + 2.5 * rows)
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, held in zip(grid, shown, strict=False):
-            _draw(axes, held)
+        for axes, panel in zip(grid, shown, strict=False):
+            _draw_panel(axes, panel)
         for axes in grid[len(shown) :]:
             axes.set_visible(False)
-        drawn = sorted({curve.run for held in shown for curve in held})
+        drawn = sorted({curve.run for panel in shown for curve in panel})
         figure.legend(
-            handles=[_key(run, names[run]) for run in drawn], loc="outside upper left",
+            handles=[_legend_entry(run, names[run]) for run in drawn], loc="outside upper left",
             ncols=min(len(drawn), 3), labelcolor=svg.MUTED, handlelength=3,
         )  # fmt: skip
-        made = svg.inline(figure, name, "Curves of all runs", _described(shown, names))
+        picture = svg.inline_svg(
+            figure, name, "Curves of all runs", _picture_description(shown, names)
+        )
     left = len(panels) - len(shown)
-    return made + (svg.note(f"{left} more quantities not drawn.") if left else Markup(""))
+    return picture + (
+        svg.note_line(f"Quantities that are not drawn: {left}.") if left else Markup("")
+    )
 
 
-def _panels(curves: Sequence[Curve]) -> list[list[Curve]]:
+def _grouped_by_quantity(curves: Sequence[Curve]) -> list[list[Curve]]:
     grouped: dict[tuple[str, str], list[Curve]] = {}
     for curve in curves:
         grouped.setdefault((curve.axis, curve.quantity), []).append(curve)
-    return sorted(grouped.values(), key=lambda held: -len(held))
+    return sorted(grouped.values(), key=lambda panel: -len(panel))
 
 
-def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
+def _draw_panel(axes: Axes, curves: Sequence[Curve]) -> None:
     values = np.concatenate([curve.y for curve in curves])
     scale = ""
     if curves[0].axis == "step" and (values[np.isfinite(values)] > 0).all():
-        log_y(axes, *limits(values))
+        set_log_y(axes, *log_limits(values))
         scale = ", log scale"
     for curve in curves:
         y = np.where(np.isfinite(curve.y), curve.y, np.nan)
         sns.lineplot(
             x=curve.x, y=y, ax=axes, errorbar=None, estimator=None, legend=False,
-            markevery=max(len(y) // MARKED, 1), **_style(curve.run),
+            markevery=max(len(y) // MAX_MARKERS, 1), **_run_style(curve.run),
         )  # fmt: skip
-    axes.set_title(f"{shorten(curves[0].quantity, 30)}{scale}", loc="left", color=svg.MUTED)
+    axes.set_title(f"{shorten_middle(curves[0].quantity, 30)}{scale}", loc="left", color=svg.MUTED)
     axes.set_xlabel(curves[0].axis)
     axes.set_ylabel("")
     last = max(float(curve.x.max()) for curve in curves)
@@ -83,24 +89,27 @@ def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
     axes.locator_params(axis="x", integer=True, nbins=5)
 
 
-def _style(run: int) -> dict[str, Any]:
-    place = run % len(COLOURS)
-    # With more runs than colours those of the second round are dashed.
+def _run_style(run: int) -> dict[str, Any]:
+    index = run % len(COLOURS)
+    # If there are more runs than colours, the others reuse them with dashes.
     dash = "-" if run < len(COLOURS) else "--"
     return {
-        "color": COLOURS[place], "marker": MARKS[place], "linestyle": dash, "linewidth": 1.2,
+        "color": COLOURS[index], "marker": MARKERS[index], "linestyle": dash, "linewidth": 1.2,
         "markersize": 4.5, "markeredgewidth": 0,
     }  # fmt: skip
 
 
-def _key(run: int, name: str) -> Line2D:
-    # matplotlib leaves a label out that begins with an underscore: the number comes first.
-    return Line2D([], [], label=f"{run + 1}: {shorten(name, 40)}", **_style(run))
+def _legend_entry(run: int, name: str) -> Line2D:
+    # matplotlib ignores labels that start with an underscore, so the number comes first.
+    return Line2D([], [], label=f"{run + 1}: {shorten_middle(name, 40)}", **_run_style(run))
 
 
-def _described(panels: Sequence[Sequence[Curve]], names: Sequence[str]) -> str:
-    told = []
-    for held in panels:
-        ends = [f"{shorten(names[c.run], 40)} ends at {number(float(c.y[-1]))}" for c in held]
-        told.append(f"{held[0].quantity}: {', '.join(ends)}")
-    return "; ".join(told) + "."
+def _picture_description(panels: Sequence[Sequence[Curve]], names: Sequence[str]) -> str:
+    parts = []
+    for panel in panels:
+        ends = [
+            f"{shorten_middle(names[c.run], 40)} ends at {grouped_number(float(c.y[-1]))}"
+            for c in panel
+        ]
+        parts.append(f"{panel[0].quantity}: {', '.join(ends)}")
+    return "; ".join(parts) + "."

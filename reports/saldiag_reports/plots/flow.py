@@ -1,4 +1,4 @@
-"""Where the signal dies: the gradient before and after every layer call, along the network."""
+"""The gradient norms of the input and the output of every layer call, along the network."""
 
 from __future__ import annotations
 
@@ -12,71 +12,72 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saldiag.core.measurement import FlowRow, GradientFlow
+from saldiag.core.wording import grouped_count, listed_names, shorten_middle
 from saldiag_reports.content import layer_order
-from saldiag_reports.content.wording import count, naming, shorten
 from saldiag_reports.plots import svg
-from saldiag_reports.plots.scales import limits, log_y
+from saldiag_reports.plots.scales import log_limits, set_log_y
 
 Array = np.ndarray[Any, Any]
-MAX_CUTS = 3
-"""Cuts that are marked in the picture; more are told in the line below it."""
+MAX_MARKED_CUTS = 3
+"""Cuts that are marked in the plot; the line below it counts the others."""
 
-MAX_NAMES = 24
-"""Names under the axis that fit side by side."""
+MAX_AXIS_NAMES = 24
+"""Names that fit side by side under the axis."""
 
 STRIPS = ("no path", "not finite", "exactly 0")
-"""What a log axis cannot show, from the bottom up."""
+"""Kinds of values that a log axis cannot show, from the bottom up."""
 
 SERIES = (("|dL/d output|", svg.TRAINING, "o"), ("|dL/d input|", svg.INFERENCE, "D"))
+"""Label, colour and marker of both gradients."""
 
 
-def plot_flow(flow: GradientFlow, dies_in: Collection[str] = (), name: str = "flow") -> Markup:
-    """Both gradients at each leaf call, input on the left, output on the right.
+def plot_flow(flow: GradientFlow, cut_layers: Collection[str] = (), name: str = "flow") -> Markup:
+    """Both gradient norms at each call of a leaf layer; the input is left, the output right.
 
-    What a log axis cannot show has a strip of its own below: exactly zero, not finite, no path.
+    Values that a log axis cannot show are on a strip below: exactly 0, not finite, no path.
 
     Args:
         flow: the gradients.
-        dies_in: layers in which the signal was judged to die; each call of them is marked.
-        name: prefix of ids.
+        cut_layers: layers that pass no gradient on, as judged; each of their calls is marked.
+        name: prefix of the ids in the SVG.
     """
     rows = [row for row in flow.rows if row.leaf] or list(flow.rows)
     if not rows:
-        return svg.note("No layer call was seen.")
-    outputs = _gradients([row.output_gradient for row in rows])
-    inputs = _gradients([row.input_gradient for row in rows])
-    marked = [i for i, row in enumerate(rows) if row.layer in dies_in]
-    with svg.drawing():
-        figure = svg.figure(4.4)
-        kinds = np.stack([_kinds(outputs), _kinds(inputs)])
+        return svg.note_line("No layer call was recorded.")
+    outputs = _as_floats([row.output_gradient for row in rows])
+    inputs = _as_floats([row.input_gradient for row in rows])
+    marked = [i for i, row in enumerate(rows) if row.layer in cut_layers]
+    with svg.drawing_style():
+        figure = svg.new_figure(4.4)
+        kinds = np.stack([_strip_indices(outputs), _strip_indices(inputs)])
         present = [kind for kind in range(len(STRIPS)) if (kinds == kind).any()]
-        axes, strip = _panels(figure, len(rows), present)
-        log_y(axes, *limits(np.concatenate([outputs, inputs]), least=2))
+        axes, strip = _axis_and_strip(figure, len(rows), present)
+        set_log_y(axes, *log_limits(np.concatenate([outputs, inputs]), least=2))
         for values, series in zip((outputs, inputs), SERIES, strict=True):
-            _points(axes, values, series)
-            _strip_points(strip, _kinds(values), present, series)
-        _mark(axes, strip, marked[-MAX_CUTS:], rows)
-        _name_places(strip, [row.path for row in rows])
+            _draw_gradients(axes, values, series)
+            _strip_points(strip, _strip_indices(values), present, series)
+        _mark_cuts(axes, strip, marked[-MAX_MARKED_CUTS:], rows)
+        _label_calls(strip, [row.path for row in rows])
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2,
             labelcolor=svg.MUTED, handletextpad=0.2,
         )  # fmt: skip
-        described = _described(rows, marked)
-        made = svg.inline(figure, name, "Gradient along the network", described)
-    return made + svg.note(described)
+        description = _picture_description(rows, marked)
+        picture = svg.inline_svg(figure, name, "Gradient norms along the network", description)
+    return picture + svg.note_line(description)
 
 
-def _gradients(values: list[float | None]) -> Array:
+def _as_floats(values: list[float | None]) -> Array:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-def _kinds(values: Array) -> Array:
-    """Index into ``STRIPS``, or one past its end where a log axis can show the value."""
+def _strip_indices(values: Array) -> Array:
+    """Index into ``STRIPS`` of each value; ``len(STRIPS)`` if a log axis can show it."""
     return np.select([np.isnan(values), np.isinf(values), values == 0], [0, 1, 2], len(STRIPS))
 
 
-def _panels(figure: Figure, length: int, present: list[int]) -> tuple[Axes, Axes]:
-    """The log axis, and below it a strip with a row for each kind of value that it cannot show."""
+def _axis_and_strip(figure: Figure, length: int, present: list[int]) -> tuple[Axes, Axes]:
+    """The log axis, and below it a strip with a row for each of the ``present`` kinds."""
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[12, 0.1 + len(present)])
     axes.set_xlim(-0.7, length - 0.3)
     axes.tick_params(axis="x", length=0, labelbottom=False)
@@ -86,15 +87,15 @@ def _panels(figure: Figure, length: int, present: list[int]) -> tuple[Axes, Axes
     return axes, strip
 
 
-def _points(axes: Axes, values: Array, series: tuple[str, str, str]) -> None:
+def _draw_gradients(axes: Axes, values: Array, series: tuple[str, str, str]) -> None:
     label, colour, marker = series
-    places = np.arange(len(values))
-    shown = _kinds(values) == len(STRIPS)
-    # The line breaks where there is nothing to connect.
-    axes.plot(places, np.where(shown, values, np.nan), color=colour, linewidth=0.9, alpha=0.55)
-    style = _style(colour, marker, len(values))
+    positions = np.arange(len(values))
+    shown = _strip_indices(values) == len(STRIPS)
+    # NaN breaks the line.
+    axes.plot(positions, np.where(shown, values, np.nan), color=colour, linewidth=0.9, alpha=0.55)
+    style = _point_style(colour, marker, len(values))
     if shown.any():
-        sns.scatterplot(x=places[shown], y=values[shown], ax=axes, clip_on=False, **style)
+        sns.scatterplot(x=positions[shown], y=values[shown], ax=axes, clip_on=False, **style)
     axes.scatter([], [], color=colour, marker=marker, s=26, label=label)
 
 
@@ -102,58 +103,62 @@ def _strip_points(
     strip: Axes, kinds: Array, present: list[int], series: tuple[str, str, str]
 ) -> None:
     _, colour, marker = series
-    held = np.flatnonzero(kinds < len(STRIPS))
-    # A little apart, so that neither series hides the other.
+    positions = np.flatnonzero(kinds < len(STRIPS))
+    # Shifted a little, because the series would cover each other.
     shift = 0.17 if marker == "o" else -0.17
-    level = np.array([present.index(kinds[place]) + shift for place in held])
-    if held.size:
-        style = _style(colour, marker, len(kinds))
-        sns.scatterplot(x=held, y=level, ax=strip, clip_on=False, **style)
+    level = np.array([present.index(kinds[position]) + shift for position in positions])
+    if positions.size:
+        style = _point_style(colour, marker, len(kinds))
+        sns.scatterplot(x=positions, y=level, ax=strip, clip_on=False, **style)
 
 
-def _style(colour: str, marker: str, points: int) -> dict[str, Any]:
+def _point_style(colour: str, marker: str, points: int) -> dict[str, Any]:
     area = 26 if points <= 80 else 9
     return {"color": colour, "marker": marker, "s": area, "linewidth": 0, "legend": False}
 
 
-def _mark(axes: Axes, strip: Axes, marked: list[int], rows: list[FlowRow]) -> None:
-    """A line through both panels at each cut, named at its head."""
+def _mark_cuts(axes: Axes, strip: Axes, marked: list[int], rows: list[FlowRow]) -> None:
+    """Mark each cut by a line through both panels, with its name at the top."""
     for height, index in enumerate(reversed(marked)):
         for panel in (axes, strip):
             panel.axvline(index, color=svg.CUT, linewidth=1.4, zorder=1)
         left = index > len(rows) / 2
         axes.annotate(
-            f"dies in {shorten(rows[index].path or '(model)', 40)}",
+            f"cut in {shorten_middle(rows[index].path or '(model)', 40)}",
             xy=(index, 0.97 - 0.08 * height), xycoords=("data", "axes fraction"),
             xytext=(-6 if left else 6, 0), textcoords="offset points",
             ha="right" if left else "left", va="top", color=svg.CUT, fontsize=9,
         )  # fmt: skip
 
 
-def _name_places(strip: Axes, paths: list[str]) -> None:
-    """Name every call where there is room, else the blocks, else as many blocks as fit."""
-    blocks = layer_order.labelled_blocks(paths)
-    if len(paths) <= MAX_NAMES:
+def _label_calls(strip: Axes, paths: list[str]) -> None:
+    """Label every call if there is room, else the blocks, else as many blocks as fit."""
+    blocks = layer_order.block_ranges(paths)
+    if len(paths) <= MAX_AXIS_NAMES:
         blocks = [(i, i + 1, path) for i, path in enumerate(paths)]
-    gap = max(len(paths) / MAX_NAMES, 1)
+    gap = max(len(paths) / MAX_AXIS_NAMES, 1)
     shown: list[tuple[float, str]] = []
-    for start, end, text in reversed(blocks):  # the output's end is where signals die
+    for start, end, text in reversed(blocks):  # cuts are usually near the output
         middle = (start + end - 1) / 2
         if not shown or shown[-1][0] - middle >= gap:
-            shown.append((middle, shorten(text or "(model)", 24)))
+            shown.append((middle, shorten_middle(text or "(model)", 24)))
     strip.set_xticks(
-        [place for place, _ in shown], [text for _, text in shown], rotation=35, ha="right",
+        [position for position, _ in shown], [text for _, text in shown], rotation=35, ha="right",
         rotation_mode="anchor", fontsize=8,
     )  # fmt: skip
     strip.grid(visible=False)
 
 
-def _described(rows: list[FlowRow], marked: list[int]) -> str:
+def _picture_description(rows: list[FlowRow], marked: list[int]) -> str:
     reached = sum(bool(row.output_gradient) for row in rows)
-    text = f"|dL/d output| is not exactly zero in {reached} of {count(len(rows), 'layer call')}. "
+    text = (
+        f"|dL/d output| is not exactly 0 in {reached} of {grouped_count(len(rows), 'layer call')}. "
+    )
     if marked:
-        names = naming([shorten(rows[i].path, 60) for i in reversed(marked)], MAX_CUTS)
-        text += f"The signal dies in {names}. "
+        names = listed_names(
+            [shorten_middle(rows[i].path, 60) for i in reversed(marked)], MAX_MARKED_CUTS
+        )
+        text += f"The gradient is cut in {names}. "
     skipped = sum(row.skipped is not None for row in rows)
-    text += f"{count(skipped, 'call')} could not be followed. " if skipped else ""
+    text += f"{grouped_count(skipped, 'call')} could not be measured. " if skipped else ""
     return text.strip()

@@ -1,4 +1,4 @@
-"""Log axes whose labels are short, and labels that do not cover each other."""
+"""Log axes with short labels, and positions for labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 Array = np.ndarray[Any, Any]
 
 
-def positive(values: Array) -> Array:
-    """The values that a log axis can hold."""
+def positive_values(values: Array) -> Array:
+    """The values that a log axis can show, flat."""
     flat: Array = np.asarray(values, dtype=float).ravel()
-    held: Array = flat[np.isfinite(flat) & (flat > 0)]
-    return held
+    positive: Array = flat[np.isfinite(flat) & (flat > 0)]
+    return positive
 
 
-def limits(values: Array, least: float = 1.0) -> tuple[float, float]:
-    """Bounds of a log axis around ``values`` with a margin, at least ``least`` decades apart."""
-    held = positive(values)
-    if held.size == 0:
+def log_limits(values: Array, least: float = 1.0) -> tuple[float, float]:
+    """Limits of a log axis around ``values``, at least ``least`` decades apart."""
+    positive = positive_values(values)
+    if positive.size == 0:
         return 0.1, 1.0
-    low, high = np.log10([held.min(), held.max()])
+    low, high = np.log10([positive.min(), positive.max()])
     margin = max(0.06 * (high - low), (least - (high - low)) / 2, 0.04)
-    # Beyond these exponents a double ends, and matplotlib's own arithmetic with it.
+    # Beyond these exponents matplotlib's arithmetic leaves the range of float64.
     low, high = np.clip([low - margin, high + margin], [-301, -300], [300, 301])
     return float(10**low), float(10**high)
 
 
-def power(value: float, _: object = None) -> str:
-    """A tick's label: plain near 1, a power of ten further away."""
+def tick_label(value: float, _: object = None) -> str:
+    """Label of a tick: a plain number near 1, otherwise a power of ten."""
     if value <= 0 or not np.isfinite(value):
         return ""
     exponent = np.log10(value)
@@ -43,29 +43,29 @@ def power(value: float, _: object = None) -> str:
     return f"10{superscript}" if mantissa == "1" else f"{mantissa}·10{superscript}"
 
 
-def log_y(axes: Axes, low: float, high: float) -> None:
-    """Make y a log axis from ``low`` to ``high``, with a tick per decade, or finer in two or so."""
+def set_log_y(axes: Axes, low: float, high: float) -> None:
+    """Make y a log axis from ``low`` to ``high``, with ticks and labels."""
     axes.set_yscale("log", nonpositive="mask")
     axes.set_ylim(low, high)
-    tick(axes, low, high)
+    set_log_ticks(axes, low, high)
 
 
-def tick(axes: Axes, low: float, high: float) -> None:
-    """Ticks and labels of a y axis that is a log axis from ``low`` to ``high``."""
+def set_log_ticks(axes: Axes, low: float, high: float) -> None:
+    """Set the ticks of a log y axis: one per decade, more if it has only two or three."""
     decades = np.log10(high) - np.log10(low)
     subs: tuple[float, ...] = (1, 2, 5) if decades < 2.5 else (1,)
     if decades < 0.95:
         subs = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=10))
-    axes.yaxis.set_major_formatter(FuncFormatter(power))
+    axes.yaxis.set_major_formatter(FuncFormatter(tick_label))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move ``positions`` apart until they are ``gap`` from each other, within the bounds.
+def spread_apart(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move ``positions`` apart until they are ``gap`` from each other, within ``low`` and ``high``.
 
-    They keep their order. Where the bounds cannot hold them all, the gap shrinks.
+    They keep their order. If there is no room for all of them, the gap shrinks.
     """
     if not positions:
         return []

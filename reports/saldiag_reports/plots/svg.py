@@ -1,13 +1,13 @@
-"""From a matplotlib figure to an inline SVG that belongs in an HTML page.
+"""Converts a matplotlib figure to inline SVG for an HTML page.
 
 Three decisions:
 
 * ``svg.fonttype`` is ``none``: text stays text, so that layer names can be searched, copied and
   read aloud, and the file stays small. matplotlib lays out with DejaVu Sans, which is wider than
   nearly every system font, so what the browser puts in its place fits.
-* Colours of the page (ink, grid, verdicts, line colours) are drawn as marker colours and become
-  CSS variables, so that one picture suits light, dark and print.
-* Figures are made without pyplot: no global figure list, no backend to choose, nothing to close.
+* Colours of the page (ink, grid, verdicts, lines) are drawn in placeholder colours, which become
+  CSS variables: one plot fits light mode, dark mode and print.
+* Figures are figure without pyplot: no global figure list, no backend to choose, nothing to close.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from saldiag_reports.content.wording import plain
+from saldiag.core.wording import plain
 
-WIDTH = 9.0
-"""Width of every figure, in inches of 72 SVG units; the page scales it."""
+WIDTH_INCHES = 9.0
+"""Width of every figure in inches (72 SVG units each); the page scales it."""
 
 INK, MUTED, GRID, PAPER = "#010101", "#010102", "#010103", "#010104"
 TRAINING, INFERENCE, BATCH, CUT, NONE = "#010201", "#010202", "#010203", "#010204", "#010205"
@@ -39,7 +39,7 @@ VARIABLES = {
     INFERENCE: "inference", BATCH: "batch", CUT: "cut", NONE: "none",
     GOOD: "good",
 }  # fmt: skip
-"""Marker colours and the CSS variables of the page that they stand for."""
+"""CSS variable of the page for each placeholder colour."""
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -92,13 +92,13 @@ _FONT = re.compile(r"font-family:[^;]*;?|font: ?(?:\d+ )?([\d.]+)px[^;]*")
 
 
 @contextlib.contextmanager
-def drawing() -> Iterator[None]:
-    """Draw in the house style; matplotlib's settings are as before afterwards.
+def drawing_style() -> Iterator[None]:
+    """Use the reports' style inside the block; matplotlib's settings are restored after it.
 
-    A name in a script that DejaVu lacks is no news: the browser has the glyphs.
+    Warnings about glyphs that DejaVu Sans lacks are ignored: the browser has them.
     """
     with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # the user's own matplotlibrc has no say in a report
+        mpl.rcdefaults()  # the user's matplotlibrc must not change a report
         for key, value in STYLE.items():
             mpl.rcParams[key] = value  # type: ignore[index]
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
@@ -106,40 +106,40 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def figure(height: float) -> Figure:
-    """A figure of the page's width and ``height`` inches, with a canvas and no pyplot."""
-    made = Figure(figsize=(WIDTH, height), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
+def new_figure(height: float) -> Figure:
+    """A figure of the page's width and a height in inches, without pyplot."""
+    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
-def inline(made: Figure, name: str, title: str, description: str) -> Markup:
+def inline_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     """The figure as an ``<svg>`` element.
 
     Args:
-        made: the figure.
-        name: prefix of every id in it; unique on the page.
-        title: its accessible name, also shown as a tooltip by browsers.
-        description: what it shows, in a sentence or two, for those who cannot see it.
+        figure: the figure.
+        name: prefix of the ids in the SVG; must be unique on the page.
+        title: accessible name, which browsers show as a tooltip.
+        description: what the figure shows, in one or two sentences, for screen readers.
     """
     buffer = io.StringIO()
-    made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    # Our own output, made in the line above: no foreign document is parsed.
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    # The document comes from the line above, not from outside.
     root = ET.fromstring(buffer.getvalue())  # noqa: S314
     for element in root.iter():
-        _adopt(element, name)
-    _drop(root, {"metadata", "style"})
+        _adapt_element(element, name)
+    _remove_elements(root, {"metadata", "style"})
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
     root.attrib.update({"role": "img", "aria-labelledby": f"{name}-title {name}-desc"})
-    root.insert(0, _labelled("desc", f"{name}-desc", description))
-    root.insert(0, _labelled("title", f"{name}-title", title))
-    # Every text in it went through ElementTree, which escapes it.
+    root.insert(0, _text_element("desc", f"{name}-desc", description))
+    root.insert(0, _text_element("title", f"{name}-title", title))
+    # ElementTree has escaped all texts.
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704
 
 
-def _adopt(element: ET.Element, name: str) -> None:
-    """Make an element a citizen of the page: no namespaces, own ids, the page's colours."""
+def _adapt_element(element: ET.Element, name: str) -> None:
+    """Adapt an element to the page: no namespaces, prefixed ids, colours as CSS variables."""
     element.tag = element.tag.rpartition("}")[2]
     attributes = {_ATTRIBUTES.get(key, key): value for key, value in element.attrib.items()}
     element.attrib.clear()
@@ -149,29 +149,29 @@ def _adopt(element: ET.Element, name: str) -> None:
         elif key == "href" and value.startswith("#"):
             element.set(key, f"#{name}-{value[1:]}")
         elif key in ("style", "clip-path"):
-            element.set(key, _restyled(value, name))
+            element.set(key, _adapted_style(value, name))
         else:
             element.set(key, value)
 
 
-def _restyled(value: str, name: str) -> str:
+def _adapted_style(value: str, name: str) -> str:
     value = _REFERENCE.sub(rf"url(#{name}-\1)", value)
-    value = _FONT.sub(lambda found: f"font-size: {found[1]}px" if found[1] else "", value)
-    return _COLOUR.sub(lambda found: f"var(--{VARIABLES[found[0]]})", value).strip("; ")
+    value = _FONT.sub(lambda match: f"font-size: {match[1]}px" if match[1] else "", value)
+    return _COLOUR.sub(lambda match: f"var(--{VARIABLES[match[0]]})", value).strip("; ")
 
 
-def _drop(root: ET.Element, tags: set[str]) -> None:
+def _remove_elements(root: ET.Element, tags: set[str]) -> None:
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in tags]:
             parent.remove(child)
 
 
-def _labelled(tag: str, identity: str, text: str) -> ET.Element:
+def _text_element(tag: str, identity: str, text: str) -> ET.Element:
     element = ET.Element(tag, {"id": identity})
     element.text = plain(text)
     return element
 
 
-def note(text: str) -> Markup:
-    """A line under a picture."""
+def note_line(text: str) -> Markup:
+    """A line of text below a plot."""
     return Markup(f'<p class="note">{escape(plain(text))}</p>')  # noqa: S704 - escaped

@@ -1,4 +1,4 @@
-// Tables sort by a click on a heading: up, down, and back to the order they came in.
+// A click on a heading sorts the table: ascending, descending, then in the original order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0], original = [...body.rows];
   const key = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
@@ -18,14 +18,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const compare = (a, b) => {
         const x = key(a, column), y = key(b, column);
         if (!numeric) return sign * x.localeCompare(y, undefined, { numeric: true });
-        if (x === "" || y === "") return (x === "") - (y === "");  // no number comes last
+        if (x === "" || y === "") return (x === "") - (y === "");  // cells without a number come last
         return sign * (x === y ? 0 : Number(x) < Number(y) ? -1 : 1);
       };
       body.append(...[...original].sort(compare));
     });
   });
 }
-// Paper has no folds.
+// Print the content of all <details>.
 addEventListener("beforeprint", () => {
   for (const fold of document.querySelectorAll("details")) fold.open = true;
 });

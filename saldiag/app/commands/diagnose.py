@@ -30,10 +30,10 @@ from saldiag.core.measurement import (
     SourceFiles,
     Wiring,
 )
-from saldiag.core.printable import printable
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.core.wording import printable
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 
 @dataclass
@@ -108,7 +108,7 @@ def _load(session: Session, request: Request) -> CommandExamination:
     # What the user's program validates with is not known.
     plan = FitPlan(data=data.fed) if subject.is_users else FitPlan(validation=data.validation)
     session.notes(subject.notes)
-    session.attempt(SourceFiles, OwnFiles().measured)
+    session.attempt(SourceFiles, SourceSnapshot().source_files)
     return CommandExamination(session, subject, data, plan, request=request)
 
 

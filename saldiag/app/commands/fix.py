@@ -17,20 +17,20 @@ from saldiag.core.files.sources import digest
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import Measurements
-from saldiag.repair.diff import unified
+from saldiag.core.wording import file_and_line, plain, plain_lines
+from saldiag.repair.diff import unified_diff
 from saldiag.repair.errors import Uncertain
-from saldiag.repair.findings import OWN, Changed, Mended, mend_files
-from saldiag_reports.content.wording import lines, place, plain
+from saldiag.repair.findings import SALDIAG_FOLDER, FileChanged, FixedFile, fix_files
 
 NOTHING_LEFT, LEFT = 0, 1
-"""Exit codes: nothing is left to mend; there is a diff, or something to mend by hand."""
+"""Exit codes: nothing is left to fix; there is a diff, or something to fix by hand."""
 
 
 @dataclass
 class Plan:
-    """What can be mended at once, and what a person has to do, each with the reason."""
+    """Fixes that can be applied together, and findings to fix by hand, each with the reason."""
 
-    files: list[Mended] = field(default_factory=list)
+    files: list[FixedFile] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)
     by_hand: list[tuple[Finding, str]] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ def fix(path: Path, *, write: bool, rule: str | None) -> int:
     if write:
         return _write(plan)
     for file in plan.files:
-        _print(unified(_shown(file), file.before, file.after))
+        _print(unified_diff(_shown(file), file.before, file.after))
     return LEFT if plan.files or plan.by_hand else NOTHING_LEFT
 
 
@@ -94,37 +94,41 @@ def _plan(
             plan.by_hand.append((finding, finding.fix))
             continue
         try:
-            mend_files([finding], judged, known)
-            plan.files = mend_files([*plan.taken, finding], judged, known)
+            fix_files([finding], judged, known)
+            plan.files = fix_files([*plan.taken, finding], judged, known)
             plan.taken.append(finding)
         except Uncertain as reason:
             plan.by_hand.append((finding, f"{finding.fix} (no edit: {reason})"))
-        except Changed as reason:
-            raise RunError(f"{reason}: make a new run, and fix that") from reason
+        except FileChanged as reason:
+            raise RunError(f"{reason}: run saldiag again, then fix the new run") from reason
     return plan
 
 
 def _write(plan: Plan) -> int:
-    own = [file for file in plan.files if Path(file.known.path).is_relative_to(OWN)]
+    own = [
+        file for file in plan.files if Path(file.fingerprint.path).is_relative_to(SALDIAG_FOLDER)
+    ]
     for file in own:
-        _tell([f"{file.known.file} is saldiag's own model: it is not changed"])
+        name = file.fingerprint.file
+        _tell([f"{name} belongs to saldiag's built-in model, so it is not changed"])
     for file in plan.files:
         if file not in own:
             kept = _replace(file)
-            _tell([f"{_shown(file)} is mended; what it was is in {kept.name}"])
+            _tell([f"fixed {_shown(file)} (original: {kept.name})"])
     return LEFT if plan.by_hand or own else NOTHING_LEFT
 
 
-def _replace(file: Mended) -> Path:
+def _replace(file: FixedFile) -> Path:
     """Put the new text in place of the old one; returns where the old one is kept.
 
     Raises:
         RunError: the file was changed meanwhile.
         OSError: it cannot be written.
     """
-    path = Path(file.known.path)
-    if digest(path.read_bytes()) != file.known.sha256:
-        raise RunError(f"{file.known.file} has changed since the run read it: make a new run")
+    path = Path(file.fingerprint.path)
+    if digest(path.read_bytes()) != file.fingerprint.sha256:
+        name = file.fingerprint.file
+        raise RunError(f"{name} has changed since the run read it: run saldiag again")
     mode = path.stat().st_mode
     backup = _backup(path, file.before, mode)
     with atomic_file(path, "wb") as stream:
@@ -143,12 +147,12 @@ def _backup(path: Path, data: bytes, mode: int) -> Path:
             os.fsync(stream.fileno())
             backup.chmod(mode)
             return backup
-    raise RunError(f"{path.name}: there are backups enough; take some away")
+    raise RunError(f"{path.name}: too many backups: delete some")
 
 
-def _shown(file: Mended) -> str:
+def _shown(file: FixedFile) -> str:
     """The file as ``git apply`` wants it here: relative where it lies below."""
-    path = Path(file.known.path)
+    path = Path(file.fingerprint.path)
     try:
         return path.relative_to(Path.cwd()).as_posix()
     except ValueError:
@@ -156,14 +160,14 @@ def _shown(file: Mended) -> str:
 
 
 def _title(finding: Finding) -> str:
-    where = f"{place(finding.source)}: " if finding.source is not None else ""
+    where = f"{file_and_line(finding.source)}: " if finding.source is not None else ""
     return f"{where}{finding.rule} {finding.name}"
 
 
 def _print(diff: bytes) -> None:
     """The bytes as they are for ``git apply``; on a terminal what it would obey is spelt out."""
     if sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):
-        sys.stdout.write(lines(diff.decode("utf-8", "replace")))
+        sys.stdout.write(plain_lines(diff.decode("utf-8", "replace")))
     else:
         sys.stdout.buffer.write(diff)
     sys.stdout.flush()

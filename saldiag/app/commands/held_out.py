@@ -14,10 +14,10 @@ from saldiag.app.session.session import Session
 from saldiag.app.subject.mask_model import MaskModel, mask_model
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.measurement import HeldOutScores
+from saldiag.core.wording import counted
 from saldiag.image_masks.decode import read_mask
 from saldiag.image_masks.storage import Item
 from saldiag.recipes.mask_scores import MaskScorer, resize_mask
-from saldiag.rules.shared.wording import counted
 
 if TYPE_CHECKING:
     from saldiag.experiments.training.loop import TrainingOutcome

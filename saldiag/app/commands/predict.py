@@ -18,7 +18,7 @@ from saldiag.app.session.options import has_gpu, prepare_environment
 from saldiag.app.subject.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from saldiag.core.errors import DataError, RunError
 from saldiag.core.measurement import DatasetScores, MaskScores
-from saldiag.core.printable import printable
+from saldiag.core.wording import counted, printable
 from saldiag.image_masks.photographs import Photograph, Photographs, list_photographs
 
 if TYPE_CHECKING:
@@ -206,11 +206,10 @@ class _Prediction:
         console = Console(highlight=False)
         over = self.scorer.over(self.photographs.name)
         if over is not None:
-            from saldiag_reports.formats.text import print_mask_scores
+            from saldiag_reports.formats.printed.text import print_mask_scores
 
             print_mask_scores([over], self.options.stretched)
-        masks = f"{written} mask{'' if written == 1 else 's'}"
-        line = f"{masks} in {printable(self.options.out)}"
+        line = f"{counted(written, 'mask')} in {printable(self.options.out)}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _document(self, status: str) -> dict[str, Any]:

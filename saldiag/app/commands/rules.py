@@ -12,9 +12,9 @@ from rich.text import Text
 from saldiag.app.session.settings import RuleChoice, rule_settings
 from saldiag.core.files.jsonio import dumps
 from saldiag.core.findings.diagnosis import SCHEMA_VERSION
+from saldiag.core.wording import counted
 from saldiag.rules.engine.catalogue import Entry, catalogue, matching
-from saldiag.rules.shared.wording import counted
-from saldiag_reports.formats.text import SEVERITY_STYLES
+from saldiag_reports.formats.printed.text import SEVERITY_STYLES
 
 
 def list_rules(words: Sequence[str], output_format: str, choice: RuleChoice) -> int:

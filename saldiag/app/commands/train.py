@@ -26,8 +26,8 @@ from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import GradientHistory, SourceFiles, ValidationCheck
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.numbers import TrainingNumbers
-from saldiag.subject.data.fit_batches import BATCHES
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.data.fit_batches import PREVIEW_BATCHES
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from saldiag.app.commands.held_out import HeldOut
@@ -131,7 +131,7 @@ def _by_recipe(
     with session.phase("reading data"):
         training, validation, held_out = _splits(request, recipe)
         data = training_data(training, validation, recipe)
-    session.attempt(SourceFiles, OwnFiles().measured)
+    session.attempt(SourceFiles, SourceSnapshot().source_files)
 
     def subject() -> Subject:
         model = replace(request.model, loss=recipe.loss, seed=recipe.seed)
@@ -159,7 +159,7 @@ def _as_compiled(
         return epochs, epochs.data.first_batch()[0], epochs.notes
 
     subject, epochs = load_with_data(request.model, request.data.spec, session, read)
-    session.attempt(SourceFiles, OwnFiles().measured)
+    session.attempt(SourceFiles, SourceSnapshot().source_files)
     _, outcome, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
     if epochs.validation and makes_masks(subject.model):
         held_out = _validation_pairs(request.data, epochs.validation)
@@ -201,7 +201,7 @@ def _trained(
         session.write_info("running")
 
     def subject_of_checks() -> tuple[ModeErrors, Sequence[Batch]]:
-        return looks[0].errors, tuple(itertools.islice(data.train(0), BATCHES))
+        return looks[0].errors, tuple(itertools.islice(data.train(0), PREVIEW_BATCHES))
 
     def tell(check: ValidationCheck) -> None:
         """Say at once why validation does not follow, and when that was seen."""

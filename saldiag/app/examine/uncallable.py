@@ -13,7 +13,7 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import During, ProgramError, Source
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.shared.error_messages import is_known
 

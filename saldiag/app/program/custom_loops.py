@@ -83,7 +83,7 @@ class Loops:
         self._last: Watched | None = None
         self.first_calls = FirstCalls()
 
-    def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Hook into the optimizer at its first step; hold back a step that is not wanted."""
         observer = self._observer
         first = optimizer not in self._known
@@ -115,7 +115,7 @@ class Loops:
             self._step_taken(watched)
         return result
 
-    def called(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """Remember what the outermost model is called on."""
         self._depth += 1
         try:
@@ -129,7 +129,7 @@ class Loops:
                 self.first_calls.called(model, inputs, outputs)
         return outputs
 
-    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """Remember what the step is called on; count the steps that no Python code runs in."""
         outermost = not self._calls and tf.executing_eagerly()
         if outermost:

@@ -29,7 +29,7 @@ from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source
 from saldiag.subject.data.fit_batches import listed_callbacks
 from saldiag.subject.program.script import ProgramStopped
-from saldiag.subject.source.layer_sources import SourceLines
+from saldiag.subject.source.layer_sources import LayerSources
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Observer:
     """
 
     def __init__(
-        self, options: WatchOptions, lines: SourceLines, open_session: Callable[[str], Collector]
+        self, options: WatchOptions, lines: LayerSources, open_session: Callable[[str], Collector]
     ) -> None:
         self.options = options
         self.watched: list[Watched] = []
@@ -68,18 +68,18 @@ class Observer:
     # What the hooks call
 
     @property
-    def listening(self) -> bool:
+    def is_listening(self) -> bool:
         """Not while saldiag itself, or Keras under ``fit``, is at work in this thread."""
         return not getattr(self._deaf, "on", False)
 
-    def compiled(self, model: Any, call: Callable[[], Any]) -> Any:
+    def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:
         """Remember the line; a model that is compiled again is a new subject."""
         self._compiled[model] = self.caller()
         self._current.pop(model, None)
         with self.deaf(), blaming(model):
             return call()
 
-    def fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Look at the model and its data, then train with the probes on."""
         try:
             arguments = dict(inspect.signature(original).bind(model, *args, **kwargs).arguments)
@@ -114,7 +114,7 @@ class Observer:
             self.stop(following.stopped)
         return result
 
-    def train_on_batch(
+    def on_train_on_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """The first call is looked at like ``fit``; the others are counted."""
@@ -133,21 +133,21 @@ class Observer:
             self.learnt.note(model.trainable_variables)
         return result
 
-    def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """A step of a custom loop."""
-        return self._loops.apply(optimizer, original, args, kwargs)
+        return self._loops.on_apply(optimizer, original, args, kwargs)
 
-    def called(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """A custom loop calls its model."""
-        return self._loops.called(layer, call, inputs)
+        return self._loops.on_call(layer, call, inputs)
 
-    def assigned(self, variable: Any) -> None:
+    def on_assign(self, variable: Any) -> None:
         """Weights are loaded or copied."""
         self.learnt.note((variable,))
 
-    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
         """A ``tf.function`` of the program: perhaps its training step."""
-        return self._loops.graph_called(function, call, args, kwargs)
+        return self._loops.on_graph_call(function, call, args, kwargs)
 
     # What the program does
 
@@ -187,11 +187,11 @@ class Observer:
 
     def models(self) -> list[Any]:
         """The program's models that are alive."""
-        return self._lines.models()
+        return self._lines.live_models()
 
     def caller(self) -> Source | None:
         """The line of the program that this is called from."""
-        return self._lines.caller()
+        return self._lines.caller_source()
 
     def current(self, model: Any) -> Watched | None:
         """The model's subject, as long as it is not compiled again."""
@@ -308,11 +308,11 @@ class Observer:
             return {}
         if not feed.batches:
             watched.without_data("there is no batch in it")
-            return feed.instead
+            return feed.replacements
         watched.look(feed.batches, feed.plan)
         if self.options.overfit or self.options.experiments is not None:
             watched.memorise()
-        return feed.instead
+        return feed.replacements
 
     def _before_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any

@@ -30,8 +30,8 @@ from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
 from saldiag.subject.program.fit_frame import arguments_of_fit
-from saldiag.subject.program.keras_hooks import hooked
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.program.keras_hooks import keras_hooked
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 from saldiag_probes.training import callback as probes
 from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
@@ -135,7 +135,7 @@ class Watch(probes.Watch):
         return judged(self._collector, "does_not_learn" if stuck else None)
 
     def _look(self, model: Any) -> None:
-        self._collector.attempt(SourceFiles, OwnFiles().measured)
+        self._collector.attempt(SourceFiles, SourceSnapshot().source_files)
         batches, plan = self._given(model)
         subject = self._subject(model)
         self._examination = Examination(self._collector, subject, Batches(batches), plan)
@@ -253,7 +253,7 @@ def watch(
     loop = WatchedLoop(observer, collector, model)
     if data is not None:
         loop.look(data)
-    with hooked(observer), subscribed_to_tapes(observer.first_calls):
+    with keras_hooked(observer), subscribed_to_tapes(observer.first_calls):
         try:
             yield loop
         finally:

@@ -23,10 +23,10 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
-from saldiag.rules.shared.wording import place
+from saldiag.core.wording import short_file_and_line
 from saldiag.subject.program.notebook import is_notebook, run_notebook
-from saldiag.subject.program.script import Ended, print_error, run_script
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.program.script import ProgramEnd, print_error, run_script
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
@@ -62,7 +62,7 @@ class _Program:
     def __init__(self, options: ProgramOptions) -> None:
         self.options = options
         self.sessions: list[Session] = []
-        self._files = OwnFiles(options.script)
+        self._files = SourceSnapshot(options.script)
         self._seen = FilesSeen()
         self._first = self._session(options.out)
         # The program may change its directory.
@@ -89,10 +89,10 @@ class _Program:
         self._tell([f"interrupted; what was measured so far is in {self._first.run.path}"])
         return FAILED
 
-    def _watched(self) -> tuple[Observer, Ended, ProgramError]:
+    def _watched(self) -> tuple[Observer, ProgramEnd, ProgramError]:
         from saldiag.app.program.observer import Observer
         from saldiag.subject.program.crash import program_error
-        from saldiag.subject.program.keras_hooks import hooked
+        from saldiag.subject.program.keras_hooks import keras_hooked
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
         from saldiag_probes.state.isolation import preserved_name_scopes
@@ -105,7 +105,7 @@ class _Program:
                 observer.give_up = lambda: self._give_up(observer, recorder, shown)
                 taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
-                with hooked(observer), taped, self._bridge(), preserved_name_scopes(), own:
+                with keras_hooked(observer), taped, self._bridge(), preserved_name_scopes(), own:
                     ended = self._execute()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)
@@ -117,22 +117,22 @@ class _Program:
         """Report from inside of a program that catches whatever is to end it; end the process."""
         _take_over(observer, recorder)
         sys.stdout = stdout
-        code = self._report(observer, Ended("stopped", 0), ProgramError())
+        code = self._report(observer, ProgramEnd("stopped", 0), ProgramError())
         stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
     def _bridge(self) -> AbstractContextManager[object]:
         """What older versions had, for a program that was written for them."""
-        from saldiag.subject.compat.bridge import bridged
+        from saldiag.subject.compat.bridge import old_apis_available
 
-        return bridged(self._renamed) if self.options.compat else nullcontext()
+        return old_apis_available(self._renamed) if self.options.compat else nullcontext()
 
     def _renamed(self, entry: Rename, source: Source | None) -> None:
-        where = f"{place(source)}: " if source else ""
+        where = f"{short_file_and_line(source)}: " if source else ""
         self._first.note(f"{where}{entry.advice}")
 
-    def _execute(self) -> Ended:
+    def _execute(self) -> ProgramEnd:
         script, arguments = self.options.script, self.options.arguments
         if is_notebook(script):
             return run_notebook(script, arguments, self._first.note)
@@ -146,7 +146,7 @@ class _Program:
         else:
             session = self._session(self._first.run.path / f"model-{number}-{_in_a_path(name)}")
         self.sessions.append(session)
-        session.attempt(SourceFiles, self._files.measured)
+        session.attempt(SourceFiles, self._files.source_files)
         return session
 
     def _session(self, out: Path | None) -> Session:
@@ -163,7 +163,7 @@ class _Program:
         session.files = self._seen
         return session
 
-    def _report(self, observer: Observer, ended: Ended, error: ProgramError) -> int:
+    def _report(self, observer: Observer, ended: ProgramEnd, error: ProgramError) -> int:
         if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
             print_error(ended.error)
         lines = _told(ended, observer)
@@ -193,7 +193,7 @@ class _Program:
     def _without_model(self) -> None:
         """The run tells of the error alone."""
         self.sessions.append(self._first)
-        self._first.attempt(SourceFiles, self._files.measured)
+        self._first.attempt(SourceFiles, self._files.source_files)
         for kind in TYPES.values():
             self._first.missing(kind, NO_MODEL)
 
@@ -235,10 +235,10 @@ def _take_over(observer: Observer, recorder: WarningRecorder) -> None:
     for watched in observer.watched:
         with suppress(Exception):
             watched.trained()
-        watched.session.add(recorder.log())
+        watched.session.add(recorder.warning_log())
 
 
-def _told(ended: Ended, observer: Observer) -> list[str]:
+def _told(ended: ProgramEnd, observer: Observer) -> list[str]:
     """How the program ended, where that is not as usual."""
     lines = {
         "finished": [],

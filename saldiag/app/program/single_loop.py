@@ -10,7 +10,7 @@ from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.watched_model import Watched
 from saldiag.app.session.collector import Collector
 from saldiag.core.measurement import Source
-from saldiag.subject.source.layer_sources import SourceLines
+from saldiag.subject.source.layer_sources import LayerSources
 
 
 class LoopObserver(Observer):
@@ -26,7 +26,7 @@ class LoopObserver(Observer):
     def __init__(
         self, model: Any, optimizer: Any, options: WatchOptions, collector: Collector
     ) -> None:
-        super().__init__(options, SourceLines(collector.files), lambda _: collector)
+        super().__init__(options, LayerSources(collector.files), lambda _: collector)
         self._model, self._optimizer = model, optimizer
 
     def models(self) -> list[Any]:
@@ -39,18 +39,18 @@ class LoopObserver(Observer):
         """The one subject; None for any other model."""
         return super().begin(model, trained, compiled) if model is self._model else None
 
-    def compiled(self, model: Any, call: Callable[[], Any]) -> Any:  # noqa: ARG002 - a listener's
+    def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:  # noqa: ARG002 - a listener's
         """A model that is compiled in the middle of its loop stays the same subject."""
         with self.deaf():
             return call()
 
-    def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """A step of the loop, if it is one of the optimizer that was named."""
         if self._optimizer in (None, optimizer):
-            return super().apply(optimizer, original, args, kwargs)
+            return super().on_apply(optimizer, original, args, kwargs)
         with self.deaf():
             return original(optimizer, *args, **kwargs)
 
-    def called(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
         """The loop calls its model."""
-        return super().called(layer, call, inputs) if layer is self._model else call()
+        return super().on_call(layer, call, inputs) if layer is self._model else call()

@@ -12,13 +12,14 @@ from typing import Any, Literal
 from saldiag.app.session.flags import flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
+from saldiag_reports.formats.registry import format_names
 
 Pixels = Literal["auto", "bytes", "unit", "signed"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 FORMATS = ("text", "json")
 """Output formats of every command."""
-CHECK_FORMATS = (*FORMATS, "junit", "sarif", "github")
-"""What a diagnosis is printed as: the last three are for continuous integration."""
+CHECK_FORMATS = (*FORMATS, *(name for name in format_names() if name not in FORMATS))
+"""Formats that a diagnosis can be printed in."""
 DEFAULT_SUBSET = 0.1
 """Fraction of the training and of the validation items if ``--subset`` is not given."""
 

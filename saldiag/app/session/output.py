@@ -1,9 +1,10 @@
-"""Write and print the outcome."""
+"""Writes the files of a run and prints its outcome."""
 
 from __future__ import annotations
 
+import codecs
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
     from saldiag.core.files.run import Run
     from saldiag.core.findings.rule import Rule
     from saldiag_reports.content.data import ReportData
-    from saldiag_reports.formats.ci import Checked, RuleText
+    from saldiag_reports.formats.printed_run import RuleText
 
 
 def write_outcome(run: Run, data: ReportData) -> None:
-    """Write ``diagnosis.json`` and everything that renderers draw, each whole or not at all."""
+    """Write ``diagnosis.json``, ``report.html`` and the TensorBoard events, each atomically."""
     from saldiag_reports.writer import write_reports
 
     run.write_diagnosis(data.diagnosis)
@@ -27,75 +28,68 @@ def write_outcome(run: Run, data: ReportData) -> None:
 def print_data(
     runs: Sequence[tuple[ReportData, Path]], output_format: str, fail_on: Severity
 ) -> None:
-    """Print runs on stdout, all in one document."""
-    if output_format == "json":
-        from saldiag_reports.formats.json_document import render_json
+    """Print runs on stdout, all in one document.
 
-        sys.stdout.write(render_json(*(data for data, _ in runs)))
-    elif output_format == "text":
-        from saldiag_reports.formats.text import print_text
+    Raises:
+        SaldiagError: there is no such format, or it cannot be loaded.
+    """
+    from saldiag_reports.formats.printed_run import PrintedRun
+    from saldiag_reports.formats.registry import load_format
 
-        for data, path in runs:
-            print_text(data, path)
-    else:
-        _write(_document([_checked(data) for data, _ in runs], output_format, fail_on))
-
-
-def _document(checked: Sequence[Checked], output_format: str, fail_on: Severity) -> str:
-    """One document, or one list of commands, for all diagnoses."""
-    if output_format == "junit":
-        from saldiag_reports.formats.junit import render_junit
-
-        return render_junit(checked, fail_on)
-    if output_format == "sarif":
-        from saldiag_reports.formats.sarif import render_sarif
-
-        return render_sarif(checked)
-    from saldiag_reports.formats.github import render_github
-
-    return render_github(checked)
+    chosen = load_format(output_format)
+    printed = [
+        PrintedRun(data, _rule_texts(data) if chosen.needs_rules else (), path)
+        for data, path in runs
+    ]
+    _write_to_stdout(chosen.render(printed, fail_on), chosen.unencodable)
 
 
-def _write(text: str) -> None:
-    """Write on stdout; what its encoding cannot hold becomes ``?``."""
+def _write_to_stdout(text: str, unencodable: Callable[[str], str]) -> None:
+    """Write ``text``; ``unencodable`` replaces characters that the encoding does not have."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+
+    def substitute(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        missing = error.object[error.start : error.end]
+        return "".join(map(unencodable, missing)), error.end
+
+    codecs.register_error("saldiag.unencodable", substitute)
+    sys.stdout.write(text.encode(encoding, "saldiag.unencodable").decode(encoding))
+    sys.stdout.flush()
 
 
-def _checked(data: ReportData) -> Checked:
-    """A run and the rules that were asked, with their documentation."""
-    from saldiag_reports.formats.ci import Checked
-
-    rules = _asked(data.info.config.get("rules") or {})
-    return Checked(data, tuple(_rule_text(rule) for rule in rules))
+def _rule_texts(data: ReportData) -> tuple[RuleText, ...]:
+    """The documentation of the rules that were selected in a run."""
+    rules = _selected_rules(data.info.config.get("rules") or {})
+    return tuple(_rule_text(rule) for rule in rules)
 
 
-def _asked(settings: dict[str, object]) -> list[type[Rule]]:
-    """The rules that a run's recorded settings choose."""
+def _selected_rules(settings: dict[str, object]) -> list[type[Rule]]:
+    """The rules that the settings recorded in ``run.json`` select."""
     from saldiag.core.errors import SaldiagError
     from saldiag.rules.engine.engine import rules_with_limits
 
     select, ignore = settings.get("select"), settings.get("ignore")
     names = [tuple(v) if isinstance(v, (list, tuple)) else None for v in (select, ignore)]
     try:
-        chosen = rules_with_limits(names[0], names[1] or ())
-    except SaldiagError:  # it is an old run, and names a rule that there is no more
-        chosen = rules_with_limits()
-    return [rule for rule, _ in chosen]
+        limited = rules_with_limits(names[0], names[1] or ())
+    except SaldiagError:  # an old run, whose settings name a rule that no longer exists
+        limited = rules_with_limits()
+    return [rule for rule, _ in limited]
 
 
 def _rule_text(rule: type[Rule]) -> RuleText:
-    from saldiag.rules.engine.catalogue import family_of
     from saldiag.rules.engine.explain import explanation_of, to_text
-    from saldiag_reports.formats.ci import RuleText
+    from saldiag.rules.engine.registry import family_of
+    from saldiag_reports.formats.printed_run import RuleText
 
-    told = explanation_of(rule)
+    explanation = explanation_of(rule)
     return RuleText(
-        code=told.code,
-        name=told.name,
+        code=explanation.code,
+        name=explanation.name,
         family=family_of(rule),
-        severity=told.severity,
-        title=told.title,
-        description=" ".join(told.sections.get("What it does", "").split()),
-        help=to_text(told),
+        severity=explanation.severity,
+        title=explanation.title,
+        description=" ".join(explanation.sections.get("What it does", "").split()),
+        help=to_text(explanation),
     )

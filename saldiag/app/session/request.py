@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from saldiag.app.session.option_checks import refuse_unused
 from saldiag.app.session.options import DEFAULT_SUBSET, Options, Pixels, Precision, has_gpu
 from saldiag.image_masks.msra10k import PairedDataset, open_dataset
-from saldiag.subject.models.spec import DataSpec, ModelSpec, parse_data, parse_model
+from saldiag.subject.models.spec import DataSpec, ModelSpec, parse_data_spec, parse_model_spec
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def parse_request(options: Options) -> Request:
 
 def _model_request(options: Options) -> ModelRequest:
     return ModelRequest(
-        spec=parse_model(options.model),
+        spec=parse_model_spec(options.model),
         weights=options.weights,
         custom_objects=options.custom_objects,
         unsafe_load=options.unsafe_load,
@@ -175,7 +175,7 @@ def _model_request(options: Options) -> ModelRequest:
 
 def _data_request(options: Options) -> DataRequest:
     return DataRequest(
-        spec=parse_data(options.data),
+        spec=parse_data_spec(options.data),
         subset=options.subset,
         items=options.items,
         image_size=options.image_size,

@@ -60,7 +60,7 @@ class Diagnosis:
         return self.outcome.failed(fail_on)
 
     def __str__(self) -> str:
-        from saldiag_reports.formats.text import render_text
+        from saldiag_reports.formats.printed.text import render_text
 
         return render_text(self._data()).rstrip()
 

@@ -234,9 +234,9 @@ def run_session(session: Session, work: Callable[[], Verdict]) -> int:
                     raise_pending()
                 except BaseException as error:
                     if caused_by_interrupt(error):
-                        session.add(recorder.log())
+                        session.add(recorder.warning_log())
                     raise
-            session.add(recorder.log())
+            session.add(recorder.warning_log())
             return session.finish(verdict)
     except BaseException as error:
         if not take_interrupt(error):

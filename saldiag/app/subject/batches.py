@@ -15,11 +15,11 @@ from saldiag.app.session.request import DataRequest
 from saldiag.app.subject.subject import Data
 from saldiag.core.errors import DataError
 from saldiag.image_masks.msra10k import VALIDATION_SHARE
-from saldiag.subject.data.image_format import Frame, frame_for
-from saldiag.subject.data.items import Batch, Items, Stream, in_batches, of_value
+from saldiag.subject.data.image_format import ImageFormat, image_format_for
+from saldiag.subject.data.items import Batch, BatchStream, Items, batches_of_items, items_or_stream
 from saldiag.subject.data.tfrecord_features import parse_features
 from saldiag.subject.models.input_spec import InputSpec
-from saldiag.subject.models.user_code import made_by, theirs
+from saldiag.subject.models.user_code import evaluate_reference, user_errors_as
 
 
 def read_data(request: DataRequest, spec: InputSpec) -> tuple[Data, tuple[str, ...]]:
@@ -33,16 +33,16 @@ def read_data(request: DataRequest, spec: InputSpec) -> tuple[Data, tuple[str, .
         DataError: the data cannot be read, or are not of the kind that the model takes.
     """
     found = open_data(request, spec)
-    if isinstance(found, Stream):
+    if isinstance(found, BatchStream):
         where = str(request.spec)
-        with theirs(where, DataError):
+        with user_errors_as(DataError, where):
             return _first_batches(request, found, where), ()
     # Of a TFRecord no more than the subset was read.
     read_already = request.spec.kind == "tfrecord" and request.subset is not None
     return _chosen(replace(request, subset=1.0) if read_already else request, found), found.notes
 
 
-def open_data(request: DataRequest, spec: InputSpec) -> Items | Stream:
+def open_data(request: DataRequest, spec: InputSpec) -> Items | BatchStream:
     """The data of the request: items with numbers, or a stream in its own order.
 
     Raises:
@@ -50,24 +50,24 @@ def open_data(request: DataRequest, spec: InputSpec) -> Items | Stream:
     """
     code, kind = request.spec.code, request.spec.kind
     if code is not None:
-        value = made_by(code, DataError)
-        with theirs(str(request.spec), DataError):
-            return of_value(value, str(request.spec))
+        value = evaluate_reference(code, DataError)
+        with user_errors_as(DataError, str(request.spec)):
+            return items_or_stream(value, str(request.spec))
     if kind in ("pairs", "classes"):
         return _open_images(request, spec)
     return _open_records(request, spec)
 
 
 def _open_images(request: DataRequest, spec: InputSpec) -> Items:
-    frame = _frame(request, spec)
+    image_format = _image_format(request, spec)
     if request.spec.kind == "pairs":
         from saldiag.app.subject.image_mask_pairs import pairs_as_items
 
-        return pairs_as_items(request.pairs.items, frame, spec)
-    from saldiag.subject.data.class_folder import open_classes
+        return pairs_as_items(request.pairs.items, image_format, spec)
+    from saldiag.subject.data.class_folder import open_class_folder
 
     assert request.spec.path is not None
-    return open_classes(request.spec.path, frame, spec)
+    return open_class_folder(request.spec.path, image_format, spec)
 
 
 def _open_records(request: DataRequest, spec: InputSpec) -> Items:
@@ -89,7 +89,7 @@ def _open_records(request: DataRequest, spec: InputSpec) -> Items:
         request.target,
         spec,
         count=_max_examples(request, path),
-        frame=lambda: _frame(request, spec),
+        image_format=lambda: _image_format(request, spec),
         features=parse_features(request.features),
     )
 
@@ -106,8 +106,8 @@ def _max_examples(request: DataRequest, path: Path) -> int | None:
     return share if wanted is None else min(share, wanted)
 
 
-def _frame(request: DataRequest, spec: InputSpec) -> Frame:
-    return frame_for(spec, request.image_size, request.sizes.image, request.pixels)
+def _image_format(request: DataRequest, spec: InputSpec) -> ImageFormat:
+    return image_format_for(spec, request.image_size, request.sizes.image, request.pixels)
 
 
 def _items_to_memorise(request: DataRequest) -> int:
@@ -132,16 +132,16 @@ def _chosen(request: DataRequest, items: Items) -> Data:
     subset, held_out = split(items, request)
     memorised = subset[: request.items_of(len(subset))]
     return Data(
-        in_batches(items, memorised, batch_size),
-        tuple(items.names(number) for number in memorised),
-        items.pixels,
-        validation=in_batches(items, held_out[:batch_size], batch_size),
+        batches_of_items(items, memorised, batch_size),
+        tuple(items.name_of(number) for number in memorised),
+        items.pixel_range,
+        validation=batches_of_items(items, held_out[:batch_size], batch_size),
         subset_items=len(subset),
-        fed=items.fed,
+        fed=items.fit_data,
     )
 
 
-def _first_batches(request: DataRequest, stream: Stream, where: str) -> Data:
+def _first_batches(request: DataRequest, stream: BatchStream, where: str) -> Data:
     """The first batches with enough items to memorise, and the next one to validate with."""
     if request.batch_size is not None:
         raise DataError(f"{where}: is batched already, so --batch-size has no effect")
@@ -155,10 +155,10 @@ def _first_batches(request: DataRequest, stream: Stream, where: str) -> Data:
         raise DataError(f"{where}: holds no batch")
     items = sum(_batch_size(batch, where) for batch in kept)
     held_out = tuple(itertools.islice(batches, 1))
-    return Data(kept, validation=held_out, subset_items=items, fed=stream.fed)
+    return Data(kept, validation=held_out, subset_items=items, fed=stream.fit_data)
 
 
-def _max_batches(request: DataRequest, stream: Stream, where: str) -> int | None:
+def _max_batches(request: DataRequest, stream: BatchStream, where: str) -> int | None:
     """The largest number of batches to read; None for all that are needed."""
     share = request.share if request.items == 0 else request.subset
     if share is None:

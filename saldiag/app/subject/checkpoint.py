@@ -11,8 +11,13 @@ from typing import Any
 
 from saldiag.core.errors import ModelError, RunError
 from saldiag.core.files.run import Run
-from saldiag.core.printable import printable
-from saldiag.subject.models.spec import MODEL_FILES, CodeReference, is_exported, parse_code
+from saldiag.core.wording import printable
+from saldiag.subject.models.spec import (
+    MODEL_FILES,
+    CodeReference,
+    is_saved_model,
+    parse_code_reference,
+)
 
 OPTION = "CHECKPOINT"
 TAKEN = "a run of saldiag train, a .keras or .h5 file, a SavedModel folder, FILE.py:FUNCTION"
@@ -46,10 +51,10 @@ def find_checkpoint(spec: str) -> Checkpoint:
     if (path / "run.json").is_file():
         return _of_run(path)
     if path.is_dir():
-        if is_exported(path) or ((path / "config.json").is_file() and path.suffix == ".keras"):
+        if is_saved_model(path) or ((path / "config.json").is_file() and path.suffix == ".keras"):
             return Checkpoint(path)
         raise ModelError(f"{OPTION} {printable(path)}: no model in this folder; give {TAKEN}")
-    code = parse_code(OPTION, spec, ModelError)
+    code = parse_code_reference(OPTION, spec, ModelError)
     if code is not None and not path.is_file():
         return Checkpoint(code=code)
     if not path.exists():
@@ -94,17 +99,17 @@ def load_checkpoint(found: Checkpoint, custom_objects: tuple[str, ...], *, unsaf
     """
     import keras
 
-    from saldiag.subject.models.keras_files import load_saved
-    from saldiag.subject.models.saved_model import load_exported
-    from saldiag.subject.models.user_code import collected, made_by
+    from saldiag.subject.models.keras_files import load_keras_file
+    from saldiag.subject.models.saved_model import load_saved_model
+    from saldiag.subject.models.user_code import evaluate_reference, load_custom_objects
 
-    objects = collected(custom_objects, ModelError)
+    objects = load_custom_objects(custom_objects, ModelError)
     if found.code is not None:
-        model = made_by(found.code, ModelError)
+        model = evaluate_reference(found.code, ModelError)
         if not isinstance(model, keras.Model):
             raise ModelError(f"{found.code}: returns {type(model).__name__}, not a Keras 3 model")
         return model
     assert found.path is not None
-    if is_exported(found.path):
-        return load_exported(found.path, unsafe=unsafe, option=OPTION)
-    return load_saved(found.path, objects, unsafe=unsafe, compiled=False, option=OPTION)
+    if is_saved_model(found.path):
+        return load_saved_model(found.path, unsafe=unsafe, option=OPTION)
+    return load_keras_file(found.path, objects, unsafe=unsafe, compiled=False, option=OPTION)

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 from saldiag.core.errors import ModelError, SaldiagError
-from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.core.wording import printable
 from saldiag.recipes.losses import LOSSES, loss_by_name
-from saldiag.subject.models.spec import parse_code
-from saldiag.subject.models.user_code import named, theirs
+from saldiag.subject.models.spec import parse_code_reference
+from saldiag.subject.models.user_code import resolve_reference, user_errors_as
 
 
 def compile_for_diagnosis(
@@ -43,7 +43,7 @@ def compile_for_diagnosis(
         )
     if not compiled or (loss, optimizer, learning_rate) != (None, None, None):
         chosen = loss_of(loss) if loss is not None else model.loss
-        with theirs(where, ModelError):
+        with user_errors_as(ModelError, where):
             model.compile(
                 optimizer=optimizer_of(model, optimizer, learning_rate),
                 loss=chosen,
@@ -58,11 +58,11 @@ def loss_of(spec: str) -> Any:
     Raises:
         SaldiagError: there is no such loss.
     """
-    code = parse_code("--loss", spec, SaldiagError)
+    code = parse_code_reference("--loss", spec, SaldiagError)
     if code is not None:
-        found = named(code, SaldiagError)
+        found = resolve_reference(code, SaldiagError)
         if isinstance(found, type):
-            with theirs(str(code), SaldiagError):
+            with user_errors_as(SaldiagError, str(code)):
                 return found()
         return found
     if spec in LOSSES:

@@ -18,9 +18,16 @@ from saldiag.app.subject.subject import MAX_PICTURES, Batches
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.recipes.training import TrainingData, epoch_seed
-from saldiag.subject.data.items import Batch, Items, Stream, cut, in_batches, of_arrays
+from saldiag.subject.data.items import (
+    Batch,
+    BatchStream,
+    Items,
+    batches_of_items,
+    items_from_arrays,
+    split_indices,
+)
 from saldiag.subject.models.input_spec import InputSpec
-from saldiag.subject.models.user_code import theirs
+from saldiag.subject.models.user_code import user_errors_as
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers)
     """
     where = str(request.spec)
     found = open_data(request, spec)
-    items = _gathered(found, where) if isinstance(found, Stream) else found
+    items = _gathered(found, where) if isinstance(found, BatchStream) else found
     training, validation = split(items, request)
     if not training or not validation:
         raise DataError(f"{where}: one item is not enough to train on and to validate with")
@@ -56,7 +63,7 @@ def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers)
         def order() -> Iterator[Sequence[int]]:
             for epoch in itertools.count(first_epoch):
                 random = np.random.default_rng(epoch_seed(numbers.seed, epoch))
-                yield from cut(random.permutation(training).tolist(), size)
+                yield from split_indices(random.permutation(training).tolist(), size)
 
         return reading.dataset(order)
 
@@ -64,13 +71,13 @@ def open_epochs(request: DataRequest, spec: InputSpec, numbers: TrainingNumbers)
         train=batches,
         steps=math.ceil(len(training) / size),
         validation=reading.dataset(
-            lambda: iter(cut(validation, size)), math.ceil(len(validation) / size)
+            lambda: iter(split_indices(validation, size)), math.ceil(len(validation) / size)
         ),
         damage=lambda: reading.failed[0] if reading.failed else None,
     )
-    shown = validation[:MAX_PICTURES] if items.pixels else []
-    names = tuple(items.names(number) for number in shown)
-    examples = Batches(in_batches(items, shown, MAX_PICTURES), names, items.pixels)
+    shown = validation[:MAX_PICTURES] if items.pixel_range else []
+    names = tuple(items.name_of(number) for number in shown)
+    examples = Batches(batches_of_items(items, shown, MAX_PICTURES), names, items.pixel_range)
     pairs = tuple(validation) if request.spec.kind == "pairs" else ()
     return Epochs(data, examples, items.notes, pairs)
 
@@ -101,7 +108,7 @@ class _Reading:
 
     def _read(self, numbers: Sequence[int]) -> Batch:
         try:
-            with theirs(self.where, DataError):
+            with user_errors_as(DataError, self.where):
                 return _tupled(self.items.read(numbers))  # type: ignore[no-any-return]
         except DataError as error:
             self.failed.append(error)
@@ -122,18 +129,18 @@ def _tupled(nest: Any) -> Any:
     return nest
 
 
-def _gathered(stream: Stream, where: str) -> Items:
+def _gathered(stream: BatchStream, where: str) -> Items:
     """A stream that ends, as items in memory: it is split and shuffled by the seed.
 
     Raises:
         DataError: it can be read but once, or never ends, or its items are not of one shape.
     """
-    if stream.fed is None:
+    if stream.fit_data is None:
         raise DataError(
             f"{where}: can be read but once, or never ends: saldiag train needs arrays, or a"
             " tf.data.Dataset or PyDataset that ends (saldiag run SCRIPT watches any training)"
         )
-    with theirs(where, DataError):
+    with user_errors_as(DataError, where):
         batches = [_tupled(batch) for batch in stream.batches()]
     if not batches:
         raise DataError(f"{where}: there is no batch in it")
@@ -146,4 +153,4 @@ def _gathered(stream: Stream, where: str) -> Items:
             f"{where}: its batches cannot be put together, which saldiag train needs"
             f" ({' '.join(str(error).split())[:200]})"
         ) from error
-    return of_arrays(whole, where)
+    return items_from_arrays(whole, where)

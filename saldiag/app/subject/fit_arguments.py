@@ -8,11 +8,13 @@ from typing import Any
 from saldiag.app.session.collector import one_line
 from saldiag.core.errors import DataError
 from saldiag.core.training.fit_plan import FitPlan
-from saldiag.subject.data.fit_batches import BATCHES, Batch, Feed, feed_of
+from saldiag.subject.data.fit_batches import PREVIEW_BATCHES, Batch, FitPreview, preview_fit
 from saldiag_probes.state.isolation import preserved_random_state, preserved_state
 
 
-def read_feed(model: Any, arguments: Mapping[str, Any], batches: int = BATCHES) -> Feed:
+def read_feed(
+    model: Any, arguments: Mapping[str, Any], batches: int = PREVIEW_BATCHES
+) -> FitPreview:
     """The feed of ``model.fit(**arguments)``; reading draws random numbers, which are put back.
 
     Args:
@@ -24,11 +26,11 @@ def read_feed(model: Any, arguments: Mapping[str, Any], batches: int = BATCHES) 
         Exception: whatever the program's data raises when it is read.
     """
     with preserved_state(model) if model.built else preserved_random_state():
-        return feed_of(arguments, batches)
+        return preview_fit(arguments, batches)
 
 
 def first_batches(
-    model: Any, data: Any, batch_size: int | None = None, batches: int = BATCHES
+    model: Any, data: Any, batch_size: int | None = None, batches: int = PREVIEW_BATCHES
 ) -> tuple[tuple[Batch, ...], FitPlan]:
     """The first batches of what ``fit`` would take as ``data``, and what is known of the plan.
 

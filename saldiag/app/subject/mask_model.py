@@ -16,7 +16,7 @@ from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.image_masks.decode import open_picture, upright_size
 from saldiag.image_masks.pipeline import INPUT_RANGE, read_image
 from saldiag.image_masks.storage import Ref
-from saldiag.subject.data.image_format import Frame, frame_for
+from saldiag.subject.data.image_format import ImageFormat, image_format_for
 from saldiag.subject.models.input_spec import input_spec_of
 from saldiag.subject.models.registered import builder_of
 
@@ -44,7 +44,7 @@ class MaskModel:
     """
 
     model: Any
-    frame: Frame
+    frame: ImageFormat
     where: str
     as_trained: bool = False
 
@@ -57,13 +57,13 @@ class MaskModel:
         content = image.read()
         size = upright_size(image, content)
         height, width = self.frame.size
-        if self.as_trained and self.frame.range == INPUT_RANGE:
+        if self.as_trained and self.frame.pixel_range == INPUT_RANGE:
             return ModelInput(read_image(image, content, height), size)
         with open_picture(image, content) as picture:
             upright = ImageOps.exif_transpose(picture).convert(_MODES[self.frame.channels])
             pixels = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
         shaped = pixels.reshape(height, width, self.frame.channels)
-        return ModelInput(self.frame.scaled(shaped), size)
+        return ModelInput(self.frame.scale_pixels(shaped), size)
 
     def masks(self, inputs: Sequence[ModelInput]) -> Array:
         """Masks of a batch: float32 (N, h, w) in [0, 1], at the model's size, in inference mode.
@@ -147,7 +147,7 @@ def mask_model(
         pixels = "signed" if pixels == "auto" else pixels
     default = trained_at or choose_sizes(None, None).image
     try:
-        frame = frame_for(input_spec_of(model), image_size, default, pixels)
+        frame = image_format_for(input_spec_of(model), image_size, default, pixels)
     except DataError as error:
         raise ModelError(f"{where}: {error}") from error
     return MaskModel(model, frame, where, as_trained=registered is not None)

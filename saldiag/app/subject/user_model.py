@@ -17,13 +17,13 @@ from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.names import KERAS_2_IN_TENSORFLOW
-from saldiag.subject.models.input_spec import InputSpec, check_fit, input_spec_of
-from saldiag.subject.models.keras_files import load_saved, load_weights
-from saldiag.subject.models.saved_model import load_exported
-from saldiag.subject.models.spec import CodeReference, DataSpec, is_exported
-from saldiag.subject.models.user_code import collected, made_by
+from saldiag.subject.models.input_spec import InputSpec, check_input_shapes, input_spec_of
+from saldiag.subject.models.keras_files import load_keras_file, load_weights
+from saldiag.subject.models.saved_model import load_saved_model
+from saldiag.subject.models.spec import CodeReference, DataSpec, is_saved_model
+from saldiag.subject.models.user_code import evaluate_reference, load_custom_objects
 from saldiag.subject.source.layer_sources import recording_sources
 
 Read = TypeVar("Read")
@@ -63,7 +63,9 @@ def load_with_data(
         own = load_user_model(request, collector.files)
     with collector.phase("reading data"):
         found, x, notes = read(own.input_spec)
-        check_fit(own.input_spec, x, f"--model {printable(request.spec.text)}", data.option)
+        check_input_shapes(
+            own.input_spec, x, f"--model {printable(request.spec.text)}", data.option
+        )
         load_user_weights(request, own.model, x)
     return Subject(own.model, own.sources, notes=notes, name=request.spec.text), found
 
@@ -82,7 +84,7 @@ def load_user_model(request: ModelRequest, files: FilesSeen) -> UserModel:
     spec = request.spec
     if spec.code is not None:
         with recording_sources(files) as lines:
-            model = made_by(spec.code, ModelError)
+            model = evaluate_reference(spec.code, ModelError)
         sources, where = lines.by_id(), str(spec.code)
         _refuse_other_models(model, spec.code)
     else:
@@ -100,10 +102,10 @@ def load_user_model(request: ModelRequest, files: FilesSeen) -> UserModel:
 
 
 def _from_file(request: ModelRequest, path: Path) -> Any:
-    if is_exported(path):
-        return load_exported(path, unsafe=request.unsafe_load)
-    objects = collected(request.custom_objects, ModelError)
-    return load_saved(path, objects, unsafe=request.unsafe_load, compiled=request.loss is None)
+    if is_saved_model(path):
+        return load_saved_model(path, unsafe=request.unsafe_load)
+    objects = load_custom_objects(request.custom_objects, ModelError)
+    return load_keras_file(path, objects, unsafe=request.unsafe_load, compiled=request.loss is None)
 
 
 def _refuse_other_models(model: Any, code: CodeReference) -> None:

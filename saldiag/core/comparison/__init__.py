@@ -1,6 +1,6 @@
-"""What differs between recorded runs: settings, network, findings, code and curves, as plain data.
+"""Differences between recorded runs: settings, network, findings, code and curves, as plain data.
 
-The first run is the base; every other one is compared with it. Nothing is judged here.
+The first run is the base; every other run is compared with it. Nothing is judged here.
 """
 
 from __future__ import annotations
@@ -22,18 +22,24 @@ from saldiag.core.findings.finding import Severity, at_least
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs or more, side by side; each row has a value for every run."""
+    """Two or more runs side by side; each row has a value for every run."""
 
     runs: tuple[Recorded, ...]
+    """The runs, in the order given; the first is the base."""
     rows: tuple[Row, ...]
+    """Facts about outcome, options, versions, training, data and network, equal ones included."""
     findings: tuple[FindingRow, ...]
+    """All findings of all runs."""
     code: tuple[FileRow, ...]
+    """All source files of all runs, unchanged ones included."""
     curves: tuple[Curve, ...]
+    """Curves with at least one finite value, by run."""
     notes: tuple[str, ...] = ()
+    """What limits the comparison, one line each: missing measurements, unfinished runs."""
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs, as far as it was recorded."""
+        """Whether nothing that was recorded differs."""
         return not (
             any(row.differs for row in self.rows)
             or any(row.differs for row in self.findings)
@@ -41,7 +47,7 @@ class Comparison:
         )
 
     def new(self, limit: Severity) -> list[FindingRow]:
-        """Findings at or above ``limit`` in a later run that the first has not, or not so grave."""
+        """Findings of at least ``limit`` in a later run that the first lacks or has below it."""
         return [row for row in self.findings if _is_new(row, limit)]
 
 

@@ -1,4 +1,4 @@
-"""The program's files in each run, and what was changed in them."""
+"""The program's files in each run, and the changes in them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from saldiag.core.measurement import SourceFile, SourceFiles
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 NO_END = "\n\\ No newline at end of file"
 
 
 @dataclass(frozen=True)
 class FileRow:
-    """One file of the program in each run, None where a run has none.
-
-    ``known`` tells of each run whether its files were recorded. ``diffs`` are unified diffs from
-    the first run to each other one: empty where nothing changed, None where there is no text to
-    compare.
-    """
+    """One file of the program in each run."""
 
     file: str
+    """Path of the file in the first run that has it."""
     files: tuple[SourceFile | None, ...]
+    """The file in each run; None if a run does not have it."""
     known: tuple[bool, ...]
+    """Whether each run recorded its files."""
     diffs: tuple[str | None, ...]
+    """Unified diff from the first run to each later one; empty if nothing changed, None if there is
+    no text to compare."""
 
     @property
     def differs(self) -> bool:
-        """Whether a run has other content than the first, or the file is in one of them alone."""
+        """Whether the content differs between runs, or a run does not have the file."""
         hashes = {source.sha256 if source else None for source in self._recorded}
         return len(hashes) > 1
 

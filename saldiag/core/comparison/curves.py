@@ -1,4 +1,4 @@
-"""Loss and errors over the steps or epochs of each run."""
+"""Loss and errors by step or epoch of each run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from saldiag.core.measurement import Array, GradientHistory, OverfitHistory, Tra
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of the run with that index: ``y`` (T) at ``x`` (T), in steps or epochs.
-
-    Curves of the same ``quantity`` and ``axis`` belong into one panel.
-    """
+    """One quantity of one run at T points; equal ``quantity`` and ``axis`` share a panel."""
 
     run: int
+    """Index of the run."""
     quantity: str
+    """What ``y`` is (``val_loss``, ``overfit test: loss``)."""
     axis: str
+    """Unit of ``x``: ``step`` or ``epoch``."""
     x: Array
+    """Steps or epochs (T)."""
     y: Array
+    """Values (T), in the quantity's unit."""
 
 
 def curves_of(run: Recorded, index: int) -> Iterator[Curve]:
-    """The curves of one run that have a point at all."""
+    """The curves of one run that have at least one finite value."""
     for quantity, axis, x, y in _recorded(run):
         places, values = np.ravel(x), np.ravel(y).astype(float)
         length = min(len(places), len(values))

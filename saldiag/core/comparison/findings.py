@@ -1,4 +1,4 @@
-"""Which findings are new, which are gone, which are still there."""
+"""Findings that are new, gone, or still there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.findings.finding import Finding
 
 Change = Literal["new", "gone", "still", "absent", "unknown"]
-"""``unknown``: one of the two runs has it, and the other one could not judge of it."""
+"""``unknown``: one of the two runs has the finding, and the other could not judge."""
 
 Names = Mapping[str, str]
 """Layer path in a run to the path of the same layer in the first run."""
@@ -18,21 +18,24 @@ Names = Mapping[str, str]
 
 @dataclass(frozen=True)
 class FindingRow:
-    """One finding in each run, None where a run has it not; ``roots`` says where it is the cause.
-
-    ``changes`` are those from the first run to each other one.
-    """
+    """One finding in each run."""
 
     rule: str
+    """Code of the rule."""
     name: str
+    """Name of the rule."""
     layers: tuple[str, ...]
+    """Paths of the layers it is about, in the first run that has it."""
     seen: tuple[Finding | None, ...]
+    """The finding in each run; None if a run does not have it."""
     roots: tuple[bool, ...]
+    """Whether it is the root cause, for each run."""
     changes: tuple[Change, ...]
+    """Change from the first run to each later one."""
 
     @property
     def differs(self) -> bool:
-        """Whether it came, went, changed its severity, or is a root cause in some runs alone."""
+        """Whether it is not in all runs, or differs in severity or in being the root cause."""
         told = {
             (seen.severity, root) if seen else None
             for seen, root in zip(self.seen, self.roots, strict=True)

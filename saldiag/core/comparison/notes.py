@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from saldiag.core.comparison.recorded import Recorded
 from saldiag.core.measurement import OverfitHistory, Wiring
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 STATUS = {
     "running": "it is still running, or was killed",

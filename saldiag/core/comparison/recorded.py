@@ -1,4 +1,4 @@
-"""A run as it lies on the disk, finished or not, under a name that tells it from the others."""
+"""A run as recorded on disk, finished or not, under a name that no other run has."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ READ = (
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run: ``diagnosis`` is None where it ended before it was judged.
-
-    ``models`` are the names of the directories in it that hold further models of its program.
-    """
+    """A recorded run."""
 
     name: str
+    """Shortest end of its path that no other run has."""
     path: Path
+    """Its directory."""
     info: RunInfo
+    """Its ``run.json``."""
     diagnosis: Diagnosis | None
+    """Its diagnosis; None if it ended before it was judged."""
     measured: Measurements
+    """Its measurements, as far as they are compared."""
     models: tuple[str, ...] = ()
+    """Names of its subdirectories with further models of its program."""
 
     @classmethod
     def read(cls, path: Path, name: str) -> Recorded:

@@ -1,4 +1,4 @@
-"""One fact in all runs: the row that every table of a comparison is made of."""
+"""One fact in all runs: a row of a comparison table."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True)
 class Row:
-    """A fact by its name, with its value in each run; None where a run has none.
-
-    ``at`` is the layer call that a fact of the network is about, as the first run that has it
-    calls it; ``name`` is ``LAYER`` where some runs have no such layer.
-    """
+    """A fact with its value in each run."""
 
     part: Part
+    """Table that the row belongs to."""
     name: str
+    """Name of the fact; ``LAYER`` for a layer that some runs do not have."""
     values: tuple[Any, ...]
+    """Value in each run; None if a run has none."""
     at: str = ""
+    """Layer call that a fact of the network is about, by its path in the first run that has it;
+    empty in other tables."""
 
     @property
     def differs(self) -> bool:
-        """Whether a run has another value than the first; NaN is the same as NaN."""
+        """Whether a value differs from the first run's; NaN equals NaN."""
         first, *others = (jsonable(value) for value in self.values)
         return any(value != first for value in others)
 

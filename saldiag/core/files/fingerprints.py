@@ -17,22 +17,24 @@ FILE = "sources.json"
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A file as the run saw it: ``file`` is its name in findings, ``path`` the absolute one.
-
-    ``sha256`` is of its bytes, in hexadecimal digits.
-    """
+    """A source file at the time of the run."""
 
     file: str
+    """Path as in ``Source.file``."""
     path: str
+    """Absolute path."""
     sha256: str
+    """SHA-256 of its bytes, as 64 hexadecimal digits."""
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """``sources.json``: the files that a run's findings point at."""
+    """``sources.json``: the files that a run's findings refer to."""
 
     files: tuple[Fingerprint, ...] = ()
+    """The files, sorted by ``file``."""
     schema_version: int = SCHEMA_VERSION
+    """Version of the format."""
 
     def of(self, file: str) -> Fingerprint | None:
         """The one of the file that findings call ``file``."""

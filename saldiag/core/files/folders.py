@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 
 DataKind = Literal["pairs", "classes", "npz", "csv", "tfrecord", "code"]
 

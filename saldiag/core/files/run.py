@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from saldiag.core.errors import RunError
+from saldiag.core.field_types import UtcTime
 from saldiag.core.files.jsonio import atomic_file, read_json, restore, write_json
-from saldiag.core.findings.diagnosis import SCHEMA_VERSION, Diagnosis
+from saldiag.core.findings.diagnosis import SCHEMA_VERSION, Diagnosis, SchemaVersion
 from saldiag.core.measurement import TYPES, Measurement, Measurements, SourceFiles, arrays_of
 
 Status = Literal["running", "finished", "interrupted", "failed"]
@@ -29,20 +30,29 @@ RESUMABLE = ("train", "prove")
 
 @dataclass(frozen=True)
 class RunInfo:
-    """``run.json``: how the run was made. ``missing`` tells why measurements are not there."""
+    """``run.json``: how the run was made."""
 
     command: tuple[str, ...]
+    """The command line, word by word."""
     versions: dict[str, str]
+    """Versions of Python and of the packages that matter to a result, by name."""
     seed: int
+    """The global seed."""
     config: dict[str, Any]
+    """The options in effect, by name."""
     status: Status = "running"
-    started: str = ""
+    """How far the run got; ``running`` also if the process was killed."""
+    started: UtcTime = ""
+    """Time of the start in UTC (``2024-05-01T12:00:00Z``); empty if unknown."""
     notes: tuple[str, ...] = ()
+    """Remarks for the user, one line each."""
     missing: dict[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    """Reason, in one line, for each missing measurement by key."""
+    schema_version: SchemaVersion = SCHEMA_VERSION
+    """Version of the format."""
 
     def made_by(self) -> str:
-        """The name of the command (``overfit``); empty if untold."""
+        """The name of the command (``overfit``); empty if unknown."""
         words = self.command[1:] if self.command[:1] == ("saldiag",) else self.command
         return next((word for word in words if not word.startswith("-")), "")
 

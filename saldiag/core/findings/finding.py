@@ -1,58 +1,73 @@
-"""What a rule returns: a finding, with its evidence and what to do next."""
+"""What a rule returns: a finding with its evidence and its fix."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from saldiag.core.field_types import MAY_BE_ABSENT, NonEmpty, Probability, RuleCode, RuleName
 from saldiag.core.findings.edit import Edit
 from saldiag.core.measurement import Source
 
 Severity = Literal["error", "warning", "info"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
-"""From the gravest to the lightest."""
+"""From the most to the least severe."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: what, where, how much, and what next.
+    """One thing that is wrong: what, where, how much, and how to fix it.
 
-    ``message`` holds the measured value and the threshold; ``evidence`` holds the same as numbers
-    (with a ``threshold`` wherever one was crossed). ``layers`` are layer paths. ``edits`` say the
-    same as ``fix`` where it is certain; ``diff`` is what they are in the user's files, and
-    ``by_hand`` says why there is none all the same.
+    The fields are in the order of ``diagnosis.json``.
     """
 
-    rule: str
-    name: str
+    rule: RuleCode
+    """Code of the rule."""
+    name: RuleName
+    """Name of the rule."""
     severity: Severity
-    confidence: float = field(default=1.0, kw_only=True)
+    """``error``: the model cannot learn like this; ``warning``: it learns worse or for other
+    reasons than it seems to; ``info``: a remark."""
+    confidence: Probability = field(default=1.0, kw_only=True)
+    """How certain the finding is, in [0, 1]."""
     layers: tuple[str, ...] = field(default=(), kw_only=True)
-    message: str
+    """Paths of the layers it is about; empty if it is about none in particular."""
+    message: NonEmpty
+    """What is wrong, with the measured value and the threshold."""
     fix: str
+    """What to change in the program: code, or a sentence in the imperative."""
     evidence: dict[str, Any] = field(default_factory=dict)
+    """The numbers behind the message by name; ``threshold`` is the threshold that was crossed."""
     source: Source | None = None
-    explained_by: str | None = None
+    """Line of the user's code it is about; None if unknown."""
+    explained_by: RuleCode | None = None
+    """Code of the rule whose finding explains this one; None if no finding does."""
     confirmed_by: str | None = None
-    edits: tuple[Edit, ...] = ()
-    diff: str = ""
-    by_hand: str = ""
+    """Name of the hypothesis that an experiment confirmed; None if there is none."""
+    edits: tuple[Edit, ...] = field(default=(), metadata=MAY_BE_ABSENT)
+    """The fix as changes of arguments, if it is certain; else empty."""
+    diff: str = field(default="", metadata=MAY_BE_ABSENT)
+    """The edits as a unified diff of the user's files; empty if there is none."""
+    by_hand: str = field(default="", metadata=MAY_BE_ABSENT)
+    """Why the edits have no diff; empty if they have one or there are no edits."""
 
     @property
     def to_mend(self) -> bool:
-        """Whether ``saldiag fix`` mends it unasked: no remark, and no consequence of another."""
+        """Whether ``saldiag fix`` fixes it by default: no remark, and not explained by another."""
         return self.explained_by is None and self.severity != "info"
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A rule that could not judge, and why. Never a pass."""
+    """A rule that could not judge, which is never a pass."""
 
-    rule: str
-    reason: str
+    rule: RuleCode
+    """Code of the rule."""
+    reason: NonEmpty
+    """Why it could not judge, in one line."""
 
 
 def at_least(severity: Severity, limit: Severity) -> bool:
-    """Whether ``severity`` is as grave as ``limit`` or graver."""
+    """Whether ``severity`` is at least ``limit``."""
     return SEVERITIES.index(severity) <= SEVERITIES.index(limit)

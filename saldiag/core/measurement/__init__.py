@@ -1,7 +1,7 @@
-"""What a probe returns: plain numbers, without a threshold and without a tensor.
+"""Measurements: what a probe returns. Plain numbers, without a threshold and without a tensor.
 
 Each probe has one measurement type. A measurement is a frozen dataclass; its fields hold numbers,
-text, tuples of rows and numpy arrays. A quantity that could not be had is ``nan`` (a number) or
+text, tuples of rows and numpy arrays. A value that could not be measured is ``nan`` (a number) or
 ``None`` (anything else), never zero. ``Measurements`` is the set that a run collected, with the
 reason for each one that is missing.
 
@@ -9,7 +9,12 @@ Layers are named by *path*: the names of the layers from the model down, joined 
 (``encoder/bir_1/expand``); the model itself is the empty path. A *call* is one use of a layer; the
 second use of the same layer in one forward pass has the call path ``encoder/shared#2``. Variables
 are named by their layer's path and their own name (``encoder/bir_1/expand/kernel``).
+
+A new measurement is one class, in one of these modules: it is re-exported from here and added to
+``TYPES`` automatically.
 """
+
+# ruff: noqa: F403 - each module's public names are re-exported; a list of them would be a second one
 
 from __future__ import annotations
 
@@ -20,91 +25,32 @@ from typing import TypeVar
 
 import numpy as np
 
-from saldiag.core.measurement.base import Array, Measurement, Source
-from saldiag.core.measurement.data import (
-    Baselines,
-    DataFacts,
-    ItemFacts,
-    LossCheck,
-    MaskGreys,
-    MaskPairing,
-    Predictions,
-    TensorFacts,
-)
-from saldiag.core.measurement.environment import (
-    During,
-    ForeignObject,
-    ForeignObjects,
-    ProgramError,
-    ProgramPlaces,
-    RecordedWarning,
-    Seeds,
-    SourceFile,
-    SourceFiles,
-    WarningLog,
-)
-from saldiag.core.measurement.evaluation import DatasetScores, HeldOutScores, MaskScores
-from saldiag.core.measurement.experiments import Arm, Curve, Experiments
-from saldiag.core.measurement.network import (
-    ActivationRow,
-    Activations,
-    BlockedOperation,
-    Cast,
-    DtypeRow,
-    DtypeTrace,
-    FlowRow,
-    GradientFlow,
-    IgnoredOutput,
-    LayerCall,
-    LostConstant,
-    Origin,
-    OutputLoss,
-    UncalledLayer,
-    UntrackedWeights,
-    VariableGradient,
-    Wiring,
-    WrappedIntegers,
-)
-from saldiag.core.measurement.training import (
-    GradientHistory,
-    Histograms,
-    NormalizationRow,
-    OverfitHistory,
-    PlannedCallback,
-    RangeTest,
-    TrainableRow,
-    TrainableStatus,
-    TrainingHistory,
-    TrainingPlan,
-    VariableInfo,
-)
-from saldiag.core.measurement.validation import (
-    ActedCallback,
-    Correction,
-    InputComparison,
-    StatisticsRow,
-    ValidationCheck,
-)
+from saldiag.core.measurement.base import *
+from saldiag.core.measurement.base import Array, Measurement
+from saldiag.core.measurement.data import *
+from saldiag.core.measurement.environment import *
+from saldiag.core.measurement.evaluation import *
+from saldiag.core.measurement.experiments import *
+from saldiag.core.measurement.network import *
+from saldiag.core.measurement.training import *
+from saldiag.core.measurement.validation import *
 
 TYPES: dict[str, type[Measurement]] = {
-    kind.key: kind
-    for kind in (
-        Wiring, GradientHistory, GradientFlow, DtypeTrace, TrainableStatus, Activations, DataFacts,
-        LossCheck, OverfitHistory, WarningLog, Histograms, Predictions, TrainingHistory,
-        ItemFacts, TrainingPlan, ForeignObjects, RangeTest, Seeds, ProgramPlaces,
-        ProgramError, SourceFiles, Experiments, ValidationCheck, HeldOutScores,
-    )
-}  # fmt: skip
+    kind.key: kind for kind in sorted(Measurement.__subclasses__(), key=lambda kind: kind.position)
+}
+"""Every measurement type by its key, in the order in which a run lists what is missing."""
 
 M = TypeVar("M", bound=Measurement)
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """All that a run measured, and why the rest is missing."""
+    """The measurements of a run, and why others are missing."""
 
     found: Mapping[str, Measurement] = field(default_factory=dict)
+    """Measurements by key, in the order in which they were made."""
     missing: Mapping[str, str] = field(default_factory=dict)
+    """Reason, in one line, for each missing measurement by key."""
 
     @classmethod
     def of(
@@ -152,71 +98,3 @@ def arrays_of(measurement: Measurement) -> dict[str, Array]:
     """The fields of a measurement that are numpy arrays."""
     values = {f.name: getattr(measurement, f.name) for f in dataclasses.fields(measurement)}
     return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-
-
-__all__ = [
-    "TYPES",
-    "ActedCallback",
-    "ActivationRow",
-    "Activations",
-    "Arm",
-    "Array",
-    "Baselines",
-    "BlockedOperation",
-    "Cast",
-    "Correction",
-    "Curve",
-    "DataFacts",
-    "DatasetScores",
-    "DtypeRow",
-    "DtypeTrace",
-    "During",
-    "Experiments",
-    "FlowRow",
-    "ForeignObject",
-    "ForeignObjects",
-    "GradientFlow",
-    "GradientHistory",
-    "HeldOutScores",
-    "Histograms",
-    "IgnoredOutput",
-    "InputComparison",
-    "ItemFacts",
-    "LayerCall",
-    "LossCheck",
-    "LostConstant",
-    "MaskGreys",
-    "MaskPairing",
-    "MaskScores",
-    "Measurement",
-    "Measurements",
-    "NormalizationRow",
-    "Origin",
-    "OutputLoss",
-    "OverfitHistory",
-    "PlannedCallback",
-    "Predictions",
-    "ProgramError",
-    "ProgramPlaces",
-    "RangeTest",
-    "RecordedWarning",
-    "Seeds",
-    "Source",
-    "SourceFile",
-    "SourceFiles",
-    "StatisticsRow",
-    "TensorFacts",
-    "TrainableRow",
-    "TrainableStatus",
-    "TrainingHistory",
-    "TrainingPlan",
-    "UncalledLayer",
-    "UntrackedWeights",
-    "ValidationCheck",
-    "VariableGradient",
-    "VariableInfo",
-    "WarningLog",
-    "Wiring",
-    "WrappedIntegers",
-    "arrays_of",
-]

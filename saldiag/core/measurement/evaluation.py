@@ -1,4 +1,4 @@
-"""How well predicted masks match their ground truths."""
+"""Measurements of predicted masks: how well they match their ground truths."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DatasetScores:
     dataset: str
     """Name of the data set."""
     pictures: int
-    """Pictures with a ground truth that were scored."""
+    """Number of pictures with a ground truth that were scored."""
     scores: MaskScores
     """Means over these pictures."""
 
@@ -54,14 +54,15 @@ class HeldOutScores(Measurement):
     """The best checkpoint of a training run on pictures that it wasn't trained on."""
 
     key: ClassVar[str] = "held_out"
+    position: ClassVar[int] = 24
     rows: tuple[DatasetScores, ...]
-    """One for each data set."""
+    """One row for each data set."""
     part: str
-    """Which part of the data: ``test`` took no part in the training at all; ``validation`` also
-    chose the checkpoint."""
+    """Part of the data: ``test`` was not used in training at all, ``validation`` also selected the
+    checkpoint."""
     available: int
-    """Pictures in that part, scored or not."""
+    """Number of pictures in that part, scored or not."""
     epoch: int
     """Epoch of the checkpoint, counted from 1."""
     image_size: tuple[int, int]
-    """Height and width in pixels that the pictures were resized to for the model."""
+    """Height and width in pixels to which the pictures were resized for the model."""

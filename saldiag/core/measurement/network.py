@@ -1,4 +1,4 @@
-"""Of the network: wiring, gradient flow, dtypes and activations of one batch."""
+"""Measurements of the network: wiring, gradient flow, dtypes and activations of one batch."""
 
 from __future__ import annotations
 
@@ -10,178 +10,232 @@ from saldiag.core.measurement.base import Measurement, Source
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One call of one layer, as the trace saw it.
+    """One call of one layer in the traced forward pass.
 
-    ``inputs`` are the call paths of the nearest *leaf* calls upstream (``""`` is the model's
-    input); raw operations in between are looked through. Shapes have ``None`` for the batch.
-    ``config`` is the layer's configuration as far as it is plain (numbers, text, flags).
-    ``repeats`` is the path of an earlier call of the same layer with the very same tensors.
+    A raw operation between layers that matters to learning (an activation, or an operation without
+    a gradient) is listed as a leaf call of kind ``op`` under ``PARENT/op:TYPE``.
     """
 
     path: str
+    """Call path, unique in the model; the second call of a layer ends in ``#2``."""
     layer: str
+    """Path of the layer that is called; the model itself is the empty path."""
     kind: str
+    """Class name of the layer, or ``op`` for a raw operation."""
     depth: int
+    """Nesting depth; 1 for a layer that the model's own ``call`` calls."""
     leaf: bool
+    """Whether the call contains no other call that the trace could follow."""
     inputs: tuple[str, ...]
+    """Call paths of the nearest leaf calls upstream, without raw operations in between; ``""`` is
+    the model's input."""
     input_shapes: tuple[tuple[int | None, ...], ...]
+    """Shapes of the input tensors (masks excluded); None for the batch axis, ``(None,)`` if the
+    rank is unknown."""
     output_shapes: tuple[tuple[int | None, ...], ...]
+    """Shapes of the output tensors, as in ``input_shapes``."""
     activation: str | None = None
+    """Name of the activation function that the call applies (``relu``, ``softmax``, ...); None for
+    none or ``linear``."""
     axis: int | None = None
+    """Axis that a softmax normalizes over, counted from the front; None for other activations and
+    if unknown."""
     trainable: bool = True
+    """The layer's own ``trainable`` flag; False for a raw operation."""
     parameters: int = 0
+    """Number of elements in all weights of the layer and its sublayers, trainable or not; a shared
+    layer has it at each call."""
     config: dict[str, Any] = field(default_factory=dict)
+    """The entries of ``get_config()`` that are numbers, text, flags, or short lists of these,
+    without ``name``; empty for models and raw operations."""
     source: Source | None = None
+    """Line that creates the layer, or the layer around it; None if unknown."""
     repeats: str | None = None
+    """Path of an earlier call of the same layer with exactly the same input tensors; None if there
+    is none."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a layer's weights come from, and how the network they were trained in differs.
-
-    ``copied`` is false where the layer only stands in that network's place (its weights are
-    random). ``here`` and ``there`` hold the same keys (``strides``, ``kernel_size``,
-    ``activation``, …) for this model and for the original; ``there`` is empty where the original
-    has no such layer.
-    """
+    """Pretrained network that a layer is modelled on, and how the layer differs from it there."""
 
     layer: str
+    """Path of the layer in this model."""
     network: str
+    """Name of the pretrained network."""
     source_layer: str | None
+    """Name of the corresponding layer in that network; None if it has none."""
     copied: bool
+    """Whether the layer's weights are copied from there; False if they are randomly initialized."""
     here: dict[str, Any] = field(default_factory=dict)
+    """Settings of this model's layer that matter to its weights (``strides``, ``kernel_size``,
+    ``activation``, ``epsilon``)."""
     there: dict[str, Any] = field(default_factory=dict)
+    """The same settings in the pretrained network; empty without a ``source_layer``."""
 
 
 @dataclass(frozen=True)
 class UncalledLayer:
-    """A layer that the model holds and its forward pass in training mode does not call.
+    """A layer that the model holds but does not call in a forward pass in training mode.
 
-    Only the outermost of several is listed; ``kinds`` are its class and those of all inside it.
-    ``parameters`` are the trainable ones; 0 where it is not ``built``.
+    Of nested uncalled layers only the outermost is listed.
     """
 
     path: str
+    """Path of the layer."""
     kinds: tuple[str, ...]
+    """Class names of the layer and of all layers inside it, without repetition."""
     trainable: bool
+    """The layer's own ``trainable`` flag."""
     built: bool
+    """Whether the layer and all layers inside it have their variables."""
     parameters: int
+    """Number of elements in its trainable weights; 0 unless built."""
     source: Source | None = None
+    """Line that creates the layer; None if unknown."""
 
 
 @dataclass(frozen=True)
 class BlockedOperation:
-    """An operation without a gradient on the only way from the loss to trainable layers.
-
-    ``layer`` is the path of the layer whose call holds it (``""``: the model's own call, or the
-    loss); ``behind`` the layer that takes what it gives, ``""`` where that is the loss. ``before``
-    are the trainable layers that no gradient comes to; ``fed`` those before it that get one by
-    another way.
-    """
+    """An operation without a gradient on the only path from the loss to trainable variables."""
 
     op: str
+    """TensorFlow type of the operation (``Round``, ``StopGradient``, ...), or ``cast to
+    integers``."""
     layer: str
+    """Path of the layer whose call contains it; ``""`` for the model's own call or the loss."""
     behind: str
+    """Path of the leaf layer that consumes the result; ``""`` if that is the loss."""
     before: tuple[str, ...]
+    """Paths of the trainable layers that receive no gradient because of it."""
     fed: tuple[str, ...] = ()
+    """Paths of the trainable layers upstream of it that receive a gradient along another path."""
 
 
 @dataclass(frozen=True)
 class UntrackedWeights:
-    """Trainable weights that the loss depends on and that the model does not list.
-
-    ``of_layer``: those of a layer that Keras does not know of, called at ``layer``, of class
-    ``name``. Otherwise a ``tf.Variable`` that the layer at ``layer`` holds as attribute ``name``.
-    """
+    """Trainable weights that the loss depends on but the model does not list."""
 
     layer: str
+    """Path of the untracked layer where it is called, or of the layer that holds the
+    ``tf.Variable``."""
     name: str
+    """Class name of the untracked layer, or name of the attribute that holds the variable."""
     of_layer: bool
+    """True for a layer that Keras does not track, False for a ``tf.Variable`` in an attribute."""
     parameters: int
+    """Number of elements in these weights."""
     source: Source | None = None
+    """Line that creates the layer; None if unknown."""
 
 
 @dataclass(frozen=True)
 class IgnoredOutput:
-    """An output of several that the loss does not depend on, or depends on by a weight of 0.
-
-    ``outputs`` are the paths of the leaf calls that made it and no output with a loss; ``weight``
-    is 0.0 or, without a loss, None.
-    """
+    """One of several model outputs that does not affect the loss."""
 
     name: str
+    """Keras' name of the output, or ``output INDEX`` if it has none."""
     outputs: tuple[str, ...]
+    """Call paths of the leaf calls that make this output and no output with a loss."""
     weight: float | None = None
+    """0.0 if its loss is multiplied by a loss weight of 0; None if it has no loss."""
 
 
 @dataclass(frozen=True)
 class OutputLoss:
-    """One of several losses of ``compile``, and which outputs it is for.
-
-    ``outputs`` are the call paths that made them, ``places`` where they are among the outputs that
-    have a loss, from 0. ``loss`` and ``config`` are as ``Wiring.loss`` and ``loss_config``.
-    """
+    """One of several different losses given to ``compile``, and the outputs it applies to."""
 
     loss: str
+    """Name of the loss, as in ``Wiring.loss``."""
     config: dict[str, Any]
+    """Plain part of its configuration, as in ``Wiring.loss_config`` but without ``name``."""
     outputs: tuple[str, ...]
+    """Call paths of the leaf calls that make these outputs."""
     places: tuple[int, ...]
+    """Positions of these outputs, from 0, among the outputs that have a loss."""
 
 
 @dataclass(frozen=True)
 class Wiring(Measurement):
-    """The model as it is put together: what is called, in which order, and by what it is judged.
+    """How the model is put together: its calls in order, its outputs, loss and optimizer.
 
-    ``outputs`` are the call paths of the leaf calls that made the model's outputs.
-    ``precision`` is the policy's name; ``loss_scaled`` says whether the optimizer scales the loss.
-    ``optimizer_config`` is the plain part of the optimizer's configuration (``clipnorm``, …).
-    ``operations`` are the types of all raw operations on what comes from the input, outside the
-    leaf calls; None where they were not listed. ``on_input`` are those of them that nothing but the
-    input comes to. ``own_training`` says that the model computes its
-    loss, or takes its training step, by code of its own, which can call layers as well.
-    ``blocked`` and ``untracked`` are None where there was no loss to look from.
-    ``loss_weights`` are the factors given to ``compile``. ``in_losses`` are the call paths of the
-    leaf calls that what was given to ``add_loss`` is made from. ``ignored`` are the outputs
-    without a part in the loss, ``unused`` the names of the inputs that neither an output nor the
-    loss depends on; both are None where there was no loss to look from. ``declared`` says that the
-    model was made of its inputs and outputs, so that it has those inputs by intent. ``handed`` are
-    those of ``unused`` that a layer is given all the same, perhaps for their shape. ``judged`` are
-    those of ``outputs`` that have a loss of their own, and ``unjudged`` the places, from 0, of the
-    model's outputs that have none; None and empty where that is not known. ``computed`` are those
-    of ``outputs`` whose numbers no output is: operations between layers make other ones of them.
-    ``losses`` are those of a model with different ones for its outputs; empty where there is one.
+    A fact about the loss is None if no loss could be traced: the model is not compiled, there are
+    no targets, or the loss cannot be computed for the batch.
     """
 
     key: ClassVar[str] = "wiring"
+    position: ClassVar[int] = 1
     model: str
+    """Name of the model."""
     calls: tuple[LayerCall, ...]
+    """Every layer call of one forward pass, in order of execution; an outer call comes before the
+    calls inside it."""
     outputs: tuple[str, ...]
+    """Call paths of the leaf calls that the model's outputs come from, in the order of the
+    outputs."""
     loss: str
+    """Name of the loss as Keras spells it (``binary_crossentropy``), ``custom:NAME`` for other
+    code, ``none`` without a loss; different losses of several outputs are joined by ``+``."""
     loss_config: dict[str, Any]
+    """Plain part of the loss's configuration (``from_logits``, ``reduction``, ...); empty for a
+    function and for several losses."""
     optimizer: str
+    """Class name of the optimizer (the inner one of a LossScaleOptimizer); ``none`` without one."""
     learning_rate: float
+    """Current learning rate; a schedule is evaluated at the optimizer's step. NaN without an
+    optimizer."""
     precision: str
+    """Name of the model's dtype policy (``float32``, ``mixed_float16``, ...)."""
     loss_scaled: bool
+    """Whether the optimizer scales the loss (LossScaleOptimizer or ``loss_scale_factor``)."""
     parameters: int
+    """Number of elements in all weights of the model."""
     trainable_parameters: int
+    """Number of elements in its trainable weights."""
     origins: tuple[Origin, ...] = ()
+    """Origins of the layers that are modelled on a pretrained network; empty if unknown."""
     optimizer_config: dict[str, Any] = field(default_factory=dict)
+    """Plain part of the optimizer's configuration (``clipnorm``, ``weight_decay``, ...)."""
     operations: tuple[str, ...] | None = None
+    """TensorFlow types of all raw operations outside leaf calls that depend on the model's input,
+    sorted; None if they were not listed."""
     uncalled: tuple[UncalledLayer, ...] = ()
+    """Layers that a forward pass in training mode does not call."""
     own_training: bool = False
+    """Whether the model overrides ``train_step`` or ``compute_loss``, which may call layers that
+    the forward pass does not."""
     blocked: tuple[BlockedOperation, ...] | None = None
+    """Operations that cut trainable variables off from the loss; None without a traced loss."""
     untracked: tuple[UntrackedWeights, ...] | None = None
+    """Weights in use that the model does not list; None without a traced loss."""
     loss_weights: tuple[float, ...] = ()
+    """Numbers given to ``compile(loss_weights=...)``, flattened; empty if none were given."""
     on_input: tuple[str, ...] | None = None
+    """The types among ``operations`` that occur where the only leaf call upstream is the model's
+    input; None if they were not listed."""
     in_losses: tuple[str, ...] = ()
+    """Call paths of the leaf calls that the terms given to ``add_loss`` are computed from."""
     ignored: tuple[IgnoredOutput, ...] | None = None
+    """Outputs that do not affect the loss; empty for a single output, None without a traced
+    loss."""
     unused: tuple[str, ...] | None = None
+    """Names of the inputs that affect neither an output nor the loss; None without a traced
+    loss."""
     declared: bool = False
+    """Whether the model is functional, so its inputs were declared explicitly."""
     handed: tuple[str, ...] = ()
+    """The names among ``unused`` that a layer with code receives nevertheless, possibly only for
+    their shape."""
     judged: tuple[str, ...] | None = None
+    """Call paths of the leaf calls that make the outputs with a loss of their own; None if Keras
+    did not assign losses to outputs (a custom training step)."""
     unjudged: tuple[int, ...] = ()
+    """Positions, from 0, of the outputs without a loss of their own; empty if unknown."""
     computed: tuple[str, ...] = ()
+    """The paths among ``outputs`` whose values reach no output unchanged, because operations
+    between layers compute new values from them."""
     losses: tuple[OutputLoss, ...] = ()
+    """The losses, if outputs have different ones; empty if there is one loss for all."""
 
     def call(self, path: str) -> LayerCall | None:
         """The call at ``path``, or ``None``."""
@@ -197,158 +251,224 @@ class Wiring(Measurement):
 
 @dataclass(frozen=True)
 class FlowRow:
-    """Gradient at one layer call: L2 norms of dL/d(output) and dL/d(input), summed over tensors.
-
-    ``None`` means that no path leads from there to the loss (or that it could not be measured, if
-    ``skipped`` says why); 0.0 means that a path exists and carries exactly nothing.
-    """
+    """Gradient of the loss at one layer call."""
 
     path: str
+    """Call path."""
     layer: str
+    """Path of the layer."""
     kind: str
+    """Class name of the layer, or ``op`` for a raw operation."""
     depth: int
+    """Nesting depth, as in ``LayerCall``."""
     leaf: bool
+    """Whether the call contains no other call."""
     output_gradient: float | None
+    """L2 norm of dL/d(output), summed over the output tensors. None if no path leads from the
+    output to the loss, or if it could not be measured (``skipped`` has the reason); 0.0 if a path
+    exists and the gradient is exactly zero."""
     input_gradient: float | None
+    """L2 norm of dL/d(input), summed over the input tensors; None and 0.0 as above."""
     differentiable_input: bool = True
+    """Whether any input tensor is of a float dtype."""
     skipped: str | None = None
+    """Why the gradient could not be measured, in one line; None if it was."""
 
 
 @dataclass(frozen=True)
 class VariableGradient:
-    """Gradient of one trainable variable for the same batch; ``norm`` is None if there is none."""
+    """Gradient of the loss with respect to one trainable variable, for the same batch."""
 
     path: str
+    """Path of the variable."""
     layer: str
+    """Path of its layer."""
     norm: float | None
+    """L2 norm of the gradient; None if no path leads from the variable to the loss."""
     zero_share: float
+    """Share of the gradient's elements that are exactly 0, in [0, 1]; NaN without a gradient."""
     nonfinite_share: float
+    """Share of the gradient's elements that are NaN or infinite; NaN without a gradient."""
 
 
 @dataclass(frozen=True)
 class GradientFlow(Measurement):
-    """|dL/d(output)| and |dL/d(input)| of every layer call for one batch, in order of execution."""
+    """Gradients at every layer call and trainable variable, from one backward pass of one batch.
+
+    Norms are those of the unscaled loss, also with a LossScaleOptimizer.
+    """
 
     key: ClassVar[str] = "flow"
+    position: ClassVar[int] = 3
     rows: tuple[FlowRow, ...]
+    """One row for each layer call, in order of execution."""
     variables: tuple[VariableGradient, ...]
+    """One row for each trainable variable, in the model's order."""
     loss: float
+    """Loss of the batch, regularization included."""
     training: bool
+    """Whether the forward pass ran in training mode."""
 
 
 @dataclass(frozen=True)
 class DtypeRow:
-    """Compute, variable and real dtypes of one layer call."""
+    """Dtypes of one layer call."""
 
     path: str
+    """Call path."""
     layer: str
+    """Path of the layer."""
     kind: str
+    """Class name of the layer, or ``op`` for a raw operation."""
     depth: int
+    """Nesting depth, as in ``LayerCall``."""
     leaf: bool
+    """Whether the call contains no other call."""
     compute: str
+    """The layer's compute dtype; for a raw operation the dtypes of its outputs."""
     variable: str
+    """The layer's variable dtype; empty for a raw operation."""
     inputs: tuple[str, ...]
+    """Actual dtypes of the input tensors, before autocast."""
     outputs: tuple[str, ...]
+    """Actual dtypes of the output tensors."""
     parameters: int
+    """Number of elements in all weights of the layer and its sublayers."""
 
 
 @dataclass(frozen=True)
 class Cast:
-    """A place where the dtype changes: ``size`` bytes are written for one batch."""
+    """A cast from one float dtype to another in the forward pass."""
 
     path: str
+    """Path of the variable that is cast, else of the layer call it happens in; ``""`` outside of
+    any layer."""
     before: str
+    """Dtype of the tensor before the cast."""
     after: str
+    """Dtype after the cast."""
     elements: int
+    """Number of elements that are cast for one batch; an unknown axis counts as the batch size."""
     size: int
+    """Bytes written for one batch: ``elements`` times the item size of ``after``."""
 
 
 @dataclass(frozen=True)
 class LostConstant:
-    """A constant beside a float16 value that is exactly 0, and what it was to keep from 0.
+    """A float16 constant that was rounded to 0 and so no longer guards the operation after it.
 
-    ``path`` is the call that holds it; ``added_by`` the operation that takes the constant
-    (``AddV2``, ``Maximum``), ``guards`` the one that gets the result (``Log``, ``RealDiv``, …).
+    Only constants in the user's own code are listed, the loss included.
     """
 
     path: str
+    """Path of the layer call that contains the operation; ``""`` outside of any layer."""
     layer: str
+    """Path of its layer."""
     added_by: str
+    """TensorFlow type of the operation that applies the constant (``AddV2``, ``Maximum``)."""
     guards: str
+    """Type of the guarded operation (``Log``, ``RealDiv``, ...), whose input must not be 0."""
 
 
 @dataclass(frozen=True)
 class WrappedIntegers:
-    """An operation on what comes from the input whose results do not fit into its integer dtype.
+    """An operation on the model's input whose results do not fit its integer dtype.
 
-    ``path`` is the call that holds it (``""``: the model's own); ``op`` is an arithmetic operation,
-    or ``Cast`` from floats. ``share`` is that of its results which left the range, in one batch.
-    ``flat``: a cast from floats, or a division of whole numbers, all of whose results in that batch
-    are one number while what went in differs; ``share`` is 1 then, and the dtype any.
+    Either the results leave the range of an 8-bit or 16-bit dtype and wrap around, or (``flat``)
+    a conversion to whole numbers makes all of them equal.
     """
 
     path: str
+    """Path of the layer call that contains it; ``""`` for the model's own code."""
     layer: str
+    """Path of its layer."""
     op: str
+    """TensorFlow type of the operation: an arithmetic one, or ``Cast`` from floats."""
     dtype: str
+    """Dtype of the result."""
     share: float
+    """Share of the results in one batch that leave the range, in (0, 1]; 1 if ``flat``."""
     flat: bool = False
+    """Whether it is a cast from floats or an integer division whose results are all the same
+    number although its inputs differ."""
 
 
 @dataclass(frozen=True)
 class DtypeTrace(Measurement):
-    """The dtypes of a forward pass, found by tracing; no step is run.
-
-    ``lost_constants`` are those in code of the user's own, the loss included. ``wrapped`` are the
-    operations on integers of 8 or 16 bits that leave their range, or on any integers that leave one
-    number; None where no batch was run.
-    """
+    """Dtypes of a forward pass, read from the traced graph; no training step is run."""
 
     key: ClassVar[str] = "dtypes"
+    position: ClassVar[int] = 4
     policy: str
+    """Name of the model's dtype policy."""
     rows: tuple[DtypeRow, ...]
+    """One row for each layer call, in order of execution."""
     casts: tuple[Cast, ...]
+    """Casts between float dtypes, in the order of the graph."""
     output_dtypes: tuple[str, ...]
+    """Dtypes of the model's outputs."""
     loss_dtype: str | None
+    """Dtype of the loss; None if no loss was traced."""
     batch_size: int
+    """Batch size that ``Cast.elements`` and ``Cast.size`` are for."""
     lost_constants: tuple[LostConstant, ...] = ()
+    """Guarding constants that float16 rounds to 0."""
     wrapped: tuple[WrappedIntegers, ...] | None = None
+    """Operations whose results do not fit their integer dtype; None if no batch was run."""
 
 
 @dataclass(frozen=True)
 class ActivationRow:
-    """Output of one layer call over one batch.
+    """Statistics of the first float output of one layer call over one batch.
 
-    ``zero_share``, ``saturated_share`` (within 1 % of a bounded activation's limits, else nan) and
-    ``nonfinite_share`` are shares of elements; ``dead_share`` is the share of units (last axis)
-    that are zero for every sample and place; ``sample_variation`` is the standard deviation across
-    the samples, averaged over elements, divided by the overall standard deviation: 0 means the
-    same output for every input. Of a large output all but ``nonfinite_share`` are those of evenly
-    spaced places of every sample and unit.
+    Statistics are those of the finite values. For a large output they are computed from evenly
+    spaced positions of every sample and unit, except for ``nonfinite_share``.
     """
 
     path: str
+    """Call path."""
     layer: str
+    """Path of the layer."""
     kind: str
+    """Class name of the layer, or ``op`` for a raw operation."""
     activation: str | None
+    """Name of the activation function that the call applies; None for none or ``linear``."""
     depth: int
+    """Nesting depth, as in ``LayerCall``."""
     leaf: bool
+    """Whether the call contains no other call."""
     mean: float
+    """Mean of the output; NaN without a finite value."""
     std: float
+    """Standard deviation of the output; NaN without a finite value."""
     minimum: float
+    """Smallest finite value; NaN if there is none."""
     maximum: float
+    """Largest finite value; NaN if there is none."""
     zero_share: float
+    """Share of elements that are exactly 0, in [0, 1]."""
     dead_share: float
+    """Share of units (last axis) that are 0 for every sample and position, in [0, 1]; NaN for an
+    output without a unit axis."""
     saturated_share: float
+    """Share of elements within 1 % of a bounded activation's limits (sigmoid, tanh, softsign, the
+    upper limit of relu6); NaN for other activations."""
     nonfinite_share: float
+    """Share of elements that are NaN or infinite, in [0, 1]."""
     sample_variation: float
+    """Standard deviation across the samples, averaged over the elements and divided by ``std``;
+    0 if the output is the same for every sample, NaN for fewer than two samples."""
 
 
 @dataclass(frozen=True)
 class Activations(Measurement):
-    """Layer outputs over one batch; ``training`` tells the mode."""
+    """Outputs of the layer calls over one batch."""
 
     key: ClassVar[str] = "activations"
+    position: ClassVar[int] = 6
     rows: tuple[ActivationRow, ...]
+    """One row for each call with a float output, in order of execution."""
     training: bool
+    """Whether the forward pass ran in training mode."""
     batch_size: int
+    """Number of samples in the batch."""

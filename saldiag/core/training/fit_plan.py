@@ -1,4 +1,4 @@
-"""What a program hands to ``fit``: the plan of its training, as far as it is known."""
+"""The arguments that a program passes to ``fit``, as far as they are known."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from dataclasses import dataclass
 from typing import Any
 
 KERAS_BATCH = 32
-"""Items in a batch that ``fit`` cuts arrays into where nothing is said."""
+"""Batch size that ``fit`` uses for arrays by default."""
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """The arguments of ``fit`` that a diagnosis can look at; None where the program says nothing.
-
-    ``data`` is what the program trains on as it handed it over (arrays, a ``tf.data.Dataset``, a
-    generator, a ``PyDataset``) and is read with care: a dataset can be read again, a generator
-    cannot, and neither needs to end. ``validation`` holds batches, as the model gets them; it is
-    empty where ``fit`` is given none, and None where it is not known whether it is.
-    ``callbacks`` are Keras callbacks.
-    """
+    """Arguments of ``fit`` that a diagnosis uses; None if the program does not pass them."""
 
     data: Any = None
+    """Training data as passed (arrays, a ``tf.data.Dataset``, a generator, a ``PyDataset``); None
+    if unknown. A dataset can be read again, a generator cannot, and neither needs to end."""
     validation: Sequence[tuple[Any, ...]] | None = None
+    """First validation batches, as the model receives them; empty without validation data, None if
+    it is unknown whether there is any."""
     validation_targets: Any = None
-    """All targets to validate with, where they are an array in memory; None otherwise."""
+    """All validation targets if they are an array in memory, else None."""
     epochs: int | None = None
+    """Number of epochs."""
     steps_per_epoch: int | None = None
+    """Training steps in an epoch."""
     batch_size: int | None = None
+    """Items in a batch."""
     shuffle: bool | None = None
+    """Whether ``fit`` shuffles the items."""
     callbacks: tuple[Any, ...] = ()
+    """Keras callbacks, in the order given."""

@@ -1,4 +1,4 @@
-"""The numbers that every training run of ``saldiag train`` has, whatever it trains."""
+"""The settings that every run of ``saldiag train`` has, whatever it trains."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 class TrainingNumbers:
     """How long to train, in which batches, and from which seed.
 
-    ``patience`` are epochs without a lower validation loss. ``precision`` is the dtype policy that
-    the model is built under. ``recalibrate`` re-estimates BatchNorm's statistics from training
-    batches before each validation.
-
     Raises:
         SaldiagError: a number is out of its range; the message names it.
     """
 
     epochs: int = 50
+    """Largest number of epochs."""
     batch_size: int = 32
+    """Items in a batch."""
     learning_rate: float | None = None
+    """Learning rate; None for the recipe's own or, of a compiled model, the optimizer's."""
     patience: int = 10
+    """Epochs without a lower validation loss after which training stops."""
     precision: Precision = "auto"
+    """Dtype policy that the model is built under."""
     seed: int = 0
+    """Global seed, from 0 to 2**32 - 1."""
     recalibrate: bool = False
+    """Whether to re-estimate BatchNormalization's statistics from training batches before each
+    validation."""
 
     COUNTS: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "patience")
-    """Fields that are whole numbers from 1 on."""
+    """Fields that are at least 1."""
     AMOUNTS: ClassVar[tuple[str, ...]] = ("learning_rate",)
     """Fields that are positive and finite, or None."""
 
@@ -51,7 +55,7 @@ class TrainingNumbers:
 
     @property
     def too_large(self) -> str:
-        """What to say where memory is not enough for a batch."""
+        """Error message if a batch does not fit into memory."""
         return f"not enough memory for batches of {self.batch_size}: try a smaller --batch-size"
 
     def resolved(self) -> tuple[Self, str | None]:

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from functools import cache
+from importlib.metadata import entry_points
 from typing import ClassVar
 
 from saldiag.core.errors import SaldiagError
@@ -48,21 +49,36 @@ class Intervention(ABC):
         """
 
 
+GROUP = "saldiag.interventions"
+"""Entry-point group in which another package registers an intervention, as ``module:CLASS``."""
+
+
 @cache
 def all_interventions() -> dict[str, type[Intervention]]:
-    """Every intervention of ``library/`` by name, sorted by name.
+    """Every intervention of ``library/`` and of other packages by name, sorted by name.
 
     Raises:
-        RuntimeError: two interventions have the same name.
+        RuntimeError: two interventions have the same name, or an entry point is not one.
     """
     package = importlib.import_module("saldiag.experiments.interventions.library")
+    modules = [f"{package.__name__}.{file.name}" for file in pkgutil.iter_modules(package.__path__)]
     found: dict[str, type[Intervention]] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        for intervention in _interventions_in(f"{package.__name__}.{module.name}"):
-            if intervention.name in found:
-                raise RuntimeError(f"two interventions have the name {intervention.name!r}")
-            found[intervention.name] = intervention
+    for intervention in (
+        *(one for module in modules for one in _interventions_in(module)),
+        *_registered_interventions(),
+    ):
+        if intervention.name in found:
+            raise RuntimeError(f"two interventions have the name {intervention.name!r}")
+        found[intervention.name] = intervention
     return dict(sorted(found.items()))
+
+
+def _registered_interventions() -> list[type[Intervention]]:
+    points = [(point, point.load()) for point in entry_points(group=GROUP)]
+    for point, value in points:
+        if not (inspect.isclass(value) and issubclass(value, Intervention)):
+            raise RuntimeError(f"entry point {point.name} of {GROUP} is not one: {point.value}")
+    return [value for _, value in points]
 
 
 def _interventions_in(module_name: str) -> list[type[Intervention]]:

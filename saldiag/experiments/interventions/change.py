@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from saldiag.core.patching import Patch, assign
+
 Batch = tuple[Any, ...]
 """``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``: numpy arrays (items, …) or nests of them."""
 Batches = tuple[Batch, ...]
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,9 @@ class Swap:
 
     def swap_in(self) -> Callable[[], None]:
         """Set the attribute; returns a function that restores it."""
-        # An instance attribute that did not exist has to be deleted again, not set to the class'
-        # value: Keras looks methods up on the instance.
-        inside = vars(self.owner).get(self.name, _MISSING)
-        before = getattr(self.owner, self.name, _MISSING) if self.tracked else inside
-        write = setattr if self.tracked else object.__setattr__
-        write(self.owner, self.name, self.new)
-
-        def swap_back() -> None:
-            if before is _MISSING:
-                object.__delattr__(self.owner, self.name)
-            else:
-                write(self.owner, self.name, before)
-
-        return swap_back
+        if self.tracked:
+            return assign(self.owner, self.name, self.new)
+        return Patch(self.owner, self.name, self.new, untracked=True).restore
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from saldiag.core.patching import patched
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.execution import without_graph_optimizer
@@ -150,10 +151,10 @@ def _pool_batch_statistics(layer: Any, pool: _PooledMoments) -> Iterator[None]:
         return lambda value: seen.setdefault(name, value)
 
     with (
-        _instance_attribute(layer, "call", call),
-        _instance_attribute(layer, "momentum", 0.0),
-        _instance_attribute(layer.moving_mean, "assign", remember_as("mean")),
-        _instance_attribute(layer.moving_variance, "assign", remember_as("variance")),
+        patched(layer, "call", call, untracked=True),
+        patched(layer, "momentum", 0.0, untracked=True),
+        patched(layer.moving_mean, "assign", remember_as("mean"), untracked=True),
+        patched(layer.moving_variance, "assign", remember_as("variance"), untracked=True),
     ):
         yield
 
@@ -164,20 +165,6 @@ def _positions_per_channel(layer: Any, inputs: Any, mask: Any) -> Any:
         return tf.reduce_sum(tf.cast(mask, tf.float64))
     channels = inputs.shape[layer.axis]
     return tf.size(inputs, tf.int64) // channels
-
-
-@contextmanager
-def _instance_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an instance attribute inside the block, bypassing Keras' attribute tracking."""
-    before = vars(owner).get(name, _instance_attribute)
-    object.__setattr__(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is _instance_attribute:
-            object.__delattr__(owner, name)
-        else:
-            object.__setattr__(owner, name, before)
 
 
 class Recalibration(keras.callbacks.Callback):

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from saldiag.rules.shared.wording import counted
+from saldiag.core.wording import counted
 
 MEASURED_STEPS = 20
 """Steps that are measured before the estimate."""

@@ -26,6 +26,7 @@ from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_int
 from saldiag.core.measurement import ActedCallback, TrainingHistory
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.core.training.schedule import PRESETS, Schedule
+from saldiag.core.wording import counted
 from saldiag.experiments.overfit.batch_statistics import Recalibration
 from saldiag.experiments.training.checkpoints import Checkpoints, EpochLog, RunProgress
 from saldiag.experiments.training.estimate import TrainingEstimate, batch_count
@@ -35,7 +36,6 @@ from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.progress import print_line
 from saldiag.recipes.metrics import EvaluationOnly
 from saldiag.recipes.training import TrainingData, dtype_policy, epoch_seed
-from saldiag.rules.shared.wording import counted
 
 Stopped = Literal["epochs", "early stopping", "non-finite", "interrupted"]
 

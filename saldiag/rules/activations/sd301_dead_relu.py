@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
+from saldiag.core.wording import at_line, counted, label, percent
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, label, percent
 
 RELUS = frozenset({"relu", "relu6"})
 
@@ -89,7 +89,7 @@ class DeadRelu(Rule):
         return self.finding(
             f"{label(row.layer)}: {percent(row.dead_share)} of its {row.activation} units are 0 "
             f"for every sample (threshold {percent(limit)}){last_step}. "
-            f"Use he_normal with zero biases, or a lower learning rate{at(source)}",
+            f"Use he_normal with zero biases, or a lower learning rate{at_line(source)}",
             'kernel_initializer="he_normal", bias_initializer="zeros"',
             layers=(row.layer,),
             evidence={

@@ -16,8 +16,8 @@ from saldiag.core.measurement import (
     TrainableStatus,
     Wiring,
 )
+from saldiag.core.wording import at_line, label, listed, number
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, label, listed, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 
@@ -94,10 +94,11 @@ class ConstantOutput(Rule):
         layers = _first_constant_layer(measured, index, limits["variation"])
         source = source_of(measured, layers[0]) if layers else None
         name = f"layer {label(layers[0])}" if layers else "the output layer"
+        where = at_line(source)
         return self.finding(
             f"{listed(layers) if layers else f'output {index}'}: the same output for every sample, "
             f"variation {number(variation)} (threshold {number(limits['variation'])}), although "
-            f"the targets differ. Check the weights, bias and activation of {name}{at(source)}",
+            f"the targets differ. Check the weights, bias and activation of {name}{where}",
             f"Print the input and the output of {name} for two samples, and find where they become "
             "equal",
             layers=layers,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Activations, Measurements
-from saldiag.rules.shared.wording import at, counted, label, percent
+from saldiag.core.wording import at_line, counted, label, percent
 
 
 class NonFiniteActivations(Rule):
@@ -50,7 +50,7 @@ class NonFiniteActivations(Rule):
         later = f"; also in {counted(len(bad) - 1, 'later layer call')}" if len(bad) > 1 else ""
         yield self.finding(
             f"{label(first.layer)}: {percent(first.nonfinite_share)} of its output is NaN or "
-            f"infinite (threshold 0){later}. Limit its input to a valid range{at(source)}",
+            f"infinite (threshold 0){later}. Limit its input to a valid range{at_line(source)}",
             "x = keras.ops.clip(x, 1e-7, 6e4)  # before " + label(first.layer),
             layers=(first.layer,),
             evidence={

@@ -13,8 +13,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
+from saldiag.core.wording import at_line, label, number, percent
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, label, number, percent
 from saldiag.rules.verdicts.overfit import verdict_of
 
 BOUNDED_ACTIVATIONS = frozenset({"hard_tanh", "sigmoid", "softsign", "tanh"})
@@ -84,7 +84,7 @@ class SaturatedActivation(Rule):
         yield self.finding(
             f"{label(first.layer)}: {percent(first.saturated_share)} of its {first.activation} "
             f"values are saturated (threshold {percent(limits['saturated'])}){more}; mean "
-            f"{number(first.mean)}. Use a smaller initializer and zero biases{at(source)}",
+            f"{number(first.mean)}. Use a smaller initializer and zero biases{at_line(source)}",
             'kernel_initializer="glorot_uniform", bias_initializer="zeros"',
             layers=tuple(dict.fromkeys(row.layer for row in found)),
             evidence={

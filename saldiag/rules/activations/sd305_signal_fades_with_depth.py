@@ -16,8 +16,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared.trend_statistics import kendall_tau, theil_sen
-from saldiag.rules.shared.wording import at, label, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 
@@ -95,7 +95,7 @@ class SignalFadesWithDepth(Rule):
             f"outputs shrink by {number(decades)} decades over {len(rows)} layers (threshold "
             f"{number(limits['decades'])}), from a root mean square of {number(first_size)} "
             f"({label(first.layer)}) to {number(last_size)} ({label(last.layer)}). "
-            f"Use he_normal, or normalise between the layers{at(source)}",
+            f"Use he_normal, or normalise between the layers{at_line(source)}",
             'kernel_initializer="he_normal"',
             layers=(first.layer,),
             evidence={

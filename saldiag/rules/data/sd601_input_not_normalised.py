@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
+from saldiag.core.wording import label, number
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import label, number
 
 SCALE_REMOVING_LAYERS = frozenset(
     {

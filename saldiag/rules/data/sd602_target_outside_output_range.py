@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import RANGES, weighs_classes
-from saldiag.rules.shared.wording import at, label, number
 
 
 class TargetOutsideOutputRange(Rule):
@@ -87,7 +87,7 @@ class TargetOutsideOutputRange(Rule):
             f"{label(head.layer)}: {head.activation} outputs {number(low)} … {number(high)}, but "
             f"the targets range from {number(target.minimum)} to {number(target.maximum)} "
             f"(relative excess {number(outside)}, threshold {number(limit)}). "
-            f"Scale the targets, or change the activation{at(source)}",
+            f"Scale the targets, or change the activation{at_line(source)}",
             "y = y / 255.0" if target.maximum == 255 else 'activation="linear"',
             layers=(head.layer,),
             evidence={

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import DataFacts, Measurements
-from saldiag.rules.shared.wording import label, percent
+from saldiag.core.wording import label, percent
 
 
 class NonFiniteData(Rule):

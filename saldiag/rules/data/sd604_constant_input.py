@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts
-from saldiag.rules.shared.wording import counted, label, number
+from saldiag.core.wording import counted, label, number
 
 
 class ConstantInput(Rule):

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import DataFacts, Measurements, Wiring
+from saldiag.core.wording import counted, label, number
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, RANGES
-from saldiag.rules.shared.wording import counted, label, number
 
 
 class ConstantTarget(Rule):

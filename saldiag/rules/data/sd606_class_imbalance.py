@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
-from saldiag.rules.shared.wording import label, number, percent
+from saldiag.core.wording import label, number, percent
 
 
 class ClassImbalance(Rule):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, MaskPairing, Measurements
-from saldiag.rules.shared.wording import counted, number, percent
+from saldiag.core.wording import counted, number, percent
 
 
 class MasksOfOtherPictures(Rule):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, Measurements, Wiring
+from saldiag.core.wording import counted, number
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES
-from saldiag.rules.shared.wording import counted, number
 
 
 class SortedByClass(Rule):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, Measurements
-from saldiag.rules.shared.wording import number
+from saldiag.core.wording import number
 
 
 class EpochOfAnotherLength(Rule):

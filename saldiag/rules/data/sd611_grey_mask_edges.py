@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, LayerCall, MaskGreys, Measurements, Wiring
+from saldiag.core.wording import counted, percent
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import counted, percent
 
 
 class GreyMaskEdges(Rule):

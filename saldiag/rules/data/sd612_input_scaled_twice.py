@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, label, number
 
 SCALING_LAYERS = frozenset({"Normalization", "Rescaling"})
 HIGHEST_PIXEL_VALUE = 255.0
@@ -130,7 +130,7 @@ class InputScaledTwice(Rule):
         yield self.finding(
             f"{label(call.layer)}: outputs range from {_four_digits(row.minimum)} to "
             f"{_four_digits(row.maximum)}, {measure} (threshold {number(limit)}). "
-            f"{advice}{at(source)}",
+            f"{advice}{at_line(source)}",
             fix,
             layers=(call.layer,),
             evidence={

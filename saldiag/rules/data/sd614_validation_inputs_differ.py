@@ -9,7 +9,7 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Correction, InputComparison, Measurements, ValidationCheck
-from saldiag.rules.shared.wording import counted, label, number, percent
+from saldiag.core.wording import counted, label, number, percent
 from saldiag.rules.verdicts.validation import LIMITS, Checked
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import ItemFacts, Measurements, ValidationCheck
-from saldiag.rules.shared.wording import counted, number, percent
+from saldiag.core.wording import counted, number, percent
 from saldiag.rules.verdicts.validation import LIMITS, Checked
 
 

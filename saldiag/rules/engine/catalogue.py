@@ -10,6 +10,7 @@ from saldiag.core.findings.finding import Severity
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.rules.engine.engine import rules_with_limits
 from saldiag.rules.engine.explain import explanation_of
+from saldiag.rules.engine.registry import family_of
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,6 @@ def catalogue(settings: RuleSettings) -> tuple[Entry, ...]:
 def matching(entries: Sequence[Entry], words: Sequence[str]) -> tuple[Entry, ...]:
     """The entries that contain every word."""
     return tuple(entry for entry in entries if all(entry.holds(word) for word in words))
-
-
-def family_of(rule: type[Rule]) -> str:
-    """The folder of the rule's file."""
-    return rule.__module__.rsplit(".", 2)[-2]
 
 
 def _catalogue_entry(rule: type[Rule], limits: Thresholds, on: bool) -> Entry:

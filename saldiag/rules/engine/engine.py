@@ -9,11 +9,11 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary, Verdict
 from saldiag.core.findings.finding import SEVERITIES, Finding, Skipped
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
-from saldiag.core.measurement import Measurements, ProgramPlaces, Wiring
+from saldiag.core.measurement import Measurements, ProgramPlaces, Source, Wiring
 from saldiag.core.suggest import suggestion
 from saldiag.rules.engine import registry
 from saldiag.rules.engine.per_loss import by_loss
-from saldiag.rules.engine.registry import chosen_rules, rule_by_name
+from saldiag.rules.engine.registry import chosen_rules, family_of_code, rule_by_name
 from saldiag.rules.engine.root_cause import explained, explains_how_many
 
 Limits = Mapping[str, Mapping[str, float]]
@@ -117,11 +117,15 @@ def placed(findings: Iterable[Finding], measured: Measurements) -> list[Finding]
     if program is None:
         return list(findings)
     compiled, trained = program.compiled or program.trained, program.trained
-    source_by_family = {"6": trained, "8": trained, "9": None}
+    source_by_family: dict[str | None, Source | None] = {
+        "data": trained,
+        "outcome": trained,
+        "environment": None,
+    }
     return [
         finding
         if finding.source is not None
-        else replace(finding, source=source_by_family.get(finding.rule[2], compiled))
+        else replace(finding, source=source_by_family.get(family_of_code(finding.rule), compiled))
         for finding in findings
     ]
 

@@ -84,6 +84,16 @@ def _rule_in(module: ModuleType) -> type[Rule]:
     return rules[0]
 
 
+def family_of(rule: type[Rule]) -> str:
+    """Name of the folder of the rule's file, such as ``wiring``."""
+    return rule.__module__.rsplit(".", 2)[-2]
+
+
+def family_of_code(code: str) -> str | None:
+    """The family of the rule with that code; None if there is no such rule."""
+    return next((family_of(rule) for rule in all_rules() if rule.code == code), None)
+
+
 def rule_by_name(code_or_name: str) -> type[Rule]:
     """The rule with that code (``SD101``, in any case) or name (``single-channel-softmax``).
 

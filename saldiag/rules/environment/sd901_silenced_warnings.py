@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, RecordedWarning, Source, WarningLog
-from saldiag.rules.shared.wording import at, counted
+from saldiag.core.wording import at_line, counted, masked
 
 HIDDEN_BY_DEFAULT = frozenset(
     {
@@ -70,7 +70,7 @@ class SilencedWarnings(Rule):
     def _unused_filter_finding(self, source: Source) -> Finding:
         return self.finding(
             "the program silences all UserWarnings of Keras; none was hidden so far. "
-            f"Filter single messages instead{at(source)}",
+            f"Filter single messages instead{at_line(source)}",
             'warnings.filterwarnings("ignore", message="the known, harmless message")',
             evidence={"warnings": []},
             source=source,
@@ -86,7 +86,7 @@ class SilencedWarnings(Rule):
         return self.finding(
             f"the program's filters hid {counted(count, 'framework warning')}: "
             f'{hidden[0].category} "{_shortened_to_one_line(messages[0])}"{more}. '
-            f"Remove the filter{at(source)}",
+            f"Remove the filter{at_line(source)}",
             'warnings.filterwarnings("default")  # instead of "ignore"',
             evidence={
                 "warnings": [
@@ -106,5 +106,5 @@ class SilencedWarnings(Rule):
 
 def _shortened_to_one_line(message: str) -> str:
     """The message on one line, with at most ``MAX_QUOTE_CHARACTERS`` characters."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in message).split())
+    text = " ".join(masked(message, " ").split())
     return text if len(text) <= MAX_QUOTE_CHARACTERS else f"{text[: MAX_QUOTE_CHARACTERS - 1]}…"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import ForeignObject, ForeignObjects, Measurements
-from saldiag.rules.shared.wording import counted, label, listed
+from saldiag.core.wording import counted, label, listed
 
 
 class TwoKindsOfKeras(Rule):

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, ProgramError, Wiring
+from saldiag.core.wording import label, short_file_and_line
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.error_messages import OF_LABELS, meaning_of
-from saldiag.rules.shared.wording import label, place
 
 MAX_MESSAGE_CHARACTERS = 420
 """Characters of the explanation, without the place of the layer."""
@@ -73,7 +73,7 @@ class ProgramCrash(Rule):
         if ended.during != "program" and meaning.key in OF_LABELS:
             return  # SD108 reports it
         layer = _named_layer(ended, values)
-        created = place(ended.layers[layer]) if layer else ""
+        created = short_file_and_line(ended.layers[layer]) if layer else ""
         where = f" (layer {label(layer)} is created at {created})" if created else ""
         yield self.finding(
             _shortened(f"{_message_start(ended)}: {meaning.says.format_map(values)}") + where,

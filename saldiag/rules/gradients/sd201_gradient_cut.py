@@ -9,8 +9,8 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import GradientFlow, GradientHistory, Measurements, Wiring
+from saldiag.core.wording import at_line, counted, label, listed, number
 from saldiag.rules.shared.gradient_cut import LIMITS, Cut, cuts
-from saldiag.rules.shared.wording import at, counted, label, listed, number
 
 
 class GradientCut(Rule):
@@ -74,7 +74,7 @@ class GradientCut(Rule):
             f"{label(row.layer)}: passes no gradient on: |dL/d(output)| is {number(gradient)}, "
             f"|dL/d(input)| {_input_gradient_text(cut, threshold)}; "
             f"{counted(len(cut.starving), 'trainable layer')} up to it {gets} none "
-            f"({listed(cut.starving)}). Make it differentiable{at(source)}",
+            f"({listed(cut.starving)}). Make it differentiable{at_line(source)}",
             f"Replace {label(row.layer)} with a differentiable layer or operation",
             layers=(row.layer,),
             evidence={
@@ -117,7 +117,7 @@ class GradientCut(Rule):
         yield self.finding(
             f"{listed(starving)}: {counted(len(starving), 'trainable layer')} {gets} no gradient, "
             f"or exactly 0, in {counted(len(history.steps), 'recorded step')} (threshold 0). Find "
-            f"the operation that blocks it{at(source)}",
+            f"the operation that blocks it{at_line(source)}",
             f"Replace the operation after {label(starving[-1])} that has no gradient, such as "
             "argmax, round or stop_gradient",
             layers=starving,

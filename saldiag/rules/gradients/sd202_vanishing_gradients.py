@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.gradients._depth import depth_trend, learns_in_overfit_test
-from saldiag.rules.shared.wording import at, label, number
 
 
 class VanishingGradients(Rule):
@@ -64,7 +64,7 @@ class VanishingGradients(Rule):
             f"{label(trend.layers[-1])} to {number(trend.first)} here, by {number(trend.decades)} "
             f"powers of ten over {len(trend.layers)} layers (threshold "
             f"{number(limits['decades'])}). Use relu with he_normal, or residual "
-            f"connections{at(source)}",
+            f"connections{at_line(source)}",
             'activation="relu", kernel_initializer="he_normal"',
             layers=(trend.layers[0],),
             evidence={**trend.evidence(), "threshold": limits["decades"]},

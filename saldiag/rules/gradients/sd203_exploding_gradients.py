@@ -10,9 +10,9 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import GradientFlow, GradientHistory, Measurements
+from saldiag.core.wording import at_line, counted, label, number
 from saldiag.rules.gradients._depth import DepthTrend, depth_trend, learns_in_overfit_test
 from saldiag.rules.shared.trend_statistics import first_and_last_quarter
-from saldiag.rules.shared.wording import at, counted, label, number
 
 
 class ExplodingGradients(Rule):
@@ -77,7 +77,7 @@ class ExplodingGradients(Rule):
             f"{label(trend.layers[-1])} to {number(trend.first)} here, by {number(-trend.decades)} "
             f"powers of ten over {len(trend.layers)} layers (threshold "
             f"{number(limits['decades'])}). Use a smaller initializer, or clip the "
-            f"gradient{at(source)}",
+            f"gradient{at_line(source)}",
             'kernel_initializer="glorot_uniform"',
             layers=(trend.layers[0],),
             evidence={**trend.evidence(), "threshold": limits["decades"]},

@@ -10,7 +10,7 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import GradientFlow, GradientHistory, Measurements, Wiring
-from saldiag.rules.shared.wording import at, counted, label, listed, number
+from saldiag.core.wording import at_line, counted, label, listed, number
 
 
 class NonFiniteGradients(Rule):
@@ -62,7 +62,7 @@ class NonFiniteGradients(Rule):
         yield self.finding(
             f"{listed(layers)}: gradients are NaN or infinite in {number(share * steps)} of "
             f"{counted(steps, 'step')} (threshold {number(limit * steps)}). "
-            f"Find the first operation that returns NaN or infinity{at(source)}",
+            f"Find the first operation that returns NaN or infinity{at_line(source)}",
             "tf.debugging.enable_check_numerics()  # stops at the first NaN or infinity; "
             f"{label(layers[-1])} is the nearest to the loss",
             layers=layers,

@@ -9,8 +9,8 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared.update_ratios import course_of, kernel_columns
-from saldiag.rules.shared.wording import at, label, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 
@@ -126,7 +126,7 @@ class OneLayerDominates(Rule):
             f"{label(layer)}: one of the first steps has an update-to-weight ratio of "
             f"{number(largest)} here, {number(largest / second)} times that of any other layer "
             f"(threshold {number(limit)}), and the loss {course_text}. Find the factor on its "
-            f"gradient, input or output{at(source)}",
+            f"gradient, input or output{at_line(source)}",
             "global_clipnorm=1.0  # in the optimizer, until the factor is found",
             layers=(layer,),
             evidence={

@@ -15,8 +15,8 @@ from saldiag.core.measurement import (
     Measurements,
     OverfitHistory,
 )
+from saldiag.core.wording import at_line, listed, number, percent
 from saldiag.rules.shared.update_ratios import kernel_columns
-from saldiag.rules.shared.wording import at, listed, number, percent
 from saldiag.rules.verdicts.overfit import verdict_of
 
 
@@ -79,7 +79,7 @@ class HalfPrecisionUnderflow(Rule):
             f"{listed(layers)}: {percent(max(gone.values()))} of the gradients are 0 in float16; "
             f"the model's largest gradient, times the loss scale of {number(scale)}, is "
             f"{number(largest)} (threshold {number(limits['largest'])}). Increase the loss "
-            f"scale{at(source)}",
+            f"scale{at_line(source)}",
             "keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=32768)",
             layers=layers,
             evidence={

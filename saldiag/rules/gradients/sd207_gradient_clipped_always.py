@@ -9,9 +9,9 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Array, GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.wording import counted, label, number, percent
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.update_ratios import kernel_columns
-from saldiag.rules.shared.wording import counted, label, number, percent
 from saldiag.rules.verdicts.overfit import verdict_of
 
 SCALE_FREE = frozenset({

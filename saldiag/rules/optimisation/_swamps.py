@@ -16,8 +16,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
+from saldiag.core.wording import label, number
 from saldiag.rules.shared.update_ratios import kernel_columns, step_ratios
-from saldiag.rules.shared.wording import label, number
 
 
 @dataclass(frozen=True)

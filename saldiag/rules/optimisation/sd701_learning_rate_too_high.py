@@ -15,11 +15,11 @@ from saldiag.core.measurement import (
     Measurements,
     OverfitHistory,
 )
+from saldiag.core.wording import number
 from saldiag.rules.gradients._depth import depth_trend
 from saldiag.rules.gradients.sd203_exploding_gradients import ExplodingGradients
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.update_ratios import Course, course_of, optimizer_and_rate, step_ratios
-from saldiag.rules.shared.wording import number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 

@@ -16,6 +16,7 @@ from saldiag.core.measurement import (
     RangeTest,
     Wiring,
 )
+from saldiag.core.wording import counted, number
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.trend_statistics import first_and_last_quarter
 from saldiag.rules.shared.update_ratios import (
@@ -26,7 +27,6 @@ from saldiag.rules.shared.update_ratios import (
     optimizer_and_rate,
     step_ratios,
 )
-from saldiag.rules.shared.wording import counted, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 DEFAULT_LEARNING_RATE = 1e-3

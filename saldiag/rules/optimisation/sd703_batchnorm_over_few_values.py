@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     TrainableStatus,
     Wiring,
 )
-from saldiag.rules.shared.wording import at, counted, listed, number
+from saldiag.core.wording import at_line, counted, listed, number
 
 
 class BatchnormOverFewValues(Rule):
@@ -86,7 +86,8 @@ class BatchnormOverFewValues(Rule):
         yield self.finding(
             f"{listed(layers)}: normalised over {counted(least, 'value')} per channel "
             f"(threshold {number(limits['values'])}) with {counted(batch, 'sample')} per batch"
-            f"{_effect_of_few_values(least)}. Use a larger batch or GroupNormalization{at(source)}",
+            f"{_effect_of_few_values(least)}. Use a larger batch or GroupNormalization"
+            f"{at_line(source)}",
             "keras.layers.GroupNormalization(groups=8)  # or batch_size=16",
             layers=layers,
             evidence={

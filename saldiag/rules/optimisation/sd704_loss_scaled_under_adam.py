@@ -13,8 +13,8 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
+from saldiag.core.wording import label, number
 from saldiag.rules.shared.update_ratios import INVARIANT, gradients_in_epsilons
-from saldiag.rules.shared.wording import label, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 CLIPPING_ARGUMENTS = ("clipnorm", "clipvalue", "global_clipnorm")

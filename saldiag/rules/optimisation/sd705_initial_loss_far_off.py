@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LossCheck, Measurements, OverfitHistory, Wiring
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES
-from saldiag.rules.shared.wording import at, label, number
 
 MEAN_REDUCTIONS = frozenset({None, "mean", "mean_with_sample_weight", "sum_over_batch_size"})
 
@@ -75,7 +75,7 @@ class InitialLossFarOff(Rule):
             f"{label(layer)}: {label(wiring.loss)} starts at {number(start)}, "
             f"{number(start / guess)} times the loss of guessing, {number(guess)} "
             f"(threshold {number(limits['times'])}). Check the output layer's initializer, the "
-            f"scale of the inputs, and the labels{at(source)}",
+            f"scale of the inputs, and the labels{at_line(source)}",
             'kernel_initializer="glorot_uniform"',
             layers=(layer,) if layer else (),
             evidence={

@@ -9,7 +9,7 @@ import numpy as np
 from saldiag.core.findings.finding import Finding, Severity
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Array, Measurements, TrainingPlan
-from saldiag.rules.shared.wording import counted, label, number, percent
+from saldiag.core.wording import counted, label, number, percent
 
 LENGTH_ARGUMENTS = ("warmup_steps", "step_size", "first_decay_steps", "decay_steps")
 

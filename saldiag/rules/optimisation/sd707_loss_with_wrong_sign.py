@@ -17,10 +17,10 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
+from saldiag.core.wording import label, number
 from saldiag.rules.shared.output_heads import weighs_classes
 from saldiag.rules.shared.trend_statistics import kendall_tau
 from saldiag.rules.shared.update_ratios import step_ratios
-from saldiag.rules.shared.wording import label, number
 
 NO_DROP = -1.0
 """Stands for a loss that is not lower next to the targets."""

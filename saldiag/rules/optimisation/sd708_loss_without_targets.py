@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import LossCheck, Measurements, Wiring
-from saldiag.rules.shared.wording import label, number
+from saldiag.core.wording import label, number
 
 
 class LossWithoutTargets(Rule):

@@ -9,8 +9,8 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, PlannedCallback, TrainingPlan
+from saldiag.core.wording import label, listed, number
 from saldiag.rules.shared import training_plan as plans
-from saldiag.rules.shared.wording import label, listed, number
 
 BETTER_VALUES = {"max": "higher", "min": "lower"}
 EFFECTS_OF_WRONG_MODE = {

@@ -11,7 +11,7 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, OverfitHistory, TrainingHistory
-from saldiag.rules.shared.wording import counted, label, number
+from saldiag.core.wording import counted, label, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 ACCURACY = re.compile(r"accuracy|(?<![a-z])acc(?![a-z])", re.IGNORECASE)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, Wiring
+from saldiag.core.wording import number
 from saldiag.rules.optimisation import _swamps as swamps
 from saldiag.rules.shared import edits
-from saldiag.rules.shared.wording import number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, OverfitHistory
-from saldiag.rules.shared.wording import counted, number
+from saldiag.core.wording import counted, number
 from saldiag.rules.verdicts.overfit import LIMITS, verdict_of
 
 

@@ -15,7 +15,7 @@ from saldiag.core.measurement import (
     ValidationCheck,
     Wiring,
 )
-from saldiag.rules.shared.wording import counted, label, number, percent
+from saldiag.core.wording import counted, label, number, percent
 from saldiag.rules.verdicts.validation import Checked
 
 DEFAULT_MOMENTUM = 0.99

@@ -10,9 +10,9 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory, RangeTest
+from saldiag.core.wording import counted, number, percent
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.update_ratios import fastest_rate, optimizer_and_rate, step_ratios
-from saldiag.rules.shared.wording import counted, number, percent
 from saldiag.rules.verdicts.overfit import LIMITS, learns_slowly, lowest_error
 
 HEALTHY_UPDATE_RATIO = 1e-3

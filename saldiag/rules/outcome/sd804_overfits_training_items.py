@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
-from saldiag.rules.shared.wording import counted, number
+from saldiag.core.wording import counted, number
 from saldiag.rules.verdicts.validation import LIMITS, Checked, course_in
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, TrainingHistory, ValidationCheck
-from saldiag.rules.shared.wording import counted, number, percent
+from saldiag.core.wording import counted, number, percent
 from saldiag.rules.verdicts.validation import LIMITS, Checked, Course, course_in
 
 

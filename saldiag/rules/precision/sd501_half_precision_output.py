@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import DtypeTrace, LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, counted, label, listed
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, label, listed
 
 HALF_PRECISION_DTYPES = frozenset({"float16", "bfloat16"})
 
@@ -60,7 +60,8 @@ class HalfPrecisionOutput(Rule):
             dtype = trace.output_dtypes[half[0]]
             yield self.finding(
                 f"{listed(layers) if layers else counted(len(half), 'output')}: model output in "
-                f"{dtype}. Compute {'it' if len(half) == 1 else 'them'} in float32{at(source)}",
+                f"{dtype}. Compute {'it' if len(half) == 1 else 'them'} in float32"
+                f"{at_line(source)}",
                 'dtype="float32"  # of the last layer',
                 layers=layers,
                 evidence={

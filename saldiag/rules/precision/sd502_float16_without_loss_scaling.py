@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import DtypeTrace, Measurements, Wiring
-from saldiag.rules.shared.wording import counted, label
+from saldiag.core.wording import counted, label
 
 
 class Float16WithoutLossScaling(Rule):

@@ -8,7 +8,7 @@ from itertools import pairwise
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Cast, DtypeRow, DtypeTrace, Measurements
-from saldiag.rules.shared.wording import at, counted, listed, percent
+from saldiag.core.wording import at_line, counted, listed, percent
 
 HALF_PRECISION_DTYPES = frozenset({"float16", "bfloat16"})
 
@@ -65,7 +65,7 @@ class Float32Islands(Rule):
             f"{listed(layers)}: {counted(len(islands), 'layer call')} in float32 inside a "
             f"{trace.policy} network, {percent(share)} of all (threshold "
             f"{percent(limits['share'])}); their casts write {size / 2**20:.1f} MiB per batch of "
-            f"{trace.batch_size}. Remove the dtype argument{at(source)}",
+            f"{trace.batch_size}. Remove the dtype argument{at_line(source)}",
             'keras.layers.Activation("relu")  # without dtype="float32"',
             layers=layers,
             evidence={

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import DtypeTrace, Measurements
-from saldiag.rules.shared.wording import at, label, listed
+from saldiag.core.wording import at_line, label, listed
 
 
 class Float64ByAccident(Rule):
@@ -54,7 +54,7 @@ class Float64ByAccident(Rule):
         yield self.finding(
             f"{listed(double)}: float64 under policy {label(trace.policy)}, in {len(double)} of "
             f"{len({row.layer for row in weighted})} layers with weights. "
-            f"Remove the dtype argument{at(source)}",
+            f"Remove the dtype argument{at_line(source)}",
             'dtype="float32"  # or no dtype argument',
             layers=double,
             evidence={"policy": trace.policy, "layers": len(double)},

@@ -9,7 +9,7 @@ import numpy as np
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import GradientHistory, Measurements, Wiring
-from saldiag.rules.shared.wording import at, counted, listed, number, percent
+from saldiag.core.wording import at_line, counted, listed, number, percent
 
 
 class LossScaleFalls(Rule):
@@ -72,7 +72,7 @@ class LossScaleFalls(Rule):
             f"{counted(len(scale), 'step')}: {halvings} halvings (threshold "
             f"{number(limits['halvings'])}), {late} of them in the second half; {percent(share)} "
             f"of the steps were skipped{where}. Find the operation whose gradient is not "
-            f"finite{at(source)}",
+            f"finite{at_line(source)}",
             "x = keras.ops.sqrt(x + 1e-6)  # likewise for the inputs of log and division",
             layers=layers,
             evidence={

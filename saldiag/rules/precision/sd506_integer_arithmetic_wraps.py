@@ -8,7 +8,7 @@ from typing import Any
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DtypeTrace, Measurements, OverfitHistory, WrappedIntegers
-from saldiag.rules.shared.wording import at, label, percent
+from saldiag.core.wording import at_line, label, percent
 from saldiag.rules.verdicts.overfit import verdict_of
 
 OPERATION_NAMES = {
@@ -105,7 +105,7 @@ class IntegerArithmeticWraps(Rule):
             f"{label(found.layer)}: {operation} to {found.dtype} turns "
             f"different values into one number ({percent(found.share)} of the results are equal; "
             f"threshold {percent(threshold)}), and the information is lost. Keep the values "
-            f"in float32{at(source)}",
+            f"in float32{at_line(source)}",
             'x = keras.ops.cast(x, "float32") / 255.0',
             **_layers_and_evidence(found, threshold),
             source=source,
@@ -121,7 +121,7 @@ class IntegerArithmeticWraps(Rule):
             f"{label(found.layer)}: {operation} overflows {found.dtype} "
             f"({INTEGER_RANGES.get(found.dtype, '8 or 16 bits')}) in "
             f"{percent(found.share)} of its values (threshold {percent(threshold)}) and wraps "
-            f"around. Cast to float32 first{at(source)}",
+            f"around. Cast to float32 first{at_line(source)}",
             'x = keras.ops.cast(x, "float32")  # before the arithmetic',
             **_layers_and_evidence(found, threshold),
             source=source,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import DtypeTrace, LostConstant, Measurements, Wiring
-from saldiag.rules.shared.wording import at, counted, label, number
+from saldiag.core.wording import at_line, counted, label, number
 
 GUARDED_OPERANDS = {
     "Div": "a denominator",
@@ -78,7 +78,7 @@ class EpsilonLostInHalf(Rule):
         return self.finding(
             f"{label(lost.layer)}: the constant {how} {operand} is 0 in float16 "
             f"(threshold {number(zero)}: values up to it round to 0). Compute this in float32, or "
-            f"use 1e-4{at(source)}",
+            f"use 1e-4{at_line(source)}",
             'x = keras.ops.cast(x, "float32")  # before adding the epsilon',
             layers=(lost.layer,) if lost.layer else (),
             evidence={

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from saldiag.core.findings.edit import COMPILE, Edit, Plain
 from saldiag.core.findings.rule import source_of
 from saldiag.core.measurement import LayerCall, Measurements, ProgramPlaces, TrainingPlan, Wiring
+from saldiag.core.wording import label, number
 from saldiag.rules.shared.training_plan import SILENT
-from saldiag.rules.shared.wording import label, number
 
 Edits = tuple[Edit, ...]
 ARE_ACTIVATIONS = frozenset({"ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"})

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from saldiag.core.measurement import ProgramError
+from saldiag.core.wording import masked
 
 SHAPE = r"[\[(][^\])]*[\])]"
 LONGEST_GROUP = 120
@@ -42,7 +43,7 @@ class Meaning:
 
 
 def _printable_and_short(text: str) -> str:
-    plain = "".join(char if char.isprintable() else "?" for char in text)
+    plain = masked(text)
     return plain if len(plain) <= LONGEST_GROUP else f"{plain[: LONGEST_GROUP - 1]}…"
 
 

@@ -17,7 +17,7 @@ from saldiag.core.measurement import (
     RangeTest,
     Wiring,
 )
-from saldiag.rules.shared.wording import label, number
+from saldiag.core.wording import label, number
 
 Array = np.ndarray[Any, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Measurements, Wiring
-from saldiag.rules.shared.wording import label
+from saldiag.core.wording import label
 
 
 class NothingTrainable(Rule):

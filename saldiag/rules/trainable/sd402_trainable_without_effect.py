@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, TrainableRow, TrainableStatus, Wiring
+from saldiag.core.wording import at_line, counted, listed
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, listed
 
 
 class TrainableWithoutEffect(Rule):
@@ -75,7 +75,7 @@ class TrainableWithoutEffect(Rule):
         return self.finding(
             f"{listed(layers)}: declared trainable, but {_IN_MESSAGE.get(reason, reason)}; "
             f"{counted(len(layers), 'layer')} with {size:,} parameters never {change}. "
-            f"{_ADVICE[reason].format(them=them)}{at(source)}",
+            f"{_ADVICE[reason].format(them=them)}{at_line(source)}",
             _FIXES[reason],
             layers=layers,
             evidence={

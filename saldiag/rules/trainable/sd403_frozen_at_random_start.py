@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, TrainableRow, TrainableStatus, Wiring
+from saldiag.core.wording import at_line, counted, listed, number
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, listed, number
 
 
 class FrozenAtRandomStart(Rule):
@@ -77,7 +77,7 @@ class FrozenAtRandomStart(Rule):
             f"{counted(len(frozen), 'frozen kernel')} still {match} the random initializer "
             f"(Kolmogorov-Smirnov distance up to {number(distance)}, threshold "
             f"{number(limits['distance'])}). Load pretrained weights, or unfreeze {them}"
-            f"{at(source)}",
+            f"{at_line(source)}",
             "layer.trainable = True  # or load its weights: model.load_weights(path)",
             layers=layers,
             evidence={

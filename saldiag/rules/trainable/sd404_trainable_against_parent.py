@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, TrainableStatus
-from saldiag.rules.shared.wording import at, label, listed
+from saldiag.core.wording import at_line, label, listed
 
 
 class TrainableAgainstParent(Rule):
@@ -60,7 +60,7 @@ class TrainableAgainstParent(Rule):
         yield self.finding(
             f"{listed(layers)}: {how} inside the frozen "
             f"{label(parent)}, which lists 0 of these {size:,} parameters as trainable. "
-            f"Freeze the other layers one by one{at(source)}",
+            f"Freeze the other layers one by one{at_line(source)}",
             f"layer.trainable = False  # for each other layer of {label(parent)}",
             layers=layers,
             evidence={"parent": parent, "parameters": size, "changed": changed},

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, NormalizationRow, TrainableStatus
-from saldiag.rules.shared.wording import at, counted, listed
+from saldiag.core.wording import at_line, counted, listed
 
 
 class BatchnormInWrongMode(Rule):
@@ -75,7 +75,7 @@ class BatchnormInWrongMode(Rule):
         source = source_of(measured, layers[0])
         return self.finding(
             f"{listed(layers)}: {counted(len(layers), 'BatchNorm layer')} {problem}. {advice}"
-            f"{at(source)}",
+            f"{at_line(source)}",
             fix,
             layers=layers,
             evidence={"layers": len(layers), "training_mode": rows[0].training_mode},

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, compile_source
 from saldiag.core.measurement import Measurements, TrainableStatus
-from saldiag.rules.shared.wording import at, counted, listed
+from saldiag.core.wording import at_line, counted, listed
 
 
 class UnfrozenAfterCompile(Rule):
@@ -60,7 +60,7 @@ class UnfrozenAfterCompile(Rule):
         yield self.finding(
             f"{listed(layers)}: the optimizer was built before {they_were} unfrozen and doesn't "
             f"know {len(unknown)} of {counted(len(rows), 'trainable variable')}; training steps "
-            f"fail. Compile again{at(source)}",
+            f"fail. Compile again{at_line(source)}",
             "model.compile(keras.optimizers.Adam(1e-5), loss)  # after changing trainable",
             layers=layers,
             evidence={

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, UntrackedWeights, Wiring
-from saldiag.rules.shared.wording import at, counted, label, listed
+from saldiag.core.wording import at_line, counted, label, listed
 
 
 class WeightsNotTracked(Rule):
@@ -79,7 +79,7 @@ class WeightsNotTracked(Rule):
             f"{listed(layers)}: called, but not among the model's layers; Keras neither trains nor "
             f"saves {counted(len(layers), 'layer')} with {parameters:,} trainable parameters. "
             f"Store {them} as an attribute, or in a list or dict attribute, of the layer that "
-            f"calls {them}, not in another object, a closure or a Lambda{at(source)}",
+            f"calls {them}, not in another object, a closure or a Lambda{at_line(source)}",
             f"self.{name} = {name}  # in __init__ of the model, or of a keras.layers.Layer",
             layers=layers,
             evidence={"layers": layers, "parameters": parameters},
@@ -95,7 +95,7 @@ class WeightsNotTracked(Rule):
         return self.finding(
             f"{listed(names)}: {what}, which Keras neither trains nor saves; the loss depends on "
             f"{parameters:,} such {values}. Create {them} with add_weight, or with "
-            f"trainable=False to keep {them} constant{at(source)}",
+            f"trainable=False to keep {them} constant{at_line(source)}",
             f"self.{label(found[0].name)} = self.add_weight(shape=…, initializer=…)",
             layers=tuple(dict.fromkeys(weights.layer for weights in found if weights.layer)),
             evidence={"variables": names, "parameters": parameters},

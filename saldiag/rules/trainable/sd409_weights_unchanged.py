@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     OverfitHistory,
     Wiring,
 )
-from saldiag.rules.shared.wording import counted, number
+from saldiag.core.wording import counted, number
 
 
 class WeightsUnchanged(Rule):

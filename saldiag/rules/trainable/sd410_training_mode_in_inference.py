@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, ValidationCheck
-from saldiag.rules.shared.wording import listed, number, percent
+from saldiag.core.wording import listed, number, percent
 from saldiag.rules.verdicts.validation import Checked
 
 

@@ -24,6 +24,7 @@ from saldiag.core.findings.hypothesis import (
     HypothesisOutcome,
 )
 from saldiag.core.measurement import Arm, Curve, Experiments
+from saldiag.core.wording import counted
 
 LIMITS: dict[str, float] = {
     "seeds": 3,
@@ -251,9 +252,9 @@ def _outcome_and_reason(
     if enough and low > limits["margin"] and _memorises_beyond_standstill(arm, pairs, limits):
         return "confirmed", "all items are memorised, while the unchanged model stops improving"
     if restored:
-        return "undecided", f"learning is restored in {restored} of {_seed_count(len(pairs))}"
+        return "undecided", f"learning is restored in {restored} of {counted(len(pairs), 'seed')}"
     if not enough:
-        return "undecided", f"it does not restore learning from {_seed_count(len(pairs))}"
+        return "undecided", f"it does not restore learning from {counted(len(pairs), 'seed')}"
     return _outcome_without_restoring(arm, max(abs(low), abs(high)) <= limits["margin"])
 
 
@@ -289,15 +290,14 @@ def _outcome_of_restoring(
     if arm.if_restored:
         return "undecided", arm.if_restored
     if not enough:
-        return "undecided", f"it restores learning, but only {_seed_count(seeds)} could be trained"
+        return (
+            "undecided",
+            f"it restores learning, but only {counted(seeds, 'seed')} could be trained",
+        )
     if restored < seeds:
         unchanged = f"the unchanged model learns in {seeds - restored} of {seeds} seeds"
         return "confirmed", f"{unchanged}, the changed one in all"
     return "confirmed", f"learning is restored in {seeds} of {seeds} seeds"
-
-
-def _seed_count(count: int) -> str:
-    return f"{count} seed" if count == 1 else f"{count} seeds"
 
 
 _OUTCOME_ORDER = ("confirmed", "undecided", "refuted", "no difference", "not applicable")

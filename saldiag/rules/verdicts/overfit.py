@@ -9,8 +9,8 @@ import numpy as np
 
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import OverfitHistory
+from saldiag.core.wording import counted, number
 from saldiag.rules.shared.trend_statistics import falling_probability, means_over
-from saldiag.rules.shared.wording import number
 
 LIMITS: dict[str, float] = {
     "learnt": 0.1,
@@ -113,8 +113,7 @@ def _is_memorised(history: OverfitHistory, error: float, limits: Mapping[str, fl
 
 
 def _steps_taken(history: OverfitHistory) -> str:
-    count = len(history.loss)
-    return f"{count} step" if count == 1 else f"{count} steps"
+    return counted(len(history.loss), "step")
 
 
 def _error_against_baseline(history: OverfitHistory, verb: str) -> str:

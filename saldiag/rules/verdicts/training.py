@@ -17,8 +17,8 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
+from saldiag.core.wording import counted, number
 from saldiag.rules.shared.trend_statistics import falling_probability, first_and_last_quarter
-from saldiag.rules.shared.wording import counted, number
 from saldiag.rules.verdicts.overfit import verdict_of
 
 Array = np.ndarray[Any, Any]

@@ -16,7 +16,7 @@ from saldiag.core.measurement import (
     TrainingHistory,
     ValidationCheck,
 )
-from saldiag.rules.shared.wording import number
+from saldiag.core.wording import number
 
 Array = np.ndarray[Any, Any]
 

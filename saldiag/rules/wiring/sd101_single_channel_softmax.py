@@ -14,11 +14,11 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
+from saldiag.core.wording import at_line, label, listed, number
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.gradient_cut import LIMITS
 from saldiag.rules.shared.graph import Network, is_shape_only
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, SQUASHING, axis_size, from_logits
-from saldiag.rules.shared.wording import at, label, listed, number
 
 
 class SingleChannelSoftmax(Rule):
@@ -76,7 +76,7 @@ class SingleChannelSoftmax(Rule):
         certain = _edits_to_one_sigmoid(measured, calls)
         yield self.finding(
             f"{listed(layers)}: softmax over an axis of size 1 is the constant 1.0"
-            f"{effect}. Use sigmoid instead{at(source)}",
+            f"{effect}. Use sigmoid instead{at_line(source)}",
             edits.told(certain) or _fix_without_edits(layers),
             layers=layers,
             evidence={"axis_size": 1, "activation": "softmax", **gradients},

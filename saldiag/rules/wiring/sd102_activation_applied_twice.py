@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, label
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import SQUASHING, from_logits, takes_logits_behind
-from saldiag.rules.shared.wording import at, label
 
 
 class ActivationAppliedTwice(Rule):
@@ -70,7 +70,7 @@ class ActivationAppliedTwice(Rule):
         return self.finding(
             f"{label(second.layer)}: applies {second.activation} to the {first.activation} output "
             f"of {label(first.layer)}, which narrows the range of the predictions. Keep one of the "
-            f"two{at(source)}",
+            f"two{at_line(source)}",
             edits.told(certain)
             or f"outputs = x  # the output of {label(first.layer)}; delete {label(second.layer)}",
             layers=(first.layer, second.layer),
@@ -83,7 +83,7 @@ class ActivationAppliedTwice(Rule):
         source = source_of(measured, head.layer)
         return self.finding(
             f"{label(head.layer)}: {label(wiring.loss)} has from_logits=True and treats the "
-            f"{head.activation} output as logits. Use from_logits=False{at(source)}",
+            f"{head.activation} output as logits. Use from_logits=False{at_line(source)}",
             "from_logits=False  # in the loss given to compile()",
             layers=(head.layer,),
             evidence={"first": head.activation, "from_logits": True, "loss": wiring.loss},

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LossCheck, Measurements, Wiring
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, from_logits, takes_logits_behind
-from saldiag.rules.shared.wording import at, label, number
 
 
 class LossDisagreesWithPredictions(Rule):
@@ -70,7 +70,7 @@ class LossDisagreesWithPredictions(Rule):
             f"{number(recomputed)} when computed from the predictions for the same batch: a "
             f"relative difference of {number(difference / larger)} (threshold "
             f"{number(limits['relative'])}). Use an output activation that fits the "
-            f"loss{at(source)}",
+            f"loss{at_line(source)}",
             'activation="sigmoid"  # in the last layer, with loss="binary_crossentropy"',
             layers=layers,
             evidence={

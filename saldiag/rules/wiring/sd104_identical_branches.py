@@ -9,8 +9,8 @@ from typing import Any
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, counted, label, listed
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, label, listed
 
 Setting = tuple[Any, ...]
 """Kernel size, strides and dilation rate of a convolution."""
@@ -68,7 +68,7 @@ class IdenticalBranches(Rule):
             f"{listed(layers)}: parallel depthwise branches with the same kernel size in "
             f"{counted(len(groups), 'block')}; the first block has {len(groups[0])} branches with "
             f"kernel size {size} (threshold {limits['branches']:.0f}). Give each branch its own "
-            f"kernel size{at(source)}",
+            f"kernel size{at_line(source)}",
             f"kernel_size=sizes[i]  # in {label(layers[0])}: another size for each branch",
             layers=layers,
             evidence={

@@ -9,7 +9,7 @@ from typing import Any
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import Measurements, Origin, Wiring
-from saldiag.rules.shared.wording import at, counted, label
+from saldiag.core.wording import at_line, counted, label
 
 
 class DiffersFromWeightsSource(Rule):
@@ -63,7 +63,7 @@ class DiffersFromWeightsSource(Rule):
             f"{aspect} differs from {label(first.network)} in {counted(len(origins), 'layer')}"
             f"{' with its weights' if copied else ''}: {label(first.layer)} has {here}, "
             f"{label(first.source_layer or '?')} of {label(first.network)} has {there}. "
-            f"Use {there}{at(source)}",
+            f"Use {there}{at_line(source)}",
             f"{aspect}={there!r}  # in {label(first.layer)}",
             layers=[origin.layer for origin in origins],
             evidence={

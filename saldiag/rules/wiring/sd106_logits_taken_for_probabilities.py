@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, compile_source
 from saldiag.core.measurement import DataFacts, Measurements, TensorFacts, Wiring
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, from_logits
-from saldiag.rules.shared.wording import at, label, number
 
 
 class LogitsTakenForProbabilities(Rule):
@@ -84,7 +84,7 @@ class LogitsTakenForProbabilities(Rule):
             f"{label(layers[0] if layers else predicted.name)}: the outputs range from "
             f"{number(predicted.minimum)} to {number(predicted.maximum)}, up to {number(outside)} "
             f"outside [0, 1] (threshold {number(limits['margin'])}), but {label(wiring.loss)} "
-            f"expects probabilities. Use from_logits=True{at(source)}",
+            f"expects probabilities. Use from_logits=True{at_line(source)}",
             "from_logits=True  # in the loss given to compile()",
             layers=layers,
             evidence={

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, TensorFacts, Wiring
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import (
@@ -17,7 +18,6 @@ from saldiag.rules.shared.output_heads import (
     from_logits,
     takes_logits_behind,
 )
-from saldiag.rules.shared.wording import at, label, number
 
 NOT_PROBABILITIES = frozenset({
     "elu", "gelu", "leaky_relu", "log_softmax", "mish", "relu", "relu6", "selu", "silu", "softplus",
@@ -141,7 +141,7 @@ class HeadAgainstLoss(Rule):
     ) -> Finding:
         source, loss = source_of(measured, head.layer), measured.need(Wiring).loss
         return self.finding(
-            f"{label(head.layer)}: {mismatch}. Use {fix}{at(source)}",
+            f"{label(head.layer)}: {mismatch}. Use {fix}{at_line(source)}",
             f"{fix}  # in {'compile()' if 'loss' in fix else label(head.layer)}",
             layers=(head.layer,),
             evidence={"activation": head.activation, "loss": loss, **evidence},

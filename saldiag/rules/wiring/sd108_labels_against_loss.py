@@ -14,11 +14,11 @@ from saldiag.core.measurement import (
     TensorFacts,
     Wiring,
 )
+from saldiag.core.wording import label, number
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.error_messages import OF_LABELS, meaning_of
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import RANGES, from_logits
-from saldiag.rules.shared.wording import label, number
 
 BY_ELEMENT = frozenset({
     "huber", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",

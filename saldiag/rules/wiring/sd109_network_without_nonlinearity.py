@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, counted, label, listed
 from saldiag.rules.shared.graph import SHAPE_ONLY, Network
-from saldiag.rules.shared.wording import at, counted, label, listed
 
 WEIGHTED = frozenset({
     "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Dense",
@@ -78,7 +78,7 @@ class NetworkWithoutNonlinearity(Rule):
         yield self.finding(
             f"{listed(layers)}: {counted(len(layers), 'layer')} with weights (threshold "
             f"{limits['layers']:.0f}) and no activation between them equal a single linear layer. "
-            f"Give the hidden layers an activation{at(source)}",
+            f"Give the hidden layers an activation{at_line(source)}",
             f'activation="relu"  # in {label(layers[0])}',
             layers=layers,
             evidence={"linear_layers": layers, "threshold": limits["layers"]},

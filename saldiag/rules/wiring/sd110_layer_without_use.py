@@ -13,8 +13,8 @@ from saldiag.core.measurement import (
     UncalledLayer,
     Wiring,
 )
+from saldiag.core.wording import at_line, counted, label, listed
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, label, listed
 
 WEIGHTED = frozenset({
     "BatchNormalization", "Bidirectional", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose",
@@ -91,7 +91,7 @@ class LayerWithoutUse(Rule):
         them = "it" if len(layers) == 1 else "them"
         return self.finding(
             f"{listed(layers)}: {counted(len(layers), 'layer')} that the model never calls. Call "
-            f"or delete {them}{at(source)}",
+            f"or delete {them}{at_line(source)}",
             f"x = self.{label(layers[0])}(x)  # in call()",
             layers=layers,
             evidence={
@@ -108,7 +108,7 @@ class LayerWithoutUse(Rule):
         return self.finding(
             f"{listed(layers)}: {counted(len(layers), 'layer')} that no model output depends "
             f"on and no gradient reaches. Use the output of {label(layers[-1])}, or delete "
-            f"{them}{at(source)}",
+            f"{them}{at_line(source)}",
             f"x = self.{label(layers[-1])}(x)  # and pass x to the next layer",
             layers=layers,
             evidence={"unused": layers},

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, counted, label, listed
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, label, listed
 
 WITH_BIAS = frozenset({
     "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Dense",
@@ -62,7 +62,7 @@ class BiasBeforeBatchNorm(Rule):
         source = source_of(measured, layers[0])
         yield self.finding(
             f"{listed(layers)}: {counted(len(layers), 'layer')} with a bias that the next layer, "
-            f"BatchNorm, cancels. Use use_bias=False{at(source)}",
+            f"BatchNorm, cancels. Use use_bias=False{at_line(source)}",
             f"use_bias=False  # in {label(layers[0])}",
             layers=layers,
             evidence={"layers": layers},

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, label, number
 from saldiag.rules.shared import edits
 from saldiag.rules.shared.graph import Network, is_shape_only
-from saldiag.rules.shared.wording import at, label, number
 
 DROPOUT = frozenset({"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"})
 
@@ -124,7 +124,7 @@ class DropoutInTheWrongPlace(Rule):
         """A finding; ``rate`` is the new rate for the edit, empty for no edit."""
         source = source_of(measured, call.layer)
         return self.finding(
-            f"{label(call.layer)}: {problem}{at(source)}",
+            f"{label(call.layer)}: {problem}{at_line(source)}",
             fix,
             layers=(call.layer,),
             evidence=evidence,

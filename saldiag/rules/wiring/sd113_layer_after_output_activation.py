@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, label
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import CROSS_ENTROPIES, SQUASHING, from_logits
-from saldiag.rules.shared.wording import at, label
 
 NORMALIZATIONS = frozenset({
     "BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
@@ -83,7 +83,7 @@ class LayerAfterOutputActivation(Rule):
         return self.finding(
             f"{label(head.layer)}: {follower} follows the {first.activation} of "
             f"{label(first.layer)}, but {label(loss)} expects probabilities. Delete "
-            f"{label(head.layer)}, or move it before {label(first.layer)}{at(source)}",
+            f"{label(head.layer)}, or move it before {label(first.layer)}{at_line(source)}",
             f"outputs = x  # the output of {label(first.layer)}; delete {label(head.layer)}",
             layers=(head.layer,),
             evidence={"activation": first.activation, "behind": follower, "loss": loss},

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, label
 from saldiag.rules.shared.graph import Network
 from saldiag.rules.shared.output_heads import axis_size
-from saldiag.rules.shared.wording import at, label
 
 NARROWING = frozenset({"Conv1D", "Conv2D", "Conv3D", "Dense", "GRU", "LSTM", "SimpleRNN"})
 CATEGORICAL = frozenset({"categorical_crossentropy", "sparse_categorical_crossentropy"})
@@ -79,7 +79,7 @@ class OneNumberForSeveralClasses(Rule):
         return self.finding(
             f"{label(call.layer)}: squeezes {_numbers_per_sample(call.input_shapes[0])} numbers "
             f"into 1, from which {classes} classes must be predicted (threshold "
-            f"{limits['classes']:.0f} classes). Give it more {width}{at(source)}",
+            f"{limits['classes']:.0f} classes). Give it more {width}{at_line(source)}",
             f"{width}=64  # in {label(call.layer)}",
             layers=(call.layer,),
             evidence={"units": 1, "classes": classes, "threshold": limits["classes"]},

@@ -15,7 +15,7 @@ from saldiag.core.measurement import (
     Measurements,
     Wiring,
 )
-from saldiag.rules.shared.wording import at, counted, label, listed
+from saldiag.core.wording import at_line, counted, label, listed
 
 REPLACEMENTS = {
     "ArgMax": "keras.ops.softmax(x)  # instead of argmax",
@@ -97,7 +97,7 @@ class OperationWithoutGradient(Rule):
         return self.finding(
             f"{_location(blocked)}: {blocked.op} passes no gradient, and no other path leads from "
             f"the loss to {counted(len(before), 'trainable layer')} before it ({listed(before)}): "
-            f"|dL/dw| there is exactly 0. {_advice(blocked.op)}{at(source)}",
+            f"|dL/dw| there is exactly 0. {_advice(blocked.op)}{at_line(source)}",
             REPLACEMENTS.get(
                 blocked.op,
                 "x + keras.ops.stop_gradient(hard(x) - x)  # straight-through estimator",

@@ -9,8 +9,8 @@ from itertools import pairwise
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds, source_of
 from saldiag.core.measurement import LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, label, listed, number
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, label, listed, number
 
 WEIGHTED = frozenset({
     "Bidirectional", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Dense",
@@ -95,7 +95,7 @@ class SharedLayerForTwins(Rule):
         return self.finding(
             f"{listed(layers)}: called {calls} times with the same input (threshold "
             f"{number(threshold)}); the outputs are equal and meet in {label(twins[0][1])}. "
-            f"Create a separate layer for each branch{at(source)}",
+            f"Create a separate layer for each branch{at_line(source)}",
             "branches = [make_branch() for _ in range(2)]  # a new layer for each branch",
             layers=layers,
             evidence={"calls": calls, "meeting": twins[0][1], "threshold": threshold},
@@ -110,7 +110,7 @@ class SharedLayerForTwins(Rule):
         return self.finding(
             f"{label(layer)}: called {len(row)} times in a row on its own output (threshold "
             f"{number(threshold)}), which adds depth but no weights. Create a new layer for each "
-            f"call, unless shared weights are intended{at(source)}",
+            f"call, unless shared weights are intended{at_line(source)}",
             "blocks = [make_block() for _ in range(3)]  # a new layer for each call",
             layers=(layer,),
             evidence={"calls": len(row), "threshold": threshold},

@@ -8,8 +8,8 @@ from math import prod
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, source_of
 from saldiag.core.measurement import DataFacts, LayerCall, Measurements, Wiring
+from saldiag.core.wording import at_line, counted, label, listed, number
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, label, listed, number
 
 GLOBAL = frozenset({"GlobalAveragePooling2D", "GlobalMaxPooling2D"})
 WITH_KERNEL = frozenset({"Conv2D", "DepthwiseConv2D", "SeparableConv2D"})
@@ -82,7 +82,7 @@ class SpatialBottleneck(Rule):
             f"{label(call.layer)}: shrinks a feature map of {before[1]}x{before[2]} to 1x1, and no "
             f"path goes around it: {left} numbers for a mask of {pixels} pixels, "
             f"{number(left / pixels)} per pixel (threshold {number(limits['numbers_per_place'])}). "
-            f"Shrink less, or add a skip connection around it{at(source)}",
+            f"Shrink less, or add a skip connection around it{at_line(source)}",
             "x = keras.layers.Concatenate()([x, finer])  # a skip connection, after upsampling",
             layers=(call.layer,),
             evidence={
@@ -100,7 +100,7 @@ class SpatialBottleneck(Rule):
         return self.finding(
             f"{listed(layers)}: {counted(len(layers), 'convolution')} on a 1x1 feature map, where "
             f"{taps - 1} of {taps} kernel positions see only padding (threshold 1 position). "
-            f"Shrink less before, or use kernel_size=1{at(source)}",
+            f"Shrink less before, or use kernel_size=1{at_line(source)}",
             f"kernel_size=1  # in {label(layers[0])}",
             layers=layers,
             evidence={"layers": len(layers), "kernel": taps, "unused": taps - 1, "threshold": 1},

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds, compile_source
 from saldiag.core.measurement import GradientFlow, IgnoredOutput, Measurements, Wiring
+from saldiag.core.wording import at_line, counted, label, listed
 from saldiag.rules.shared.graph import Network
-from saldiag.rules.shared.wording import at, counted, label, listed
 
 
 class OutputWithoutLoss(Rule):
@@ -78,7 +78,7 @@ class OutputWithoutLoss(Rule):
             "only inspected"
         )
         return self.finding(
-            f"output {label(output.name)} {reason}: {effect}{at(source)}",
+            f"output {label(output.name)} {reason}: {effect}{at_line(source)}",
             f'model.compile(…, loss={{…, "{label(output.name)}": …}})',
             layers=layers,
             evidence={"output": output.name, "weight": output.weight, "layers": list(layers)},

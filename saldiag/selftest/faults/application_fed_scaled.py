@@ -1,6 +1,6 @@
 """A network of ``keras.applications`` that rescales its input, fed with pictures in [-1, 1]."""
 
-from saldiag.selftest.program import Program, compiled, keras, np
+from saldiag.selftest.program import Program, compile_model, keras, np
 
 EXPECT = "SD612"
 FORMS = ("functional",)
@@ -14,7 +14,7 @@ def _program(seed: int, *, scaled: bool) -> Program:
     model = keras.applications.MobileNetV3Small(
         weights=None, input_shape=(32, 32, 3), classes=3, minimalistic=True
     )
-    compiled(model, "sparse_categorical_crossentropy", rate=1e-3)
+    compile_model(model, "sparse_categorical_crossentropy", rate=1e-3)
     return Program(model, [(x / 127.5 - 1 if scaled else x, kinds)], steps=8)
 
 

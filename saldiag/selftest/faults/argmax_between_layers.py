@@ -4,7 +4,15 @@ from typing import Any
 
 from saldiag.selftest.attention import READERS
 from saldiag.selftest.program import FORMS as CHAINS
-from saldiag.selftest.program import Program, chain, compiled, keras, layers, numbers, sentences
+from saldiag.selftest.program import (
+    Program,
+    binary_data,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    token_data,
+)
 
 EXPECT = "SD115"
 FORMS = (*CHAINS, *READERS)
@@ -33,8 +41,10 @@ def _program(form: str, seed: int, *, hard: bool) -> Program:
     ]
     if form in READERS:
         model = READERS[form](parts[1:])
-        return Program(compiled(model, "binary_crossentropy"), [sentences(seed)], 60)
-    return Program(compiled(chain(form, (8,), parts), "binary_crossentropy"), [numbers(seed)])
+        return Program(compile_model(model, "binary_crossentropy"), [token_data(seed)], 60)
+    return Program(
+        compile_model(build_chain(form, (8,), parts), "binary_crossentropy"), [binary_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

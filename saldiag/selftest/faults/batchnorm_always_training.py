@@ -3,8 +3,8 @@
 from typing import Any
 
 from saldiag.selftest.always_training import AlwaysTraining, AlwaysTrainingClassifier
-from saldiag.selftest.program import Program, chain, compiled, layers
-from saldiag.selftest.validation_data import coloured, halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers
+from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items
 
 EXPECT = "SD410"
 FORMS = ("functional", "subclassed", "nested")
@@ -21,14 +21,14 @@ def _model(form: str, always: bool) -> Any:
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    return chain(form, (12, 12, 3), parts)
+    return build_chain(form, (12, 12, 3), parts)
 
 
 def _program(form: str, seed: int, always: bool) -> Program:
-    model = compiled(_model(form, always), "sparse_categorical_crossentropy", rate=2e-2)
-    train, (x, y) = halves(coloured(seed), 96)
+    model = compile_model(_model(form, always), "sparse_categorical_crossentropy", rate=2e-2)
+    train, (x, y) = split_items(colour_data(seed), 96)
     order = y.argsort(kind="stable")  # validation reads one folder after the other
-    return Program(model, fit=training(train, (x[order], y[order])))
+    return Program(model, fit=fit_arguments(train, (x[order], y[order])))
 
 
 def broken(form: str, seed: int) -> Program:

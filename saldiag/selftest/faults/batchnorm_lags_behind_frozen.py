@@ -5,8 +5,8 @@ The encoder's statistics are far from their start values, as those of pretrained
 
 from typing import Any
 
-from saldiag.selftest.program import Program, chain, compiled, keras, layers, np
-from saldiag.selftest.validation_data import coloured, halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, keras, layers, np
+from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items
 
 EXPECT = "SD802"
 FORMS = ("sequential", "functional", "subclassed")
@@ -41,9 +41,9 @@ def _program(form: str, seed: int, momentum: float) -> Program:
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
-    train, held_out = halves(coloured(seed), 96)
-    return Program(model, [train], fit=training(train, held_out, epochs=4))
+    model = compile_model(build_chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
+    train, held_out = split_items(colour_data(seed), 96)
+    return Program(model, [train], fit=fit_arguments(train, held_out, epochs=4))
 
 
 def broken(form: str, seed: int) -> Program:

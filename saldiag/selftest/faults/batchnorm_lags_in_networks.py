@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers
-from saldiag.selftest.validation_data import coloured, halves, training
+from saldiag.selftest.program import Program, compile_model, keras, layers
+from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items
 
 EXPECT = "SD802"
 FORMS = ("depthwise", "separable", "dense", "residual")
@@ -43,8 +43,10 @@ def _program(form: str, seed: int, momentum: float) -> Program:
     }[form]  # fmt: skip
     inputs = keras.Input((12, 12, 3))
     outputs = layers.Dense(3, activation="softmax")(body(inputs, momentum))
-    model = compiled(keras.Model(inputs, outputs), "sparse_categorical_crossentropy")
-    return Program(model, fit=training(*halves(coloured(seed, light=0.1), 96), epochs=6))
+    model = compile_model(keras.Model(inputs, outputs), "sparse_categorical_crossentropy")
+    return Program(
+        model, fit=fit_arguments(*split_items(colour_data(seed, light=0.1), 96), epochs=6)
+    )
 
 
 def broken(form: str, seed: int) -> Program:

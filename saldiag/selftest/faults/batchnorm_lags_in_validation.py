@@ -1,7 +1,7 @@
 """BatchNorm with momentum 0.99 and 72 steps, on dark pictures: its statistics lag the batches'."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers
-from saldiag.selftest.validation_data import coloured, halves, training
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers
+from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items
 
 EXPECT = "SD802"
 
@@ -17,8 +17,10 @@ def _program(form: str, seed: int, momentum: float) -> Program:
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
-    return Program(model, fit=training(*halves(coloured(seed, light=0.1), 96), epochs=6))
+    model = compile_model(build_chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
+    return Program(
+        model, fit=fit_arguments(*split_items(colour_data(seed, light=0.1), 96), epochs=6)
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,6 +1,13 @@
 """BatchNorm over dense features, trained one item at a time: its output is beta, always."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD703"
 
@@ -12,9 +19,9 @@ def _program(form: str, seed: int, size: int) -> Program:
         layers.Activation("tanh"),
         layers.Dense(1),
     ]
-    x, y = curve(seed, 16)
+    x, y = regression_data(seed, 16)
     batches = [(x[i : i + size], y[i : i + size]) for i in range(0, 16, size)]
-    return Program(compiled(chain(form, (6,), parts), "mse"), batches, 100)
+    return Program(compile_model(build_chain(form, (6,), parts), "mse"), batches, 100)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,6 +1,6 @@
 """BatchNorm on 1x1 maps with two pictures in a batch: every value becomes +1 or -1."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 
 EXPECT = "SD703"
 
@@ -14,10 +14,12 @@ def _program(form: str, seed: int, size: int) -> Program:
             layers.ReLU(),
         ]
     parts += [layers.Flatten(), layers.Dense(1, activation="sigmoid")]
-    x, masks = pictures(seed, 16)
+    x, masks = mask_data(seed, 16)
     y = (masks.sum(axis=(1, 2), keepdims=False) * 0 + x[:, :8].mean(axis=(1, 2, 3))[:, None]) > -0.4
     batches = [(x[i : i + size], y[i : i + size].astype("float32")) for i in range(0, 16, size)]
-    return Program(compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy"), batches, 80)
+    return Program(
+        compile_model(build_chain(form, (16, 16, 3), parts), "binary_crossentropy"), batches, 80
+    )
 
 
 def broken(form: str, seed: int) -> Program:

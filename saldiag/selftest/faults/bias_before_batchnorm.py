@@ -1,6 +1,6 @@
 """A dense layer with a bias right before BatchNorm."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 
 EXPECT = "SD111"
 
@@ -12,7 +12,9 @@ def _program(form: str, seed: int, use_bias: bool) -> Program:
         layers.ReLU(),
         layers.Dense(1, activation="sigmoid"),
     ]
-    return Program(compiled(chain(form, (8,), parts), "binary_crossentropy"), [numbers(seed)])
+    return Program(
+        compile_model(build_chain(form, (8,), parts), "binary_crossentropy"), [binary_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

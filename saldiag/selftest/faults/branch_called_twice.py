@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, pictures
+from saldiag.selftest.program import Program, compile_model, keras, layers, mask_data
 
 EXPECT = "SD116"
 FORMS = ("functional", "subclassed", "nested")
@@ -39,7 +39,7 @@ def _program(form: str, seed: int, *, shared: bool) -> Program:
         model = keras.Model(inputs, head(Branches(branches)(inputs)))
     else:
         model = keras.Sequential([Branches(branches), head])
-    return Program(compiled(model, "binary_crossentropy"), [pictures(seed)], 60)
+    return Program(compile_model(model, "binary_crossentropy"), [mask_data(seed)], 60)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,6 +1,6 @@
 """QUICKSAL's decoder with the first kernel size in each branch: the branches see the same."""
 
-from saldiag.selftest.program import Program, compiled, pictures
+from saldiag.selftest.program import Program, compile_model, mask_data
 from saldiag.selftest.small_quicksal import small_quicksal
 
 EXPECT = "SD104"
@@ -8,8 +8,8 @@ FORMS = ("quicksal",)
 
 
 def _program(seed: int, *, identical: bool) -> Program:
-    model = compiled(small_quicksal(identical=identical), "binary_crossentropy")
-    return Program(model, [pictures(seed, 8)], 0)
+    model = compile_model(small_quicksal(identical=identical), "binary_crossentropy")
+    return Program(model, [mask_data(seed, 8)], 0)
 
 
 def broken(form: str, seed: int) -> Program:

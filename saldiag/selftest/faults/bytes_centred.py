@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, np, pictures
+from saldiag.selftest.program import Program, compile_model, keras, layers, mask_data, np
 
 EXPECT = "SD506"
 FORMS = ("functional", "subclassed", "nested")
@@ -49,9 +49,9 @@ def _built(form: str, *, floats: bool) -> Any:
 
 
 def _program(form: str, seed: int, *, floats: bool) -> Program:
-    x, masks = pictures(seed)
+    x, masks = mask_data(seed)
     bytes_ = np.round((x + 1) * 127.5).astype("uint8")
-    model = compiled(_built(form, floats=floats), "binary_crossentropy")
+    model = compile_model(_built(form, floats=floats), "binary_crossentropy")
     return Program(model, [(bytes_, masks)], steps=120)
 
 

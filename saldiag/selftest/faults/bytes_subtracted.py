@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, np
+from saldiag.selftest.program import Program, compile_model, keras, layers, np
 
 EXPECT = "SD506"
 FORMS = ("functional", "subclassed")
@@ -44,7 +44,7 @@ def _program(form: str, seed: int, *, floats: bool) -> Program:
     if form == "functional":
         inputs = keras.Input((12, 2), dtype="uint8")
         model = keras.Model(inputs, model.head(model.recurrent(model.steps(inputs))))
-    return Program(compiled(model, "binary_crossentropy"), [(x, y)])
+    return Program(compile_model(model, "binary_crossentropy"), [(x, y)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -5,7 +5,15 @@ from typing import Any
 
 import keras
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import (
+    FORMS,
+    FitPlan,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    mask_data,
+)
 
 EXPECT = "SD709"
 
@@ -21,8 +29,10 @@ def _program(form: str, seed: int, mode: str) -> Program:
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy", metrics=[overlap])
-    batch = pictures(seed)
+    model = compile_model(
+        build_chain(form, (16, 16, 3), parts), "binary_crossentropy", metrics=[overlap]
+    )
+    batch = mask_data(seed)
     best = keras.callbacks.ModelCheckpoint(
         Path("best.keras"), monitor="val_overlap", mode=mode, save_best_only=True
     )

@@ -2,7 +2,14 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD207"
 
@@ -11,7 +18,9 @@ def _program(form: str, seed: int, limit: float) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1)]
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=limit)
     return Program(
-        compiled(chain(form, (6,), parts), "mse", optimizer=optimizer), [curve(seed)], 120
+        compile_model(build_chain(form, (6,), parts), "mse", optimizer=optimizer),
+        [regression_data(seed)],
+        120,
     )
 
 

@@ -1,6 +1,14 @@
 """An LSTM under SGD with each gradient clipped to a norm of 1e-6."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, sentences
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    token_data,
+)
 
 EXPECT = "SD207"
 
@@ -8,8 +16,10 @@ EXPECT = "SD207"
 def _program(form: str, seed: int, limit: float) -> Program:
     parts = [layers.Embedding(20, 16), layers.LSTM(16), layers.Dense(1, activation="sigmoid")]
     optimizer = keras.optimizers.SGD(1.0, momentum=0.9, clipnorm=limit)
-    model = compiled(chain(form, (10,), parts), "binary_crossentropy", optimizer=optimizer)
-    return Program(model, [sentences(seed)], 200)
+    model = compile_model(
+        build_chain(form, (10,), parts), "binary_crossentropy", optimizer=optimizer
+    )
+    return Program(model, [token_data(seed)], 200)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,6 +1,6 @@
 """Segmentation by convolutions and BatchNorm, and no activation before the last."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 
 EXPECT = "SD109"
 
@@ -12,8 +12,8 @@ def _program(form: str, seed: int, activation: str) -> Program:
         layers.Activation(activation),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="answer"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy")
-    return Program(model, [pictures(seed)], steps=60)
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "binary_crossentropy")
+    return Program(model, [mask_data(seed)], steps=60)
 
 
 def broken(form: str, seed: int) -> Program:

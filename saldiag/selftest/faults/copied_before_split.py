@@ -1,6 +1,6 @@
 """Sequences that were copied to make more of them, and split afterwards."""
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, layers, np
+from saldiag.selftest.program import FORMS, FitPlan, Program, build_chain, compile_model, layers, np
 
 EXPECT = "SD608"
 
@@ -24,7 +24,7 @@ def _program(form: str, seed: int, *, copied_first: bool) -> Program:
         copies = np.random.default_rng(seed).permutation(np.repeat(order, 2))
         training, held_out = copies[:96], copies[96:]
     parts = [layers.LSTM(16), layers.Dense(1, activation="sigmoid")]
-    model = compiled(chain(form, (12, 2), parts), "binary_crossentropy")
+    model = compile_model(build_chain(form, (12, 2), parts), "binary_crossentropy")
     data = (x[training], y[training])
     plan = FitPlan(data=data, validation=[(x[held_out], y[held_out])], epochs=10)
     return Program(model, [(data[0][:32], data[1][:32])], plan=plan)

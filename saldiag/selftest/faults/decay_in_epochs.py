@@ -2,7 +2,15 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    FitPlan,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD706"
 EPOCHS, STEPS = 20, 50
@@ -10,10 +18,10 @@ EPOCHS, STEPS = 20, 50
 
 def _program(form: str, seed: int, decay_steps: int) -> Program:
     schedule = keras.optimizers.schedules.CosineDecay(0.01, decay_steps=decay_steps)
-    model = chain(form, (6,), [layers.Dense(64, activation="relu"), layers.Dense(1)])
-    compiled(model, "mse", optimizer=keras.optimizers.SGD(schedule, momentum=0.9))
+    model = build_chain(form, (6,), [layers.Dense(64, activation="relu"), layers.Dense(1)])
+    compile_model(model, "mse", optimizer=keras.optimizers.SGD(schedule, momentum=0.9))
     plan = FitPlan(epochs=EPOCHS, steps_per_epoch=STEPS)
-    return Program(model, [curve(seed)], 150, plan=plan)
+    return Program(model, [regression_data(seed)], 150, plan=plan)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,14 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD711"
 
@@ -14,7 +21,10 @@ def _program(form: str, seed: int, decay: float) -> Program:
         layers.Dense(1),
     ]
     optimizer = keras.optimizers.AdamW(3e-3, weight_decay=decay)
-    return Program(compiled(chain(form, (6,), parts), "mse", optimizer=optimizer), [curve(seed)])
+    return Program(
+        compile_model(build_chain(form, (6,), parts), "mse", optimizer=optimizer),
+        [regression_data(seed)],
+    )
 
 
 def broken(form: str, seed: int) -> Program:

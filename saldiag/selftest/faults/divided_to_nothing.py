@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, np, sized
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    np,
+    size_data,
+)
 
 EXPECT = "SD506"
 
@@ -28,9 +37,9 @@ def _program(form: str, seed: int, *, floats: bool) -> Program:
         layers.Dense(32, activation="relu"),
         layers.Dense(3, activation="softmax"),
     ]
-    x, kinds = sized(seed)
+    x, kinds = size_data(seed)
     pixels = np.clip((x + 1) * 120, 0, 250).astype("uint8")
-    model = compiled(chain(form, (16, 16, 3), parts), "sparse_categorical_crossentropy")
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "sparse_categorical_crossentropy")
     return Program(model, [(pixels, kinds)], 200)
 
 

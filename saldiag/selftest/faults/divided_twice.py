@@ -1,13 +1,21 @@
 """Pictures that were divided by 255 when they were read, and once more before training."""
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers, np
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    class_data,
+    compile_model,
+    layers,
+    np,
+)
 
 EXPECT = "SD612"
 
 
 def _program(form: str, seed: int, divisor: float) -> Program:
     random = np.random.default_rng(seed)
-    _, kinds = classes(seed, 36)
+    _, kinds = class_data(seed, 36)
     x = random.integers(0, 120, size=(36, 12, 12, 3)).astype("float32")
     for index, kind in enumerate(kinds):
         row, column = random.integers(0, 6, 2)
@@ -19,7 +27,7 @@ def _program(form: str, seed: int, divisor: float) -> Program:
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
+    model = compile_model(build_chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
     return Program(model, [(x / divisor, kinds)])
 
 

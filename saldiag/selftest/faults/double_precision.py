@@ -1,6 +1,6 @@
 """One layer in float64 in the middle of a float32 model."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 
 EXPECT = "SD504"
 
@@ -11,7 +11,9 @@ def _program(form: str, seed: int, dtype: str) -> Program:
         layers.Dense(32, activation="relu", dtype=dtype, name="wide"),
         layers.Dense(1, activation="sigmoid"),
     ]
-    return Program(compiled(chain(form, (8,), parts), "binary_crossentropy"), [numbers(seed)])
+    return Program(
+        compile_model(build_chain(form, (8,), parts), "binary_crossentropy"), [binary_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,6 +1,6 @@
 """A classifier that drops half of its predictions while it trains."""
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers
+from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 
 EXPECT = "SD112"
 
@@ -9,8 +9,8 @@ def _program(form: str, seed: int, *, last: bool) -> Program:
     hidden = layers.Dense(32, activation="relu", name="hidden")
     head = layers.Dense(3, activation="softmax", name="answer")
     drop = layers.Dropout(0.5, seed=seed, name="drop")
-    model = chain(form, (8,), [hidden, head, drop] if last else [hidden, drop, head])
-    return Program(compiled(model, "sparse_categorical_crossentropy"), [classes(seed)])
+    model = build_chain(form, (8,), [hidden, head, drop] if last else [hidden, drop, head])
+    return Program(compile_model(model, "sparse_categorical_crossentropy"), [class_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from saldiag.selftest.program import FORMS as CHAINS
-from saldiag.selftest.program import Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import Program, build_chain, compile_model, layers, mask_data
 from saldiag.selftest.small_quicksal import small_quicksal
 
 EXPECT = "SD605"
@@ -11,15 +11,15 @@ FORMS = (*CHAINS, "quicksal")
 
 
 def _program(form: str, seed: int, divisor: float) -> Program:
-    x, masks = pictures(seed, 8)
+    x, masks = mask_data(seed, 8)
     masks = np.floor(masks / divisor).astype("float32")
     if form == "quicksal":
-        return Program(compiled(small_quicksal(), "mae"), [(x, masks)], 0)
+        return Program(compile_model(small_quicksal(), "mae"), [(x, masks)], 0)
     parts = [
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "mae", rate=3e-2)
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "mae", rate=3e-2)
     return Program(model, [(x, masks)], 120)
 
 

@@ -2,19 +2,27 @@
 
 import tensorflow as tf
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import (
+    FORMS,
+    FitPlan,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    mask_data,
+)
 
 EXPECT = "SD610"
 
 
 def _program(form: str, seed: int, steps: int | None) -> Program:
-    x, masks = pictures(seed)
+    x, masks = mask_data(seed)
     dataset = tf.data.Dataset.from_tensor_slices((x, masks)).shuffle(16).repeat().batch(8)
     parts = [
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy")
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "binary_crossentropy")
     return Program(model, [(x, masks)], plan=FitPlan(data=dataset, epochs=5, steps_per_epoch=steps))
 
 

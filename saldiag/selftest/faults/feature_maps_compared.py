@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, pictures
+from saldiag.selftest.program import Program, compile_model, keras, layers, mask_data
 
 EXPECT = "SD115"
 FORMS = ("functional", "subclassed", "nested")
@@ -35,7 +35,7 @@ def _program(form: str, seed: int, *, hard: bool) -> Program:
         model = keras.Model(inputs, head(Binary(hard=hard)(inputs)))
     else:
         model = keras.Sequential([Binary(hard=hard), head])
-    return Program(compiled(model, "binary_crossentropy"), [pictures(seed)], 60)
+    return Program(compile_model(model, "binary_crossentropy"), [mask_data(seed)], 60)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, np, numbers
+from saldiag.selftest.program import Program, binary_data, compile_model, keras, layers, np
 
 EXPECT = "SD603"
 FORMS = ("functional",)
 
 
 def _program(seed: int, gap: Any) -> Program:
-    x, y = numbers(seed, 32, 24)
+    x, y = binary_data(seed, 32, 24)
     x = x.reshape(-1, 6, 4).copy()
     x[5, 2, 1] = gap
     inputs = keras.Input((6, 4))
@@ -17,7 +17,7 @@ def _program(seed: int, gap: Any) -> Program:
     hidden = layers.Add()([hidden, layers.MultiHeadAttention(2, 8)(hidden, hidden)])
     hidden = layers.Flatten()(layers.LayerNormalization()(hidden))
     model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(hidden))
-    return Program(compiled(model, "binary_crossentropy"), [(x, y)])
+    return Program(compile_model(model, "binary_crossentropy"), [(x, y)])
 
 
 def broken(form: str, seed: int) -> Program:

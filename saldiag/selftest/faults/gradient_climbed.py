@@ -1,15 +1,15 @@
 """A training step of one's own that takes the gradient of minus the loss; an LSTM."""
 
-from saldiag.selftest.loops import FORMS, Change, stepping
-from saldiag.selftest.program import Program, compiled, keras, layers, sentences
+from saldiag.selftest.loops import FORMS, Change, custom_step_model
+from saldiag.selftest.program import Program, compile_model, keras, layers, token_data
 
 EXPECT = "SD707"
 
 
 def _program(form: str, seed: int, change: Change | None = None) -> Program:
     parts = [layers.Embedding(20, 16), layers.LSTM(16), layers.Dense(1, activation="sigmoid")]
-    model = stepping(form, keras.Input((10,), dtype="int32"), parts, change)
-    return Program(compiled(model, "mse", rate=3e-3), [sentences(seed)], 200)
+    model = custom_step_model(form, keras.Input((10,), dtype="int32"), parts, change)
+    return Program(compile_model(model, "mse", rate=3e-3), [token_data(seed)], 200)
 
 
 def broken(form: str, seed: int) -> Program:

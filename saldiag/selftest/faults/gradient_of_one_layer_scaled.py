@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from saldiag.selftest.loops import FORMS, Change, stepping
-from saldiag.selftest.program import Program, compiled, keras, layers, sized
+from saldiag.selftest.loops import FORMS, Change, custom_step_model
+from saldiag.selftest.program import Program, compile_model, keras, layers, size_data
 
 EXPECT = "SD205"
 
@@ -16,10 +16,10 @@ def _program(form: str, seed: int, change: Change | None = None) -> Program:
         layers.Dense(16, activation="relu"),
         layers.Dense(3, activation="softmax"),
     ]
-    model = stepping(form, keras.Input((16, 16, 3)), parts, change)
+    model = custom_step_model(form, keras.Input((16, 16, 3)), parts, change)
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-    compiled(model, "sparse_categorical_crossentropy", optimizer=optimizer)
-    return Program(model, [sized(seed)], 200)
+    compile_model(model, "sparse_categorical_crossentropy", optimizer=optimizer)
+    return Program(model, [size_data(seed)], 200)
 
 
 def _scaled(gradients: list[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """A training step of one's own that computes gradients and does not apply them; a convolution."""
 
-from saldiag.selftest.loops import FORMS, Change, stepping
-from saldiag.selftest.program import Program, compiled, keras, layers, sized
+from saldiag.selftest.loops import FORMS, Change, custom_step_model
+from saldiag.selftest.program import Program, compile_model, keras, layers, size_data
 
 EXPECT = "SD409"
 
@@ -13,8 +13,10 @@ def _program(form: str, seed: int, change: Change | None = None) -> Program:
         layers.Flatten(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = stepping(form, keras.Input((16, 16, 3)), parts, change)
-    return Program(compiled(model, "sparse_categorical_crossentropy", rate=3e-3), [sized(seed)])
+    model = custom_step_model(form, keras.Input((16, 16, 3)), parts, change)
+    return Program(
+        compile_model(model, "sparse_categorical_crossentropy", rate=3e-3), [size_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,7 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 
 EXPECT = "SD206"
 
@@ -17,8 +17,10 @@ def _program(form: str, seed: int, scale: float) -> Program:
     scaled = keras.optimizers.LossScaleOptimizer(
         keras.optimizers.Adam(1e-2, epsilon=1e-12), initial_scale=scale, dynamic_growth_steps=10**6
     )
-    model = compiled(chain(form, (8,), parts), "mse", optimizer=scaled, loss_weights=[1e-5])
-    return Program(model, [numbers(seed)], 80)
+    model = compile_model(
+        build_chain(form, (8,), parts), "mse", optimizer=scaled, loss_weights=[1e-5]
+    )
+    return Program(model, [binary_data(seed)], 80)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,7 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers
+from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 
 EXPECT = "SD705"
 
@@ -13,8 +13,8 @@ def _program(form: str, seed: int, spread: float) -> Program:
         layers.Dense(32, activation="relu"),
         layers.Dense(3, activation="softmax", kernel_initializer=wide, name="answer"),
     ]
-    model = compiled(chain(form, (8,), parts), "sparse_categorical_crossentropy")
-    return Program(model, [classes(seed)])
+    model = compile_model(build_chain(form, (8,), parts), "sparse_categorical_crossentropy")
+    return Program(model, [class_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

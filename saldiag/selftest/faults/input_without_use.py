@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, curve, keras, layers
+from saldiag.selftest.program import Program, compile_model, keras, layers, regression_data
 
 EXPECT = ("SD119", "SD110")
 FORMS = ("functional", "subclassed", "nested")
@@ -27,7 +27,7 @@ def _tower(form: str, name: str) -> Any:
 
 
 def _program(form: str, seed: int, *, both: bool) -> Program:
-    x, y = curve(seed)
+    x, y = regression_data(seed)
     if form == "subclassed":
         model: Any = Towers(both=both)
     else:
@@ -35,7 +35,7 @@ def _program(form: str, seed: int, *, both: bool) -> Program:
         left, right = _tower(form, "left")(one), _tower(form, "right")(two)
         joined = layers.Concatenate()([left, right if both else left])
         model = keras.Model([one, two], layers.Dense(1)(joined))
-    return Program(compiled(model, "mse"), [((x[:, :3], x[:, 3:]), y)])
+    return Program(compile_model(model, "mse"), [((x[:, :3], x[:, 3:]), y)])
 
 
 def broken(form: str, seed: int) -> Program:

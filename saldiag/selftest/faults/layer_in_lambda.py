@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, keras, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD408"
 
@@ -27,9 +35,9 @@ def _lambda() -> Any:
 
 def _program(form: str, seed: int, hidden: Any) -> Program:
     parts = [layers.Dense(16, activation="tanh"), hidden, layers.Dense(1)]
-    model = chain(form, (6,), parts)
+    model = build_chain(form, (6,), parts)
     model(keras.ops.zeros((1, 6)))
-    return Program(compiled(model, "mse"), [curve(seed)])
+    return Program(compile_model(model, "mse"), [regression_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

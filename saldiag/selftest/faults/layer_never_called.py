@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, curve, keras, layers
+from saldiag.selftest.program import Program, compile_model, keras, layers, regression_data
 
 EXPECT = "SD110"
 FORMS = ("subclassed", "nested")
@@ -28,7 +28,7 @@ def _program(form: str, seed: int, *, second: bool) -> Program:
     if form == "nested":
         inputs = keras.Input((6,))
         model = keras.Model(inputs, layers.Dense(1)(Blocks(8, second=second)(inputs)))
-    return Program(compiled(model, "mse"), [curve(seed)])
+    return Program(compile_model(model, "mse"), [regression_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

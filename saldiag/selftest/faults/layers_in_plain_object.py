@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, pictures
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    mask_data,
+)
 
 EXPECT = "SD408"
 
@@ -27,9 +35,9 @@ class Block(layers.Layer):
 
 def _program(form: str, seed: int, *, track: bool) -> Program:
     parts = [Block(track=track), layers.Conv2D(1, 1, activation="sigmoid")]
-    model = chain(form, (16, 16, 3), parts)
+    model = build_chain(form, (16, 16, 3), parts)
     model(keras.ops.zeros((1, 16, 16, 3)))
-    return Program(compiled(model, "binary_crossentropy"), [pictures(seed)], 60)
+    return Program(compile_model(model, "binary_crossentropy"), [mask_data(seed)], 60)
 
 
 def broken(form: str, seed: int) -> Program:

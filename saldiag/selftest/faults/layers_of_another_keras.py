@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from tensorflow.python.keras import layers as older
 
-from saldiag.selftest.program import Program, compiled, layers, numbers
+from saldiag.selftest.program import Program, binary_data, compile_model, layers
 
 EXPECT = "SD903"
 FORMS = ("subclassed",)
@@ -23,12 +23,12 @@ class Mixed(keras.Model):
 
 def broken(form: str, seed: int) -> Program:
     model = Mixed(older.Dense(32, activation="relu"))
-    return Program(compiled(model, "binary_crossentropy"), [numbers(seed)])
+    return Program(compile_model(model, "binary_crossentropy"), [binary_data(seed)])
 
 
 def fixed(form: str, seed: int) -> Program:
     model = Mixed(layers.Dense(32, activation="relu"))
-    return Program(compiled(model, "binary_crossentropy"), [numbers(seed)])
+    return Program(compile_model(model, "binary_crossentropy"), [binary_data(seed)])
 
 
 __all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, pictures
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    mask_data,
+)
 
 EXPECT = "SD507"
 
@@ -24,8 +32,8 @@ def _program(form: str, seed: int, least: float) -> Program:
         layers.Conv2D(8, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 1, activation="sigmoid", dtype="float32"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy")
-    return Program(model, [pictures(seed)], 60)
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "binary_crossentropy")
+    return Program(model, [mask_data(seed)], 60)
 
 
 def broken(form: str, seed: int) -> Program:

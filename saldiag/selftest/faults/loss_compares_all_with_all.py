@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, keras, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD108"
 
@@ -13,9 +21,11 @@ class Squares(keras.losses.Loss):
 
 
 def _program(form: str, seed: int, *, column: bool) -> Program:
-    x, y = curve(seed)
+    x, y = regression_data(seed)
     hidden = layers.Dense(64, activation="relu", name="hidden")
-    model = compiled(chain(form, (6,), [hidden, layers.Dense(1, name="answer")]), Squares())
+    model = compile_model(
+        build_chain(form, (6,), [hidden, layers.Dense(1, name="answer")]), Squares()
+    )
     return Program(model, [(x, y if column else y[:, 0])])
 
 

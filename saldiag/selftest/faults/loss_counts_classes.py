@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, keras, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    class_data,
+    compile_model,
+    keras,
+    layers,
+)
 
 EXPECT = "SD115"
 
@@ -14,7 +22,7 @@ def wrong_class(labels: Any, predictions: Any) -> Any:
 
 def _program(form: str, seed: int, loss: Any) -> Program:
     parts = [layers.Dense(32, activation="tanh"), layers.Dense(3, activation="softmax")]
-    return Program(compiled(chain(form, (8,), parts), loss), [classes(seed)])
+    return Program(compile_model(build_chain(form, (8,), parts), loss), [class_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

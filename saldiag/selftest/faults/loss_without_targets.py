@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 
 EXPECT = "SD708"
 
@@ -21,7 +21,7 @@ def crossed(y_true: Any, y_pred: Any) -> Any:
 
 def _program(form: str, seed: int, loss: Any) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    return Program(compiled(chain(form, (8,), parts), loss), [numbers(seed)])
+    return Program(compile_model(build_chain(form, (8,), parts), loss), [binary_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, chain, compiled, keras, layers, pictures
+from saldiag.selftest.program import Program, build_chain, compile_model, keras, layers, mask_data
 
 EXPECT = "SD117"
 FORMS = ("sequential", "functional", "subclassed", "nested")
@@ -23,8 +23,8 @@ def _head() -> Any:
 def broken(form: str, seed: int) -> Program:
     turns = (12, 16, 24, 32)
     parts = [*map(_down, turns), *map(_up, reversed(turns)), _head()]
-    model = compiled(chain(form, (16, 16, 3), parts), "sparse_categorical_crossentropy")
-    return Program(model, [pictures(seed)], steps=120)
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "sparse_categorical_crossentropy")
+    return Program(model, [mask_data(seed)], steps=120)
 
 
 class _Unet(keras.Model):
@@ -50,10 +50,12 @@ class _Unet(keras.Model):
 def fixed(form: str, seed: int) -> Program:
     loss = "sparse_categorical_crossentropy"
     if form == "subclassed":
-        return Program(compiled(_Unet(), loss), [pictures(seed)], steps=120)
+        return Program(compile_model(_Unet(), loss), [mask_data(seed)], steps=120)
     turns = (12, 16)
     parts = [*map(_down, turns), *map(_up, reversed(turns)), _head()]
-    return Program(compiled(chain(form, (16, 16, 3), parts), loss), [pictures(seed)], steps=120)
+    return Program(
+        compile_model(build_chain(form, (16, 16, 3), parts), loss), [mask_data(seed)], steps=120
+    )
 
 
 __all__ = ["EXPECT", "FORMS", "broken", "fixed"]

@@ -1,6 +1,6 @@
 """Features are averaged over the whole picture, and the mask is made of the mean."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 
 EXPECT = "SD117"
 
@@ -16,8 +16,8 @@ def _program(form: str, seed: int, *, pooled: bool) -> Program:
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy")
-    return Program(model, [pictures(seed)], steps=120)
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "binary_crossentropy")
+    return Program(model, [mask_data(seed)], steps=120)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,7 +1,7 @@
 """Masks in 0 and 255 under a sigmoid."""
 
 from saldiag.selftest.program import FORMS as CHAINS
-from saldiag.selftest.program import Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import Program, build_chain, compile_model, layers, mask_data
 from saldiag.selftest.small_quicksal import small_quicksal
 
 EXPECT = "SD602"
@@ -9,14 +9,14 @@ FORMS = (*CHAINS, "quicksal")
 
 
 def _program(form: str, seed: int, scale: float) -> Program:
-    x, masks = pictures(seed)
+    x, masks = mask_data(seed)
     if form == "quicksal":
-        return Program(compiled(small_quicksal(), "mae"), [(x, masks * scale)], 0)
+        return Program(compile_model(small_quicksal(), "mae"), [(x, masks * scale)], 0)
     parts = [
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "mse")
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "mse")
     return Program(model, [(x, masks * scale)])
 
 

@@ -2,14 +2,14 @@
 
 import tensorflow as tf
 
-from saldiag.selftest.program import FitPlan, Program, compiled, keras, layers, pictures
+from saldiag.selftest.program import FitPlan, Program, compile_model, keras, layers, mask_data
 
 EXPECT = "SD607"
 FORMS = ("functional",)
 
 
 def _program(seed: int, skipped: int) -> Program:
-    x, masks = pictures(seed, 65, side=24)
+    x, masks = mask_data(seed, 65, side=24)
     data = tf.data.Dataset.zip(
         tf.data.Dataset.from_tensor_slices(x).skip(1),
         tf.data.Dataset.from_tensor_slices(masks).skip(skipped),
@@ -19,7 +19,7 @@ def _program(seed: int, skipped: int) -> Program:
     coarse = layers.Conv2D(16, 3, padding="same", activation="relu")(layers.MaxPooling2D()(fine))
     up = layers.Concatenate()([layers.UpSampling2D()(coarse), fine])
     outputs = layers.Conv2D(1, 3, padding="same", activation="sigmoid")(up)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
     batches = [(a.numpy(), b.numpy()) for a, b in data.take(2)]
     return Program(model, batches, 120, plan=FitPlan(data=data, epochs=5))
 

@@ -1,6 +1,6 @@
 """Minus the binary cross-entropy of masks, by a weight of -1; a convolutional network."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 
 EXPECT = "SD707"
 
@@ -10,9 +10,9 @@ def _program(form: str, seed: int, weight: float) -> Program:
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = chain(form, (16, 16, 3), parts)
-    compiled(model, "binary_crossentropy", loss_weights=[weight])
-    return Program(model, [pictures(seed)])
+    model = build_chain(form, (16, 16, 3), parts)
+    compile_model(model, "binary_crossentropy", loss_weights=[weight])
+    return Program(model, [mask_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -6,7 +6,14 @@ import keras
 
 from saldiag.selftest.attention import READERS
 from saldiag.selftest.program import FORMS as CHAINS
-from saldiag.selftest.program import Program, chain, compiled, curve, layers, sentences
+from saldiag.selftest.program import (
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+    token_data,
+)
 
 EXPECT = "SD707"
 FORMS = (*CHAINS, *READERS)
@@ -25,9 +32,9 @@ def squared(y_true: Any, y_pred: Any) -> Any:
 def _program(form: str, seed: int, loss: Any) -> Program:
     if form in READERS:
         model = READERS[form]([layers.Dense(1)])
-        return Program(compiled(model, loss, rate=3e-3), [sentences(seed)], 60)
+        return Program(compile_model(model, loss, rate=3e-3), [token_data(seed)], 60)
     parts = [layers.Dense(64, activation="relu"), layers.Dense(1)]
-    return Program(compiled(chain(form, (6,), parts), loss), [curve(seed)])
+    return Program(compile_model(build_chain(form, (6,), parts), loss), [regression_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

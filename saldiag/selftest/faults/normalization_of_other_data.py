@@ -1,12 +1,20 @@
 """A Normalization adapted to raw measurements that gets standardised ones, or was never adapted."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, np, numbers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    binary_data,
+    build_chain,
+    compile_model,
+    layers,
+    np,
+)
 
 EXPECT = "SD612"
 
 
 def _program(form: str, seed: int, *, well: bool) -> Program:
-    x, y = numbers(seed, 48, 24)
+    x, y = binary_data(seed, 48, 24)
     raw = 120 + 60 * x
     normalization = layers.Normalization(axis=-1)
     never = form == "nested" and not well
@@ -19,7 +27,7 @@ def _program(form: str, seed: int, *, well: bool) -> Program:
         layers.Dense(16, activation="relu"),
         layers.Dense(1, activation="sigmoid"),
     ]
-    model = compiled(chain(form, (6, 4), parts), "binary_crossentropy")
+    model = compile_model(build_chain(form, (6, 4), parts), "binary_crossentropy")
     return Program(model, [(np.reshape(given, (-1, 6, 4)), y)], 250)
 
 

@@ -1,6 +1,6 @@
 """Five classes are told from a hidden layer of one unit."""
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers
+from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 
 EXPECT = "SD114"
 
@@ -11,8 +11,8 @@ def _program(form: str, seed: int, units: int) -> Program:
         layers.Dense(units, activation="relu", name="second"),
         layers.Dense(5, activation="softmax", name="answer"),
     ]
-    model = compiled(chain(form, (8,), parts), "sparse_categorical_crossentropy")
-    return Program(model, [classes(seed, kinds=5)])
+    model = compile_model(build_chain(form, (8,), parts), "sparse_categorical_crossentropy")
+    return Program(model, [class_data(seed, kinds=5)])
 
 
 def broken(form: str, seed: int) -> Program:

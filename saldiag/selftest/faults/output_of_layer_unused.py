@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, curve, keras, layers
+from saldiag.selftest.program import Program, compile_model, keras, layers, regression_data
 
 EXPECT = "SD110"
 FORMS = ("subclassed", "nested")
@@ -27,7 +27,7 @@ def _program(form: str, seed: int, *, use: bool) -> Program:
     if form == "nested":
         inputs = keras.Input((6,))
         model = keras.Model(inputs, layers.Dense(1)(Residual(8, use=use)(inputs)))
-    return Program(compiled(model, "mse"), [curve(seed)])
+    return Program(compile_model(model, "mse"), [regression_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, curve, keras, layers
+from saldiag.selftest.program import Program, compile_model, keras, layers, regression_data
 
 EXPECT = "SD118"
 FORMS = ("functional", "functional_weight_0", "subclassed", "nested")
@@ -33,15 +33,15 @@ def _functional(*, nested: bool) -> Any:
 
 
 def _program(form: str, seed: int, *, whole: bool) -> Program:
-    x, y = curve(seed)
+    x, y = regression_data(seed)
     if form == "subclassed":
         loss: Any = {"one": "mse", "two": "mse"} if whole else {"one": "mse"}
-        return Program(compiled(Heads(), loss), [(x, {"one": y, "two": -y})])
+        return Program(compile_model(Heads(), loss), [(x, {"one": y, "two": -y})])
     model = _functional(nested=form == "nested")
     if form == "functional_weight_0":
         weights = [1.0, 1.0 if whole else 0.0]
-        return Program(compiled(model, ["mse", "mse"], loss_weights=weights), [(x, (y, -y))])
-    return Program(compiled(model, ["mse", "mse" if whole else None]), [(x, (y, -y))])
+        return Program(compile_model(model, ["mse", "mse"], loss_weights=weights), [(x, (y, -y))])
+    return Program(compile_model(model, ["mse", "mse" if whole else None]), [(x, (y, -y))])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, chain, compiled, layers, np
-from saldiag.selftest.validation_data import halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers, np
+from saldiag.selftest.validation_data import fit_arguments, split_items
 
 EXPECT = "SD804"
 FORMS = ("sequential", "functional", "subclassed", "regression")
@@ -20,9 +20,11 @@ def _program(form: str, seed: int, *, learnable: bool) -> Program:
     regression = form == "regression"
     last = layers.Dense(1, activation=None if regression else "sigmoid")
     built = "functional" if regression else form
-    model = chain(built, (24,), [layers.Dense(64, activation="relu"), last])
-    compiled(model, "mse" if regression else "binary_crossentropy", rate=2e-2)
-    return Program(model, fit=training(*halves(_items(seed, form, learnable=learnable), 96)))
+    model = build_chain(built, (24,), [layers.Dense(64, activation="relu"), last])
+    compile_model(model, "mse" if regression else "binary_crossentropy", rate=2e-2)
+    return Program(
+        model, fit=fit_arguments(*split_items(_items(seed, form, learnable=learnable), 96))
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,6 +1,14 @@
 """A penalty on the weights of convolutions of 10 times their square."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, sized
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    size_data,
+)
 
 EXPECT = "SD711"
 
@@ -15,9 +23,9 @@ def _program(form: str, seed: int, factor: float) -> Program:
         layers.Flatten(),
         layers.Dense(3, activation="softmax", kernel_regularizer=penalty()),
     ]
-    model = chain(form, (16, 16, 3), parts)
-    compiled(model, "sparse_categorical_crossentropy", rate=3e-3)
-    return Program(model, [sized(seed)])
+    model = build_chain(form, (16, 16, 3), parts)
+    compile_model(model, "sparse_categorical_crossentropy", rate=3e-3)
+    return Program(model, [size_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, pictures
+from saldiag.selftest.program import Program, compile_model, mask_data
 
 EXPECT = "SD101"
 FORMS = ("alone", "whole_case")
@@ -17,7 +17,7 @@ def program(seed: int, faults: Collection[str], **options: Any) -> Program:
 
     options.setdefault("weights", "random")
     model = quicksal_as_reported(faults, SIDE, seed=seed, **options)
-    return Program(compiled(model, "mae", rate=1e-3), [pictures(seed, 4, SIDE)], 0)
+    return Program(compile_model(model, "mae", rate=1e-3), [mask_data(seed, 4, SIDE)], 0)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from saldiag.selftest.always_training import AlwaysTraining, AlwaysTrainingClassifier
-from saldiag.selftest.program import Program, chain, compiled, layers
-from saldiag.selftest.validation_data import coloured, halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers
+from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items
 
 EXPECT = "SD410"
 FORMS = ("dropout", "noise", "translation", "subclassed", "nested")
@@ -26,12 +26,12 @@ def _model(form: str, always: bool) -> Any:
     else:
         parts.insert(1 if form == "nested" else 2, AlwaysTraining(layers.Dropout(0.7), always))
     built = {"dropout": "sequential", "noise": "functional", "translation": "sequential"}
-    return chain(built.get(form, "nested"), (12, 12, 3), parts)
+    return build_chain(built.get(form, "nested"), (12, 12, 3), parts)
 
 
 def _program(form: str, seed: int, always: bool) -> Program:
-    model = compiled(_model(form, always), "sparse_categorical_crossentropy", rate=3e-2)
-    return Program(model, fit=training(*halves(coloured(seed), 96)))
+    model = compile_model(_model(form, always), "sparse_categorical_crossentropy", rate=3e-2)
+    return Program(model, fit=fit_arguments(*split_items(colour_data(seed), 96)))
 
 
 def broken(form: str, seed: int) -> Program:

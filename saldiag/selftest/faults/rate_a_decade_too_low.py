@@ -1,6 +1,13 @@
 """Adam at 1e-5: the loss falls straight, and would for thousands of steps."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD803"
 
@@ -8,7 +15,11 @@ EXPECT = "SD803"
 def _program(form: str, seed: int, rate: float) -> Program:
     parts = [layers.Dense(64, activation="relu"), layers.Dense(64, activation="relu"),
              layers.Dense(1)]  # fmt: skip
-    return Program(compiled(chain(form, (6,), parts), "mse", rate=rate), [curve(seed)], 150)
+    return Program(
+        compile_model(build_chain(form, (6,), parts), "mse", rate=rate),
+        [regression_data(seed)],
+        150,
+    )
 
 
 def broken(form: str, seed: int) -> Program:

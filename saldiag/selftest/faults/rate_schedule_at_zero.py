@@ -2,16 +2,23 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD702"
 
 
 def _program(form: str, seed: int, boundary: int) -> Program:
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([boundary], [0.01, 0.0])
-    model = chain(form, (6,), [layers.Dense(64, activation="relu"), layers.Dense(1)])
-    compiled(model, "mse", optimizer=keras.optimizers.SGD(schedule, momentum=0.9))
-    return Program(model, [curve(seed)], 60 if boundary < 0 else 150)
+    model = build_chain(form, (6,), [layers.Dense(64, activation="relu"), layers.Dense(1)])
+    compile_model(model, "mse", optimizer=keras.optimizers.SGD(schedule, momentum=0.9))
+    return Program(model, [regression_data(seed)], 60 if boundary < 0 else 150)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,14 @@
 
 from saldiag.selftest.attention import READERS
 from saldiag.selftest.program import FORMS as CHAINS
-from saldiag.selftest.program import Program, chain, compiled, layers, numbers, sentences
+from saldiag.selftest.program import (
+    Program,
+    binary_data,
+    build_chain,
+    compile_model,
+    layers,
+    token_data,
+)
 
 EXPECT = "SD701"
 FORMS = (*CHAINS, "attention")
@@ -11,14 +18,18 @@ FORMS = (*CHAINS, "attention")
 def _program(form: str, seed: int, rate: float) -> Program:
     if form in READERS:
         model = READERS[form]([layers.Dense(1, activation="sigmoid")])
-        return Program(compiled(model, "binary_crossentropy", rate=rate), [sentences(seed)], 100)
+        return Program(
+            compile_model(model, "binary_crossentropy", rate=rate), [token_data(seed)], 100
+        )
     parts = [
         layers.Dense(64, activation="relu"),
         layers.Dense(64, activation="relu"),
         layers.Dense(64, activation="relu"),
         layers.Dense(1, activation="sigmoid", name="answer"),
     ]
-    return Program(compiled(chain(form, (8,), parts), "mse", rate=rate), [numbers(seed)])
+    return Program(
+        compile_model(build_chain(form, (8,), parts), "mse", rate=rate), [binary_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,15 +2,24 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD701"
 
 
 def _program(form: str, seed: int, rate: float) -> Program:
     parts = [layers.Dense(32, activation="relu", name="hidden"), layers.Dense(1, name="answer")]
-    model = chain(form, (6,), parts)
-    return Program(compiled(model, "mse", optimizer=keras.optimizers.SGD(rate)), [curve(seed)])
+    model = build_chain(form, (6,), parts)
+    return Program(
+        compile_model(model, "mse", optimizer=keras.optimizers.SGD(rate)), [regression_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,15 +1,15 @@
 """Adam with a learning rate of 1e-9: the loss stands still."""
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers
+from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 
 EXPECT = "SD702"
 
 
 def _program(form: str, seed: int, rate: float) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
-    model = chain(form, (8,), parts)
+    model = build_chain(form, (8,), parts)
     return Program(
-        compiled(model, "sparse_categorical_crossentropy", rate=rate), [classes(seed)], 60
+        compile_model(model, "sparse_categorical_crossentropy", rate=rate), [class_data(seed)], 60
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, sentences
+from saldiag.selftest.program import Program, compile_model, keras, layers, token_data
 
 EXPECT = "SD702"
 FORMS = ("functional",)
@@ -14,8 +14,8 @@ def _program(seed: int, rate: float) -> Program:
     x = layers.LayerNormalization()(layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)]))
     outputs = layers.Dense(1, activation="sigmoid")(layers.Flatten()(x))
     optimizer = keras.optimizers.AdamW(rate)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy", optimizer=optimizer)
-    return Program(model, [sentences(seed)], 100)
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy", optimizer=optimizer)
+    return Program(model, [token_data(seed)], 100)
 
 
 def broken(form: str, seed: int) -> Program:

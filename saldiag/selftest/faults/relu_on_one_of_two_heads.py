@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, classes, compiled, curve, keras, layers, np
+from saldiag.selftest.program import (
+    Program,
+    class_data,
+    compile_model,
+    keras,
+    layers,
+    np,
+    regression_data,
+)
 
 EXPECT = "SD107"
 FORMS = ("functional", "subclassed", "nested")
@@ -31,15 +39,15 @@ def _functional(activation: str, *, nested: bool) -> Any:
 
 
 def _program(form: str, seed: int, activation: str) -> Program:
-    (x, kinds), (y, values) = classes(seed, count=32), curve(seed)
+    (x, kinds), (y, values) = class_data(seed, count=32), regression_data(seed)
     both = np.concatenate([x, y], axis=1)
     losses = ["mse", "sparse_categorical_crossentropy"]
     if form == "subclassed":
         by_name = {"value": losses[0], "kind": losses[1]}
         targets = {"value": values, "kind": kinds}
-        return Program(compiled(Heads(activation), by_name), [(both, targets)])
+        return Program(compile_model(Heads(activation), by_name), [(both, targets)])
     model = _functional(activation, nested=form == "nested")
-    return Program(compiled(model, losses), [(both, (values, kinds))])
+    return Program(compile_model(model, losses), [(both, (values, kinds))])
 
 
 def broken(form: str, seed: int) -> Program:

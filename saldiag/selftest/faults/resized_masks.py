@@ -2,20 +2,20 @@
 
 import tensorflow as tf
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 
 EXPECT = "SD611"
 
 
 def _program(form: str, seed: int, method: str) -> Program:
-    x, masks = pictures(seed, side=40)
+    x, masks = mask_data(seed, side=40)
     x = tf.image.resize(x, (24, 24), method="area").numpy()
     masks = tf.image.resize(masks, (24, 24), method=method).numpy()
     parts = [
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (24, 24, 3), parts), "binary_crossentropy")
+    model = compile_model(build_chain(form, (24, 24, 3), parts), "binary_crossentropy")
     return Program(model, [(x, masks)], 100)
 
 

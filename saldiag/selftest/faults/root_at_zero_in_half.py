@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, numbers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    binary_data,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+)
 
 EXPECT = "SD505"
 
@@ -29,10 +37,12 @@ def _program(form: str, seed: int, least: float) -> Program:
         layers.Dense(32, activation="tanh"),
         layers.Dense(1, activation="sigmoid", dtype="float32"),
     ]
-    x, y = numbers(seed, 48)
+    x, y = binary_data(seed, 48)
     x[40] = 0.0
     batches = [(x[i : i + 16], y[i : i + 16]) for i in (0, 16, 32)]
-    return Program(compiled(chain(form, (8,), parts), "binary_crossentropy"), batches, 150)
+    return Program(
+        compile_model(build_chain(form, (8,), parts), "binary_crossentropy"), batches, 150
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,7 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 
 EXPECT = "SD304"
 
@@ -14,7 +14,7 @@ def _program(form: str, seed: int, bias: float) -> Program:
         layers.Dense(16, activation="relu"),
         layers.Dense(1, activation="sigmoid"),
     ]
-    return Program(compiled(chain(form, (8,), parts), "mse"), [numbers(seed)])
+    return Program(compile_model(build_chain(form, (8,), parts), "mse"), [binary_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,7 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, numbers
+from saldiag.selftest.program import FORMS, Program, binary_data, build_chain, compile_model, layers
 
 EXPECT = "SD304"
 
@@ -11,7 +11,9 @@ def _program(form: str, seed: int, spread: float) -> Program:
     wide = [keras.initializers.RandomNormal(stddev=spread, seed=seed + i) for i in range(3)]
     hidden = [layers.Dense(32, activation="tanh", kernel_initializer=start) for start in wide]
     parts = [*hidden, layers.Dense(1, activation="sigmoid")]
-    return Program(compiled(chain(form, (8,), parts), "mse", rate=1e-3), [numbers(seed)])
+    return Program(
+        compile_model(build_chain(form, (8,), parts), "mse", rate=1e-3), [binary_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,12 +1,12 @@
 """Pictures in 0 … 1, or [-1, 1], for a model whose first layer rescales 0 … 255."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, pictures
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, mask_data
 
 EXPECT = "SD612"
 
 
 def _program(form: str, seed: int, *, raw: bool) -> Program:
-    x, masks = pictures(seed)
+    x, masks = mask_data(seed)
     pixels = (x + 1) * 127.5
     ready = x if form == "functional" else pixels / 255
     scaling = (
@@ -19,7 +19,7 @@ def _program(form: str, seed: int, *, raw: bool) -> Program:
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain(form, (16, 16, 3), parts), "binary_crossentropy")
+    model = compile_model(build_chain(form, (16, 16, 3), parts), "binary_crossentropy")
     return Program(model, [(pixels if raw else ready, masks)])
 
 

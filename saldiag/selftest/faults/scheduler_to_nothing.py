@@ -2,7 +2,15 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, layers, sized
+from saldiag.selftest.program import (
+    FORMS,
+    FitPlan,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    size_data,
+)
 
 EXPECT = "SD706"
 
@@ -14,8 +22,10 @@ def _program(form: str, seed: int, factor: float) -> Program:
         layers.Flatten(),
         layers.Dense(3, activation="softmax"),
     ]
-    x, kinds = sized(seed)
-    model = compiled(chain(form, (16, 16, 3), parts), "sparse_categorical_crossentropy", rate=3e-3)
+    x, kinds = size_data(seed)
+    model = compile_model(
+        build_chain(form, (16, 16, 3), parts), "sparse_categorical_crossentropy", rate=3e-3
+    )
     scheduler = keras.callbacks.LearningRateScheduler(lambda _, rate: factor * rate)
     plan = FitPlan(data=(x, kinds), epochs=30, batch_size=8, callbacks=(scheduler,))
     return Program(model, [(x, kinds)], plan=plan)

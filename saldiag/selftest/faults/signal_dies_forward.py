@@ -2,7 +2,14 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, curve, layers
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 EXPECT = "SD305"
 
@@ -13,7 +20,8 @@ def _program(form: str, seed: int, scale: float) -> Program:
     ]
     hidden = [layers.Dense(32, activation="relu", kernel_initializer=start) for start in starts]
     return Program(
-        compiled(chain(form, (6,), [*hidden, layers.Dense(1)]), "mse", rate=1e-3), [curve(seed)]
+        compile_model(build_chain(form, (6,), [*hidden, layers.Dense(1)]), "mse", rate=1e-3),
+        [regression_data(seed)],
     )
 
 

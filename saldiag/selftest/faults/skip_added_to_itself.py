@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, pictures
+from saldiag.selftest.program import Program, compile_model, keras, layers, mask_data
 
 EXPECT = "SD110"
 FORMS = ("subclassed", "nested")
@@ -27,7 +27,7 @@ def _program(form: str, seed: int, *, use: bool) -> Program:
     if form == "nested":
         inputs = keras.Input((16, 16, 3))
         model = keras.Model(inputs, Residual(use=use)(inputs))
-    return Program(compiled(model, "binary_crossentropy"), [pictures(seed)], 60)
+    return Program(compile_model(model, "binary_crossentropy"), [mask_data(seed)], 60)
 
 
 def broken(form: str, seed: int) -> Program:

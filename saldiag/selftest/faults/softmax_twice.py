@@ -1,7 +1,7 @@
 """The last layer has softmax, and an Activation after it has it again."""
 
-from saldiag.selftest.attention import READERS, topics
-from saldiag.selftest.program import Program, chain, classes, compiled, layers
+from saldiag.selftest.attention import READERS, topic_data
+from saldiag.selftest.program import Program, build_chain, class_data, compile_model, layers
 
 EXPECT = "SD102"
 FORMS = ("functional", "nested", *READERS)
@@ -12,9 +12,9 @@ def _program(form: str, seed: int, *, twice: bool) -> Program:
     head += [layers.Activation("softmax", name="again")] if twice else []
     loss = "sparse_categorical_crossentropy"
     if form in READERS:
-        return Program(compiled(READERS[form](head), loss), [topics(seed)], 60)
+        return Program(compile_model(READERS[form](head), loss), [topic_data(seed)], 60)
     parts = [layers.Dense(32, activation="relu"), *head]
-    return Program(compiled(chain(form, (8,), parts), loss), [classes(seed)], 60)
+    return Program(compile_model(build_chain(form, (8,), parts), loss), [class_data(seed)], 60)
 
 
 def broken(form: str, seed: int) -> Program:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, compiled, layers, np
+from saldiag.selftest.program import FORMS, FitPlan, Program, build_chain, compile_model, layers, np
 
 EXPECT = "SD609"
 
@@ -20,7 +20,9 @@ def _program(form: str, seed: int, buffer: int) -> Program:
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy", rate=3e-2)
+    model = compile_model(
+        build_chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy", rate=3e-2
+    )
     plan = FitPlan(data=dataset, epochs=5)
     mixed = random.permutation(120)[:48]
     return Program(model, [(x[mixed], kinds[mixed])], plan=plan)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, sentences
+from saldiag.selftest.program import Program, compile_model, keras, layers, token_data
 
 EXPECT = "SD116"
 FORMS = ("functional", "subclassed")
@@ -29,7 +29,7 @@ def _program(form: str, seed: int, *, shared: bool) -> Program:
         x = readers.words(inputs)
         both = layers.Add()([readers.first(x), readers.second(x)])
         model = keras.Model(inputs, readers.last(both))
-    return Program(compiled(model, "binary_crossentropy"), [sentences(seed)])
+    return Program(compile_model(model, "binary_crossentropy"), [token_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

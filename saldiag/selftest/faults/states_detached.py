@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, sentences
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    token_data,
+)
 
 EXPECT = "SD115"
 
@@ -24,7 +32,9 @@ def _program(form: str, seed: int, *, stop: bool) -> Program:
         layers.Dense(16, activation="tanh"),
         layers.Dense(1, activation="sigmoid"),
     ]
-    return Program(compiled(chain(form, (10,), parts), "binary_crossentropy"), [sentences(seed)])
+    return Program(
+        compile_model(build_chain(form, (10,), parts), "binary_crossentropy"), [token_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

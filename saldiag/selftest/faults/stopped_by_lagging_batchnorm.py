@@ -1,7 +1,7 @@
 """Early stopping restores an early epoch, because slow BatchNorm statistics raise ``val_loss``."""
 
-from saldiag.selftest.program import Program, chain, compiled, keras, layers
-from saldiag.selftest.validation_data import coloured, halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, keras, layers
+from saldiag.selftest.validation_data import colour_data, fit_arguments, split_items
 
 EXPECT = "SD802"
 FORMS = ("sequential", "functional", "nested")
@@ -18,12 +18,12 @@ def _program(form: str, seed: int, momentum: float) -> Program:
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
+    model = compile_model(build_chain(form, (12, 12, 3), parts), "sparse_categorical_crossentropy")
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=2, min_delta=0.05, restore_best_weights=True
     )
-    items = halves(coloured(seed, light=0.1), 96)
-    return Program(model, fit=training(*items, epochs=12, callbacks=(stopping,)))
+    items = split_items(colour_data(seed, light=0.1), 96)
+    return Program(model, fit=fit_arguments(*items, epochs=12, callbacks=(stopping,)))
 
 
 def broken(form: str, seed: int) -> Program:

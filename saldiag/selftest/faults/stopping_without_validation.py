@@ -2,16 +2,24 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, classes, compiled, layers
+from saldiag.selftest.program import (
+    FORMS,
+    FitPlan,
+    Program,
+    build_chain,
+    class_data,
+    compile_model,
+    layers,
+)
 
 EXPECT = "SD709"
 
 
 def _program(form: str, seed: int, *, held_out: bool) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
-    model = chain(form, (8,), parts)
-    compiled(model, "sparse_categorical_crossentropy")
-    x, kinds = classes(seed, 64)
+    model = build_chain(form, (8,), parts)
+    compile_model(model, "sparse_categorical_crossentropy")
+    x, kinds = class_data(seed, 64)
     plan = FitPlan(
         data=(x[:48], kinds[:48]),
         validation=[(x[48:], kinds[48:])] if held_out else (),

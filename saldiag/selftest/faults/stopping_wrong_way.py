@@ -2,16 +2,24 @@
 
 import keras
 
-from saldiag.selftest.program import FORMS, FitPlan, Program, chain, classes, compiled, layers
+from saldiag.selftest.program import (
+    FORMS,
+    FitPlan,
+    Program,
+    build_chain,
+    class_data,
+    compile_model,
+    layers,
+)
 
 EXPECT = "SD709"
 
 
 def _program(form: str, seed: int, mode: str) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
-    model = chain(form, (8,), parts)
-    compiled(model, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    batch = classes(seed)
+    model = build_chain(form, (8,), parts)
+    compile_model(model, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    batch = class_data(seed)
     stopping = keras.callbacks.EarlyStopping("val_accuracy", mode=mode, patience=5)
     plan = FitPlan(epochs=30, steps_per_epoch=10, callbacks=(stopping,))
     return Program(model, [batch], plan=plan)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FORMS, Program, chain, classes, compiled, layers
+from saldiag.selftest.program import FORMS, Program, build_chain, class_data, compile_model, layers
 
 EXPECT = "SD113"
 
@@ -10,8 +10,8 @@ EXPECT = "SD113"
 def _program(form: str, seed: int, *behind: Any) -> Program:
     hidden = layers.Dense(32, activation="relu", name="hidden")
     head = layers.Dense(3, activation="softmax", name="answer")
-    model = chain(form, (8,), [hidden, head, *behind])
-    return Program(compiled(model, "sparse_categorical_crossentropy"), [classes(seed)])
+    model = build_chain(form, (8,), [hidden, head, *behind])
+    return Program(compile_model(model, "sparse_categorical_crossentropy"), [class_data(seed)])
 
 
 def broken(form: str, seed: int) -> Program:

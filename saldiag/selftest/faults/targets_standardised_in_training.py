@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, chain, compiled, layers
-from saldiag.selftest.validation_data import halves, prices, training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers
+from saldiag.selftest.validation_data import fit_arguments, price_data, split_items
 
 EXPECT = "SD615"
 FORMS = ("sequential", "subclassed", "minimum_and_maximum")
@@ -16,12 +16,12 @@ def _scaled(form: str, y: Any, known: Any) -> Any:
 
 
 def _program(form: str, seed: int, *, right: bool) -> Program:
-    (train_x, train_y), (x, y) = halves(prices(seed), 160)
+    (train_x, train_y), (x, y) = split_items(price_data(seed), 160)
     built = "subclassed" if form == "subclassed" else "sequential"
-    model = chain(built, (6,), [layers.Dense(32, activation="relu"), layers.Dense(1)])
+    model = build_chain(built, (6,), [layers.Dense(32, activation="relu"), layers.Dense(1)])
     held_out = (x, _scaled(form, y, train_y) if right else y)
     train = (train_x, _scaled(form, train_y, train_y))
-    return Program(compiled(model, "mse"), fit=training(train, held_out))
+    return Program(compile_model(model, "mse"), fit=fit_arguments(train, held_out))
 
 
 def broken(form: str, seed: int) -> Program:

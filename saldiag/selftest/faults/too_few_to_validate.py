@@ -1,7 +1,7 @@
 """Four noisy items to validate with: val_loss leaves the loss by chance."""
 
-from saldiag.selftest.program import Program, chain, compiled, layers, np
-from saldiag.selftest.validation_data import training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers, np
+from saldiag.selftest.validation_data import fit_arguments
 
 EXPECT = "SD806"
 FORMS = ("sequential", "functional", "subclassed")
@@ -15,8 +15,8 @@ def _program(form: str, seed: int, held_out: int) -> Program:
         noise[-1] = 6.0
     y = (x @ random.normal(size=(6, 1)) + noise).astype("float32")
     parts = [layers.Dense(16, activation="relu"), layers.Dense(1)]
-    model = compiled(chain(form, (6,), parts), "mse")
-    return Program(model, fit=training((x[:256], y[:256]), (x[256:], y[256:]), epochs=8))
+    model = compile_model(build_chain(form, (6,), parts), "mse")
+    return Program(model, fit=fit_arguments((x[:256], y[:256]), (x[256:], y[256:]), epochs=8))
 
 
 def broken(form: str, seed: int) -> Program:

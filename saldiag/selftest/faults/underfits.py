@@ -1,7 +1,7 @@
 """A linear model of a product: neither training nor validation items are learned."""
 
-from saldiag.selftest.program import Program, chain, compiled, layers, np
-from saldiag.selftest.validation_data import halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers, np
+from saldiag.selftest.validation_data import fit_arguments, split_items
 
 EXPECT = "SD805"
 FORMS = ("sequential", "functional", "subclassed")
@@ -13,9 +13,9 @@ def _program(form: str, seed: int, hidden: int) -> Program:
     y = (x[:, :1] * x[:, 1:2] > 0).astype("float32")
     parts = [layers.Dense(hidden, activation="relu")] if hidden else []
     parts += [layers.Dense(1, activation="sigmoid")]
-    model = compiled(chain(form, (4,), parts), "binary_crossentropy")
-    train, held_out = halves((x.astype("float32"), y), 512)
-    return Program(model, fit=training(train, held_out, epochs=8))
+    model = compile_model(build_chain(form, (4,), parts), "binary_crossentropy")
+    train, held_out = split_items((x.astype("float32"), y), 512)
+    return Program(model, fit=fit_arguments(train, held_out, epochs=8))
 
 
 def broken(form: str, seed: int) -> Program:

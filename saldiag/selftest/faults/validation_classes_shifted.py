@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, chain, compiled, keras, layers, np
-from saldiag.selftest.validation_data import blobs, halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, keras, layers, np
+from saldiag.selftest.validation_data import blob_data, fit_arguments, split_items
 
 EXPECT = "SD615"
 FORMS = ("shifted", "folder_missing", "one_hot_renamed", "binary_inverted", "logits_renamed")
@@ -22,7 +22,7 @@ def _renamed(form: str, x: Any, y: Any) -> Any:
 
 
 def _program(form: str, seed: int, *, right: bool) -> Program:
-    train, held_out = halves(blobs(seed, kinds=2 if form == "binary_inverted" else 4), 112)
+    train, held_out = split_items(blob_data(seed, kinds=2 if form == "binary_inverted" else 4), 112)
     if not right:
         held_out = _renamed(form, *held_out)
     loss: Any = "sparse_categorical_crossentropy"
@@ -35,8 +35,8 @@ def _program(form: str, seed: int, *, right: bool) -> Program:
     if form == "logits_renamed":
         last = layers.Dense(4)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model = chain("functional", (8,), [layers.Dense(32, activation="relu"), last])
-    return Program(compiled(model, loss), fit=training(train, held_out))
+    model = build_chain("functional", (8,), [layers.Dense(32, activation="relu"), last])
+    return Program(compile_model(model, loss), fit=fit_arguments(train, held_out))
 
 
 def broken(form: str, seed: int) -> Program:

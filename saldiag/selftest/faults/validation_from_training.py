@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import FitPlan, Program, compiled, keras, layers, np
+from saldiag.selftest.program import FitPlan, Program, compile_model, keras, layers, np
 
 EXPECT = "SD608"
 FORMS = ("functional",)
@@ -13,7 +13,7 @@ def _model() -> Any:
     hidden = layers.Dense(16)(inputs)
     hidden = layers.Add()([hidden, layers.MultiHeadAttention(2, 8)(hidden, hidden)])
     hidden = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(hidden))
-    return compiled(
+    return compile_model(
         keras.Model(inputs, layers.Dense(3, activation="softmax")(hidden)),
         "sparse_categorical_crossentropy",
     )

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, chain, compiled, layers, np
-from saldiag.selftest.validation_data import halves, squares, training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers, np
+from saldiag.selftest.validation_data import fit_arguments, split_items, square_mask_data
 
 EXPECT = "SD615"
 FORMS = ("inverted", "of_255", "rolled", "shuffled")
@@ -20,16 +20,16 @@ def _otherwise(form: str, masks: Any, seed: int) -> Any:
 
 
 def _program(form: str, seed: int, *, right: bool) -> Program:
-    train, (x, masks) = halves(squares(seed), 64)
+    train, (x, masks) = split_items(square_mask_data(seed), 64)
     parts = [
         layers.Conv2D(8, 3, padding="same", activation="relu"),
         layers.Conv2D(8, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 1, activation="sigmoid"),
     ]
     built = "subclassed" if form in {"of_255", "shuffled"} else "functional"
-    model = compiled(chain(built, (16, 16, 3), parts), "binary_crossentropy", rate=2e-2)
+    model = compile_model(build_chain(built, (16, 16, 3), parts), "binary_crossentropy", rate=2e-2)
     held_out = x, masks if right else _otherwise(form, masks, seed)
-    return Program(model, fit=training(train, held_out, epochs=6))
+    return Program(model, fit=fit_arguments(train, held_out, epochs=6))
 
 
 def broken(form: str, seed: int) -> Program:

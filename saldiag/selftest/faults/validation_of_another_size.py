@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, chain, compiled, keras, layers, np
-from saldiag.selftest.validation_data import halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, keras, layers, np
+from saldiag.selftest.validation_data import fit_arguments, split_items
 
 EXPECT = "SD614"
 FORMS = ("sequential", "functional", "subclassed")
@@ -22,17 +22,17 @@ def _striped(seed: int) -> Any:
 
 
 def _program(form: str, seed: int, size: int) -> Program:
-    train, (x, y) = halves(_striped(seed), 96)
+    train, (x, y) = split_items(_striped(seed), 96)
     parts = [
         layers.Conv2D(16, 5, activation="relu"),
         layers.Conv2D(16, 3, activation="relu"),
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = chain(form, (None, None, 3), parts)
-    compiled(model, "sparse_categorical_crossentropy")
+    model = build_chain(form, (None, None, 3), parts)
+    compile_model(model, "sparse_categorical_crossentropy")
     held_out = np.asarray(keras.ops.image.resize(x, (size, size), interpolation="nearest"))
-    return Program(model, fit=training(train, (held_out, y)))
+    return Program(model, fit=fit_arguments(train, (held_out, y)))
 
 
 def broken(form: str, seed: int) -> Program:

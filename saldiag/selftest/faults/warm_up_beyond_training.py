@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from saldiag.selftest.program import FitPlan, Program, compiled, layers, sentences
+from saldiag.selftest.program import FitPlan, Program, compile_model, layers, token_data
 
 EXPECT = "SD706"
 FORMS = ("functional",)
@@ -19,8 +19,8 @@ def _program(seed: int, warmup_steps: int) -> Program:
         0.0, decay_steps=20 * warmup_steps, warmup_target=3e-3, warmup_steps=warmup_steps
     )
     optimizer = keras.optimizers.AdamW(schedule)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy", optimizer=optimizer)
-    return Program(model, [sentences(seed)], plan=FitPlan(epochs=10, steps_per_epoch=20))
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy", optimizer=optimizer)
+    return Program(model, [token_data(seed)], plan=FitPlan(epochs=10, steps_per_epoch=20))
 
 
 def broken(form: str, seed: int) -> Program:

@@ -4,7 +4,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, keras, layers, sentences
+from saldiag.selftest.program import (
+    FORMS,
+    Program,
+    build_chain,
+    compile_model,
+    keras,
+    layers,
+    token_data,
+)
 
 EXPECT = "SD408"
 
@@ -32,7 +40,9 @@ def _program(form: str, seed: int, *, tracked: bool) -> Program:
         layers.Dense(16, activation="tanh"),
         layers.Dense(1, activation="sigmoid"),
     ]
-    return Program(compiled(chain(form, (10,), parts), "binary_crossentropy"), [sentences(seed)])
+    return Program(
+        compile_model(build_chain(form, (10,), parts), "binary_crossentropy"), [token_data(seed)]
+    )
 
 
 def broken(form: str, seed: int) -> Program:

@@ -1,6 +1,6 @@
 """Every step of a recurrent network is set against the one target of the sequence."""
 
-from saldiag.selftest.program import FORMS, Program, chain, compiled, layers, np
+from saldiag.selftest.program import FORMS, Program, build_chain, compile_model, layers, np
 
 EXPECT = "SD108"
 
@@ -11,7 +11,7 @@ def _program(form: str, seed: int, *, every_step: bool) -> Program:
         layers.GRU(24, return_sequences=every_step, name="reader"),
         layers.Dense(1, name="answer"),
     ]
-    model = compiled(chain(form, (6, 3), parts), "mse")
+    model = compile_model(build_chain(form, (6, 3), parts), "mse")
     return Program(model, [(x, x[:, -1, :1] * x[:, 0, 1:2])])
 
 

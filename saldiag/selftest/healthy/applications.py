@@ -9,7 +9,7 @@ are looked at before the first step only, for tracing their training takes longe
 from typing import Any
 
 from saldiag.keras_internals.applications import DenseNet, EfficientNetV2
-from saldiag.selftest.program import Program, compiled, keras, sized
+from saldiag.selftest.program import Program, compile_model, keras, size_data
 
 
 def _program(
@@ -17,10 +17,10 @@ def _program(
 ) -> Program:
     """Pictures in [-1, 1], or 0 … 255 for a network that rescales them itself."""
     model = maker(weights=None, input_shape=(32, 32, 3), classes=3, **options)
-    x, kinds = sized(seed, count=6)
+    x, kinds = size_data(seed, count=6)
     x = x.repeat(2, axis=1).repeat(2, axis=2)
     x = (x + 1) * 127.5 if pixels else x
-    compiled(model, "sparse_categorical_crossentropy", rate=1e-3)
+    compile_model(model, "sparse_categorical_crossentropy", rate=1e-3)
     return Program(model, [(x, kinds)], steps)
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, np, numbers, pictures
+from saldiag.selftest.program import (
+    Program,
+    binary_data,
+    compile_model,
+    keras,
+    layers,
+    mask_data,
+    np,
+)
 
 
 def _bytes(seed: int) -> tuple[Any, Any]:
-    x, masks = pictures(seed)
+    x, masks = mask_data(seed)
     return np.round((x + 1) * 127.5).astype("uint8"), masks
 
 
 def _mask(inputs: Any, x: Any, seed: int) -> Program:
     x = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
     outputs = layers.Conv2D(1, 3, padding="same", activation="sigmoid")(x)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
     return Program(model, [_bytes(seed)], steps=120)
 
 
@@ -44,12 +52,12 @@ def hashed_buckets(seed: int) -> Program:
     """A hash of 32 bits, which overflows and is meant to."""
     random = np.random.default_rng(seed)
     x = random.integers(0, 2**31 - 1, size=(32, 1)).astype("int32")
-    _, y = numbers(seed)
+    _, y = binary_data(seed)
     inputs = keras.Input((1,), dtype="int32")
     bucket = keras.ops.mod(inputs * 1_640_531_527, 512)
     made = layers.Flatten()(layers.Embedding(512, 16)(bucket))
     outputs = layers.Dense(1, activation="sigmoid")(layers.Dense(16, activation="relu")(made))
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
     return Program(model, [(x, y)])
 
 

@@ -7,15 +7,15 @@ from typing import Any
 from saldiag.selftest.program import (
     FitPlan,
     Program,
-    chain,
-    classes,
-    compiled,
-    curve,
+    build_chain,
+    class_data,
+    compile_model,
     keras,
     layers,
+    mask_data,
     np,
-    pictures,
-    sentences,
+    regression_data,
+    token_data,
 )
 
 
@@ -25,8 +25,10 @@ def features_given_out(seed: int) -> Program:
     features = layers.Dense(32, activation="relu", name="features")(inputs)
     kinds = layers.Dense(3, activation="softmax", name="kinds")(features)
     outputs = {"kinds": kinds, "features": features, "sure": keras.ops.max(kinds, axis=-1)}
-    model = compiled(keras.Model(inputs, outputs), {"kinds": "sparse_categorical_crossentropy"})
-    x, y = classes(seed)
+    model = compile_model(
+        keras.Model(inputs, outputs), {"kinds": "sparse_categorical_crossentropy"}
+    )
+    x, y = class_data(seed)
     return Program(model, [(x, {"kinds": y})], 100)
 
 
@@ -35,8 +37,8 @@ def state_given_out(seed: int) -> Program:
     inputs = keras.Input((10,))
     x, state = layers.GRU(16, return_state=True)(layers.Embedding(20, 8)(inputs))
     model = keras.Model(inputs, [layers.Dense(1, activation="sigmoid")(x), state])
-    tokens, y = sentences(seed)
-    compiled(model, ["binary_crossentropy", None])
+    tokens, y = token_data(seed)
+    compile_model(model, ["binary_crossentropy", None])
     return Program(model, [(tokens, (y, np.zeros((32, 16), "float32")))], 60)
 
 
@@ -55,8 +57,8 @@ def input_for_its_shape(seed: int) -> Program:
     tokens, like = keras.Input((10,), dtype="int32"), keras.Input((10,), dtype="int32")
     x = Places()(layers.Embedding(20, 16)(tokens), like)
     outputs = layers.Dense(1, activation="sigmoid")(layers.Flatten()(x))
-    model = compiled(keras.Model([tokens, like], outputs), "binary_crossentropy")
-    words, y = sentences(seed)
+    model = compile_model(keras.Model([tokens, like], outputs), "binary_crossentropy")
+    words, y = token_data(seed)
     return Program(model, [((words, words), y)], 60)
 
 
@@ -70,7 +72,7 @@ def minute_of_the_day(seed: int) -> Program:
     x = layers.Dense(32, activation="relu")(x)
     model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
     y = ((minutes > 480) & (minutes < 1000)).astype("float32")
-    return Program(compiled(model, "binary_crossentropy"), [(minutes.astype("int32"), y)], 100)
+    return Program(compile_model(model, "binary_crossentropy"), [(minutes.astype("int32"), y)], 100)
 
 
 def jaccard_at_zero(seed: int) -> Program:
@@ -85,8 +87,8 @@ def jaccard_at_zero(seed: int) -> Program:
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(chain("nested", (16, 16, 3), parts), "mse", metrics=[jaccard])
-    return Program(model, [pictures(seed)], 60)
+    model = compile_model(build_chain("nested", (16, 16, 3), parts), "mse", metrics=[jaccard])
+    return Program(model, [mask_data(seed)], 60)
 
 
 class Scored(keras.Model):
@@ -101,10 +103,12 @@ class Scored(keras.Model):
 def score_of_its_own(seed: int) -> Program:
     inputs = keras.Input((6,))
     x = layers.Dense(64, activation="relu")(inputs)
-    model = compiled(Scored(inputs, layers.Dense(1)(x)), "mse")
-    data = curve(seed)
+    model = compile_model(Scored(inputs, layers.Dense(1)(x)), "mse")
+    data = regression_data(seed)
     stopping = keras.callbacks.EarlyStopping("val_score", mode="max", patience=5)
-    plan = FitPlan(data=data, validation=[curve(seed + 1)], epochs=20, callbacks=(stopping,))
+    plan = FitPlan(
+        data=data, validation=[regression_data(seed + 1)], epochs=20, callbacks=(stopping,)
+    )
     return Program(model, [data], 60, plan=plan)
 
 

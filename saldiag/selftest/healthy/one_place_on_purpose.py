@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, np, pictures
+from saldiag.selftest.program import Program, compile_model, keras, layers, mask_data, np
 
 
 def _conv(x: Any, width: int, **options: Any) -> Any:
@@ -13,8 +13,8 @@ def _conv(x: Any, width: int, **options: Any) -> Any:
 
 def _mask(inputs: Any, x: Any, seed: int) -> Program:
     outputs = layers.Conv2D(1, 1, activation="sigmoid")(x)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
-    return Program(model, [pictures(seed)], steps=80)
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
+    return Program(model, [mask_data(seed)], steps=80)
 
 
 def unet_down_to_one_place(seed: int) -> Program:
@@ -52,7 +52,7 @@ def picture_pooled_beside(seed: int) -> Program:
 
 def autoencoder_of_masks(seed: int) -> Program:
     """Its code has one place; input and target are the same."""
-    _, masks = pictures(seed, count=8, side=8)
+    _, masks = mask_data(seed, count=8, side=8)
     parts = [
         keras.Input((8, 8, 1)),
         layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),
@@ -62,7 +62,7 @@ def autoencoder_of_masks(seed: int) -> Program:
         layers.Conv2DTranspose(16, 3, strides=2, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    model = compiled(keras.Sequential(parts), "binary_crossentropy")
+    model = compile_model(keras.Sequential(parts), "binary_crossentropy")
     return Program(model, [(masks, masks)], steps=200)
 
 
@@ -81,15 +81,15 @@ def tiles_of_a_picture(seed: int) -> Program:
     x = _conv(apart(inputs), 16)
     x = layers.GlobalAveragePooling2D()(_conv(x, 24))
     outputs = together(layers.Dense(16, activation="sigmoid")(x))
-    x, masks = pictures(seed)
+    x, masks = mask_data(seed)
     masks = np.repeat(np.repeat(masks[:, ::4, ::4], 4, axis=1), 4, axis=2)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
     return Program(model, [(x, masks)], steps=120)
 
 
 def last_convolution_on_one_place(seed: int) -> Program:
     """A classifier made for larger pictures: worth a note, and no more."""
-    x, _ = pictures(seed)
+    x, _ = mask_data(seed)
     kinds = np.arange(len(x)) % 2
     x[kinds == 1, :4] += 0.5
     made = inputs = keras.Input((16, 16, 3))
@@ -97,7 +97,9 @@ def last_convolution_on_one_place(seed: int) -> Program:
         made = _conv(made, width, strides=2)
     made = layers.GlobalAveragePooling2D()(made)
     outputs = layers.Dense(2, activation="softmax")(made)
-    model = compiled(keras.Model(inputs, outputs), "sparse_categorical_crossentropy", rate=3e-3)
+    model = compile_model(
+        keras.Model(inputs, outputs), "sparse_categorical_crossentropy", rate=3e-3
+    )
     return Program(model, [(np.clip(x, -1, 1), kinds)])
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, pictures, sized
+from saldiag.selftest.program import Program, compile_model, keras, layers, mask_data, size_data
 
 
 def _ended(x: Any, seed: int, units: int = 3) -> Any:
@@ -19,8 +19,8 @@ def conv_classifier(seed: int) -> Program:
         layers.Dropout(0.25),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(keras.Sequential(parts), "sparse_categorical_crossentropy", rate=3e-3)
-    return Program(model, [sized(seed)])
+    model = compile_model(keras.Sequential(parts), "sparse_categorical_crossentropy", rate=3e-3)
+    return Program(model, [size_data(seed)])
 
 
 def unet(seed: int) -> Program:
@@ -37,8 +37,8 @@ def unet(seed: int) -> Program:
     up = layers.Conv2DTranspose(8, 2, strides=2)(up)
     up = block(layers.Concatenate()([up, fine]), 8)
     outputs = layers.Conv2D(1, 1, activation="sigmoid")(up)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
-    return Program(model, [pictures(seed)], steps=80)
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
+    return Program(model, [mask_data(seed)], steps=80)
 
 
 def masks_under_mse(seed: int) -> Program:
@@ -47,7 +47,7 @@ def masks_under_mse(seed: int) -> Program:
         layers.Conv2D(16, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 3, padding="same", activation="sigmoid"),
     ]
-    return Program(compiled(keras.Sequential(parts), "mse"), [pictures(seed)])
+    return Program(compile_model(keras.Sequential(parts), "mse"), [mask_data(seed)])
 
 
 def masks_from_logits(seed: int) -> Program:
@@ -55,7 +55,7 @@ def masks_from_logits(seed: int) -> Program:
     x = layers.Conv2D(16, 3, padding="same", activation="relu")(inputs)
     outputs = layers.Conv2D(1, 3, padding="same")(x)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    return Program(compiled(keras.Model(inputs, outputs), loss), [pictures(seed)])
+    return Program(compile_model(keras.Model(inputs, outputs), loss), [mask_data(seed)])
 
 
 def autoencoder(seed: int) -> Program:
@@ -66,13 +66,13 @@ def autoencoder(seed: int) -> Program:
         layers.Conv2DTranspose(16, 3, strides=2, padding="same", activation="relu"),
         layers.Conv2DTranspose(3, 3, strides=2, padding="same", activation="tanh"),
     ]
-    x, _ = pictures(seed, count=4)
-    return Program(compiled(keras.Sequential(parts), "mse"), [(x, x)], steps=300)
+    x, _ = mask_data(seed, count=4)
+    return Program(compile_model(keras.Sequential(parts), "mse"), [(x, x)], steps=300)
 
 
 def linear_autoencoder(seed: int) -> Program:
     """Principal components: linear on purpose."""
-    x, _ = pictures(seed, side=4)
+    x, _ = mask_data(seed, side=4)
     parts = [
         keras.Input((4, 4, 3)),
         layers.Flatten(),
@@ -80,7 +80,7 @@ def linear_autoencoder(seed: int) -> Program:
         layers.Dense(48),
         layers.Reshape((4, 4, 3)),
     ]
-    return Program(compiled(keras.Sequential(parts), "mse"), [(x, x)])
+    return Program(compile_model(keras.Sequential(parts), "mse"), [(x, x)])
 
 
 def depthwise_separable(seed: int) -> Program:
@@ -92,8 +92,8 @@ def depthwise_separable(seed: int) -> Program:
         x = layers.Conv2D(width, 1, use_bias=False)(x)
         x = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.8)(x))
     x = layers.SeparableConv2D(32, 3, activation="relu")(x)
-    model = compiled(keras.Model(inputs, _ended(x, seed)), "sparse_categorical_crossentropy")
-    return Program(model, [sized(seed)], steps=100)
+    model = compile_model(keras.Model(inputs, _ended(x, seed)), "sparse_categorical_crossentropy")
+    return Program(model, [size_data(seed)], steps=100)
 
 
 def transfer(seed: int) -> Program:
@@ -107,8 +107,8 @@ def transfer(seed: int) -> Program:
         ],
         name="backbone",
     )
-    x, kinds = sized(seed)
-    teacher = compiled(
+    x, kinds = size_data(seed)
+    teacher = compile_model(
         keras.Sequential([backbone, layers.Dense(3, activation="softmax")]),
         "sparse_categorical_crossentropy",
     )
@@ -118,7 +118,7 @@ def transfer(seed: int) -> Program:
     features = backbone(inputs, training=False)
     features = layers.Dense(16, activation="relu")(features)
     outputs = layers.Dense(3, activation="softmax")(features)
-    model = compiled(keras.Model(inputs, outputs), "sparse_categorical_crossentropy")
+    model = compile_model(keras.Model(inputs, outputs), "sparse_categorical_crossentropy")
     return Program(model, [(x, kinds)])
 
 

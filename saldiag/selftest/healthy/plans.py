@@ -10,22 +10,22 @@ from saldiag.selftest.program import (
     Chain,
     FitPlan,
     Program,
-    chain,
-    classes,
-    compiled,
-    curve,
+    binary_data,
+    build_chain,
+    class_data,
+    compile_model,
     layers,
     np,
-    numbers,
+    regression_data,
 )
 
 
 def _classifier(seed: int, rate: Any, plan: FitPlan, **options: Any) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
     optimizer = keras.optimizers.Adam(rate)
-    model = chain("functional", (8,), parts)
-    compiled(model, "sparse_categorical_crossentropy", optimizer=optimizer, **options)
-    return Program(model, [classes(seed)], plan=plan)
+    model = build_chain("functional", (8,), parts)
+    compile_model(model, "sparse_categorical_crossentropy", optimizer=optimizer, **options)
+    return Program(model, [class_data(seed)], plan=plan)
 
 
 def cycle_and_patience(seed: int) -> Program:
@@ -90,12 +90,14 @@ def triplets(seed: int) -> Program:
         return keras.ops.relu(apart + 1.0)
 
     parts = [layers.Dense(32, activation="relu"), layers.Dense(16)]
-    return Program(compiled(chain("sequential", (3, 8), parts), loss), [(x, np.zeros(32))])
+    return Program(
+        compile_model(build_chain("sequential", (3, 8), parts), loss), [(x, np.zeros(32))]
+    )
 
 
 def critic(seed: int) -> Program:
     """The critic's loss of a Wasserstein GAN, linear and without a lower bound."""
-    x, y = numbers(seed)
+    x, y = binary_data(seed)
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         return keras.ops.mean(y_true * y_pred)
@@ -105,27 +107,27 @@ def critic(seed: int) -> Program:
         layers.Dense(32, activation="relu", kernel_constraint=clip),
         layers.Dense(1, kernel_constraint=clip),
     ]
-    model = compiled(chain("functional", (8,), parts), loss)
+    model = compile_model(build_chain("functional", (8,), parts), loss)
     return Program(model, [(x, 2 * y - 1)])
 
 
 def similarity(seed: int) -> Program:
     """A loss that is -1 at its best."""
-    x, _ = numbers(seed)
+    x, _ = binary_data(seed)
     y = np.tanh(x[:, :4] - x[:, 4:])
     parts = [layers.Dense(64, activation="relu"), layers.Dense(4)]
-    return Program(compiled(chain("nested", (8,), parts), "cosine_similarity"), [(x, y)])
+    return Program(compile_model(build_chain("nested", (8,), parts), "cosine_similarity"), [(x, y)])
 
 
 def likelihood(seed: int) -> Program:
     """Minus the logarithm of a density, which can be above 1."""
-    x, y = curve(seed)
+    x, y = regression_data(seed)
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         return 0.5 * ((y_true - y_pred) / 0.05) ** 2 + float(np.log(0.05 * np.sqrt(2 * np.pi)))
 
     parts = [layers.Dense(64, activation="relu"), layers.Dense(1)]
-    return Program(compiled(chain("sequential", (6,), parts), loss), [(x, y)])
+    return Program(compile_model(build_chain("sequential", (6,), parts), loss), [(x, y)])
 
 
 class Clipped(Chain):
@@ -142,15 +144,15 @@ class Clipped(Chain):
 
 def own_clipping(seed: int) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1)]
-    return Program(compiled(Clipped(parts), "mse"), [curve(seed)])
+    return Program(compile_model(Clipped(parts), "mse"), [regression_data(seed)])
 
 
 def weighted_outputs(seed: int) -> Program:
     inputs = keras.Input((6,))
     x = layers.Dense(64, activation="relu")(inputs)
     outputs = [layers.Dense(1, name="one")(x), layers.Dense(1, name="two")(x)]
-    model = compiled(keras.Model(inputs, outputs), ["mse", "mse"], loss_weights=[100.0, 0.1])
-    x, y = curve(seed)
+    model = compile_model(keras.Model(inputs, outputs), ["mse", "mse"], loss_weights=[100.0, 0.1])
+    x, y = regression_data(seed)
     return Program(model, [(x, (y, -y))])
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, keras, layers, sentences
+from saldiag.selftest.program import Program, compile_model, keras, layers, token_data
 
 
 def _program(seed: int, *parts: Any) -> Program:
@@ -12,8 +12,8 @@ def _program(seed: int, *parts: Any) -> Program:
         *parts,
         layers.Dense(1, activation="sigmoid"),
     ]
-    model = compiled(keras.Sequential(whole), "binary_crossentropy")
-    return Program(model, [sentences(seed)], steps=100)
+    model = compile_model(keras.Sequential(whole), "binary_crossentropy")
+    return Program(model, [token_data(seed)], steps=100)
 
 
 def lstm(seed: int) -> Program:
@@ -39,8 +39,8 @@ def transformer(seed: int) -> Program:
     inner = layers.Dense(16)(layers.Dense(32, activation="gelu")(x))
     x = layers.LayerNormalization()(layers.Add()([x, layers.Dropout(0.1)(inner)]))
     outputs = layers.Dense(1, activation="sigmoid")(layers.Flatten()(x))
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy", rate=3e-3)
-    return Program(model, [sentences(seed)], steps=100)
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy", rate=3e-3)
+    return Program(model, [token_data(seed)], steps=100)
 
 
 PROGRAMS = (lstm, gru_both_ways, bag_of_words, transformer)

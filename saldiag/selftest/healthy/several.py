@@ -4,7 +4,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from saldiag.selftest.program import Program, classes, compiled, curve, keras, layers, np, numbers
+from saldiag.selftest.program import (
+    Program,
+    binary_data,
+    class_data,
+    compile_model,
+    keras,
+    layers,
+    np,
+    regression_data,
+)
 
 
 def siamese(seed: int) -> Program:
@@ -18,13 +27,13 @@ def siamese(seed: int) -> Program:
     first, second = keras.Input((8,), name="first"), keras.Input((8,), name="second")
     apart = keras.ops.abs(tower(first) - tower(second))
     outputs = layers.Dense(1, activation="sigmoid")(apart)
-    model = compiled(keras.Model([first, second], outputs), "binary_crossentropy")
+    model = compile_model(keras.Model([first, second], outputs), "binary_crossentropy")
     return Program(model, [((one, other.astype("float32")), same)])
 
 
 def two_inputs_two_outputs(seed: int) -> Program:
-    x, kinds = classes(seed, count=32)
-    y, target = curve(seed)
+    x, kinds = class_data(seed, count=32)
+    y, target = regression_data(seed)
     left, right = keras.Input((8,), name="left"), keras.Input((6,), name="right")
     merged = layers.Concatenate()([
         layers.Dense(32, activation="relu")(left), layers.Dense(32, activation="relu")(right)
@@ -33,7 +42,7 @@ def two_inputs_two_outputs(seed: int) -> Program:
     kind = layers.Dense(3, activation="softmax", name="kind")(merged)
     value = layers.Dense(1, name="value")(merged)
     losses = ["sparse_categorical_crossentropy", "mse"]
-    model = compiled(keras.Model([left, right], [kind, value]), losses)
+    model = compile_model(keras.Model([left, right], [kind, value]), losses)
     return Program(model, [((x, y), (kinds, target))])
 
 
@@ -44,7 +53,9 @@ def residual_mlp(seed: int) -> Program:
         inner = layers.Dense(32, activation="relu")(layers.LayerNormalization()(x))
         x = layers.Add()([x, layers.Dense(32)(inner)])
     outputs = layers.Dense(1)(x)
-    return Program(compiled(keras.Model(inputs, outputs), "mse", rate=3e-3), [curve(seed)])
+    return Program(
+        compile_model(keras.Model(inputs, outputs), "mse", rate=3e-3), [regression_data(seed)]
+    )
 
 
 def matrix_factorisation(seed: int) -> Program:
@@ -53,7 +64,7 @@ def matrix_factorisation(seed: int) -> Program:
     rated = (random.normal(size=(10, 2)) @ random.normal(size=(2, 12)))[people, films]
     person, film = keras.Input((), dtype="int32"), keras.Input((), dtype="int32")
     vectors = [layers.Embedding(10, 4)(person), layers.Embedding(12, 4)(film)]
-    model = compiled(keras.Model([person, film], layers.Dot(1)(vectors)), "mse", rate=3e-2)
+    model = compile_model(keras.Model([person, film], layers.Dot(1)(vectors)), "mse", rate=3e-2)
     return Program(model, [((people, films), rated[:, None].astype("float32"))])
 
 
@@ -89,8 +100,8 @@ class VAE(keras.Model):
 
 
 def variational_autoencoder(seed: int) -> Program:
-    x, _ = numbers(seed)
-    return Program(compiled(VAE(), "mse"), [(x, x)])
+    x, _ = binary_data(seed)
+    return Program(compile_model(VAE(), "mse"), [(x, x)])
 
 
 PROGRAMS = (

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, curve, keras, layers, np, numbers, sentences
+from saldiag.selftest.program import (
+    Program,
+    binary_data,
+    compile_model,
+    keras,
+    layers,
+    np,
+    regression_data,
+    token_data,
+)
 
 
 def halves_of_one_input(seed: int) -> Program:
@@ -14,8 +23,8 @@ def halves_of_one_input(seed: int) -> Program:
     both = layers.Concatenate()([encoder(inputs[:, :4]), encoder(inputs[:, 4:])])
     x = layers.Dense(32, activation="tanh")(both)
     outputs = layers.Dense(1, activation="sigmoid")(x)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
-    return Program(model, [numbers(seed)])
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
+    return Program(model, [binary_data(seed)])
 
 
 def state_with_input_at_each_turn(seed: int) -> Program:
@@ -26,7 +35,7 @@ def state_with_input_at_each_turn(seed: int) -> Program:
     for _ in range(4):
         state = cell(layers.Concatenate()([inputs, state]))
     model = keras.Model(inputs, layers.Dense(1)(state))
-    return Program(compiled(model, "mse"), [curve(seed)])
+    return Program(compile_model(model, "mse"), [regression_data(seed)])
 
 
 class WithFixedFeatures(keras.Model):
@@ -46,7 +55,7 @@ class WithFixedFeatures(keras.Model):
 
 
 def frozen_features_in_closure(seed: int) -> Program:
-    return Program(compiled(WithFixedFeatures(), "mse"), [curve(seed)])
+    return Program(compile_model(WithFixedFeatures(), "mse"), [regression_data(seed)])
 
 
 def guarded_logarithm_in_half(seed: int) -> Program:
@@ -57,8 +66,8 @@ def guarded_logarithm_in_half(seed: int) -> Program:
     x = layers.LayerNormalization(epsilon=1e-12)(x)
     x = keras.ops.log(keras.ops.square(x) + 0.01)
     outputs = layers.Dense(1, activation="sigmoid", dtype="float32")(x)
-    x, y = numbers(seed)
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
+    x, y = binary_data(seed)
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
     return Program(model, [(x.astype(np.float32), y)])
 
 
@@ -79,7 +88,9 @@ def twins_by_chance(seed: int) -> Program:
     encoder, drop = layers.Dense(32, activation="tanh", name="encoder"), WordDrop()
     both = layers.Concatenate()([drop(encoder(inputs)), drop(encoder(inputs))])
     outputs = layers.Dense(1, activation="sigmoid")(layers.Dense(32, activation="tanh")(both))
-    return Program(compiled(keras.Model(inputs, outputs), "binary_crossentropy"), [numbers(seed)])
+    return Program(
+        compile_model(keras.Model(inputs, outputs), "binary_crossentropy"), [binary_data(seed)]
+    )
 
 
 class Perceptual(keras.Model):
@@ -100,8 +111,8 @@ class Perceptual(keras.Model):
 
 
 def features_in_the_loss(seed: int) -> Program:
-    x, _ = curve(seed)
-    return Program(compiled(Perceptual(), "mse"), [(x, x)])
+    x, _ = regression_data(seed)
+    return Program(compile_model(Perceptual(), "mse"), [(x, x)])
 
 
 class Taught(keras.Model):
@@ -128,7 +139,7 @@ class Taught(keras.Model):
 
 
 def target_network_in_the_loss(seed: int) -> Program:
-    return Program(compiled(Taught(), "mse"), [curve(seed)])
+    return Program(compile_model(Taught(), "mse"), [regression_data(seed)])
 
 
 class Tied(keras.Model):
@@ -145,9 +156,9 @@ class Tied(keras.Model):
 
 
 def tied_words(seed: int) -> Program:
-    words, _ = sentences(seed)
+    words, _ = token_data(seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return Program(compiled(Tied(), loss), [(words[:, :-1], words[:, 1:])], 60)
+    return Program(compile_model(Tied(), loss), [(words[:, :-1], words[:, 1:])], 60)
 
 
 PROGRAMS = (

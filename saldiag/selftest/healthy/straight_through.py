@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.selftest.program import Program, compiled, curve, keras, layers, numbers, pictures
+from saldiag.selftest.program import (
+    Program,
+    binary_data,
+    compile_model,
+    keras,
+    layers,
+    mask_data,
+    regression_data,
+)
 
 
 class Quantizer(layers.Layer):
@@ -31,7 +39,7 @@ class Quantizer(layers.Layer):
 
 
 def codebook_autoencoder(seed: int) -> Program:
-    x, _ = pictures(seed)
+    x, _ = mask_data(seed)
     parts = [
         layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),
         layers.Conv2D(8, 1),
@@ -40,7 +48,7 @@ def codebook_autoencoder(seed: int) -> Program:
         layers.Conv2D(3, 3, padding="same", activation="tanh"),
     ]
     model = keras.Sequential([keras.Input((16, 16, 3)), *parts])
-    return Program(compiled(model, "mse"), [(x, x)], 100)
+    return Program(compile_model(model, "mse"), [(x, x)], 100)
 
 
 def hard_gates(seed: int) -> Program:
@@ -49,7 +57,7 @@ def hard_gates(seed: int) -> Program:
     x = layers.Dense(32)(inputs)
     x = x * (0.5 + 0.5 * keras.ops.cast(x > 0.0, "float32"))
     outputs = layers.Dense(1)(layers.Dense(32, activation="tanh")(x))
-    return Program(compiled(keras.Model(inputs, outputs), "mse"), [curve(seed)])
+    return Program(compile_model(keras.Model(inputs, outputs), "mse"), [regression_data(seed)])
 
 
 def binary_weights(seed: int) -> Program:
@@ -58,8 +66,8 @@ def binary_weights(seed: int) -> Program:
     x = layers.Dense(64, activation="sigmoid")(inputs)
     x = x + keras.ops.stop_gradient(keras.ops.round(x) - x)
     outputs = layers.Dense(1, activation="sigmoid")(layers.Dense(32, activation="tanh")(x))
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy")
-    return Program(model, [numbers(seed)])
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy")
+    return Program(model, [binary_data(seed)])
 
 
 PROGRAMS = (codebook_autoencoder, hard_gates, binary_weights)

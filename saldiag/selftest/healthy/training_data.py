@@ -10,26 +10,28 @@ from saldiag.selftest.program import (
     Chain,
     FitPlan,
     Program,
-    chain,
-    classes,
-    compiled,
-    curve,
+    binary_data,
+    build_chain,
+    class_data,
+    compile_model,
     layers,
-    numbers,
+    regression_data,
 )
 
 
 def unbalanced(seed: int) -> Program:
-    x, _ = numbers(seed, 40)
+    x, _ = binary_data(seed, 40)
     y = (x[:, :1] > np.quantile(x[:, 0], 0.7)).astype("float32")
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    return Program(compiled(chain("functional", (8,), parts), "binary_crossentropy"), [(x, y)])
+    return Program(
+        compile_model(build_chain("functional", (8,), parts), "binary_crossentropy"), [(x, y)]
+    )
 
 
 def standardised_targets(seed: int) -> Program:
-    x, y = curve(seed)
+    x, y = regression_data(seed)
     parts = [layers.Dense(64, activation="relu"), layers.Dense(1)]
-    model = compiled(chain("sequential", (6,), parts), "mse")
+    model = compile_model(build_chain("sequential", (6,), parts), "mse")
     return Program(model, [(x, (y - y.mean()) / y.std())])
 
 
@@ -40,7 +42,7 @@ def one_hot(seed: int) -> Program:
     x = np.concatenate([np.eye(12)[code[:, 0]], np.eye(12)[code[:, 1]]], axis=1)
     y = (code[:, :1] > code[:, 1:]).astype("float32")
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    model = compiled(chain("sequential", (24,), parts), "binary_crossentropy")
+    model = compile_model(build_chain("sequential", (24,), parts), "binary_crossentropy")
     return Program(model, [(x.astype("float32"), y)])
 
 
@@ -50,17 +52,17 @@ def bag_of_words(seed: int) -> Program:
     x[np.arange(40), np.arange(40) % 3] += 2
     y = np.arange(40) % 3
     parts = [layers.Dense(16, activation="relu"), layers.Dense(3, activation="softmax")]
-    model = compiled(chain("nested", (200,), parts), "sparse_categorical_crossentropy")
+    model = compile_model(build_chain("nested", (200,), parts), "sparse_categorical_crossentropy")
     return Program(model, [(x, y)])
 
 
 def masked_input(seed: int) -> Program:
     """A second input that is all ones, as an attention mask without padding is."""
-    x, y = curve(seed)
+    x, y = regression_data(seed)
     inputs, mask = keras.Input((6,), name="x"), keras.Input((6,), name="mask")
     hidden = layers.Dense(64, activation="relu")(layers.Multiply()([inputs, mask]))
     model = keras.Model([inputs, mask], layers.Dense(1)(hidden))
-    return Program(compiled(model, "mse"), [((x, np.ones_like(x)), y)])
+    return Program(compile_model(model, "mse"), [((x, np.ones_like(x)), y)])
 
 
 class Tape(Chain):
@@ -78,21 +80,21 @@ class Tape(Chain):
 
 def own_step(seed: int) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    return Program(compiled(Tape(parts), "binary_crossentropy"), [numbers(seed)])
+    return Program(compile_model(Tape(parts), "binary_crossentropy"), [binary_data(seed)])
 
 
 def distillation_targets(seed: int) -> Program:
     """Soft labels near one half."""
-    x, y = numbers(seed)
+    x, y = binary_data(seed)
     soft = (0.5 + 0.4 * (2 * y - 1)).astype("float32")
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    return Program(compiled(chain("functional", (8,), parts), "mse"), [(x, soft)])
+    return Program(compile_model(build_chain("functional", (8,), parts), "mse"), [(x, soft)])
 
 
 def logits(seed: int) -> Program:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     parts = [layers.Dense(32, activation="relu"), layers.Dense(3)]
-    return Program(compiled(chain("sequential", (8,), parts), loss), [classes(seed)])
+    return Program(compile_model(build_chain("sequential", (8,), parts), loss), [class_data(seed)])
 
 
 def combined_gan(seed: int) -> Program:
@@ -100,15 +102,17 @@ def combined_gan(seed: int) -> Program:
     random = np.random.default_rng(seed)
     genuine = random.normal(1.0, 0.5, size=(64, 4)).astype("float32")
     judge_parts = [layers.Dense(16, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    judge = compiled(chain("sequential", (4,), judge_parts, "judge"), "binary_crossentropy")
+    judge = compile_model(
+        build_chain("sequential", (4,), judge_parts, "judge"), "binary_crossentropy"
+    )
     fakes = random.normal(-1.0, 0.5, size=(64, 4)).astype("float32")
     labels = np.repeat([[1.0], [0.0]], 64, axis=0)
     judge.fit(np.concatenate([genuine, fakes]), labels, epochs=30, verbose=0)
     judge.trainable = False
     maker_parts = [layers.Dense(16, activation="relu"), layers.Dense(4)]
     inputs = keras.Input((6,))
-    outputs = judge(chain("sequential", (6,), maker_parts, "maker")(inputs))
-    model = compiled(keras.Model(inputs, outputs), "binary_crossentropy", rate=1e-3)
+    outputs = judge(build_chain("sequential", (6,), maker_parts, "maker")(inputs))
+    model = compile_model(keras.Model(inputs, outputs), "binary_crossentropy", rate=1e-3)
     noise = random.normal(size=(32, 6)).astype("float32")
     return Program(model, [(noise, np.ones((32, 1), "float32"))])
 
@@ -131,9 +135,9 @@ class Balanced(keras.utils.PyDataset):
 
 
 def balanced_batches(seed: int) -> Program:
-    x, y = classes(seed, 480)
+    x, y = class_data(seed, 480)
     parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
-    model = compiled(chain("functional", (8,), parts), "sparse_categorical_crossentropy")
+    model = compile_model(build_chain("functional", (8,), parts), "sparse_categorical_crossentropy")
     return Program(model, [(x[:48], y[:48])], plan=FitPlan(data=Balanced(x, y, 3), epochs=5))
 
 
@@ -145,7 +149,7 @@ def policy_gradient(seed: int) -> Program:
     advantages = (returns - returns.mean()) / returns.std()
     targets = advantages[:, None] * np.eye(3)[actions]
     parts = [layers.Dense(32, activation="relu"), layers.Dense(3, activation="softmax")]
-    model = compiled(chain("functional", (8,), parts), "categorical_crossentropy")
+    model = compile_model(build_chain("functional", (8,), parts), "categorical_crossentropy")
     return Program(model, [(states.astype("float32"), targets.astype("float32"))])
 
 

@@ -5,13 +5,13 @@ import keras
 from saldiag.selftest.program import (
     Maker,
     Program,
-    chain,
-    compiled,
-    curve,
+    binary_data,
+    build_chain,
+    compile_model,
     layers,
-    numbers,
-    pictures,
-    sentences,
+    mask_data,
+    regression_data,
+    token_data,
 )
 
 
@@ -23,8 +23,8 @@ def _batchnorm(count: int) -> Maker:
             layers.ReLU(),
             layers.Dense(1, activation="sigmoid"),
         ]
-        model = compiled(chain("functional", (8,), parts), "binary_crossentropy")
-        x, y = numbers(seed, 32)
+        model = compile_model(build_chain("functional", (8,), parts), "binary_crossentropy")
+        x, y = binary_data(seed, 32)
         batches = [(x[i : i + count], y[i : i + count]) for i in range(0, 32, count)]
         return Program(model, batches[:2])
 
@@ -39,16 +39,16 @@ def batchnorm_two_pictures(seed: int) -> Program:
         layers.ReLU(),
         layers.Conv2D(1, 1, activation="sigmoid"),
     ]
-    model = compiled(chain("sequential", (16, 16, 3), parts), "binary_crossentropy")
-    return Program(model, [pictures(seed, 2)])
+    model = compile_model(build_chain("sequential", (16, 16, 3), parts), "binary_crossentropy")
+    return Program(model, [mask_data(seed, 2)])
 
 
 def frozen_batchnorm_one_item(seed: int) -> Program:
     norm = layers.BatchNormalization()
     norm.trainable = False
     parts = [layers.Dense(32), norm, layers.ReLU(), layers.Dense(1)]
-    x, y = curve(seed, 4)
-    model = compiled(chain("functional", (6,), parts), "mse")
+    x, y = regression_data(seed, 4)
+    model = compile_model(build_chain("functional", (6,), parts), "mse")
     return Program(model, [(x[i : i + 1], y[i : i + 1]) for i in range(4)])
 
 
@@ -60,8 +60,8 @@ def _half(policy: str) -> Maker:
             layers.Dense(32, activation="relu"),
             layers.Dense(1, activation="sigmoid", dtype="float32"),
         ]
-        model = compiled(chain("functional", (8,), parts), "binary_crossentropy")
-        return Program(model, [numbers(seed)])
+        model = compile_model(build_chain("functional", (8,), parts), "binary_crossentropy")
+        return Program(model, [binary_data(seed)])
 
     program.__name__ = policy
     return program
@@ -73,16 +73,16 @@ def tanh_rnn(seed: int) -> Program:
         layers.SimpleRNN(16),
         layers.Dense(1, activation="sigmoid"),
     ]
-    model = compiled(chain("sequential", (10,), parts), "binary_crossentropy")
-    return Program(model, [sentences(seed)])
+    model = compile_model(build_chain("sequential", (10,), parts), "binary_crossentropy")
+    return Program(model, [token_data(seed)])
 
 
 def _gated(kind: str) -> Maker:
     def program(seed: int) -> Program:
         cell = getattr(layers, kind)(16)
         parts = [layers.Embedding(20, 8), cell, layers.Dense(1, activation="sigmoid")]
-        model = compiled(chain("functional", (10,), parts), "binary_crossentropy")
-        return Program(model, [sentences(seed)])
+        model = compile_model(build_chain("functional", (10,), parts), "binary_crossentropy")
+        return Program(model, [token_data(seed)])
 
     program.__name__ = kind.lower()
     return program
@@ -95,7 +95,7 @@ def open_gate(seed: int) -> Program:
     opened = keras.initializers.Constant(5.0)
     gate = layers.Dense(32, activation="sigmoid", bias_initializer=opened)(x)
     outputs = layers.Dense(1)(layers.Multiply()([x, gate]))
-    return Program(compiled(keras.Model(inputs, outputs), "mse"), [curve(seed)])
+    return Program(compile_model(keras.Model(inputs, outputs), "mse"), [regression_data(seed)])
 
 
 def layer_norm(seed: int) -> Program:
@@ -103,7 +103,9 @@ def layer_norm(seed: int) -> Program:
         layers.Dense(32), layers.LayerNormalization(), layers.ReLU(),
         layers.Dense(32), layers.LayerNormalization(), layers.ReLU(), layers.Dense(1),
     ]  # fmt: skip
-    return Program(compiled(chain("subclassed", (6,), parts), "mse"), [curve(seed)])
+    return Program(
+        compile_model(build_chain("subclassed", (6,), parts), "mse"), [regression_data(seed)]
+    )
 
 
 def deep_residual(seed: int) -> Program:
@@ -113,27 +115,31 @@ def deep_residual(seed: int) -> Program:
         y = layers.Dense(32, activation="relu")(layers.LayerNormalization()(x))
         x = layers.Add()([x, layers.Dense(32, kernel_initializer="zeros")(y)])
     model = keras.Model(inputs, layers.Dense(1)(layers.LayerNormalization()(x)))
-    return Program(compiled(model, "mse", rate=3e-3), [curve(seed)])
+    return Program(compile_model(model, "mse", rate=3e-3), [regression_data(seed)])
 
 
 def deep_relu(seed: int) -> Program:
     parts = [layers.Dense(64, activation="relu") for _ in range(12)]
-    model = compiled(chain("sequential", (6,), [*parts, layers.Dense(1)]), "mse", rate=1e-3)
-    return Program(model, [curve(seed)])
+    model = compile_model(
+        build_chain("sequential", (6,), [*parts, layers.Dense(1)]), "mse", rate=1e-3
+    )
+    return Program(model, [regression_data(seed)])
 
 
 def selu(seed: int) -> Program:
     parts = [
         layers.Dense(32, activation="selu", kernel_initializer="lecun_normal") for _ in range(8)
     ]
-    model = compiled(chain("functional", (6,), [*parts, layers.Dense(1)]), "mse", rate=3e-3)
-    return Program(model, [curve(seed)])
+    model = compile_model(
+        build_chain("functional", (6,), [*parts, layers.Dense(1)]), "mse", rate=3e-3
+    )
+    return Program(model, [regression_data(seed)])
 
 
 def deep_tanh(seed: int) -> Program:
     parts = [layers.Dense(32, activation="tanh") for _ in range(8)]
-    model = compiled(chain("nested", (6,), [*parts, layers.Dense(1)]), "mse", rate=3e-3)
-    return Program(model, [curve(seed)])
+    model = compile_model(build_chain("nested", (6,), [*parts, layers.Dense(1)]), "mse", rate=3e-3)
+    return Program(model, [regression_data(seed)])
 
 
 PROGRAMS = (

@@ -4,19 +4,29 @@ from typing import Any
 
 import keras
 
-from saldiag.selftest.program import Program, chain, classes, compiled, curve, layers, numbers
+from saldiag.selftest.program import (
+    Program,
+    binary_data,
+    build_chain,
+    class_data,
+    compile_model,
+    layers,
+    regression_data,
+)
 
 
 def _binary(seed: int, optimizer: Any, form: str = "sequential") -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    model = compiled(chain(form, (8,), parts), "binary_crossentropy", optimizer=optimizer)
-    return Program(model, [numbers(seed)])
+    model = compile_model(
+        build_chain(form, (8,), parts), "binary_crossentropy", optimizer=optimizer
+    )
+    return Program(model, [binary_data(seed)])
 
 
 def _regression(seed: int, optimizer: Any, form: str = "functional") -> Program:
     parts = [layers.Dense(64, activation="tanh"), layers.Dense(1)]
-    model = compiled(chain(form, (6,), parts), "mse", optimizer=optimizer)
-    return Program(model, [curve(seed)])
+    model = compile_model(build_chain(form, (6,), parts), "mse", optimizer=optimizer)
+    return Program(model, [regression_data(seed)])
 
 
 def sgd_momentum(seed: int) -> Program:
@@ -76,9 +86,9 @@ def clipped_values(seed: int) -> Program:
 
 def large_rate_classes(seed: int) -> Program:
     parts = [layers.Dense(64, activation="relu"), layers.Dense(3, activation="softmax")]
-    model = chain("functional", (8,), parts)
-    compiled(model, "sparse_categorical_crossentropy", rate=0.05)
-    return Program(model, [classes(seed)])
+    model = build_chain("functional", (8,), parts)
+    compile_model(model, "sparse_categorical_crossentropy", rate=0.05)
+    return Program(model, [class_data(seed)])
 
 
 PROGRAMS = (

@@ -8,23 +8,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from saldiag.selftest.program import Program, chain, compiled, layers
-from saldiag.selftest.validation_data import blobs, coloured, halves, training
+from saldiag.selftest.program import Program, build_chain, compile_model, layers
+from saldiag.selftest.validation_data import blob_data, colour_data, fit_arguments, split_items
 
 CROSS_ENTROPY = "sparse_categorical_crossentropy"
 
 
 def _classifier(form: str = "functional", width: int = 8, rate: float = 1e-2) -> Any:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(4, activation="softmax")]
-    return compiled(chain(form, (width,), parts), CROSS_ENTROPY, rate=rate)
+    return compile_model(build_chain(form, (width,), parts), CROSS_ENTROPY, rate=rate)
 
 
 def few_items(seed: int) -> Program:
     """Eight validation items of overlapping classes: val_loss moves by chance."""
     random = np.random.default_rng(seed)
-    x, y = blobs(seed, 168)
+    x, y = blob_data(seed, 168)
     x = x + random.normal(scale=0.7, size=x.shape).astype("float32")
-    return Program(_classifier(), fit=training(*halves((x, y), 160)))
+    return Program(_classifier(), fit=fit_arguments(*split_items((x, y), 160)))
 
 
 def overfitting(seed: int) -> Program:
@@ -33,17 +33,19 @@ def overfitting(seed: int) -> Program:
     x = random.normal(size=(140, 12)).astype("float32")
     y = (x[:, :1] + x[:, 1:2] + random.normal(scale=0.7, size=(140, 1)) > 0).astype("float32")
     parts = [layers.Dense(64, activation="relu"), layers.Dense(1, activation="sigmoid")]
-    model = compiled(chain("sequential", (12,), parts), "binary_crossentropy", rate=2e-2)
-    return Program(model, fit=training(*halves((x, y), 60), epochs=20))
+    model = compile_model(build_chain("sequential", (12,), parts), "binary_crossentropy", rate=2e-2)
+    return Program(model, fit=fit_arguments(*split_items((x, y), 60), epochs=20))
 
 
 def label_noise(seed: int) -> Program:
     """A fifth of all labels is wrong, in both parts."""
     random = np.random.default_rng(seed)
-    x, y = blobs(seed, 320)
+    x, y = blob_data(seed, 320)
     wrong = random.random(len(y)) < 0.2
     y[wrong] = random.integers(0, 4, wrong.sum())
-    return Program(_classifier("subclassed"), fit=training(*halves((x, y), 240), epochs=6))
+    return Program(
+        _classifier("subclassed"), fit=fit_arguments(*split_items((x, y), 240), epochs=6)
+    )
 
 
 def drifting_series(seed: int) -> Program:
@@ -54,42 +56,42 @@ def drifting_series(seed: int) -> Program:
     windows = np.lib.stride_tricks.sliding_window_view(series, 9).astype("float32")
     x, y = windows[:, :8], windows[:, 8:]
     parts = [layers.Dense(32, activation="relu"), layers.Dense(1)]
-    model = compiled(chain("sequential", (8,), parts), "mse", rate=3e-3)
-    return Program(model, fit=training(*halves((x, y), 280), epochs=8))
+    model = compile_model(build_chain("sequential", (8,), parts), "mse", rate=3e-3)
+    return Program(model, fit=fit_arguments(*split_items((x, y), 280), epochs=8))
 
 
 def other_shares_of_classes(seed: int) -> Program:
     """Of the rarest class training has 10 %, validation 30 %."""
     random = np.random.default_rng(seed)
-    x, y = blobs(seed, 400)
+    x, y = blob_data(seed, 400)
     rare = np.flatnonzero(y == 0)
     rest = random.permutation(np.flatnonzero(y != 0))
     train = random.permutation(np.concatenate([rare[:20], rest[:180]]))
     held = np.concatenate([rare[20:50], rest[180:250]])
-    return Program(_classifier(), fit=training((x[train], y[train]), (x[held], y[held])))
+    return Program(_classifier(), fit=fit_arguments((x[train], y[train]), (x[held], y[held])))
 
 
 def sample_weights(seed: int) -> Program:
     """Weights of items in training and in validation."""
     random = np.random.default_rng(seed)
-    (x, y), (u, v) = halves(blobs(seed), 112)
+    (x, y), (u, v) = split_items(blob_data(seed), 112)
     weights = random.uniform(0.2, 3, size=112).astype("float32")
     held_out = (u, v, random.uniform(0.2, 3, size=len(v)).astype("float32"))
-    return Program(_classifier(), fit=training((x, y), held_out, sample_weight=weights))
+    return Program(_classifier(), fit=fit_arguments((x, y), held_out, sample_weight=weights))
 
 
 def shuffled_datasets(seed: int) -> Program:
     """Both parts are tf.data pipelines that shuffle, and end with a smaller batch."""
     train, held_out = (
         tf.data.Dataset.from_tensor_slices(part).shuffle(200, seed=seed).batch(9)
-        for part in halves(coloured(seed), 96)
+        for part in split_items(colour_data(seed), 96)
     )
     parts = [
         layers.Conv2D(8, 3, activation="relu"),
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain("functional", (12, 12, 3), parts), CROSS_ENTROPY, rate=3e-2)
+    model = compile_model(build_chain("functional", (12, 12, 3), parts), CROSS_ENTROPY, rate=3e-2)
     return Program(model, fit={"x": train, "validation_data": held_out, "epochs": 8})
 
 
@@ -110,7 +112,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def py_datasets(seed: int) -> Program:
-    train, held_out = halves(blobs(seed), 112)
+    train, held_out = split_items(blob_data(seed), 112)
     plan = {"x": Batches(*train), "validation_data": Batches(*held_out), "epochs": 8}
     return Program(_classifier("nested"), fit=plan)
 
@@ -122,7 +124,9 @@ def validation_in_larger_batches(seed: int) -> Program:
         "validation_steps": 1,
         "validation_freq": 2,
     }
-    return Program(_classifier(), fit=training(*halves(blobs(seed), 112), epochs=8, **more))
+    return Program(
+        _classifier(), fit=fit_arguments(*split_items(blob_data(seed), 112), epochs=8, **more)
+    )
 
 
 def one_hot_labels(seed: int) -> Program:
@@ -133,8 +137,10 @@ def one_hot_labels(seed: int) -> Program:
     x[np.arange(192), 5 * kinds + random.integers(0, 3, 192)] = 1
     y = np.eye(4, dtype="float32")[kinds]
     parts = [layers.Dense(16, activation="relu"), layers.Dense(4, activation="softmax")]
-    model = compiled(chain("sequential", (30,), parts), "categorical_crossentropy", rate=2e-2)
-    return Program(model, fit=training(*halves((x, y), 128), epochs=6))
+    model = compile_model(
+        build_chain("sequential", (30,), parts), "categorical_crossentropy", rate=2e-2
+    )
+    return Program(model, fit=fit_arguments(*split_items((x, y), 128), epochs=6))
 
 
 def named_inputs(seed: int) -> Program:
@@ -147,24 +153,24 @@ def named_inputs(seed: int) -> Program:
     flat = layers.Flatten()(layers.Embedding(20, 4)(text))
     hidden = layers.Dense(32, activation="relu")(layers.Concatenate()([flat, table]))
     model = keras.Model({"text": text, "table": table}, layers.Dense(1, "sigmoid")(hidden))
-    compiled(model, "binary_crossentropy", rate=2e-2)
+    compile_model(model, "binary_crossentropy", rate=2e-2)
     train, held_out = (
         ({"text": words[part], "table": numbers[part]}, y[part])
         for part in (slice(0, 144), slice(144, None))
     )
-    return Program(model, fit=training(train, held_out, epochs=8))
+    return Program(model, fit=fit_arguments(train, held_out, epochs=8))
 
 
 def brighter_validation(seed: int) -> Program:
     """Another day: validation pictures are a tenth brighter, and as easy."""
-    train, (x, y) = halves(coloured(seed), 96)
+    train, (x, y) = split_items(colour_data(seed), 96)
     parts = [
         layers.Conv2D(8, 3, activation="relu"),
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain("subclassed", (12, 12, 3), parts), CROSS_ENTROPY, rate=3e-2)
-    return Program(model, fit=training(train, (x * 1.1, y), epochs=8))
+    model = compile_model(build_chain("subclassed", (12, 12, 3), parts), CROSS_ENTROPY, rate=3e-2)
+    return Program(model, fit=fit_arguments(train, (x * 1.1, y), epochs=8))
 
 
 PROGRAMS = (

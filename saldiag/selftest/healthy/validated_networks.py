@@ -8,14 +8,21 @@ import keras
 import tensorflow as tf
 
 from saldiag.selftest.always_training import AlwaysTraining
-from saldiag.selftest.program import Chain, Program, chain, compiled, layers, np
-from saldiag.selftest.validation_data import blobs, coloured, halves, prices, squares, training
+from saldiag.selftest.program import Chain, Program, build_chain, compile_model, layers, np
+from saldiag.selftest.validation_data import (
+    blob_data,
+    colour_data,
+    fit_arguments,
+    price_data,
+    split_items,
+    square_mask_data,
+)
 
 CROSS_ENTROPY = "sparse_categorical_crossentropy"
 
 
 def _pictures(seed: int, **more: Any) -> dict[str, Any]:
-    return training(*halves(coloured(seed), 96), **more)
+    return fit_arguments(*split_items(colour_data(seed), 96), **more)
 
 
 def batchnorm_momentum_09(seed: int) -> Program:
@@ -26,7 +33,7 @@ def batchnorm_momentum_09(seed: int) -> Program:
         layers.GlobalAveragePooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain("functional", (12, 12, 3), parts), CROSS_ENTROPY)
+    model = compile_model(build_chain("functional", (12, 12, 3), parts), CROSS_ENTROPY)
     return Program(model, fit=_pictures(seed))
 
 
@@ -38,8 +45,8 @@ def batchnorm_many_steps(seed: int) -> Program:
         layers.ReLU(),
         layers.Dense(4, activation="softmax"),
     ]
-    model = compiled(chain("sequential", (8,), parts), CROSS_ENTROPY, rate=2e-3)
-    return Program(model, fit=training(*halves(blobs(seed, 320), 240), epochs=24))
+    model = compile_model(build_chain("sequential", (8,), parts), CROSS_ENTROPY, rate=2e-3)
+    return Program(model, fit=fit_arguments(*split_items(blob_data(seed, 320), 240), epochs=24))
 
 
 def frozen_batchnorm(seed: int) -> Program:
@@ -49,12 +56,12 @@ def frozen_batchnorm(seed: int) -> Program:
     hidden = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(hidden))
     encoder = keras.Model(inputs, layers.GlobalAveragePooling2D()(hidden), name="encoder")
     head = layers.Dense(3, activation="softmax")
-    before = compiled(keras.Sequential([encoder, head]), CROSS_ENTROPY)
-    x, y = coloured(seed + 100, 96)
+    before = compile_model(keras.Sequential([encoder, head]), CROSS_ENTROPY)
+    x, y = colour_data(seed + 100, 96)
     before.fit(x, y, epochs=3, batch_size=8, verbose=0)
     encoder.trainable = False
     outputs = layers.Dense(3, activation="softmax")(encoder(inputs, training=False))
-    model = compiled(keras.Model(inputs, outputs), CROSS_ENTROPY, rate=5e-2)
+    model = compile_model(keras.Model(inputs, outputs), CROSS_ENTROPY, rate=5e-2)
     return Program(model, fit=_pictures(seed))
 
 
@@ -67,7 +74,7 @@ def augmentation(seed: int) -> Program:
         layers.GlobalMaxPooling2D(),
         layers.Dense(3, activation="softmax"),
     ]
-    model = compiled(chain("sequential", (12, 12, 3), parts), CROSS_ENTROPY, rate=2e-2)
+    model = compile_model(build_chain("sequential", (12, 12, 3), parts), CROSS_ENTROPY, rate=2e-2)
     return Program(model, fit=_pictures(seed))
 
 
@@ -78,8 +85,8 @@ def dropout(seed: int) -> Program:
         layers.Dropout(0.5),
         layers.Dense(4, activation="softmax"),
     ]
-    model = compiled(chain("subclassed", (8,), parts), CROSS_ENTROPY)
-    return Program(model, fit=training(*halves(blobs(seed), 112)))
+    model = compile_model(build_chain("subclassed", (8,), parts), CROSS_ENTROPY)
+    return Program(model, fit=fit_arguments(*split_items(blob_data(seed), 112)))
 
 
 def monte_carlo_dropout(seed: int) -> Program:
@@ -89,8 +96,8 @@ def monte_carlo_dropout(seed: int) -> Program:
         AlwaysTraining(layers.Dropout(0.2), True),
         layers.Dense(4, activation="softmax"),
     ]
-    model = compiled(chain("functional", (8,), parts), CROSS_ENTROPY)
-    return Program(model, fit=training(*halves(blobs(seed), 112)))
+    model = compile_model(build_chain("functional", (8,), parts), CROSS_ENTROPY)
+    return Program(model, fit=fit_arguments(*split_items(blob_data(seed), 112)))
 
 
 def penalised_weights(seed: int) -> Program:
@@ -99,8 +106,8 @@ def penalised_weights(seed: int) -> Program:
         layers.Dense(32, activation="relu", kernel_regularizer=keras.regularizers.L2(1e-2)),
         layers.Dense(4, activation="softmax", kernel_regularizer=keras.regularizers.L2(1e-2)),
     ]
-    model = compiled(chain("functional", (8,), parts), CROSS_ENTROPY)
-    return Program(model, fit=training(*halves(blobs(seed), 112)))
+    model = compile_model(build_chain("functional", (8,), parts), CROSS_ENTROPY)
+    return Program(model, fit=fit_arguments(*split_items(blob_data(seed), 112)))
 
 
 class OwnStep(Chain):
@@ -121,14 +128,14 @@ class OwnStep(Chain):
 
 def own_step(seed: int) -> Program:
     parts = [layers.Dense(32, activation="relu"), layers.Dense(4, activation="softmax")]
-    model = compiled(OwnStep(parts), CROSS_ENTROPY)
-    return Program(model, fit=training(*halves(blobs(seed), 112)))
+    model = compile_model(OwnStep(parts), CROSS_ENTROPY)
+    return Program(model, fit=fit_arguments(*split_items(blob_data(seed), 112)))
 
 
 def two_losses(seed: int) -> Program:
     """A class and a price from the same features, named outputs, both validated."""
     random = np.random.default_rng(seed)
-    x, y = blobs(seed)
+    x, y = blob_data(seed)
     price = x[:, :1] - x[:, 1:2] + random.normal(scale=0.1, size=(len(x), 1))
     inputs = keras.Input((8,))
     hidden = layers.Dense(32, activation="relu")(inputs)
@@ -137,9 +144,13 @@ def two_losses(seed: int) -> Program:
         "price": layers.Dense(1, name="price")(hidden),
     }
     losses = {"kind": CROSS_ENTROPY, "price": "mse"}
-    model = compiled(keras.Model(inputs, outputs), losses, loss_weights={"kind": 1, "price": 0.5})
+    model = compile_model(
+        keras.Model(inputs, outputs), losses, loss_weights={"kind": 1, "price": 0.5}
+    )
     train = x[:112], {"kind": y[:112], "price": price[:112]}
-    return Program(model, fit=training(train, (x[112:], {"kind": y[112:], "price": price[112:]})))
+    return Program(
+        model, fit=fit_arguments(train, (x[112:], {"kind": y[112:], "price": price[112:]}))
+    )
 
 
 def autoencoder(seed: int) -> Program:
@@ -149,22 +160,24 @@ def autoencoder(seed: int) -> Program:
     x = keras.ops.convert_to_numpy(keras.ops.sigmoid(random.normal(size=(192, 8)) @ basis / 2))
     x = x.astype("float32")
     parts = [layers.Dense(16, activation="relu"), layers.Dense(64, activation="sigmoid")]
-    model = compiled(chain("nested", (64,), parts), "mse")
-    return Program(model, fit=training((x[:128], x[:128]), (x[128:], x[128:])))
+    model = compile_model(build_chain("nested", (64,), parts), "mse")
+    return Program(model, fit=fit_arguments((x[:128], x[:128]), (x[128:], x[128:])))
 
 
 def denoiser(seed: int) -> Program:
     """Noise on training pictures alone: validation inputs have a smaller spread."""
     random = np.random.default_rng(seed)
-    (x, masks), held_out = halves(squares(seed), 64)
+    (x, masks), held_out = split_items(square_mask_data(seed), 64)
     noisy = (x + random.normal(scale=0.3, size=x.shape)).astype("float32")
     parts = [
         layers.Conv2D(8, 3, padding="same", activation="relu"),
         layers.Conv2D(8, 3, padding="same", activation="relu"),
         layers.Conv2D(1, 1, activation="sigmoid"),
     ]
-    model = compiled(chain("functional", (16, 16, 3), parts), "binary_crossentropy", rate=2e-2)
-    return Program(model, fit=training((noisy, masks), held_out, epochs=6))
+    model = compile_model(
+        build_chain("functional", (16, 16, 3), parts), "binary_crossentropy", rate=2e-2
+    )
+    return Program(model, fit=fit_arguments((noisy, masks), held_out, epochs=6))
 
 
 def _distances(y: Any, embedded: Any) -> Any:
@@ -177,20 +190,20 @@ def _distances(y: Any, embedded: Any) -> Any:
 
 def metric_learning(seed: int) -> Program:
     """An embedding that is validated on classes it was not trained on, as it should be."""
-    x, y = blobs(seed, 240, 12, 6)
+    x, y = blob_data(seed, 240, 12, 6)
     known = y < 4
     parts = [layers.Dense(32, activation="relu"), layers.Dense(4)]
-    model = compiled(chain("functional", (12,), parts), _distances)
-    return Program(model, fit=training((x[known], y[known]), (x[~known], y[~known])))
+    model = compile_model(build_chain("functional", (12,), parts), _distances)
+    return Program(model, fit=fit_arguments((x[known], y[known]), (x[~known], y[~known])))
 
 
 def near_the_noise_floor(seed: int) -> Program:
     """A line that is found at once; what is left of both losses is noise."""
-    x, y = prices(seed, 480)
+    x, y = price_data(seed, 480)
     random = np.random.default_rng(seed)
     y = (y - 300) / 60 + random.normal(scale=0.5, size=y.shape)
-    model = compiled(chain("sequential", (6,), [layers.Dense(1)]), "mse", rate=2e-2)
-    return Program(model, fit=training(*halves((x, y.astype("float32")), 320), epochs=8))
+    model = compile_model(build_chain("sequential", (6,), [layers.Dense(1)]), "mse", rate=2e-2)
+    return Program(model, fit=fit_arguments(*split_items((x, y.astype("float32")), 320), epochs=8))
 
 
 PROGRAMS = (

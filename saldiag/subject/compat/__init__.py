@@ -1,5 +1,5 @@
-"""What older versions of Keras, numpy and TensorFlow had: told, and bridged while a program runs.
+"""APIs of older versions of Keras, numpy and TensorFlow: advice on them, and their emulation.
 
-``names``, ``arguments`` and ``members`` hold the tables, an entry for each rename; ``bridge`` makes
-them hold, ``recognise`` finds the one that an error comes from.
+``names``, ``arguments`` and ``members`` contain the tables, one entry for each API; ``bridge``
+emulates them while a program runs, ``recognise`` finds the entry that an error comes from.
 """

@@ -1,4 +1,4 @@
-"""Makes the entries of the tables hold while a block lasts, and puts everything back."""
+"""Emulates the tables' old APIs while a block runs, and restores everything afterwards."""
 
 from __future__ import annotations
 
@@ -15,74 +15,71 @@ from itertools import chain
 from typing import Any
 
 from saldiag.core.measurement import Source
+from saldiag.core.patching import patched
 from saldiag.subject.compat.arguments import ARGUMENTS
-from saldiag.subject.compat.entries import Argument, Call, Member, Module, Name, Rename
+from saldiag.subject.compat.entries import (
+    Call,
+    MovedModule,
+    MovedName,
+    RemovedMember,
+    Rename,
+    RenamedArgument,
+)
 from saldiag.subject.compat.members import MEMBERS, WRAPPED
 from saldiag.subject.compat.names import NAMES
-from saldiag.subject.source.stack_frames import caller, is_user
+from saldiag.subject.source.stack_frames import calling_source, is_user_file
 
-KERAS = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
-"""The same modules under three names; each is a module object of its own."""
+KERAS_NAMES = ("keras", "tensorflow.keras", "keras._tf_keras.keras")
+"""The names of Keras' package; a submodule is a different module object under each."""
 
-Note = Callable[[Rename, Source | None], None]
-_MISSING = object()
+OnFirstUse = Callable[[Rename, Source | None], None]
+"""Called with an entry that the program uses, and the line that uses it."""
 
 
 @contextmanager
-def bridged(note: Note) -> Iterator[None]:
-    """Let a program use what older versions had, until the block ends.
+def old_apis_available(on_first_use: OnFirstUse) -> Iterator[None]:
+    """Let a program use the APIs of older versions until the block ends.
 
     Args:
-        note: told of each entry once, and of the line that used it first.
+        on_first_use: called once for each entry that is used.
     """
-    telling = _Telling(note)
+    first_uses = _FirstUses(on_first_use)
     with ExitStack() as stack:
-        # One after the other: what is wrapped may stand in for something already.
-        for patch in chain(_arguments(telling), _members(telling), _wrapped(telling)):
-            stack.enter_context(_put(*patch))
-        stack.enter_context(_modules(telling))
+        # The generators read the original method when a patch is due, not before: a method may
+        # have an argument translated and be wrapped, and the wrapper needs the translated one.
+        for patch in chain(
+            _argument_patches(first_uses), _member_patches(first_uses), _method_patches(first_uses)
+        ):
+            stack.enter_context(patched(*patch))
+        stack.enter_context(_module_patches(first_uses))
         yield
 
 
-class _Telling:
-    """Notes each entry once."""
+class _FirstUses:
+    """Reports each entry once."""
 
-    def __init__(self, note: Note) -> None:
-        self._note = note
-        self._told: set[Rename] = set()
+    def __init__(self, on_first_use: OnFirstUse) -> None:
+        self._on_first_use = on_first_use
+        self._used: set[Rename] = set()
 
     def __call__(self, entry: Rename) -> None:
-        if entry not in self._told:
-            self._told.add(entry)
-            self._note(entry, caller())
+        if entry not in self._used:
+            self._used.add(entry)
+            self._on_first_use(entry, calling_source())
 
 
-@contextmanager
-def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute for the block; afterwards it is what it was, or not there."""
-    before = vars(owner).get(name, _MISSING)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is _MISSING:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
+def module_aliases(dotted: str) -> list[str]:
+    """A dotted name under each of the names that a program can use for Keras' package."""
+    if dotted.partition(".")[0] != "keras" or dotted.startswith("keras.src"):
+        return [dotted]
+    return [root + dotted.removeprefix("keras") for root in KERAS_NAMES]
 
 
-def places(place: str) -> list[str]:
-    """A place under all the names that a program knows it by."""
-    if place.partition(".")[0] != "keras" or place.startswith("keras.src"):
-        return [place]
-    return [root + place.removeprefix("keras") for root in KERAS]
-
-
-def resolve(dotted: str) -> Any:
-    """The module, or what is in one, that a dotted name names.
+def resolve_dotted(dotted: str) -> Any:
+    """The module, or the attribute of one, with a dotted name.
 
     Raises:
-        AttributeError: there is no such thing.
+        AttributeError: there is none.
     """
     parts = dotted.split(".")
     for end in range(len(parts), 0, -1):
@@ -98,25 +95,29 @@ def resolve(dotted: str) -> Any:
 
 
 @contextmanager
-def _modules(telling: _Telling) -> Iterator[None]:
-    """Modules that are gone, and a ``__getattr__`` for names in those that are there."""
-    by_module: dict[str, dict[str, Name]] = defaultdict(dict)
+def _module_patches(first_uses: _FirstUses) -> Iterator[None]:
+    """Install stand-ins for removed modules, and a ``__getattr__`` on modules that lost names.
+
+    Each name of Keras' package has its own module objects, so every patch is made under all of
+    them.
+    """
+    by_module: dict[str, dict[str, MovedName]] = defaultdict(dict)
     stand_ins: dict[str, types.ModuleType] = {}
     for entry in NAMES:
-        for place in places(entry.place):
-            by_module[place][entry.old] = entry
-            full = f"{place}.{entry.old}"
-            if isinstance(entry, Module) and not _exists(full):
-                stand_ins[full] = _StandIn(full, entry, telling)
+        for owner in module_aliases(entry.owner):
+            by_module[owner][entry.old_name] = entry
+            dotted = f"{owner}.{entry.old_name}"
+            if isinstance(entry, MovedModule) and not _module_exists(dotted):
+                stand_ins[dotted] = _ModuleStandIn(dotted, entry, first_uses)
     before = {name: sys.modules.get(name) for name in stand_ins}
     sys.modules.update(stand_ins)
     try:
         with ExitStack() as stack:
-            for place, names in by_module.items():
-                module = sys.modules.get(place) or _imported(place)
-                if module is not None and place not in stand_ins:
-                    look = _looking(module, names, telling)
-                    stack.enter_context(_put(module, "__getattr__", look))
+            for owner, names in by_module.items():
+                module = sys.modules.get(owner) or _import_if_installed(owner)
+                if module is not None and owner not in stand_ins:
+                    getattr_ = _module_getattr(module, names, first_uses)
+                    stack.enter_context(patched(module, "__getattr__", getattr_))
             yield
     finally:
         for name, module in before.items():
@@ -126,28 +127,28 @@ def _modules(telling: _Telling) -> Iterator[None]:
                 sys.modules[name] = module
 
 
-def _imported(name: str) -> types.ModuleType | None:
+def _import_if_installed(name: str) -> types.ModuleType | None:
     try:
         return importlib.import_module(name)
     except ImportError:
         return None
 
 
-def _exists(name: str) -> bool:
-    """Whether a module is there after all: ``tf.keras`` has kept some."""
+def _module_exists(name: str) -> bool:
+    """Whether the module still exists under this name: ``tf.keras`` has kept some."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
         return False
 
 
-class _StandIn(types.ModuleType):
-    """A module that is gone: its names are those of the one that has them today."""
+class _ModuleStandIn(types.ModuleType):
+    """Stands in for a removed module; its names come from the module that has them today."""
 
-    def __init__(self, name: str, entry: Module, telling: _Telling) -> None:
-        super().__init__(name, f"Stands for {entry.shown}.")
-        self.__path__: list[str] = []  # it may have had modules in it
-        self._entry, self._telling = entry, telling
+    def __init__(self, name: str, entry: MovedModule, first_uses: _FirstUses) -> None:
+        super().__init__(name, f"Stands in for {entry.display_name}.")
+        self.__path__: list[str] = []  # marks a package: ``import keras.engine.topology`` needs one
+        self._entry, self._first_uses = entry, first_uses
 
     def __getattr__(self, name: str) -> Any:
         inner = sys.modules.get(f"{self.__name__}.{name}")
@@ -155,154 +156,171 @@ class _StandIn(types.ModuleType):
             return inner
         if name.startswith("__"):
             raise AttributeError(name)
-        found = getattr(resolve(str(self._entry.to)), name)
-        self._telling(self._entry)
+        found = getattr(resolve_dotted(str(self._entry.target)), name)
+        self._first_uses(self._entry)
         return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._entry.call is None:
-            raise TypeError(f"{self._entry.shown} is a module")
-        self._telling(self._entry)
+            raise TypeError(f"{self._entry.display_name} is a module")
+        self._first_uses(self._entry)
         return self._entry.call(*args, **kwargs)
 
 
-def _looking(
-    module: types.ModuleType, names: dict[str, Name], telling: _Telling
+def _module_getattr(
+    module: types.ModuleType, names: dict[str, MovedName], first_uses: _FirstUses
 ) -> Callable[[str], Any]:
-    """``__getattr__`` of a module: what the user's own code asks for, and nobody else."""
+    """A ``__getattr__`` for ``module`` that resolves ``names`` in the user's code only.
+
+    Libraries test for names of older versions (``hasattr(numpy, "float")``) and must find none.
+    """
     before = vars(module).get("__getattr__")
 
-    def look(name: str) -> Any:
+    def resolve_name(name: str) -> Any:
         entry = names.get(name)
-        if entry is not None and entry.to is not None and _asked_by_user():
+        if entry is not None and entry.target is not None and _is_user_lookup():
             if (stand_in := sys.modules.get(f"{module.__name__}.{name}")) is not None:
                 return stand_in
-            telling(entry)
-            return entry.to() if callable(entry.to) else resolve(entry.to)
+            first_uses(entry)
+            return entry.target() if callable(entry.target) else resolve_dotted(entry.target)
         if before is not None:
             return before(name)
-        # As Python words it: what explains errors reads it.
+        # Python's own wording: ``recognise`` parses it.
         raise AttributeError(
             f"module {module.__name__!r} has no attribute {name!r}", name=name, obj=module
         )
 
-    return look
+    return resolve_name
 
 
-def _asked_by_user() -> bool:
-    """Whether the user's own code, not a library, is what looks for a name just now."""
+def _is_user_lookup() -> bool:
+    """Whether the user's code, not a library, looks up a name.
+
+    Frame 0 is this function, 1 the patched ``__getattr__`` or ``__get__``, 2 the code that looks.
+    """
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
-    own = frame.f_globals.get("__name__", "").startswith("saldiag.subject.compat")
-    return own or is_user(frame.f_code.co_filename)
+    in_bridge = frame.f_globals.get("__name__", "").startswith("saldiag.subject.compat")
+    return in_bridge or is_user_file(frame.f_code.co_filename)
 
 
 # Keywords
 
 
-def _arguments(telling: _Telling) -> Iterator[tuple[Any, str, Any]]:
-    """What to put where, so that older keywords are understood."""
-    by_place: dict[str, list[Argument]] = defaultdict(list)
+def _argument_patches(first_uses: _FirstUses) -> Iterator[tuple[Any, str, Any]]:
+    """Patches, as (owner, attribute, value), that translate old keyword arguments."""
+    by_target: dict[str, list[RenamedArgument]] = defaultdict(list)
     for entry in ARGUMENTS:
-        by_place[entry.inside or entry.place].append(entry)
-    for place, entries in by_place.items():
-        target = resolve(place)
+        by_target[entry.taken_by or entry.owner].append(entry)
+    for dotted, entries in by_target.items():
+        target = resolve_dotted(dotted)
         if isinstance(target, type):
-            yield target, "__init__", _method(target.__init__, entries, telling)  # type: ignore[misc]
+            init = target.__init__  # type: ignore[misc]
+            yield target, "__init__", _translating_method(init, entries, first_uses)
             continue
-        for owner, name in _owners(place):
-            translated = _method if isinstance(owner, type) else _function
-            yield owner, name, translated(target, entries, telling)
+        for owner, name in _lookup_owners(dotted):
+            translating = _translating_method if isinstance(owner, type) else _translating_function
+            yield owner, name, translating(target, entries, first_uses)
 
 
-def _owners(place: str) -> list[tuple[Any, str]]:
-    """Where a function or method is looked up: a class, or a module under each of its names."""
-    outer, _, name = place.rpartition(".")
-    owner = resolve(outer)
+def _lookup_owners(dotted: str) -> list[tuple[Any, str]]:
+    """The objects on which a function or method is looked up, and its name.
+
+    They are the class of a method, or a function's module under each of its names.
+    """
+    outer, _, name = dotted.rpartition(".")
+    owner = resolve_dotted(outer)
     if isinstance(owner, type):
         return [(owner, name)]
-    return [(resolve(one), name) for one in places(outer)]
+    return [(resolve_dotted(alias), name) for alias in module_aliases(outer)]
 
 
-def _method(
-    original: Callable[..., Any], entries: Iterable[Argument], telling: _Telling
+def _translating_method(
+    original: Callable[..., Any], entries: Iterable[RenamedArgument], first_uses: _FirstUses
 ) -> Callable[..., Any]:
-    """A method that takes older keywords as well."""
+    """``original`` as a method that also accepts old keyword arguments."""
 
     @functools.wraps(original)
-    def translated(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _translate(Call(list(args), kwargs), entries, telling)
+    def translating(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _translate_call(Call(list(args), kwargs), entries, first_uses)
         return original(self, *call.args, **call.kwargs)
 
-    # Keras reads the names of a layer's arguments, and does not look for what is wrapped.
-    vars(translated)["__signature__"] = inspect.signature(original)
-    return translated
+    # Keras reads the parameter names of a layer's ``__init__`` without following ``__wrapped__``.
+    vars(translating)["__signature__"] = inspect.signature(original)
+    return translating
 
 
-def _function(
-    original: Callable[..., Any], entries: Iterable[Argument], telling: _Telling
+def _translating_function(
+    original: Callable[..., Any], entries: Iterable[RenamedArgument], first_uses: _FirstUses
 ) -> Callable[..., Any]:
-    """A function that takes older keywords as well."""
+    """``original`` as a function that also accepts old keyword arguments."""
 
     @functools.wraps(original)
-    def translated(*args: Any, **kwargs: Any) -> Any:
-        call = _translate(Call(list(args), kwargs), entries, telling)
+    def translating(*args: Any, **kwargs: Any) -> Any:
+        call = _translate_call(Call(list(args), kwargs), entries, first_uses)
         return original(*call.args, **call.kwargs)
 
-    return translated
+    return translating
 
 
-def _translate(call: Call, entries: Iterable[Argument], telling: _Telling) -> Call:
+def _translate_call(call: Call, entries: Iterable[RenamedArgument], first_uses: _FirstUses) -> Call:
     for entry in entries:
-        if entry.old not in call.kwargs:
+        if entry.old_name not in call.kwargs:
             continue
-        value = call.kwargs.pop(entry.old)
-        if entry.change(call, value) is False:
-            call.kwargs[entry.old] = value
+        value = call.kwargs.pop(entry.old_name)
+        if entry.translate(call, value) is False:
+            call.kwargs[entry.old_name] = value
         else:
-            telling(entry)
+            first_uses(entry)
     return call
 
 
 # Members
 
 
-def _members(telling: _Telling) -> Iterator[tuple[Any, str, Any]]:
+def _member_patches(first_uses: _FirstUses) -> Iterator[tuple[Any, str, Any]]:
+    """Patches that add removed methods and attributes."""
     for entry in MEMBERS:
-        owner = resolve(entry.place)
-        yield owner, entry.old, (_Attribute if entry.put is None else _Settable)(entry, telling)
+        owner = resolve_dotted(entry.owner)
+        yield (
+            owner,
+            entry.old_name,
+            (_MemberAttribute if entry.setter is None else _SettableMember)(entry, first_uses),
+        )
 
 
-class _Attribute:
-    """A member that is gone; one of the same name in an object or a subclass goes before it."""
+class _MemberAttribute:
+    """Descriptor of a removed member; an attribute of the object or a subclass comes first."""
 
-    def __init__(self, entry: Member, telling: _Telling) -> None:
-        self.entry, self.telling = entry, telling
+    def __init__(self, entry: RemovedMember, first_uses: _FirstUses) -> None:
+        self.entry, self.first_uses = entry, first_uses
 
     def __get__(self, owner: Any, kind: type) -> Any:
         if owner is None:
-            return self.entry.to
-        if not _asked_by_user():
-            raise AttributeError(f"{kind.__name__!r} object has no attribute {self.entry.old!r}")
-        self.telling(self.entry)
-        return self.entry.to(owner) if self.entry.is_property else types.MethodType(
-            self.entry.to, owner
+            return self.entry.getter
+        if not _is_user_lookup():
+            raise AttributeError(
+                f"{kind.__name__!r} object has no attribute {self.entry.old_name!r}"
+            )
+        self.first_uses(self.entry)
+        return self.entry.getter(owner) if self.entry.is_property else types.MethodType(
+            self.entry.getter, owner
         )  # fmt: skip
 
 
-class _Settable(_Attribute):
-    """One that can be set."""
+class _SettableMember(_MemberAttribute):
+    """Descriptor of a removed attribute that can be set."""
 
     def __set__(self, owner: Any, value: Any) -> None:
-        assert self.entry.put is not None
-        self.telling(self.entry)
-        self.entry.put(owner, value)
+        assert self.entry.setter is not None
+        self.first_uses(self.entry)
+        self.entry.setter(owner, value)
 
 
-def _wrapped(telling: _Telling) -> Iterator[tuple[Any, str, Any]]:
-    """Methods that are wrapped: around what stands there when it is put there."""
+def _method_patches(first_uses: _FirstUses) -> Iterator[tuple[Any, str, Any]]:
+    """Patches that wrap changed methods, whatever they are at that moment."""
     for entry in WRAPPED:
-        for owner, name in _owners(entry.inside):
+        for owner, name in _lookup_owners(entry.method):
             original = inspect.getattr_static(owner, name)
-            yield owner, name, entry.around(original, functools.partial(telling, entry))
+            yield owner, name, entry.wrap(original, functools.partial(first_uses, entry))

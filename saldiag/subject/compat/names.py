@@ -1,4 +1,4 @@
-"""Modules and names that are elsewhere today, or nowhere."""
+"""Table of modules and names that moved or disappeared."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from saldiag.subject.compat import stand_ins
-from saldiag.subject.compat.entries import Module, Name
+from saldiag.subject.compat.entries import MovedModule, MovedName
 
-_LEGACY = "keras._tf_keras.keras"
-"""Where Keras 3 itself keeps what only ``tf.keras`` has."""
+_KERAS_LEGACY = "keras._tf_keras.keras"
+"""Package in which Keras 3 keeps what only ``tf.keras`` offers."""
 
-_MODULES = {
+_EAGER_EXECUTION = "eager execution: TensorFlow 2 has no graphs to fill and no sessions"
+
+_MOVED_MODULES = {
     "keras.layers.core": "keras.layers",
     "keras.layers.advanced_activations": "keras.layers",
     "keras.layers.normalization": "keras.layers",
@@ -39,101 +41,134 @@ _MODULES = {
     "keras.callbacks.callbacks": "keras.callbacks",
     "keras.objectives": "keras.losses",
     "keras.initializations": "keras.initializers",
-    "keras.preprocessing.text": f"{_LEGACY}.preprocessing.text",
+    "keras.preprocessing.text": f"{_KERAS_LEGACY}.preprocessing.text",
     "keras.backend.tensorflow_backend": "keras.backend",
     "keras.optimizers.adam_v2": "keras.optimizers",
     "keras.optimizers.gradient_descent_v2": "keras.optimizers",
     "keras.optimizers.rmsprop_v2": "keras.optimizers",
 }
 
-_TODAY = {
+_ADVISED_MODULES = {
     "keras.preprocessing.text": "keras.layers.TextVectorization",
     "keras.layers.experimental": "keras.layers",
 }
+"""Modules whose advice differs from the module that stands in for them."""
 
 
-def _module(old: str, to: str) -> Module:
+def _moved_module(old: str, to: str) -> MovedModule:
     place, _, name = old.rpartition(".")
-    return Module(place, name, _TODAY.get(old, to), to=to)
+    return MovedModule(place, name, _ADVISED_MODULES.get(old, to), target=to)
 
 
-def _name(old: str, to: str | Callable[[], Any] | None, write: str = "") -> Name:
+def _moved_name(old: str, to: str | Callable[[], Any] | None, write: str = "") -> MovedName:
     place, _, name = old.rpartition(".")
-    return Name(place, name, write or (to if isinstance(to, str) else ""), to=to)
+    return MovedName(place, name, write or (to if isinstance(to, str) else ""), target=to)
 
 
-def _lower_case(place: str, names: dict[str, str]) -> tuple[Name, ...]:
-    return tuple(_name(f"{place}.{old}", f"{place}.{new}") for old, new in names.items())
+def _renamed_in(place: str, names: dict[str, str]) -> tuple[MovedName, ...]:
+    return tuple(_moved_name(f"{place}.{old}", f"{place}.{new}") for old, new in names.items())
 
 
-_OPTIMIZERS = _lower_case(
+_OPTIMIZERS = _renamed_in(
     "keras.optimizers",
     {
-        "adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad",
-        "adadelta": "Adadelta", "adamax": "Adamax", "nadam": "Nadam",
+        "adam": "Adam",
+        "sgd": "SGD",
+        "rmsprop": "RMSprop",
+        "adagrad": "Adagrad",
+        "adadelta": "Adadelta",
+        "adamax": "Adamax",
+        "nadam": "Nadam",
     },
-)  # fmt: skip
+)
 
 _FUNCTIONS = (
-    *_lower_case(
+    *_renamed_in(
         "keras.losses",
         {
-            "mse": "mean_squared_error", "MSE": "mean_squared_error",
-            "mae": "mean_absolute_error", "MAE": "mean_absolute_error",
-            "mape": "mean_absolute_percentage_error", "msle": "mean_squared_logarithmic_error",
-            "cosine_proximity": "cosine_similarity", "kullback_leibler_divergence": "kl_divergence",
+            "mse": "mean_squared_error",
+            "MSE": "mean_squared_error",
+            "mae": "mean_absolute_error",
+            "MAE": "mean_absolute_error",
+            "mape": "mean_absolute_percentage_error",
+            "msle": "mean_squared_logarithmic_error",
+            "cosine_proximity": "cosine_similarity",
+            "kullback_leibler_divergence": "kl_divergence",
         },
     ),
-    *_lower_case(
+    *_renamed_in(
         "keras.initializers",
         {
-            "normal": "RandomNormal", "uniform": "RandomUniform", "zero": "Zeros", "one": "Ones",
+            "normal": "RandomNormal",
+            "uniform": "RandomUniform",
+            "zero": "Zeros",
+            "one": "Ones",
         },
     ),
-    _name("keras.regularizers.l1l2", "keras.regularizers.L1L2"),
-    _name("keras.regularizers.activity_l2", "keras.regularizers.L2"),
-    _name("keras.regularizers.activity_l1", "keras.regularizers.L1"),
-)  # fmt: skip
+    _moved_name("keras.regularizers.l1l2", "keras.regularizers.L1L2"),
+    _moved_name("keras.regularizers.activity_l2", "keras.regularizers.L2"),
+    _moved_name("keras.regularizers.activity_l1", "keras.regularizers.L1"),
+)
 
 _LAYERS = (
-    Module("keras.layers", "merge", "keras.layers.add, concatenate, …", "keras.layers",
-           call=stand_ins.merge),
-    _name("keras.layers.Merge", lambda: stand_ins.merge_layer,
-          "keras.layers.Add(), Concatenate(), … of the functional API"),
-    _name("keras.layers.CuDNNLSTM", "keras.layers.LSTM"),
-    _name("keras.layers.CuDNNGRU", "keras.layers.GRU"),
-    _name("keras.layers.Deconvolution2D", "keras.layers.Conv2DTranspose"),
-    _name("keras.layers.AtrousConvolution2D", None, "keras.layers.Conv2D(dilation_rate=…)"),
-    _name("keras.layers.ThresholdedReLU", f"{_LEGACY}.layers.ThresholdedReLU",
-          "keras.layers.ReLU(threshold=…)"),
-    _name("keras.layers.MaxoutDense", None, "keras.layers.Dense and keras.ops.max"),
-    _name("keras.layers.LocallyConnected1D", None, "a layer of your own"),
-    _name("keras.layers.LocallyConnected2D", None, "a layer of your own"),
-    _name("keras.layers.TimeDistributedDense", None, "keras.layers.TimeDistributed(Dense(…))"),
-)  # fmt: skip
+    MovedModule(
+        "keras.layers",
+        "merge",
+        "keras.layers.add, concatenate, …",
+        "keras.layers",
+        call=stand_ins.merge,
+    ),
+    _moved_name(
+        "keras.layers.Merge",
+        lambda: stand_ins.legacy_merge_layer,
+        "keras.layers.Add(), Concatenate(), … of the functional API",
+    ),
+    _moved_name("keras.layers.CuDNNLSTM", "keras.layers.LSTM"),
+    _moved_name("keras.layers.CuDNNGRU", "keras.layers.GRU"),
+    _moved_name("keras.layers.Deconvolution2D", "keras.layers.Conv2DTranspose"),
+    _moved_name("keras.layers.AtrousConvolution2D", None, "keras.layers.Conv2D(dilation_rate=…)"),
+    _moved_name(
+        "keras.layers.ThresholdedReLU",
+        f"{_KERAS_LEGACY}.layers.ThresholdedReLU",
+        "keras.layers.ReLU(threshold=…)",
+    ),
+    _moved_name("keras.layers.MaxoutDense", None, "keras.layers.Dense and keras.ops.max"),
+    _moved_name("keras.layers.LocallyConnected1D", None, "a custom layer"),
+    _moved_name("keras.layers.LocallyConnected2D", None, "a custom layer"),
+    _moved_name(
+        "keras.layers.TimeDistributedDense", None, "keras.layers.TimeDistributed(Dense(…))"
+    ),
+)
 
 _UTILITIES = (
-    _name("keras.preprocessing.image.ImageDataGenerator",
-          f"{_LEGACY}.preprocessing.image.ImageDataGenerator",
-          "keras.utils.image_dataset_from_directory and layers such as keras.layers.RandomFlip"),
-    _name("keras.preprocessing.sequence.TimeseriesGenerator",
-          f"{_LEGACY}.preprocessing.sequence.TimeseriesGenerator",
-          "keras.utils.timeseries_dataset_from_array"),
-    _name("keras.utils.multi_gpu_model", lambda: stand_ins.multi_gpu_model,
-          "tf.distribute.MirroredStrategy; with --compat it trains on one device"),
-    _name("keras.models.model_from_yaml", None, "keras.models.model_from_json"),
-    _name("keras.wrappers.scikit_learn", None, "scikeras.wrappers, a package of its own"),
-)  # fmt: skip
+    _moved_name(
+        "keras.preprocessing.image.ImageDataGenerator",
+        f"{_KERAS_LEGACY}.preprocessing.image.ImageDataGenerator",
+        "keras.utils.image_dataset_from_directory and layers such as keras.layers.RandomFlip",
+    ),
+    _moved_name(
+        "keras.preprocessing.sequence.TimeseriesGenerator",
+        f"{_KERAS_LEGACY}.preprocessing.sequence.TimeseriesGenerator",
+        "keras.utils.timeseries_dataset_from_array",
+    ),
+    _moved_name(
+        "keras.utils.multi_gpu_model",
+        lambda: stand_ins.multi_gpu_model,
+        "tf.distribute.MirroredStrategy (--compat trains on one device)",
+    ),
+    _moved_name("keras.models.model_from_yaml", None, "keras.models.model_from_json"),
+    _moved_name("keras.wrappers.scikit_learn", None, "scikeras.wrappers, a separate package"),
+)
 
-_SAME_IN_OPS = """
+_SAME_NAME_IN_OPS = """
     abs all any argmax argmin arange cast cos cumsum cumprod dot equal exp expand_dims eye greater
     greater_equal less less_equal log max maximum mean min minimum not_equal ones ones_like prod
     round reshape repeat shape sign sin sqrt square squeeze stack std sum tanh tile transpose var
     zeros zeros_like elu hard_sigmoid one_hot relu sigmoid softmax softplus softsign
     binary_crossentropy categorical_crossentropy stop_gradient
-""".split()  # noqa: SIM905 - a list of ninety lines is no better
+""".split()  # noqa: SIM905 - a list would take ninety lines
 
-_OTHERWISE_IN_OPS = {
+_BACKEND_REPLACEMENTS = {
     "batch_dot": "keras.ops.einsum", "batch_flatten": "keras.ops.reshape(x, (len(x), -1))",
     "batch_get_value": "keras.ops.convert_to_numpy of each", "batch_set_value": "variable.assign",
     "bias_add": "x + bias", "clip": "keras.ops.clip", "conv1d": "keras.ops.conv",
@@ -168,35 +203,43 @@ _ASSIGNMENTS = {
     "update_add": "variable.assign_add",
     "update_sub": "variable.assign_sub",
 }
-"""What Keras' own legacy functions do to TensorFlow's variables alone."""
+"""Functions whose legacy version in Keras 3 handles only ``tf.Variable``; emulated here instead."""
 
 _BACKEND = (
     *(
-        _name(f"keras.backend.{name}", f"{_LEGACY}.backend.{name}", write)
+        _moved_name(f"keras.backend.{name}", f"{_KERAS_LEGACY}.backend.{name}", write)
         for name, write in {
-            **{name: f"keras.ops.{name}" for name in _SAME_IN_OPS},
-            **_OTHERWISE_IN_OPS,
+            **{name: f"keras.ops.{name}" for name in _SAME_NAME_IN_OPS},
+            **_BACKEND_REPLACEMENTS,
         }.items()
     ),
     *(
-        _name(f"keras.backend.{name}", functools.partial(getattr, stand_ins, name), write)
+        _moved_name(f"keras.backend.{name}", functools.partial(getattr, stand_ins, name), write)
         for name, write in _ASSIGNMENTS.items()
     ),
-    _name("keras.backend.image_dim_ordering", lambda: stand_ins.image_dim_ordering,
-          "keras.backend.image_data_format"),
-    _name("keras.backend.set_image_dim_ordering", lambda: stand_ins.set_image_dim_ordering,
-          "keras.backend.set_image_data_format"),
-    _name("keras.backend.function", lambda: stand_ins.function, "keras.Model(inputs, outputs)"),
-    _name("keras.backend.learning_phase", None, "training= of the call"),
-    _name("keras.backend.set_learning_phase", None, "training= of the call"),
-    _name("keras.backend.get_session", None, "nothing in its place: there are no sessions"),
-    _name("keras.backend.set_session", None, "nothing in its place: there are no sessions"),
-    _name("keras.backend.placeholder", None, "keras.Input"),
-)  # fmt: skip
+    _moved_name(
+        "keras.backend.image_dim_ordering",
+        lambda: stand_ins.image_dim_ordering,
+        "keras.backend.image_data_format",
+    ),
+    _moved_name(
+        "keras.backend.set_image_dim_ordering",
+        lambda: stand_ins.set_image_dim_ordering,
+        "keras.backend.set_image_data_format",
+    ),
+    _moved_name(
+        "keras.backend.function", lambda: stand_ins.function, "keras.Model(inputs, outputs)"
+    ),
+    _moved_name("keras.backend.learning_phase", None, "training= of the call"),
+    _moved_name("keras.backend.set_learning_phase", None, "training= of the call"),
+    _moved_name("keras.backend.get_session", None, _EAGER_EXECUTION),
+    _moved_name("keras.backend.set_session", None, _EAGER_EXECUTION),
+    _moved_name("keras.backend.placeholder", None, "keras.Input"),
+)
 
 _NUMPY = tuple(
-    _name(f"numpy.{old}", to, write)
-    for old, to, write in (  # numpy.bool is there again, since numpy 2
+    _moved_name(f"numpy.{old}", to, write)
+    for old, to, write in (  # numpy.bool exists again since numpy 2
         ("int", lambda: int, "int"),
         ("float", lambda: float, "float"),
         ("complex", lambda: complex, "complex"),
@@ -220,29 +263,30 @@ _NUMPY = tuple(
     )
 )
 
-_SESSION = (
-    "nothing in its place: TensorFlow 2 runs at once, there are no graphs to fill and no sessions"
-)
 _TENSORFLOW = (
-    _name("tensorflow.set_random_seed", "tensorflow.random.set_seed"),
-    _name("tensorflow.log", "tensorflow.math.log"),
-    _name("tensorflow.random_normal", "tensorflow.random.normal"),
-    _name("tensorflow.random_uniform", "tensorflow.random.uniform"),
-    _name("tensorflow.to_float", lambda: stand_ins.to_float, "tf.cast(x, tf.float32)"),
-    _name("tensorflow.to_int32", lambda: stand_ins.to_int32, "tf.cast(x, tf.int32)"),
-    _name("tensorflow.Session", None, _SESSION),
-    _name("tensorflow.InteractiveSession", None, _SESSION),
-    _name("tensorflow.placeholder", None, f"keras.Input for a model's input; elsewhere {_SESSION}"),
-    _name("tensorflow.get_default_graph", None, _SESSION),
-    _name("tensorflow.global_variables_initializer", None, _SESSION),
-    _name("tensorflow.get_variable", None, "tf.Variable"),
-    _name("tensorflow.ConfigProto", None, "tf.config.experimental.set_memory_growth"),
-    _name("tensorflow.logging", None, "tf.get_logger()"),
-    _name("tensorflow.contrib", None, "nothing in its place: it was taken away"),
-)  # fmt: skip
+    _moved_name("tensorflow.set_random_seed", "tensorflow.random.set_seed"),
+    _moved_name("tensorflow.log", "tensorflow.math.log"),
+    _moved_name("tensorflow.random_normal", "tensorflow.random.normal"),
+    _moved_name("tensorflow.random_uniform", "tensorflow.random.uniform"),
+    _moved_name("tensorflow.to_float", lambda: stand_ins.to_float, "tf.cast(x, tf.float32)"),
+    _moved_name("tensorflow.to_int32", lambda: stand_ins.to_int32, "tf.cast(x, tf.int32)"),
+    _moved_name("tensorflow.Session", None, _EAGER_EXECUTION),
+    _moved_name("tensorflow.InteractiveSession", None, _EAGER_EXECUTION),
+    _moved_name(
+        "tensorflow.placeholder",
+        None,
+        f"keras.Input for a model's input, elsewhere {_EAGER_EXECUTION}",
+    ),
+    _moved_name("tensorflow.get_default_graph", None, _EAGER_EXECUTION),
+    _moved_name("tensorflow.global_variables_initializer", None, _EAGER_EXECUTION),
+    _moved_name("tensorflow.get_variable", None, "tf.Variable"),
+    _moved_name("tensorflow.ConfigProto", None, "tf.config.experimental.set_memory_growth"),
+    _moved_name("tensorflow.logging", None, "tf.get_logger()"),
+    _moved_name("tensorflow.contrib", None, "core TensorFlow or a separate package"),
+)
 
-NAMES: tuple[Name, ...] = (
-    *(_module(old, to) for old, to in _MODULES.items()),
+NAMES: tuple[MovedName, ...] = (
+    *(_moved_module(old, to) for old, to in _MOVED_MODULES.items()),
     *_OPTIMIZERS,
     *_FUNCTIONS,
     *_LAYERS,
@@ -251,4 +295,4 @@ NAMES: tuple[Name, ...] = (
     *_NUMPY,
     *_TENSORFLOW,
 )
-"""Every module and every name."""
+"""All modules and names."""

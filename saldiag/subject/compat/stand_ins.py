@@ -1,40 +1,40 @@
-"""What stands for functions and classes of older versions that have no twin today."""
+"""Implementations of functions and classes of older versions that have no modern equivalent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_MERGES = {
+_MERGE_LAYERS = {
     "sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate",
     "dot": "Dot",
 }  # fmt: skip
 
 
 def merge(inputs: Sequence[Any], mode: str = "sum", **options: Any) -> Any:
-    """``merge([a, b], mode="concat")``: the tensors, merged.
+    """``merge([a, b], mode="concat")``: the merged tensor.
 
     Raises:
-        NotImplementedError: a mode that no layer has.
+        NotImplementedError: no merging layer has this mode.
     """
-    return _merging(mode, **options)(list(inputs))
+    return _merge_layer_for(mode, **options)(list(inputs))
 
 
-def merge_layer(layers: Any = None, mode: str = "sum", **options: Any) -> Any:
-    """``Merge(mode="concat")``: the layer.
+def legacy_merge_layer(layers: Any = None, mode: str = "sum", **options: Any) -> Any:
+    """``Merge(mode="concat")``: the merging layer.
 
     Raises:
-        NotImplementedError: it is to merge models inside a Sequential, which takes one input.
+        NotImplementedError: ``layers`` are models to merge in a Sequential, which has one input.
     """
     if layers is not None:
         raise NotImplementedError(
-            "Merge([…]) of models in a Sequential is not bridged: a Sequential takes one input. "
-            "Write keras.Model(inputs, outputs) with keras.layers.concatenate or add"
+            "Merge([…]) of models in a Sequential is not emulated: a Sequential has one input;"
+            " use keras.Model(inputs, outputs) with keras.layers.concatenate or add"
         )
-    return _merging(mode, **options)
+    return _merge_layer_for(mode, **options)
 
 
-def _merging(
+def _merge_layer_for(
     mode: str,
     concat_axis: int = -1,
     dot_axes: Any = -1,
@@ -43,74 +43,72 @@ def _merging(
 ) -> Any:
     import keras
 
-    if mode not in _MERGES:
-        raise NotImplementedError(
-            f"merge with mode={mode!r} is not bridged: write a layer of your own"
-        )
+    if mode not in _MERGE_LAYERS:
+        raise NotImplementedError(f"merge with mode={mode!r} is not emulated: write a custom layer")
     extra = {"concat": {"axis": concat_axis}, "dot": {"axes": dot_axes}}.get(mode, {})
-    return getattr(keras.layers, _MERGES[mode])(name=name, **extra)
+    return getattr(keras.layers, _MERGE_LAYERS[mode])(name=name, **extra)
 
 
 def multi_gpu_model(model: Any, *_: Any, **__: Any) -> Any:
-    """The model as it is: it trains on one device."""
+    """The unchanged model: it trains on one device."""
     return model
 
 
 def image_dim_ordering() -> str:
-    """``th`` or ``tf``."""
+    """``K.image_dim_ordering()``: ``th`` or ``tf``."""
     import keras
 
     return {"channels_first": "th", "channels_last": "tf"}[keras.backend.image_data_format()]
 
 
 def set_image_dim_ordering(ordering: str) -> None:
-    """From ``th`` or ``tf``."""
+    """``K.set_image_dim_ordering("th")`` or ``"tf"``."""
     import keras
 
     keras.backend.set_image_data_format({"th": "channels_first", "tf": "channels_last"}[ordering])
 
 
 def function(inputs: Sequence[Any], outputs: Sequence[Any], **_: Any) -> Callable[[Any], list[Any]]:
-    """``K.function([model.input], [layer.output])``: values of the outputs, in inference mode."""
+    """``K.function([model.input], [layer.output])``: returns the outputs in inference mode."""
     import keras
 
     model = keras.Model(list(inputs), list(outputs))
 
-    def call(values: Any) -> list[Any]:
+    def compute_outputs(values: Any) -> list[Any]:
         return [keras.ops.convert_to_numpy(value) for value in model(list(values), training=False)]
 
-    return call
+    return compute_outputs
 
 
 def set_value(x: Any, value: Any) -> None:
-    """``K.set_value(optimizer.lr, 0.1)``."""
+    """``K.set_value(variable, value)``."""
     x.assign(value)
 
 
 def update(x: Any, new_x: Any) -> Any:
-    """``K.update``."""
+    """``K.update``: assigns ``new_x``."""
     return x.assign(new_x)
 
 
 def update_add(x: Any, increment: Any) -> Any:
-    """``K.update_add``."""
+    """``K.update_add``: adds ``increment`` in place."""
     return x.assign_add(increment)
 
 
 def update_sub(x: Any, decrement: Any) -> Any:
-    """``K.update_sub``."""
+    """``K.update_sub``: subtracts ``decrement`` in place."""
     return x.assign_sub(decrement)
 
 
 def to_float(x: Any, name: str = "ToFloat") -> Any:
-    """As float32."""
+    """``tf.to_float``: casts to float32."""
     import tensorflow as tf
 
     return tf.cast(x, tf.float32, name=name)
 
 
 def to_int32(x: Any, name: str = "ToInt32") -> Any:
-    """As int32."""
+    """``tf.to_int32``: casts to int32."""
     import tensorflow as tf
 
     return tf.cast(x, tf.int32, name=name)

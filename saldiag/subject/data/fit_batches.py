@@ -1,4 +1,4 @@
-"""The first batches of what a program gives to ``fit``, and its plan; the program loses nothing."""
+"""The first batches of ``fit``'s arguments, and its plan; no batch is lost for the program."""
 
 from __future__ import annotations
 
@@ -16,83 +16,85 @@ from saldiag.keras_internals.data import (
 )
 
 Batch = tuple[Any, ...]
-BATCHES = 4
-"""Batches to look at and, if asked, to memorise."""
+PREVIEW_BATCHES = 4
+"""How many batches to examine and, in the overfit test, to memorise."""
 
 
 @dataclass(frozen=True)
-class Feed:
-    """The first batches as the model gets them, the plan, and arguments to use instead.
-
-    ``instead`` holds what has to be handed to ``fit`` in place of the program's own: a generator
-    can be read but once, so one that was looked into is put together again.
-    """
+class FitPreview:
+    """What was read from the arguments of ``fit`` before it runs."""
 
     batches: tuple[Batch, ...]
+    """The first batches, as the model gets them."""
     plan: FitPlan
-    instead: Mapping[str, Any]
+    """Epochs, batch size, validation data and callbacks of the call."""
+    replacements: Mapping[str, Any]
+    """Arguments to pass to ``fit`` in place of the program's own, by name. A generator can be
+    read only once: if batches were taken from it, here is one that yields them again first."""
 
 
-def feed_of(arguments: Mapping[str, Any], batches: int = BATCHES) -> Feed:
-    """Look at the arguments of ``fit`` (by name).
+def preview_fit(arguments: Mapping[str, Any], batches: int = PREVIEW_BATCHES) -> FitPreview:
+    """Read the first batches of ``fit``'s arguments.
 
     Args:
-        arguments: ``x``, ``y``, ``batch_size``, ``validation_data``, … as the program gives them.
-        batches: how many to take.
+        arguments: ``x``, ``y``, ``batch_size``, ``validation_data``, … as the program passes them.
+        batches: how many to read at most.
 
     Raises:
-        Exception: whatever the program's data raises when it is read.
+        Exception: any error that the program's data raise when they are read.
     """
-    x, instead = arguments.get("x"), {}
+    x, replacements = arguments.get("x"), {}
     if isinstance(x, types.GeneratorType):
         first = list(itertools.islice(x, batches))
-        instead["x"] = _again(first, x)
-        arguments = {**arguments, "x": _again(first, ())}
+        replacements["x"] = _chained_generator(first, x)
+        arguments = {**arguments, "x": _chained_generator(first, ())}
     taken = tuple(itertools.islice(batches_of(arguments), batches))
-    return Feed(taken, _plan(arguments), instead)
+    return FitPreview(taken, _fit_plan(arguments), replacements)
 
 
-def _again(first: Sequence[Any], rest: Any) -> Iterator[Any]:
-    """A generator, as Keras asks for one by its type."""
+def _chained_generator(first: Sequence[Any], rest: Any) -> Iterator[Any]:
+    """``first``, then ``rest``; a real generator, because Keras checks for that type."""
     yield from first
     yield from rest
 
 
 def batches_of(arguments: Mapping[str, Any]) -> Iterator[Batch]:
-    """The batches that ``fit`` makes of its arguments, as numpy arrays or tensors."""
+    """The batches that ``fit`` trains on with these arguments, as numpy arrays or tensors."""
     x = arguments.get("x")
-    training, _ = _split(arguments)
-    given = {
+    training, _ = _split_validation(arguments)
+    options = {
         "batch_size": arguments.get("batch_size"),
         "shuffle": _is_in_memory(x) and arguments.get("shuffle", True),
         "class_weight": arguments.get("class_weight"),
     }
-    if x is not None and _is_sequence(x):
-        yield from (_weighted(x[i], arguments) for i in range(len(x)))
+    if x is not None and _is_pydataset(x):
+        yield from (_with_class_weights(x[i], arguments) for i in range(len(x)))
         return
-    for batch in fit_dataset(**training, **given):
+    for batch in fit_dataset(**training, **options):
         yield batch if isinstance(batch, tuple) else (batch,)
 
 
-def _is_sequence(x: Any) -> bool:
+def _is_pydataset(x: Any) -> bool:
     import keras
 
     return isinstance(x, keras.utils.PyDataset)
 
 
 def _is_in_memory(x: Any) -> bool:
-    """Whether Keras cuts the batches itself, and hence can shuffle."""
+    """Whether Keras makes the batches itself, and so can shuffle the items."""
     import tensorflow as tf
 
-    return not isinstance(x, (types.GeneratorType, tf.data.Dataset)) and not _is_loader(x)
+    return not isinstance(
+        x, (types.GeneratorType, tf.data.Dataset)
+    ) and not _is_torch_or_grain_loader(x)
 
 
-def _is_loader(x: Any) -> bool:
+def _is_torch_or_grain_loader(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] in {"torch", "grain"}
 
 
-def _weighted(batch: Any, arguments: Mapping[str, Any]) -> Batch:
-    """A batch of a PyDataset, with class weights as sample weights."""
+def _with_class_weights(batch: Any, arguments: Mapping[str, Any]) -> Batch:
+    """A batch of a ``PyDataset``, with the class weights as sample weights."""
     import keras
 
     x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -102,23 +104,23 @@ def _weighted(batch: Any, arguments: Mapping[str, Any]) -> Batch:
     return tuple(part for part in (x, y, weight) if part is not None)
 
 
-def _split(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Training arrays, and validation data, as ``validation_split`` divides them."""
+def _split_validation(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Training arguments by name, and validation data, as ``validation_split`` divides them."""
     training = {name: arguments.get(name) for name in ("x", "y", "sample_weight")}
     share = arguments.get("validation_split") or 0.0
     if not share or arguments.get("validation_data") is not None:
         return training, arguments.get("validation_data")
-    kept, held = training_and_validation(tuple(training.values()), share)
-    return dict(zip(training, kept, strict=True)), held
+    kept, held_out = training_and_validation(tuple(training.values()), share)
+    return dict(zip(training, kept, strict=True)), held_out
 
 
-def _plan(arguments: Mapping[str, Any]) -> FitPlan:
-    training, held = _split(arguments)
+def _fit_plan(arguments: Mapping[str, Any]) -> FitPlan:
+    training, held_out = _split_validation(arguments)
     x, y = training["x"], training["y"]
     return FitPlan(
         data=x if y is None else (x, y),
-        validation=_validation(arguments, held),
-        validation_targets=_targets(held),
+        validation=_validation_batch(arguments, held_out),
+        validation_targets=_validation_targets(held_out),
         epochs=(arguments.get("epochs") or 1) - (arguments.get("initial_epoch") or 0),
         steps_per_epoch=arguments.get("steps_per_epoch"),
         batch_size=arguments.get("batch_size") or KERAS_BATCH,
@@ -127,23 +129,23 @@ def _plan(arguments: Mapping[str, Any]) -> FitPlan:
     )
 
 
-def _targets(data: Any) -> Any:
-    """The targets of validation data that is a tuple of arrays."""
-    whole = isinstance(data, (tuple, list)) and len(data) > 1
-    return data[1] if whole and hasattr(data[1], "__array__") else None
+def _validation_targets(data: Any) -> Any:
+    """The targets of validation data if they are a tuple of arrays; else None."""
+    has_targets = isinstance(data, (tuple, list)) and len(data) > 1
+    return data[1] if has_targets and hasattr(data[1], "__array__") else None
 
 
 def listed_callbacks(callbacks: Any) -> tuple[Any, ...]:
-    """The callbacks that ``fit`` is given: one, several, a ``CallbackList`` or none."""
+    """``fit``'s ``callbacks`` argument as a tuple: one, several, a ``CallbackList`` or none."""
     listed = getattr(callbacks, "callbacks", callbacks) or ()
     return tuple(listed) if isinstance(listed, (list, tuple)) else (listed,)
 
 
-def _validation(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, ...]:
-    """The first validation batch; none where there is none, or it can be read but once."""
+def _validation_batch(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, ...]:
+    """The first validation batch; empty if there is none, or it can be read only once."""
     if data is None or isinstance(data, types.GeneratorType):
         return ()
     names = ("x", "y", "sample_weight")
     parts = dict(zip(names, data, strict=False)) if isinstance(data, (tuple, list)) else {"x": data}
-    own = {"batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size")}
-    return tuple(itertools.islice(batches_of({**parts, **own, "shuffle": False}), 1))
+    sizes = {"batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size")}
+    return tuple(itertools.islice(batches_of({**parts, **sizes, "shuffle": False}), 1))

@@ -1,4 +1,4 @@
-"""Masks as the model's loss compares them: object or not, or the number of a class."""
+"""Segmentation masks as the targets that the model's loss expects."""
 
 from __future__ import annotations
 
@@ -10,49 +10,52 @@ import numpy as np
 from saldiag.core.errors import DataError
 from saldiag.subject.models.input_spec import InputSpec
 
-THRESHOLD = 128
-"""Grey levels from here on are object, in masks of 0 and 255."""
+FOREGROUND_LEVEL = 128
+"""Smallest grey level of the foreground, in masks of 0 and 255."""
 
 
-def classes_of(takes: InputSpec) -> int:
-    """Numbers that the model has for each pixel; one where it does not tell."""
-    output = takes.output
+def classes_per_pixel(spec: InputSpec) -> int:
+    """How many values the model predicts per pixel; 1 if its output shape is not known."""
+    output = spec.output_shape
     return (output[-1] or 1) if output and len(output) == 4 else 1
 
 
-def as_targets(levels: Any, takes: InputSpec, name: Callable[[int], str]) -> Any:
-    """Masks (N, H, W) of grey levels as float32 (N, H, W, 1) in {0, 1}, or class numbers (N, H, W).
-
-    Class numbers are one-hot (N, H, W, classes) where the loss compares so.
+def masks_as_targets(levels: Any, spec: InputSpec, mask_name: Callable[[int], str]) -> Any:
+    """Targets for masks of grey levels.
 
     Args:
-        levels: uint8; what they mean depends on how many numbers the model has for a pixel.
-        takes: what the model takes.
-        name: how to call a mask of that number.
+        levels: uint8, shape (N, H, W): grey levels, or class numbers if the model predicts
+            several values per pixel.
+        spec: the model's output and loss.
+        mask_name: name of the mask with that index, for messages.
+
+    Returns:
+        float32 (N, H, W, 1) in {0, 1} for one value per pixel; otherwise class numbers, int64
+        (N, H, W), or one-hot float32 (N, H, W, classes) if the loss expects it.
 
     Raises:
-        DataError: there is a class in a mask that the model does not tell.
+        DataError: a mask contains a class that the model does not predict.
     """
-    classes = classes_of(takes)
+    classes = classes_per_pixel(spec)
     if classes == 1:
-        # Masks of 0 and 1 are as frequent as those of 0 and 255.
-        threshold = 1 if levels.max() <= 1 else THRESHOLD
+        # Masks of 0 and 1 are as common as masks of 0 and 255.
+        threshold = 1 if levels.max() <= 1 else FOREGROUND_LEVEL
         return (levels >= threshold).astype(np.float32)[..., None]
-    _refuse_unknown(levels, classes, takes.ignored_class, name)
-    if takes.one_hot:
+    _check_class_numbers(levels, classes, spec.ignored_class, mask_name)
+    if spec.expects_one_hot:
         return np.eye(classes, dtype=np.float32)[levels]
     return levels.astype(np.int64)
 
 
-def _refuse_unknown(
-    levels: Any, classes: int, ignored: int | None, name: Callable[[int], str]
+def _check_class_numbers(
+    levels: Any, classes: int, ignored: int | None, mask_name: Callable[[int], str]
 ) -> None:
-    wrong = (levels >= classes) & (levels != (-1 if ignored is None else ignored))
-    if not wrong.any():
+    unknown = (levels >= classes) & (levels != (-1 if ignored is None else ignored))
+    if not unknown.any():
         return
-    index = int(wrong.any(axis=(1, 2)).argmax())
-    level = int(levels[index][wrong[index]].max())
+    index = int(unknown.any(axis=(1, 2)).argmax())
+    level = int(levels[index][unknown[index]].max())
     raise DataError(
-        f"{name(index)}: class {level} in it, and the model tells {classes} classes, 0 to"
-        f" {classes - 1}: ignore_class={level} in the loss leaves it out"
+        f"{mask_name(index)}: contains class {level}, but the model predicts {classes} classes,"
+        f" 0 to {classes - 1}: ignore_class={level} in the loss ignores it"
     )

@@ -1,4 +1,4 @@
-"""What a model takes, and whether data fits into it: both shapes in one sentence where not."""
+"""The inputs that a model expects, and whether data fit them."""
 
 from __future__ import annotations
 
@@ -9,91 +9,92 @@ from typing import Any
 import keras
 
 from saldiag.core.errors import DataError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.layers import flattened_layers
 
 Shape = tuple[int | None, ...]
+"""A tensor's shape with the batch axis first, such as ``(None, 4)``; None for an open side."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What is known of a model before it is called; shapes are with the batch, ``(None, 4)``.
-
-    ``inputs`` are names and shapes, empty where the model tells only when it is called (subclassed
-    ones). ``output`` is the shape of the only output, None where there are several or it is not
-    known. ``one_hot`` says that the loss compares with one number for each class.
-    """
+    """What is known about a model's inputs and output before it is called."""
 
     inputs: tuple[tuple[str, Shape], ...] = ()
-    output: Shape | None = None
-    one_hot: bool = False
+    """Name and shape of each input; empty if only a call shows them (subclassed models)."""
+    output_shape: Shape | None = None
+    """Shape of the only output; None if there are several or the shape is not known."""
+    expects_one_hot: bool = False
+    """Whether the loss compares with one value per class (a non-sparse crossentropy)."""
     ignored_class: int | None = None
-    scales: bool = False
+    """Class number that the loss ignores (its ``ignore_class``); None if it counts all."""
+    rescales_inputs: bool = False
+    """Whether the model contains a ``Rescaling`` or ``Normalization`` layer."""
 
     @property
-    def classes(self) -> int | None:
-        """Numbers of the last axis of the output."""
-        return self.output[-1] if self.output else None
+    def output_classes(self) -> int | None:
+        """Size of the output's last axis; None if it is not known."""
+        return self.output_shape[-1] if self.output_shape else None
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the inputs."""
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
         return tuple(name for name, _ in self.inputs)
 
     @property
-    def shape(self) -> Shape | None:
-        """The shape of the only input; None where there are several or it is not known."""
+    def input_shape(self) -> Shape | None:
+        """Shape of the only input; None if there are several or the shape is not known."""
         return self.inputs[0][1] if len(self.inputs) == 1 else None
 
 
 def input_spec_of(model: Any) -> InputSpec:
-    """What ``model`` takes; it is compiled already, and is not called."""
+    """The input spec of a compiled Keras model, which is not called."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     outputs = keras.tree.flatten(getattr(model, "outputs", None) or [])
     scaling = (keras.layers.Rescaling, keras.layers.Normalization)
     return InputSpec(
         tuple((str(tensor.name), tuple(tensor.shape)) for tensor in inputs),
         tuple(outputs[0].shape) if len(outputs) == 1 else None,
-        _one_hot(getattr(model, "loss", None)),
+        _expects_one_hot(getattr(model, "loss", None)),
         getattr(getattr(model, "loss", None), "ignore_class", None),
         any(isinstance(layer, scaling) for layer in flattened_layers(model)),
     )
 
 
-def _one_hot(loss: Any) -> bool:
+def _expects_one_hot(loss: Any) -> bool:
     name = getattr(loss, "name", None) or getattr(loss, "__name__", loss)
     return isinstance(name, str) and "categorical" in name and "sparse" not in name
 
 
-def check_fit(takes: InputSpec, x: Any, model: str, data: str) -> None:
-    """Refuse inputs that the model cannot take.
+def check_input_shapes(spec: InputSpec, x: Any, model_name: str, data_name: str) -> None:
+    """Refuse inputs that the model cannot be called on.
 
     Args:
-        takes: what the model takes; nothing is checked where its inputs are not known.
-        x: the input of the first batch.
-        model: how to call the model.
-        data: how to call the data.
+        spec: what the model expects; nothing is checked if its inputs are not known.
+        x: inputs of the first batch: an array, a list of arrays, or a dictionary by input name.
+        model_name: the model's name in messages.
+        data_name: the data's name in messages.
 
     Raises:
-        DataError: their number, names or shapes do not fit; the message has both.
+        DataError: number, names or shapes of the inputs do not match; the message has both sides.
     """
-    if not takes.inputs:
+    if not spec.inputs:
         return
-    given = _named(x, takes.names)
-    wanted = dict(takes.inputs)
-    if given is None or len(given) != len(wanted):
-        raise _misfit(takes, x, model, data)
-    for (name, shape), found in zip(takes.inputs, given, strict=True):
-        if not _compatible(shape, found):
-            of = f" for {printable(name)}" if len(wanted) > 1 else ""
+    given = _shapes_by_input(x, spec.input_names)
+    expected = dict(spec.inputs)
+    if given is None or len(given) != len(expected):
+        raise _mismatch_error(spec, x, model_name, data_name)
+    for (name, shape), found in zip(spec.inputs, given, strict=True):
+        if not _shapes_compatible(shape, found):
+            of_input = f" for {printable(name)}" if len(expected) > 1 else ""
             raise DataError(
-                f"{data} does not fit {model}: the data has the shape {_shown(found)}, the model"
-                f" takes {_shown(shape)}{of}{_hint(shape, found)}"
+                f"{data_name} does not fit {model_name}: the data has shape {_shape_text(found)},"
+                f" the model expects {_shape_text(shape)}{of_input}{_batching_hint(shape, found)}"
             )
 
 
-def _named(x: Any, names: Sequence[str]) -> list[Shape] | None:
-    """The shapes of the parts of ``x`` in the order of the inputs."""
+def _shapes_by_input(x: Any, names: Sequence[str]) -> list[Shape] | None:
+    """Shapes of the parts of ``x`` in the order of the inputs; None if an input is missing."""
     if isinstance(x, dict):
         if not set(names) <= set(x):
             return None
@@ -101,28 +102,32 @@ def _named(x: Any, names: Sequence[str]) -> list[Shape] | None:
     return [tuple(leaf.shape) for leaf in keras.tree.flatten(x)]
 
 
-def _misfit(takes: InputSpec, x: Any, model: str, data: str) -> DataError:
-    has = x if isinstance(x, dict) else dict(enumerate(keras.tree.flatten(x), 1))
-    given = ", ".join(f"{printable(str(name))} {_shown(leaf.shape)}" for name, leaf in has.items())
-    wanted = ", ".join(f"{printable(name)} {_shown(shape)}" for name, shape in takes.inputs)
-    return DataError(f"{data} does not fit {model}: the data has {given}, the model takes {wanted}")
-
-
-def _compatible(wanted: Shape, given: Shape) -> bool:
-    if len(wanted) == len(given) + 1 and wanted[-1] in {1, None}:
-        wanted = wanted[:-1]  # Keras adds and drops a last axis of 1
-    elif len(given) == len(wanted) + 1 and given[-1] == 1:
-        given = given[:-1]
-    return len(wanted) == len(given) and all(
-        side is None or side == other for side, other in zip(wanted, given, strict=True)
+def _mismatch_error(spec: InputSpec, x: Any, model_name: str, data_name: str) -> DataError:
+    parts = x if isinstance(x, dict) else dict(enumerate(keras.tree.flatten(x), 1))
+    given = ", ".join(
+        f"{printable(str(name))} {_shape_text(leaf.shape)}" for name, leaf in parts.items()
+    )
+    expected = ", ".join(f"{printable(name)} {_shape_text(shape)}" for name, shape in spec.inputs)
+    return DataError(
+        f"{data_name} does not fit {model_name}: the data has {given}, the model expects {expected}"
     )
 
 
-def _hint(wanted: Shape, given: Shape) -> str:
-    if _compatible(wanted[1:], given):
-        return ": the data set is not in batches, add .batch(8)"
+def _shapes_compatible(expected: Shape, given: Shape) -> bool:
+    if len(expected) == len(given) + 1 and expected[-1] in {1, None}:
+        expected = expected[:-1]  # Keras adds and drops a last axis of 1
+    elif len(given) == len(expected) + 1 and given[-1] == 1:
+        given = given[:-1]
+    return len(expected) == len(given) and all(
+        side is None or side == other for side, other in zip(expected, given, strict=True)
+    )
+
+
+def _batching_hint(expected: Shape, given: Shape) -> str:
+    if _shapes_compatible(expected[1:], given):
+        return ": the dataset is not batched, add .batch(8)"
     return ""
 
 
-def _shown(shape: Sequence[int | None]) -> str:
+def _shape_text(shape: Sequence[int | None]) -> str:
     return str(tuple(shape))

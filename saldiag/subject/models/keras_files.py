@@ -1,4 +1,4 @@
-"""Models from files that Keras wrote: ``.keras``, and the older HDF5."""
+"""Loading models from the files that Keras writes: ``.keras`` and the older HDF5 format."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import h5py
 import keras
 
 from saldiag.core.errors import ModelError, WeightsError
-from saldiag.core.printable import printable
+from saldiag.core.wording import printable
 from saldiag.keras_internals.optimizers import optimized_variables
 
-_UNKNOWN = re.compile(
+_UNKNOWN_NAME = re.compile(
     r"(?:Could not locate|Unknown) (?:class|function|object|layer|loss|metric)?:? *'?\"?"
     r"([\w>.]+)"
 )
+"""Keras' messages about a class or function that it cannot find; group 1 is its name."""
 
 
-def load_saved(
+def load_keras_file(
     path: Path,
     custom_objects: Mapping[str, Any],
     *,
@@ -30,38 +31,40 @@ def load_saved(
     compiled: bool = True,
     option: str = "--model",
 ) -> Any:
-    """Load a whole model in Keras' safe mode, compiled if it was.
+    """Load a whole model in Keras' safe mode, compiled if it was saved compiled.
 
     Args:
         path: a ``.keras`` file (or its folder), or an HDF5 file.
-        custom_objects: classes and functions that the file names, by their names.
+        custom_objects: classes and functions that the file refers to, by name.
         unsafe: whether code in the file may run.
-        compiled: whether how it was compiled matters; if not, it may be lost.
-        option: what names the path on the command line.
+        compiled: whether the compile arguments are needed; if not, an uncompiled model will do.
+        option: the command-line option that names the path, for messages.
 
     Raises:
-        ModelError: it is damaged, holds weights alone, or needs code; the message says which.
+        ModelError: the file is damaged, contains only weights, or needs code that is not
+            available or not allowed to run; the message says which.
     """
     where = f"{option} {printable(path)}"
-    _refuse_damage(path, where, option)
+    _check_file(path, where, option)
     options = {"custom_objects": dict(custom_objects), "safe_mode": not unsafe}
     try:
-        return _able_to_step(keras.saving.load_model(path, **options))
+        return _with_usable_optimizer(keras.saving.load_model(path, **options))
     except Exception as error:
         try:
             model = keras.saving.load_model(path, **options, compile=False)
             if compiled:
-                _compile_by_names(model, path, custom_objects)
+                _compile_from_hdf5(model, path, custom_objects)
         except Exception as second:
-            told = second if isinstance(second, _UnknownLossError) else error
-            raise ModelError(f"{where}: {_explained(told)}") from error
+            cause = second if isinstance(second, _UnknownLossError) else error
+            raise ModelError(f"{where}: {_load_failure_reason(cause)}") from error
         return model
 
 
-def _able_to_step(model: Any) -> Any:
-    """The model with a fresh optimizer where the file's cannot take a step.
+def _with_usable_optimizer(model: Any) -> Any:
+    """The model, with a new optimizer if the loaded one cannot take a step.
 
-    Keras 3 calls that of an HDF5 file built without its variables, and later refuses them.
+    Keras 3 marks the optimizer of an HDF5 file as built before it knows the model's variables,
+    and refuses these variables in the first training step.
     """
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and optimizer.built and not optimized_variables(optimizer):
@@ -70,21 +73,21 @@ def _able_to_step(model: Any) -> Any:
 
 
 class _UnknownLossError(TypeError):
-    """A file's loss is neither Keras' nor among the custom objects."""
+    """The file's loss is neither part of Keras nor among the custom objects."""
 
 
-def _compile_by_names(model: Any, path: Path, custom_objects: Mapping[str, Any]) -> None:
-    """Compile a model of an HDF5 file whose loss is no more than a name.
+def _compile_from_hdf5(model: Any, path: Path, custom_objects: Mapping[str, Any]) -> None:
+    """Compile a model from an HDF5 file that stores its loss as a name.
 
-    Keras 3 writes such files, and takes the name for that of a metric when it reads them.
+    Keras 3 writes such files, but looks the name up among the metrics when it reads them.
 
     Raises:
-        Exception: it is no HDF5 file, or how it was compiled is told in another way.
+        Exception: the file is not HDF5, or stores its compile arguments in another form.
     """
     with h5py.File(path, "r") as file:
         config = json.loads(file.attrs["training_config"])
 
-    def known(name: str) -> Any:
+    def resolve_loss(name: str) -> Any:
         if name in custom_objects:
             return custom_objects[name]
         try:
@@ -95,69 +98,71 @@ def _compile_by_names(model: Any, path: Path, custom_objects: Mapping[str, Any])
 
     model.compile(
         optimizer=keras.optimizers.deserialize(config["optimizer_config"]),
-        loss=keras.tree.map_structure(known, config["loss"]),
+        loss=keras.tree.map_structure(resolve_loss, config["loss"]),
     )
 
 
-def _refuse_damage(path: Path, where: str, option: str) -> None:
-    if path.suffix != path.suffix.lower():  # Keras looks for lower case alone
-        wanted = printable(path.with_suffix(path.suffix.lower()).name)
-        raise ModelError(f"{where}: Keras opens it only if it is called {wanted}")
+def _check_file(path: Path, where: str, option: str) -> None:
+    if path.suffix != path.suffix.lower():  # Keras recognises only lower-case suffixes
+        lower_case = printable(path.with_suffix(path.suffix.lower()).name)
+        raise ModelError(f"{where}: Keras loads it only under the name {lower_case}")
     if path.is_dir():
         return
     if path.suffix == ".keras":
         if not zipfile.is_zipfile(path):
-            raise ModelError(f"{where}: damaged, or no .keras file: it is no zip")
+            raise ModelError(f"{where}: damaged, or not a .keras file (not a zip archive)")
         return
     try:
         with h5py.File(path, "r") as file:
-            whole = "model_config" in file.attrs
+            has_model = "model_config" in file.attrs
     except OSError as error:
-        raise ModelError(f"{where}: damaged, or no HDF5 file") from error
-    if not whole:
-        loaded = f"--weights {printable(path)}" if option == "--model" else "that loads them"
-        raise ModelError(
-            f"{where}: weights alone, without the model they belong to: name the program that"
-            f" builds it, {option} FILE.py:FUNCTION {loaded}"
+        raise ModelError(f"{where}: damaged, or not an HDF5 file") from error
+    if not has_model:
+        how = (
+            f"name the function that builds the model, --model FILE.py:FUNCTION --weights"
+            f" {printable(path)}"
+            if option == "--model"
+            else f"name a function that builds the model and loads them, {option} FILE.py:FUNCTION"
         )
+        raise ModelError(f"{where}: contains only weights: {how}")
 
 
-def _explained(error: Exception) -> str:
+def _load_failure_reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "safe_mode" in text or "unsafe" in text.lower():
         return (
-            "a Lambda layer in it holds Python code, which safe mode does not run: --unsafe-load"
-            " allows it, if you trust the file"
+            "contains a Lambda layer with Python code, which safe mode doesn't run: pass"
+            " --unsafe-load if you trust the file"
         )
-    unknown = _UNKNOWN.search(text)
+    unknown = _UNKNOWN_NAME.search(text)
     if unknown is not None:
         return (
-            f"{printable(unknown[1])} is not Keras' own: --custom-objects MODULE or FILE.py says"
-            " where it is defined"
+            f"uses {printable(unknown[1])}, which is not part of Keras: pass --custom-objects"
+            " MODULE or FILE.py with its definition"
         )
     return f"cannot be loaded ({type(error).__name__}: {printable(text[:300])})"
 
 
 def load_weights(model: Any, path: Path, build: Callable[[], None]) -> None:
-    """Load weights into a model of the user's.
+    """Load weights into the user's model.
 
     Args:
-        model: it is built first where it is not.
-        path: ``.weights.h5``, ``.keras`` or an older ``.h5``.
-        build: builds the model.
+        model: a Keras model.
+        path: a ``.weights.h5``, ``.keras`` or older ``.h5`` file.
+        build: creates the model's variables; called if the model is not built yet.
 
     Raises:
-        WeightsError: there is no such file, it is damaged, or belongs to another model.
+        WeightsError: the file does not exist, is damaged, or belongs to another model.
     """
     where = f"--weights {printable(path)}"
     if not path.is_file():
         raise WeightsError(f"{where}: no such file")
     if path.suffix not in (".h5", ".hdf5", ".keras"):
-        raise WeightsError(f"{where}: a model of your own takes .weights.h5, .keras or .h5")
+        raise WeightsError(f"{where}: expected a .weights.h5, .keras or .h5 file")
     try:
         if not model.built:
             build()
         model.load_weights(path)
     except Exception as error:
         text = printable(" ".join(str(error).split())[:300])
-        raise WeightsError(f"{where}: damaged, or of another model ({text})") from error
+        raise WeightsError(f"{where}: damaged, or saved from another model ({text})") from error

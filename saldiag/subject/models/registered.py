@@ -32,7 +32,7 @@ class BuiltModel:
     model: Any
     """The Keras model."""
     origins: tuple[Origin, ...] = ()
-    """Where pretrained weights come from, one row a layer; empty if nothing is known."""
+    """Where pretrained weights come from, one row per layer; empty if nothing is known."""
     notes: tuple[str, ...] = ()
     """Lines to print, such as why pretrained weights could not be downloaded."""
 
@@ -75,7 +75,7 @@ class RegisteredModel(Protocol):
             WeightsError: ``weights`` cannot be read or belong to another model.
         """
 
-    def built(self, model: Any) -> bool:
+    def recognises(self, model: Any) -> bool:
         """Whether ``model`` is one that this object builds, possibly loaded from a file."""
 
     def check_image_size(self, image_size: int) -> None:
@@ -113,6 +113,6 @@ def builder_of(model: Any) -> RegisteredModel | None:
     """The registered model that ``model`` is an instance of, possibly loaded from a file."""
     for name in registered_names():
         found = registered_model(name)
-        if found is not None and found.built(model):
+        if found is not None and found.recognises(model):
             return found
     return None

@@ -1,7 +1,7 @@
 """Parsing ``--model`` and ``--data`` into specs, from their text and the files they name.
 
-No user code is imported and no file is opened here, only file names are read: a typo is reported
-before TensorFlow starts.
+No user code is imported and no data file is opened here: a typo is reported before TensorFlow
+starts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.core.files.folders import DataKind, kind_of_folder
-from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.core.wording import printable
 from saldiag.subject.models.registered import (
     RegisteredModel,
     registered_model,
@@ -23,9 +23,10 @@ from saldiag.subject.models.registered import (
 )
 
 MODEL_FILES = (".keras", ".h5", ".hdf5")
-TAKEN_MODELS = "MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file, a SavedModel folder"
-TAKEN_DATA = "MODULE:FUNCTION, FILE.py:FUNCTION, .npz, .csv, .tsv, .tfrecord, a folder or a zip"
-_DATA_FILES: dict[str, DataKind] = {
+"""Suffixes of the files that contain a whole model."""
+ACCEPTED_MODELS = "MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file, a SavedModel folder"
+ACCEPTED_DATA = "MODULE:FUNCTION, FILE.py:FUNCTION, .npz, .csv, .tsv, .tfrecord, a folder or a zip"
+_KIND_BY_SUFFIX: dict[str, DataKind] = {
     ".npz": "npz",
     ".csv": "csv",
     ".tsv": "csv",
@@ -34,7 +35,7 @@ _DATA_FILES: dict[str, DataKind] = {
     ".tfrec": "tfrecord",
     ".zip": "pairs",
 }
-_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,18 @@ class CodeReference:
 
     option: str
     """The option it was given for, such as ``--model``, for messages."""
-    place: str
+    location: str
     """Name of a module, or path of a file that ends in ``.py``."""
     attribute: str
     """Name in the module; may be dotted."""
 
     def __str__(self) -> str:
-        return f"{self.option} {printable(self.place)}:{self.attribute}"
+        return f"{self.option} {printable(self.location)}:{self.attribute}"
 
     @property
     def file(self) -> Path | None:
-        """The file; None if ``place`` names a module."""
-        return Path(self.place) if self.place.endswith(".py") else None
+        """The file; None if ``location`` names a module."""
+        return Path(self.location) if self.location.endswith(".py") else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ModelSpec:
     code: CodeReference | None = None
     """A function that returns the model, or the model itself."""
     path: Path | None = None
-    """A saved model: a file of Keras', or a SavedModel folder."""
+    """A saved model: a file that Keras wrote, or a SavedModel folder."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class DataSpec:
         return str(self.code) if self.code else printable(self.path or "the built-in sample")
 
 
-def parse_model(text: str) -> ModelSpec:
-    """Parse ``--model``.
+def parse_model_spec(text: str) -> ModelSpec:
+    """Parse the value of ``--model``.
 
     Raises:
         ModelError: there is no such model, file or folder, or no such variant.
@@ -107,38 +108,42 @@ def parse_model(text: str) -> ModelSpec:
     path = Path(text)
     if path.is_dir():
         return ModelSpec(text, path=_model_folder(path))
-    code = parse_code("--model", text, ModelError)
+    code = parse_code_reference("--model", text, ModelError)
     if code is not None and not path.is_file():
         return ModelSpec(text, code=code)
     if path.suffix.lower() in MODEL_FILES:
         if not path.is_file():
-            raise ModelError(f"--model {printable(text)}: no such file{_near(path)}")
+            raise ModelError(f"--model {printable(text)}: no such file{_similar_file_hint(path)}")
         return ModelSpec(text, path=path)
     if path.exists():
-        raise ModelError(f"--model {printable(text)}: not a model; give {TAKEN_MODELS}")
-    known = suggestion(name, registered_names())
-    raise ModelError(f"--model {printable(text)}: no such model ({known}), nor {TAKEN_MODELS}")
+        raise ModelError(
+            f"--model {printable(text)}: not a model; --model accepts {ACCEPTED_MODELS}"
+        )
+    hint = suggestion(name, registered_names())
+    raise ModelError(
+        f"--model {printable(text)}: no such model ({hint}); --model also accepts {ACCEPTED_MODELS}"
+    )
 
 
-def is_exported(path: Path) -> bool:
-    """Whether it is a SavedModel folder."""
+def is_saved_model(path: Path) -> bool:
+    """Whether ``path`` is a SavedModel folder."""
     return any((path / f"saved_model.{kind}").is_file() for kind in ("pb", "pbtxt"))
 
 
 def _model_folder(path: Path) -> Path:
     where = f"--model {printable(path)}"
-    if is_exported(path):
+    if is_saved_model(path):
         return path
     if (path / "config.json").is_file() and path.suffix == ".keras":
         return path
-    raise ModelError(f"{where}: a folder without a model in it; --model takes {TAKEN_MODELS}")
+    raise ModelError(f"{where}: a folder that contains no model; --model accepts {ACCEPTED_MODELS}")
 
 
-def parse_data(text: str | None) -> DataSpec:
-    """Parse ``--data``; None is the built-in sample.
+def parse_data_spec(text: str | None) -> DataSpec:
+    """Parse the value of ``--data``; None selects the built-in sample.
 
     Raises:
-        DataError: there is no such file or folder, or it holds nothing that saldiag knows.
+        DataError: there is no such file or folder, or its format is not known.
     """
     if text is None:
         return DataSpec("pairs")
@@ -146,66 +151,71 @@ def parse_data(text: str | None) -> DataSpec:
     if path.is_dir():
         return DataSpec(kind_of_folder(path), path=path)
     if not path.exists():
-        code = parse_code("--data", text, DataError)
+        code = parse_code_reference("--data", text, DataError)
         if code is not None:
             return DataSpec("code", code=code)
-        raise DataError(f"{printable(text)}: no such file or folder{_near(path)}")
+        raise DataError(f"{printable(text)}: no such file or folder{_similar_file_hint(path)}")
     return DataSpec(_kind_of_file(path), path=path)
 
 
 def _kind_of_file(path: Path) -> DataKind:
     for suffix in (path.suffix.lower(), Path(path.stem).suffix.lower()):
-        # The second is that of name.tfrecord.gz and name.tfrecord-00000-of-00002.
-        kind = _DATA_FILES.get(suffix.partition("-")[0])
+        # The second covers name.tfrecord.gz and name.tfrecord-00000-of-00002.
+        kind = _KIND_BY_SUFFIX.get(suffix.partition("-")[0])
         if kind is not None and (kind == "tfrecord" or suffix == path.suffix.lower()):
             return kind
     if path.suffix == ".py":
-        raise DataError(f"{printable(path)}: say which function: {_functions(path, '--data')}")
+        raise DataError(f"{printable(path)}: name a function: {_function_syntax(path, '--data')}")
     if zipfile.is_zipfile(path):
         return "pairs"
-    raise DataError(f"{printable(path)}: no data that saldiag knows; --data takes {TAKEN_DATA}")
+    raise DataError(f"{printable(path)}: not a known data format; --data accepts {ACCEPTED_DATA}")
 
 
-def parse_code(option: str, spec: str, error: type[SaldiagError]) -> CodeReference | None:
-    r"""Read ``MODULE:ATTRIBUTE`` or ``FILE.py:ATTRIBUTE``; None where it is neither.
+def parse_code_reference(option: str, text: str, error: type[SaldiagError]) -> CodeReference | None:
+    r"""Parse ``MODULE:ATTRIBUTE`` or ``FILE.py:ATTRIBUTE``; None if ``text`` is neither.
 
-    The last colon counts, so that ``C:\models\net.py:build`` names a function in a file.
+    Text is split at the last colon: ``C:\models\net.py:build`` names a function in a file.
+
+    Args:
+        option: the command-line option, for messages.
+        text: what the user wrote.
+        error: type of the error to raise.
 
     Raises:
-        SaldiagError: of the type ``error``: there is no such file, or no attribute is named.
+        SaldiagError: of type ``error``: there is no such file, or no attribute is named.
     """
-    place, colon, attribute = spec.rpartition(":")
-    if not colon or not _DOTTED.fullmatch(attribute):
-        file = Path(spec)
+    location, colon, attribute = text.rpartition(":")
+    if not colon or not _DOTTED_NAME.fullmatch(attribute):
+        file = Path(text)
         if file.suffix == ".py" and file.is_file():
-            wanted = _functions(file, option)
-            raise error(f"{option} {printable(spec)}: say which function: {wanted}")
+            syntax = _function_syntax(file, option)
+            raise error(f"{option} {printable(text)}: name a function: {syntax}")
         return None
-    if place.endswith(".py"):
-        file = Path(place)
+    if location.endswith(".py"):
+        file = Path(location)
         if not file.is_file():
-            raise error(f"{option} {printable(spec)}: no such file{_near(file)}")
-        return CodeReference(option, place, attribute)
-    return CodeReference(option, place, attribute) if _DOTTED.fullmatch(place) else None
+            raise error(f"{option} {printable(text)}: no such file{_similar_file_hint(file)}")
+        return CodeReference(option, location, attribute)
+    return CodeReference(option, location, attribute) if _DOTTED_NAME.fullmatch(location) else None
 
 
-def _functions(file: Path, option: str) -> str:
-    """How to name a function of ``file``, with those that it has at its top."""
+def _function_syntax(file: Path, option: str) -> str:
+    """The syntax for a function of ``file``, with the names that the file defines."""
     try:
         body = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         body = []
     kinds = (ast.FunctionDef, ast.ClassDef)
     names = [node.name for node in body if isinstance(node, kinds)]
-    told = f" (it has {', '.join(names)})" if names else ""
-    return f"{option} {printable(file)}:FUNCTION{told}"
+    defined = f" (it defines {', '.join(names)})" if names else ""
+    return f"{option} {printable(file)}:FUNCTION{defined}"
 
 
-def _near(path: Path) -> str:
-    """A hint at a file of a similar name in the same folder."""
+def _similar_file_hint(path: Path) -> str:
+    """A hint at a file with a similar name in the same folder; empty if there is none."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return ""
-    told = suggestion(path.name, names)
-    return f" ({printable(told)})" if told.startswith("did you mean") else ""
+    hint = suggestion(path.name, names)
+    return f" ({printable(hint)})" if hint.startswith("did you mean") else ""

@@ -1,4 +1,4 @@
-"""Take a function out of a user's module or file, and call it; what goes wrong is one line."""
+"""Importing and calling functions of the user's modules and files; errors become one line."""
 
 from __future__ import annotations
 
@@ -15,101 +15,112 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from saldiag.core.errors import SaldiagError
-from saldiag.core.printable import printable
 from saldiag.core.suggest import suggestion
+from saldiag.core.wording import printable
 from saldiag.subject.models.spec import CodeReference
-from saldiag.subject.source.stack_frames import is_user, shown_path
+from saldiag.subject.source.stack_frames import display_path, is_user_file
 
 T = TypeVar("T")
 
 
-def made_by(code: CodeReference, error: type[SaldiagError]) -> Any:
-    """What the named function returns, or the named thing itself where it cannot be called.
+def evaluate_reference(code: CodeReference, error: type[SaldiagError]) -> Any:
+    """Result of the referenced function or class, or the referenced object if it is neither.
 
     Raises:
-        SaldiagError: of the type ``error``: there is no such module or attribute, it wants
-            arguments, or it raises.
+        SaldiagError: of type ``error``: the module or attribute does not exist, the function has
+            required parameters, or it raises.
     """
-    found = named(code, error)
+    found = resolve_reference(code, error)
     if not callable(found) or not (inspect.isroutine(found) or inspect.isclass(found)):
         return found
-    with theirs(str(code), error):
-        _refuse_arguments(code, found, error)
+    with user_errors_as(error, str(code)):
+        _check_no_required_arguments(code, found, error)
         return found()
 
 
-def named(code: CodeReference, error: type[SaldiagError]) -> Any:
-    """The named function, class or object.
+def resolve_reference(code: CodeReference, error: type[SaldiagError]) -> Any:
+    """The referenced function, class or object.
 
     Raises:
-        SaldiagError: of the type ``error``: there is no such module or attribute.
+        SaldiagError: of type ``error``: the module or attribute does not exist.
     """
-    module = imported(code.file or code.place, code.option, error)
+    module = import_module_or_file(code.file or code.location, code.option, error)
     try:
         return reduce(getattr, code.attribute.split("."), module)
     except AttributeError as missing:
-        hint = _public(code.attribute, vars(module))
-        raise error(f"{code}: no {code.attribute} in it ({hint})") from missing
+        hint = _similar_names_hint(code.attribute, vars(module))
+        raise error(f"{code}: no attribute {code.attribute} ({hint})") from missing
 
 
-def imported(place: Path | str, option: str, error: type[SaldiagError]) -> types.ModuleType:
-    """A module by its name, from the working directory too, or a file as a module.
+def import_module_or_file(
+    location: Path | str, option: str, error: type[SaldiagError]
+) -> types.ModuleType:
+    """Import a module by name, also from the working directory, or a file as a module.
 
-    The folder goes in front of the search path and stays there, as with a script: what a program
-    imports late has to be found as well. A file is run once however often it is named.
+    The folder is put first on ``sys.path`` and stays there, as for a script: imports that the
+    program makes later must work as well. A file runs once, however often it is named.
+
+    Args:
+        location: a file's path, or a module's dotted name.
+        option: the command-line option, for messages.
+        error: type of the error to raise.
 
     Raises:
-        SaldiagError: of the type ``error``: it is not there, or raises.
+        SaldiagError: of type ``error``: the module does not exist, or raises.
     """
-    where = f"{option} {printable(place)}"
-    if isinstance(place, Path):
-        _search(place.resolve().parent)
-        with theirs(where, error):
-            return _file_as_module(place)
-    _search(Path.cwd())
-    _refuse_unknown(place, where, error)
-    with theirs(where, error):
-        return importlib.import_module(place)
+    where = f"{option} {printable(location)}"
+    if isinstance(location, Path):
+        _add_to_search_path(location.resolve().parent)
+        with user_errors_as(error, where):
+            return _file_as_module(location)
+    _add_to_search_path(Path.cwd())
+    _check_module_exists(location, where, error)
+    with user_errors_as(error, where):
+        return importlib.import_module(location)
 
 
 @contextmanager
-def theirs(where: str, error: type[SaldiagError]) -> Iterator[None]:
-    """Code of the user's runs in the block: what it raises becomes an ``error`` that says where."""
+def user_errors_as(error: type[SaldiagError], where: str) -> Iterator[None]:
+    """Convert what the user's code raises in the block to an ``error`` that begins with ``where``.
+
+    Raises:
+        SaldiagError: of type ``error``, with the user's line; a ``SaldiagError`` passes unchanged.
+    """
     try:
         yield
     except SaldiagError:
         raise
-    except SystemExit as left:
-        raise error(f"{where}: it ended the program (exit code {left.code})") from left
+    except SystemExit as exited:
+        raise error(f"{where}: called exit() (exit code {exited.code})") from exited
     except Exception as raised:
         kind, text = type(raised).__name__, " ".join(str(raised).split())[:300]
-        at = _line_of(raised)
-        raise error(f"{where}: {kind}: {text}{f' ({at})' if at else ''}") from raised
+        line = _user_line_of(raised)
+        raise error(f"{where}: {kind}: {text}{f' ({line})' if line else ''}") from raised
 
 
-def _line_of(raised: BaseException) -> str:
-    """File and line of the innermost frame of the user's that it came from."""
-    at, trace = "", raised.__traceback__
+def _user_line_of(raised: BaseException) -> str:
+    """``FILE:LINE`` of the innermost frame of the user's code; empty if there is none."""
+    found, trace = "", raised.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if is_user(name):
-            at = f"{printable(shown_path(name))}:{trace.tb_lineno}"
+        if is_user_file(name):
+            found = f"{printable(display_path(name))}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return at
+    return found
 
 
-def _search(folder: Path) -> None:
+def _add_to_search_path(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
 
 
-def _refuse_unknown(name: str, where: str, error: type[SaldiagError]) -> None:
-    """Tell a module that is not there from one whose own imports fail."""
+def _check_module_exists(name: str, where: str, error: type[SaldiagError]) -> None:
+    """Distinguish a module that does not exist from one whose own imports fail."""
     parts = name.split(".")
     for count in range(1, len(parts) + 1):
         part = ".".join(parts[:count])
-        with theirs(where, error):  # the parents of a module are run to look for it
+        with user_errors_as(error, where):  # find_spec imports the parents of a module
             spec = importlib.util.find_spec(part)
         if spec is None:
             raise error(
@@ -128,7 +139,7 @@ def _file_as_module(file: Path) -> types.ModuleType:
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles look their module up
+    sys.modules[name] = module  # dataclasses and pickle look up the module by its name
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -137,43 +148,49 @@ def _file_as_module(file: Path) -> types.ModuleType:
     return module
 
 
-def _public(wanted: str, members: dict[str, Any]) -> str:
+def _similar_names_hint(missing: str, members: dict[str, Any]) -> str:
+    """A hint at the closest public callable; if none is close, at those the module defines."""
     names = [name for name, value in members.items() if callable(value) and name[0] != "_"]
-    close = difflib.get_close_matches(wanted, names, 1)
-    own = [name for name in names if inspect.getmodule(members[name]) is sys.modules.get(
-        members.get("__name__", ""))]  # fmt: skip
-    return suggestion(wanted, names if close else own)
+    close = difflib.get_close_matches(missing, names, 1)
+    module = sys.modules.get(members.get("__name__", ""))
+    defined = [name for name in names if inspect.getmodule(members[name]) is module]
+    return suggestion(missing, names if close else defined)
 
 
-def _refuse_arguments(
+def _check_no_required_arguments(
     code: CodeReference, function: Callable[..., Any], error: type[SaldiagError]
 ) -> None:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some of C's have none
+    except (TypeError, ValueError):  # some C functions have no signature
         return
-    plain = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    wanted = [p.name for p in parameters if p.default is p.empty and p.kind not in plain]
-    if wanted:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
+    if required:
         raise error(
-            f"{code}: it wants arguments ({', '.join(wanted)}): name a function that wants none"
+            f"{code}: requires arguments ({', '.join(required)}): name a function without required"
+            " arguments"
         )
 
 
-def collected(places: tuple[str, ...], error: type[SaldiagError]) -> dict[str, Any]:
-    """Classes and functions of modules and files, by name: what ``--custom-objects`` offers Keras.
+def load_custom_objects(locations: tuple[str, ...], error: type[SaldiagError]) -> dict[str, Any]:
+    """Classes and functions of modules and files by name, as Keras' ``custom_objects``.
 
-    What is decorated as serializable registers itself on import.
+    Classes decorated with ``register_keras_serializable`` are registered by the import itself.
+
+    Args:
+        locations: values of ``--custom-objects``: names of modules or paths of ``.py`` files.
+        error: type of the error to raise.
 
     Raises:
-        SaldiagError: of the type ``error``: a module is not there, or raises.
+        SaldiagError: of type ``error``: a module does not exist, or raises.
     """
     objects: dict[str, Any] = {}
-    for place in places:
-        if place.endswith(".py") and not Path(place).is_file():
-            raise error(f"--custom-objects {printable(place)}: no such file")
-        where = Path(place) if place.endswith(".py") else place
-        members = vars(imported(where, "--custom-objects", error))
+    for location in locations:
+        if location.endswith(".py") and not Path(location).is_file():
+            raise error(f"--custom-objects {printable(location)}: no such file")
+        module = Path(location) if location.endswith(".py") else location
+        members = vars(import_module_or_file(module, "--custom-objects", error))
         objects |= {
             name: value
             for name, value in members.items()

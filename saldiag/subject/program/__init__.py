@@ -1,1 +1,1 @@
-"""Running the user's script or notebook: hooks into Keras, crashes, warnings, its sources."""
+"""Running the user's script or notebook: Keras hooks, errors, warnings and source files."""

@@ -1,4 +1,4 @@
-"""What is known of the error that ended a program: plain text, the user's line, the layers."""
+"""Recording the error that ended a program: its text, the user's line, the layers it names."""
 
 from __future__ import annotations
 
@@ -8,74 +8,76 @@ import traceback
 from collections.abc import Mapping
 
 from saldiag.core.measurement import During, ProgramError, Source
-from saldiag.subject.source.stack_frames import is_user, shown_path
+from saldiag.subject.source.stack_frames import display_path, is_user_file
 
-LONGEST = 4000
-"""Characters of a message that are kept; what matters stands at its beginning or at its end."""
+MAX_MESSAGE_CHARACTERS = 4000
+"""Length of a recorded message; of a longer one, the beginning and the end are kept."""
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_STACK = re.compile(r'^\s*File ".*", line \d+, in .*$')
+_ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STACK_LINE = re.compile(r'^\s*File ".*", line \d+, in .*$')
 
 
 def program_error(
     error: BaseException | None,
-    made: Mapping[str, Source],
+    layer_sources: Mapping[str, Source],
     *,
     compat: bool = False,
     during: During = "program",
 ) -> ProgramError:
-    """What can be said of an error without judging it.
+    """The measurement of an error that ended a program.
 
     Args:
-        error: what ended the program; None if nothing did.
-        made: where the program made its layers, by their names.
-        compat: whether what older versions had was bridged already.
-        during: what ended with it.
+        error: the error; None if the program ended without one.
+        layer_sources: where the program created its layers, by layer name.
+        compat: whether the program ran with ``--compat``.
+        during: what the error ended.
     """
     if error is None:
         return ProgramError()
-    from saldiag.subject.compat.recognise import recognised
+    from saldiag.subject.compat.recognise import find_rename
 
-    # TensorFlow's iterators end with an error of their own behind Python's.
-    behind = error.__context__ if isinstance(error, StopIteration) else None
-    message = _plain(str(error) or str(behind or ""))
+    # The StopIteration of TensorFlow's iterators is empty; its context has the message.
+    context = error.__context__ if isinstance(error, StopIteration) else None
+    message = _single_line(str(error) or str(context or ""))
     frame = _user_frame(error)
-    renamed = recognised(error, _statement(frame))
+    renamed = find_rename(error, _statement_text(frame))
     return ProgramError(
         error=type(error).__name__,
         message=message,
-        source=_source(frame),
-        layers={name: at for name, at in made.items() if _names(message, name)},
+        source=_source_of(frame),
+        layers={name: at for name, at in layer_sources.items() if _names_layer(message, name)},
         outdated=renamed.advice if renamed else "",
-        bridged=bool(renamed and renamed.bridged and not compat),
+        bridged=bool(renamed and renamed.is_bridged and not compat),
         during=during,
     )
 
 
-def _plain(text: str) -> str:
-    """One line, without colours and the stacks that TensorFlow writes into its messages."""
-    kept = [line for line in _COLOUR.sub("", text).splitlines() if not _STACK.match(line)]
+def _single_line(text: str) -> str:
+    """``text`` as one line, without colour codes and the stack traces TensorFlow adds to it."""
+    kept = [line for line in _ANSI_COLOUR.sub("", text).splitlines() if not _STACK_LINE.match(line)]
     line = " ".join(" ".join(kept).split())
-    if len(line) <= LONGEST:
+    if len(line) <= MAX_MESSAGE_CHARACTERS:
         return line
-    return f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+    return f"{line[: MAX_MESSAGE_CHARACTERS // 2]} … {line[-MAX_MESSAGE_CHARACTERS // 2 :]}"
 
 
 def _user_frame(error: BaseException) -> traceback.FrameSummary | None:
-    """The innermost frame of the user's own code; compiled libraries have frames without a line."""
+    """The innermost frame of the user's code; frames of compiled libraries have no line."""
     frames = traceback.extract_tb(error.__traceback__)
-    return next((one for one in reversed(frames) if one.line and is_user(one.filename)), None)
+    return next((one for one in reversed(frames) if one.line and is_user_file(one.filename)), None)
 
 
-def _source(frame: traceback.FrameSummary | None) -> Source | None:
+def _source_of(frame: traceback.FrameSummary | None) -> Source | None:
     if frame is None:
         return None
     line = frame.lineno or 0
-    return Source(shown_path(frame.filename), line, linecache.getline(frame.filename, line).strip())
+    return Source(
+        display_path(frame.filename), line, linecache.getline(frame.filename, line).strip()
+    )
 
 
-def _statement(frame: traceback.FrameSummary | None) -> str:
-    """The text of a statement, which can have many lines."""
+def _statement_text(frame: traceback.FrameSummary | None) -> str:
+    """The source text of the frame's statement, which may span several lines."""
     if frame is None or frame.lineno is None:
         return ""
     last = max(frame.lineno, frame.end_lineno or 0)
@@ -84,6 +86,6 @@ def _statement(frame: traceback.FrameSummary | None) -> str:
     )
 
 
-def _names(message: str, layer: str) -> bool:
-    """Whether a message names a layer, as a word."""
+def _names_layer(message: str, layer: str) -> bool:
+    """Whether a message contains a layer's name as a whole word."""
     return re.search(rf"(?<![\w.]){re.escape(layer)}(?!\w)", message) is not None

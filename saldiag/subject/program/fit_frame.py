@@ -1,4 +1,4 @@
-"""What ``fit`` was called with, asked from inside of it: callbacks are not told."""
+"""Reading the arguments of a running ``fit`` call, which Keras does not pass to callbacks."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import inspect
 import types
 from typing import Any
 
-ARGUMENTS = (
+FIT_ARGUMENTS = (
     "x", "y", "sample_weight", "class_weight", "batch_size", "epochs", "initial_epoch",
     "steps_per_epoch", "shuffle", "callbacks", "validation_data", "validation_batch_size",
 )  # fmt: skip
 
 
 def arguments_of_fit(model: Any) -> dict[str, Any] | None:
-    """The arguments of the call of ``model.fit`` that is running in this thread, or None.
+    """Arguments of the ``model.fit`` call that runs in this thread, by name; None if there is none.
 
-    They are as Keras goes on with them: what ``validation_split`` holds back is in
-    ``validation_data`` already. A generator among them must not be read: ``fit`` reads it too.
+    They are the values that Keras works with: the items that ``validation_split`` holds back are
+    in ``validation_data`` already. A generator among them must not be read: ``fit`` reads it too.
     """
     frame = inspect.currentframe()
     try:
         while frame is not None:
-            if _is_fit(frame, model):
+            if _is_fit_frame(frame, model):
                 values = frame.f_locals
-                return {name: values[name] for name in ARGUMENTS if name in values}
+                return {name: values[name] for name in FIT_ARGUMENTS if name in values}
             frame = frame.f_back
         return None
     finally:
-        del frame  # it would keep everything in it alive
+        del frame  # a reference would keep all its local variables alive
 
 
-def _is_fit(frame: types.FrameType, model: Any) -> bool:
+def _is_fit_frame(frame: types.FrameType, model: Any) -> bool:
     code = frame.f_code
     return (
         code.co_name == "fit"

@@ -1,7 +1,7 @@
-"""Stand between a program and Keras: every ``compile``, training call and optimizer step.
+"""Hooks into Keras: every ``compile``, training call and optimizer step goes through a listener.
 
-Keras' classes are changed while the block lasts and not a moment longer. A program that is not
-being listened to at a moment (``listener.listening`` is false) goes straight through.
+Methods of Keras' classes are replaced until the block ends. While ``listener.is_listening`` is
+false, calls go directly to Keras.
 """
 
 from __future__ import annotations
@@ -11,114 +11,116 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
+from saldiag.core.patching import patched
+
 Method = Callable[..., Any]
-Around = Callable[[Method], Method]
+Decorator = Callable[[Method], Method]
 
 
 class Listener(Protocol):
-    """Told of what a program does; each method carries the call out and returns its result."""
+    """Receives the program's calls and, with ``call`` or ``original``, makes them itself."""
 
     @property
-    def listening(self) -> bool:
-        """Whether to be told at all: false while the listener itself uses Keras."""
+    def is_listening(self) -> bool:
+        """Whether to receive calls; false while the listener itself uses Keras."""
 
-    def compiled(self, model: Any, call: Callable[[], Any]) -> Any:
-        """``model.compile``."""
+    def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:
+        """``model.compile``; ``call`` makes the call."""
 
-    def fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """``model.fit(*args, **kwargs)``; ``original`` takes the model first."""
 
-    def train_on_batch(
+    def on_train_on_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """``model.train_on_batch(*args, **kwargs)``; ``original`` takes the model first."""
 
-    def apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """``optimizer.apply(*args, **kwargs)``; ``original`` takes the optimizer first."""
 
-    def called(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
-        """A model is called on ``inputs``, by the program or by another layer."""
+    def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
+        """``model(inputs)``, by the program or by another layer; ``call`` makes the call."""
 
-    def assigned(self, variable: Any) -> None:
-        """A Keras variable is given a value: weights are loaded, or copied."""
+    def on_assign(self, variable: Any) -> None:
+        """A Keras variable is about to be assigned a value, such as loaded weights."""
 
-    def graph_called(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
-        """A ``tf.function`` is called; ``function`` is it."""
+    def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+        """``function(*args, **kwargs)`` of a ``tf.function``; ``call`` makes the call."""
 
 
 @contextmanager
-def hooked(listener: Listener) -> Iterator[None]:
-    """Route the program's calls through ``listener`` until the block ends."""
+def keras_hooked(listener: Listener) -> Iterator[None]:
+    """Route calls of Keras' methods through ``listener`` until the block ends."""
     import keras
 
     from saldiag.keras_internals.graphs import GraphFunction
 
     with ExitStack() as stack:
-        for cls, name, around in (
-            (keras.Model, "compile", _compiled(listener)),
-            (keras.Model, "fit", _handed_on(listener.fit)),
-            (keras.Model, "train_on_batch", _handed_on(listener.train_on_batch)),
-            (keras.Model, "__call__", _called(listener)),
-            (keras.optimizers.Optimizer, "apply", _handed_on(listener.apply)),
-            (keras.optimizers.LossScaleOptimizer, "apply", _handed_on(listener.apply)),
-            (keras.Variable, "assign", _assigned(listener)),
-            (GraphFunction, "__call__", _graph_called(listener)),
+        for cls, name, decorator in (
+            (keras.Model, "compile", _hook_compile(listener)),
+            (keras.Model, "fit", _hook_method(listener.on_fit)),
+            (keras.Model, "train_on_batch", _hook_method(listener.on_train_on_batch)),
+            (keras.Model, "__call__", _hook_call(listener)),
+            (keras.optimizers.Optimizer, "apply", _hook_method(listener.on_apply)),
+            (keras.optimizers.LossScaleOptimizer, "apply", _hook_method(listener.on_apply)),
+            (keras.Variable, "assign", _hook_assign(listener)),
+            (GraphFunction, "__call__", _hook_graph_call(listener)),
         ):
-            stack.enter_context(_replaced(listener, cls, name, around))
+            stack.enter_context(_replaced(listener, cls, name, decorator))
         yield
 
 
-def _compiled(listener: Listener) -> Around:
-    def around(original: Method) -> Method:
-        def compile_(model: Any, *args: Any, **kwargs: Any) -> Any:
-            return listener.compiled(model, lambda: original(model, *args, **kwargs))
+def _hook_compile(listener: Listener) -> Decorator:
+    def decorate_compile(original: Method) -> Method:
+        def hooked_compile(model: Any, *args: Any, **kwargs: Any) -> Any:
+            return listener.on_compile(model, lambda: original(model, *args, **kwargs))
 
-        return compile_
+        return hooked_compile
 
-    return around
-
-
-def _handed_on(tell: Callable[..., Any]) -> Around:
-    def around(original: Method) -> Method:
-        def handed(owner: Any, *args: Any, **kwargs: Any) -> Any:
-            return tell(owner, original, args, kwargs)
-
-        return handed
-
-    return around
+    return decorate_compile
 
 
-def _called(listener: Listener) -> Around:
-    def around(original: Method) -> Method:
-        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+def _hook_method(receive: Callable[..., Any]) -> Decorator:
+    def decorate_method(original: Method) -> Method:
+        def hooked_method(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            return receive(owner, original, args, kwargs)
+
+        return hooked_method
+
+    return decorate_method
+
+
+def _hook_call(listener: Listener) -> Decorator:
+    def decorate_call(original: Method) -> Method:
+        def hooked_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             inputs = args[0] if args else None
-            return listener.called(layer, lambda: original(layer, *args, **kwargs), inputs)
+            return listener.on_call(layer, lambda: original(layer, *args, **kwargs), inputs)
 
-        return call
+        return hooked_call
 
-    return around
+    return decorate_call
 
 
-def _assigned(listener: Listener) -> Around:
-    def around(original: Method) -> Method:
-        def assign(variable: Any, value: Any) -> Any:
-            listener.assigned(variable)
+def _hook_assign(listener: Listener) -> Decorator:
+    def decorate_assign(original: Method) -> Method:
+        def hooked_assign(variable: Any, value: Any) -> Any:
+            listener.on_assign(variable)
             return original(variable, value)
 
-        return assign
+        return hooked_assign
 
-    return around
+    return decorate_assign
 
 
-def _graph_called(listener: Listener) -> Around:
-    def around(original: Method) -> Method:
-        def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+def _hook_graph_call(listener: Listener) -> Decorator:
+    def decorate_graph_call(original: Method) -> Method:
+        def hooked_graph_call(function: Any, *args: Any, **kwargs: Any) -> Any:
             step = functools.partial(original, function, *args, **kwargs)
-            return listener.graph_called(function, step, args, kwargs)
+            return listener.on_graph_call(function, step, args, kwargs)
 
-        return call
+        return hooked_graph_call
 
-    return around
+    return decorate_graph_call
 
 
 @contextmanager
@@ -126,32 +128,27 @@ def _replaced(
     listener: Listener,
     cls: type,
     name: str,
-    around: Around,
+    decorator: Decorator,
 ) -> Iterator[None]:
-    """Put ``around(original)`` in the place of a method, on the class that defines it."""
-    # A model is called through Layer's own method, which stays as it is for all other layers.
+    """Replace a method by ``decorator(original)`` until the block ends."""
+    # ``keras.Model`` inherits ``__call__`` from Layer: to leave other layers alone, Model gets a
+    # method of its own. Any other method is replaced on the class that defines it.
     owner = cls if name == "__call__" else next(c for c in cls.__mro__ if name in vars(c))
     own = vars(owner).get(name)
     inherited = getattr(owner, name)
 
     def original(this: Any, *args: Any, **kwargs: Any) -> Any:
-        # What is inherited is looked up anew: a probe may stand in for it just now.
+        # An inherited method is looked up at each call, because a probe may have replaced it.
         method = own if own is not None else getattr(super(owner, this), name).__func__
         return method(this, *args, **kwargs)
 
-    replacement = around(original if own is None else own)
+    replacement = decorator(original if own is None else own)
 
     @functools.wraps(inherited)
     def method(this: Any, *args: Any, **kwargs: Any) -> Any:
-        if not listener.listening:
+        if not listener.is_listening:
             return original(this, *args, **kwargs)
         return replacement(this, *args, **kwargs)
 
-    setattr(owner, name, method)
-    try:
+    with patched(owner, name, method):
         yield
-    finally:
-        if own is not None:
-            setattr(owner, name, own)
-        else:
-            delattr(owner, name)

@@ -1,4 +1,4 @@
-"""Run a user's program as Python itself would, in this process."""
+"""Running the user's script in this process, as ``python script.py`` would."""
 
 from __future__ import annotations
 
@@ -16,70 +16,83 @@ from typing import Any, Literal
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import take_interrupt
 
-How = Literal["finished", "exited", "raised", "interrupted", "stopped"]
+EndKind = Literal["finished", "exited", "raised", "interrupted", "stopped"]
 
 
 class ProgramStopped(SystemExit):
-    """Ends the program from inside, for enough is known; a program's ``finally`` clauses run."""
+    """Raised inside the program to end it early; its ``finally`` clauses run."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a program ended: its exit code as the shell would see it, and the error, if any."""
+class ProgramEnd:
+    """How a program ended."""
 
-    how: How
+    how: EndKind
+    """``exited`` is a ``SystemExit``; ``stopped`` is a ``ProgramStopped`` by saldiag."""
     code: int
+    """Exit code that the shell would see."""
     error: BaseException | None = None
+    """The error that ended the program; None if it finished, exited or was stopped."""
 
 
-def run_script(path: Path, arguments: Sequence[str]) -> Ended:
-    """Run a script as ``__main__``; working directory, threads and ``atexit`` stay the process's.
+def run_script(path: Path, arguments: Sequence[str]) -> ProgramEnd:
+    """Run a script as ``__main__``; working directory, threads and ``atexit`` are the process's.
+
+    Args:
+        path: the script.
+        arguments: ``sys.argv`` after the script's path.
 
     Raises:
         SaldiagError: there is no such file, or it cannot be read.
     """
-    code = _read(path)
+    code = _read_script(path)
 
-    def execute(module: types.ModuleType) -> None:
-        exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - theirs
+    def run_code(module: types.ModuleType) -> None:
+        exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
 
-    return run_main(path, arguments, execute)
+    return run_as_main(path, arguments, run_code)
 
 
-def run_main(
+def run_as_main(
     path: Path, arguments: Sequence[str], execute: Callable[[types.ModuleType], None]
-) -> Ended:
-    """Run ``execute`` on a fresh ``__main__`` module whose file is ``path``."""
+) -> ProgramEnd:
+    """Call ``execute`` with a new ``__main__`` module whose file is ``path``.
+
+    Args:
+        path: file of the program.
+        arguments: ``sys.argv`` after the path.
+        execute: runs the program's code in the module.
+    """
     module = types.ModuleType("__main__")
     module.__dict__.update(__file__=str(path), __builtins__=__builtins__)
-    with _as_main(module, [str(path), *arguments], str(path.resolve().parent)):
-        return _ending(lambda: execute(module))
+    with _installed_main(module, [str(path), *arguments], str(path.resolve().parent)):
+        return _run_to_end(lambda: execute(module))
 
 
-def _ending(execute: Callable[[], None]) -> Ended:
+def _run_to_end(execute: Callable[[], None]) -> ProgramEnd:
     try:
         execute()
     except ProgramStopped:
-        return Ended("stopped", 0)
-    except SystemExit as left:
-        return Ended("exited", _exit_code(left))
+        return ProgramEnd("stopped", 0)
+    except SystemExit as exited:
+        return ProgramEnd("exited", _exit_code(exited))
     except BaseException as error:
         if take_interrupt(error):
-            return Ended("interrupted", 130, error)
-        return Ended("raised", 1, error)
-    return Ended("finished", 0)
+            return ProgramEnd("interrupted", 130, error)
+        return ProgramEnd("raised", 1, error)
+    return ProgramEnd("finished", 0)
 
 
-def _exit_code(left: SystemExit) -> int:
-    if left.code is None:
+def _exit_code(exited: SystemExit) -> int:
+    if exited.code is None:
         return 0
-    if isinstance(left.code, int):
-        return left.code
-    sys.stderr.write(f"{left.code}\n")  # as Python does with a text
+    if isinstance(exited.code, int):
+        return exited.code
+    sys.stderr.write(f"{exited.code}\n")  # Python prints any other value, and exits with 1
     return 1
 
 
-def _read(path: Path) -> bytes:
+def _read_script(path: Path) -> bytes:
     try:
         with io.open_code(str(path.resolve())) as stream:
             return stream.read()
@@ -88,25 +101,25 @@ def _read(path: Path) -> bytes:
 
 
 @contextmanager
-def _as_main(module: types.ModuleType, argv: list[str], folder: str) -> Iterator[None]:
-    """The module as ``__main__``, with its arguments and its folder first in the path."""
-    main, arguments, search = sys.modules["__main__"], sys.argv, list(sys.path)
+def _installed_main(module: types.ModuleType, argv: list[str], folder: str) -> Iterator[None]:
+    """Install ``module`` as ``__main__``, with ``argv``, and ``folder`` first in ``sys.path``."""
+    before = sys.modules["__main__"], sys.argv, list(sys.path)
     sys.modules["__main__"], sys.argv = module, argv
-    sys.path[:] = [folder, *_without_launcher(search)]
+    sys.path[:] = [folder, *_without_launcher(before[2])]
     try:
         yield
     finally:
-        sys.modules["__main__"], sys.argv, sys.path[:] = main, arguments, search
+        sys.modules["__main__"], sys.argv, sys.path[:] = before
 
 
 def _without_launcher(search: list[str]) -> list[str]:
-    """The search path without the folder that saldiag's own launcher put first."""
+    """``sys.path`` without the folder of saldiag's launcher, which Python put first."""
     launcher = str(Path(sys.argv[0]).resolve().parent) if sys.argv and sys.argv[0] else None
     return search[1:] if search and launcher and search[0] == launcher else search
 
 
 def print_error(error: BaseException) -> None:
-    """The traceback as Python shows it, from the program's first frame on."""
+    """Write the traceback to stderr as Python does, without saldiag's frames."""
     trace = error.__traceback__
     own = str(Path(__file__).parents[2]) + os.sep
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(own):

@@ -1,4 +1,4 @@
-"""The user's own source files, read while the program runs: what they hold later is another run."""
+"""Recording the user's source files while the program runs, before they can change."""
 
 from __future__ import annotations
 
@@ -11,76 +11,78 @@ from saldiag.core.files.sources import decoded, digest
 from saldiag.core.measurement import SourceFile, SourceFiles
 from saldiag.keras_internals.names import AUTOGRAPH_FILE
 from saldiag.subject.program.notebook import is_notebook
-from saldiag.subject.source.stack_frames import is_user, shown_path
+from saldiag.subject.source.stack_frames import display_path, is_user_file
 
 MAX_FILES = 200
-"""A checkout that is installed in place has more modules than a comparison has use for."""
-MAX_TEXT = 256 * 1024
-"""Bytes of a file whose text is kept; of a longer one the hash tells whether it changed."""
-MAX_TEXTS = 4 * 1024 * 1024
-"""Bytes of all texts together."""
+"""How many files are recorded; an editable install of a large package has more modules."""
+MAX_TEXT_BYTES = 256 * 1024
+"""Size of the largest file whose text is stored; of a larger one only the hash is."""
+MAX_ALL_TEXT_BYTES = 4 * 1024 * 1024
+"""Size of all stored texts together."""
 
-_SALDIAG = str(Path(__file__).parents[2])
+_SALDIAG_FOLDER = str(Path(__file__).parents[2])
 
 
-class OwnFiles:
-    """The files of a program, each as it was when it was first asked for.
+class SourceSnapshot:
+    """A program's source files, each as it was when it was first recorded.
 
     Args:
-        program: the script or notebook, read at once.
+        program: the script or notebook, which is recorded at once; None if there is none.
     """
 
     def __init__(self, program: Path | None = None) -> None:
         self._program = program
         self._files: dict[str, SourceFile] = {}
         self._left_out: set[str] = set()
-        self._kept = 0
+        self._stored_bytes = 0
         if program is not None:
-            self._look(str(program))
+            self._record_file(str(program))
 
-    def measured(self) -> SourceFiles:
-        """All files whose code is loaded by now."""
-        for name in [*self._cells(), *sorted(_loaded())]:
-            self._look(name)
+    def source_files(self) -> SourceFiles:
+        """The measurement of all user files whose code has been loaded so far."""
+        for name in [*self._notebook_cells(), *sorted(_loaded_user_files())]:
+            self._record_file(name)
         return SourceFiles(tuple(self._files.values()), len(self._left_out))
 
-    def _cells(self) -> list[str]:
-        """The cells of a notebook that have run."""
+    def _notebook_cells(self) -> list[str]:
+        """File names of the notebook's cells that have run."""
         return [name for name in linecache.cache if name.startswith(f"{self._program}[")]
 
-    def _look(self, name: str) -> None:
-        file = shown_path(name)
+    def _record_file(self, name: str) -> None:
+        file = display_path(name)
         if file in self._files:
             return
         if len(self._files) >= MAX_FILES:
             self._left_out.add(file)
-        elif (content := _content(name)) is not None:
+        elif (content := _file_content(name)) is not None:
             self._files[file] = SourceFile(
-                file, digest(content), len(content), self._text(name, content)
+                file, digest(content), len(content), self._text_to_store(name, content)
             )
 
-    def _text(self, name: str, content: bytes) -> str | None:
-        too_long = len(content) > min(MAX_TEXT, MAX_TEXTS - self._kept)
+    def _text_to_store(self, name: str, content: bytes) -> str | None:
+        too_long = len(content) > min(MAX_TEXT_BYTES, MAX_ALL_TEXT_BYTES - self._stored_bytes)
         if too_long or is_notebook(Path(name)):
             return None
-        self._kept += len(content)
+        self._stored_bytes += len(content)
         return decoded(content)
 
 
-def _loaded() -> Iterator[str]:
-    """The files of the modules that are loaded and the user's own."""
+def _loaded_user_files() -> Iterator[str]:
+    """Files of the loaded modules that are the user's."""
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
-        if isinstance(name, str) and name.endswith(".py") and _is_own(name):
+        if isinstance(name, str) and name.endswith(".py") and _is_user_module(name):
             yield name
 
 
-def _is_own(name: str) -> bool:
-    return AUTOGRAPH_FILE not in name and not name.startswith(_SALDIAG) and is_user(name)
+def _is_user_module(name: str) -> bool:
+    return (
+        AUTOGRAPH_FILE not in name and not name.startswith(_SALDIAG_FOLDER) and is_user_file(name)
+    )
 
 
-def _content(name: str) -> bytes | None:
-    """What a file holds, or a cell that linecache knows; None where it cannot be read."""
+def _file_content(name: str) -> bytes | None:
+    """Content of a file, or of a cell in linecache; None if it cannot be read."""
     try:
         return Path(name).read_bytes()
     except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""Source lines: which line of the user's code made a layer."""
+"""Source lines: which line of the user's code created a layer."""

@@ -1,4 +1,4 @@
-"""Where each layer was made: file and line, recorded while the model is built."""
+"""File and line that created each layer, recorded while the model is built."""
 
 from __future__ import annotations
 
@@ -9,66 +9,67 @@ from typing import Any
 
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
-from saldiag.subject.source.stack_frames import caller
+from saldiag.core.patching import patched
+from saldiag.subject.source.stack_frames import calling_source
 
 
-class SourceLines:
-    """Source of every layer made while recording; holds no layer alive.
+class LayerSources:
+    """Source of every layer created while recording; holds weak references only.
 
     Args:
-        files: takes the fingerprints of the files that the sources are in.
+        files: collects the fingerprints of the source files.
     """
 
     def __init__(self, files: FilesSeen) -> None:
         self._files = files
         self._sources: weakref.WeakKeyDictionary[Any, Source] = weakref.WeakKeyDictionary()
 
-    def note(self, layer: Any) -> None:
-        """Remember that ``layer`` is being made here."""
-        source = self.caller()
+    def record_layer(self, layer: Any) -> None:
+        """Record the user's line that is creating ``layer``."""
+        source = self.caller_source()
         if source is not None:
             self._sources[layer] = source
 
-    def caller(self) -> Source | None:
-        """The line of the user's code that this is called from."""
-        return caller(self._files)
+    def caller_source(self) -> Source | None:
+        """The line of the user's code that is being executed."""
+        return calling_source(self._files)
 
-    def models(self) -> list[Any]:
-        """The models among them that are still alive, in the order in which they were made."""
+    def live_models(self) -> list[Any]:
+        """The recorded models that are still alive, in order of creation."""
         import keras
 
         return [layer for layer in list(self._sources) if isinstance(layer, keras.Model)]
 
     def by_name(self) -> dict[str, Source]:
-        """Source by name of the layers that are still alive; of two of one name the later."""
+        """Source of each live layer by name; the latest of layers with the same name."""
         named = [(getattr(layer, "name", None), at) for layer, at in list(self._sources.items())]
         return {name: source for name, source in named if isinstance(name, str)}
 
     def by_id(self) -> dict[int, Source]:
-        """Source by ``id(layer)`` of the layers that are still alive."""
+        """Source of each live layer by ``id(layer)``."""
         return {id(layer): source for layer, source in self._sources.items()}
 
 
 @contextmanager
-def recording_sources(files: FilesSeen) -> Iterator[SourceLines]:
-    """Record where layers are made, until the block ends; ``files`` takes their fingerprints.
+def recording_sources(files: FilesSeen) -> Iterator[LayerSources]:
+    """Record where layers are created until the block ends.
 
-    ``Layer.__new__`` is wrapped because it runs directly under the line that makes the layer;
-    ``__init__`` runs under the subclass' own ``super().__init__`` line.
+    ``Layer.__new__`` is wrapped because it runs directly below the line that creates the layer;
+    ``__init__`` runs below the subclass' own ``super().__init__`` line.
+
+    Args:
+        files: collects the fingerprints of the source files.
     """
     import keras
 
-    lines = SourceLines(files)
+    lines = LayerSources(files)
     original = keras.layers.Layer.__dict__["__new__"]
     make = original.__func__ if isinstance(original, staticmethod) else original
 
     def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - it is that method
         layer = make(cls, *args, **kwargs)
-        lines.note(layer)
+        lines.record_layer(layer)
         return layer
 
-    keras.layers.Layer.__new__ = __new__
-    try:
+    with patched(keras.layers.Layer, "__new__", __new__):
         yield lines
-    finally:
-        keras.layers.Layer.__new__ = original

@@ -1,4 +1,4 @@
-"""Which stack frames are the user's: those outside installed packages, Python and saldiag."""
+"""Finding the stack frames of the user's code, outside of installed packages and saldiag."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
 from saldiag.keras_internals.names import AUTOGRAPH_FILE
 
-FRAMEWORKS = ("keras", "tensorflow")
-_PACKAGE = Path(__file__).parents[2]
+FRAMEWORK_PACKAGES = ("keras", "tensorflow")
+_SALDIAG_FOLDER = Path(__file__).parents[2]
 
 
 @cache
 def framework_folders() -> tuple[str, ...]:
     """Folders of Keras and TensorFlow, found without importing them."""
-    return tuple(folder for name in FRAMEWORKS for folder in _folders(name))
+    return tuple(folder for name in FRAMEWORK_PACKAGES for folder in _package_folders(name))
 
 
 @cache
-def _own_folders() -> tuple[str, ...]:
+def _saldiag_folders() -> tuple[str, ...]:
     return tuple(
-        folder for name in ("saldiag_probes", "saldiag_reports") for folder in _folders(name)
+        folder
+        for name in ("saldiag_probes", "saldiag_reports")
+        for folder in _package_folders(name)
     )
 
 
 @cache
 def _library_folders() -> tuple[str, ...]:
-    # "scripts": what starts saldiag is a file there, and nobody's program.
+    # "scripts" contains the file that starts saldiag, which is not the user's program.
     paths = ("stdlib", "platstdlib", "scripts")
     return tuple(sysconfig.get_path(path) + os.sep for path in paths)
 
 
-def _folders(package: str) -> list[str]:
+def _package_folders(package: str) -> list[str]:
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -48,74 +50,74 @@ def _folders(package: str) -> list[str]:
     return [str(Path(place)) + os.sep for place in places]
 
 
-def is_framework(filename: str) -> bool:
+def is_framework_file(filename: str) -> bool:
     """Whether a file belongs to Keras or TensorFlow."""
     return filename.startswith(framework_folders())
 
 
 @cache
-def is_user(filename: str) -> bool:
-    """Whether a file is the user's own code (saldiag's built-in models count as such)."""
+def is_user_file(filename: str) -> bool:
+    """Whether a file belongs to the user's code; saldiag's built-in models count as such."""
     if filename.startswith("<"):
         return filename.startswith("<ipython-input")
-    if filename.startswith(str(_PACKAGE)):
-        return filename.startswith(str(_PACKAGE / "quicksal"))
-    if is_framework(filename):
+    if filename.startswith(str(_SALDIAG_FOLDER)):
+        return filename.startswith(str(_SALDIAG_FOLDER / "quicksal"))
+    if is_framework_file(filename):
         return False
     installed = "site-packages" in filename or "dist-packages" in filename
-    return not installed and not filename.startswith((*_own_folders(), *_library_folders()))
+    return not installed and not filename.startswith((*_saldiag_folders(), *_library_folders()))
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of the user's code, from ``frame`` outwards."""
-    while frame is not None and not is_user(frame.f_code.co_filename):
+    """The innermost frame of the user's code, searching from ``frame`` outwards."""
+    while frame is not None and not is_user_file(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 
 
 def source_of_frame(frame: FrameType | None, files: FilesSeen | None = None) -> Source | None:
-    """File and line of a frame; the file is relative to the working directory if it lies below.
+    """File and line of a frame; the path is relative if it is below the working directory.
 
     Args:
         frame: the frame; None gives None.
-        files: takes the file's fingerprint, so that a later fix knows whether it has changed.
+        files: collects the file's fingerprint, by which a later fix detects changes.
     """
     if frame is None:
         return None
     if AUTOGRAPH_FILE in frame.f_code.co_filename:
-        return _before_conversion(frame, files)
-    return _source(frame.f_code.co_filename, frame.f_lineno, files)
+        return _source_before_autograph(frame, files)
+    return _source_line(frame.f_code.co_filename, frame.f_lineno, files)
 
 
-def _source(filename: str, line: int, files: FilesSeen | None) -> Source:
-    shown = shown_path(filename)
+def _source_line(filename: str, line: int, files: FilesSeen | None) -> Source:
+    shown = display_path(filename)
     if files is not None:
         files.note(shown, filename)
     return Source(shown, line, linecache.getline(filename, line).strip())
 
 
-def _before_conversion(frame: FrameType, files: FilesSeen | None) -> Source | None:
-    """The place that AutoGraph made a frame's code from; the one that called it if untold."""
+def _source_before_autograph(frame: FrameType, files: FilesSeen | None) -> Source | None:
+    """The line that AutoGraph converted to the frame's code; if not known, its caller's line."""
     # TensorFlow is loaded: the frame is running in it.
     from saldiag.keras_internals.graphs import stack_trace
 
     for seen in reversed(stack_trace()):
-        if is_user(seen.filename) and AUTOGRAPH_FILE not in seen.filename:
-            return _source(seen.filename, seen.lineno, files)
+        if is_user_file(seen.filename) and AUTOGRAPH_FILE not in seen.filename:
+            return _source_line(seen.filename, seen.lineno, files)
     outer = frame.f_back
     while outer is not None and AUTOGRAPH_FILE in outer.f_code.co_filename:
         outer = outer.f_back
     return source_of_frame(user_frame(outer), files)
 
 
-def caller(files: FilesSeen | None = None) -> Source | None:
-    """The line of the user's code that this is called from; ``files`` as in ``source_of_frame``."""
+def calling_source(files: FilesSeen | None = None) -> Source | None:
+    """The line of the user's code that is being executed; ``files`` as in ``source_of_frame``."""
     return source_of_frame(user_frame(sys._getframe(1)), files)
 
 
 @cache
-def shown_path(filename: str) -> str:
-    """A path as a person would type it: relative where it lies below the working directory."""
+def display_path(filename: str) -> str:
+    """A path for messages: relative if it is below the working directory, else unchanged."""
     try:
         return str(Path(filename).resolve().relative_to(Path.cwd()))
     except (ValueError, OSError):

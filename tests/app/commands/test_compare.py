@@ -68,7 +68,7 @@ def test_the_same_run_twice_is_told(runs, capsys):
     assert main.main(["compare", name, f"./{name}"]) == 0
     shown = capsys.readouterr().out
     assert "broken (2): it is the same run as broken" in shown
-    assert "Nothing differs" in shown
+    assert "No recorded value differs" in shown
 
 
 def test_a_run_of_a_newer_saldiag_is_refused(runs, tmp_path, capsys):

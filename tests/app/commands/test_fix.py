@@ -117,7 +117,7 @@ def test_write_changes_the_file_and_keeps_the_old_one(capsys) -> None:
     assert [stat.S_IMODE(Path(f"train.py{e}").stat().st_mode) for e in ("", ".bak")] == [0o754] * 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == "saldiag: train.py is mended; what it was is in train.py.bak\n"
+    assert told.err == "saldiag: fixed train.py (original: train.py.bak)\n"
 
 
 def test_an_older_backup_is_never_overwritten() -> None:
@@ -134,7 +134,9 @@ def test_a_file_that_has_changed_is_left_alone(option: str, capsys) -> None:
     recorded(finding(edit()))
     Path("train.py").write_text(CODE + "# a comment\n")
     assert main(["fix", "run", option]) == 2
-    assert "train.py has changed since the run read it: make a new run" in capsys.readouterr().err
+    assert (
+        "train.py has changed since the run read it: run saldiag again" in capsys.readouterr().err
+    )
     assert Path("train.py").read_text() == CODE + "# a comment\n"
     assert not list(Path().glob("*.bak*"))
 
@@ -177,14 +179,12 @@ def test_findings_that_want_the_same_place_are_mended_one_after_the_other(capsys
     assert main(["fix", "run"]) == 1
     told = capsys.readouterr()
     assert '+y = keras.layers.Dense(1, activation="sigmoid")(h)' in told.out
-    assert "SD107 single-channel-softmax: do this (no edit: two edits want the same place)" in (
-        told.err
-    )
+    assert "SD107 single-channel-softmax: do this (no edit: two edits overlap)" in (told.err)
 
 
 def test_a_line_that_makes_other_layers_too_is_left_alone(capsys) -> None:
     run = recorded(finding(edit()), calls=(*LAYERS, layer("head_1", 5)))
-    assert run.read_diagnosis().findings[0].by_hand == "line 5 makes other layers as well"
+    assert run.read_diagnosis().findings[0].by_hand == "line 5 creates other layers, too"
     assert run.read_diagnosis().findings[0].diff == ""
     assert main(["fix", "run"]) == 1
     assert capsys.readouterr().out == ""
@@ -200,11 +200,11 @@ def test_the_other_models_of_the_program_count_too(capsys) -> None:
     recorded(finding(edit()))
     recorded(finding(), path="run/model-2-other")
     assert main(["fix", "run"]) == 1
-    assert "line 5 makes other layers as well" in capsys.readouterr().err
+    assert "line 5 creates other layers, too" in capsys.readouterr().err
     recorded(finding(rate()), path="two")
     recorded(finding(), path="two/model-2-other")
     assert main(["fix", "two"]) == 1
-    assert "line 7 compiles other models as well" in capsys.readouterr().err
+    assert "line 7 compiles other models, too" in capsys.readouterr().err
     recorded(finding(rate()), path="far")
     recorded(finding(), path="far/model-2-other", compiled=8)
     assert "+model.compile" in (main(["fix", "far"]), capsys.readouterr().out)[1]
@@ -212,8 +212,8 @@ def test_the_other_models_of_the_program_count_too(capsys) -> None:
 
 @pytest.mark.parametrize(
     ("file", "reason"),
-    [("train.ipynb[2]", "in the cell of a notebook"), ("<string>", "cell of a notebook"),
-     ("other.py", "not at hand")],
+    [("train.ipynb[2]", "in a notebook cell"), ("<string>", "notebook cell"),
+     ("other.py", "not available")],
 )  # fmt: skip
 def test_what_is_no_file_gets_the_sentence(file: str, reason: str) -> None:
     run = recorded(finding(edit(file=file)))
@@ -245,7 +245,7 @@ def test_the_names_of_a_file_cannot_break_the_diff_or_the_screen(capfdbinary) ->
 def test_an_edit_of_a_run_from_elsewhere_cannot_bring_code_along(capsys) -> None:
     recorded(finding(edit(new="__import__('os').system('true')")))
     assert main(["fix", "run", "--write"]) == 1
-    assert "no literal" in capsys.readouterr().err
+    assert "not a literal" in capsys.readouterr().err
     assert Path("train.py").read_text() == CODE
 
 
@@ -253,7 +253,7 @@ def test_a_run_without_fingerprints_or_run_is_told(capsys) -> None:
     run = recorded(finding(edit()))
     (run.path / "sources.json").unlink()
     assert main(["fix", "run"]) == 1
-    assert "the file is not at hand" in capsys.readouterr().err
+    assert "the file is not available" in capsys.readouterr().err
     (run.path / "sources.json").write_text("{")
     assert main(["fix", "run"]) == 2
     assert main(["fix", "nowhere"]) == 2

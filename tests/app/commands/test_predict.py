@@ -157,7 +157,7 @@ def test_a_run_of_train_is_its_best_checkpoint(tmp_path: Path) -> None:
         ("missing.keras", "no such file or folder; give a run of saldiag train"),
         ("text.txt", "not a model; give a run"),
         ("empty", "no model in this folder; give a run"),
-        ("models.py", "say which function"),
+        ("models.py", "name a function"),
     ],
 )
 def test_what_is_no_checkpoint_ends_in_one_line(tmp_path: Path, name: str, says: str) -> None:
@@ -275,7 +275,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
     assert predict("models.py:fixed", "photos", "--out", "out") == 2
     said = capsys.readouterr()
     assert "\x1b" not in said.out + said.err
-    lines = [line for line in said.err.splitlines() if "pixels from" not in line]
+    lines = [line for line in said.err.splitlines() if "pixel range" not in line]
     assert len(lines) == 4
     assert any("photos/cut.jpg: damaged" in line for line in lines)
     assert any("photos/c.png: not a JPEG or PNG" in line for line in lines)
@@ -296,8 +296,8 @@ def test_unreadable_pictures_are_named_and_the_others_done(
         ("classes", (), "returns (None, 10); a mask needs one number a pixel"),
         ("three", (), "returns (None, 32, 32, 3); a mask needs"),
         ("nothing", (), "returns int, not a Keras 3 model"),
-        ("missing", (), "no missing in it"),
-        ("fixed", ("--image-size", "64"), "the model takes 32x32 pixels"),
+        ("missing", (), "no attribute missing"),
+        ("fixed", ("--image-size", "64"), "the model expects 32x32 pixels"),
     ],
 )
 def test_a_model_without_masks_is_refused_in_one_line(
@@ -324,7 +324,10 @@ def test_files_of_models_are_loaded_as_other_commands_load_them(
     assert "saldiag: CHECKPOINT broken.keras: damaged" in capsys.readouterr().err
     models.sequential((32, 32, 3), keras.layers.Conv2D(1, 1)).save_weights("some.weights.h5")
     assert predict("some.weights.h5", "photos", "--out", "other") == 2
-    assert "CHECKPOINT FILE.py:FUNCTION that loads them" in capsys.readouterr().err
+    assert (
+        "that builds the model and loads them, CHECKPOINT FILE.py:FUNCTION"
+        in capsys.readouterr().err
+    )
     assert not Path("other").exists()
 
 
@@ -395,7 +398,7 @@ def test_from_training_to_masks(tmp_path: Path, capsys: pytest.CaptureFixture[st
     )  # fmt: skip
     assert code in (0, 1)
     printed = capsys.readouterr().out
-    assert "Best checkpoint (epoch 1) at 32x32 on 2 pictures that took no part" in printed
+    assert "Best checkpoint (epoch 1) at 32x32 on 2 images that were not used" in printed
     assert "weighted F" in printed
     measured = json.loads((run / "measurements" / "held_out.json").read_text())
     assert (measured["part"], measured["available"], measured["epoch"]) == ("test", 2, 1)

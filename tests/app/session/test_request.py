@@ -19,7 +19,7 @@ from saldiag.app.session.options import ExperimentOptions, Options
 from saldiag.app.session.settings import RuleChoice
 from saldiag.cli.main import cli, main
 
-PARSED = ("parse_model", "parse_data", "open_dataset", "choose_sizes")
+PARSED = ("parse_model_spec", "parse_data_spec", "open_dataset", "choose_sizes")
 SMALL = ("--image-size", "32", "--batch-size", "2", "--weights", "random")
 MODEL = """
 import keras
@@ -81,7 +81,7 @@ def test_no_other_module_parses_specs() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id in ("parse_model", "parse_data")
+        and node.func.id in ("parse_model_spec", "parse_data_spec")
     }
     assert callers == {"app/session/request.py"}
 

@@ -17,7 +17,7 @@ from saldiag.experiments.interventions.base import (
 )
 from saldiag.experiments.search.lab import Lab
 from saldiag.experiments.search.suspicion import interventions_for_words
-from saldiag.selftest.program import chain
+from saldiag.selftest.program import build_chain
 from saldiag_probes.survey import trace_only
 from tests.support import models
 
@@ -65,7 +65,7 @@ def made(form, given=None, width=4):
     given = parts() if given is None else given
     if form == "own_step":
         return OwnStep([keras.Input((width,)), *given])
-    model = chain(form, (width,), given)
+    model = build_chain(form, (width,), given)
     model(keras.ops.zeros((1, width)))
     return model
 
@@ -371,9 +371,9 @@ class TestData:
         assert y.sum() == BINARY.sum()
 
     def test_shifted_masks_go_back_to_their_pictures(self):
-        from saldiag.selftest.program import pictures
+        from saldiag.selftest.program import mask_data
 
-        x, y = pictures(0, 16)
+        x, y = mask_data(0, 16)
         given = [layers.Conv2D(1, 3, padding="same", activation="sigmoid")]
         model = compiled(models.sequential((16, 16, 3), *given))
         lab = lab_of(model, (x, np.roll(y, 1, axis=0)))

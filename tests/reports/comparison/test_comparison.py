@@ -14,13 +14,13 @@ from rich.cells import cell_len
 
 from saldiag.core.comparison import Curve, compare
 from saldiag.core.measurement import SourceFile, SourceFiles
+from saldiag.core.wording import NO_VALUE
 from saldiag_reports.comparison import text as terminal
 from saldiag_reports.comparison.document import render_comparison_json
-from saldiag_reports.comparison.lines import cells
+from saldiag_reports.comparison.lines import format_cells
 from saldiag_reports.comparison.page import render_comparison_html
 from saldiag_reports.comparison.text import render_comparison
-from saldiag_reports.content.wording import NONE
-from saldiag_reports.formats.json_document import schema
+from saldiag_reports.formats.printed.json import load_schema
 from saldiag_reports.plots import plot_curves
 from tests.support import hostile_report as hostile
 from tests.support.findings import finding
@@ -69,7 +69,7 @@ def test_the_text_tells_outcome_findings_changes_and_code(compared):
         r"^  verdict +does not learn +learns$",
         r"^  SD101 single-channel-softmax in .* +error, root cause +gone$",
         r'^\+head = "sigmoid"$',
-        r"^1 finding new, \d gone, .* lines the same in all runs \(--all lists them\)$",
+        r"^1 new finding, \d gone, .* lines the same in all runs \(--all lists them\)$",
     ):
         assert re.search(said, shown, re.MULTILINE), said
     assert "data.py" not in shown
@@ -80,7 +80,7 @@ def test_of_the_same_run_nothing_is_shown():
     one, _ = case()
     shown = render_comparison(compare([one, one]))
     note, nothing, _ = shown.splitlines()
-    assert (note, nothing) == ("broken: it is the same run as broken", terminal.NOTHING)
+    assert (note, nothing) == ("broken: it is the same run as broken", terminal.NO_DIFFERENCE)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
@@ -102,7 +102,7 @@ def test_hostile_text_is_spelt_out(attacked):
 def test_long_diffs_are_cut_and_counted():
     one, two = run("a", sources(a="x\n")), run("b", sources(a="y\n" * 100))
     shown = render_comparison(compare([one, two]))
-    assert "… and 44 lines more (--all shows them)" in shown
+    assert "… and 44 more lines (--all shows them)" in shown
     assert render_comparison(compare([one, two]), everything=True).count("+y") == 100
 
 
@@ -122,13 +122,13 @@ def test_what_could_not_be_judged_does_not_look_gone():
         ((0.12341, 0.12342), ("0.12341", "0.12342")),
         ((0.1, 0.1 + 1e-16), ("0.1", "0.1000000000000001")),
         ((0.5, 0.5), ("0.5", "0.5")),
-        ((None, True, ""), (NONE, "yes", "(empty)")),
+        ((None, True, ""), (NO_VALUE, "yes", "(empty)")),
         (((1, 2), "does_not_learn", "a_b"), ("1, 2", "does not learn", "a_b")),
-        ((float("nan"), float("inf")), (NONE, "∞")),
+        ((float("nan"), float("inf")), (NO_VALUE, "∞")),
     ],
 )
 def test_values_that_differ_are_told_apart(values, told):
-    assert cells(values) == told
+    assert format_cells(values) == told
 
 
 def test_layers_that_changed_alike_share_a_line():
@@ -146,7 +146,7 @@ def test_layers_that_changed_alike_share_a_line():
 
 def test_many_lines_of_a_part_are_cut_and_counted():
     one, two = (run(n, **{f"option{i}": n for i in range(40)}) for n in "ab")
-    assert "… and 10 lines more (--all lists them)" in render_comparison(compare([one, two]))
+    assert "… and 10 more lines (--all lists them)" in render_comparison(compare([one, two]))
     assert "option39" in render_comparison(compare([one, two]), everything=True)
 
 
@@ -176,7 +176,7 @@ def test_the_same_runs_give_the_same_page(compared, page):
 def test_the_page_of_the_same_run_says_that_nothing_differs():
     one, _ = case()
     read = Page(render_comparison_html(compare([one, one])))
-    assert "Nothing differs, as far as it was recorded." in read.text
+    assert "No recorded value differs." in read.text
     assert "Differences None." in read.text
     assert "code" not in read.ids
 
@@ -219,7 +219,7 @@ def test_shared_quantities_come_first_and_the_rest_is_counted():
     curves = [curve(0, [1, 2], f"q{i}") for i in range(8)] + [curve(1, [1, 2], "q7")]
     drawn = plot_curves(curves, ["a", "b"])
     assert ">q7, log scale<" in drawn
-    assert "2 more quantities not drawn." in drawn
+    assert "Quantities that are not drawn: 2." in drawn
 
 
 @pytest.mark.parametrize("y", [[1.0], [np.nan, 1.0], [np.inf, 2.0], [1e-38, 1e38], [0.0, 0.0]])
@@ -239,12 +239,12 @@ def strict(shown):
         raise AssertionError(name)
 
     value = json.loads(shown, parse_constant=refuse)
-    jsonschema.Draft202012Validator(schema("comparison")).validate(value)
+    jsonschema.Draft202012Validator(load_schema("comparison")).validate(value)
     return value
 
 
 def test_the_schema_is_a_schema():
-    jsonschema.Draft202012Validator.check_schema(schema("comparison"))
+    jsonschema.Draft202012Validator.check_schema(load_schema("comparison"))
 
 
 def test_the_json_fits_its_schema_and_lists_what_differs(compared):

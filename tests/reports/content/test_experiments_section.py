@@ -18,27 +18,27 @@ from saldiag.core.measurement import Experiments
 from saldiag.rules.verdicts.hypotheses import hypotheses
 from saldiag_reports import plots
 from saldiag_reports.content import tables
-from saldiag_reports.formats.ci import Checked
-from saldiag_reports.formats.github import render_github
 from saldiag_reports.formats.html import render_html
-from saldiag_reports.formats.json_document import render_json, schema
-from saldiag_reports.formats.junit import render_junit
 from saldiag_reports.formats.notebook import render_snippet
-from saldiag_reports.formats.sarif import render_sarif
-from saldiag_reports.formats.text import render_text
+from saldiag_reports.formats.printed.github import render_github
+from saldiag_reports.formats.printed.json import load_schema, render_json
+from saldiag_reports.formats.printed.junit import render_junit
+from saldiag_reports.formats.printed.sarif import render_sarif
+from saldiag_reports.formats.printed.text import render_text
+from saldiag_reports.formats.printed_run import PrintedRun
 from saldiag_reports.gallery import proof, runs
 from tests.support import hostile_report as hostile
 
 PROOF = (
     "replacing softmax by sigmoid on Convf2 and softmax_output restores learning (mean absolute"
-    " error 0.77 → 0.024 in 42 steps, three of three seeds)"
+    " error 0.77 → 0.024 in 42 steps, 3 of 3 seeds)"
 )
 UNSEEN = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 @pytest.fixture(scope="module")
 def data():
-    return runs.proof()
+    return runs.experiments_run()
 
 
 def flat(text):
@@ -78,15 +78,15 @@ def test_a_screen_has_the_answer_first_and_the_experiments_after_the_findings(da
     assert places == sorted(places)
     assert f"Proof {PROOF}" in flat(shown)
     assert (
-        "refuted there is too much data to learn from in the time a tenth of the data: error 0.77"
+        "refuted there is too much data for the training time a tenth of the data: error 0.77"
         " → 0.77, effect 0.00 [0.00, 0.00], 0 of 3 seeds, 2 steps"
     ) in flat(shown)
-    assert "the learning rate is decades away" not in flat(shown)  # it was not tried
+    assert "the learning rate is wrong by orders" not in flat(shown)  # it was not tried
 
 
 def test_a_screen_counts_what_was_not_applicable_and_what_is_too_much(data):
-    assert "… and 1 not tried and 1 not applicable in the report" in render_text(data)
-    assert "keeps it from memorising" not in render_text(data)
+    assert "… and 1 not tested and 1 not applicable in the report" in render_text(data)
+    assert "prevents memorising" not in render_text(data)
     many = [dataclasses.replace(data.diagnosis.hypotheses[0], name=str(i)) for i in range(15)]
     shown = render_text(with_hypotheses(data, *many, data.diagnosis.hypotheses[-1]))
     assert "… and 3 more and 1 not applicable in the report" in shown
@@ -114,20 +114,20 @@ def test_the_page_has_answer_proof_table_and_what_r2_means(data):
     assert "“too much &lt;b&gt;data&lt;/b&gt; \\x1b[31m&amp; so on”: refuted" in top
     assert f"<dt>Confirmed by experiment</dt><dd>{PROOF}</dd>" in page
     section = page[page.index('<section id="experiments">') : page.index('<section id="learning">')]
-    assert "R² is the share of the targets&#39; variation" in section
+    assert "R² is the share of the targets&#39; variance" in section
     assert section.count("<svg") == 1
     assert section.count("<tr>") == 1 + len(data.diagnosis.hypotheses)
     assert '<table class="sortable">' in section
 
 
 def test_a_page_without_experiments_says_nothing_of_them():
-    page = render_html(runs.learns())
+    page = render_html(runs.learning_run())
     assert 'class="answer"' not in page
     assert 'id="experiments"' not in page
 
 
 def test_the_table_sorts_by_numbers_and_says_why_nothing_was_changed(data):
-    table = tables.hypotheses(data.diagnosis.hypotheses)
+    table = tables.hypothesis_table(data.diagnosis.hypotheses)
     titles = [column.title for column in table.columns]
     rows = {row[0]: dict(zip(titles, row, strict=True)) for row in table.rows}
     assert rows["confirmed"]["after"] == 0.0243
@@ -151,11 +151,9 @@ def test_the_picture_names_what_restores_learning_the_control_and_what_differs_m
     shown = drawn(markup)
     assert "confirmed: replacing softmax …igmoid on Convf2 and softmax_output" in shown
     assert "refuted: replacing mae by binary cross-entropy" in shown
-    assert {"the model as it is", "3 more", "ended: memorised", "ended: nothing moves"} <= set(
-        shown
-    )
+    assert {"unchanged model", "3 more", "ended: memorised", "ended: no progress"} <= set(shown)
     assert "ended: not finite" not in shown
-    assert "42 values below -0.2 drawn there." in markup
+    assert "42 values below -0.2 are drawn there." in markup
     assert markup == plots.plot_experiments(found, data.diagnosis.hypotheses)
     assert "var(--training)" in markup
 
@@ -184,19 +182,19 @@ def test_the_picture_of_several_proofs_tells_them_apart(data):
 def test_the_picture_marks_inference_mode_and_numbers_that_are_not_finite():
     shown = plots.plot_experiments(hostile.experiments(), hostile.hypotheses())
     texts = drawn(shown)
-    assert {"in inference mode", "ended: not finite", "cut short by the budget"} <= set(texts)
-    assert "not finite left out" in shown
+    assert {"in inference mode", "ended: not finite", "ended: time limit"} <= set(texts)
+    assert "not finite and not drawn" in shown
     for strange in (float("nan"), float("inf"), -1e308):
         drawn(plots.plot_experiments(hostile.experiments(strange), hostile.hypotheses()))
 
 
 def test_nothing_trained_is_no_picture():
     found = Experiments((), (), 8, 120.0)
-    assert plots.plot_experiments(found) == '<p class="note">Nothing was trained.</p>'
+    assert plots.plot_experiments(found) == '<p class="note">No training was run.</p>'
 
 
 def test_formats_for_checks_say_what_confirmed_a_finding(data):
-    one = Checked(data, ())
+    one = PrintedRun(data, ())
     told = f"Confirmed by experiment: {PROOF}"
     (suite,) = ET.fromstring(render_junit([one]))
     (failure,) = [f for f in suite.iter("failure") if "axis of size 1" in f.get("message")]
@@ -239,9 +237,9 @@ def test_hostile_hypotheses_are_spelt_out_on_a_screen():
 )
 def test_the_schema_has_the_exact_keys_of_a_hypothesis(data, spoil):
     value = json.loads(render_json(data))
-    validator = jsonschema.Draft202012Validator(schema("diagnosis"))
+    validator = jsonschema.Draft202012Validator(load_schema("diagnosis"))
     validator.validate(value)
-    known = schema("diagnosis")["$defs"]["hypothesis"]
+    known = load_schema("diagnosis")["$defs"]["hypothesis"]
     fields = [field.name for field in dataclasses.fields(Hypothesis)]
     assert fields == list(known["properties"]) == known["required"]
     spoil(value["hypotheses"][0])

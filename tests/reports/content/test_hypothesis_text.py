@@ -9,7 +9,12 @@ import pytest
 from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.hypothesis import CHANGES_NOTHING, Hypothesis
 from saldiag.core.measurement import Arm, Curve, Experiments
-from saldiag_reports.content.hypothesis_text import confirmation, effect, listed, sentences
+from saldiag_reports.content.hypothesis_text import (
+    confirmation_text,
+    effect_with_interval,
+    hypothesis_sentences,
+    joined_names,
+)
 from tests.support import hostile_report as hostile
 
 NUMBERS = {"seeds": 3, "steps": 40, "score": (0.0, 0.97), "interval": (0.95, 0.99)}
@@ -50,19 +55,19 @@ def made(ended="decided", control=(), **suspicions):
 HEAD = confirmed("head", "replacing softmax by sigmoid on Convf2")
 TOLD = (
     "Replacing softmax by sigmoid on Convf2 restores learning"
-    " (mean absolute error 0.79 → 0.02 in 40 steps, three of three seeds)"
+    " (mean absolute error 0.79 → 0.02 in 40 steps, 3 of 3 seeds)"
 )
 
 
 def only(*found, experiments=None):
     """The one sentence."""
-    (sentence,) = sentences(found, experiments)
+    (sentence,) = hypothesis_sentences(found, experiments)
     return sentence
 
 
 def test_nothing_tried_is_nothing_said():
-    assert sentences(()) == ()
-    assert sentences((untried("rate"),), made()) == ()
+    assert hypothesis_sentences(()) == ()
+    assert hypothesis_sentences((untried("rate"),), made()) == ()
 
 
 def test_what_restores_learning_comes_first_and_what_changes_nothing_after():
@@ -93,16 +98,16 @@ def test_long_lists_are_shortened():
     many = [same(str(i), f"change {i}") for i in range(13)]
     told = "change 0, change 1, change 2, change 3 and 9 others change nothing."
     assert only(HEAD, *many).endswith(told)
-    assert listed(["a", "b"], 1) == "a and 1 other"
-    assert listed(["a"]) == "a"
+    assert joined_names(["a", "b"], 1) == "a and 1 other"
+    assert joined_names(["a"]) == "a"
 
 
 def test_each_of_several_that_restore_learning_has_its_numbers():
     found = [confirmed(f"c{i}", f"change {i}", error=(0.79, 0.01 * i)) for i in range(1, 6)]
     assert only(*found) == (
-        "Change 1 restores learning (mean absolute error 0.79 → 0.01 in 40 steps, three of three"
-        " seeds); so does change 2 (mean absolute error 0.79 → 0.02 in 40 steps, three of three"
-        " seeds); so does change 3 (mean absolute error 0.79 → 0.03 in 40 steps, three of three"
+        "Change 1 restores learning (mean absolute error 0.79 → 0.01 in 40 steps, 3 of 3"
+        " seeds); so does change 2 (mean absolute error 0.79 → 0.02 in 40 steps, 3 of 3"
+        " seeds); so does change 3 (mean absolute error 0.79 → 0.03 in 40 steps, 3 of 3"
         " seeds); so do 2 others."
     )
     assert only(*found[:4]).endswith("; so does 1 other.")
@@ -124,7 +129,7 @@ def test_all_three_are_needed():
     singles = [same(name, f"do {name}") for name in "abc"]
     sentence = only(three, *pairs, *singles)
     assert sentence.startswith("Do a, do b and do c together restore learning (")
-    assert sentence.endswith(": all three are needed.")
+    assert sentence.endswith(": all 3 are needed.")
 
 
 def test_a_combination_is_not_told_where_a_part_of_it_is_enough():
@@ -139,21 +144,22 @@ def test_nothing_that_was_tried_restores_learning():
     )
     both = same("a + b", "float32; GELU", parts=("a", "b"))
     assert only(both, same("a", "float32"), same("b", "GELU")) == (
-        "No change that was tried restores learning: float32 and GELU change nothing; nor is it"
-        " restored by the combinations that were tried."
+        "No change that was tried restores learning: float32 and GELU change nothing; combinations"
+        " of them do not restore learning either."
     )
 
 
 def test_what_the_budget_left_out_is_named():
     left = [untried("best-rate"), untried("clip")]
     assert only(HEAD, *left, experiments=made("budget")) == (
-        f"{TOLD}; the budget of 2 min ended before best-rate and clip were tried."
+        f"{TOLD}; the time limit of 2 min was reached before best-rate and clip were tried."
     )
     assert only(HEAD, left[0], experiments=made("interrupted")) == (
-        f"{TOLD}; it was interrupted before best-rate was tried."
+        f"{TOLD}; the run was interrupted before best-rate was tried."
     )
     assert only(*left, experiments=made("budget")) == (
-        "Nothing is decided: the budget of 2 min ended before best-rate and clip were tried."
+        "Nothing is decided: the time limit of 2 min was reached before best-rate and clip were"
+        " tried."
     )
 
 
@@ -173,7 +179,7 @@ def test_a_model_that_learns_has_nothing_to_restore():
     found = [untried(name, "not applicable", LEARNS) for name in ("a", "b")]
     assert only(*found, experiments=made(control=(0.98, 0.96, 0.97))) == (
         "The model learns as it is: there is nothing to restore"
-        " (R² 0.97 in 60 steps, three of three seeds)."
+        " (R² 0.97 in 60 steps, 3 of 3 seeds)."
     )
     plain = "The model learns as it is: there is nothing to restore."
     assert only(*found) == plain
@@ -197,17 +203,17 @@ def test_in_inference_mode_the_score_is_told_for_errors_are_of_training_mode():
     lag = confirmed("momentum", "momentum 0.9", mode="inference", score=(0.02, 0.971))
     assert only(lag) == (
         "Momentum 0.9 restores learning"
-        " (R² in inference mode 0.02 → 0.97 in 40 steps, three of three seeds)."
+        " (R² in inference mode 0.02 → 0.97 in 40 steps, 3 of 3 seeds)."
     )
 
 
 def test_a_suspicion_is_answered_in_the_users_own_words():
     found = (HEAD, same("tenth", "a tenth of the data", "refuted"))
-    first, second = sentences(found, made(too_much_data=("tenth",)))
+    first, second = hypothesis_sentences(found, made(too_much_data=("tenth",)))
     assert first.startswith(TOLD)
     assert second == (
         "You suspected “too much data”: refuted: a tenth of the data changes nothing"
-        " (0.79 → 0.79, effect 0.00 [0.00, 0.00], three seeds)."
+        " (0.79 → 0.79, effect 0.00 [0.00, 0.00], 3 seeds)."
     )
 
 
@@ -215,17 +221,17 @@ def test_a_suspicion_is_answered_in_the_users_own_words():
     ("names", "told"),
     [
         (("head", "tenth"), "confirmed: replacing softmax by sigmoid on Convf2 restores learning"
-         " (mean absolute error 0.79 → 0.02 in 40 steps, three of three seeds)"),
+         " (mean absolute error 0.79 → 0.02 in 40 steps, 3 of 3 seeds)"),
         (("a",), "confirmed: unfreezing and b together restore learning"
-         " (mean absolute error 0.79 → 0.02 in 40 steps, three of three seeds)"),
-        (("tenth", "gelu", "none"), "refuted: a tenth (0.79 → 0.79, effect 0.00 [0.00, 0.00], three"
-         " seeds) and GELU (0.79 → 0.79, effect 0.00 [0.00, 0.00], three seeds) change"
+         " (mean absolute error 0.79 → 0.02 in 40 steps, 3 of 3 seeds)"),
+        (("tenth", "gelu", "none"), "refuted: a tenth (0.79 → 0.79, effect 0.00 [0.00, 0.00], 3"
+         " seeds) and GELU (0.79 → 0.79, effect 0.00 [0.00, 0.00], 3 seeds) change"
          " nothing"),
         (("rate",), "undecided: the budget ended before it was tried"),
         (("none",), "not applicable: there is no dropout"),
         (("rate", "none"), "undecided: the budget ended before it was tried; not applicable: there"
          " is no dropout"),
-        (("gone",), "no experiment answers to it"),
+        (("gone",), "no experiment tests this"),
     ],
 )  # fmt: skip
 def test_a_suspicion_gets_what_came_of_it(names, told):
@@ -238,31 +244,31 @@ def test_a_suspicion_gets_what_came_of_it(names, told):
         same("gelu", "GELU", "refuted"),
         untried("none", "not applicable", "there is no dropout"),
     )
-    *_, last = sentences(found, made("budget", the_head=names))
+    *_, last = hypothesis_sentences(found, made("budget", the_head=names))
     assert last == f"You suspected “the head”: {told}."
 
 
 def test_a_long_reply_is_shortened():
     found = [worse(str(i), f"change {i}") for i in range(7)]
-    *_, last = sentences(found, made(it=tuple("0123456")))
+    *_, last = hypothesis_sentences(found, made(it=tuple("0123456")))
     assert "change 3" in last
     assert last.endswith("; 3 others.")
 
 
 def test_a_confirmed_finding_names_its_proof():
     finding = Finding("SD101", "x", "error", "m", "f", confirmed_by="head")
-    assert confirmation(finding, (HEAD,)) == TOLD.replace("Replacing", "replacing")
-    assert confirmation(finding, ()) == "head"
-    assert confirmation(Finding("SD101", "x", "error", "m", "f"), (HEAD,)) == ""
+    assert confirmation_text(finding, (HEAD,)) == TOLD.replace("Replacing", "replacing")
+    assert confirmation_text(finding, ()) == "head"
+    assert confirmation_text(Finding("SD101", "x", "error", "m", "f"), (HEAD,)) == ""
 
 
 def test_numbers_that_are_not_there_are_dashes():
-    assert effect(untried("x")) == "– [–, –]"  # noqa: RUF001
-    assert effect(confirmed("x", "x", effect=math.inf)).startswith("– [")  # noqa: RUF001
+    assert effect_with_interval(untried("x")) == "– [–, –]"  # noqa: RUF001
+    assert effect_with_interval(confirmed("x", "x", effect=math.inf)).startswith("– [")  # noqa: RUF001
 
 
 def test_hostile_text_is_spelt_out():
-    told = "".join(sentences(hostile.hypotheses(), hostile.experiments()))
+    told = "".join(hypothesis_sentences(hostile.hypotheses(), hostile.experiments()))
     assert told.isprintable() or "\u200d" in told
     assert not set(told) & set("\x00\x07\x1b\x9b\u202e\u2066\udc80\n")
     assert "x" * 201 not in told
@@ -273,5 +279,7 @@ def test_hostile_text_is_spelt_out():
 def test_a_part_that_has_something_to_change_only_then_is_told_from_the_combination():
     both = confirmed("head + rate", "replacing softmax by sigmoid; a rate of 0.01",
                      parts=("head", "rate"))  # fmt: skip
-    told, *_ = sentences((both, untried("rate", "not applicable", "no rate helps")), made())
+    told, *_ = hypothesis_sentences(
+        (both, untried("rate", "not applicable", "no rate helps")), made()
+    )
     assert told.startswith("Replacing softmax by sigmoid and a rate of 0.01 together restore")

@@ -11,7 +11,7 @@ from saldiag.core.measurement import Measurements
 from saldiag_reports.content import layer_order
 from saldiag_reports.gallery import network as made
 from saldiag_reports.gallery import runs
-from saldiag_reports.plots.scales import limits, power, spread
+from saldiag_reports.plots.scales import log_limits, spread_apart, tick_label
 
 LAYERS = st.lists(
     st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 400)), min_size=1, max_size=300
@@ -20,7 +20,7 @@ LAYERS = st.lists(
 
 @given(LAYERS, st.integers(8, 60))
 def test_rows_hold_every_layer_once_in_order(layers, most):
-    rows = layer_order.rows(layers, most)
+    rows = layer_order.group_into_rows(layers, most)
     assert [layer for row in rows for layer in row.layers] == layers
     assert len(rows) <= most
 
@@ -29,28 +29,28 @@ def test_rows_hold_every_layer_once_in_order(layers, most):
 def test_rows_do_not_cross_blocks_while_blocks_are_few(layers):
     assert all(
         len({layer_order.block_of(layer) for layer in row.layers}) == 1
-        for row in layer_order.rows(layers)
+        for row in layer_order.group_into_rows(layers)
     )
 
 
 def test_a_thousand_blocks_still_fit():
-    rows = layer_order.rows([f"layer_{index}" for index in range(1000)])
+    rows = layer_order.group_into_rows([f"layer_{index}" for index in range(1000)])
     assert len(rows) <= layer_order.MAX_ROWS
     assert sum(len(row.layers) for row in rows) == 1000
 
 
 def test_labels_name_a_layer_a_whole_block_or_a_span():
-    assert layer_order.Row(("encoder/conv",)).label() == "encoder/conv"
-    assert layer_order.Row(("",)).label() == "(model)"
-    assert layer_order.Row(("enc/a", "enc/b"), whole=True).label() == "enc (2 layers)"
-    assert layer_order.Row(("enc/a", "enc/b")).label() == "enc/a … b"
-    assert len(layer_order.Row(("x" * 500, "y" * 500)).label(34)) <= 34
+    assert layer_order.LayerRow(("encoder/conv",)).label() == "encoder/conv"
+    assert layer_order.LayerRow(("",)).label() == "(model)"
+    assert layer_order.LayerRow(("enc/a", "enc/b"), whole=True).label() == "enc (2 layers)"
+    assert layer_order.LayerRow(("enc/a", "enc/b")).label() == "enc/a … b"
+    assert len(layer_order.LayerRow(("x" * 500, "y" * 500)).label(34)) <= 34
 
 
 def test_network_order_is_that_of_the_calls():
-    places = made.network("sigmoid")
+    places = made.sample_network("sigmoid")
     paths = [place.path for place in places]
-    measured = Measurements.of(made.wiring("m", places))
+    measured = Measurements.of(made.make_wiring("m", places))
     assert layer_order.in_network_order([*reversed(paths), "elsewhere"], measured) == [
         *paths,
         "elsewhere",
@@ -59,7 +59,7 @@ def test_network_order_is_that_of_the_calls():
 
 
 def test_layer_norm_joins_its_variables_and_keeps_zero_none_and_infinity_apart():
-    history = runs.learns().measured.need(made.GradientHistory)
+    history = runs.learning_run().measured.need(made.GradientHistory)
     norm = np.array(history.norm)
     owners = [variable.layer for variable in history.variables]
     layer = "inception_5/depthwise_1_bn"
@@ -82,7 +82,7 @@ def test_layer_norm_joins_its_variables_and_keeps_zero_none_and_infinity_apart()
 @given(st.lists(st.floats(-2, 2), max_size=20))
 def test_labels_keep_their_order_and_their_distance(positions):
     gap = 0.04
-    placed = spread(positions, gap, 0, 1)
+    placed = spread_apart(positions, gap, 0, 1)
     order = np.argsort(positions, kind="stable")
     ordered = np.array(placed)[order]
     assert len(placed) == len(positions)
@@ -92,14 +92,14 @@ def test_labels_keep_their_order_and_their_distance(positions):
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True)))
 def test_limits_hold_whatever_a_log_axis_can_show(values):
-    low, high = limits(np.array(values))
+    low, high = log_limits(np.array(values))
     assert 0 < low < high < np.inf
     inside = [value for value in values if 1e-299 < value < 1e299]
     assert all(low <= value <= high for value in inside)
 
 
 def test_tick_labels():
-    assert [power(value) for value in (0.5, 1e-7, 2e5, 0, 100)] == [
+    assert [tick_label(value) for value in (0.5, 1e-7, 2e5, 0, 100)] == [
         "0.5",
         "10⁻⁷",
         "2·10⁵",

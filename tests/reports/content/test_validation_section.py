@@ -24,9 +24,9 @@ from saldiag_reports import plots, sections
 from saldiag_reports.content import validation_tables as tables
 from saldiag_reports.content.data import ReportData
 from saldiag_reports.formats.html import render_html
-from saldiag_reports.formats.text import render_text
+from saldiag_reports.formats.printed.text import render_text
 from saldiag_reports.gallery import runs
-from saldiag_reports.plots.validation_curves import epoch_marks, thinned
+from saldiag_reports.plots.validation_curves import epoch_marks, thin_curve
 from tests.support import hostile_report as hostile
 
 NAN, INF = float("nan"), float("inf")
@@ -68,11 +68,11 @@ def at(epochs, inference, training=None, reestimated=None, **fields):
 
 @pytest.fixture(scope="module")
 def lags():
-    return runs.lags()
+    return runs.lagging_run()
 
 
 def section(data):
-    return next(s for s in sections.sections(data) if s.key == "validation")
+    return next(s for s in sections.report_sections(data) if s.key == "validation")
 
 
 def test_the_picture_names_curves_checks_and_the_baseline_with_their_values(lags):
@@ -82,8 +82,8 @@ def test_the_picture_names_curves_checks_and_the_baseline_with_their_values(lags
         "validation, inference mode  1.42",
         "validation, training mode  0.509",
         "validation, re-estimated  0.512",
-        "training items, re-estimated  0.384",
-        "best fixed prediction  1.37",
+        "training samples, re-estimated  0.384",
+        "baseline error  1.37",
         "sparse_categorical_crossentropy, log scale",
     ):
         assert label in shown
@@ -127,7 +127,7 @@ def test_a_curve_that_ends_in_nan_says_so():
 
 def test_zeros_and_infinities_are_counted_below_the_picture():
     markup = plots.plot_validation(at([1, 2], [0.5, INF]), history([1, 0], [1, 0.5]))
-    assert "Not on the log axis: 1 value of 0 or below and 1 infinite value." in markup
+    assert "Not on the log axis: 1 value of 0 or less and 1 infinite value." in markup
 
 
 def test_a_check_without_any_finite_loss_is_a_sentence():
@@ -144,7 +144,7 @@ def test_a_single_epoch_is_one_tick():
 def test_thousands_of_epochs_stay_small_and_keep_their_spikes():
     loss = np.exp(-np.arange(5000) / 900)
     loss[3210] = 50.0
-    x, y = thinned(np.arange(5000.0), loss)
+    x, y = thin_curve(np.arange(5000.0), loss)
     assert len(x) <= 802
     assert (x[0], x[-1], y.max()) == (0, 4999, 50.0)
     noise = 1 + 0.1 * np.random.default_rng(0).random(5000)
@@ -166,7 +166,7 @@ def test_any_losses_can_be_drawn(pairs, baseline):
 
 
 def test_each_check_has_a_row_for_validation_and_for_training_where_measured(lags):
-    table = tables.errors(lags.measured.need(ValidationCheck))
+    table = tables.error_table(lags.measured.need(ValidationCheck))
     assert [row[:3] for row in table.rows[-2:]] == [(16, 192, "validation"), (16, 192, "training")]
     assert table.rows[-1][3:] == (1.401, 0.381, 0.384)
     assert len(table.rows) == 6
@@ -175,16 +175,16 @@ def test_each_check_has_a_row_for_validation_and_for_training_where_measured(lag
 def test_the_worst_of_many_batchnorm_layers_come_first_and_the_rest_is_counted():
     rows = [StatisticsRow(f"bn_{i}", 0.99, 1.0 + i, 0.1, float(i)) for i in range(70)]
     rows[3] = dataclasses.replace(rows[3], excess=NAN)
-    table = tables.statistics(hostile.validation(statistics=tuple(rows)))
+    table = tables.statistics_table(hostile.validation(statistics=tuple(rows)))
     assert [row[0] for row in table.rows[:2]] == ["bn_3", "bn_69"]
     assert (len(table.rows), table.left_out) == (50, 20)
-    data = hostile.with_measurement(runs.bare(), hostile.validation(statistics=tuple(rows)))
-    assert "… and 20 more in the run's measurements." in render_html(data)
+    data = hostile.with_measurement(runs.bare_run(), hostile.validation(statistics=tuple(rows)))
+    assert "… and 20 more rows in the run's measurements." in render_html(data)
 
 
 def test_inputs_are_compared_channel_by_channel():
     apart = InputComparison("", (4, 4, 2), (4, 4, 1), (0.1, 0.2), (1.0, 1.0), (0.3,), (2.0,))
-    table = tables.inputs(hostile.validation(inputs=(apart,)))
+    table = tables.input_table(hostile.validation(inputs=(apart,)))
     assert [row[:4] for row in table.rows] == [
         ("input", "0", "training", "4 x 4 x 2"),
         ("input", "0", "validation", "4 x 4 x 1"),
@@ -197,9 +197,9 @@ def test_inputs_are_compared_channel_by_channel():
 
 def test_changes_that_were_tried_follow_the_error_without_a_change():
     tried = (Correction("targets", "1 - y", 0.9), Correction("inputs", "x / 255", 0.2))
-    table = tables.corrections(hostile.validation(corrections=tried))
+    table = tables.correction_table(hostile.validation(corrections=tried))
     assert [row[1:] for row in table.rows] == [
-        ("as validated", 0.512), ("x / 255", 0.2), ("1 - y", 0.9),
+        ("no correction", 0.512), ("x / 255", 0.2), ("1 - y", 0.9),
     ]  # fmt: skip
     assert table.caption.endswith("with BatchNorm's statistics re-estimated")
 
@@ -207,7 +207,7 @@ def test_changes_that_were_tried_follow_the_error_without_a_change():
 def test_tables_without_a_row_are_left_out():
     empty = at([3], [0.5], statistics=(), inputs=(), corrections=(), callbacks=())
     assert [table.caption for table in tables.validation_tables(empty)] == [
-        "Checked errors (sparse_categorical_crossentropy)"
+        "Errors at each check (sparse_categorical_crossentropy)"
     ]
 
 
@@ -216,16 +216,16 @@ def test_facts_show_renamed_classes_and_what_is_random_in_inference():
         accuracy=0.1, mapped_accuracy=0.8, mapping=((0, 3), (3, 0)), active=("noise",),
         repeat_difference=1.5,
     )  # fmt: skip
-    facts = section(hostile.with_measurement(runs.bare(), check)).facts
+    facts = section(hostile.with_measurement(runs.bare_run(), check)).facts
     assert facts["predicted class is label"] == "0 is 3, 3 is 0"
     assert facts["accuracy with classes renamed"] == "80%"
-    assert facts["random or batch-dependent in inference"] == "noise"
-    assert facts["difference of two inference passes"] == "150%"
+    assert facts["layers that are random or batch-dependent in inference"] == "noise"
+    assert facts["difference between two inference passes"] == "150%"
 
 
 def test_a_run_without_the_check_says_why_there_is_no_section():
-    assert "validation" not in {s.key for s in sections.sections(runs.learns())}
-    assert sections.missing(runs.learns())["Validation"] == (
+    assert "validation" not in {s.key for s in sections.report_sections(runs.learning_run())}
+    assert sections.missing_sections(runs.learning_run())["Validation"] == (
         "validation not measured by this command"
     )
 

@@ -12,20 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
-from saldiag_reports.content.wording import (
-    NONE,
-    cut,
-    headline,
-    lines,
-    naming,
-    number,
+from saldiag.core.wording import (
+    NO_VALUE,
+    grouped_number,
+    listed_names,
     plain,
-    share,
-    shorten,
-    size,
-    typed,
-    value_text,
+    plain_lines,
+    share_text,
+    shorten_end,
+    shorten_middle,
+    size_text,
 )
+from saldiag_reports.content.wording import shell_command, value_text, verdict_headline
 
 ANYTHING = st.text(st.characters())
 
@@ -55,12 +53,12 @@ def test_plain_spells_out_what_cannot_be_seen(text, shown):
 
 
 def test_lines_keep_line_ends_and_tabs_only():
-    assert lines("a\r\n\tb\rc\x07") == "a\n\tb\\rc\\x07"
+    assert plain_lines("a\r\n\tb\rc\x07") == "a\n\tb\\rc\\x07"
 
 
 @given(ANYTHING, st.integers(4, 80))
 def test_shortened_text_fits(text, limit):
-    short = shorten(text, limit)
+    short = shorten_middle(text, limit)
     assert len(short) <= limit
     assert short == plain(text) or "…" in short
 
@@ -68,9 +66,9 @@ def test_shortened_text_fits(text, limit):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, NONE),
-        (math.nan, NONE),
-        (np.float32("nan"), NONE),
+        (None, NO_VALUE),
+        (math.nan, NO_VALUE),
+        (np.float32("nan"), NO_VALUE),
         (0.0, "0"),
         (-0.0, "0"),
         (0.15612, "0.156"),
@@ -83,29 +81,33 @@ def test_shortened_text_fits(text, limit):
     ],
 )
 def test_numbers(value, text):
-    assert number(value) == text
+    assert grouped_number(value) == text
 
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True))
 def test_a_share_says_all_or_none_only_where_it_is(value):
-    assert share(value) not in ("0%", "100%", "0.0%", "100.0%")
+    assert share_text(value) not in ("0%", "100%", "0.0%", "100.0%")
 
 
 def test_share_at_the_ends():
-    assert (share(0.0), share(1.0), share(math.nan)) == ("0%", "100%", NONE)
+    assert (share_text(0.0), share_text(1.0), share_text(math.nan)) == ("0%", "100%", NO_VALUE)
 
 
 def test_sizes():
-    assert (size(512), size(2048), size(5 * 2**30)) == ("512 B", "2.0 KiB", "5.0 GiB")
+    assert (size_text(512), size_text(2048), size_text(5 * 2**30)) == (
+        "512 B",
+        "2.0 KiB",
+        "5.0 GiB",
+    )
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=["C"])), min_size=1))
 def test_a_typed_command_reads_back_as_it_was(words):
-    assert shlex.split(typed(words)) == words
+    assert shlex.split(shell_command(words)) == words
 
 
 def test_a_command_with_control_characters_is_typed_without_them():
-    assert typed(["saldiag", "it's\n\x1b"]) == r"saldiag $'it\'s\n\x1b'"
+    assert shell_command(["saldiag", "it's\n\x1b"]) == r"saldiag $'it\'s\n\x1b'"
 
 
 def test_values_of_evidence():
@@ -120,15 +122,15 @@ def test_values_of_evidence():
 
 @given(ANYTHING, st.integers(4, 80))
 def test_cut_text_fits_and_keeps_its_beginning(text, limit):
-    short = cut(text, limit)
+    short = shorten_end(text, limit)
     assert len(short) <= limit
     assert short == plain(text) or plain(text).startswith(short.removesuffix("…"))
 
 
 def test_naming_counts_the_rest():
-    assert naming(["a", "", "c", "d", "e"], 3) == "a, (model), c and 2 more"
+    assert listed_names(["a", "", "c", "d", "e"], 3) == "a, (model), c and 2 more"
 
 
 def test_headline_takes_braces_in_a_name_as_they_are():
     subject = SubjectSummary("{0}{model}", "mae", 0, 0)
-    assert headline(Diagnosis(subject, "learns", None, ())) == "{0}{model} learns"
+    assert verdict_headline(Diagnosis(subject, "learns", None, ())) == "{0}{model} learns"

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
 from saldiag.core.findings.finding import Skipped
 from saldiag.core.measurement import ProgramPlaces, Source
-from saldiag_reports.formats.ci import Checked, RuleText
-from saldiag_reports.formats.github import render_github
-from saldiag_reports.formats.junit import render_junit
-from saldiag_reports.formats.sarif import FINGERPRINT, artifact, render_sarif
+from saldiag_reports.formats.printed.github import render_github
+from saldiag_reports.formats.printed.junit import render_junit
+from saldiag_reports.formats.printed.sarif import FINGERPRINT, render_sarif
+from saldiag_reports.formats.printed_run import PrintedRun, RuleText
+from saldiag_reports.formats.sarif_paths import artifact_location
 from saldiag_reports.gallery import runs
 from tests.support import hostile_report as hostile
 from tests.support.command_line import run_python
@@ -38,10 +39,10 @@ def rule(code="SD101", name="single-channel-softmax"):
 
 
 def checked(*findings, model="model", verdict="not_tested", skipped=(), rules=(), places=None):
-    data = runs.learns()
+    data = runs.learning_run()
     diagnosis = Diagnosis(SubjectSummary(model, "mse", 1, 1), verdict, None, findings, skipped)
     measured = data.measured.with_(places) if places else data.measured
-    return Checked(dataclasses.replace(data, diagnosis=diagnosis, measured=measured), rules)
+    return PrintedRun(dataclasses.replace(data, diagnosis=diagnosis, measured=measured), rules)
 
 
 def parsed(text):
@@ -85,8 +86,8 @@ def cases(suite):
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 @pytest.mark.parametrize("fail_on", SEVERITIES)
 def test_every_sample_is_valid_in_every_format(name, fail_on):
-    one = Checked(BUILDERS[name](), (rule(),))
-    two = Checked(runs.learns(), (rule(), rule("SD201", "gradient-cut")))
+    one = PrintedRun(BUILDERS[name](), (rule(),))
+    two = PrintedRun(runs.learning_run(), (rule(), rule("SD201", "gradient-cut")))
     root = parsed(render_junit([one, two], fail_on))
     assert len(root) == 2
     failed = {suite.get("failures") != "0" for suite in root[:1]}
@@ -122,7 +123,7 @@ def test_a_failure_tells_what_where_and_what_next():
     one = checked(finding("SD101", "a/b", source=where), finding(message="And this."))
     (suite,) = parsed(render_junit([one]))
     failure = cases(suite)["SD101"].find("failure")
-    assert failure.get("message") == "It is wrong. (and 1 finding more)"
+    assert failure.get("message") == "It is wrong. (and 1 more finding)"
     for told in ("Layers: a/b", "Source: train.py:7", "x = Dense(1)(x)", "Fix: Change it.", "And"):
         assert told in failure.text
 
@@ -239,12 +240,14 @@ def test_any_text_is_well_formed_in_every_format(message, layer, file, model, se
 
 @given(ANY)
 def test_a_file_is_a_valid_uri(file):
-    uri = artifact(file)["uri"]
+    uri = artifact_location(file)["uri"]
     assert re.fullmatch(r"(file://)?[A-Za-z0-9%._~/-]*", uri)
     assert not re.search(r"%(?![0-9A-F]{2})", uri)
 
 
 def test_no_renderer_needs_tensorflow():
-    code = "import sys\nfrom saldiag_reports.formats import github, junit, sarif\n"
+    code = (
+        "import sys\nfrom saldiag_reports.formats.printed import github, json, junit, sarif, text\n"
+    )
     code += "sys.exit('tensorflow' in sys.modules or 'saldiag.rules' in sys.modules)"
     assert run_python(code).returncode == 0

@@ -92,7 +92,7 @@ def test_the_same_run_gives_the_same_page(sample):
 
 
 def test_verdict_root_cause_and_source_line_are_one_sentence_at_the_top():
-    page = render_html(runs.broken())
+    page = render_html(runs.broken_run())
     (top,) = re.findall(r"<h1>(.*?)</h1>", page, re.DOTALL)
     assert " ".join(re.sub(r"<[^>]+>", "", top).split()) == (
         "quicksal-as-reported does not learn because of single-channel-softmax in softmax_output,"
@@ -101,7 +101,7 @@ def test_verdict_root_cause_and_source_line_are_one_sentence_at_the_top():
 
 
 def test_the_chain_leads_from_the_root_to_what_it_explains():
-    (chain,) = re.findall(r'<ol class="chain".*?</ol>', render_html(runs.broken()), re.DOTALL)
+    (chain,) = re.findall(r'<ol class="chain".*?</ol>', render_html(runs.broken_run()), re.DOTALL)
     assert re.findall(r"--depth: (\d)\"><span class=\"rule\">(SD\d+)", chain) == [
         ("0", "SD101"),
         ("1", "SD201"),
@@ -110,7 +110,7 @@ def test_the_chain_leads_from_the_root_to_what_it_explains():
 
 
 def test_findings_that_explain_each_other_end_the_chain():
-    data = runs.broken()
+    data = runs.broken_run()
     first, second, *rest = data.diagnosis.findings
     first = dataclasses.replace(first, explained_by=second.rule)
     diagnosis = dataclasses.replace(data.diagnosis, findings=(first, second, *rest))
@@ -120,28 +120,28 @@ def test_findings_that_explain_each_other_end_the_chain():
 
 
 def test_what_was_not_measured_says_why():
-    text = Page(render_html(runs.bare())).text
-    assert "Learning interrupted before the first step" in text
+    text = Page(render_html(runs.bare_run())).text
+    assert "Overfit test interrupted before the first step" in text
     assert "Gradients gradients not measured by this command" in text
     assert "Gradient flow interrupted" in text
 
 
 def test_the_page_tells_how_to_make_it_again():
-    page = Page(render_html(runs.bare())).text
+    page = Page(render_html(runs.bare_run())).text
     assert "saldiag overfit --data 'My Pictures'" in page
     assert "saldiag report ." in page
 
 
 def test_evidence_shows_value_and_threshold():
-    page = Page(render_html(runs.broken())).text
+    page = Page(render_html(runs.broken_run())).text
     assert "sample variation 0" in page
     assert "threshold 1e-06" in page
 
 
 def test_no_verdict_without_a_reason():
-    data = runs.bare()
+    data = runs.bare_run()
     diagnosis = dataclasses.replace(data.diagnosis, verdict="does_not_learn")
-    assert "No rule found a reason." in render_html(dataclasses.replace(data, diagnosis=diagnosis))
+    assert "No rule found a cause." in render_html(dataclasses.replace(data, diagnosis=diagnosis))
 
 
 def test_hostile_text_is_shown_and_does_nothing(hostile_page):
@@ -165,7 +165,7 @@ def test_a_layer_name_with_a_line_break_shows_it(hostile_page):
 
 def big(layers, steps):
     """A sample with many layers, as large models have them."""
-    data = runs.learns()
+    data = runs.learning_run()
     names = [f"stage_{i // 25}/block_{i // 5}/conv_{i}" for i in range(layers)]
     call = data.measured.need(Wiring).calls[0]
     calls = tuple(dataclasses.replace(call, path=name, layer=name) for name in names)
@@ -202,10 +202,10 @@ def test_a_report_of_a_large_model_stays_small():
 
 def test_a_table_that_is_too_long_says_what_is_left_out(monkeypatch):
     monkeypatch.setattr("saldiag_reports.formats.html.MAX_ROWS", 5)
-    data = hostile.with_measurement(runs.bare(), hostile.gradients(np.ones((2, 1300))))
+    data = hostile.with_measurement(runs.bare_run(), hostile.gradients(np.ones((2, 1300))))
     page = render_html(data)
     assert page.count('<td class="name">') == 5
-    assert "… and 1,295 more in the run" in page
+    assert "… and 1,295 more rows in the run" in page
 
 
 def test_predictions_of_any_value_can_be_shown():
@@ -214,24 +214,24 @@ def test_predictions_of_any_value_can_be_shown():
         [np.full((7, 5, 1), np.nan), np.full((7, 5, 1), 9.0), np.full((7, 5, 1), -np.inf)]
     )
     guessed[1, 0, 0] = np.inf
-    data = hostile.with_measurement(runs.bare(), hostile.predictions(images, guessed))
+    data = hostile.with_measurement(runs.bare_run(), hostile.predictions(images, guessed))
     text = Page(render_html(data)).text
-    assert "no finite value" in text
+    assert "has no finite value" in text
     assert "9 everywhere, 1 value not finite" in text
 
 
 def test_only_the_first_predictions_are_shown():
     many = hostile.predictions(np.zeros((20, 4, 4, 3)), np.zeros((20, 4, 4, 1)))
-    page = render_html(hostile.with_measurement(runs.bare(), many))
+    page = render_html(hostile.with_measurement(runs.bare_run(), many))
     assert page.count("<img") == 12 * 3
-    assert "8 more not shown" in page
+    assert "8 more are not shown" in page
     assert isinstance(many, Predictions)
 
 
 def test_many_layers_of_a_finding_are_counted():
     layers = tuple(f"layer_{i}" for i in range(40))
     finding = Finding("SD301", "dead-relu", "warning", "dead", "fix", layers=layers)
-    data = runs.bare()
+    data = runs.bare_run()
     diagnosis = Diagnosis(data.diagnosis.subject, "learns", None, (finding,))
     text = Page(render_html(dataclasses.replace(data, diagnosis=diagnosis))).text
     assert "layer_11 and 28 more" in text
@@ -260,7 +260,7 @@ def test_a_click_on_a_heading_sorts(tmp_path):
     norm = np.array([[3.0, np.nan, 0.001, 200.0]])
     history = hostile.gradients(norm)
     assert isinstance(history, GradientHistory)
-    page = render_html(hostile.with_measurement(runs.bare(), history))
+    page = render_html(hostile.with_measurement(runs.bare_run(), history))
     # The policy would rightly stop the test's own script.
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     path = tmp_path / "page.html"

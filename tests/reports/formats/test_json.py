@@ -13,7 +13,7 @@ from saldiag.core.files.jsonio import jsonable, restore
 from saldiag.core.files.run import Run
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag_reports.content.data import ReportData
-from saldiag_reports.formats.json_document import render_json, schema
+from saldiag_reports.formats.printed.json import load_schema, render_json
 from saldiag_reports.gallery import runs
 from tests.support import hostile_report as hostile
 
@@ -30,12 +30,12 @@ def strict(text):
 
 
 def check(name, value):
-    jsonschema.Draft202012Validator(schema(name)).validate(value)
+    jsonschema.Draft202012Validator(load_schema(name)).validate(value)
 
 
 @pytest.mark.parametrize("name", ["diagnosis", "run"])
 def test_the_schemas_are_schemas(name):
-    jsonschema.Draft202012Validator.check_schema(schema(name))
+    jsonschema.Draft202012Validator.check_schema(load_schema(name))
 
 
 @pytest.mark.parametrize("name", sorted(runs.SAMPLES))
@@ -52,7 +52,7 @@ def test_the_json_fits_its_schema(name):
 
 
 def test_several_models_are_in_one_document():
-    ill, well = runs.broken(), runs.SAMPLES["learns"]()
+    ill, well = runs.broken_run(), runs.SAMPLES["learns"]()
     value = strict(render_json(ill, well))
     check("diagnosis", value)
     models = value.pop("models")
@@ -64,7 +64,7 @@ def test_several_models_are_in_one_document():
 
 
 def test_the_keys_stand_in_the_order_of_the_contract():
-    value = strict(render_json(runs.broken()))
+    value = strict(render_json(runs.broken_run()))
     assert list(value) == [
         "schema_version", "subject", "verdict", "verdict_reason", "root_cause", "findings",
         "skipped", "hypotheses", "timings",
@@ -84,13 +84,13 @@ def test_the_json_reads_back_as_the_same_diagnosis(name):
 
 def test_every_field_of_the_core_is_in_the_json():
     """A field that is added to the core must not be lost here."""
-    data = runs.broken()
+    data = runs.broken_run()
     value = strict(render_json(data))
     assert value == jsonable(data.diagnosis)
 
 
 def test_numbers_that_json_has_not_are_strings():
-    data = runs.broken()
+    data = runs.broken_run()
     finding = dataclasses.replace(
         data.diagnosis.findings[0], evidence={"a": math.nan, "b": [math.inf, -math.inf]}
     )
@@ -112,14 +112,14 @@ def test_numbers_that_json_has_not_are_strings():
     ],
 )
 def test_the_schema_refuses_what_is_not_the_contract(spoil):
-    value = strict(render_json(runs.broken()))
+    value = strict(render_json(runs.broken_run()))
     spoil(value)
     with pytest.raises(jsonschema.ValidationError):
         check("diagnosis", value)
 
 
 def test_a_run_on_disk_is_drawn_again_from_its_files(tmp_path):
-    data = runs.broken()
+    data = runs.broken_run()
     run = Run.create("overfit", tmp_path / "run")
     run.write_info(data.info)
     run.write_diagnosis(data.diagnosis)

@@ -14,7 +14,7 @@ from tensorboard.util import tensor_util
 from saldiag.core.measurement import Experiments, Histograms, OverfitHistory, TrainingHistory
 from saldiag_reports.files import EVENTS_FILE
 from saldiag_reports.formats.tensorboard import render_events, write_tensorboard
-from saldiag_reports.formats.tensorboard_events import EventLog, escaped, table
+from saldiag_reports.formats.tensorboard_events import EventLog, escape_markdown, markdown_table
 from saldiag_reports.gallery import runs
 from tests.support import hostile_report as hostile
 from tests.support.command_line import run_python
@@ -42,7 +42,7 @@ def full():
     edges = np.array([[0.0, 1.0, 2.0, 3.0], [-1.0, 0.0, 1.0, 2.0]])
     names = ("weights/a/kernel", "gradients/a/kernel")
     return hostile.with_measurement(
-        runs.learns(),
+        runs.learning_run(),
         Histograms(names, np.array([0, 7]), counts, edges),
         TrainingHistory(("loss", "val_loss"), np.array([0, 1]), np.array([[3, 2], [np.nan, 1]])),
     )
@@ -79,8 +79,8 @@ def test_learning_curves_leave_out_what_is_missing(back):
 
 
 def test_experiments_are_curves_of_every_seed(tmp_path):
-    found = read(runs.proof(), tmp_path)
-    experiments = runs.proof().measured.need(Experiments)
+    found = read(runs.experiments_run(), tmp_path)
+    experiments = runs.experiments_run().measured.need(Experiments)
     curve = experiments.arms[0].curves[2]
     for kind, values in (("score", curve.score), ("error", curve.error)):
         got = found[f"experiments/{kind}/fitting-output/seed 2", "scalars"]
@@ -94,7 +94,7 @@ def test_experiments_are_curves_of_every_seed(tmp_path):
 
 
 def test_the_checks_of_validation_come_back_at_their_steps(tmp_path):
-    found = read(runs.lags(), tmp_path)
+    found = read(runs.lagging_run(), tmp_path)
     again = found["validation/reestimated", "scalars"]
     assert [step for step, _ in again] == [12, 24, 48, 96, 192]
     assert float(again[-1][1]) == pytest.approx(0.512)
@@ -106,7 +106,7 @@ def test_the_checks_of_validation_come_back_at_their_steps(tmp_path):
 
 
 def test_the_verdict_has_its_reason(tmp_path):
-    ((_, text),) = read(runs.lags(), tmp_path)["saldiag/verdict", "text"]
+    ((_, text),) = read(runs.lagging_run(), tmp_path)["saldiag/verdict", "text"]
     assert "the best prediction that ignores the input gets 1\\.37" in text.item().decode()
 
 
@@ -131,7 +131,7 @@ def test_the_findings_are_text(back):
 
 def test_the_same_run_gives_the_same_bytes_and_replaces_the_file(full, tmp_path):
     assert render_events(full) == render_events(full)
-    write_tensorboard(runs.broken(), tmp_path)
+    write_tensorboard(runs.broken_run(), tmp_path)
     write_tensorboard(full, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [EVENTS_FILE]
     assert (tmp_path / EVENTS_FILE).read_bytes() == render_events(full)
@@ -162,19 +162,19 @@ def test_hostile_names_become_harmless_tags(tmp_path):
 def test_two_names_never_share_a_tag():
     log = EventLog()
     names = ["a<b", "a>b", "a_b", "a<b", "", "/", "x" * 500, "x" * 501]
-    tags = [log.tag(name) for name in names]
+    tags = [log.tag_for(name) for name in names]
     assert tags[0] == tags[3] == "a_b"
     assert len(set(tags)) == len(set(names))
 
 
 def test_markdown_is_shown_letter_by_letter():
-    assert escaped("a_b*c <img> [x](y) | $z$") == (r"a\_b\*c \<img\> \[x\]\(y\) \| \$z\$")
-    assert table(("a", "b"), [("1\n2", "3")]) == "| a | b |\n| --- | --- |\n| 1 2 | 3 |"
+    assert escape_markdown("a_b*c <img> [x](y) | $z$") == (r"a\_b\*c \<img\> \[x\]\(y\) \| \$z\$")
+    assert markdown_table(("a", "b"), [("1\n2", "3")]) == "| a | b |\n| --- | --- |\n| 1 2 | 3 |"
 
 
 def test_numbers_beyond_float32_are_infinite(tmp_path):
     data = hostile.with_measurement(
-        runs.bare(), hostile.overfit([1e300, float("nan")], [float("inf")])
+        runs.bare_run(), hostile.overfit([1e300, float("nan")], [float("inf")])
     )
     found = read(data, tmp_path)
     ((_, value),) = found["loss/batch loss", "scalars"]
@@ -184,7 +184,7 @@ def test_numbers_beyond_float32_are_infinite(tmp_path):
 
 def test_an_empty_histogram_is_no_error(tmp_path):
     empty = Histograms(("weights/a",), np.array([0]), np.zeros((1, 2)), np.full((1, 3), np.nan))
-    found = read(hostile.with_measurement(runs.bare(), empty), tmp_path)
+    found = read(hostile.with_measurement(runs.bare_run(), empty), tmp_path)
     assert np.array_equal(found["weights/a", "histograms"][0][1], np.zeros((2, 3)))
 
 
@@ -198,13 +198,15 @@ def test_reports_never_load_tensorflow():
     """Not even where it is installed: every renderer runs, and neither is imported."""
     code = (
         "import sys, tempfile, pathlib\n"
-        "from saldiag_reports.formats.text import render_text\n"
-        "from saldiag_reports.gallery.runs import learns\n"
-        "from saldiag_reports.writer import write_reports\n"
+        "from saldiag_reports import writer\n"
+        "from saldiag_reports.formats.registry import format_names, load_format\n"
+        "from saldiag_reports.formats.printed_run import PrintedRun\n"
+        "from saldiag_reports.gallery import runs\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
-        "    write_reports(learns(), pathlib.Path(folder))\n"
-        "render_text(learns())\n"
-        "loaded = {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "    writer.write_reports(runs.learning_run(), pathlib.Path(folder))\n"
+        "for name in format_names():\n"
+        "    load_format(name).render([PrintedRun(runs.learning_run())], 'error')\n"
+        "loaded = {'tensorflow', 'keras', 'saldiag.rules'} & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)\n"
     )
     ran = run_python(code)

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from saldiag.core.measurement import DtypeTrace
-from saldiag_reports.formats.text import print_text, render_text
+from saldiag_reports.formats.printed.text import print_text, render_text
 from saldiag_reports.gallery import runs
 from tests.support import hostile_report as hostile
 
@@ -32,7 +32,7 @@ def test_the_text_is_as_in_the_gallery(name):
 
 def test_the_verdict_is_first_and_the_report_last():
     path = Path("runs") / ("very-long-directory-name-" * 6)
-    shown = render_text(runs.broken(), path=path).splitlines()
+    shown = render_text(runs.broken_run(), path=path).splitlines()
     assert shown[0] == "quicksal-as-reported does not learn"
     assert shown[2].startswith("Root cause  SD101 single-channel-softmax in softmax_output, Convf2")
     assert shown[-1] == f"Report: {path / 'report.html'}"
@@ -55,7 +55,7 @@ def test_hostile_text_is_spelt_out_and_is_no_markup():
 
 
 def test_square_brackets_are_text():
-    data = runs.broken()
+    data = runs.broken_run()
     name = "[bold red]rich[/] [link=x]y[/link]"
     first, *rest = data.diagnosis.findings
     first = dataclasses.replace(first, message=name, fix=name)
@@ -67,11 +67,11 @@ def test_square_brackets_are_text():
 
 def test_many_findings_are_cut_and_counted():
     shown = render_text(hostile.hostile())
-    assert "… and 5 findings more in the report" in shown
+    assert "… and 5 more findings in the report" in shown
 
 
 def test_each_command_shows_its_table():
-    data = runs.learns()
+    data = runs.learning_run()
     assert "inception_5/expand … depthwise_1_bn" in render_text(under("gradients", data))
     assert re.search(r"ReLU +37 +float32 +float32", render_text(under("dtypes", data)))
     assert "Policy mixed_float16; output float32" in render_text(under("dtypes", data))
@@ -81,22 +81,22 @@ def test_each_command_shows_its_table():
     assert headings.split()[1:] == ["n", "declared", "in", "model", "gradient", "changed"]
     assert "|g| first" not in render_text(data)
     for command in ("gradients", "dtypes", "trainable"):  # nothing measured, nothing shown
-        assert render_text(under(command, runs.bare())) == render_text(runs.bare())
+        assert render_text(under(command, runs.bare_run())) == render_text(runs.bare_run())
 
 
 def test_a_long_table_is_cut_and_counted():
-    data = runs.learns()
+    data = runs.learning_run()
     trace = data.measured.need(DtypeTrace)
     rows = tuple(dataclasses.replace(trace.rows[0], kind=f"Kind{index}") for index in range(33))
     changed = hostile.with_measurement(data, dataclasses.replace(trace, rows=rows))
     shown = render_text(under("dtypes", changed))
     assert "Kind19" in shown
     assert "Kind20" not in shown
-    assert "… and 13 rows more in the report" in shown
+    assert "… and 13 more rows in the report" in shown
 
 
 def test_gradients_of_no_step_are_dashes():
-    data = hostile.with_measurement(runs.bare(), hostile.gradients(np.zeros((0, 2))))
+    data = hostile.with_measurement(runs.bare_run(), hostile.gradients(np.zeros((0, 2))))
     assert re.search(r"b0/l0 +– +–", render_text(under("gradients", data)))  # noqa: RUF001
 
 
@@ -106,7 +106,7 @@ def test_colour_only_on_a_terminal_and_not_against_no_color(monkeypatch):
 
     def printed(**options):
         stream = io.StringIO()
-        print_text(runs.broken(), console=Console(file=stream, width=80, **options))
+        print_text(runs.broken_run(), console=Console(file=stream, width=80, **options))
         return stream.getvalue()
 
     assert "\x1b[1;31mquicksal-as-reported does not learn" in printed(force_terminal=True)
@@ -124,7 +124,7 @@ def test_a_stream_in_ascii_is_no_error(monkeypatch):
 
 
 def test_no_reason_is_said():
-    data = runs.bare()
+    data = runs.bare_run()
     diagnosis = dataclasses.replace(data.diagnosis, verdict="does_not_learn")
     shown = render_text(dataclasses.replace(data, diagnosis=diagnosis))
-    assert "No rule found a reason." in shown
+    assert "No rule found a cause." in shown

@@ -44,12 +44,12 @@ def texts(markup):
 
 @pytest.fixture(scope="module")
 def broken():
-    return runs.broken().measured
+    return runs.broken_run().measured
 
 
 @pytest.fixture(scope="module")
 def learns():
-    return runs.learns().measured
+    return runs.learning_run().measured
 
 
 def draw_all(measured):
@@ -65,10 +65,10 @@ def test_the_loss_picture_names_curves_and_baselines_with_their_values(learns):
     for label in (
         "training mode  0.0103",
         "inference mode  0.156",
-        "inference, statistics renewed  0.013",
+        "inference, statistics re-estimated  0.013",
         "best constant  0.229",
-        "best fixed prediction  0.191",
-        "a tenth of it: learns  0.0191",
+        "baseline error  0.191",
+        "a tenth of it: the model learns  0.0191",
     ):
         assert label in shown
 
@@ -76,19 +76,19 @@ def test_the_loss_picture_names_curves_and_baselines_with_their_values(learns):
 def test_the_flow_picture_marks_the_layers_where_the_signal_was_judged_to_die(broken):
     flow = broken.need(GradientFlow)
     markup = plots.plot_flow(flow, {"softmax_output"})
-    assert "dies in softmax_output" in texts(markup)
-    assert "|dL/d output| is not exactly zero in 1 of 152 layer calls." in markup
-    assert "The signal dies in softmax_output." in markup
+    assert "cut in softmax_output" in texts(markup)
+    assert "|dL/d output| is not exactly 0 in 1 of 152 layer calls." in markup
+    assert "The gradient is cut in softmax_output." in markup
     unjudged = plots.plot_flow(flow)
-    assert not any(text.startswith("dies in") for text in texts(unjudged))
+    assert not any(text.startswith("cut in") for text in texts(unjudged))
 
 
 def test_more_cuts_than_fit_are_told_below_the_picture():
     flow = hostile.flow([(1.0, 0.0)] * 5)
     markup = plots.plot_flow(flow, {row.layer for row in flow.rows})
-    marks = [text for text in texts(markup) if text.startswith("dies in")]
-    assert sorted(marks) == ["dies in b0/l2", "dies in b0/l3", "dies in b0/l4"]
-    assert "The signal dies in b0/l4, b0/l3, b0/l2 and 2 more." in markup
+    marks = [text for text in texts(markup) if text.startswith("cut in")]
+    assert sorted(marks) == ["cut in b0/l2", "cut in b0/l3", "cut in b0/l4"]
+    assert "The gradient is cut in b0/l4, b0/l3, b0/l2 and 2 more." in markup
 
 
 def test_the_strip_below_has_a_row_for_each_thing_that_a_log_axis_cannot_show():
@@ -111,7 +111,7 @@ def test_hundreds_of_layers_become_at_most_sixty_rows():
     markup = plots.plot_gradients(hostile.gradients(norm), Measurements())
     names = [text for text in texts(markup) if re.match(r"b\d", text)]
     assert 30 <= len(names) <= 60
-    assert "120 of 500 recorded steps shown." in markup
+    assert "120 of 500 recorded steps are shown." in markup
     assert "3 earlier steps were not kept." in markup
     assert len(markup) < 150_000
 
@@ -185,7 +185,7 @@ def test_formulas_in_names_are_not_set_as_formulas():
     base = hostile.flow([(1.0, 0.0), (1.0, 1.0)])
     row = type(base.rows[0])("$x^2$", "$x^2$", "Dense", 0, True, 1.0, 0.0)
     flow = GradientFlow((row,), (), 1.0, True)
-    assert "dies in $x^2$" in texts(plots.plot_flow(flow, {"$x^2$"}))
+    assert "cut in $x^2$" in texts(plots.plot_flow(flow, {"$x^2$"}))
 
 
 @pytest.mark.slow
@@ -210,20 +210,20 @@ def test_any_gradients_can_be_drawn(steps, variables, data):
 @given(st.lists(st.tuples(*[st.one_of(st.none(), NUMBERS.filter(lambda x: not x < 0))] * 2)))
 def test_any_flow_can_be_drawn(pairs):
     markup = plots.plot_flow(hostile.flow(pairs))
-    assert parsed(markup) or "No layer call was seen." in markup
+    assert parsed(markup) or "No layer call was recorded." in markup
 
 
 def test_nothing_recorded_is_said():
     empty = hostile.gradients(np.zeros((0, 3)))
-    assert "recorded at any step" in plots.plot_gradients(empty, Measurements())
-    assert "recorded at any step" in plots.plot_gradients(
+    assert "No gradient was recorded." in plots.plot_gradients(empty, Measurements())
+    assert "No gradient was recorded." in plots.plot_gradients(
         hostile.gradients(np.zeros((2, 0))), Measurements()
     )
 
 
 def test_values_that_a_log_axis_cannot_show_are_counted():
     markup = plots.plot_overfit(hostile.overfit([0.0, -1.0, float("inf"), 0.5], [0.5]))
-    assert "Not on the log axis: 2 values of 0 or below and 1 infinite value." in markup
+    assert "Not on the log axis: 2 values of 0 or less and 1 infinite value." in markup
 
 
 def test_learning_curves_stand_beside_their_validation():

@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
+from saldiag.core import wording
 from saldiag.core.measurement import Source
-from saldiag.rules.shared import trend_statistics, wording
+from saldiag.rules.shared import trend_statistics
 from saldiag.rules.shared.graph import Network
 from tests.support.measurements import call, wiring
 
@@ -125,11 +126,11 @@ def test_names_cannot_break_a_line() -> None:
     hostile = "a\n\x1b[31m\u202eb<script>" + "x" * 200
     shown = wording.label(hostile)
     assert shown.isprintable()
-    assert len(shown) == wording.LONGEST_NAME
+    assert len(shown) == wording.MAX_NAME_CHARACTERS
     assert wording.label("") == "the model"
     assert wording.listed(["a"]) == "a"
     assert wording.listed(["a", "b"]) == "a and b"
     assert wording.listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert wording.listed([]) == ""
-    assert wording.place(Source("/home/x/quicksal/model.py", 88)) == "quicksal/model.py:88"
-    assert wording.at(None) == ""
+    assert wording.short_location(Source("/home/x/quicksal/model.py", 88)) == "quicksal/model.py:88"
+    assert wording.at_line(None) == ""

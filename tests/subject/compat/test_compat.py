@@ -8,10 +8,16 @@ import warnings
 import pytest
 
 from saldiag.subject.compat.arguments import ARGUMENTS
-from saldiag.subject.compat.bridge import KERAS, _StandIn, bridged, places, resolve
+from saldiag.subject.compat.bridge import (
+    KERAS_NAMES,
+    _ModuleStandIn,
+    module_aliases,
+    old_apis_available,
+    resolve_dotted,
+)
 from saldiag.subject.compat.members import MEMBERS, WRAPPED
 from saldiag.subject.compat.names import NAMES
-from saldiag.subject.compat.recognise import recognised
+from saldiag.subject.compat.recognise import find_rename
 
 pytestmark = pytest.mark.tensorflow
 
@@ -30,7 +36,9 @@ def execute(code: str, **names):
 def bridging(code: str, **names):
     """What the program's names are afterwards, and the entries that it used."""
     told = []
-    with bridged(lambda entry, source: told.append((entry.shown, source and source.line))):
+    with old_apis_available(
+        lambda entry, source: told.append((entry.display_name, source and source.line))
+    ):
         namespace = execute(code, **names)
     return namespace, dict(told)
 
@@ -38,23 +46,23 @@ def bridging(code: str, **names):
 class TestTables:
     @pytest.mark.parametrize("entries", [NAMES, ARGUMENTS, MEMBERS, WRAPPED])
     def test_no_entry_is_there_twice(self, entries):
-        assert len({(entry.place, entry.old) for entry in entries}) == len(entries)
+        assert len({(entry.owner, entry.old_name) for entry in entries}) == len(entries)
 
     def test_what_stands_for_a_name_is_there(self):
         for entry in NAMES:
-            assert entry.write
-            if isinstance(entry.to, str):
-                assert resolve(entry.to) is not None, entry.shown
-            elif entry.to is not None:
-                assert entry.to() is not None, entry.shown
+            assert entry.replacement
+            if isinstance(entry.target, str):
+                assert resolve_dotted(entry.target) is not None, entry.display_name
+            elif entry.target is not None:
+                assert entry.target() is not None, entry.display_name
 
     def test_every_place_is_there(self):
         for entry in (*ARGUMENTS, *MEMBERS, *WRAPPED):
-            assert resolve(entry.place) is not None
+            assert resolve_dotted(entry.owner) is not None
 
     def test_keras_is_known_by_all_its_names(self):
-        assert places("keras.layers") == [f"{root}.layers" for root in KERAS]
-        assert places("numpy") == ["numpy"]
+        assert module_aliases("keras.layers") == [f"{root}.layers" for root in KERAS_NAMES]
+        assert module_aliases("numpy") == ["numpy"]
 
 
 def state():
@@ -78,7 +86,7 @@ def state():
 class TestEverythingIsPutBack:
     @pytest.mark.parametrize("end", ["", "raise SystemExit"])
     def test_after_a_program_however_it_ends(self, end):
-        with bridged(lambda *_: None):  # imports tensorflow.keras, which stays
+        with old_apis_available(lambda *_: None):  # imports tensorflow.keras, which stays
             pass
         before = state()
         try:
@@ -91,7 +99,9 @@ class TestEverythingIsPutBack:
         except SystemExit:
             assert end
         assert state().items() ^ before.items() == set()
-        assert not [name for name, module in sys.modules.items() if isinstance(module, _StandIn)]
+        assert not [
+            name for name, module in sys.modules.items() if isinstance(module, _ModuleStandIn)
+        ]
 
     def test_nothing_of_it_holds_afterwards(self):
         bridging("from keras.layers.core import Dense")
@@ -102,7 +112,7 @@ class TestEverythingIsPutBack:
     def test_a_library_does_not_see_it(self):
         import numpy as np
 
-        with bridged(lambda *_: None):
+        with old_apis_available(lambda *_: None):
             exec(compile("found = hasattr(np, 'float_')", np.__file__, "exec"), names := {"np": np})
         assert names["found"] is False
 
@@ -163,7 +173,7 @@ class TestNames:
 
     @pytest.mark.parametrize("code", ["Merge([1, 2], mode='sum')", "merge([1, 2], mode='cos')"])
     def test_a_merge_that_cannot_be_had_says_so(self, code):
-        with pytest.raises(NotImplementedError, match="not bridged"):
+        with pytest.raises(NotImplementedError, match="not emulated"):
             bridging(f"from keras.layers import Merge, merge\n{code}")
 
     def test_a_model_for_several_devices_is_the_model(self):
@@ -438,5 +448,5 @@ def error_of(code: str, tmp_path) -> BaseException:
     ],
 )
 def test_an_error_is_recognised(code, shown, tmp_path):
-    found = recognised(error_of(code, tmp_path), code.rpartition("\n")[2])
-    assert (found and found.shown.partition(" (")[0]) == shown
+    found = find_rename(error_of(code, tmp_path), code.rpartition("\n")[2])
+    assert (found and found.display_name.partition(" (")[0]) == shown

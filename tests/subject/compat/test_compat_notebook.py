@@ -50,8 +50,8 @@ def test_old_names_are_told_with_cell_and_line(
     told = " ".join(capsys.readouterr().err.split())
     assert code == 0, found
     assert "old.ipynb[1]: left out: %matplotlib inline" in told
-    assert "old.ipynb[1]:5: keras.layers.core is of an older version: write keras.layers" in told
-    assert "old.ipynb[2]:1: numpy.float is of an older version" in told
+    assert "old.ipynb[1]:5: keras.layers.core is no longer supported: use keras.layers" in told
+    assert "old.ipynb[2]:1: numpy.float is no longer supported" in told
     assert "old.ipynb[3]:4: lr= of keras.optimizers.Optimizer" in told
     assert "old.ipynb[4]:2: nb_epoch= of keras.Model.fit" in told
     assert "old.ipynb[4]:3: keras.Model.predict_classes" in told

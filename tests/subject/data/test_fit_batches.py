@@ -15,10 +15,10 @@ Y = np.arange(20, dtype="float32")[:, None]
 
 @pytest.fixture
 def feed(keras):
-    from saldiag.subject.data.fit_batches import feed_of
+    from saldiag.subject.data.fit_batches import preview_fit
 
     def of(**arguments):
-        return feed_of({"shuffle": False, **arguments})
+        return preview_fit({"shuffle": False, **arguments})
 
     return of
 
@@ -97,9 +97,9 @@ def test_of_a_generator_nothing_is_lost(feed):
 
     found = feed(x=numbers())
     assert len(found.batches) == 4
-    again = list(found.instead["x"])
+    again = list(found.replacements["x"])
     assert [float(y[0, 0]) for _, y in again] == [float(i) for i in range(7)]
-    assert type(found.instead["x"]).__name__ == "generator"
+    assert type(found.replacements["x"]).__name__ == "generator"
 
 
 def test_an_endless_generator_is_not_read_to_its_end(feed):

@@ -30,9 +30,9 @@ def takes(shape: Any, output: Any = None, **known: Any) -> Any:
 
 
 def frame(wanted: Any, size: int | None = None, pixels: str = "auto") -> Any:
-    from saldiag.subject.data.image_format import frame_for
+    from saldiag.subject.data.image_format import image_format_for
 
-    return frame_for(wanted, size, 24, pixels)
+    return image_format_for(wanted, size, 24, pixels)
 
 
 def test_the_frame_is_the_models() -> None:
@@ -44,21 +44,21 @@ def test_the_frame_is_the_models() -> None:
 
 
 def test_the_range_is_that_of_the_model_unless_it_is_said() -> None:
-    wanted = takes((None, 4, 4, 3), scales=True)
-    assert frame(wanted).range == (0, 255)
-    assert "the model scales them itself" in frame(wanted).notes[0]
-    assert frame(takes((None, 4, 4, 3))).range == (0, 1)
+    wanted = takes((None, 4, 4, 3), rescales_inputs=True)
+    assert frame(wanted).pixel_range == (0, 255)
+    assert "the model rescales its inputs" in frame(wanted).notes[0]
+    assert frame(takes((None, 4, 4, 3))).pixel_range == (0, 1)
     signed = frame(wanted, pixels="signed")
     assert signed.notes == ()
-    np.testing.assert_allclose(signed.scaled([0, 255]), [-1, 1])
+    np.testing.assert_allclose(signed.scale_pixels([0, 255]), [-1, 1])
 
 
 @pytest.mark.parametrize(
     ("shape", "size", "said"),
     [
-        ((None, 4), None, r"the model takes \(None, 4\)"),
-        ((None, 3, 32, 32), None, r"the model takes \(None, 3, 32, 32\)"),
-        ((None, 32, 32, 3), 64, "--image-size 64: the model takes 32x32 pixels"),
+        ((None, 4), None, r"the model expects \(None, 4\)"),
+        ((None, 3, 32, 32), None, r"the model expects \(None, 3, 32, 32\)"),
+        ((None, 32, 32, 3), 64, "--image-size 64: the model expects 32x32 pixels"),
     ],
 )
 def test_a_model_that_takes_no_such_pictures(shape: Any, size: Any, said: str) -> None:
@@ -67,9 +67,9 @@ def test_a_model_that_takes_no_such_pictures(shape: Any, size: Any, said: str) -
 
 
 def classes(root: Path, wanted: Any) -> Any:
-    from saldiag.subject.data.class_folder import open_classes
+    from saldiag.subject.data.class_folder import open_class_folder
 
-    return open_classes(root, frame(wanted), wanted)
+    return open_class_folder(root, frame(wanted), wanted)
 
 
 def test_a_folder_for_each_class(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     assert (x.shape, x.dtype, y.tolist()) == ((2, 4, 5, 3), np.float32, [1, 0])
     assert x[0].min() == 1.0
     assert x[1].max() == 0.0
-    assert [items.names(0), items.names(1)] == ["cats/b.jpg", "dogs/a.png"]
+    assert [items.name_of(0), items.name_of(1)] == ["cats/b.jpg", "dogs/a.png"]
     grey, y = classes(tmp_path, takes((None, 4, 5, 1), (None, 1))).read([0, 1])
     assert (grey.shape, y.tolist()) == ((2, 4, 5, 1), [[0.0], [1.0]])
 
@@ -90,14 +90,14 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "dogs" / "b.png").write_bytes(b"\x89PNG no more")
     items = classes(tmp_path, takes((None, 4, 4, 3)))
     items.read([0])
-    with pytest.raises(DataError, match=r"dogs/b.png: damaged, or no picture"):
+    with pytest.raises(DataError, match=r"dogs/b.png: damaged, or not an image"):
         items.read([1])
 
 
 def test_more_classes_than_the_model_tells(tmp_path: Path) -> None:
     for name in "abc":
         picture(tmp_path / name / "a.png")
-    with pytest.raises(DataError, match=r"3 classes, and the model's output is \(None, 2\)"):
+    with pytest.raises(DataError, match=r"3 classes, but the model's output has shape \(None, 2\)"):
         classes(tmp_path, takes((None, 4, 4, 3), (None, 2)))
 
 
@@ -116,7 +116,7 @@ def test_images_beside_masks_at_any_size(tmp_path: Path) -> None:
     assert (x.shape, y.shape) == ((1, 6, 4, 3), (1, 3, 2, 1))
     np.testing.assert_allclose(x[0, 0, 0], [200 / 255, 0, 0])
     assert set(y.ravel()) == {1.0}
-    assert (items.pixels, items.names(0)) == ((0, 1), "one")
+    assert (items.pixel_range, items.name_of(0)) == ((0, 1), "one")
 
 
 def test_masks_of_zero_and_one(tmp_path: Path) -> None:
@@ -135,15 +135,15 @@ def test_masks_of_class_numbers(tmp_path: Path) -> None:
     wanted = takes((None, 4, 4, 3), (None, 4, 4, 3))
     items = pairs(tmp_path, wanted)
     _, y = items.read([0, 1])
-    assert (y.shape, y[0].max(), y[1].min(), items.pixels) == ((2, 4, 4), 2, 1, None)
-    _, y = pairs(tmp_path, takes((None, 4, 4, 3), (None, 4, 4, 3), one_hot=True)).read([1])
+    assert (y.shape, y[0].max(), y[1].min(), items.pixel_range) == ((2, 4, 4), 2, 1, None)
+    _, y = pairs(tmp_path, takes((None, 4, 4, 3), (None, 4, 4, 3), expects_one_hot=True)).read([1])
     assert y[0, 0, 0].tolist() == [0, 1, 0]
 
 
 def test_a_class_that_the_model_does_not_tell(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.jpg")
     picture(tmp_path / "masks" / "a.png", 255)
-    with pytest.raises(DataError, match=r"masks/a.png: class 255 in it.*3 classes"):
+    with pytest.raises(DataError, match=r"masks/a.png: contains class 255, .*3 classes"):
         pairs(tmp_path, takes((None, 4, 4, 3), (None, 4, 4, 3))).read([0])
     ignoring = takes((None, 4, 4, 3), (None, 4, 4, 3), ignored_class=255)
     assert pairs(tmp_path, ignoring).read([0])[1].max() == 255
@@ -193,7 +193,9 @@ def tfrecord(path: Path, wanted: Any, *, count: int | None = None, **names: Any)
     from saldiag.subject.data.tfrecord import open_tfrecord
 
     asked = {"inputs": (), "target": None, **names}
-    return open_tfrecord(path, takes=wanted, count=count, frame=lambda: frame(wanted), **asked)
+    return open_tfrecord(
+        path, spec=wanted, count=count, image_format=lambda: frame(wanted), **asked
+    )
 
 
 def test_numbers_in_the_shape_of_the_models_input(tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ def test_pictures_in_a_folder_of_compressed_parts(tmp_path: Path) -> None:
     x, y = items.read([0, 1])
     assert (x.shape, y.tolist()) == ((2, 4, 4, 3), [0, 1])
     np.testing.assert_allclose(x[0, 0, 0], [200 / 255, 0, 0], atol=1e-6)
-    assert any("pixels from 0 to 1" in note for note in items.notes)
+    assert any("pixel range 0 to 1" in note for note in items.notes)
 
 
 def test_masks_in_records(tmp_path: Path) -> None:
@@ -232,22 +234,22 @@ def test_masks_in_records(tmp_path: Path) -> None:
     path = record(tmp_path / "a.tfrecord", example(image=[image], mask=[mask]))
     _, y = tfrecord(path, takes((None, 6, 4, 3), (None, 3, 2, 1))).read([0])
     assert (y.shape, y.min()) == ((1, 3, 2, 1), 1.0)
-    with pytest.raises(DataError, match=r"mask of example 1: class 255 in it"):
+    with pytest.raises(DataError, match=r"mask of example 1: contains class 255"):
         tfrecord(path, takes((None, 6, 4, 3), (None, 3, 2, 5)))
 
 
 @pytest.mark.parametrize(
     ("features", "names", "said"),
     [
-        ([{"a": [1.0], "b": [2.0]}], {}, "which feature is the target.*it has a, b"),
+        ([{"a": [1.0], "b": [2.0]}], {}, "the target feature is not known.*it has a, b"),
         ([{"a": [1.0], "label": [1]}], {"target": "lable"}, "did you mean label"),
-        ([{"a": [1.0], "label": [1]}], {"inputs": ("c",)}, "no c in it, which --inputs"),
-        ([{"label": [1]}], {}, "no feature is left for the input"),
-        ([{"a": [b"\0\1"], "label": [1]}], {}, "feature a: bytes that are no JPEG"),
-        ([{"a": [b"\x89PNG"], "label": [1]}], {}, "feature a: damaged picture"),
-        ([{"a": [1.0], "label": [1]}, {"a": [1.0, 2.0], "label": [1]}], {}, "several lengths"),
+        ([{"a": [1.0], "label": [1]}], {"inputs": ("c",)}, "has no c, which --inputs"),
+        ([{"label": [1]}], {}, "no feature is left as input"),
+        ([{"a": [b"\0\1"], "label": [1]}], {}, "feature a: bytes that are not a JPEG"),
+        ([{"a": [b"\x89PNG"], "label": [1]}], {}, "feature a: damaged image"),
+        ([{"a": [1.0], "label": [1]}, {"a": [1.0, 2.0], "label": [1]}], {}, "varying lengths"),
         ([{"a": [1.0], "label": [1]}, {"label": [1]}], {}, "or missing"),
-        ([{"a": [1.0, 2.0], "b": [1.0], "label": [1]}], {}, "--inputs NAME,NAME; it has a"),
+        ([{"a": [1.0, 2.0], "b": [1.0], "label": [1]}], {}, "--inputs NAME,NAME .it has a"),
     ],
 )
 def test_features_that_cannot_be_guessed(
@@ -261,11 +263,11 @@ def test_features_that_cannot_be_guessed(
 @pytest.mark.parametrize("content", [b"text that is no record at all", b"", b"\x1f\x8bno gzip"])
 def test_a_file_that_holds_no_records(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.tfrecord").write_bytes(content)
-    with pytest.raises(DataError, match=r"damaged, or no TFRecord|no example in it"):
+    with pytest.raises(DataError, match=r"damaged, or not a TFRecord file|contains no examples"):
         tfrecord(tmp_path / "a.tfrecord", takes((None, 1)))
 
 
 @pytest.mark.parametrize("content", [b"no protocol buffer", b""])
 def test_records_of_something_else(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no tf.train.Example"):
+    with pytest.raises(DataError, match=r"contains .* tf.train.Example"):
         tfrecord(record(tmp_path / "a.tfrecord", content), takes((None, 1)))

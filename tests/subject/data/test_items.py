@@ -20,9 +20,9 @@ def request(**options: Any) -> DataRequest:
 
 
 def of(value: Any) -> Any:
-    from saldiag.subject.data.items import of_value
+    from saldiag.subject.data.items import items_or_stream
 
-    return of_value(value, "it")
+    return items_or_stream(value, "it")
 
 
 def chosen(count: int, **options: Any) -> Any:
@@ -81,7 +81,7 @@ def test_a_dataset_by_its_share_of_batches() -> None:
     assert first(dataset.repeat()).fed is None, "an epoch of it is not known"
     with pytest.raises(DataError, match="number of batches is not known"):
         first(dataset.repeat(), items=0)
-    with pytest.raises(DataError, match="its batches are single numbers"):
+    with pytest.raises(DataError, match="its batches are scalars"):
         first(dataset.unbatch())
 
 
@@ -116,8 +116,8 @@ def test_frames_and_nests_of_arrays() -> None:
         ("text", "it: returned str"),
         ((np.zeros(3),) * 4, "it: returned tuple"),
         ((np.array([{}, 1], dtype=object), np.zeros(2)), "Python objects, not numbers"),
-        ((np.zeros(3), np.zeros(2)), r"not of one length: \(3,\), \(2,\)"),
-        ((np.zeros(0), np.zeros(0)), "there is no item in it"),
+        ((np.zeros(3), np.zeros(2)), r"the arrays differ in length: \(3,\), \(2,\)"),
+        ((np.zeros(0), np.zeros(0)), "contains no items"),
     ],
 )
 def test_what_fit_would_not_take(value: Any, said: str) -> None:

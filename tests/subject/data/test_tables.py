@@ -46,9 +46,9 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
 
 
 def test_a_target_of_texts_is_as_the_loss_compares_it(tmp_path: Path) -> None:
-    one_hot = csv(tmp_path / "t.csv", ROWS, "kind", output=(None, 2), one_hot=True)
+    one_hot = csv(tmp_path / "t.csv", ROWS, "kind", output_shape=(None, 2), expects_one_hot=True)
     np.testing.assert_array_equal(one_hot.read([1])[1], [[0, 1]])
-    single = csv(tmp_path / "t.csv", ROWS, "kind", output=(None, 1))
+    single = csv(tmp_path / "t.csv", ROWS, "kind", output_shape=(None, 1))
     np.testing.assert_array_equal(single.read([0, 1])[1], [[0], [1]])
 
 
@@ -77,17 +77,17 @@ def test_other_separators(name: str, text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "target", "inputs", "said"),
     [
-        (ROWS, None, (), "which column is the target.*it has a, b, kind"),
-        (ROWS, "knid", (), r"no knid in it, which --target asks for \(did you mean kind\?\)"),
-        (ROWS, "kind", ("c",), "no c in it, which --inputs asks for"),
-        (ROWS, "a", (), r"column kind holds text \('cat' in row 1\)"),
-        ("a,b\n1,2\n?,3\n", "b", (), r"column a holds text \('\?' in row 2\)"),
-        ("a,kind\n1,x\n2,\n", "kind", (), "the target kind is empty in row 2"),
-        ("a,kind\n1,x\n2,x\n", "kind", (), "1 class is nothing to learn"),
-        ("a\n1\n", "a", (), "no column is left for the input"),
+        (ROWS, None, (), "the target column is not known.*it has a, b, kind"),
+        (ROWS, "knid", (), r"has no knid, which --target names \(did you mean kind\?\)"),
+        (ROWS, "kind", ("c",), "has no c, which --inputs names"),
+        (ROWS, "a", (), r"column kind contains text \('cat' in row 1\)"),
+        ("a,b\n1,2\n?,3\n", "b", (), r"column a contains text \('\?' in row 2\)"),
+        ("a,kind\n1,x\n2,\n", "kind", (), "target kind is empty in row 2"),
+        ("a,kind\n1,x\n2,x\n", "kind", (), "only 1 class: at least two are needed"),
+        ("a\n1\n", "a", (), "no column is left as input"),
         ("", "a", (), "empty file"),
-        ("a,b\n", "a", (), "no rows in it"),
-        ("a,b\n1,2\n1,2,3,4\n", "a", (), "no table"),
+        ("a,b\n", "a", (), "contains no rows"),
+        ("a,b\n1,2\n1,2,3,4\n", "a", (), "not a table"),
     ],
 )
 def test_tables_that_cannot_be_taken(
@@ -99,15 +99,15 @@ def test_tables_that_cannot_be_taken(
 
 def test_more_classes_than_outputs(tmp_path: Path) -> None:
     text = "a,k\n1,x\n2,y\n3,z\n"
-    with pytest.raises(DataError, match=r"3 classes, and the model's output is \(None, 2\)"):
-        csv(tmp_path / "t.csv", text, "k", output=(None, 2))
+    with pytest.raises(DataError, match=r"3 classes, but the model's output has shape \(None, 2\)"):
+        csv(tmp_path / "t.csv", text, "k", output_shape=(None, 2))
 
 
 def test_a_table_in_another_encoding(tmp_path: Path) -> None:
     from saldiag.subject.data.tables import open_csv
 
     (tmp_path / "t.csv").write_bytes("a,größe\n1,2\n".encode("latin-1"))
-    with pytest.raises(DataError, match="no text in UTF-8"):
+    with pytest.raises(DataError, match="not UTF-8 text"):
         open_csv(tmp_path / "t.csv", (), "a", takes())
 
 
@@ -129,10 +129,10 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "sprung",))
 
     np.savez(tmp_path / "t.npz", x=np.array([Trap(), Trap()], dtype=object), y=np.arange(2))
-    with pytest.raises(DataError, match="unpickles nothing"):
+    with pytest.raises(DataError, match="pickled Python objects, which saldiag doesn't load"):
         npz(tmp_path / "t.npz")
     np.array([Trap()], dtype=object).dump(tmp_path / "u.npz")
-    with pytest.raises(DataError, match="unpickles nothing"):
+    with pytest.raises(DataError, match="pickled Python objects, which saldiag doesn't load"):
         npz(tmp_path / "u.npz")
     assert not (tmp_path / "sprung").exists()
 
@@ -140,12 +140,12 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "inputs", "target", "said"),
     [
-        ({"a": 3, "b": 3}, (), None, "which array is the input.*it has a, b"),
-        ({"x": 3, "b": 3}, (), None, "which one is the target.*it has x, b"),
-        ({"x": 3, "y": 3}, (), "z", r"no z in it, which --target asks for \(there are x, y\)"),
-        ({"x": 3, "y": 3}, ("X_",), None, r"--inputs asks for \(did you mean x\?\)"),
-        ({"x": 3, "y": 4}, (), None, r"not of one length: \(3,\), \(4,\)"),
-        ({"x": 0, "y": 0}, (), None, "there is no item in it"),
+        ({"a": 3, "b": 3}, (), None, "the input array is not known.*it has a, b"),
+        ({"x": 3, "b": 3}, (), None, "the target array is not known.*it has x, b"),
+        ({"x": 3, "y": 3}, (), "z", r"has no z, which --target names \(there are x, y\)"),
+        ({"x": 3, "y": 3}, ("X_",), None, r"--inputs names \(did you mean x\?\)"),
+        ({"x": 3, "y": 4}, (), None, r"the arrays differ in length: \(3,\), \(4,\)"),
+        ({"x": 0, "y": 0}, (), None, "contains no items"),
     ],
 )
 def test_arrays_that_cannot_be_taken(
@@ -159,7 +159,7 @@ def test_arrays_that_cannot_be_taken(
 def test_an_array_without_a_name(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", np.zeros(3))
     (tmp_path / "t.npy").rename(tmp_path / "t.npz")
-    with pytest.raises(DataError, match="one array without a name"):
+    with pytest.raises(DataError, match="a single unnamed array"):
         npz(tmp_path / "t.npz")
 
 

@@ -37,10 +37,10 @@ def opened(path: Path, shape: Any, *features: str, **names: Any) -> Any:
     from saldiag.subject.data.tfrecord import open_tfrecord
     from saldiag.subject.models.input_spec import InputSpec
 
-    takes = InputSpec((("x", shape),), output=(None, 1))
+    spec = InputSpec((("x", shape),), output_shape=(None, 1))
     asked = {"inputs": (), "target": None, "count": None, **names}
     told = parse_features(features)
-    return open_tfrecord(path, takes=takes, frame=pytest.fail, features=told, **asked)
+    return open_tfrecord(path, spec=spec, image_format=pytest.fail, features=told, **asked)
 
 
 def test_raw_bytes_in_the_shape_and_type_that_are_told(tmp_path: Path) -> None:
@@ -58,14 +58,15 @@ def test_raw_bytes_in_the_shape_and_type_that_are_told(tmp_path: Path) -> None:
 
 
 def opened_by_guess(path: Path) -> Any:
-    from saldiag.subject.data.image_format import frame_for
+    from saldiag.subject.data.image_format import image_format_for
     from saldiag.subject.data.tfrecord import open_tfrecord
     from saldiag.subject.models.input_spec import InputSpec
 
-    takes = InputSpec((("x", (None, 3, 4, 1)),), output=(None, 1))
+    spec = InputSpec((("x", (None, 3, 4, 1)),), output_shape=(None, 1))
     return open_tfrecord(
-        path, (), None, takes, count=None, frame=lambda: frame_for(takes, None, 3, "unit")
-    )
+        path, (), None, spec, count=None,
+        image_format=lambda: image_format_for(spec, None, 3, "unit"),
+    )  # fmt: skip
 
 
 def test_serialized_tensors_hold_their_shape(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_serialized_tensors_hold_their_shape(tmp_path: Path) -> None:
     )
     x, y = opened(path, (None, 2, 3), "x::tensor").read([0])
     assert (x.dtype, x.tolist(), y.tolist()) == (np.float64, [value.tolist()], [1.0])
-    with pytest.raises(DataError, match="no serialized tensor"):
+    with pytest.raises(DataError, match="not a serialized tensor"):
         opened(written(path, {"x": b"\xff", "y": [1.0]}), (None, 2, 3), "x::tensor")
 
 
@@ -98,7 +99,7 @@ def test_numbers_take_the_shape_and_type_that_are_told(tmp_path: Path) -> None:
         (("x:4:object",), "expected NAME:SHAPE:DTYPE"),
         (("x:4:tensor",), "expected NAME:SHAPE:DTYPE"),
         (("x",), "expected NAME:SHAPE:DTYPE"),
-        (("x:4:int8", "x:4:int64"), "one name"),
+        (("x:4:int8", "x:4:int64"), "the same name"),
     ],
 )
 def test_what_does_not_fit_is_told(features: Any, told: str, tmp_path: Path) -> None:
@@ -113,11 +114,11 @@ def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
     from saldiag.subject.models.input_spec import InputSpec
 
     path = written(tmp_path / "a.tfrecord", *({"x": [float(n)], "y": [n % 2]} for n in range(40)))
-    takes = InputSpec((("x", (None, 1)),), output=(None, 1))
+    spec = InputSpec((("x", (None, 1)),), output_shape=(None, 1))
 
     def seen(**options: Any) -> list[float]:
         request = parse_request(Options(model="m:f", data=str(path), batch_size=4, **options))
-        data, _ = read_data(request.data, takes)
+        data, _ = read_data(request.data, spec)
         return sorted(float(x) for b in (*data.batches, *data.validation) for x in np.ravel(b[0]))
 
     assert max(seen(subset=0.25, items=0)) < 10
@@ -128,8 +129,8 @@ def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
 
 def test_features_are_for_records_alone() -> None:
     from saldiag.app.session.option_checks import refuse_unused
-    from saldiag.subject.models.spec import parse_data, parse_model
+    from saldiag.subject.models.spec import parse_data_spec, parse_model_spec
 
     options = Options(model="m:f", data="m:g", features=("x:4:int8",))
     with pytest.raises(SaldiagError, match=r"--features is for \.tfrecord"):
-        refuse_unused(options, parse_model("m:f"), parse_data("m:g"))
+        refuse_unused(options, parse_model_spec("m:f"), parse_data_spec("m:g"))

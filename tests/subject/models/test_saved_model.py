@@ -37,9 +37,9 @@ def folder(keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_computes_what_was_exported_and_a_step_moves_it(keras: Any, folder: Path) -> None:
-    from saldiag.subject.models.saved_model import load_exported
+    from saldiag.subject.models.saved_model import load_saved_model
 
-    model = load_exported(folder, unsafe=True)
+    model = load_saved_model(folder, unsafe=True)
     np.testing.assert_allclose(model(X), network(keras)(X), rtol=1e-5)
     assert len(model.trainable_variables) == 6
     assert len(model.variables) == 8
@@ -51,13 +51,13 @@ def test_it_computes_what_was_exported_and_a_step_moves_it(keras: Any, folder: P
 
 
 def test_several_inputs_go_by_their_names(keras: Any, tmp_path: Path) -> None:
-    from saldiag.subject.models.saved_model import load_exported
+    from saldiag.subject.models.saved_model import load_saved_model
 
     a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b")
     ends = {"one": keras.layers.Dense(1)(a), "two": keras.layers.Dense(2)(b)}
     made = keras.Model({"a": a, "b": b}, ends)
     made.export(str(tmp_path / "two"), verbose=False)
-    model = load_exported(tmp_path / "two", unsafe=True)
+    model = load_saved_model(tmp_path / "two", unsafe=True)
     given = {"a": X[:, :2], "b": X[:, 1:]}
     expected, seen = made(given), model(given)
     assert sorted(seen) == ["one", "two"]
@@ -80,7 +80,7 @@ def test_code_in_it_is_run_only_if_asked_for(
     asked = ["overfit", "--model", "exported", "--data", "data.npz", "--loss", "bce"]
     assert run_saldiag(*asked) == 2
     told = capsys.readouterr().err
-    assert "--unsafe-load runs it" in told
+    assert "pass --unsafe-load if you trust it" in told
     assert told.count("\n") == 1
 
 
@@ -92,12 +92,12 @@ def test_it_has_no_loss_of_its_own(folder: Path, capsys: pytest.CaptureFixture[s
 def test_what_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from saldiag.subject.models.saved_model import load_exported
+    from saldiag.subject.models.saved_model import load_saved_model
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     with pytest.raises(ModelError, match="has no function serving_default"):
-        load_exported(tmp_path / "bare", unsafe=True)
+        load_saved_model(tmp_path / "bare", unsafe=True)
     (folder / "saved_model.pb").write_bytes(b"\xff\xff")
     with pytest.raises(ModelError, match="cannot be loaded") as raised:
-        load_exported(folder, unsafe=True)
+        load_saved_model(folder, unsafe=True)
     assert "\n" not in str(raised.value)

@@ -15,11 +15,17 @@ from saldiag.core.errors import DataError, ModelError, SaldiagError
 from saldiag.core.files.folders import is_tfrecord, kind_of_folder
 from saldiag.subject.models import registered
 from saldiag.subject.models.registered import registered_model
-from saldiag.subject.models.spec import DataSpec, ModelSpec, parse_code, parse_data, parse_model
+from saldiag.subject.models.spec import (
+    DataSpec,
+    ModelSpec,
+    parse_code_reference,
+    parse_data_spec,
+    parse_model_spec,
+)
 
 
 def model(spec: str) -> ModelSpec:
-    return parse_model(spec)
+    return parse_model_spec(spec)
 
 
 def made(folder: Path, *files: str) -> Path:
@@ -49,7 +55,7 @@ def test_a_registered_model_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatc
 def test_a_function_of_a_module() -> None:
     code = model("package.module:Class.build").code
     assert code is not None
-    assert (code.place, code.attribute, code.file) == ("package.module", "Class.build", None)
+    assert (code.location, code.attribute, code.file) == ("package.module", "Class.build", None)
 
 
 @pytest.mark.parametrize("name", ["net.py", "my nets/net v2.py", "a:b.py", "./net.py"])
@@ -64,9 +70,9 @@ def test_the_colon_of_a_drive_is_not_that_of_a_function(here: Path) -> None:
     made(here, r"C:\nets\net.py", r"C:\nets\net.keras")
     code = model(r"C:\nets\net.py:build").code
     assert code is not None
-    assert code.place == r"C:\nets\net.py"
+    assert code.location == r"C:\nets\net.py"
     assert model(r"C:\nets\net.keras").path == Path(r"C:\nets\net.keras")
-    with pytest.raises(ModelError, match="say which function"):
+    with pytest.raises(ModelError, match="name a function"):
         model(r"C:\nets\net.py")
 
 
@@ -78,7 +84,7 @@ def test_files_of_models(name: str, here: Path) -> None:
 
 def test_a_file_without_a_function_is_told_what_it_has(here: Path) -> None:
     (here / "net.py").write_text("import os\ndef build(): ...\nclass Net: ...\nx = 1\n")
-    with pytest.raises(ModelError, match=r"--model net.py:FUNCTION \(it has build, Net\)"):
+    with pytest.raises(ModelError, match=r"--model net.py:FUNCTION \(it defines build, Net\)"):
         model("net.py")
     (here / "net.py").write_text("def (:")
     with pytest.raises(ModelError, match=r"--model net.py:FUNCTION$"):
@@ -89,13 +95,13 @@ def test_a_file_without_a_function_is_told_what_it_has(here: Path) -> None:
     ("spec", "said"),
     [
         ("quicksall", "did you mean quicksal"),
-        ("nothing", "nor MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file"),
+        ("nothing", "--model also accepts MODULE:FUNCTION, FILE.py:FUNCTION, a .keras or .h5 file"),
         ("net.keras", "no such file"),
         ("nte.py:build", r"no such file \(did you mean net.py\?\)"),
-        ("notes.txt", "not a model; give"),
+        ("notes.txt", "not a model; --model accepts"),
         ("no/such/folder/net.h5", "no such file"),
-        ("empty", "a folder without a model in it"),
-        ("", "no such model|a folder without a model"),
+        ("empty", "a folder that contains no model"),
+        ("", "no such model|a folder that contains no model"),
         (":", "no such model"),
         ("a\nb", r"a\\nb: no such model"),
     ],
@@ -130,40 +136,40 @@ def test_an_unpacked_keras_file_is_a_model(here: Path) -> None:
 )
 def test_files_of_data(name: str, kind: str, here: Path) -> None:
     made(here, name)
-    assert parse_data(name) == DataSpec(kind, path=Path(name))  # type: ignore[arg-type]
+    assert parse_data_spec(name) == DataSpec(kind, path=Path(name))  # type: ignore[arg-type]
 
 
 def test_a_zip_is_known_without_its_suffix(here: Path) -> None:
     with zipfile.ZipFile(here / "archive", "w") as stream:
         stream.writestr("a", "b")
-    assert parse_data("archive").kind == "pairs"
+    assert parse_data_spec("archive").kind == "pairs"
 
 
 def test_data_from_code_and_the_sample(here: Path) -> None:
     made(here, "data.py")
-    assert parse_data(None) == DataSpec("pairs")
-    assert str(parse_data(None)) == "the built-in sample"
-    assert parse_data("data.py:load").kind == "code"
-    assert str(parse_data("package.data:load")) == "--data package.data:load"
+    assert parse_data_spec(None) == DataSpec("pairs")
+    assert str(parse_data_spec(None)) == "the built-in sample"
+    assert parse_data_spec("data.py:load").kind == "code"
+    assert str(parse_data_spec("package.data:load")) == "--data package.data:load"
 
 
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
         ("iris.cvs", r"no such file or folder \(did you mean iris.csv\?\)"),
-        ("notes.txt", r"no data that saldiag knows; --data takes .*\.npz"),
-        ("data.py", "say which function"),
+        ("notes.txt", r"not a known data format; --data accepts .*\.npz"),
+        ("data.py", "name a function"),
         ("none.py:load", "none.py:load: no such file"),
         ("empty", "empty folder"),
         ("texts", "no pictures in it"),
-        ("one.csv.gz", "no data that saldiag knows"),
+        ("one.csv.gz", "not a known data format"),
     ],
 )
 def test_data_that_are_not_there(spec: str, said: str, here: Path) -> None:
     made(here, "iris.csv", "notes.txt", "data.py", "texts/a.txt", "texts/b/c.md", "one.csv.gz")
     (here / "empty").mkdir()
     with pytest.raises(DataError, match=said):
-        parse_data(spec)
+        parse_data_spec(spec)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +207,9 @@ def test_names_of_tfrecords() -> None:
 
 
 def test_a_loss_may_be_a_name_or_code() -> None:
-    assert parse_code("--loss", "mse", SaldiagError) is None
-    assert parse_code("--loss", "losses:mine", SaldiagError) is not None
-    assert parse_code("--loss", "not a module:mine", SaldiagError) is None
+    assert parse_code_reference("--loss", "mse", SaldiagError) is None
+    assert parse_code_reference("--loss", "losses:mine", SaldiagError) is not None
+    assert parse_code_reference("--loss", "not a module:mine", SaldiagError) is None
 
 
 @pytest.mark.parametrize(
@@ -225,7 +231,7 @@ def test_an_option_without_a_use_is_refused(
     made(here, "a.npz", "a.csv", "a.keras")
     asked = Options(**options)  # type: ignore[arg-type]
     with pytest.raises(SaldiagError, match=said):
-        refuse_unused(asked, model(asked.model), parse_data(asked.data))
+        refuse_unused(asked, model(asked.model), parse_data_spec(asked.data))
 
 
 def test_options_with_a_use_are_not(here: Path) -> None:
@@ -235,4 +241,4 @@ def test_options_with_a_use_are_not(here: Path) -> None:
         Options(model="m:f", data="a.tfrecord", pixels="unit", image_size=32, target="y"),
         Options(model="a.keras", custom_objects=("m",), unsafe_load=True, pixels="unit"),
     ):
-        refuse_unused(asked, model(asked.model), parse_data(asked.data))
+        refuse_unused(asked, model(asked.model), parse_data_spec(asked.data))

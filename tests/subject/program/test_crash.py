@@ -11,7 +11,7 @@ from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Measurements, ProgramError
 from saldiag.rules.engine.engine import diagnose
 from saldiag.rules.shared.error_messages import MEANINGS, meaning_of
-from saldiag.subject.program.crash import LONGEST, program_error
+from saldiag.subject.program.crash import MAX_MESSAGE_CHARACTERS, program_error
 from saldiag.subject.source.layer_sources import recording_sources
 
 FILE = "/home/user/program.py"
@@ -191,7 +191,7 @@ def test_the_layer_is_named_with_the_line_that_makes_it():
     ("code", "says", "fix"),
     [
         ("import keras\nkeras.layers.Dense(\n  output_dim=3)", "--compat bridges it", "units="),
-        ("import numpy as np\nnp.float(1)", "numpy.float is of an older version", "write float"),
+        ("import numpy as np\nnp.float(1)", "numpy.float is no longer supported", "use float"),
         ("import tensorflow as tf\ntf.Session()", "tensorflow.Session", "no graphs"),
     ],
 )
@@ -238,7 +238,7 @@ def test_hostile_names_and_long_messages_are_cut():
     error = ValueError(f"should have unique names. Name '{name}' is already {'y' * 9000}")
 
     ended = program_error(error, {})
-    assert len(ended.message) <= LONGEST + 3
+    assert len(ended.message) <= MAX_MESSAGE_CHARACTERS + 3
     (finding,), _ = judged(ended)
     assert len(finding.message) < 500
     assert "\x1b" not in finding.message
@@ -285,7 +285,7 @@ class TestWholePrograms:
         assert result == 1
         (finding,) = found["findings"]
         assert "saldiag run --compat" in finding["message"]
-        assert finding["fix"] == "write learning_rate="
+        assert finding["fix"] == "use learning_rate="
 
     def test_an_error_of_its_own_leaves_no_run(self, program, tmp_path):
         result, found, _ = program("raise RuntimeError('mine')\n")

@@ -16,7 +16,7 @@ from saldiag.core.files.run import Run, RunInfo
 from saldiag.core.files.sources import decoded, digest, is_unchanged, recorded_sources
 from saldiag.core.measurement import SourceFiles
 from saldiag.subject.program import source_snapshot
-from saldiag.subject.program.source_snapshot import OwnFiles
+from saldiag.subject.program.source_snapshot import SourceSnapshot
 from saldiag.subject.source import stack_frames
 
 
@@ -26,7 +26,7 @@ def loaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     modules = {}
     monkeypatch.setattr(source_snapshot, "sys", types.SimpleNamespace(modules=modules))
-    stack_frames.shown_path.cache_clear()
+    stack_frames.display_path.cache_clear()
 
     def load(name, content=b"x = 1\n"):
         path = tmp_path / name
@@ -39,7 +39,7 @@ def loaded(tmp_path, monkeypatch):
 
     load.modules = modules
     yield load
-    stack_frames.shown_path.cache_clear()
+    stack_frames.display_path.cache_clear()
 
 
 def names(measured):
@@ -49,7 +49,7 @@ def names(measured):
 def test_a_file_has_the_hash_of_its_bytes_and_its_text_with_line_ends(loaded):
     content = "# coding: latin-1\r\nname = 'größe'\r\n".encode("latin-1")
     path = loaded("one.py", content)
-    (source,) = OwnFiles().measured().files
+    (source,) = SourceSnapshot().source_files().files
     assert source.file == "one.py"
     assert source.sha256 == hashlib.sha256(content).hexdigest()
     assert source.text == content.decode("latin-1")
@@ -62,10 +62,10 @@ def test_a_file_has_the_hash_of_its_bytes_and_its_text_with_line_ends(loaded):
 def test_the_program_comes_first_as_it_was_before_it_ran(loaded, tmp_path):
     script = tmp_path / "zz.py"
     script.write_text("first")
-    files = OwnFiles(script)
+    files = SourceSnapshot(script)
     script.write_text("second")
     loaded("aa.py")
-    measured = files.measured()
+    measured = files.source_files()
     assert names(measured) == ["zz.py", "aa.py"]
     assert measured.files[0].text == "first"
 
@@ -76,7 +76,7 @@ def test_what_is_not_the_users_is_left_out(loaded):
     built_in.__file__ = str(Path(source_snapshot.__file__).parents[1] / "q.py")
     loaded.modules["json"] = json
     loaded.modules["none"] = types.ModuleType("none")
-    assert names(OwnFiles().measured()) == []
+    assert names(SourceSnapshot().source_files()) == []
 
 
 def test_a_notebook_has_its_hash_and_its_cells_their_text(loaded, tmp_path, monkeypatch):
@@ -84,17 +84,17 @@ def test_a_notebook_has_its_hash_and_its_cells_their_text(loaded, tmp_path, monk
     book.write_text("{}")
     cell = f"{book}[2]"
     monkeypatch.setitem(linecache.cache, cell, (4, None, ["a\n", "b\n"], cell))
-    whole, part = OwnFiles(book).measured().files
+    whole, part = SourceSnapshot(book).source_files().files
     assert (whole.file, whole.sha256, whole.text) == ("book.ipynb", digest(b"{}"), None)
     assert (part.file, part.text) == ("book.ipynb[2]", "a\nb\n")
 
 
 def test_long_texts_and_many_files_are_told_but_not_kept(loaded, monkeypatch):
-    monkeypatch.setattr(source_snapshot, "MAX_TEXT", 10)
+    monkeypatch.setattr(source_snapshot, "MAX_TEXT_BYTES", 10)
     monkeypatch.setattr(source_snapshot, "MAX_FILES", 2)
     for name in ("a.py", "b.py", "c.py"):
         loaded(name, b"#" * (11 if name == "a.py" else 10))
-    measured = OwnFiles().measured()
+    measured = SourceSnapshot().source_files()
     assert [(s.file, s.size, s.text is None) for s in measured.files] == [
         ("a.py", 11, True),
         ("b.py", 10, False),
@@ -103,10 +103,10 @@ def test_long_texts_and_many_files_are_told_but_not_kept(loaded, monkeypatch):
 
 
 def test_all_texts_together_have_a_limit(loaded, monkeypatch):
-    monkeypatch.setattr(source_snapshot, "MAX_TEXTS", 15)
+    monkeypatch.setattr(source_snapshot, "MAX_ALL_TEXT_BYTES", 15)
     for name in ("a.py", "b.py"):
         loaded(name, b"#" * 10)
-    assert [s.text is None for s in OwnFiles().measured().files] == [False, True]
+    assert [s.text is None for s in SourceSnapshot().source_files().files] == [False, True]
 
 
 def test_what_is_no_text_is_none():
@@ -120,7 +120,7 @@ def test_a_run_tells_its_sources_by_path(loaded, tmp_path):
     run = Run.create("run", tmp_path / "run")
     run.write_info(RunInfo(("saldiag", "run"), {}, 0, {}))
     assert recorded_sources(run.path) == {}
-    run.write_measurement(OwnFiles().measured())
+    run.write_measurement(SourceSnapshot().source_files())
     assert recorded_sources(run.path)["one.py"].text == "x = 1\n"
 
 

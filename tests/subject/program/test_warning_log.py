@@ -26,21 +26,21 @@ def framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "    warnings.warn(text, UserWarning, stacklevel=level)\n"
     )
     monkeypatch.setattr(stack_frames, "framework_folders", lambda: (f"{tmp_path}/keras/",))
-    stack_frames.is_user.cache_clear()
+    stack_frames.is_user_file.cache_clear()
     spec = importlib.util.spec_from_file_location("keras_fake.layer", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    stack_frames.is_user.cache_clear()
+    stack_frames.is_user_file.cache_clear()
 
 
 def test_records_what_a_filter_hides_and_who_hid_it(framework: ModuleType) -> None:
     with warnings.catch_warnings(), recording_warnings() as recorder:
         warnings.filterwarnings("ignore", category=UserWarning, module="keras_fake")
         framework.complain(level=1)
-    (warning,) = recorder.log().warnings
+    (warning,) = recorder.warning_log().warnings
     assert warning.message == "softmax over one channel"
     assert warning.silenced
     assert warning.silenced_by is not None
@@ -55,11 +55,11 @@ def test_a_filter_that_hides_all_advice_is_noted_while_it_stands() -> None:
         warnings.filterwarnings("ignore", message="only this")
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="numpy")
-    assert recorder.log().filters == ()
+    assert recorder.warning_log().filters == ()
     with warnings.catch_warnings(), recording_warnings() as recorder:
         warnings.filterwarnings("ignore", category=UserWarning, module="keras")
         line = inspect.currentframe().f_lineno - 1
-    (noted,) = recorder.log().filters
+    (noted,) = recorder.warning_log().filters
     assert noted.file.endswith("test_warning_log.py")
     assert noted.line == line
 
@@ -71,7 +71,7 @@ def test_a_warning_that_is_shown_is_not_called_silenced(framework: ModuleType) -
         framework.complain()
     assert len(shown) == 2
     assert shown[0].filename.endswith("test_warning_log.py"), "stack level is kept"
-    counts = [(w.silenced, w.count) for w in recorder.log().warnings]
+    counts = [(w.silenced, w.count) for w in recorder.warning_log().warnings]
     assert counts == [(False, 1), (False, 1)]
 
 
@@ -79,7 +79,7 @@ def test_the_users_own_warnings_are_not_the_frameworks(framework: ModuleType) ->
     with warnings.catch_warnings(), recording_warnings() as recorder:
         warnings.simplefilter("ignore")
         warnings.warn("mine", UserWarning, stacklevel=1)
-    assert recorder.log().warnings == ()
+    assert recorder.warning_log().warnings == ()
 
 
 def test_an_error_filter_still_raises(framework: ModuleType) -> None:
@@ -87,7 +87,7 @@ def test_an_error_filter_still_raises(framework: ModuleType) -> None:
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match="one channel"):
             framework.complain()
-    assert len(recorder.log().warnings) == 1
+    assert len(recorder.warning_log().warnings) == 1
 
 
 def test_everything_is_put_back() -> None:
@@ -108,7 +108,7 @@ def test_keras_one_channel_softmax_warning_is_recorded() -> None:
         warnings.filterwarnings("ignore", category=UserWarning, module="keras")
         model = keras.Sequential([keras.layers.Dense(1, activation="softmax")])
         model(np.ones((2, 3), "float32"))
-    messages = [w.message for w in recorder.log().warnings if w.silenced]
+    messages = [w.message for w in recorder.warning_log().warnings if w.silenced]
     assert any("softmax over axis" in message for message in messages), messages
 
 
@@ -126,6 +126,6 @@ def test_tensorflow_logger_is_recorded_even_when_turned_down() -> None:
             logger.warning("the user's own")
     finally:
         logger.setLevel(level)
-    (warning,) = recorder.log().warnings
+    (warning,) = recorder.warning_log().warnings
     assert warning.message == "retracing 5 times"
     assert warning.silenced

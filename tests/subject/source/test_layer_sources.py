@@ -76,7 +76,7 @@ def test_paths_below_the_working_directory_are_relative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    stack_frames.shown_path.cache_clear()
-    assert stack_frames.shown_path(str(tmp_path / "train.py")) == "train.py"
-    assert stack_frames.shown_path("/elsewhere/train.py") == "/elsewhere/train.py"
-    stack_frames.shown_path.cache_clear()
+    stack_frames.display_path.cache_clear()
+    assert stack_frames.display_path(str(tmp_path / "train.py")) == "train.py"
+    assert stack_frames.display_path("/elsewhere/train.py") == "/elsewhere/train.py"
+    stack_frames.display_path.cache_clear()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from saldiag.core.wording import counted
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.output_layers import (
@@ -15,7 +16,6 @@ from saldiag.experiments.interventions.output_layers import (
     output_layer_ids,
 )
 from saldiag.experiments.interventions.workbench import Workbench
-from saldiag.rules.shared.wording import counted
 
 
 def _hidden_activations(lab: Workbench) -> list[ActivationLayer]:

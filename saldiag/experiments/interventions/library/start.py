@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from saldiag.core.wording import counted
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
 from saldiag.experiments.interventions.output_layers import output_heads
 from saldiag.experiments.interventions.targets import output_targets, target_kinds
 from saldiag.experiments.interventions.workbench import Workbench
 from saldiag.keras_internals.layers import own_trainable_variables
-from saldiag.rules.shared.wording import counted
 
 _RELUS = {"relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "prelu"}
 """Activations whose layers get He initialisation."""

@@ -1,0 +1,1 @@
+"""Formats printed on stdout: each file is one, named like the value of ``--format``."""

@@ -1,0 +1,1 @@
+"""JSON Schemas of what a run writes, and the module that generates them."""
