@@ -98,7 +98,7 @@ def test_diagnose_tells_the_cause_and_leaves_the_model(model, data, here):
 
 def test_an_error_that_no_rule_knows_is_one_line(here, capsys):
     assert run_saldiag("overfit", "--model", "net.py:unknown", "--data", "net.py:classes") == 2
-    assert "the model cannot be called: Unknown.call()" in capsys.readouterr().err
+    assert "the model cannot be called on this batch: Unknown.call()" in capsys.readouterr().err
     made, given = parts(here, "unknown", "classes")
     with pytest.raises(SaldiagError, match="cannot be called"):
         saldiag.diagnose(made, given)
