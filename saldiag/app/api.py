@@ -1,4 +1,4 @@
-"""saldiag from Python: ``diagnose`` a model, ``Watch`` a training, ``watch`` your own loop."""
+"""The Python API: ``diagnose`` a model, ``Watch`` a training, ``watch`` a custom loop."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import keras
 
 from saldiag.app.examine.examination import Examination
-from saldiag.app.examine.experiments import experiment
-from saldiag.app.examine.uncallable import ModelUnusable, explaining
+from saldiag.app.examine.experiments import run_experiments
+from saldiag.app.examine.uncallable import ModelUnusable, errors_as_findings
 from saldiag.app.program.python_api import Watch, WatchedLoop, watch
-from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.session.collector import Collector, error_line
 from saldiag.app.session.options import ExperimentOptions
-from saldiag.app.session.result import Diagnosis, chosen_rules, judged
-from saldiag.app.subject.compile import optimizer_of
+from saldiag.app.session.result import Diagnosis, diagnose_collected, parse_rule_choice
+from saldiag.app.subject.compile import make_optimizer
 from saldiag.app.subject.fit_arguments import first_batches
 from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.config import listed
@@ -43,90 +43,96 @@ def diagnose(
     select: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] = (),
 ) -> Diagnosis:
-    """Tell why a Keras model does not learn. The model is left as it was, bit for bit.
+    """Find out why a Keras model does not learn. The model is left unchanged, bit for bit.
 
     Args:
-        model: a Keras model of any kind. One that is not built yet gets its variables here.
-        data: ``(x, y)`` or ``(x, y, sample_weight)`` of arrays or tensors, or whatever else
-            ``fit`` takes: a ``tf.data.Dataset``, a ``PyDataset``, a generator (which is read).
-        loss: what to compile with where the model is not compiled, or in place of its own.
-        optimizer: likewise; the default is ``"adam"``.
-        overfit: whether to see if a few batches can be memorised.
-        experiments: whether to change one thing at a time then, and to see what restores learning.
-        suspect: what you suspect, in words, or names of rules or experiments.
-        steps: training steps of that test at the most.
-        budget: its seconds at the most, and those of the experiments.
-        batch_size: items in a batch that arrays are cut into.
-        batches: how many batches to look at.
-        expected_range: least and largest value that a pretrained part expects of its inputs.
-        select: rules that judge, by code, start of a code or name; default: all.
-        ignore: rules that do not.
+        model: a Keras model of any kind. A model that is not built yet is built here.
+        data: ``(x, y)`` or ``(x, y, sample_weight)`` of arrays or tensors, or anything else that
+            ``fit`` accepts: a ``tf.data.Dataset``, a ``PyDataset``, a generator (which is used up).
+        loss: loss to compile with; None for the model's own.
+        optimizer: optimizer to compile with; None for the model's own, or Adam if it has none.
+        overfit: whether to test if the model can memorise a few batches.
+        experiments: whether to run the experiments after that test: change one thing at a time,
+            and see what restores learning.
+        suspect: what you suspect: words, or names of rules or interventions; tried in any case.
+        steps: largest number of training steps of the overfit test.
+        budget: time limit in seconds, of the overfit test and of the experiments each.
+        batch_size: items in a batch that arrays are split_indices into; None for Keras' default.
+        batches: number of batches to examine and memorise.
+        expected_range: smallest and largest input value that a pretrained part of the model
+            expects; None if there is no such part.
+        select: rules that judge: codes, prefixes of codes or names; None for all rules.
+        ignore: rules that do not judge, likewise.
 
     Raises:
-        ModelError: the model is not compiled and there is no loss.
-        DataError: the data cannot be read, or holds no batch.
-        SaldiagError: ``select`` or ``ignore`` names what does not exist; or the model cannot be
-            called, and no rule can tell why.
+        ModelError: ``model`` is not a Keras model, or is not compiled and ``loss`` is None.
+        DataError: the data cannot be read, or contains no batch.
+        SaldiagError: ``select`` or ``ignore`` names a rule that does not exist, nothing tests a
+            suspicion, or the model cannot be called and no rule explains why.
     """
     if not isinstance(model, keras.Model):
         raise ModelError(f"diagnose takes a Keras model, not {type(model).__name__}")
     if loss is None and not model.compiled:
-        raise ModelError("the model is not compiled: compile it, or say diagnose(…, loss=…)")
+        raise ModelError("the model is not compiled: compile it, or call diagnose(…, loss=…)")
     given, plan = first_batches(model, data, batch_size, batches)
-    collector = Collector(chosen_rules(select, ignore))
-    collector.attempt(SourceFiles, SourceSnapshot().source_files)
+    collector = Collector(parse_rule_choice(select, ignore))
+    collector.try_measuring(SourceFiles, SourceSnapshot().source_files)
     with compiled_for(model, loss, optimizer):
         examination = Examination(
             collector, Subject(model, expected_range=expected_range), Batches(given), plan
         )
         try:
-            with explaining(examination, "call"):
+            with errors_as_findings(examination, "call"):
                 examination.survey()
         except ModelUnusable:
-            return judged(collector, "does_not_learn")
-        examination.look_at_data()
+            return diagnose_collected(collector, "does_not_learn")
+        examination.examine_data()
         with preserved_state(model):
-            able = not overfit or _memorises(examination, budget_seconds=budget, max_steps=steps)
-            examination.look_ahead()
-            examination.trainable(collector.measured.get(GradientHistory))
+            able = not overfit or _can_be_trained(
+                examination, budget_seconds=budget, max_steps=steps
+            )
+            examination.measure_training_plan()
+            examination.measure_trainability(collector.measured.get(GradientHistory))
         if experiments and able:
-            _experiment(examination, ExperimentOptions(listed(suspect), budget))
+            _run_experiments(examination, ExperimentOptions(listed(suspect), budget))
         stuck = not able or (not overfit and examination.no_gradient())
-    return judged(collector, "does_not_learn" if stuck else None if overfit else "not_tested")
-
-
-def _experiment(examination: Examination, wishes: ExperimentOptions) -> None:
-    """Make the experiments; Ctrl-C ends them, and what is decided stays."""
-    session = examination.session
-    before = session.judge()
-    session.attempt(
-        Experiments,
-        lambda: experiment(examination, before.findings, wishes, verdict=before.verdict),
+    return diagnose_collected(
+        collector, "does_not_learn" if stuck else None if overfit else "not_tested"
     )
 
 
-def _memorises(examination: Examination, **plan: Any) -> bool:
-    """Run the overfit test; whether the model can be trained, as far as rules can tell."""
+def _run_experiments(examination: Examination, options: ExperimentOptions) -> None:
+    """Run the experiments; Ctrl-C ends them, and the results so far are kept."""
+    session = examination.session
+    before = session.judge()
+    session.try_measuring(
+        Experiments,
+        lambda: run_experiments(examination, before.findings, options, verdict=before.verdict),
+    )
+
+
+def _can_be_trained(examination: Examination, **plan: Any) -> bool:
+    """Run the overfit test; returns False if a rule explains why the model cannot be trained."""
     try:
-        with explaining(examination, "training"):
-            examination.memorise(**plan)
-    except ModelUnusable as told:
-        examination.session.missing(OverfitHistory, str(told))
+        with errors_as_findings(examination, "training"):
+            examination.run_overfit_test(**plan)
+    except ModelUnusable as reason:
+        examination.session.mark_missing(OverfitHistory, str(reason))
         return False
     except SaldiagError:
         raise
-    except Exception as error:  # a broken probe must not cost the diagnosis
-        examination.session.missing(OverfitHistory, one_line(error))
+    except Exception as error:  # the diagnosis goes on without a broken probe
+        examination.session.mark_missing(OverfitHistory, error_line(error))
     return True
 
 
 @contextlib.contextmanager
 def compiled_for(model: Any, loss: Any, optimizer: Any) -> Iterator[None]:
-    """The model compiled with another loss or optimizer, as long as the block lasts."""
+    """Compile the model with another loss or optimizer inside the block; None keeps its own."""
     before = dict(vars(model))
     if loss is not None or optimizer is not None:
         model.compile(
-            optimizer=optimizer if optimizer is not None else optimizer_of(model, None, None),
+            optimizer=optimizer if optimizer is not None else make_optimizer(model, None, None),
             loss=loss if loss is not None else model.loss,
             jit_compile=False,
         )

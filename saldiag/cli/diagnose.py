@@ -24,7 +24,9 @@ TEST_SECONDS, TEST_STEPS = 60.0, 200
 
 def take_rule_choice(parameters: dict[str, Any]) -> RuleChoice:
     """Take what the command line says about rules out of its parameters."""
-    return RuleChoice.of(*(parameters.pop(name) for name in ("select", "ignore", "config")))
+    return RuleChoice.from_options(
+        *(parameters.pop(name) for name in ("select", "ignore", "config"))
+    )
 
 
 def take_experiments(parameters: dict[str, Any]) -> ExperimentOptions | None:

@@ -25,7 +25,7 @@ def data_check(path: Path | None, seed: int, output_format: str) -> int:
     """List every defect; exit code 1 if there are any."""
     from saldiag.app.commands import data as commands
 
-    return commands.check(path, seed, output_format)
+    return commands.check_data_set(path, seed, output_format)
 
 
 @data.command("fetch")
@@ -40,7 +40,7 @@ def data_fetch(destination: Path, url: str | None, sha256: str | None) -> int:
     """
     from saldiag.app.commands import data as commands
 
-    return commands.fetch(destination, url, sha256)
+    return commands.fetch_data_set(destination, url, sha256)
 
 
 @data.command("sample")
@@ -52,7 +52,7 @@ def data_sample(directory: Path, count: int, seed: int) -> int:
     """Write the built-in sample to DIRECTORY."""
     from saldiag.app.commands import data as commands
 
-    return commands.sample(directory, count, seed)
+    return commands.write_data_sample(directory, count, seed)
 
 
 @click.command()

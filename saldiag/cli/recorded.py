@@ -36,7 +36,9 @@ def report(run: Path, again: bool, output_format: str, fail_on: Any, **rules: An
 
     if any(rules.values()) and not again:
         raise click.UsageError("--select, --ignore and --config need --rules")
-    return report_again(run, output_format, fail_on, RuleChoice.of(**rules) if again else None)
+    return report_again(
+        run, output_format, fail_on, RuleChoice.from_options(**rules) if again else None
+    )
 
 
 @click.command("compare")
@@ -107,7 +109,7 @@ def rules(words: tuple[str, ...], output_format: str, **rules: Any) -> int:
     """List the rules; WORDs select some (sd2, gradients, softmax, error)."""
     from saldiag.app.commands.rules import list_rules
 
-    return list_rules(words, output_format, RuleChoice.of(**rules))
+    return list_rules(words, output_format, RuleChoice.from_options(**rules))
 
 
 COMMANDS: tuple[click.Command, ...] = (report, compare_command, fix, explain, rules)

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from saldiag.app.session.flags import flag
 from saldiag.app.session.options import prepare_environment
-from saldiag.app.session.session import FAILED, FINISHED, FOUND, versions
+from saldiag.app.session.session import EXIT_FAILED, EXIT_FINDINGS, EXIT_OK, package_versions
 from saldiag.cli.invocation import invocation
 from saldiag.cli.options import debug_option, format_option, options_for, out_option
 from saldiag.core.files.jsonio import dumps, write_json, write_text
@@ -82,7 +82,7 @@ def run_selftest(options: SelftestOptions) -> int:
     directory = Run.create("selftest", options.out)
     info = RunInfo(
         command=("saldiag", *(options.command_line or ("selftest",))),
-        versions=versions(),
+        versions=package_versions(),
         seed=options.seed,
         config={"parts": options.parts, "sample": options.sample, "jobs": options.jobs},
         started=utc_now(),
@@ -138,8 +138,8 @@ class Told:
     def exit_code(self) -> int:
         """1 where a total fell below the one on record, 2 where it did not come to its end."""
         if not self.whole:
-            return FAILED
-        return FOUND if self.fallen else FINISHED
+            return EXIT_FAILED
+        return EXIT_FINDINGS if self.fallen else EXIT_OK
 
     def text(self) -> str:
         """The table, and how it compares with the record."""

@@ -107,6 +107,20 @@ def with_run_results(record: Record, seed: int, results: Sequence[Mapping[str, A
     return {**record, str(seed): dict(sorted(half.items()))}
 
 
+def with_new_cases(record: Record, seed: int, results: Sequence[Mapping[str, Any]]) -> Record:
+    """The record with those results of a narrowed run whose cases it does not have yet.
+
+    Cases on record stay as they are: only a whole run may change them.
+    """
+    half = record.get(str(seed), {})
+    new = {
+        row["name"]: {"expected": row["expected"], "outcome": row["outcome"]}
+        for row in results
+        if row["name"] not in half
+    }
+    return {**record, str(seed): dict(sorted({**half, **new}.items()))}
+
+
 def with_table(page: str, record: Record) -> str:
     """The text of docs/selftest.md with the current table.
 
@@ -125,9 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record: Record = read_record() if RECORD.is_file() else {}
     for run in parser.parse_args(arguments).run:
         written = read_json(run / "selftest.json")
-        if written["parts"] or written["sample"] is not None or not written["whole"]:
-            sys.exit(f"{run}: only a whole run goes on record")
-        record = with_run_results(record, written["seed"], written["results"])
+        if written["sample"] is not None or not written["whole"]:
+            sys.exit(f"{run}: a sample or an interrupted run does not go on record")
+        add = with_new_cases if written["parts"] else with_run_results
+        record = add(record, written["seed"], written["results"])
     record = {half: rows for half, rows in record.items() if int(half) in HALVES}
     write_json(RECORD, record)
     write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), record))

@@ -92,7 +92,7 @@ def _measure_training(subject: Subject, arguments: Mapping[str, Any]) -> Measure
     class WithSources(Watch):
         """Knows the source line of each layer."""
 
-        def _subject(self, model: Any) -> Subject:  # noqa: ARG002 - there is no other model
+        def _subject_of(self, model: Any) -> Subject:  # noqa: ARG002 - there is no other model
             return subject
 
     watch = WithSources()

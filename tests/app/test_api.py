@@ -164,7 +164,7 @@ class TestDiagnose:
             tf.random.set_global_generator(tf.random.Generator.from_seed(5))
             for _ in range(looks):
                 first_batches(model, kept if in_a_dataset else batches())
-                watch._given(model)
+                watch._batches_and_plan(model)
                 first_batches(unbuilt, kept if in_a_dataset else batches())
             drawn.append(draws())
         assert drawn[0] == drawn[1]

@@ -83,7 +83,7 @@ def with_batches_of(batch_size: int, image_size: int) -> None:
         rules = best(lambda: judge(examination.session.measured))  # noqa: B023
         print(f"  {name:33} {survey:6.2f} s, rules {rules * 1000:.0f} ms, together "
               f"{survey + rules:.2f} s")  # fmt: skip
-    looks, _ = timed(examination.look_at_data)
+    looks, _ = timed(examination.examine_data)
     print(f"  data and loss                     {looks:6.2f} s")
     rules = best(lambda: judge(examination.session.measured))
     print(f"  rules on all of it                {rules:6.3f} s")

@@ -143,17 +143,18 @@ def as_run_does(model: Any, batch: Any, schedule: str) -> list[Any]:
     import tempfile
     from pathlib import Path
 
+    from saldiag.app.program.fit_callbacks import TrainingMonitor
     from saldiag.app.program.options import ProgramOptions
-    from saldiag.app.program.watched_model import Following, Places, Watched
+    from saldiag.app.program.watched_model import ProgramLines, WatchedModel
     from saldiag.app.session.session import Session
     from saldiag.app.subject.subject import Subject
 
     options = ProgramOptions(Path("train.py"), probes=schedule)
     folder = Path(tempfile.mkdtemp()) / "run"
     session = Session("run", config=options.config(), seed=0, out=folder)
-    watched = Watched(session, Subject(model), Places(), options)
-    watched.look((batch,), None)
-    return [watched.watch, Following(watched, None, stop_early=False)]
+    watched = WatchedModel(session, Subject(model), ProgramLines(), options)
+    watched.examine_model((batch,), None)
+    return [watched.watch, TrainingMonitor(watched, None, stop_early=False)]
 
 
 def mlp() -> tuple[Any, Any, Any]:

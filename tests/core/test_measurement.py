@@ -82,14 +82,15 @@ def examples(kind: type[Measurement]) -> list[Measurement]:
     return [next(stream) for _ in range(6)]
 
 
-def test_the_types_are_in_the_order_of_run_json() -> None:
-    assert tuple(TYPES) == ORDER
+def test_the_first_types_are_in_the_order_of_run_json() -> None:
+    assert tuple(TYPES)[: len(ORDER)] == ORDER, "a new measurement comes last: leave out position"
 
 
 def test_every_measurement_class_is_registered_under_a_key_of_its_own() -> None:
     kinds = Measurement.__subclasses__()
     assert len(TYPES) == len(kinds)
-    assert len({kind.position for kind in TYPES.values()}) == len(TYPES)
+    placed = [kind.position for kind in TYPES.values() if kind.position < Measurement.position]
+    assert len(set(placed)) == len(placed)
     assert all(TYPES[kind.key] is kind for kind in kinds)
 
 
@@ -105,7 +106,7 @@ def test_every_module_of_the_package_is_reexported() -> None:
         assert all(getattr(package, kind.__name__, None) is kind for kind in defined), module.name
 
 
-@pytest.mark.parametrize("key", ORDER)
+@pytest.mark.parametrize("key", TYPES)
 def test_a_measurement_survives_a_run_directory(key: str, tmp_path: Path) -> None:
     for number, measurement in enumerate(examples(TYPES[key])):
         run = Run.create("overfit", tmp_path / str(number))

@@ -253,7 +253,7 @@ def test_sarif_and_report_link_to_the_pages_of_the_rules(
     from saldiag.core.files.run import Run
     from saldiag_reports.gallery import runs
 
-    data, run = runs.broken(), Run.create("overfit", tmp_path / "run")
+    data, run = runs.broken_run(), Run.create("overfit", tmp_path / "run")
     run.write_info(data.info)
     run.write_diagnosis(data.diagnosis)
     monkeypatch.setenv("SALDIAG_DOCS_URL", "https://docs.example/saldiag/")

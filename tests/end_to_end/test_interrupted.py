@@ -78,7 +78,7 @@ MOMENTS = {
     "a probe that may fail": "saldiag.app.commands.diagnose.SourceSnapshot.source_files",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",
     "the gradients are read": "saldiag_probes.training.gradient_norms.GradientNorms._before_apply",
-    "rules judge": "saldiag.app.session.session.Session.conclude",
+    "rules judge": "saldiag.app.session.session.Session.judge_and_write",
     "the report is written": "saldiag.app.session.output.write_outcome",
 }
 
@@ -89,7 +89,7 @@ def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, here, monkeypatc
         once(patch, MOMENTS[moment], fail_in_c)
         assert run_saldiag(*arguments("overfit")) == 2
     shown = capsys.readouterr().err
-    assert "interrupted; what was measured so far is in " in shown
+    assert "interrupted; the measurements so far are in " in shown
     assert "fault in saldiag" not in shown
     assert status(here / "run") == "interrupted"
     assert (here / "run" / "report.html").exists()
@@ -121,7 +121,7 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
 
 
 def test_without_a_ctrl_c_it_is_a_fault(here, monkeypatch, capsys):
-    monkeypatch.setattr("saldiag.app.examine.examination.Examination.look_at_data", fault)
+    monkeypatch.setattr("saldiag.app.examine.examination.Examination.examine_data", fault)
     assert run_saldiag(*arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
     assert status(here / "run") == "failed"
@@ -170,10 +170,10 @@ def test_interrupted_training_keeps_its_epochs_and_resumes(here, monkeypatch, ca
 def test_an_interrupted_experiment_is_not_recorded_as_failed(here, monkeypatch):
     from saldiag.experiments.search.lab import Lab
 
-    whole = Lab._curve
+    whole = Lab._train_curve
 
     def broken(lab: Lab, prepared: Any, *more: Any) -> Any:
-        return fail_in_c() if prepared.change.told else whole(lab, prepared, *more)
+        return fail_in_c() if prepared.change.description else whole(lab, prepared, *more)
 
     monkeypatch.setattr(Lab, "_train_curve", broken)
     assert run_saldiag(*arguments("prove", "--learning-rate", "1e-9")) == 2
@@ -206,7 +206,7 @@ class TestInAProgram:
     def test_ends_it(self, end, program, tmp_path):
         code, found, shown = program(FITTED + LOSES + end)
         assert code == 2
-        assert "interrupted; what was measured so far is judged" in shown.err
+        assert "interrupted; judging what was measured so far" in shown.err
         assert "SD904" not in {finding["rule"] for finding in found["findings"]}
         assert status(tmp_path / "run") == "finished"
 
@@ -246,7 +246,7 @@ class TestInAProgram:
             once(patch, moment, what)
             assert run_saldiag("run", "--out", "run", "program.py") == 2
         shown = capsys.readouterr().err
-        assert "interrupted; what was measured so far is in " in shown
+        assert "interrupted; the measurements so far are in " in shown
         assert status(here / "run") == "interrupted"
 
 
@@ -311,6 +311,6 @@ def test_worker_processes_ignore_ctrl_c(here):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
-    assert "interrupted; what was measured so far is in " in errors
+    assert "interrupted; the measurements so far are in " in errors
     assert "Traceback" not in errors
     assert status(here / "run") == "interrupted"

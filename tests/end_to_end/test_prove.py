@@ -112,7 +112,7 @@ def test_a_killed_run_resumes_with_its_finished_experiments(folder):
 def test_resume_with_other_options_is_refused(folder, capsys):
     run_saldiag(*arguments("broken", "one", "--budget", "1s"))
     assert run_saldiag(*arguments("broken", "one", "--resume", "--learning-rate", "0.5")) == 2
-    assert "made with learning-rate None, not 0.5" in capsys.readouterr().err
+    assert "was run with learning-rate None, not 0.5" in capsys.readouterr().err
 
 
 def test_ctrl_c_keeps_finished_experiments(folder):

@@ -248,7 +248,7 @@ def test_a_user_model_on_pairs_in_one_folder(here: Path, tmp_path: Path) -> None
 def test_a_training_that_raises_exits_with_2_or_is_noted_with_the_findings(
     command: str, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = "the model cannot be trained on these data: row 3"
+    told = "the model cannot be trained on this data: row 3"
     data = tmp_path / "a.npz"
     x = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     np.savez(data, x=x, y=np.arange(9) % 3)

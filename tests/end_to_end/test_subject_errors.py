@@ -113,7 +113,7 @@ MODEL = ("--model", "net.py:model")
         (("--model", "net.py:pictures", "--data", "net.py:data"), "(8, 4), the model expects"),
         ((*MODEL, "--data", "net.py:other"), "(8, 5), the model expects (None, 4)"),
         ((*MODEL, "--data", "net.py:single"), "add .batch(8)"),
-        ((*MODEL, "--data", "net.py:empty"), "holds no batch"),
+        ((*MODEL, "--data", "net.py:empty"), "contains no batch"),
         ((*MODEL, "--data", "net.py:nothing"), "returned NoneType: expected arrays (x, y)"),
         ((*MODEL, "--data", "net.py:raises"), "ValueError: no way (net.py:"),
         ((*MODEL, "--data", "net.py:stumbles", "--items", "50"), "row 7 is broken"),

@@ -181,14 +181,17 @@ def test_pictures_with_masks_are_shown(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--model", "net.py:model", "--data", "net.py:endless"), "can be read but once, or never"),
-        (("--model", "net.py:model", "--data", "net.py:one"), "one item is not enough"),
-        (("--model", "net.py:model", "--data", "net.py:uneven"), "cannot be put together"),
+        (
+            ("--model", "net.py:model", "--data", "net.py:endless"),
+            "can be read only once, or is endless",
+        ),
+        (("--model", "net.py:model", "--data", "net.py:one"), "contains 1 item"),
+        (("--model", "net.py:model", "--data", "net.py:uneven"), "cannot be concatenated"),
         (("--model", "net.py:model", "--data", "net.py:wide"), "does not fit"),
-        ((*OWN, "--beta2", "0.5"), "--beta2 belongs to the recipe of quicksal"),
-        ((*OWN, "--step-size", "5"), "--step-size belongs to the recipe of quicksal"),
+        ((*OWN, "--beta2", "0.5"), "--beta2 applies only to quicksal"),
+        ((*OWN, "--step-size", "5"), "--step-size applies only to quicksal"),
         ((*OWN, "--target", "y"), "--target is for"),
-        (("--optimizer", "sgd"), "the recipe trains with Adam"),
+        (("--optimizer", "sgd"), "quicksal trains with Adam"),
         (("--data", "net.py:data"), "image-and-mask pairs"),
     ],
 )

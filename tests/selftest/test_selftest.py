@@ -20,6 +20,7 @@ from saldiag.selftest.outcome import Result, Totals, count_results
 from saldiag.selftest.record import (
     PAGE,
     read_record,
+    with_new_cases,
     with_run_results,
     with_table,
     worse_cases,
@@ -125,6 +126,18 @@ def test_a_run_taken_over_replaces_its_half_and_no_other() -> None:
 def test_rows_add_up_forms() -> None:
     (row,) = fault_rows(RESULTS)
     assert row.counts() == (3, 1, 1, 1)
+
+
+def test_a_narrowed_run_adds_new_cases_and_changes_none() -> None:
+    rows = [
+        {"name": name, "expected": ["SD1"], "outcome": "missed"}
+        for name in (*list(RECORD["0"])[:1], "new/form/broken")
+    ]
+    record = with_new_cases(RECORD, 0, rows)
+    assert record["0"] == {
+        **RECORD["0"],
+        "new/form/broken": {"expected": ["SD1"], "outcome": "missed"},
+    }
 
 
 def test_the_documentation_shows_the_table_of_the_record() -> None:

@@ -1,4 +1,4 @@
-"""``saldiag compare``: what changed between runs; reads what they recorded."""
+"""``saldiag compare``: what changed between recorded runs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def compare(options: CompareOptions) -> int:
 
     Raises:
         RunError: there is no run at a path, or it cannot be read; the page cannot be written; or
-            new findings are asked about and a run was not judged.
+            ``fail_on_new`` is given and a run has no diagnosis.
     """
     comparison = compare_runs(options.runs)
     if options.fail_on_new is not None:
         _refuse_unjudged(comparison)
     if options.html is not None:
         _write_page(comparison, options.html, options.everything)
-    _print(comparison, options)
+    _print_outcome(comparison, options)
     return 1 if options.fail_on_new and comparison.new(options.fail_on_new) else 0
 
 
 def _refuse_unjudged(comparison: Comparison) -> None:
-    """What was not judged may hold new findings: that is no pass."""
+    """Refuse runs without a diagnosis, which may have new findings: that is not a pass."""
     for run in comparison.runs:
         if run.diagnosis is None:
             raise RunError(
-                f"{run.path}: it was not judged, so --fail-on-new cannot tell:"
-                " `saldiag report RUN --rules` judges what it measured"
+                f"{run.path}: has no diagnosis, which --fail-on-new needs:"
+                " `saldiag report RUN --rules` creates one"
             )
 
 
@@ -44,7 +44,7 @@ def _write_page(comparison: Comparison, path: Path, everything: bool) -> None:
     write_bytes(path, page.encode("utf-8"), option="--html")
 
 
-def _print(comparison: Comparison, options: CompareOptions) -> None:
+def _print_outcome(comparison: Comparison, options: CompareOptions) -> None:
     if options.output_format == "json":
         from saldiag_reports.comparison.document import render_comparison_json
 

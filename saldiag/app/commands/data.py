@@ -1,4 +1,4 @@
-"""``saldiag data``: check, fetch and sample."""
+"""``saldiag data``: check, fetch and sample data sets of images and masks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-ROWS = 50
-"""Defects listed on the screen; ``--format json`` has them all."""
+MAX_PRINTED_DEFECTS = 50
+"""Largest number of defects on the screen; ``--format json`` has all."""
 
 
-def check(path: Path | None, seed: int, output_format: str) -> int:
-    """``saldiag data check``: 1 if there are defects, 0 if there are none.
+def check_data_set(path: Path | None, seed: int, output_format: str) -> int:
+    """``saldiag data check``: print the defects; returns exit code 1 if there are any, else 0.
+
+    Args:
+        path: the data set; None for the built-in sample.
+        seed: seed of the split.
+        output_format: ``text`` or ``json``.
 
     Raises:
         DataError: there is no data set at ``path``.
@@ -32,49 +37,56 @@ def check(path: Path | None, seed: int, output_format: str) -> int:
     from saldiag.core.files.jsonio import dumps
     from saldiag.image_masks.check_data import check_dataset, to_table
 
-    with _progress("checking", MofNCompleteColumn()) as advance:
+    with _progress_bar("checking", MofNCompleteColumn()) as advance:
         report = check_dataset(path, seed, advance)
     if output_format == "json":
         sys.stdout.write(dumps(report.to_dict()) + "\n")
     else:
-        Console().print(to_table(report, ROWS))
+        Console().print(to_table(report, MAX_PRINTED_DEFECTS))
     return 1 if report.defects else 0
 
 
-def fetch(destination: Path, url: str | None, sha256: str | None) -> int:
-    """``saldiag data fetch``: download and verify the archive.
+def fetch_data_set(destination: Path, url: str | None, sha256: str | None) -> int:
+    """``saldiag data fetch``: download and verify MSRA10K's archive; returns exit code 0.
+
+    Args:
+        destination: folder or file for the archive.
+        url: address of the archive; None for the authors' server.
+        sha256: expected hash in hex; None if it is unknown.
 
     Raises:
-        DataError: offline, an error of the server, a full disk, or another file than expected.
+        DataError: no connection, an error of the server, a full disk, or an unexpected file.
     """
     from saldiag.image_masks.archive import PAIR_COUNT, URL, fetch_archive
 
     pairs = PAIR_COUNT if url is None else None
     columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with _progress("downloading", *columns) as advance:
+    with _progress_bar("downloading", *columns) as advance:
         path = fetch_archive(destination, url or URL, sha256, advance, pairs=pairs)
     Console().print(f"{path}: verified", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-def sample(directory: Path, count: int, seed: int) -> int:
-    """``saldiag data sample``: write the built-in sample as files.
+def write_data_sample(directory: Path, count: int, seed: int) -> int:
+    """``saldiag data sample``: write ``count`` pairs of the built-in sample; returns exit code 0.
 
     Raises:
-        DataError: the directory holds something already, or cannot be written.
+        DataError: the directory is not empty, or cannot be written.
     """
     from saldiag.image_masks.sample import write_sample
 
     console = Console()
-    with Console(stderr=True).status("drawing …"):
+    with Console(stderr=True).status("drawing images …"):
         written = write_sample(directory, count, seed)
     console.print(f"{directory}: {written} pairs", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
 @contextmanager
-def _progress(name: str, *columns: ProgressColumn) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr; yields a function of what is done and what there is in all."""
+def _progress_bar(
+    name: str, *columns: ProgressColumn
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on stderr; yields a function of the work done and its total, or None."""
     console = Console(stderr=True)
     shown = [TextColumn(name), BarColumn(24), *columns]
     with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:

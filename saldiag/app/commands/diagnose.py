@@ -1,4 +1,4 @@
-"""The commands that look at one model: overfit, gradients, dtypes, trainable."""
+"""The commands that examine one model: overfit, prove, gradients, dtypes, trainable."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import Any
 
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import (
-    STARTS,
+    INITIAL_STATE_FILE,
     RebuiltSubject,
     check_resumed,
-    experiment,
-    load_starts,
-    save_starts,
+    load_initial_state,
+    run_experiments,
+    save_initial_state,
 )
-from saldiag.app.examine.uncallable import TOLD, ModelUnusable, explaining, unless_unusable
+from saldiag.app.examine.uncallable import (
+    UNUSABLE_MESSAGES,
+    ModelUnusable,
+    errors_as_findings,
+    run_unless_unusable,
+)
 from saldiag.app.session.options import Options, prepare_environment
 from saldiag.app.session.request import Request, parse_request
-from saldiag.app.session.session import Session, own_stdout, run_session
-from saldiag.app.subject.subject import Data
+from saldiag.app.session.session import Session, run_session, stdout_for_diagnosis
+from saldiag.app.subject.subject import OverfitData
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import (
@@ -41,126 +46,151 @@ class CommandExamination(Examination):
     """The examination of the items to memorise, for one command."""
 
     session: Session
-    """Writes what is measured into the run."""
-    data: Data
+    """Writes the measurements to the run."""
+    data: OverfitData
     """The items to memorise."""
     request: Request = field(kw_only=True)
-    """What the command is asked to do."""
+    """The request of the command."""
 
     def survey(self, **parts: Any) -> None:
         """Trace one batch through the model.
 
         Raises:
-            ModelUnusable: it cannot be called, and findings explain why.
-            SaldiagError: it cannot be called, and no rule explains why.
+            ModelUnusable: the user's model cannot be called, and findings explain why.
+            SaldiagError: the model cannot be called, and no rule explains why.
         """
-        with explaining(self, "call") if self.subject.is_users else nullcontext():
+        with errors_as_findings(self, "call") if self.subject.is_user_model else nullcontext():
             super().survey(**parts)
 
 
 def overfit(options: Options) -> int:
-    """``saldiag overfit``: can the model memorise a few samples?"""
-    return _run("overfit", options, _overfit)
+    """``saldiag overfit``: can the model memorise a few samples? Returns the exit code."""
+    return _run_command("overfit", options, _test_and_experiment)
 
 
 def prove(options: Options) -> int:
-    """``saldiag prove``: which change makes the model learn, and which do not?"""
-    return _run("prove", options, _overfit)
+    """``saldiag prove``: which changes make the model learn? Returns the exit code."""
+    return _run_command("prove", options, _test_and_experiment)
 
 
 def gradients(options: Options) -> int:
-    """``saldiag gradients``: where does the gradient go, and does it move the weights?"""
-    return _run("gradients", options, _gradients)
+    """``saldiag gradients``: which layers receive a gradient, and does it change the weights?
+
+    Returns the exit code.
+    """
+    return _run_command("gradients", options, _examine_gradients)
 
 
 def dtypes(options: Options) -> int:
-    """``saldiag dtypes``: which dtypes does a forward pass really use?"""
-    return _run("dtypes", options, _dtypes)
+    """``saldiag dtypes``: which dtypes does a forward pass use? Returns the exit code."""
+    return _run_command("dtypes", options, _examine_dtypes)
 
 
 def trainable(options: Options) -> int:
-    """``saldiag trainable``: which variables are declared trainable, and which train?"""
-    return _run("trainable", options, _trainable)
+    """``saldiag trainable``: which variables are flagged trainable, and which actually train?
+
+    Returns the exit code.
+    """
+    return _run_command("trainable", options, _examine_trainability)
 
 
-def _run(command: str, options: Options, work: Callable[[CommandExamination], Verdict]) -> int:
-    """Parse the request, open a session, load the subject, work, judge, render."""
+def _run_command(
+    command: str, options: Options, work: Callable[[CommandExamination], Verdict]
+) -> int:
+    """Parse the request, open a session, load the subject, and do ``work``; returns the exit code.
+
+    Raises:
+        SaldiagError: bad options, model or data, or a run directory that cannot be made.
+    """
     request = parse_request(options)
     if options.resume and options.out is not None:
         check_resumed(options.out, options)
     prepare_environment()
     if options.experiments is not None:
-        options.experiments.interventions()  # refuses an unknown suspicion before any work
-    session = Session.on(command, options)
+        # Refuses an unknown suspicion before any work is done.
+        options.experiments.suspected_interventions()
+    session = Session.for_command(command, options)
 
-    def examine() -> Verdict:
-        with own_stdout(options.output_format):
-            return unless_unusable(session, lambda: work(_load(session, request)))
+    def run_examination() -> Verdict:
+        with stdout_for_diagnosis(options.output_format):
+            return run_unless_unusable(session, lambda: work(_load_examination(session, request)))
 
-    return run_session(session, examine)
+    return run_session(session, run_examination)
 
 
-def _load(session: Session, request: Request) -> CommandExamination:
-    """Load the subject; the examination of it."""
+def _load_examination(session: Session, request: Request) -> CommandExamination:
+    """Load the subject, and make its examination."""
     from saldiag.app.subject.load import load_subject
 
     subject, data = load_subject(request, session)
-    # What the user's program validates with is not known.
-    plan = FitPlan(data=data.fed) if subject.is_users else FitPlan(validation=data.validation)
-    session.notes(subject.notes)
-    session.attempt(SourceFiles, SourceSnapshot().source_files)
+    # The validation data of the user's program are unknown.
+    plan = (
+        FitPlan(data=data.fit_data)
+        if subject.is_user_model
+        else FitPlan(validation=data.validation)
+    )
+    session.print_notes(subject.notes)
+    session.try_measuring(SourceFiles, SourceSnapshot().source_files)
     return CommandExamination(session, subject, data, plan, request=request)
 
 
-def _dtypes(examination: CommandExamination) -> Verdict:
+def _examine_dtypes(examination: CommandExamination) -> Verdict:
     examination.survey(flow=False, activations=False)
     return "not_tested"
 
 
-def _trainable(examination: CommandExamination) -> Verdict:
+def _examine_trainability(examination: CommandExamination) -> Verdict:
     examination.survey()
-    examination.trainable(None)
+    examination.measure_trainability(None)
     return "not_tested"
 
 
-def _gradients(examination: CommandExamination) -> Verdict:
+def _examine_gradients(examination: CommandExamination) -> Verdict:
     examination.survey()
-    examination.look_at_data()
-    examination.trainable(_few_steps(examination))
+    examination.examine_data()
+    examination.measure_trainability(_train_few_steps(examination))
     return "does_not_learn" if examination.no_gradient() else "not_tested"
 
 
 @contextmanager
-def _training(examination: CommandExamination, kind: type[Measurement]) -> Iterator[None]:
-    """A training that raises is no fault of saldiag's where the model is the user's.
+def _training_errors_explained(
+    examination: CommandExamination, kind: type[Measurement]
+) -> Iterator[None]:
+    """Explain an error of the user's model in the block, as the reason why ``kind`` is missing.
+
+    Errors of a registered model pass: they are bugs.
 
     Raises:
-        SaldiagError: no rule can tell why it raises.
+        SaldiagError: no rule explains the error.
     """
     from saldiag_probes.trace.errors import error_summary
 
     try:
-        with explaining(examination, "training") if examination.subject.is_users else nullcontext():
+        with (
+            errors_as_findings(examination, "training")
+            if examination.subject.is_user_model
+            else nullcontext()
+        ):
             yield
-    except ModelUnusable as told:
-        examination.session.missing(kind, str(told))
-        examination.session.note(str(told))
+    except ModelUnusable as reason:
+        examination.session.mark_missing(kind, str(reason))
+        examination.session.print_note(str(reason))
     except SaldiagError:
         raise
     except Exception as error:
-        if not examination.subject.is_users:
+        if not examination.subject.is_user_model:
             raise
-        raise SaldiagError(_untrainable(error_summary(error))) from error
+        raise SaldiagError(_cannot_train_message(error_summary(error))) from error
 
 
-def _untrainable(why: str) -> str:
-    if "No loss to compute" in why:  # Keras', of a training step of the model's own
-        return "the model is compiled without a loss, which overfit measures: --loss names one"
-    return printable(f"{TOLD['training']}: {why}")
+def _cannot_train_message(why: str) -> str:
+    if "No loss to compute" in why:  # Keras' message, from a custom train_step
+        return "the model is compiled without a loss, which the overfit test needs: give --loss"
+    return printable(f"{UNUSABLE_MESSAGES['training']}: {why}")
 
 
-def _few_steps(examination: CommandExamination) -> GradientHistory | None:
-    """Train ``--steps`` steps with the gradients probe on."""
+def _train_few_steps(examination: CommandExamination) -> GradientHistory | None:
+    """Train ``--steps`` steps with the gradient probe on; None if nothing is trainable."""
     from saldiag.experiments.overfit.overfit_test import repeated_dataset
     from saldiag_probes.trace.execution import without_graph_optimizer
     from saldiag_probes.training.callback import Watch
@@ -168,57 +198,64 @@ def _few_steps(examination: CommandExamination) -> GradientHistory | None:
     steps = examination.request.options.steps
     watch = Watch(schedule=every(1), histograms=every(max(1, steps - 1)))
     if not examination.model.trainable_variables:
-        examination.session.missing(GradientHistory, "the model has no trainable variables")
+        examination.session.mark_missing(GradientHistory, "the model has no trainable variables")
         return None
     with examination.session.phase(f"taking {steps} training steps"), without_graph_optimizer():
         batches = repeated_dataset(examination.data.batches)
-        with _training(examination, GradientHistory):
+        with _training_errors_explained(examination, GradientHistory):
             examination.model.fit(
                 batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0,
                 callbacks=[watch],
             )  # fmt: skip
-    return examination.collect(watch)
+    return examination.collect_history(watch)
 
 
-def _overfit(examination: CommandExamination) -> Verdict:
+def _test_and_experiment(examination: CommandExamination) -> Verdict:
     from saldiag.rules.verdicts.overfit import verdict_of
 
     examination.survey()
-    examination.look_at_data()
+    examination.examine_data()
     history = None
-    with _put_back(examination), _training(examination, OverfitHistory):
-        history = _memorise(examination)
+    with (
+        _restored_for_experiments(examination),
+        _training_errors_explained(examination, OverfitHistory),
+    ):
+        history = _run_overfit_test(examination)
         if history.stopped == "interrupted":
             raise KeyboardInterrupt
-        examination.trainable(examination.session.measured.get(GradientHistory))
-    # One that cannot even be trained has a finding that says why.
+        examination.measure_trainability(examination.session.measured.get(GradientHistory))
+    # A model that cannot be trained at all has a finding that says why.
     verdict = "does_not_learn" if history is None else verdict_of(history)[0]
-    _experiment(examination, verdict)
+    _run_requested_experiments(examination, verdict)
     return verdict
 
 
-def _put_back(examination: CommandExamination) -> AbstractContextManager[object]:
-    """The model is at its start again behind the block, where experiments need it there."""
+def _restored_for_experiments(examination: CommandExamination) -> AbstractContextManager[object]:
+    """Restore the model after the block if experiments follow, which start from its first state."""
     from saldiag_probes.state.isolation import preserved_state
 
-    wanted = examination.request.options.experiments is not None
-    return preserved_state(examination.model) if wanted else nullcontext()
+    followed = examination.request.options.experiments is not None
+    return preserved_state(examination.model) if followed else nullcontext()
 
 
-def _experiment(examination: CommandExamination, verdict: Verdict) -> None:
-    """Make the experiments that are asked for."""
+def _run_requested_experiments(examination: CommandExamination, verdict: Verdict) -> None:
+    """Run the experiments if the options request them.
+
+    The first invocation saves the weights; a resumed one loads them, because its arms must start
+    from the same state.
+    """
     session, options = examination.session, examination.request.options
     if options.experiments is None:
         return
     folder = session.run.path / "experiments"
-    starts = folder / STARTS
+    starts = folder / INITIAL_STATE_FILE
     if starts.is_file():
-        load_starts(examination.model, starts)
+        load_initial_state(examination.model, starts)
     else:
-        save_starts(examination.model, starts)
+        save_initial_state(examination.model, starts)
     wiring = session.measured.get(Wiring)
     with session.phase("experiments", own_display=True):
-        experiment(
+        run_experiments(
             examination,
             session.judge(verdict).findings,
             options.experiments,
@@ -229,8 +266,8 @@ def _experiment(examination: CommandExamination, verdict: Verdict) -> None:
         )
 
 
-def _memorise(examination: CommandExamination) -> OverfitHistory:
-    """Run the overfit test with the training hook on, showing loss and time left."""
+def _run_overfit_test(examination: CommandExamination) -> OverfitHistory:
+    """Run the overfit test with the gradient probe on, showing loss and time left."""
     from saldiag.progress import overfit_progress
 
     session, options, data = (
@@ -239,7 +276,7 @@ def _memorise(examination: CommandExamination) -> OverfitHistory:
         examination.data,
     )
     with overfit_progress(session.console, options.budget) as progress:
-        history = examination.memorise(
+        history = examination.run_overfit_test(
             budget_seconds=options.budget,
             max_steps=options.max_steps,
             subset_items=data.subset_items,
@@ -247,6 +284,6 @@ def _memorise(examination: CommandExamination) -> OverfitHistory:
             validation=data.validation,
             progress=progress,
         )
-    if history.stopped != "interrupted" and data.pixels is not None:
-        examination.pictures()
+    if history.stopped != "interrupted" and data.pixel_range is not None:
+        examination.collect_predictions()
     return history

@@ -1,4 +1,4 @@
-"""``saldiag predict``: one mask a picture from a checkpoint, with scores where there's a truth."""
+"""``saldiag predict``: one mask for each image, with scores if there are ground truths."""
 
 from __future__ import annotations
 
@@ -26,26 +26,32 @@ if TYPE_CHECKING:
     from saldiag.recipes.mask_scores import MaskScorer
 
 SCHEMA_VERSION = 1
+"""Version of the format of ``predictions.json``."""
 RECORD = "predictions.json"
-"""What was predicted, with the scores of each picture; beside the masks."""
+"""File with the outcome for each image, beside the masks."""
 BATCH_SIZES = (8, 32)
-"""Pictures at a time on a CPU, on a GPU."""
-MAX_ERRORS = 20
-"""Unreadable pictures named on the screen; the record has all."""
+"""Images in a batch on a CPU, and on a GPU."""
+MAX_PRINTED_ERRORS = 20
+"""Largest number of unreadable images named on the screen; the record names all."""
 
 
 @dataclass(frozen=True)
 class PredictedMask:
-    """What came of one picture: its mask's file and size, its scores, or why there are none."""
+    """The outcome for one image."""
 
     picture: str
+    """Name of the image, without its suffix."""
     file: str | None = None
+    """File name of the mask; None if the image could not be read."""
     size: tuple[int, int] | None = None
+    """Height and width of the mask in pixels; None if there is no mask."""
     scores: MaskScores | None = None
+    """Scores against the ground truth; None if there is none, or it could not be read."""
     error: str | None = None
+    """Why image or ground truth could not be read; None if both could."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The picture for JSON."""
+        """The outcome as ``predictions.json`` has it."""
         return {
             "picture": self.picture,
             "file": self.file,
@@ -56,65 +62,68 @@ class PredictedMask:
 
 
 def predict(options: PredictOptions) -> int:
-    """Predict; returns the exit code: 0, or 2 where a picture had no mask or truth to read.
+    """Predict a mask for each image; returns the exit code: 0, or 2 if interrupted.
 
-    Pictures that can't be read are named on stderr, and the others are done.
+    Images that cannot be read are named on stderr, and all others are done.
 
     Raises:
-        SaldiagError: no such checkpoint or pictures, a folder that may not be written to, or a
-            model that returns no masks.
+        DataError: an image or a ground truth could not be read; all others are done.
+        SaldiagError: there is no such checkpoint or image, the output folder is refused, or the
+            model does not return masks.
     """
     found = find_checkpoint(options.checkpoint)
     photographs = list_photographs(options.pictures)
-    _check_out(options.out, photographs)
+    _check_output_folder(options.out, photographs)
     prepare_environment()
-    from saldiag.app.session.session import own_stdout
-    from saldiag.app.subject.mask_model import mask_model
+    from saldiag.app.session.session import stdout_for_diagnosis
+    from saldiag.app.subject.mask_model import as_mask_model
 
     console = Console(stderr=True)
-    with own_stdout(options.output_format), console.status("loading the model …"):
+    with stdout_for_diagnosis(options.output_format), console.status("loading the model …"):
         loaded = load_checkpoint(found, options.custom_objects, unsafe=options.unsafe_load)
-        model = mask_model(
+        model = as_mask_model(
             loaded,
             image_size=options.image_size,
             pixels=found.pixels if options.pixels == "auto" else options.pixels,
             where=str(found),
             trained_at=found.image_size,
         )
-    for line in (*photographs.ignored, *(() if model.as_trained else model.frame.notes)):
-        _say(console, line)
+    for line in (*photographs.ignored, *(() if model.decodes_as_trained else model.frame.notes)):
+        _print_line(console, line)
     prediction = _Prediction(options, found, photographs, model)
-    with own_stdout(options.output_format):
-        status = prediction.run(console)
-    return prediction.end(console, status)
+    with stdout_for_diagnosis(options.output_format):
+        status = prediction.predict_all(console)
+    return prediction.report_outcome(console, status)
 
 
-def _check_out(out: Path, photographs: Photographs) -> None:
-    """Refuse a folder where a mask would lie among the pictures, or replace a file.
+def _check_output_folder(out: Path, photographs: Photographs) -> None:
+    """Refuse a folder in which a mask would be among the images, or replace a file.
 
     Raises:
-        RunError: it would; the message says which.
+        RunError: the folder is refused; the message says why.
     """
     where = f"--out {printable(out)}"
     if out.exists() and not out.is_dir():
         raise RunError(f"{where}: is a file: choose a folder")
     folder = photographs.folder
     if folder is not None and out.resolve().is_relative_to(folder.resolve()):
-        raise RunError(f"{where}: lies in the folder of the pictures: choose a folder outside it")
+        raise RunError(f"{where}: is inside the folder of the images: choose a folder outside it")
     if (out / RECORD).exists():
         raise RunError(f"{where}: holds predictions already ({RECORD}): choose another folder")
     for one in photographs.pictures:
-        if (out / _file(one)).exists():
-            raise RunError(f"{where}: holds {printable(_file(one))} already: choose another folder")
+        if (out / _mask_file_name(one)).exists():
+            raise RunError(
+                f"{where}: holds {printable(_mask_file_name(one))} already: choose another folder"
+            )
 
 
-def _file(photograph: Photograph) -> str:
+def _mask_file_name(photograph: Photograph) -> str:
     return f"{photograph.stem}.png"
 
 
 @dataclass
 class _Prediction:
-    """One prediction, from its first picture to its last."""
+    """One run of the command, from the first image to the outcome."""
 
     options: PredictOptions
     checkpoint: Checkpoint
@@ -127,38 +136,38 @@ class _Prediction:
 
         self.scorer: MaskScorer = MaskScorer(stretched=self.options.stretched)
 
-    def run(self, console: Console) -> str:
-        """Predict all pictures; ``finished`` or ``interrupted``. What was written stays."""
+    def predict_all(self, console: Console) -> str:
+        """Predict all images; returns ``finished`` or ``interrupted``. Written masks stay."""
         size = self.options.batch_size or BATCH_SIZES[has_gpu()]
         pictures = self.photographs.pictures
         try:
-            with _progress(console, len(pictures)) as advance:
+            with _progress_bar(console, len(pictures)) as advance:
                 for start in range(0, len(pictures), size):
-                    self._batch(pictures[start : start + size])
+                    self._predict_batch(pictures[start : start + size])
                     advance(len(self.masks))
         except KeyboardInterrupt:
             return "interrupted"
         return "finished"
 
-    def _batch(self, pictures: Sequence[Photograph]) -> None:
+    def _predict_batch(self, pictures: Sequence[Photograph]) -> None:
         inputs, readable = [], []
         for photograph in pictures:
             try:
-                inputs.append(self.model.read(photograph.image))
+                inputs.append(self.model.prepare_image(photograph.image))
                 readable.append(photograph)
             except DataError as error:
                 self.masks.append(PredictedMask(photograph.stem, error=str(error)))
         if not inputs:
             return
-        masks = self.model.masks(inputs)
+        masks = self.model.predict_masks(inputs)
         for photograph, mask, one in zip(readable, masks, inputs, strict=True):
-            self._write(photograph, mask, one.size)
+            self._write_mask(photograph, mask, one.size)
 
-    def _write(self, photograph: Photograph, mask: Any, size: tuple[int, int]) -> None:
+    def _write_mask(self, photograph: Photograph, mask: Any, size: tuple[int, int]) -> None:
         from saldiag.recipes.mask_scores import resize_mask
 
         levels = resize_mask(mask, size)
-        _write_png(self.options.out / _file(photograph), levels)
+        _write_png(self.options.out / _mask_file_name(photograph), levels)
         scores, error = None, None
         if photograph.truth is not None:
             from saldiag.image_masks.decode import read_mask
@@ -170,39 +179,46 @@ class _Prediction:
             except DataError as damage:
                 error = str(damage)
         self.masks.append(
-            PredictedMask(photograph.stem, _file(photograph), size, scores, error)
+            PredictedMask(photograph.stem, _mask_file_name(photograph), size, scores, error)
         )  # fmt: skip
 
-    def end(self, console: Console, status: str) -> int:
-        """Write the record, print the outcome, and return the exit code."""
+    def report_outcome(self, console: Console, status: str) -> int:
+        """Write the record, and print the outcome; returns the exit code.
+
+        Raises:
+            DataError: an image or a ground truth could not be read.
+            RunError: the record cannot be written.
+        """
         from saldiag.core.files.jsonio import dumps
         from saldiag_reports.files import write_bytes
 
         self.masks.sort(key=lambda one: one.picture)
         failed = [one for one in self.masks if one.error is not None]
         written = sum(one.file is not None for one in self.masks)
-        document = dumps(self._document(status)) + "\n"
+        document = dumps(self._record_document(status)) + "\n"
         write_bytes(self.options.out / RECORD, document.encode())
         if status == "interrupted":
             total = len(self.photographs.pictures)
-            _say(console, f"interrupted: {written} of {total} masks are in {self.options.out}")
+            _print_line(
+                console, f"interrupted: {written} of {total} masks are in {self.options.out}"
+            )
             return 2
         if self.options.output_format == "json":
             sys.stdout.write(document)
         else:
-            self._print(written)
+            self._print_outcome(written)
         if not failed:
             return 0
-        for one in failed[:MAX_ERRORS] if len(failed) > 1 else ():
-            _say(console, one.error or "")
+        for one in failed[:MAX_PRINTED_ERRORS] if len(failed) > 1 else ():
+            _print_line(console, one.error or "")
         if len(failed) == 1:
             raise DataError(failed[0].error)
         raise DataError(
-            f"{len(failed)} of {len(self.masks)} pictures could not be read whole:"
+            f"{len(failed)} of {len(self.masks)} images or their ground truths could not be read:"
             f" {printable(self.options.out / RECORD)} names all of them"
         )
 
-    def _print(self, written: int) -> None:
+    def _print_outcome(self, written: int) -> None:
         console = Console(highlight=False)
         over = self.scorer.over(self.photographs.name)
         if over is not None:
@@ -212,7 +228,7 @@ class _Prediction:
         line = f"{counted(written, 'mask')} in {printable(self.options.out)}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _document(self, status: str) -> dict[str, Any]:
+    def _record_document(self, status: str) -> dict[str, Any]:
         over: DatasetScores | None = self.scorer.over(self.photographs.name)
         return {
             "schema_version": SCHEMA_VERSION,
@@ -229,7 +245,7 @@ class _Prediction:
 
 
 def _write_png(path: Path, levels: Any) -> None:
-    """Write an 8-bit grey PNG as a whole or not at all.
+    """Write an 8-bit grey PNG atomically.
 
     Raises:
         RunError: it cannot be written.
@@ -244,8 +260,8 @@ def _write_png(path: Path, levels: Any) -> None:
 
 
 @contextmanager
-def _progress(console: Console, total: int) -> Iterator[Any]:
-    """A bar on a terminal; yields a function of the pictures done."""
+def _progress_bar(console: Console, total: int) -> Iterator[Any]:
+    """A progress bar on a terminal; yields a function of the number of images done."""
     columns = (
         TextColumn("predicting"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
@@ -256,5 +272,5 @@ def _progress(console: Console, total: int) -> Iterator[Any]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _say(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

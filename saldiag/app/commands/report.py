@@ -6,9 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from saldiag.app.session.diffs import with_diffs_added
+from saldiag.app.session.diffs import add_diffs
 from saldiag.app.session.judging import judge
-from saldiag.app.session.settings import RuleChoice, rule_settings, with_rules
+from saldiag.app.session.settings import RuleChoice, config_with_rules, rule_settings
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import read_fingerprints
 from saldiag.core.files.run import Run
@@ -18,13 +18,19 @@ from saldiag.core.findings.finding import Severity
 def report_again(
     path: Path, output_format: str, fail_on: Severity, rules: RuleChoice | None = None
 ) -> int:
-    """``saldiag report RUN``: draw a run again from what it measured and judged.
+    """``saldiag report RUN``: render a recorded run again; returns the exit code.
 
-    With ``rules`` the rules judge anew, by these settings, and ``diagnosis.json`` is replaced.
+    Args:
+        path: the run directory.
+        output_format: what to print, one of ``CHECK_FORMATS``.
+        fail_on: least severity of a finding for exit code 1.
+        rules: run the rules again with this choice, and replace ``diagnosis.json``; None to keep
+            the recorded diagnosis.
 
     Raises:
-        RunError: there is no run there, or it cannot be read or written.
-        ConfigError: the settings are not valid.
+        RunError: there is no run at ``path``, or it cannot be read or written.
+        ConfigError: the settings file is not valid.
+        SaldiagError: ``rules`` names a rule that does not exist.
     """
     from saldiag.app.session.output import print_data
     from saldiag_reports.content.data import ReportData
@@ -39,9 +45,9 @@ def report_again(
 
 
 def judge_again(run: Run, settings: RuleSettings) -> None:
-    """Judge what a run measured by these settings, and write what comes of it.
+    """Run the rules on a run's measurements with these settings, and write the diagnosis.
 
-    The verdict stays; a run that was killed before it had one gets it from its overfit test.
+    The verdict stays. A run that was killed before it had a verdict gets it from its measurements.
 
     Raises:
         RunError: a file of the run cannot be read or written.
@@ -55,16 +61,20 @@ def judge_again(run: Run, settings: RuleSettings) -> None:
         reason=before.verdict_reason if before else None,
         timings=before.timings if before else None,
     )
-    [diagnosis] = with_diffs_added([(diagnosis, measured)], read_fingerprints(run.path))
+    [diagnosis] = add_diffs([(diagnosis, measured)], read_fingerprints(run.path))
     run.write_diagnosis(diagnosis)
-    run.write_info(replace(info, config=with_rules(info.config, settings)))
+    run.write_info(replace(info, config=config_with_rules(info.config, settings)))
 
 
 def explain_rule(rule: str, output_format: str) -> int:
-    """``saldiag explain SDnnn``: a rule's documentation, from its source.
+    """``saldiag explain SDnnn``: print the documentation of a rule; returns exit code 0.
+
+    Args:
+        rule: code or name of the rule.
+        output_format: ``text`` or ``json``.
 
     Raises:
-        SaldiagError: no such rule.
+        SaldiagError: there is no such rule.
     """
     from saldiag.core.files.jsonio import dumps
     from saldiag.rules.engine.explain import explain, to_text

@@ -1,4 +1,4 @@
-"""``saldiag rules``: the rules there are, and whether they judge here."""
+"""``saldiag rules``: lists the rules, and whether the settings turn them off."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from saldiag_reports.formats.printed.text import SEVERITY_STYLES
 
 
 def list_rules(words: Sequence[str], output_format: str, choice: RuleChoice) -> int:
-    """List the rules of which every word says something; returns the exit code.
+    """List the rules that match all words; returns the exit code.
 
     Args:
-        words: parts of a code, family, name, severity or title.
+        words: parts of a code, family, name, severity or title; empty for all rules.
         output_format: ``text`` or ``json``.
-        choice: what the command line says of rules; what it leaves out is listed as off.
+        choice: the rule options of the command line; rules that they leave out are listed as off.
 
     Raises:
         ConfigError: the settings file is not valid.
@@ -36,12 +36,12 @@ def list_rules(words: Sequence[str], output_format: str, choice: RuleChoice) -> 
         return 0
     console = Console(highlight=False)
     if found:
-        console.print(_table(found))
-    console.print(_summary(found, settings.file), style="dim", markup=False, soft_wrap=True)
+        console.print(_rules_table(found))
+    console.print(_summary_line(found, settings.file), style="dim", markup=False, soft_wrap=True)
     return 0
 
 
-def _table(entries: Sequence[Entry]) -> Table:
+def _rules_table(entries: Sequence[Entry]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("Rule", "Severity", "What it finds"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "What it finds")
@@ -52,7 +52,7 @@ def _table(entries: Sequence[Entry]) -> Table:
     return table
 
 
-def _summary(entries: Sequence[Entry], file: str | None) -> str:
+def _summary_line(entries: Sequence[Entry], file: str | None) -> str:
     on = sum(entry.on for entry in entries)
     by = f" by {file}" if file else ""
-    return f"{counted(len(entries), 'rule')}, {on} on{by}; saldiag explain SDnnn tells more of one"
+    return f"{counted(len(entries), 'rule')}, {on} on{by}; saldiag explain SDnnn describes one"

@@ -1,7 +1,7 @@
-"""``saldiag train``: a training run that is diagnosed before the first step, with probes on.
+"""``saldiag train``: diagnoses a model before the first step, then trains it with the probes on.
 
-The built-in models have the recipe of the case; a model of the user's is trained as it was
-compiled, by the same loop: epochs, validation, checkpoints, early stopping, going on after a kill.
+Registered models are trained with their recipe, the user's model as it was compiled. Both use the
+same loop: epochs, validation, checkpoints, early stopping, resuming.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from saldiag.app.examine.examination import Examination
-from saldiag.app.examine.uncallable import explaining, unless_unusable
+from saldiag.app.examine.uncallable import errors_as_findings, run_unless_unusable
 from saldiag.app.session.command_options import TrainOptions
 from saldiag.app.session.option_checks import refuse_unused
 from saldiag.app.session.options import Precision, prepare_environment
 from saldiag.app.session.request import DataRequest, Request, parse_request
-from saldiag.app.session.session import Session, own_stdout, run_session
-from saldiag.app.subject.subject import MAX_PICTURES, Batches, Subject
+from saldiag.app.session.session import Session, run_session, stdout_for_diagnosis
+from saldiag.app.subject.subject import MAX_SHOWN_IMAGES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.files.run import Run
 from saldiag.core.findings.diagnosis import Verdict
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from saldiag.recipes.training import TrainingData
     from saldiag.subject.models.input_spec import InputSpec
 
-FOLLOWS = ("SD802", "SD614", "SD615", "SD616", "SD410")
-"""Rules that tell, while a training goes on, why its validation does not follow."""
+VALIDATION_RULES = ("SD802", "SD614", "SD615", "SD616", "SD410")
+"""Rules that explain during a training why the validation error does not follow."""
 
 
 @dataclass(frozen=True)
-class AsCompiled(TrainingNumbers):
-    """The numbers of a training of the user's model."""
+class CompiledTraining(TrainingNumbers):
+    """Settings of a training of the user's model."""
 
     loss: str | None = None
     """Loss in place of the model's own; None to keep that."""
@@ -53,7 +53,7 @@ class AsCompiled(TrainingNumbers):
 
 
 def train(options: TrainOptions) -> int:
-    """Train; returns the exit code.
+    """Examine the model and train it; returns the exit code.
 
     Raises:
         SaldiagError: bad numbers, data, weights or run directory; an option that has no effect.
@@ -74,27 +74,29 @@ def _train_by_recipe(options: TrainOptions, request: Request) -> int:
             " images/ and masks/, or MSRA10K (your own model trains on any --data)"
         )
     if shared.optimizer is not None:
-        raise SaldiagError("--optimizer is for your own model: the recipe trains with Adam")
+        raise SaldiagError("--optimizer applies only to your own model: quicksal trains with Adam")
     prepare_environment()
     from saldiag.recipes.saliency_training import Recipe
 
     recipe = Recipe(
-        **options.numbers, **options.given("image_size", "loss"), **options.recipe.given()
+        **options.training_numbers,
+        **options.given_options("image_size", "loss"),
+        **options.recipe.given_values(),
     )
-    session = _session(options, recipe)
-    return run_session(session, lambda: _by_recipe(session, options, request, recipe))
+    session = _open_session(options, recipe)
+    return run_session(session, lambda: _run_recipe(session, options, request, recipe))
 
 
 def _train_as_compiled(options: TrainOptions, request: Request) -> int:
-    if options.recipe.given():
-        name = next(iter(options.recipe.given())).replace("_", "-")
+    if options.recipe.given_values():
+        name = next(iter(options.recipe.given_values())).replace("_", "-")
         raise SaldiagError(
-            f"--{name} belongs to the recipe of quicksal: your own model trains as it was compiled;"
-            " change that with --optimizer, --learning-rate and --loss"
+            f"--{name} applies only to quicksal: your own model is trained as it is compiled;"
+            " use --optimizer, --learning-rate or --loss to change that"
         )
-    replaced = options.given("loss", "optimizer")
-    numbers, note = AsCompiled(**options.numbers, **replaced).resolved()
-    assert note is None  # nothing is chosen by the hardware
+    overrides = options.given_options("loss", "optimizer")
+    numbers, note = CompiledTraining(**options.training_numbers, **overrides).resolved()
+    assert note is None  # no setting depends on the hardware
     precision: Precision = numbers.precision if numbers.precision != "auto" else "float32"
     request = replace(
         request,
@@ -105,23 +107,23 @@ def _train_as_compiled(options: TrainOptions, request: Request) -> int:
         replace(options.shared, precision=precision), request.model.spec, request.data.spec
     )
     prepare_environment()
-    session = _session(options, numbers)
+    session = _open_session(options, numbers)
 
-    def work() -> Verdict:
-        with own_stdout(options.shared.output_format):
-            return unless_unusable(
-                session, lambda: _as_compiled(session, options, request, numbers)
+    def examine_and_train() -> Verdict:
+        with stdout_for_diagnosis(options.shared.output_format):
+            return run_unless_unusable(
+                session, lambda: _run_as_compiled(session, options, request, numbers)
             )
 
-    return run_session(session, work)
+    return run_session(session, examine_and_train)
 
 
-def _session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
+def _open_session(options: TrainOptions, numbers: TrainingNumbers) -> Session:
     config = {**options.shared.config(), "probes": options.probes, **asdict(numbers)}
-    return Session.on("train", options.shared, config)
+    return Session.for_command("train", options.shared, config)
 
 
-def _by_recipe(
+def _run_recipe(
     session: Session, options: TrainOptions, request: Request, recipe: Recipe
 ) -> Verdict:
     from saldiag.app.commands.held_out import score_held_out
@@ -129,112 +131,134 @@ def _by_recipe(
     from saldiag.recipes.saliency_training import training_data
 
     with session.phase("reading data"):
-        training, validation, held_out = _splits(request, recipe)
+        training, validation, held_out = _split_pairs(request, recipe)
         data = training_data(training, validation, recipe)
-    session.attempt(SourceFiles, SourceSnapshot().source_files)
+    session.try_measuring(SourceFiles, SourceSnapshot().source_files)
 
-    def subject() -> Subject:
+    def build_subject() -> Subject:
         model = replace(request.model, loss=recipe.loss, seed=recipe.seed)
         with session.phase("building the model"):
             return build_registered(model, recipe.image_size, recipe.schedule(), session.files)
 
-    trained, outcome, verdict = _trained(session, options, recipe, data, subject)
+    trained, outcome, verdict = _examine_and_train(session, options, recipe, data, build_subject)
     score_held_out(session, trained.model, outcome, held_out)
-    shown = read_items(validation[:MAX_PICTURES], recipe.image_size, MAX_PICTURES)
-    Examination(session, trained, shown).pictures()
+    shown = read_items(validation[:MAX_SHOWN_IMAGES], recipe.image_size, MAX_SHOWN_IMAGES)
+    Examination(session, trained, shown).collect_predictions()
     return verdict
 
 
-def _as_compiled(
+def _run_as_compiled(
     session: Session, options: TrainOptions, request: Request, numbers: TrainingNumbers
 ) -> Verdict:
     """Train the user's model as it was compiled, except for what the options change."""
     from saldiag.app.commands.held_out import score_held_out
     from saldiag.app.subject.epochs import Epochs, open_epochs
-    from saldiag.app.subject.mask_model import makes_masks
+    from saldiag.app.subject.mask_model import predicts_masks
     from saldiag.app.subject.user_model import load_with_data
 
-    def read(spec: InputSpec) -> tuple[Epochs, Any, tuple[str, ...]]:
+    def read_epochs(spec: InputSpec) -> tuple[Epochs, Any, tuple[str, ...]]:
         epochs = open_epochs(request.data, spec, numbers)
         return epochs, epochs.data.first_batch()[0], epochs.notes
 
-    subject, epochs = load_with_data(request.model, request.data.spec, session, read)
-    session.attempt(SourceFiles, SourceSnapshot().source_files)
-    _, outcome, verdict = _trained(session, options, numbers, epochs.data, lambda: subject)
-    if epochs.validation and makes_masks(subject.model):
+    subject, epochs = load_with_data(request.model, request.data.spec, session, read_epochs)
+    session.try_measuring(SourceFiles, SourceSnapshot().source_files)
+    _, outcome, verdict = _examine_and_train(
+        session, options, numbers, epochs.data, lambda: subject
+    )
+    if epochs.validation and predicts_masks(subject.model):
         held_out = _validation_pairs(request.data, epochs.validation)
         score_held_out(session, subject.model, outcome, held_out)
-    if epochs.shown.pixels:
-        Examination(session, subject, epochs.shown).pictures()
+    if epochs.shown.pixel_range:
+        Examination(session, subject, epochs.shown).collect_predictions()
     return verdict
 
 
-def _trained(
+def _examine_and_train(
     session: Session,
     options: TrainOptions,
     numbers: TrainingNumbers,
     data: TrainingData,
     subject: Callable[[], Subject],
 ) -> tuple[Subject, TrainingOutcome, Verdict]:
-    """Look at the model and at a batch, and train; the trained model, the outcome, the verdict."""
+    """Examine the model on the first batch, then train it.
+
+    Args:
+        session: takes the measurements.
+        options: options of the command.
+        numbers: settings of the training.
+        data: training and validation batches.
+        subject: builds or returns the model; called once the first batch is read.
+
+    Returns:
+        The trained model, the outcome of the training, and the verdict.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended the training; its measurements are in the session.
+        ModelUnusable: the user's model cannot be called, and findings explain why.
+        SaldiagError: the model cannot be called or trained.
+    """
     from saldiag.app.session.judging import judge
     from saldiag.experiments.training.loop import run_training
     from saldiag.experiments.validation.callback import ValidationWatch
     from saldiag.rules.verdicts.training import verdict_of_training
 
-    looks: list[Examination] = []
+    examinations: list[Examination] = []
 
-    def model() -> Any:
+    def build_model() -> Any:
         batch = data.first_batch()
-        made = subject()
-        session.notes(made.notes)
-        examination = Examination(session, made, Batches((batch,)), _plan(numbers, data.steps))
-        with explaining(examination, "call") if made.is_users else nullcontext():
+        built = subject()
+        session.print_notes(built.notes)
+        examination = Examination(
+            session, built, Batches((batch,)), _equivalent_fit_plan(numbers, data.steps)
+        )
+        with errors_as_findings(examination, "call") if built.is_user_model else nullcontext():
             examination.survey()
-        examination.look_at_data()
-        examination.look_ahead()
-        looks.append(examination)
+        examination.examine_data()
+        examination.measure_training_plan()
+        examinations.append(examination)
         return examination.model
 
-    def notify(line: str) -> None:
-        session.note(line)
+    def print_and_save(line: str) -> None:
+        session.print_note(line)
         session.write_info("running")
 
-    def subject_of_checks() -> tuple[ModeErrors, Sequence[Batch]]:
-        return looks[0].errors, tuple(itertools.islice(data.train(0), PREVIEW_BATCHES))
+    def validation_subject() -> tuple[ModeErrors, Sequence[Batch]]:
+        return examinations[0].mode_errors, tuple(itertools.islice(data.train(0), PREVIEW_BATCHES))
 
-    def tell(check: ValidationCheck) -> None:
-        """Say at once why validation does not follow, and when that was seen."""
-        seen = session.measured.with_(check)
-        causes = [f for f in judge(seen, session.settings).findings if f.rule in FOLLOWS]
+    def print_cause(check: ValidationCheck) -> None:
+        """Print at once why the validation error does not follow, with the epoch of the check."""
+        found = judge(session.measured.with_(check), session.settings).findings
+        causes = [finding for finding in found if finding.rule in VALIDATION_RULES]
         for finding in causes[:1]:
-            notify(f"epoch {check.checked[-1]}: {finding.rule} {finding.message}")
+            print_and_save(f"epoch {check.checked[-1]}: {finding.rule} {finding.message}")
 
-    validation = ValidationWatch(subject_of_checks, tell)
+    validation = ValidationWatch(validation_subject, print_cause)
     outcome = run_training(
-        model, data, numbers, session.run,
+        build_model, data, numbers, session.run,
         probes=options.probes, resume=options.shared.resume, console=session.console,
-        notify=notify,
+        notify=print_and_save,
         validation=validation,
     )  # fmt: skip
     session.measured = session.run.read_measurements().with_(*session.measured)
     session.add(*validation.measurements(), outcome.history)
-    session.missing(ValidationCheck, validation.reason)
-    session.note(outcome.message)
+    session.mark_missing(ValidationCheck, validation.reason)
+    session.print_note(outcome.message)
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
-    looks[0].trainable(session.measured.get(GradientHistory))
-    stuck = outcome.stopped == "non-finite" or looks[0].no_gradient()
+    examinations[0].measure_trainability(session.measured.get(GradientHistory))
+    stuck = outcome.stopped == "non-finite" or examinations[0].no_gradient()
     verdict = "does_not_learn" if stuck else verdict_of_training(session.measured)[0]
-    return looks[0].subject, outcome, verdict
+    return examinations[0].subject, outcome, verdict
 
 
-def _splits(request: Request, recipe: Recipe) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
-    """Pairs to train on, pairs to validate with, and those that take no part in the training."""
+def _split_pairs(
+    request: Request, recipe: Recipe
+) -> tuple[Sequence[Item], Sequence[Item], HeldOut]:
+    """Pairs to train on, pairs to validate with, and the test split, which is not trained on."""
     from saldiag.app.commands.held_out import HeldOut
     from saldiag.image_masks.msra10k import take_subset
 
-    dataset, share = request.data.pairs, request.data.share
+    dataset, share = request.data.pairs, request.data.subset_fraction
     splits = dataset.split(recipe.seed)
     training, validation, test = (
         take_subset(part, share, at_least=recipe.batch_size, seed=recipe.seed)
@@ -247,7 +271,7 @@ def _splits(request: Request, recipe: Recipe) -> tuple[Sequence[Item], Sequence[
 
 
 def _validation_pairs(request: DataRequest, numbers: Sequence[int]) -> HeldOut:
-    """The pairs that the user's model was validated with."""
+    """The pairs with these indexes, which the user's model was validated with."""
     from saldiag.app.commands.held_out import HeldOut
 
     dataset = request.pairs
@@ -262,8 +286,8 @@ def _validation_pairs(request: DataRequest, numbers: Sequence[int]) -> HeldOut:
     )
 
 
-def _plan(numbers: TrainingNumbers, steps: int) -> FitPlan:
-    """The numbers as arguments of ``fit``: early stopping is Keras' own, done by the loop."""
+def _equivalent_fit_plan(numbers: TrainingNumbers, steps: int) -> FitPlan:
+    """The arguments of ``fit`` for the same training; the loop stops early as Keras does."""
     import keras
 
     return FitPlan(

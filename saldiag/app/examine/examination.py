@@ -1,4 +1,4 @@
-"""What commands do with one subject: follow a batch, look at data and loss, compare flags."""
+"""The steps of an examination: trace a batch, examine data and loss, test, compare flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saldiag.app.session.collector import Collector
-from saldiag.app.subject.subject import MAX_PICTURES, Batches, Subject
+from saldiag.app.subject.subject import MAX_SHOWN_IMAGES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
     Activations,
@@ -40,24 +40,27 @@ if TYPE_CHECKING:
     from saldiag.experiments.overfit.mode_errors import ModeErrors
 
 NO_BASELINES = Baselines("loss", math.nan, math.nan, math.nan, "none")
-"""Stands in where the loss cannot be evaluated on plain predictions."""
+"""Baselines if the loss cannot be evaluated on constant predictions."""
 
 
 @dataclass
 class Examination:
-    """A session, and the subject and data that it is about; ``data`` has at least one batch.
-
-    ``plan`` is what the program hands to ``fit``, as far as it is known; ``optimizer`` is that of
-    a custom loop, in place of the model's own.
-    """
+    """Examines one subject on its data; each method adds its measurements to the session."""
 
     session: Collector
+    """Takes the measurements."""
     subject: Subject
+    """The compiled model, and what is known about it."""
     data: Batches
+    """The batches to examine the model on, at least one."""
     plan: FitPlan | None = None
+    """Arguments of the program's ``fit``, as far as they are known; None if they are unknown."""
     optimizer: Any = None
-    _moments: Mapping[str, bool] = field(default_factory=dict, init=False)
-    _flags: list[bool] | None = field(default=None, init=False)
+    """Optimizer of a custom loop; None for the model's own."""
+    _surveyed_moments: Mapping[str, bool] = field(default_factory=dict, init=False)
+    """By the BatchNorm layer's path: whether it used batch statistics in the survey."""
+    _surveyed_flags: list[bool] | None = field(default=None, init=False)
+    """``trainable`` of every layer at the time of the survey."""
 
     @property
     def model(self) -> Any:
@@ -72,24 +75,24 @@ class Examination:
         batch: tuple[Any, ...] | None = None,
         loss: Callable[[Any, Any], Any] | None = None,
     ) -> None:
-        """One trace of one batch in training mode: wiring, dtypes; gradient flow, activations.
+        """Trace one batch in training mode: wiring, dtypes, gradient flow and activations.
 
         Args:
-            flow: whether to take gradients.
-            activations: whether to take statistics of the layers' outputs.
-            batch: in place of the first of ``data``.
-            loss: ``loss(y, y_pred)`` in place of the compiled loss.
+            flow: whether to compute gradients.
+            activations: whether to compute statistics of the layers' outputs.
+            batch: the batch to trace; None for the first of ``data``.
+            loss: ``loss(y, y_pred)`` in place of the compiled loss; None for the compiled loss.
 
         Raises:
-            SaldiagError: the model cannot be called on the first batch.
+            SaldiagError: the model cannot be called on the batch.
         """
         from saldiag_probes.loss.compiled_loss import optimizer_facts
         from saldiag_probes.survey import survey
         from saldiag_probes.trace.errors import CannotMeasure
 
-        with self.session.phase("following one batch through the model"):
+        with self.session.phase("tracing one batch through the model"):
             try:
-                seen = survey(
+                result = survey(
                     self.model,
                     batch or self.data.batches[0],
                     flow=flow,
@@ -100,115 +103,128 @@ class Examination:
                 )
             except CannotMeasure as error:
                 raise SaldiagError(error.reason) from error
-        self._moments, self._flags = seen.moments, self._flags_now()
-        wiring = seen.wiring
+        self._surveyed_moments, self._surveyed_flags = result.moments, self._trainable_flags()
+        wiring = result.wiring
         if wiring is not None and self.subject.name is not None:
             wiring = replace(wiring, model=self.subject.name)
         if wiring is not None and self.optimizer is not None:
             wiring = replace(wiring, **optimizer_facts(self.optimizer))
-        self.session.add(wiring, seen.flow, seen.dtypes, seen.activations)
+        self.session.add(wiring, result.flow, result.dtypes, result.activations)
         for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
-            if kind.key in seen.missing:
-                self.session.missing(kind, seen.missing[kind.key])
+            if kind.key in result.missing:
+                self.session.mark_missing(kind, result.missing[kind.key])
 
     @cached_property
-    def errors(self) -> ModeErrors:
-        """Predictions and losses of the batches, in either mode."""
+    def mode_errors(self) -> ModeErrors:
+        """Predictions and losses of the batches in training and in inference mode; made once."""
         from saldiag.experiments.overfit.mode_errors import ModeErrors
 
         return ModeErrors(self.model, self.data.batches)
 
-    def look_at_data(self) -> None:
-        """Facts of inputs, targets and predictions; baselines; the loss recomputed."""
-        with self.session.phase("looking at data and loss"):
-            self.session.attempt(DataFacts, self._data_facts)
-            self.session.attempt(LossCheck, self._loss_check)
-        with self.session.phase("looking at items"):
-            self.session.attempt(ItemFacts, self._item_facts)
-            self.session.attempt(ForeignObjects, self._foreign_objects)
-            self.session.attempt(Seeds, self._seeds)
+    def examine_data(self) -> None:
+        """Measure inputs, targets and predictions, the baselines, and the loss recomputed."""
+        with self.session.phase("checking data and loss"):
+            self.session.try_measuring(DataFacts, self._measure_data)
+            self.session.try_measuring(LossCheck, self._measure_loss)
+        with self.session.phase("checking samples"):
+            self.session.try_measuring(ItemFacts, self._measure_items)
+            self.session.try_measuring(ForeignObjects, self._measure_foreign_objects)
+            self.session.try_measuring(Seeds, self._measure_seeds)
 
-    def look_at_inputs(self) -> None:
-        """Facts of inputs and predictions, where targets and loss are not known."""
+    def examine_inputs(self) -> None:
+        """Measure inputs and predictions if targets and loss are unknown."""
         from saldiag_probes.data.tensor_statistics import measure_data
 
-        with self.session.phase("looking at inputs"):
-            self.session.attempt(
+        with self.session.phase("checking inputs"):
+            self.session.try_measuring(
                 DataFacts,
                 lambda: measure_data(
                     self.model, self.data.batches, expected_range=self.subject.expected_range
                 ),
             )
-            self.session.attempt(ForeignObjects, self._foreign_objects)
-            self.session.attempt(Seeds, self._seeds)
+            self.session.try_measuring(ForeignObjects, self._measure_foreign_objects)
+            self.session.try_measuring(Seeds, self._measure_seeds)
 
-    def _item_facts(self) -> ItemFacts:
+    def _measure_items(self) -> ItemFacts:
         from saldiag_probes.data.samples import measure_items
 
         return measure_items(self.model, self.plan, self.data.batches)
 
-    def _foreign_objects(self) -> ForeignObjects:
+    def _measure_foreign_objects(self) -> ForeignObjects:
         from saldiag_probes.network.legacy_keras import measure_foreign_objects
 
         return measure_foreign_objects(self.model, self.plan.callbacks if self.plan else ())
 
-    def _seeds(self) -> Seeds:
+    def _measure_seeds(self) -> Seeds:
         from saldiag_probes.state.seeds import measure_seeds
 
         return measure_seeds()
 
-    def _data_facts(self) -> DataFacts:
+    def _measure_data(self) -> DataFacts:
         from saldiag_probes.data.tensor_statistics import measure_data
 
         batches = self.data.batches
         facts = measure_data(
             self.model,
             batches,
-            predictions=self._predictions(),
+            predictions=self._predictions_of_loss(),
             expected_range=self.subject.expected_range,
             max_batches=len(batches),
         )
-        return _judged_by_the_loss(facts, self.session.measured.get(Wiring))
+        return _only_outputs_with_loss(facts, self.session.measured.get(Wiring))
 
-    def _predictions(self) -> Callable[[Any], Any] | None:
-        """Those that the loss was computed from; None where it refuses them or the targets."""
+    def _predictions_of_loss(self) -> Callable[[Any], Any] | None:
+        """A function that returns the predictions of the loss check, batch by batch.
+
+        None if the loss cannot be computed.
+        """
         try:
-            predicted = iter(self.errors.predict(training=False))
-        except Exception:  # it is told with the loss; what there is to predict is seen without it
+            predicted = iter(self.mode_errors.predict(training=False))
+        except Exception:  # the loss check reports the error; the probe predicts without a loss
             return None
         return lambda _: next(predicted)
 
-    def _loss_check(self) -> LossCheck:
-        return self.errors.loss_check()
+    def _measure_loss(self) -> LossCheck:
+        return self.mode_errors.loss_check()
 
-    def trainable(self, history: GradientHistory | None, learnt: Container[Any] = ()) -> None:
-        """Declared and real trainability, from training steps if there were any.
+    def measure_trainability(
+        self, history: GradientHistory | None, assigned: Container[Any] = ()
+    ) -> None:
+        """Compare the trainable flags with the gradients and updates of the variables.
 
-        ``learnt``: variables that are known to be at their start no more.
+        Args:
+            history: the measured training steps; None to take one step.
+            assigned: variables that have been assigned or trained since their initialisation.
         """
         from saldiag_probes.network.trainability import measure_trainable
 
-        with self.session.phase("comparing flags with facts"):
-            self.session.attempt(
+        with self.session.phase("comparing trainable flags with updates"):
+            self.session.try_measuring(
                 TrainableStatus,
                 lambda: measure_trainable(
                     self.model,
                     self.data.batches[0],
                     history,
-                    learnt,
-                    moments=self._moments if self._flags == self._flags_now() else None,
+                    assigned,
+                    # A flag that changed since the survey may have changed BatchNorm's mode.
+                    moments=self._surveyed_moments
+                    if self._surveyed_flags == self._trainable_flags()
+                    else None,
                 ),
             )
 
-    def _flags_now(self) -> list[bool]:
-        """What the layers say of being trainable, on which it hangs how BatchNorm is run."""
+    def _trainable_flags(self) -> list[bool]:
+        """``trainable`` of every layer, which decides the mode of BatchNorm."""
         return [bool(layer.trainable) for layer in flattened_layers(self.model)]
 
-    def memorise(self, *, histograms: bool = True, **plan: Any) -> OverfitHistory:
-        """Run the overfit test on the batches, with the training hook on.
+    def run_overfit_test(self, *, histograms: bool = True, **plan: Any) -> OverfitHistory:
+        """Run the overfit test on the batches with the gradient probe on.
 
-        ``histograms``: whether to take those of gradients and weights now and then. ``plan`` are
-        fields of ``OverfitPlan``; what was measured before fills in the rest.
+        A test that learns slowly is followed by a learning rate range test.
+
+        Args:
+            histograms: whether to take histograms of gradients and weights.
+            plan: fields of ``OverfitPlan``; the earlier measurements fill in the rest.
         """
         from saldiag.experiments.overfit.learning_rate_range import range_test
         from saldiag.experiments.overfit.overfit_test import OverfitPlan, OverfitTest
@@ -224,75 +240,84 @@ class Examination:
                 callbacks=(watch,),
                 **plan,
             )
-            history = OverfitTest(self.errors, planned).run()
+            history = OverfitTest(self.mode_errors, planned).run()
         self.session.add(history)
         if len(history.loss):
-            self.collect(watch)
+            self.collect_history(watch)
         else:
-            self.session.missing(
-                GradientHistory, "no step was taken: nothing trainable gets a gradient"
+            self.session.mark_missing(
+                GradientHistory, "no step was taken: no trainable variable receives a gradient"
             )
         if learns_slowly(history):
-            with self.session.phase("raising the learning rate"):
+            with self.session.phase("testing higher learning rates"):
                 left = history.budget_seconds / 2
-                self.session.attempt(RangeTest, lambda: range_test(self.errors, left))
+                self.session.try_measuring(RangeTest, lambda: range_test(self.mode_errors, left))
         return history
 
     def no_gradient(self) -> bool:
-        """Whether no trainable variable gets a gradient, but for rounding, as the survey saw it."""
+        """Whether the survey found no trainable variable with a gradient above rounding error."""
         from saldiag.rules.shared.gradient_cut import no_gradient
 
         measured = self.session.measured
         flow = measured.get(GradientFlow)
         return flow is not None and no_gradient(flow, measured.get(Wiring))
 
-    def look_ahead(self) -> None:
-        """The plan of the training in numbers, if there is one; best after the overfit test.
+    def measure_training_plan(self) -> None:
+        """Measure the plan of the training, if it is known; best called after the overfit test.
 
-        Only then are the compiled metrics built, which callbacks ask for what is better.
+        Callbacks derive their direction (min or max) from the compiled metrics, which Keras builds
+        in the first training step.
         """
         plan = self.plan
         if plan is None:
-            self.session.missing(TrainingPlan, "what the program hands to fit is not known")
+            self.session.mark_missing(
+                TrainingPlan, "the arguments of the program's fit call are not known"
+            )
             return
         from saldiag_probes.training.fit_plan import measure_plan
 
-        self.session.attempt(TrainingPlan, lambda: measure_plan(self.model, plan))
+        self.session.try_measuring(TrainingPlan, lambda: measure_plan(self.model, plan))
 
-    def pictures(self) -> None:
-        """The first few samples, with what the model says of them in inference mode."""
-        self.session.attempt(Predictions, self._pictures)
+    def collect_predictions(self) -> None:
+        """Add the first images with their masks, and the model's predictions in inference mode."""
+        self.session.try_measuring(Predictions, self._first_predictions)
 
-    def _pictures(self) -> Predictions:
-        low, high = self.data.pixels or (0.0, 1.0)
-        images, masks = (np.asarray(part[:MAX_PICTURES]) for part in self.data.batches[0][:2])
-        predicted = np.asarray(self.errors.predict(training=False)[0], dtype=np.float32)
+    def _first_predictions(self) -> Predictions:
+        low, high = self.data.pixel_range or (0.0, 1.0)
+        images, masks = (np.asarray(part[:MAX_SHOWN_IMAGES]) for part in self.data.batches[0][:2])
+        predicted = np.asarray(self.mode_errors.predict(training=False)[0], dtype=np.float32)
         return Predictions(
             names=self.data.names[: len(images)],
             images=(images - low) / (high - low),
             targets=masks,
-            predictions=predicted[:MAX_PICTURES],
+            predictions=predicted[:MAX_SHOWN_IMAGES],
         )
 
-    def collect(self, watch: Any) -> GradientHistory | None:
-        """Take over what the training hook measured."""
+    def collect_history(self, watch: Any) -> GradientHistory | None:
+        """Add what the gradient probe has measured so far.
+
+        Args:
+            watch: the callback ``saldiag_probes.training.callback.Watch``.
+        """
         if watch.failed:
-            self.session.missing(GradientHistory, watch.failed)
+            self.session.mark_missing(GradientHistory, watch.failed)
         self.session.add(*watch.measurements())
         return self.session.measured.get(GradientHistory)
 
 
-def _judged_by_the_loss(facts: DataFacts, wiring: Wiring | None) -> DataFacts:
-    """The facts without targets and predictions of outputs that have no loss.
+def _only_outputs_with_loss(facts: DataFacts, wiring: Wiring | None) -> DataFacts:
+    """The facts without the targets and predictions of outputs that have no loss.
 
-    A target can stand there for nothing but its place.
+    The target of such an output is only a placeholder.
     """
     unjudged = wiring.unjudged if wiring is not None else ()
     count = len(facts.predictions)
 
-    def judged(tensors: tuple[TensorFacts, ...]) -> tuple[TensorFacts, ...]:
+    def with_loss(tensors: tuple[TensorFacts, ...]) -> tuple[TensorFacts, ...]:
         if len(tensors) != count:
-            return tensors  # targets of those with a loss alone
-        return tuple(tensor for place, tensor in enumerate(tensors) if place not in unjudged)
+            return tensors  # the program gives targets only for outputs with a loss
+        return tuple(tensor for index, tensor in enumerate(tensors) if index not in unjudged)
 
-    return replace(facts, targets=judged(facts.targets), predictions=judged(facts.predictions))
+    return replace(
+        facts, targets=with_loss(facts.targets), predictions=with_loss(facts.predictions)
+    )

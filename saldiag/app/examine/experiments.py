@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from saldiag.experiments.search.lab import Lab
     from saldiag.experiments.search.plan import Job
 
-STARTS = "starts.npz"
+INITIAL_STATE_FILE = "starts.npz"
 """File with all weights before the first step, from which every process starts."""
 
 
@@ -36,7 +36,7 @@ class RebuiltSubject:
     """Rebuilds a command's subject in another process, with the weights of the first."""
 
     request: Request
-    """What the command is asked to do."""
+    """The request of the command: options, model and data."""
     wiring: Wiring | None
     """How the layers are connected; None if the model could not be traced."""
     starts: Path
@@ -55,19 +55,19 @@ class RebuiltSubject:
 
         prepare_environment()
         subject, data = load_subject(self.request, Collector())
-        load_starts(subject.model, self.starts)
+        load_initial_state(subject.model, self.starts)
         return Lab(subject.model, data.batches, self.wiring)
 
 
-def save_starts(model: Any, path: Path) -> None:
+def save_initial_state(model: Any, path: Path) -> None:
     """Write the values of all variables of a model, in order."""
     values = {f"{i:05d}": np.asarray(v.value) for i, v in enumerate(model.variables)}
     with atomic_file(path, "wb") as stream:
         np.savez(stream, allow_pickle=False, **values)
 
 
-def load_starts(model: Any, path: Path) -> None:
-    """Assign the values that ``save_starts`` has written.
+def load_initial_state(model: Any, path: Path) -> None:
+    """Assign the values that ``save_initial_state`` has written.
 
     Raises:
         ModelError: they belong to another model.
@@ -82,10 +82,10 @@ def load_starts(model: Any, path: Path) -> None:
         variable.assign(value)
 
 
-def experiment(
+def run_experiments(
     examination: Examination,
     findings: tuple[Finding, ...],
-    wishes: ExperimentOptions,
+    options: ExperimentOptions,
     *,
     verdict: Verdict,
     make: Callable[[], Lab] | None = None,
@@ -99,14 +99,14 @@ def experiment(
     Args:
         examination: the model with its batches and measurements.
         findings: findings that suggest interventions.
-        wishes: options of the experiments.
+        options: options of the experiments.
         verdict: verdict of the overfit test.
         make: builds the lab in other processes; None if that is not possible.
         folder: folder of the journal; None keeps it in memory.
         console: where progress is shown; None for nowhere.
 
     Raises:
-        SaldiagError: other processes are wanted and ``make`` is None.
+        SaldiagError: ``options`` need other processes and ``make`` is None.
         KeyboardInterrupt: Ctrl-C ended the experiments; the results so far are in the session.
     """
     from saldiag.experiments.search.journal import Journal
@@ -119,30 +119,30 @@ def experiment(
 
     session, model = examination.session, examination.model
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
-    suspicions = wishes.interventions()
-    if not wishes.elsewhere:
+    suspicions = options.suspected_interventions()
+    if not options.uses_workers:
         make = lambda: lab  # noqa: E731 - this process has the lab already
     elif make is None:
         raise SaldiagError("--jobs and --ray need a model that can be built again: saldiag prove")
     plan = SearchPlan(ranked_candidates(findings, suspicions), proven=verdict == "does_not_learn")
-    with _display(console, wishes) as display:
-        lab.report_step = display.step
+    with _open_display(console, options) as display:
+        lab.report_step = display.show_step
         try:
-            with open_workers(make, wishes.jobs, wishes.ray, debug=wishes.debug) as workers:
+            with open_workers(make, options.jobs, options.ray, debug=options.debug) as workers:
                 found = SearchRunner(
-                    plan, workers, lab.items, wishes.budget, suspicions,
+                    plan, workers, lab.items, options.budget, suspicions,
                     Journal(folder), display.on_result, display.on_queue,
                 ).run()  # fmt: skip
         except CannotScore as error:
-            session.missing(Experiments, str(error))
+            session.mark_missing(Experiments, str(error))
             return
     if found.ended == "interrupted":
         session.add(found)
         raise KeyboardInterrupt
-    session.add(replace(found, looks=_looks(lab)))
+    session.add(replace(found, looks=_layer_looks(lab)))
 
 
-def _looks(lab: Lab) -> tuple[LayerLook, ...]:
+def _layer_looks(lab: Lab) -> tuple[LayerLook, ...]:
     """How well each layer predicts the targets; empty if that cannot be measured."""
     from saldiag.experiments.search.linear_probes import probe_layers
 
@@ -152,36 +152,36 @@ def _looks(lab: Lab) -> tuple[LayerLook, ...]:
         return ()
 
 
-class _Display:
+class _ExperimentsDisplay:
     """Shows the running trainings, the outcomes so far and the time left, on a terminal."""
 
-    def __init__(self, console: Console | None, wishes: ExperimentOptions) -> None:
+    def __init__(self, console: Console | None, options: ExperimentOptions) -> None:
         from rich.progress import BarColumn, TextColumn
 
         from saldiag.progress import transient_bar
 
-        self._until = time.monotonic() + wishes.budget
-        self._wishes = wishes
-        self._decided, self._now = "nothing decided yet", ""
+        self._until = time.monotonic() + options.budget
+        self._options = options
+        self._outcomes, self._running = "no result yet", ""
         self.bar = transient_bar(
             console,
             TextColumn("experiments"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[left]} left  {task.fields[done]}  {task.fields[now]}"),
         )
-        self._task = self.bar.add_task("", total=wishes.budget, left="", done="", now="")
+        self._task = self.bar.add_task("", total=options.budget, left="", done="", now="")
 
-    def step(self, name: str, seed: int, step: int) -> None:
+    def show_step(self, name: str, seed: int, step: int) -> None:
         """Show the step that an arm has reached."""
-        self._show(f"{name}, seed {seed}, step {step}")
+        self._update_bar(f"{name}, seed {seed}, step {step}")
 
     def on_queue(self, jobs: Sequence[Job]) -> None:
         """Show the unfinished jobs: other processes run the first ones and report no steps."""
-        if not self._wishes.elsewhere:
+        if not self._options.uses_workers:
             return
-        running, waiting = jobs[: self._wishes.jobs], len(jobs) - self._wishes.jobs
+        running, waiting = jobs[: self._options.jobs], len(jobs) - self._options.jobs
         names = ", ".join(" + ".join(job.names) or "control" for job in running)
-        self._show(f"{names}{f' and {waiting} more' if waiting > 0 else ''}")
+        self._update_bar(f"{names}{f' and {waiting} more' if waiting > 0 else ''}")
 
     def on_result(self, found: Experiments) -> None:
         """Count the outcomes after a job has finished."""
@@ -193,27 +193,29 @@ class _Display:
         counts = (
             (name, outcomes.count(name)) for name in ("confirmed", "refuted", "no difference")
         )
-        decided = ", ".join(f"{count} {name}" for name, count in counts if count)
-        self._decided = decided or "nothing decided yet"
-        self._show(self._now)
+        summary = ", ".join(f"{count} {name}" for name, count in counts if count)
+        self._outcomes = summary or "no result yet"
+        self._update_bar(self._running)
 
-    def _show(self, now: str) -> None:
+    def _update_bar(self, running: str) -> None:
         from saldiag.progress import format_clock
 
-        self._now = now
+        self._running = running
         left = max(0.0, self._until - time.monotonic())
         self.bar.update(
             self._task,
-            completed=self._wishes.budget - left,
+            completed=self._options.budget - left,
             left=format_clock(left),
-            done=self._decided,
-            now=now,
+            done=self._outcomes,
+            now=running,
         )
 
 
 @contextlib.contextmanager
-def _display(console: Console | None, wishes: ExperimentOptions) -> Iterator[_Display]:
-    display = _Display(console, wishes)
+def _open_display(
+    console: Console | None, options: ExperimentOptions
+) -> Iterator[_ExperimentsDisplay]:
+    display = _ExperimentsDisplay(console, options)
     with display.bar:
         yield display
 
@@ -228,7 +230,8 @@ def check_resumed(out: Path, options: Options) -> None:
     free = {"out", "output_format", "fail_on", "experiments", "rules"}
     for key in sorted((set(before) | set(now)) - free):
         if before.get(key) != now.get(key):
+            option = key.replace("_", "-")
             raise RunError(
-                f"{out}: made with {key.replace('_', '-')} {before.get(key)}, not {now.get(key)}:"
+                f"{out}: was run with {option} {before.get(key)}, not {now.get(key)}:"
                 " resume with the same options, or choose another --out"
             )

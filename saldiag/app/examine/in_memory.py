@@ -1,4 +1,4 @@
-"""The examination of one compiled model on given batches, in memory: no run, no screen."""
+"""Examines one compiled model on given batches in memory: no run directory, no output."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def examine_model(
     budget_seconds: float = 60.0,
     max_steps: int = 200,
 ) -> Measurements:
-    """Follow one batch, look at data and loss, memorise the batches, compare flags with facts.
+    """Trace one batch, examine data and loss, run the overfit test, compare trainable flags.
 
     Args:
-        subject: a compiled Keras model of any kind, with what is known of it. It is trained.
-        batches: what it memorises: (x, y) or (x, y, sample_weight) each.
-        plan: what the program hands to ``fit``, as far as it is known.
-        budget_seconds: for the overfit test, from the end of its first step.
-        max_steps: training steps at the most; 0 takes none.
+        subject: a compiled Keras model of any kind. It is trained, and stays so.
+        batches: the batches to memorise, each (x, y) or (x, y, sample_weight).
+        plan: arguments of the program's ``fit``, as far as they are known.
+        budget_seconds: time limit of the overfit test in seconds, from the end of its first step.
+        max_steps: largest number of training steps; 0 for no overfit test.
 
     Raises:
         SaldiagError: the model cannot be called on the first batch.
@@ -35,15 +35,15 @@ def examine_model(
     collector = Collector()
     examination = Examination(collector, subject, Batches(tuple(batches)), plan)
     examination.survey()
-    examination.look_at_data()
+    examination.examine_data()
     if max_steps:
-        collector.attempt(
+        collector.try_measuring(
             OverfitHistory,
-            # No rule reads histograms, and nobody is shown them here.
-            lambda: examination.memorise(
+            # Only TensorBoard shows histograms, and no run is written here.
+            lambda: examination.run_overfit_test(
                 histograms=False, budget_seconds=budget_seconds, max_steps=max_steps
             ),
         )
-    examination.look_ahead()
-    examination.trainable(collector.measured.get(GradientHistory))
+    examination.measure_training_plan()
+    examination.measure_trainability(collector.measured.get(GradientHistory))
     return collector.measured

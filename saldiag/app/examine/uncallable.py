@@ -1,4 +1,4 @@
-"""A model that cannot be called or trained at all: the error as findings, where rules can tell."""
+"""Turns the error of a model that cannot be called or trained into findings, if a rule knows it."""
 
 from __future__ import annotations
 
@@ -17,32 +17,37 @@ from saldiag.core.wording import printable
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.shared.error_messages import is_known
 
-TOLD = {
-    "call": "the model cannot be called on these data",
-    "training": "the model cannot be trained on these data",
+UNUSABLE_MESSAGES = {
+    "call": "the model cannot be called on this data",
+    "training": "the model cannot be trained on this data",
 }
+"""Message of ``ModelUnusable`` by the operation that failed; the error's text follows."""
 
 
 class ModelUnusable(Exception):  # noqa: N818 - an outcome, whose findings are in the collector
-    """The model cannot be called or trained, and findings say why; the text is a line on it."""
+    """The model cannot be called or trained, and findings explain why; its text is one line."""
 
 
-def unless_unusable(session: Session, work: Callable[[], Verdict]) -> Verdict:
-    """Do a command's work; a model that cannot be called does not learn, and the user is told."""
+def run_unless_unusable(session: Session, work: Callable[[], Verdict]) -> Verdict:
+    """Run a command's work; if the model is unusable, print why and return ``does_not_learn``."""
     try:
         return work()
-    except ModelUnusable as told:
-        session.note(str(told))
+    except ModelUnusable as error:
+        session.print_note(str(error))
         return "does_not_learn"
 
 
 @contextmanager
-def explaining(examination: Examination, during: During) -> Iterator[None]:
-    """What the model raises in the block becomes findings.
+def errors_as_findings(examination: Examination, during: During) -> Iterator[None]:
+    """Turn an error that the model raises in the block into findings.
+
+    Args:
+        examination: the examination of the model; its session gets the error.
+        during: the operation in the block.
 
     Raises:
-        Refused: there are some.
-        Exception: whatever was raised, where no rule can tell what it means.
+        ModelUnusable: a rule explains the error.
+        Exception: the model's own error, if no rule explains it.
     """
     from saldiag_probes.trace.errors import error_summary
 
@@ -50,14 +55,16 @@ def explaining(examination: Examination, during: During) -> Iterator[None]:
         yield
     except Exception as error:
         reraise_interrupt(error)
-        root = _root(error)
-        if not _explained(examination.session, examination.subject, root, during):
+        root = _original_error(error)
+        if not _is_explained(examination.session, examination.subject, root, during):
             raise
-        raise ModelUnusable(printable(f"{TOLD[during]}: {error_summary(root)}")) from error
+        raise ModelUnusable(
+            printable(f"{UNUSABLE_MESSAGES[during]}: {error_summary(root)}")
+        ) from error
 
 
-def _root(error: Exception) -> Exception:
-    """What the model itself raised: probes hand it on in words of their own."""
+def _original_error(error: Exception) -> Exception:
+    """The error that the model itself raised: probes wrap it in errors of their own."""
     from saldiag_probes.trace.errors import CannotMeasure
 
     while isinstance(error, (SaldiagError, CannotMeasure)):
@@ -67,19 +74,19 @@ def _root(error: Exception) -> Exception:
     return error
 
 
-def _explained(collector: Collector, subject: Subject, error: Exception, during: During) -> bool:
-    """Whether a finding is grave enough to be the reason; the error is among what rules judge."""
+def _is_explained(collector: Collector, subject: Subject, error: Exception, during: During) -> bool:
+    """Add the error to the measurements; returns whether a finding of severity error results."""
     from saldiag.subject.program.crash import program_error
 
-    found = program_error(error, _made(subject), during=during)
+    found = program_error(error, _layer_source_lines(subject), during=during)
     if is_known(found):
         collector.add(found)
     else:
-        collector.missing(ProgramError, "the error is no known one")
+        collector.mark_missing(ProgramError, "the error is not a known one")
     return collector.judge("not_tested").failed("error")
 
 
-def _made(subject: Subject) -> dict[str, Source]:
-    """Where the model's layers were made, by their names."""
+def _layer_source_lines(subject: Subject) -> dict[str, Source]:
+    """The lines of the program that made the model's layers, by the names of the layers."""
     layers = {id(layer): str(layer.name) for layer in flattened_layers(subject.model)}
     return {layers[key]: at for key, at in subject.sources.items() if key in layers}

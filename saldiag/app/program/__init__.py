@@ -1,1 +1,1 @@
-"""``saldiag run``: a user's own program, diagnosed while it runs."""
+"""``saldiag run`` and ``saldiag.watch``: trainings of the user's program, diagnosed as they run."""

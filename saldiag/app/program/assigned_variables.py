@@ -1,4 +1,4 @@
-"""Which variables of a program have got values since they were made."""
+"""The variables of a program whose values have changed since their initialisation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from typing import Any
 
 
-class Learnt:
-    """Variables that were assigned (weights were loaded or copied) or trained; holds none alive.
+class AssignedVariables:
+    """A set of variables that were assigned (loaded or copied weights) or trained.
 
-    After a short training, values cannot be told from a random start by looking at them.
+    The values alone do not show this: after a short training they look like a random
+    initialisation. The set keeps no variable alive.
     """
 
     def __init__(self) -> None:
-        # By id: a Keras variable compares its values.
+        # By id, because == of Keras variables compares their values.
         self._variables: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
-    def note(self, variables: Iterable[Any]) -> None:
-        """These have other values now than at their start."""
+    def mark_assigned(self, variables: Iterable[Any]) -> None:
+        """Add variables whose values are no longer the initial ones."""
         for variable in variables:
             self._variables[id(variable)] = variable
 

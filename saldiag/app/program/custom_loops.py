@@ -1,4 +1,4 @@
-"""Training loops of a program's own: a tape, and ``optimizer.apply`` or ``apply_gradients``."""
+"""Custom training loops: a ``GradientTape``, and ``optimizer.apply`` or ``apply_gradients``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import tensorflow as tf
 
-from saldiag.app.program.assigned_variables import Learnt
-from saldiag.app.program.error_origin import blaming
-from saldiag.app.program.first_step import UNTOLD, AsSeen, FirstCalls, Kept
+from saldiag.app.program.assigned_variables import AssignedVariables
+from saldiag.app.program.error_origin import errors_marked_with
+from saldiag.app.program.first_step import UNKNOWN_LOSS, FirstCalls, GraphValues, StepRecord
 from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
+from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
 from saldiag.core.measurement import Source
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag.keras_internals.variables import raw_variable
@@ -23,266 +23,335 @@ from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.training.gradient_tape import variable_id
 
 if TYPE_CHECKING:
-    from saldiag.app.program.watched_model import Watched
+    from saldiag.app.program.watched_model import WatchedModel
 
 T = TypeVar("T")
 
-PARTLY = "the optimizer trains a part of the model: another loss may train the rest"
+PARTIAL_OPTIMIZER = "the optimizer trains only part of the model: another loss may train the rest"
+"""Why there is no gradient flow if the optimizer lacks some of the trainable variables."""
 
 
 class ModelObserver(Protocol):
-    """What custom loops need of the observer of a program."""
+    """The part of the program's observer that custom loops use."""
 
     @property
     def options(self) -> WatchOptions:
-        """What was asked for."""
+        """The options of the program's run."""
 
     @property
-    def learnt(self) -> Learnt:
+    def assigned_variables(self) -> AssignedVariables:
         """Variables that were assigned or trained."""
 
-    def models(self) -> list[Any]:
-        """The program's models that are alive."""
+    def living_models(self) -> list[Any]:
+        """The program's models that are still referenced."""
 
-    def caller(self) -> Source | None:
-        """The line of the program that this is called from."""
+    def calling_line(self) -> Source | None:
+        """The line of the program that is running."""
 
-    def current(self, model: Any) -> Watched | None:
-        """The model's subject, as long as it is not compiled again."""
+    def watched_model_of(self, model: Any) -> WatchedModel | None:
+        """The watched model, until ``model`` is compiled again; None if it is not watched."""
 
-    def begin(self, model: Any, trained: Source | None) -> Watched | None:
-        """A new subject; None where there have been enough, or no session can be had."""
+    def start_watching(self, model: Any, trained: Source | None) -> WatchedModel | None:
+        """Watch a model; None if the limit is reached, or no run directory can be made."""
 
-    def prepared(self, owner: Any, prepare: Callable[[], T]) -> T | None:
-        """Run ``prepare`` before the first step of ``owner``; None if it breaks."""
+    def run_before_step(self, owner: Any, prepare: Callable[[], T]) -> T | None:
+        """Run ``prepare`` before the first step of ``owner``; None if it raises an error."""
 
-    def deaf(self) -> AbstractContextManager[None]:
+    def hooks_disabled(self) -> AbstractContextManager[None]:
         """Disable the hooks for this thread inside the block."""
 
-    def at_work(self) -> AbstractContextManager[None]:
-        """``deaf``, with Keras' warnings recorded and not shown."""
+    def working_quietly(self) -> AbstractContextManager[None]:
+        """``hooks_disabled``, and Keras' warnings are not shown."""
 
-    def step_due(self, watched: Watched, taken: int) -> None:
-        """Before a step of a custom loop: end the program if enough steps were taken."""
+    def before_step(self, watched: WatchedModel, taken: int) -> None:
+        """End the program before a step of a custom loop if enough steps were taken."""
 
 
-class Loops:
-    """Finds out which model an optimizer trains, and on what."""
+class CustomLoops:
+    """Finds out which model an optimizer trains, on which inputs, and with which loss.
+
+    Nothing in a custom loop names the model. It is found from the variables of the first
+    ``optimizer.apply``. The model's last call has the inputs, and the gradient tape has the loss.
+
+    In a ``tf.function`` all of that is symbolic while the step is traced, and Python code runs only
+    then. The examination of the first step is therefore postponed until the traced function has
+    returned, and the steps are counted by the calls of the function.
+    """
 
     def __init__(self, observer: ModelObserver) -> None:
         self._observer = observer
-        self._known: weakref.WeakKeyDictionary[Any, Watched | None] = weakref.WeakKeyDictionary()
+        # By optimizer: the model that it trains, None if it is unknown or not watched.
+        self._models: weakref.WeakKeyDictionary[Any, WatchedModel | None] = (
+            weakref.WeakKeyDictionary()
+        )
+        # By model: the inputs of its last call, symbolic if it was traced.
         self._inputs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        # The running tf.functions of the program, outermost first, with their tensor arguments.
         self._calls: list[tuple[Any, list[Any]]] = []
-        self._trained_by: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Watched]]
-        self._trained_by = weakref.WeakKeyDictionary()
-        self._applied: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        # By tf.function: the models that it trains, as far as its tracing has shown.
+        self._trained_in: weakref.WeakKeyDictionary[Any, weakref.WeakSet[WatchedModel]]
+        self._trained_in = weakref.WeakKeyDictionary()
+        # By optimizer: its eager steps.
+        self._steps_applied: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        # How many calls of models are nested at the moment.
         self._depth = 0
-        self._settled: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._kept: weakref.WeakKeyDictionary[Watched, Kept] = weakref.WeakKeyDictionary()
-        self._last: Watched | None = None
+        # Models whose first step is over, so that their calls need not be recorded.
+        self._examined: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._graph_values: weakref.WeakKeyDictionary[WatchedModel, GraphValues] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._last_trained: WatchedModel | None = None
         self.first_calls = FirstCalls()
+        """Records the calls of models until their first step is over."""
 
     def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Hook into the optimizer at its first step; hold back a step that is not wanted."""
+        """Examine the model before the optimizer's first step, then take the step.
+
+        Raises:
+            ProgramStopped: enough steps were taken.
+        """
         observer = self._observer
-        first = optimizer not in self._known
+        first = optimizer not in self._models
         if first:
-            self._known[optimizer] = observer.prepared(
-                optimizer, lambda: self._begin(optimizer, args, kwargs)
+            self._models[optimizer] = observer.run_before_step(
+                optimizer, lambda: self._start_model(optimizer, args, kwargs)
             )
-        watched = self._known[optimizer]
+        watched = self._models[optimizer]
         if watched is None:
-            with observer.deaf():
+            with observer.hooks_disabled():
                 return original(optimizer, *args, **kwargs)
         eager = tf.executing_eagerly()
-        self._trains(watched)
-        self._in_turn(watched, first=first)
-        if eager and watched.seen:
-            self._over(watched)
-        elif watched.model not in self._settled and optimizer is watched.optimizer:
-            with observer.at_work():
-                watched.attempt(lambda: self._first_step(watched, optimizer, args, kwargs))
+        self._mark_trained(watched)
+        self._mark_alternating(watched, first=first)
+        if eager and watched.is_examined:
+            self._end_first_step(watched)
+        elif watched.model not in self._examined and optimizer is watched.optimizer:
+            with observer.working_quietly():
+                watched.examine_guarded(
+                    lambda: self._examine_first_step(watched, optimizer, args, kwargs)
+                )
         if eager:
-            observer.step_due(watched, self._applied.get(optimizer, 0))
-        with observer.deaf(), blaming(watched.model):
-            # By the instance: the hook that was put there now, or before.
+            observer.before_step(watched, self._steps_applied.get(optimizer, 0))
+        with observer.hooks_disabled(), errors_marked_with(watched.model):
+            # ``attach_optimizer`` has just patched ``apply`` on the instance, which the method
+            # of the class would miss.
             result = optimizer.apply(*args, **kwargs) if first else original(
                 optimizer, *args, **kwargs
             )  # fmt: skip
         if eager:
-            self._applied[optimizer] = self._applied.get(optimizer, 0) + 1
-            self._step_taken(watched)
+            self._steps_applied[optimizer] = self._steps_applied.get(optimizer, 0) + 1
+            self._count_step(watched)
         return result
 
     def on_call(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
-        """Remember what the outermost model is called on."""
+        """Record the inputs of the outermost model that is called."""
         self._depth += 1
         try:
-            with blaming(model) if self._depth == 1 else nullcontext():
+            with errors_marked_with(model) if self._depth == 1 else nullcontext():
                 outputs = call()
         finally:
             self._depth -= 1
         if self._depth == 0:
             self._inputs[model] = inputs
-            if model not in self._settled:
-                self.first_calls.called(model, inputs, outputs)
+            if model not in self._examined:
+                self.first_calls.record_call(model, inputs, outputs)
         return outputs
 
     def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
-        """Remember what the step is called on; count the steps that no Python code runs in."""
+        """Record the arguments of a ``tf.function``, and count the steps that it takes.
+
+        Raises:
+            ProgramStopped: enough steps were taken.
+        """
         outermost = not self._calls and tf.executing_eagerly()
         if outermost:
-            for watched in self._trained(function):
-                self._in_turn(watched, first=False)
-                self._observer.step_due(watched, self._taken(watched))
-        else:  # whoever calls it trains what it trains
-            self._trains(*self._trained(function))
-        self._calls.append((function, _tensors((args, kwargs))))
+            for watched in self._models_trained_in(function):
+                self._mark_alternating(watched, first=False)
+                self._observer.before_step(watched, self._steps_taken(watched))
+        else:  # the functions around it train the same models
+            self._mark_trained(*self._models_trained_in(function))
+        self._calls.append((function, _tensor_arguments((args, kwargs))))
         try:
             result = call()
         finally:
             self._calls.pop()
             if outermost:
-                self.settle()
+                self.examine_graph_steps()
         if outermost:
-            for watched in self._trained(function):
-                self._step_taken(watched)
+            for watched in self._models_trained_in(function):
+                self._count_step(watched)
         return result
 
-    def _trained(self, function: Any) -> list[Watched]:
-        """What a ``tf.function`` trains, as far as it was seen being traced."""
-        return list(self._trained_by.get(function, ()))
+    def _models_trained_in(self, function: Any) -> list[WatchedModel]:
+        """The models that a ``tf.function`` trains, as far as its tracing has shown."""
+        return list(self._trained_in.get(function, ()))
 
-    def _trains(self, *trained: Watched) -> None:
-        """The functions that are running train these."""
+    def _mark_trained(self, *trained: WatchedModel) -> None:
+        """Record that the running ``tf.function`` calls train these models."""
         for function, _ in self._calls:
-            self._trained_by.setdefault(function, weakref.WeakSet()).update(trained)
+            self._trained_in.setdefault(function, weakref.WeakSet()).update(trained)
 
-    def _step_taken(self, watched: Watched) -> None:
-        """A step was taken, by Python or by a ``tf.function``, where it may be several."""
-        with self._observer.deaf():
+    def _count_step(self, watched: WatchedModel) -> None:
+        """Count a step of Python code, or a call of a ``tf.function``, which may take several."""
+        with self._observer.hooks_disabled():
             watched.steps += 1
             watched.watch.on_train_batch_end(watched.steps)
 
-    def _taken(self, watched: Watched) -> int:
-        """Steps of a loop in graphs so far, where it matters: asking for them takes time."""
+    def _steps_taken(self, watched: WatchedModel) -> int:
+        """Steps of a loop in a ``tf.function``; 0 without ``--steps``, since reading takes time."""
         if self._observer.options.steps is None:
             return 0
-        return watched.steps if watched.watch.failed else watched.watch.steps - watched.before
+        return (
+            watched.steps
+            if watched.watch.failed
+            else watched.watch.steps - watched.steps_before_loop
+        )
 
-    def _begin(self, optimizer: Any, args: Any, kwargs: Any) -> Watched | None:
-        model = self._model_of(optimizer, args, kwargs)
+    def _start_model(self, optimizer: Any, args: Any, kwargs: Any) -> WatchedModel | None:
+        """Start watching the model that the optimizer trains, and measure its steps."""
+        model = self._model_trained_by(optimizer, args, kwargs)
         if model is None:
             return None
-        self._observer.learnt.note(_variables(optimizer, args, kwargs))
-        watched = self._observer.current(model) or self._observer.begin(
-            model, self._observer.caller()
+        self._observer.assigned_variables.mark_assigned(_applied_variables(optimizer, args, kwargs))
+        watched = self._observer.watched_model_of(model) or self._observer.start_watching(
+            model, self._observer.calling_line()
         )
         if watched is None:
             return None
-        watched.trains_at(self._observer.caller())
-        if watched.seen and watched.first_step is None:
-            self._over(watched)
+        watched.set_training_line(self._observer.calling_line())
+        if watched.is_examined and watched.first_step is None:
+            self._end_first_step(watched)
         with tf.init_scope():
-            watched.trained_by(optimizer)
+            watched.attach_optimizer(optimizer)
         return watched
 
-    def settle(self) -> None:
-        """Look at models whose first step was taken inside of a ``tf.function``."""
-        for watched in [w for w in self._known.values() if w is not None and w.first_step]:
-            with self._observer.at_work():
-                watched.look_behind()
-            self._over(watched)
+    def examine_graph_steps(self) -> None:
+        """Examine the models whose first step was taken inside a ``tf.function``."""
+        for watched in [w for w in self._models.values() if w is not None and w.first_step]:
+            with self._observer.working_quietly():
+                watched.examine_graph_step()
+            self._end_first_step(watched)
 
-    def _first_step(self, watched: Watched, optimizer: Any, args: Any, kwargs: Any) -> None:
-        """Look at a model before its first step; in a graph, keep what is needed to look later."""
+    def _examine_first_step(
+        self, watched: WatchedModel, optimizer: Any, args: Any, kwargs: Any
+    ) -> None:
+        """Examine a model before its first step.
+
+        While a ``tf.function`` is traced, there are no values yet. Then operations are added to the
+        graph that store the gradients and the loss of the first execution, and the examination
+        runs once the function has returned, with the variables set back to their values of now.
+        """
         model = watched.model
-        variables = frozenset(map(variable_id, _variables(optimizer, args, kwargs)))
-        seen = self.first_calls.of(model, variables) or AsSeen(None, reason=UNTOLD)
-        called = seen.inputs if seen.inputs is not None else self._inputs.get(model)
+        variables = frozenset(map(variable_id, _applied_variables(optimizer, args, kwargs)))
+        record = self.first_calls.step_record(model, variables) or StepRecord(
+            None, reason=UNKNOWN_LOSS
+        )
+        called = record.inputs if record.inputs is not None else self._inputs.get(model)
+        # Another optimizer with a loss of its own may train the other variables, which would
+        # appear to have no gradient.
         if not variables.issuperset(map(variable_id, model.trainable_variables)):
-            seen = AsSeen(seen.inputs, reason=PARTLY)
+            record = StepRecord(record.inputs, reason=PARTIAL_OPTIMIZER)
         with tf.init_scope():
-            scale, inputs = loss_scale(optimizer), self._values(called)
+            scale, inputs = loss_scale(optimizer), self._values_of_inputs(called)
         if tf.executing_eagerly():
-            self._look(watched, replace(seen, inputs=inputs).unscaled(scale))
+            self._examine_step(watched, replace(record, inputs=inputs).without_loss_scale(scale))
             return
-        # tf.function may trace a step twice before it executes one of the two.
-        wanted = (*seen.gradients, *([] if seen.loss is None else [seen.loss]))
-        kept = self._kept.get(watched) or Kept(wanted)
-        self._kept[watched] = kept
-        kept.keep(wanted)
+        # tf.function may trace a step twice before it executes one of the two graphs. Both store
+        # into the same variables.
+        tensors = (*record.gradients, *([] if record.loss is None else [record.loss]))
+        graph_values = self._graph_values.get(watched) or GraphValues(tensors)
+        self._graph_values[watched] = graph_values
+        graph_values.store_in_graph(tensors)
+        # init_scope leaves the graph that is traced, so that the values of now are read.
         with tf.init_scope():
             before = [(v, v.read_value()) for v in map(raw_variable, model.variables)]
 
-        def look() -> None:
-            told = replace(kept.told(seen), inputs=inputs)
+        def examine_later() -> None:
+            complete = replace(graph_values.fill_in(record), inputs=inputs)
             with preserved_state(model):
                 for variable, value in before:
                     variable.assign(value)
-                self._look(watched, told.unscaled(scale))
+                self._examine_step(watched, complete.without_loss_scale(scale))
 
-        watched.first_step = look
+        watched.first_step = examine_later
 
-    def _look(self, watched: Watched, seen: AsSeen) -> None:
-        if seen.inputs is None:
+    def _examine_step(self, watched: WatchedModel, record: StepRecord) -> None:
+        """Examine a model on the inputs of its step, or on zeros of their shape if unknown."""
+        if record.inputs is None:
             model = watched.model
             inputs = self._inputs.get(model)
-            watched.follow(stand_in(symbolic_inputs(model) if inputs is None else inputs), COMPUTED)
+            watched.trace_wiring(
+                zero_batch(symbolic_inputs(model) if inputs is None else inputs), COMPUTED_INPUTS
+            )
         else:
-            watched.look_at_step(seen)
+            watched.examine_step(record)
 
-    def _over(self, watched: Watched) -> None:
-        self._settled.add(watched.model)
-        self.first_calls.forget(watched.model)
+    def _end_first_step(self, watched: WatchedModel) -> None:
+        """Stop recording the calls of the model."""
+        self._examined.add(watched.model)
+        self.first_calls.forget_model(watched.model)
 
-    def _in_turn(self, watched: Watched, *, first: bool) -> None:
-        """Networks that take turns train against each other, as far as anybody can tell."""
-        last, self._last = self._last, watched
+    def _mark_alternating(self, watched: WatchedModel, *, first: bool) -> None:
+        """Mark models with alternating updates as adversarial: their losses need not fall.
+
+        Two models alternate if they are trained in the same graph, or if one is trained again
+        after the other. A model that is trained for the ``first`` time may just come next.
+        """
+        last, self._last_trained = self._last_trained, watched
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        together = graph is not None and last is not None and last.graph is graph
+        same_graph = graph is not None and last is not None and last.graph is graph
         watched.graph = graph
-        if last is not None and last is not watched and (together or not first):
-            last.takes_turns = watched.takes_turns = True
+        if last is not None and last is not watched and (same_graph or not first):
+            last.is_alternating = watched.is_alternating = True
 
-    def _model_of(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
-        """The smallest model that has all the variables, or else the one that has most of them."""
-        wanted = {variable_id(variable) for variable in _variables(optimizer, args, kwargs)}
+    def _model_trained_by(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+        """The model with most of the step's variables, the smallest of several, or None."""
+        applied = {
+            variable_id(variable) for variable in _applied_variables(optimizer, args, kwargs)
+        }
         models = [
-            (m, {variable_id(v) for v in m.trainable_variables}) for m in self._observer.models()
+            (m, {variable_id(v) for v in m.trainable_variables})
+            for m in self._observer.living_models()
         ]
-        able = [(m, has) for m, has in models if wanted & has]
+        candidates = [(m, has) for m, has in models if applied & has]
         return max(
-            able, key=lambda pair: (len(wanted & pair[1]), -len(pair[1])), default=(None, None)
+            candidates,
+            key=lambda pair: (len(applied & pair[1]), -len(pair[1])),
+            default=(None, None),
         )[0]
 
-    def _values(self, inputs: Any) -> Any:
-        """What the model was called on in this step, as values; None if they are not known."""
-        values = [self._value(tensor) for tensor in tf.nest.flatten(inputs)]
+    def _values_of_inputs(self, inputs: Any) -> Any:
+        """The inputs of the model's call in this step as values; None if any value is unknown."""
+        values = [self._value_of(tensor) for tensor in tf.nest.flatten(inputs)]
         if inputs is None or any(value is None for value in values):
             return None
         return tf.nest.pack_sequence_as(inputs, values)
 
-    def _value(self, tensor: Any) -> Any:
-        """The value of a placeholder of the step's graph: what the step was called with."""
+    def _value_of(self, tensor: Any) -> Any:
+        """The value of a tensor; a placeholder's is the argument of the outermost ``tf.function``.
+
+        Placeholders and arguments have the same order. A tensor that is not among the placeholders
+        takes the value of the only argument with a compatible shape; None if there is none, or
+        there are several.
+        """
         if not tf.is_symbolic_tensor(tensor) or not self._calls:
             return None if tf.is_symbolic_tensor(tensor) else tensor
         _, given = self._calls[0]
         inputs = list(getattr(tensor.graph, "inputs", ()))
-        place = next((i for i, known in enumerate(inputs) if known is tensor), None)
-        if place is not None and place < len(given):
-            return given[place]
-        alike = [t for t in given if tensor.shape.is_compatible_with(t.shape)]
-        return alike[0] if len(alike) == 1 else None
+        index = next((i for i, known in enumerate(inputs) if known is tensor), None)
+        if index is not None and index < len(given):
+            return given[index]
+        compatible = [t for t in given if tensor.shape.is_compatible_with(t.shape)]
+        return compatible[0] if len(compatible) == 1 else None
 
 
-def _variables(optimizer: Any, args: Any, kwargs: Any) -> Any:
-    """The variables that a call of ``apply`` is about."""
+def _applied_variables(optimizer: Any, args: Any, kwargs: Any) -> Any:
+    """The variables that a call of ``optimizer.apply`` updates."""
     given = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
     return given if given is not None else optimized_variables(optimizer)
 
 
-def _tensors(arguments: Any) -> list[Any]:
+def _tensor_arguments(arguments: Any) -> list[Any]:
+    """The tensors and arrays among the arguments of a ``tf.function``, flattened."""
     flat = tf.nest.flatten(arguments)
     return [t for t in flat if tf.is_tensor(t) or type(t).__module__ == "numpy"]

@@ -1,4 +1,4 @@
-"""Of which model an error comes that ends the program."""
+"""Finds the model in whose call or training an error arose."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-MARK = "_saldiag_model"
+MODEL_ATTRIBUTE = "_saldiag_model"
+"""Attribute of an error: a weak reference to the model."""
 
 
 @contextmanager
-def blaming(model: Any) -> Iterator[None]:
-    """Mark the errors that leave the block as this model's; of several blocks the outer counts.
+def errors_marked_with(model: Any) -> Iterator[None]:
+    """Mark the errors that leave the block with the model; the outermost block wins.
 
-    The mark is on the error, so that nothing is kept alive.
+    The mark is an attribute of the error, so that it lives only as long as the error.
     """
     try:
         yield
     except Exception as error:
-        with suppress(AttributeError):  # a class of errors may have no room for it
-            setattr(error, MARK, weakref.ref(model))
+        with suppress(AttributeError):  # an error class with __slots__ takes no attribute
+            setattr(error, MODEL_ATTRIBUTE, weakref.ref(model))
         raise
 
 
 def failing_model(error: BaseException | None) -> Any:
-    """The model that an error was marked with, or one that it was raised from; None without any.
+    """The model that an error is marked with; None if there is none, or it was deleted.
 
-    AutoGraph raises the errors of a ``tf.function`` anew.
+    The causes of the error are searched too, because AutoGraph replaces errors of a
+    ``tf.function`` by errors of its own.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if (mark := getattr(error, MARK, None)) is not None:
+        if (mark := getattr(error, MODEL_ATTRIBUTE, None)) is not None:
             return mark()
         error = error.__cause__ or error.__context__
     return None

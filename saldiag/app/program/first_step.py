@@ -1,4 +1,8 @@
-"""The first step of a custom loop: what the model was called on, and the loss's gradient there."""
+"""Records the first step of a custom loop: the model's inputs, the loss, and its gradients.
+
+The gradients of an unknown loss with respect to the model's outputs are all that the gradient flow
+needs: ``sum(gradient * output)`` has the same gradients for every variable.
+"""
 
 from __future__ import annotations
 
@@ -12,155 +16,180 @@ import tensorflow as tf
 from saldiag_probes.training.gradient_tape import in_current_graph, loss_from_tape
 from saldiag_probes.training.ring_buffer import run_if
 
-CALLS = 4
-"""Calls of models in a step that are remembered."""
+MAX_REMEMBERED_CALLS = 4
+"""Largest number of model calls to remember: those of one step."""
 
-SEVERAL = "the loop's loss depends on {count} calls of the model: not known how from each"
-UNTOLD = "a custom loop's loss is not known: no gradient tape was asked for it"
-NOT_ENDED = "the first step of the custom loop did not end"
-PENALTIES = "the model has penalties of its own, and it is not known whether the loop's loss does"
+SEVERAL_CALLS = "the loss depends on {count} calls of the model: the part of each is not known"
+UNKNOWN_LOSS = "the loss of the custom loop is not known: no gradient tape computed its gradient"
+STEP_FAILED = "the first step of the custom loop raised an error"
+UNKNOWN_PENALTIES = (
+    "the model has regularisation losses: whether the loss of the custom loop includes them is"
+    " not known"
+)
 
 
 @dataclass(frozen=True)
-class AsSeen:
-    """A batch, and the loss as far as the first step tells it.
-
-    ``gradients`` are those of the loss by the outputs at ``places`` of the flattened predictions;
-    there are none where ``reason`` says why. ``loss`` is a scalar, None where it is not known.
-    """
+class StepRecord:
+    """The first step of a custom loop, as far as it could be recorded."""
 
     inputs: Any
-    places: tuple[int, ...] = ()
+    """Inputs of the model's call; None if they are unknown."""
+    output_indexes: tuple[int, ...] = ()
+    """Indexes in the flattened outputs that the loss depends on, one for each gradient."""
     gradients: tuple[Any, ...] = ()
+    """Gradients of the loss with respect to these outputs, in their shapes; empty if unknown."""
     reason: str = ""
+    """Why the gradients are unknown; empty if they are known."""
     loss: Any = None
+    """The loss, a scalar; None if it is unknown."""
 
-    def batch(self) -> tuple[Any, ...]:
-        """For the probes: the gradients stand in for targets."""
+    def probe_batch(self) -> tuple[Any, ...]:
+        """A batch for the probes, with the gradients in index of targets; without if unknown."""
         return (self.inputs, list(self.gradients)) if self.gradients else (self.inputs,)
 
-    def unscaled(self, scale: float) -> AsSeen:
-        """Loss and gradients in float32, without the factor that an optimizer puts on the loss."""
-        told = tuple(tf.cast(g, tf.float32) / scale for g in self.gradients)
+    def without_loss_scale(self, scale: float) -> StepRecord:
+        """The record with loss and gradients in float32, divided by the optimizer's loss scale."""
+        gradients = tuple(tf.cast(g, tf.float32) / scale for g in self.gradients)
         loss = None if self.loss is None else float(self.loss) / scale
-        return replace(self, gradients=told, loss=loss)
+        return replace(self, gradients=gradients, loss=loss)
 
     def loss_of_the_loop(self, gradients: Any, predictions: Any) -> Any:
-        """A number that changes with the predictions just as the loss did at that step.
+        """A scalar with the same gradient as the loss of that step.
 
-        This function's name is what the rules know the loss by.
+        The name of this function is the loss's name in the measurements: do not rename it.
+
+        Args:
+            gradients: the recorded gradients, in index of targets.
+            predictions: outputs of the model.
         """
         flat = tf.nest.flatten(predictions)
-        pairs = zip(self.places, gradients, strict=True)
+        pairs = zip(self.output_indexes, gradients, strict=True)
         return tf.add_n([tf.reduce_sum(g * tf.cast(flat[i], tf.float32)) for i, g in pairs])
 
 
 @dataclass(eq=False)
-class _Call:
-    """One call of a model: what was asked for, and the gradients by ``outputs``, None for none."""
+class _ModelCall:
+    """One call of a model, with the gradients that tapes have computed for its outputs."""
 
     model: Any
     inputs: Any
     outputs: list[Any]
-    told: list[tuple[frozenset[int], dict[int, Any]]] = field(default_factory=list)
+    """The outputs, flattened."""
+    tape_gradients: list[tuple[frozenset[int], dict[int, Any]]] = field(default_factory=list)
+    """For each call of a tape: the ids of its variables, and the gradients by index of output."""
 
     def is_here(self) -> bool:
-        """Whether it is of the graph that is being traced now, not of an earlier trace."""
+        """Whether the call belongs to the graph that is traced now, not to an earlier trace."""
         return any(tf.is_tensor(tensor) and in_current_graph(tensor) for tensor in self.outputs)
 
-    def gradients(self, wanted: frozenset[int]) -> dict[int, Any]:
-        """By the place of the output, as the last tape has it that was asked for any of these."""
-        found = [gradients for names, gradients in self.told if names & wanted]
+    def gradients_for(self, wanted: frozenset[int]) -> dict[int, Any]:
+        """Gradients by index of output, from the last tape that had any of the wanted variables."""
+        found = [gradients for ids, gradients in self.tape_gradients if ids & wanted]
         return found[-1] if found else {}
 
 
 class FirstCalls:
-    """Subscribes to gradient tapes until a model's first step is over (see ``gradient_tape``).
+    """Records the calls of models, and subscribes to gradient tapes (see ``gradient_tape``).
 
-    The gradients by the predictions fall off in the pass that the program makes anyway.
+    The tape computes the gradients with respect to the outputs in the program's own backward pass.
     """
 
     def __init__(self) -> None:
-        self._calls: deque[_Call] = deque(maxlen=CALLS)
-        self._places: list[tuple[_Call, int]] = []
+        self._calls: deque[_ModelCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
+        self._requested: list[tuple[_ModelCall, int]] = []
 
-    def called(self, model: Any, inputs: Any, outputs: Any) -> None:
-        """A model was called whose first step is not over."""
-        self._calls.append(_Call(model, inputs, tf.nest.flatten(outputs)))
+    def record_call(self, model: Any, inputs: Any, outputs: Any) -> None:
+        """Record a call of a model whose first step is not over."""
+        self._calls.append(_ModelCall(model, inputs, tf.nest.flatten(outputs)))
 
     def extra_tensors(self) -> Sequence[Any]:
-        """The outputs of the calls, those that this tape can know."""
-        self._places = [
-            (call, place)
+        """The outputs of the recorded calls that belong to the graph of this tape."""
+        self._requested = [
+            (call, index)
             for call in self._calls
-            for place, tensor in enumerate(call.outputs)
+            for index, tensor in enumerate(call.outputs)
             if isinstance(tensor, tf.Tensor)
             and tensor.dtype.is_floating
             and in_current_graph(tensor)
         ]
-        return [call.outputs[place] for call, place in self._places]
+        return [call.outputs[index] for call, index in self._requested]
 
     def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
-        """Keep the gradients by outputs that a tape has for ``variables``."""
-        found: dict[_Call, dict[int, Any]] = {}
-        for (call, place), gradient in zip(self._places, gradients, strict=True):
+        """Record the gradients of ``extra_tensors()`` from a call for ``variables`` (ids)."""
+        found: dict[_ModelCall, dict[int, Any]] = {}
+        for (call, index), gradient in zip(self._requested, gradients, strict=True):
             if gradient is not None:
-                found.setdefault(call, {})[place] = tf.convert_to_tensor(gradient)
-        for call, by_place in found.items():
-            call.told.append((variables, by_place))
+                found.setdefault(call, {})[index] = tf.convert_to_tensor(gradient)
+        for call, by_index in found.items():
+            call.tape_gradients.append((variables, by_index))
 
-    def of(self, model: Any, variables: frozenset[int]) -> AsSeen | None:
-        """What the first step over ``variables`` tells, perhaps in symbols; None without a call."""
+    def step_record(self, model: Any, variables: frozenset[int]) -> StepRecord | None:
+        """The record of the step that updates ``variables`` (ids), symbolic while it is traced.
+
+        None if no call of the model is recorded.
+        """
         calls = [call for call in self._calls if call.model is model and call.is_here()]
         if not calls:
             return None
-        asked = [call for call in calls if call.gradients(variables)]
-        if len(asked) != 1:
-            why = SEVERAL.format(count=len(asked)) if asked else UNTOLD
-            return AsSeen(calls[-1].inputs, reason=why)
-        call, gradients = asked[0], asked[0].gradients(variables)
+        in_loss = [call for call in calls if call.gradients_for(variables)]
+        if len(in_loss) != 1:
+            why = SEVERAL_CALLS.format(count=len(in_loss)) if in_loss else UNKNOWN_LOSS
+            return StepRecord(calls[-1].inputs, reason=why)
+        call, gradients = in_loss[0], in_loss[0].gradients_for(variables)
         if model.losses:
-            return AsSeen(call.inputs, reason=PENALTIES)
-        told = tuple(gradients.values())
-        return AsSeen(call.inputs, tuple(gradients), told, loss=loss_from_tape(variables))
+            return StepRecord(call.inputs, reason=UNKNOWN_PENALTIES)
+        return StepRecord(
+            call.inputs, tuple(gradients), tuple(gradients.values()), loss=loss_from_tape(variables)
+        )
 
-    def forget(self, model: Any) -> None:
-        """The model's first step is over."""
-        self._calls = deque((c for c in self._calls if c.model is not model), maxlen=CALLS)
-        self._places = []
+    def forget_model(self, model: Any) -> None:
+        """Forget the calls of a model whose first step is over."""
+        self._calls = deque(
+            (c for c in self._calls if c.model is not model), maxlen=MAX_REMEMBERED_CALLS
+        )
+        self._requested = []
 
 
-class Kept:
-    """Values of tensors of a graph, from its first execution on."""
+class GraphValues:
+    """Stores the values that tensors of a graph have in its first execution.
+
+    Args:
+        tensors: symbolic tensors, which give the shapes and dtypes.
+    """
 
     def __init__(self, tensors: Sequence[Any]) -> None:
         with tf.init_scope():
             self._done = tf.Variable(False, trainable=False)
-            self._values = [_room_for(tensor) for tensor in tensors]
+            self._values = [_variable_like(tensor) for tensor in tensors]
 
-    def keep(self, tensors: Sequence[Any]) -> None:
-        """Add to the present graph what keeps their values, once."""
+    def store_in_graph(self, tensors: Sequence[Any]) -> None:
+        """Add operations to the current graph that store the values at the first execution.
 
-        def put() -> Any:
+        Args:
+            tensors: tensors of the current graph, like those of the constructor.
+        """
+
+        def store() -> Any:
             for variable, tensor in zip(self._values, tensors, strict=True):
                 variable.assign(tensor)
             self._done.assign(True)
             return tf.constant(True)
 
-        run_if(tf.logical_not(self._done), put, lambda: tf.constant(False))
+        run_if(tf.logical_not(self._done), store, lambda: tf.constant(False))
 
-    def told(self, seen: AsSeen) -> AsSeen:
-        """``seen`` with values for what was kept of it: its gradients, and its loss if known."""
-        if not seen.gradients:
-            return seen
+    def fill_in(self, record: StepRecord) -> StepRecord:
+        """The record with the stored values in index of its symbolic gradients and loss."""
+        if not record.gradients:
+            return record
         if not bool(self._done):
-            return replace(seen, gradients=(), loss=None, reason=NOT_ENDED)
+            return replace(record, gradients=(), loss=None, reason=STEP_FAILED)
         values = [variable.read_value() for variable in self._values]
-        count = len(seen.gradients)
+        count = len(record.gradients)
         loss = values[count] if len(values) > count else None
-        return replace(seen, gradients=tuple(values[:count]), loss=loss)
+        return replace(record, gradients=tuple(values[:count]), loss=loss)
 
 
-def _room_for(tensor: Any) -> Any:
+def _variable_like(tensor: Any) -> Any:
+    """A variable that takes any value of the tensor's partly known shape."""
     shape = [1 if size is None else size for size in tensor.shape.as_list()]
     return tf.Variable(tf.zeros(shape, tensor.dtype), trainable=False, shape=tensor.shape)

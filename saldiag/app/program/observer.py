@@ -1,4 +1,4 @@
-"""Listens to a program and looks at every model that it trains."""
+"""Observes a program through hooks on Keras, and examines every model that it trains."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import keras
 import tensorflow as tf
 
 from saldiag.app.program import options as program_options
-from saldiag.app.program.assigned_variables import Learnt
-from saldiag.app.program.custom_loops import Loops
-from saldiag.app.program.error_origin import blaming, failing_model
+from saldiag.app.program.assigned_variables import AssignedVariables
+from saldiag.app.program.custom_loops import CustomLoops
+from saldiag.app.program.error_origin import errors_marked_with, failing_model
 from saldiag.app.program.first_step import FirstCalls
+from saldiag.app.program.fit_callbacks import TrainingMonitor, joined_callbacks
 from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.stand_in import COMPUTED, stand_in, symbolic_inputs
-from saldiag.app.program.watched_model import Following, Places, Watched
-from saldiag.app.session.collector import Collector, one_line
+from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
+from saldiag.app.program.watched_model import ProgramLines, WatchedModel
+from saldiag.app.session.collector import Collector, error_line
 from saldiag.app.subject.fit_arguments import read_feed
 from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import SaldiagError
@@ -33,316 +34,366 @@ from saldiag.subject.source.layer_sources import LayerSources
 
 T = TypeVar("T")
 
-PATIENCE = 20
-"""Times that a program may catch being stopped, and go on."""
+MAX_CAUGHT_STOPS = 20
+"""How often a program may catch ``ProgramStopped`` and continue before its process is ended."""
 
-UNSTARTED = "the program ended before the model's first step"
+NO_FIRST_STEP = "the program ended before the model's first step"
+"""Why the measurements of a model are missing that raised an error before its first step."""
 
 
 class Observer:
-    """A ``Listener`` of ``keras_hooks``; nothing that it does reaches the program.
+    """A ``Listener`` of ``keras_hooks`` that examines and watches the program's models.
+
+    The program must not notice: no error of a probe reaches it, and the states of model, optimizer
+    and random generators are restored after each examination. While saldiag itself uses Keras, the
+    hooks are disabled for its thread (``hooks_disabled``), or it would observe itself.
 
     Args:
-        options: what was asked for.
-        lines: where the program makes its layers.
-        open_session: makes a session for the next model.
+        options: the options of the program's run.
+        lines: source lines of the program's layers, and its models.
+        open_session: makes the session of the next model, by the model's name.
     """
 
     def __init__(
         self, options: WatchOptions, lines: LayerSources, open_session: Callable[[str], Collector]
     ) -> None:
         self.options = options
-        self.watched: list[Watched] = []
-        self.unseen = 0
+        self.watched: list[WatchedModel] = []
+        """The watched models, in the order of their first training."""
+        self.unwatched = 0
+        """How many other models were trained."""
         self.stopped = ""
-        self.give_up: Callable[[], NoReturn] | None = None
+        """Why the program was stopped; empty if it was not."""
+        self.end_process: Callable[[], NoReturn] | None = None
+        """Writes the reports and ends the process; None to let the program continue."""
         self._stops = 0
-        self.learnt = Learnt()
+        self.assigned_variables = AssignedVariables()
+        """Variables that were assigned or trained."""
         self._lines = lines
-        self._open = open_session
-        self._deaf = threading.local()
+        self._open_session = open_session
+        # ``on`` is true in a thread in which the hooks are disabled.
+        self._hooks_off = threading.local()
+        # By model: the line that compiled it last.
         self._compiled: weakref.WeakKeyDictionary[Any, Source | None] = weakref.WeakKeyDictionary()
-        self._current: weakref.WeakKeyDictionary[Any, Watched | None] = weakref.WeakKeyDictionary()
-        self._loops = Loops(self)
+        # By model: what watches it, None if it is not watched; absent before its first training
+        # and after each ``compile``, which begins a new diagnosis.
+        self._current: weakref.WeakKeyDictionary[Any, WatchedModel | None] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._loops = CustomLoops(self)
 
-    # What the hooks call
+    # Methods of ``Listener``, which the hooks call.
 
     @property
     def is_listening(self) -> bool:
-        """Not while saldiag itself, or Keras under ``fit``, is at work in this thread."""
-        return not getattr(self._deaf, "on", False)
+        """Whether the hooks are enabled in this thread: not while saldiag or ``fit`` runs."""
+        return not getattr(self._hooks_off, "on", False)
 
     def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:
-        """Remember the line; a model that is compiled again is a new subject."""
-        self._compiled[model] = self.caller()
+        """Record the line of ``compile``; a model that is compiled again gets a new diagnosis."""
+        self._compiled[model] = self.calling_line()
         self._current.pop(model, None)
-        with self.deaf(), blaming(model):
+        with self.hooks_disabled(), errors_marked_with(model):
             return call()
 
     def on_fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Look at the model and its data, then train with the probes on."""
+        """Examine the model and its data, then train with the probes among the callbacks.
+
+        Raises:
+            ProgramStopped: the training is certain to fail, and the options say to stop early.
+        """
         try:
             arguments = dict(inspect.signature(original).bind(model, *args, **kwargs).arguments)
         except TypeError:
-            return original(model, *args, **kwargs)  # Keras says best what is wrong with it
-        arguments.pop(next(iter(arguments)))
+            return original(model, *args, **kwargs)  # let Keras raise the error
+        arguments.pop(next(iter(arguments)))  # ``self``
         given = arguments
-        found = self.prepared(model, lambda: self._before_fit(model, given, self.caller()))
+        found = self.run_before_step(
+            model, lambda: self._before_fit(model, given, self.calling_line())
+        )
         watched, arguments = found or (None, given)
         if watched is None:
-            with self.deaf(), blaming(model):
+            with self.hooks_disabled(), errors_marked_with(model):
                 return original(model, **arguments)
-        self._end_if_hopeless(watched)
-        following = Following(watched, self.options.steps, self.options.stop_early)
+        self._end_if_failing(watched)
+        following = TrainingMonitor(watched, self.options.steps, self.options.stop_early)
         watched.validation.others = listed_callbacks(arguments.get("callbacks"))
-        arguments["callbacks"] = _joined(
+        arguments["callbacks"] = joined_callbacks(
             arguments.get("callbacks"), watched.watch, watched.validation, following
         )
         try:
-            with self.deaf(), blaming(model):
+            with self.hooks_disabled(), errors_marked_with(model):
                 result = original(model, **arguments)
         except Exception as error:
             if not caused_by_interrupt(error):
-                with self.at_work():
-                    watched.refused()
+                with self.working_quietly():
+                    watched.end_failed_training()
             raise
         finally:
-            self.learnt.note(model.trainable_variables if watched.steps else ())
-            with self.at_work():
-                watched.trained()
+            self.assigned_variables.mark_assigned(
+                model.trainable_variables if watched.steps else ()
+            )
+            with self.working_quietly():
+                watched.end_training()
         if following.stopped:
-            self.stop(following.stopped)
+            self.stop_program(following.stopped)
         return result
 
     def on_train_on_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
-        """The first call is looked at like ``fit``; the others are counted."""
-        watched = self._current.get(model) or self.prepared(
+        """Examine the model at the first call as in ``fit``; count the other calls.
+
+        Raises:
+            ProgramStopped: enough steps were taken.
+        """
+        watched = self._current.get(model) or self.run_before_step(
             model, lambda: self._before_batch(model, original, args, kwargs)
         )
         if watched is None:
-            with self.deaf(), blaming(model):
+            with self.hooks_disabled(), errors_marked_with(model):
                 return original(model, *args, **kwargs)
-        self.step_due(watched, watched.steps)
-        with self.deaf(), blaming(model):
+        self.before_step(watched, watched.steps)
+        with self.hooks_disabled(), errors_marked_with(model):
             result = original(model, *args, **kwargs)
             watched.watch.on_train_batch_end(watched.steps)
         watched.steps += 1
         if watched.steps == 1:
-            self.learnt.note(model.trainable_variables)
+            self.assigned_variables.mark_assigned(model.trainable_variables)
         return result
 
     def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """A step of a custom loop."""
+        """Handle a step of a custom loop."""
         return self._loops.on_apply(optimizer, original, args, kwargs)
 
     def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
-        """A custom loop calls its model."""
+        """Handle a call of a model."""
         return self._loops.on_call(layer, call, inputs)
 
     def on_assign(self, variable: Any) -> None:
-        """Weights are loaded or copied."""
-        self.learnt.note((variable,))
+        """Record that weights are loaded or copied."""
+        self.assigned_variables.mark_assigned((variable,))
 
     def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
-        """A ``tf.function`` of the program: perhaps its training step."""
+        """Handle a call of a ``tf.function``, which may be a training step."""
         return self._loops.on_graph_call(function, call, args, kwargs)
 
-    # What the program does
+    # Used by the methods above and by ``CustomLoops``.
 
     @contextmanager
-    def deaf(self) -> Iterator[None]:
-        """Let everything through that this thread does in the block."""
-        before, self._deaf.on = getattr(self._deaf, "on", False), True
+    def hooks_disabled(self) -> Iterator[None]:
+        """Disable the hooks for this thread inside the block."""
+        before, self._hooks_off.on = getattr(self._hooks_off, "on", False), True
         try:
             yield
         finally:
-            self._deaf.on = before
+            self._hooks_off.on = before
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """``deaf``, and what Keras warns of meanwhile is not shown: the program will cause it too.
+    def working_quietly(self) -> Iterator[None]:
+        """``hooks_disabled``, and Keras' warnings are not shown: the program causes them again.
 
-        ``catch_warnings`` makes Python forget which warnings were given already.
+        ``catch_warnings`` also resets Python's record of warnings already shown, so that none of
+        the program's are lost.
         """
-        with self.deaf(), warnings.catch_warnings(record=True):
+        with self.hooks_disabled(), warnings.catch_warnings(record=True):
             yield
 
-    def prepared(self, owner: Any, prepare: Callable[[], T]) -> T | None:
-        """What is done before the first step of ``owner``; if it breaks, that trains unseen."""
+    def run_before_step(self, owner: Any, prepare: Callable[[], T]) -> T | None:
+        """Run ``prepare`` before the first step of ``owner``, a model or an optimizer.
+
+        If it raises an error, ``owner`` is trained without being watched, and None is returned.
+        """
         try:
-            with self.at_work():
+            with self.working_quietly():
                 return prepare()
-        except Exception as error:  # it must never break the user's training
+        except Exception as error:  # saldiag must never break the user's training
             reraise_interrupt(error)
-            self.unseen += 1
+            self.unwatched += 1
             self._current[owner] = None
             return None
 
     @property
     def first_calls(self) -> FirstCalls:
-        """What is to be told of the tapes of custom loops."""
+        """Subscriber of the gradient tapes of custom loops."""
         return self._loops.first_calls
 
-    def models(self) -> list[Any]:
-        """The program's models that are alive."""
+    def living_models(self) -> list[Any]:
+        """The program's models that are still referenced."""
         return self._lines.live_models()
 
-    def caller(self) -> Source | None:
-        """The line of the program that this is called from."""
+    def calling_line(self) -> Source | None:
+        """The line of the program that is running; None if there is none on the stack."""
         return self._lines.caller_source()
 
-    def current(self, model: Any) -> Watched | None:
-        """The model's subject, as long as it is not compiled again."""
+    def watched_model_of(self, model: Any) -> WatchedModel | None:
+        """The watched model, until ``model`` is compiled again; None if it is not watched."""
         return self._current.get(model)
 
-    def begin(
+    def start_watching(
         self, model: Any, trained: Source | None, compiled: Source | None = None
-    ) -> Watched | None:
-        """A new subject; None where there have been enough, or no session can be had.
+    ) -> WatchedModel | None:
+        """Watch a model; None if the limit is reached, or no run directory can be made.
 
-        ``compiled`` is where the model is compiled that it is part of.
+        Args:
+            model: the model.
+            trained: the line that trains it; None if unknown.
+            compiled: the line that compiles the model that it is part of; None if it is not part
+                of one.
         """
-        session = (
-            self._session(str(model.name)) if len(self.watched) < program_options.MODELS else None
-        )
+        full = len(self.watched) >= program_options.MAX_MODELS
+        session = None if full else self._new_session(str(model.name))
         if session is None:
-            self.unseen += 1
+            self.unwatched += 1
             self._current[model] = None
             return None
-        places = Places(self._compiled.get(model) or compiled, trained)
+        places = ProgramLines(self._compiled.get(model) or compiled, trained)
         subject = Subject(model, self._lines.by_id(), name=str(model.name))
-        watched = Watched(session, subject, places, self.options, self.learnt)
+        watched = WatchedModel(session, subject, places, self.options, self.assigned_variables)
         self.watched.append(watched)
         self._current[model] = watched
         return watched
 
-    def _session(self, name: str) -> Collector | None:
+    def _new_session(self, name: str) -> Collector | None:
+        """The session of the next model; None if its run directory cannot be made."""
         try:
-            return self._open(name)
-        except SaldiagError:  # there is no room for another run: the program goes on
+            return self._open_session(name)
+        except SaldiagError:  # the disk may be full; the program continues
             return None
 
-    def step_due(self, watched: Watched, taken: int) -> None:
-        """Before a step of a loop of the program's own: end it if enough were taken."""
-        if self.options.steps is not None and taken >= self.options.steps:
-            self.stop(f"--steps {self.options.steps}")
-        if self.options.stop_early and watched.due():
-            self._end_if_hopeless(watched)
+    def before_step(self, watched: WatchedModel, taken: int) -> None:
+        """End the program before a step of a custom loop if enough steps were taken.
 
-    def stop(self, reason: str) -> None:
-        """End the program; one that catches whatever is raised is given up at last.
+        Args:
+            watched: the model that the step trains.
+            taken: how many steps were taken.
+
+        Raises:
+            ProgramStopped: enough steps were taken, or the training is certain to fail.
+        """
+        if self.options.steps is not None and taken >= self.options.steps:
+            self.stop_program(f"--steps {self.options.steps}")
+        if self.options.stop_early and watched.is_check_due():
+            self._end_if_failing(watched)
+
+    def stop_program(self, reason: str) -> None:
+        """End the program; if it keeps catching the exception, end its process.
+
+        Args:
+            reason: printed with the outcome.
 
         Raises:
             ProgramStopped: always.
         """
         self.stopped = reason
         self._stops += 1
-        if self._stops > PATIENCE and self.give_up is not None:
-            self.stopped = f"{reason}; it went on {PATIENCE} times, so its process ends here"
-            with self.deaf():
-                self.give_up()
+        if self._stops > MAX_CAUGHT_STOPS and self.end_process is not None:
+            self.stopped = (
+                f"{reason}; the program continued {MAX_CAUGHT_STOPS} times, its process is ended"
+            )
+            with self.hooks_disabled():
+                self.end_process()
         raise ProgramStopped(0)
 
-    def blamed(self, error: BaseException | None) -> Watched | None:
-        """The subject in whose call or training an error arose, if any did.
+    def failing_watched_model(self, error: BaseException | None) -> WatchedModel | None:
+        """The watched model in whose call or training an error arose; None if there is none.
 
-        A model that fails before its first step is one, too.
+        If the program has trained other models, a model that failed before its first step is
+        watched from now on, and its layers are traced on zeros.
         """
         model = failing_model(error)
         if model is None:
             return None
         found = self._current.get(model)
         if found is None and model not in self._current and self.watched:
-            with self.at_work():
-                found = self.begin(model, None)
+            with self.working_quietly():
+                found = self.start_watching(model, None)
             if found is not None:
-                found.follow(stand_in(symbolic_inputs(model)), UNSTARTED)
+                found.trace_wiring(zero_batch(symbolic_inputs(model)), NO_FIRST_STEP)
         return found
 
-    def _end_if_hopeless(self, watched: Watched) -> None:
+    def _end_if_failing(self, watched: WatchedModel) -> None:
+        """End the program if the options say to stop early, and the training is certain to fail."""
         if self.options.stop_early:
-            with self.deaf():
-                reason = watched.hopeless()
+            with self.hooks_disabled():
+                reason = watched.certain_failure()
             if reason:
-                self.stop(reason)
+                self.stop_program(reason)
 
     def _before_fit(
         self, model: Any, arguments: dict[str, Any], trained: Source | None
-    ) -> tuple[Watched | None, dict[str, Any]]:
+    ) -> tuple[WatchedModel | None, dict[str, Any]]:
+        """Examine a model at its first ``fit``.
+
+        Returns the watched model and the arguments of ``fit``, in which data that can be read only
+        once are replaced by an iterator that starts with the batches read here.
+        """
         if model in self._current:
             return self._current[model], arguments
-        watched = self.begin(model, trained)
+        watched = self.start_watching(model, trained)
         if watched is None:
             return None, arguments
-        instead = self._look(watched, arguments)
-        if not watched.followed:
-            with suppress(Exception):  # it is told already that the model was not followed
-                self._follow_parts(watched, trained)
-        return watched, {**arguments, **instead}
+        replaced = self._examine_model(watched, arguments)
+        if not watched.is_traced:
+            with suppress(Exception):  # the reason why the model was not traced is recorded
+                self._trace_parts(watched, trained)
+        return watched, {**arguments, **replaced}
 
-    def _follow_parts(self, whole: Watched, trained: Source | None) -> None:
-        """How a model is wired that cannot be called on its data: as it stands, or part by part.
+    def _trace_parts(self, whole: WatchedModel, trained: Source | None) -> None:
+        """Trace the wiring of a model that cannot be called on its data, on zeros.
 
-        A GAN has no call, only a training step; what that step calls its parts on is not known.
+        A model without symbolic inputs is traced part by part: a GAN often has no ``call``, only a
+        ``train_step``, and the inputs of its networks are unknown.
         """
         model = whole.model
         if (inputs := symbolic_inputs(model)) is not None:
-            whole.follow(stand_in(inputs), COMPUTED)
+            whole.trace_wiring(zero_batch(inputs), COMPUTED_INPUTS)
             return
         for part in (layer for layer in model.layers if isinstance(layer, keras.Model)):
             inputs = symbolic_inputs(part)
             if inputs is None or part in self._current:
                 continue
-            watched = self.begin(part, trained, self._compiled.get(model))
+            watched = self.start_watching(part, trained, self._compiled.get(model))
             if watched is not None:
-                watched.follow(stand_in(inputs), COMPUTED)
+                watched.trace_wiring(zero_batch(inputs), COMPUTED_INPUTS)
 
-    def _look(self, watched: Watched, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Look at model and data; what to hand to ``fit`` instead."""
+    def _examine_model(
+        self, watched: WatchedModel, arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Examine a model on its data; returns the arguments of ``fit`` to replace."""
         try:
             feed = read_feed(watched.model, arguments)
-        except Exception as error:  # the program's own data
-            watched.without_data(one_line(error))
+        except Exception as error:  # any error of the program's own data
+            watched.mark_data_unreadable(error_line(error))
             return {}
         if not feed.batches:
-            watched.without_data("there is no batch in it")
+            watched.mark_data_unreadable("it contains no batch")
             return feed.replacements
-        watched.look(feed.batches, feed.plan)
+        watched.examine_model(feed.batches, feed.plan)
         if self.options.overfit or self.options.experiments is not None:
-            watched.memorise()
+            watched.run_overfit_test()
         return feed.replacements
 
     def _before_batch(
         self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Watched | None:
+    ) -> WatchedModel | None:
+        """Examine a model at its first ``train_on_batch``, on the batch of that call."""
         if model in self._current:
             return None
         try:
             given = dict(inspect.signature(original).bind(model, *args, **kwargs).arguments)
         except TypeError:
             return None
-        watched = self.begin(model, self.caller())
+        watched = self.start_watching(model, self.calling_line())
         if watched is None:
             return None
-        size = {"batch_size": _size(given.get("x")), "shuffle": False}
-        self._look(watched, {**given, **size})
+        size = {"batch_size": _batch_size(given.get("x")), "shuffle": False}
+        self._examine_model(watched, {**given, **size})
         watched.watch.attach(model)
         return watched
 
 
-def _size(x: Any) -> int | None:
+def _batch_size(x: Any) -> int | None:
+    """Items in a batch of inputs; None if unknown."""
     shape = getattr(tf.nest.flatten(x)[0], "shape", None) if x is not None else None
     return int(shape[0]) if shape else None
-
-
-def _joined(callbacks: Any, *ours: Any) -> Any:
-    """The program's callbacks and ours behind them."""
-    if hasattr(callbacks, "append") and not isinstance(callbacks, list):
-        for callback in ours:  # a CallbackList
-            callbacks.append(callback)
-        return callbacks
-    if callbacks is None:
-        return list(ours)
-    return [*(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]), *ours]

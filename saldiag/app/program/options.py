@@ -1,4 +1,4 @@
-"""Options of ``saldiag run``, and how the models of a program are watched."""
+"""Options of ``saldiag run``, and of watching the models of a program."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
 from saldiag.core.training.schedule import PRESETS, Schedule
 
-MODELS = 8
-"""Models of one program that are examined: a hyperparameter search builds hundreds."""
+MAX_MODELS = 8
+"""Largest number of models of one program to examine: a hyperparameter search builds hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True)

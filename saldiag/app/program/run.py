@@ -1,4 +1,4 @@
-"""``saldiag run``: from a script to its diagnoses and an exit code."""
+"""``saldiag run``: runs a script or notebook, and diagnoses the models that it trains."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from saldiag.app.program import options as program_options
 from saldiag.app.program.options import ProgramOptions
-from saldiag.app.session.diffs import with_diffs_added
+from saldiag.app.session.diffs import add_diffs
 from saldiag.app.session.judging import judge
 from saldiag.app.session.options import prepare_environment
 from saldiag.app.session.output import print_data
-from saldiag.app.session.session import FAILED, FINISHED, FOUND, Session, guarded, own_stdout
+from saldiag.app.session.session import (
+    EXIT_FAILED,
+    EXIT_FINDINGS,
+    EXIT_OK,
+    Session,
+    marked_failed_on_error,
+    stdout_for_diagnosis,
+)
 from saldiag.core.errors import SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.findings.diagnosis import Diagnosis
@@ -30,66 +37,74 @@ from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
-    from saldiag.app.program.watched_model import Watched
+    from saldiag.app.program.watched_model import WatchedModel
     from saldiag.subject.compat.entries import Rename
     from saldiag.subject.program.warning_log import WarningRecorder
 
-NO_MODEL = "the program trained no Keras model"
+NO_KERAS_MODEL = "the program trained no Keras model"
+"""Why there are no measurements; also printed."""
 
 
 def run_program(options: ProgramOptions) -> int:
-    """Run the program, diagnose what it trains, report; returns the exit code.
+    """Run the program, diagnose the models that it trains, and report; returns the exit code.
 
-    The program's own exit code is told, and kept in ``run.json``: saldiag's is 1 if a model has
-    findings or the program failed and a finding says why, 2 if it failed and none does, or there
-    was no model.
+    The exit code is 1 if a model has findings, or if the program failed and a finding explains it;
+    2 if the program failed and no finding explains it, or if it trained no model. The program's
+    own exit code is printed, and recorded in ``run.json``.
 
     Raises:
-        SaldiagError: there is no such script, or no run directory can be made.
+        SaldiagError: there is no such script, or the run directory cannot be made.
     """
     if not options.script.is_file():
         what = "is a folder" if options.script.is_dir() else "no such file"
         raise SaldiagError(f"{options.script}: {what}: saldiag run takes a script or a notebook")
     prepare_environment()
     if options.experiments is not None:
-        options.experiments.interventions()
-    return _Program(options).run()
+        options.experiments.suspected_interventions()
+    return _ProgramRun(options).run_and_report()
 
 
-class _Program:
-    """One run of a program, and the sessions of its models; the first is the run's own."""
+class _ProgramRun:
+    """One run of a program, with a session for each model; the first model uses the run's own."""
 
     def __init__(self, options: ProgramOptions) -> None:
         self.options = options
         self.sessions: list[Session] = []
-        self._files = SourceSnapshot(options.script)
-        self._seen = FilesSeen()
-        self._first = self._session(options.out)
-        # The program may change its directory.
+        self._sources = SourceSnapshot(options.script)
+        self._files_seen = FilesSeen()
+        self._first = self._new_session(options.out)
+        # The program may change the working directory.
         self._first.run.path = self._first.run.path.resolve()
-        self._blamed: Watched | None = None
+        self._failing_model: WatchedModel | None = None
 
-    def run(self) -> int:
+    def run_and_report(self) -> int:
         """Run the program and report; returns the exit code."""
         try:
-            with guarded(self._first):
-                observer, ended, error = self._watched()
-            return self._report(observer, ended, error)
+            with marked_failed_on_error(self._first):
+                observer, ended, error = self._run_observed()
+            return self._report_outcome(observer, ended, error)
         except BaseException as broken:
             if not take_interrupt(broken):
                 raise
-            return self._interrupted()
+            return self._report_interrupt()
 
-    def _interrupted(self) -> int:
-        """Ctrl-C while saldiag itself was at work; returns the exit code."""
+    def _report_interrupt(self) -> int:
+        """Finish after Ctrl-C while saldiag's own code was running; returns the exit code."""
         if not self.sessions:
-            return self._first.interrupted()
+            return self._first.finish_interrupted()
         for session in self.sessions:
             session.write_info("interrupted")
-        self._tell([f"interrupted; what was measured so far is in {self._first.run.path}"])
-        return FAILED
+        self._print_lines([f"interrupted; the measurements so far are in {self._first.run.path}"])
+        return EXIT_FAILED
 
-    def _watched(self) -> tuple[Observer, ProgramEnd, ProgramError]:
+    def _run_observed(self) -> tuple[Observer, ProgramEnd, ProgramError]:
+        """Run the program under observation; returns observer, end and error of the program.
+
+        The order of the contexts matters. The outer two still hold while the error is described and
+        the last training is ended. The inner five surround only the program: Keras and gradient
+        tapes are patched, old APIs are available, name scopes are restored, and Ctrl-C reaches the
+        program.
+        """
         from saldiag.app.program.observer import Observer
         from saldiag.subject.program.crash import program_error
         from saldiag.subject.program.keras_hooks import keras_hooked
@@ -99,57 +114,79 @@ class _Program:
         from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
         shown = sys.stdout
-        with own_stdout(self.options.output_format), recording_warnings() as recorder:
-            with recording_sources(self._seen) as lines:
-                observer = Observer(self.options, lines, self.open)
-                observer.give_up = lambda: self._give_up(observer, recorder, shown)
+        with stdout_for_diagnosis(self.options.output_format), recording_warnings() as recorder:
+            with recording_sources(self._files_seen) as lines:
+                observer = Observer(self.options, lines, self.open_session)
+                observer.end_process = lambda: self._report_and_end_process(
+                    observer, recorder, shown
+                )
                 taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
-                with keras_hooked(observer), taped, self._bridge(), preserved_name_scopes(), own:
-                    ended = self._execute()
+                with (
+                    keras_hooked(observer),
+                    taped,
+                    self._compatibility_bridge(),
+                    preserved_name_scopes(),
+                    own,
+                ):
+                    ended = self._run_script()
                 raised = ended.error if ended.how == "raised" else None
                 error = program_error(raised, lines.by_name(), compat=self.options.compat)
-                self._blamed = observer.blamed(raised)
-            _take_over(observer, recorder)
+                self._failing_model = observer.failing_watched_model(raised)
+            _end_trainings(observer, recorder)
         return observer, ended, error
 
-    def _give_up(self, observer: Observer, recorder: WarningRecorder, stdout: TextIO) -> NoReturn:
-        """Report from inside of a program that catches whatever is to end it; end the process."""
-        _take_over(observer, recorder)
+    def _report_and_end_process(
+        self, observer: Observer, recorder: WarningRecorder, stdout: TextIO
+    ) -> NoReturn:
+        """Report from inside a program that catches ``ProgramStopped``, and end the process.
+
+        ``os._exit`` skips the program's handlers, so that the output is flushed here.
+        """
+        _end_trainings(observer, recorder)
         sys.stdout = stdout
-        code = self._report(observer, ProgramEnd("stopped", 0), ProgramError())
+        code = self._report_outcome(observer, ProgramEnd("stopped", 0), ProgramError())
         stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
-    def _bridge(self) -> AbstractContextManager[object]:
-        """What older versions had, for a program that was written for them."""
+    def _compatibility_bridge(self) -> AbstractContextManager[object]:
+        """Under ``--compat``, old names of Keras and NumPy work inside the block."""
         from saldiag.subject.compat.bridge import old_apis_available
 
-        return old_apis_available(self._renamed) if self.options.compat else nullcontext()
+        return old_apis_available(self._note_rename) if self.options.compat else nullcontext()
 
-    def _renamed(self, entry: Rename, source: Source | None) -> None:
+    def _note_rename(self, entry: Rename, source: Source | None) -> None:
+        """Print what to write in place of an old name."""
         where = f"{short_file_and_line(source)}: " if source else ""
-        self._first.note(f"{where}{entry.advice}")
+        self._first.print_note(f"{where}{entry.advice}")
 
-    def _execute(self) -> ProgramEnd:
+    def _run_script(self) -> ProgramEnd:
+        """Run the script or the notebook to its end."""
         script, arguments = self.options.script, self.options.arguments
         if is_notebook(script):
-            return run_notebook(script, arguments, self._first.note)
+            return run_notebook(script, arguments, self._first.print_note)
         return run_script(script, arguments)
 
-    def open(self, name: str) -> Session:
-        """The session of the next model."""
+    def open_session(self, name: str) -> Session:
+        """The session of the next model; ``name`` is the model's.
+
+        Raises:
+            RunError: the run directory cannot be made.
+        """
         number = len(self.sessions) + 1
         if number == 1:
             session = self._first
         else:
-            session = self._session(self._first.run.path / f"model-{number}-{_in_a_path(name)}")
+            session = self._new_session(
+                self._first.run.path / f"model-{number}-{_file_name_part(name)}"
+            )
         self.sessions.append(session)
-        session.attempt(SourceFiles, self._files.source_files)
+        session.try_measuring(SourceFiles, self._sources.source_files)
         return session
 
-    def _session(self, out: Path | None) -> Session:
+    def _new_session(self, out: Path | None) -> Session:
+        """A session with the options of the run."""
         session = Session(
             "run",
             config=self.options.config(),
@@ -160,108 +197,116 @@ class _Program:
             rules=self.options.rules,
             command_line=self.options.command_line,
         )
-        session.files = self._seen
+        session.files = self._files_seen
         return session
 
-    def _report(self, observer: Observer, ended: ProgramEnd, error: ProgramError) -> int:
+    def _report_outcome(self, observer: Observer, ended: ProgramEnd, error: ProgramError) -> int:
+        """Write all runs and print the outcome; returns the exit code."""
         if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
             print_error(ended.error)
-        lines = _told(ended, observer)
+        lines = _end_lines(ended, observer)
         if not observer.watched:
-            lines.append(NO_MODEL)
-            if not self._explains(error):
-                self._first.failed()
-                self._tell(lines)
-                return FAILED
-            self._without_model()
+            lines.append(NO_KERAS_MODEL)
+            if not self._is_explained(error):
+                self._first.mark_failed()
+                self._print_lines(lines)
+                return EXIT_FAILED
+            self._report_error_only()
         if len(observer.watched) > 1:
-            lines.append(f"{len(observer.watched)} models were looked at, each has its own run")
-        self._keep(error, lines)
-        self._tell(lines)
-        outcomes = self._concluded(observer)
-        runs = [session.reported(diagnosis) for session, diagnosis in outcomes]
+            lines.append(f"{len(observer.watched)} models were examined; each has its own run")
+        self._add_ending(error, lines)
+        self._print_lines(lines)
+        outcomes = self._write_diagnoses(observer)
+        runs = [session.report_data(diagnosis) for session, diagnosis in outcomes]
         print_data(runs, self.options.output_format, self.options.fail_on)
-        codes = [session.code(diagnosis) for session, diagnosis in outcomes]
-        if ended.how == "interrupted" or (ended.how == "raised" and FOUND not in codes):
-            return FAILED
-        return max(codes, default=FINISHED)
+        codes = [session.exit_code(diagnosis) for session, diagnosis in outcomes]
+        if ended.how == "interrupted" or (ended.how == "raised" and EXIT_FINDINGS not in codes):
+            return EXIT_FAILED
+        return max(codes, default=EXIT_OK)
 
-    def _explains(self, error: ProgramError) -> bool:
-        """Whether a rule says what the error means."""
+    def _is_explained(self, error: ProgramError) -> bool:
+        """Whether a rule explains the error."""
         return bool(judge(Measurements.of(error), self._first.settings).findings)
 
-    def _without_model(self) -> None:
-        """The run tells of the error alone."""
+    def _report_error_only(self) -> None:
+        """Prepare a run that has only the program's error."""
         self.sessions.append(self._first)
-        self._first.attempt(SourceFiles, self._files.source_files)
+        self._first.try_measuring(SourceFiles, self._sources.source_files)
         for kind in TYPES.values():
-            self._first.missing(kind, NO_MODEL)
+            self._first.mark_missing(kind, NO_KERAS_MODEL)
 
-    def _keep(self, error: ProgramError, lines: Sequence[str]) -> None:
-        """How the program ended: the lines in every run, the error with the model it comes from.
+    def _add_ending(self, error: ProgramError, lines: Sequence[str]) -> None:
+        """Add the end of the program: ``lines`` to every run, the error to one.
 
-        Where that is not known, it stands with the model that was trained last.
+        That is the run of the model in which the error arose, else of the model trained last.
         """
-        told = self._blamed.session if self._blamed is not None else self.sessions[-1]
-        told.add(error)
+        failing = self._failing_model
+        session_of_error = failing.session if failing is not None else self.sessions[-1]
+        session_of_error.add(error)
         for session in self.sessions:
-            session.missing(ProgramError, "it is told with the model that it comes from")
+            session.mark_missing(
+                ProgramError, "reported with the model in which the error occurred"
+            )
         for session in self.sessions:
             session.info = replace(session.info, notes=(*session.info.notes, *lines))
 
-    def _concluded(self, observer: Observer) -> list[tuple[Session, Diagnosis]]:
-        """What the rules say of each model, the gravest first."""
+    def _write_diagnoses(self, observer: Observer) -> list[tuple[Session, Diagnosis]]:
+        """Write the run of each model; returns the diagnoses, failing models first."""
         if not observer.watched:
-            return [(self._first, self._first.conclude("not_tested"))]
-        watched = _gravest_first(observer.watched)
+            return [(self._first, self._first.judge_and_write("not_tested"))]
+        watched = _failing_first(observer.watched)
         sessions = [one.session for one in watched if isinstance(one.session, Session)]
         judged = [(one.diagnosis(), one.session.measured) for one in watched]
         outcomes = list(
-            zip(sessions, with_diffs_added(judged, self._seen.fingerprints()), strict=True)
+            zip(sessions, add_diffs(judged, self._files_seen.fingerprints()), strict=True)
         )
         for session, diagnosis in outcomes:
-            session.close(diagnosis)
+            session.write_run(diagnosis)
         return outcomes
 
-    def _tell(self, lines: Sequence[str]) -> None:
+    def _print_lines(self, lines: Sequence[str]) -> None:
         for line in lines:
             self._first.console.print(
                 f"saldiag: {line}", markup=False, highlight=False, soft_wrap=True
             )
 
 
-def _take_over(observer: Observer, recorder: WarningRecorder) -> None:
-    """The program trains no more: what was measured and warned of goes to the sessions."""
+def _end_trainings(observer: Observer, recorder: WarningRecorder) -> None:
+    """End the trainings: add measurements and warnings to the sessions."""
     for watched in observer.watched:
         with suppress(Exception):
-            watched.trained()
+            watched.end_training()
         watched.session.add(recorder.warning_log())
 
 
-def _told(ended: ProgramEnd, observer: Observer) -> list[str]:
-    """How the program ended, where that is not as usual."""
+def _end_lines(ended: ProgramEnd, observer: Observer) -> list[str]:
+    """Lines on how the program ended, and on models that were not examined; none if all is well."""
     lines = {
         "finished": [],
         "exited": [f"the program ended with exit code {ended.code}"],
         "raised": [f"the program ended with {type(ended.error).__name__}"],
-        "interrupted": ["interrupted; what was measured so far is judged"],
+        "interrupted": ["interrupted; judging what was measured so far"],
         "stopped": [f"the program was stopped: {observer.stopped}"],
     }[ended.how]
-    if observer.unseen:
-        more = "1 more model was" if observer.unseen == 1 else f"{observer.unseen} more models were"
-        limit = program_options.MODELS
+    if observer.unwatched:
+        more = (
+            "1 more model was"
+            if observer.unwatched == 1
+            else f"{observer.unwatched} more models were"
+        )
+        limit = program_options.MAX_MODELS
         full = len(observer.watched) >= limit
-        why = f": those after the first {limit} are only trained" if full else ""
-        lines.append(f"{more} not looked at{why}")
+        why = f": only the first {limit} are examined" if full else ""
+        lines.append(f"{more} not examined{why}")
     return lines
 
 
-def _gravest_first(watched: Sequence[Watched]) -> list[Watched]:
-    """The models, those that do not learn or have errors first."""
+def _failing_first(watched: Sequence[WatchedModel]) -> list[WatchedModel]:
+    """The models, those that do not learn or have errors first, each group in order."""
     failing = [one for one in watched if one.diagnosis().failed()]
     return [*failing, *(one for one in watched if one not in failing)]
 
 
-def _in_a_path(name: str) -> str:
-    """A model's name as part of a file's name."""
+def _file_name_part(name: str) -> str:
+    """A model's name with only the characters that are safe in a file name, at most 40."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:40] or "model"

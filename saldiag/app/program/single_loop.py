@@ -1,4 +1,4 @@
-"""Listens to one training loop in a program that goes its own way otherwise."""
+"""Observes the training of one model inside a block (``saldiag.watch``)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 from saldiag.app.program.observer import Observer
 from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.watched_model import Watched
+from saldiag.app.program.watched_model import WatchedModel
 from saldiag.app.session.collector import Collector
 from saldiag.core.measurement import Source
 from saldiag.subject.source.layer_sources import LayerSources
 
 
 class LoopObserver(Observer):
-    """Watches one model; all others, and other optimizers than that asked for, pass through.
+    """Watches one model; other models, and other optimizers if one is given, are not watched.
 
     Args:
         model: the model.
-        optimizer: the one that trains it; None for whichever does.
+        optimizer: the optimizer whose steps to watch; None for any that trains the model.
         options: how to watch.
-        collector: takes what is measured.
+        collector: takes the measurements.
     """
 
     def __init__(
@@ -29,28 +29,28 @@ class LoopObserver(Observer):
         super().__init__(options, LayerSources(collector.files), lambda _: collector)
         self._model, self._optimizer = model, optimizer
 
-    def models(self) -> list[Any]:
+    def living_models(self) -> list[Any]:
         """The one model."""
         return [self._model]
 
-    def begin(
+    def start_watching(
         self, model: Any, trained: Source | None, compiled: Source | None = None
-    ) -> Watched | None:
-        """The one subject; None for any other model."""
-        return super().begin(model, trained, compiled) if model is self._model else None
+    ) -> WatchedModel | None:
+        """Watch the one model; None for any other model."""
+        return super().start_watching(model, trained, compiled) if model is self._model else None
 
     def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:  # noqa: ARG002 - a listener's
-        """A model that is compiled in the middle of its loop stays the same subject."""
-        with self.deaf():
+        """Compile; a model that is compiled in the middle of its loop keeps its diagnosis."""
+        with self.hooks_disabled():
             return call()
 
     def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """A step of the loop, if it is one of the optimizer that was named."""
+        """Handle a step of the loop, if it is a step of the given optimizer."""
         if self._optimizer in (None, optimizer):
             return super().on_apply(optimizer, original, args, kwargs)
-        with self.deaf():
+        with self.hooks_disabled():
             return original(optimizer, *args, **kwargs)
 
     def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
-        """The loop calls its model."""
+        """Handle a call of the one model."""
         return super().on_call(layer, call, inputs) if layer is self._model else call()

@@ -8,24 +8,26 @@ import tensorflow as tf
 
 from saldiag.core.training.fit_plan import KERAS_BATCH
 
-COMPUTED = "the step computes what it calls the model on"
+COMPUTED_INPUTS = "the step computes the model's inputs itself"
+"""Why the data is unknown if the inputs of the model's call are no arguments of the step."""
 
 
 def symbolic_inputs(model: Any) -> Any:
-    """A model's inputs as it takes them; None where it was built without any."""
+    """A model's symbolic inputs in the structure that it is called with; None if it has none."""
     inputs = getattr(model, "inputs", None)
     if not inputs:
         return None
     try:
         return model.input
-    except AttributeError:  # a Sequential model that no other model calls
+    except AttributeError:  # Keras: a Sequential model has no ``input`` before it is called
         return inputs[0] if len(inputs) == 1 else inputs
 
 
-def stand_in(inputs: Any) -> tuple[Any, ...] | None:
-    """A batch of zeros in the shape of a model's symbolic inputs; None where it is not known.
+def zero_batch(inputs: Any) -> tuple[Any, ...] | None:
+    """A batch of zeros in the shape of a model's symbolic inputs; None if the rank is unknown.
 
-    A size that is not known is that of Keras' batches: a single sample has faults of its own.
+    An unknown size becomes Keras' default batch size: a batch of one sample has problems of
+    its own, such as in BatchNorm.
     """
     flat = tf.nest.flatten(inputs)
     if not all(hasattr(t, "shape") and tf.TensorShape(t.shape).rank is not None for t in flat):

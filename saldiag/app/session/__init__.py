@@ -1,1 +1,1 @@
-"""One invocation: options, settings, the run it writes, collecting, judging and output."""
+"""One command: its options and settings, the run that it writes, judging and output."""

@@ -1,4 +1,4 @@
-"""What a diagnosis has measured so far, why other things are missing, and how long each took."""
+"""The measurements of one diagnosis, the reasons for missing ones, and the time of each phase."""
 
 from __future__ import annotations
 
@@ -18,25 +18,34 @@ from saldiag.core.measurement import Measurement, Measurements
 
 
 class Collector:
-    """Keeps measurements in memory; a command's session also writes them as they come.
+    """Holds measurements in memory. ``Session`` also writes them to a run directory.
 
     Args:
-        settings: which rules judge, and with which thresholds; default: all, with their own.
+        settings: the rules that judge, with their thresholds; None for all rules with the default
+            thresholds.
     """
 
     console: Console | None = None
-    """Where a session shows its progress; in memory there is none."""
+    """Console for progress; None if nothing is shown."""
 
     def __init__(self, settings: RuleSettings | None = None) -> None:
         self.measured = Measurements()
+        """The measurements so far, and why others are missing."""
         self.timings: dict[str, float] = {}
+        """Seconds by the name of the phase."""
         self.settings = settings or RuleSettings()
+        """The rules that judge, with their thresholds."""
         self.files = FilesSeen()
-        """Fingerprints of the user's files that findings may point at, as they are now."""
+        """Fingerprints of the user's files that findings may point at."""
 
     @contextmanager
     def phase(self, name: str, *, own_display: bool = False) -> Iterator[None]:  # noqa: ARG002
-        """Time a phase; ``own_display`` is for whoever shows the phase's name."""
+        """Record the seconds that the block takes.
+
+        Args:
+            name: name of the phase, in ``timings``.
+            own_display: whether the phase shows its own progress; a collector shows nothing.
+        """
         begun = time.monotonic()
         try:
             yield
@@ -44,39 +53,48 @@ class Collector:
             self.timings[name] = round(time.monotonic() - begun, 3)
 
     def add(self, *measurements: Measurement | None) -> None:
-        """Keep what was measured; None is nothing."""
+        """Add measurements; None is skipped."""
         for measurement in measurements:
             if measurement is not None:
                 self.measured = self.measured.with_(measurement)
 
-    def missing(self, kind: type[Measurement], reason: str) -> None:
-        """Note why a measurement is not there."""
+    def mark_missing(self, kind: type[Measurement], reason: str) -> None:
+        """Record why a measurement is missing; no effect if it is there."""
         if self.measured.get(kind) is None:
             self.measured = self.measured.without(kind, reason)
 
-    def attempt(self, kind: type[Measurement], measure: Callable[[], Measurement | None]) -> None:
-        """Measure; a probe that fails leaves its reason and never ends the diagnosis."""
+    def try_measuring(
+        self, kind: type[Measurement], measure: Callable[[], Measurement | None]
+    ) -> None:
+        """Add the result of ``measure``, or its error as the reason why ``kind`` is missing.
+
+        Raises:
+            SaldiagError: ``measure`` raised it; any other error never ends the diagnosis.
+        """
         try:
             self.add(measure())
         except SaldiagError:
             raise
-        except Exception as error:  # a broken probe must not cost the diagnosis
+        except Exception as error:  # the diagnosis goes on without a broken probe
             reraise_interrupt(error)
-            self.missing(kind, one_line(error))
+            self.mark_missing(kind, error_line(error))
 
     def judge(self, verdict: Verdict | None = None) -> Diagnosis:
-        """Run the rules over what was measured; the default verdict is the overfit test's.
+        """Run the rules on the measurements so far.
+
+        Args:
+            verdict: None for the verdict of the overfit test or of the training curves.
 
         Raises:
-            SaldiagError: the settings name what does not exist.
+            SaldiagError: the settings name a rule or threshold that does not exist.
         """
         return judge(self.measured, self.settings, verdict=verdict, timings=self.timings)
 
-    def keep(self, diagnosis: Diagnosis) -> None:
-        """Keep what the rules say so far, should the process be killed; in memory it is lost."""
+    def write_partial(self, diagnosis: Diagnosis) -> None:
+        """Write the diagnosis so far, in case the process is killed; does nothing in memory."""
 
 
-def one_line(error: BaseException) -> str:
-    """An error as one line: its type where it has no text."""
+def error_line(error: BaseException) -> str:
+    """An error as one line of text, at most 300 characters; its type if it has no text."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

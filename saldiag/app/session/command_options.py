@@ -43,8 +43,8 @@ class RecipeOptions:
     )
     """Squared beta of the F-beta metrics."""
 
-    def given(self) -> dict[str, Any]:
-        """The numbers that are not None, by name."""
+    def given_values(self) -> dict[str, Any]:
+        """The numbers that were given, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -78,16 +78,16 @@ class TrainOptions:
     recipe: RecipeOptions = field(default_factory=RecipeOptions)
     """Numbers of the recipe, for registered models."""
 
-    def given(self, *names: str) -> dict[str, Any]:
-        """Those of the shared options that are not None."""
+    def given_options(self, *names: str) -> dict[str, Any]:
+        """Those of the named shared options that were given."""
         values = {name: getattr(self.shared, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
-    def numbers(self) -> dict[str, Any]:
+    def training_numbers(self) -> dict[str, Any]:
         """Arguments of ``TrainingNumbers``."""
         return {
-            **self.given("batch_size", "learning_rate"),
+            **self.given_options("batch_size", "learning_rate"),
             "epochs": self.epochs,
             "patience": self.patience,
             "precision": self.precision,

@@ -1,4 +1,4 @@
-"""Adds diffs to diagnoses, and keeps in the run which files they are for."""
+"""Adds diffs to diagnoses, and records in the run which files they apply to."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.measurement import Measurements
 
 
-def with_diffs_added(
+def add_diffs(
     judged: Sequence[tuple[Diagnosis, Measurements]], files: Fingerprints
 ) -> list[Diagnosis]:
-    """The diagnoses of all models of a program, with a diff wherever an edit is certain.
+    """The diagnoses of all models of a program, with a diff for each finding whose edit is certain.
 
     Args:
-        judged: each diagnosis with what it was made from.
-        files: the user's files as they were when the program ran.
+        judged: each diagnosis with the measurements that it was made from.
+        files: fingerprints of the user's files as they were when the program ran.
     """
     from saldiag.repair.findings import with_diffs
 
     return with_diffs(judged, files)
 
 
-def keep_fingerprints(run: Run, diagnosis: Diagnosis, files: Fingerprints) -> None:
-    """Write into the run the fingerprints of the files that its edits are for.
+def write_edited_fingerprints(run: Run, diagnosis: Diagnosis, files: Fingerprints) -> None:
+    """Write the fingerprints of the files that the diagnosis edits into the run.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: the file cannot be written.
     """
     edited = [edit.source.file for finding in diagnosis.findings for edit in finding.edits]
     write_fingerprints(run.path, files.only(edited))

@@ -1,4 +1,4 @@
-"""What the rules make of what was measured, by the settings that hold."""
+"""Runs the rules on measurements: findings, verdict and tested hypotheses."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ def judge(
     reason: str | None = None,
     timings: Mapping[str, float] | None = None,
 ) -> Diagnosis:
-    """Let the rules judge.
+    """Run the rules, and add the outcomes of the experiments if there were any.
 
     Args:
         measured: the measurements, and why others are missing.
-        settings: which rules, and with which thresholds; default: all, with their own.
-        verdict: default: that of the overfit test or of the training's curves.
-        reason: why that verdict, in one sentence; default: the reason of the default verdict.
-        timings: seconds by phase, handed on.
+        settings: the rules that judge, with their thresholds; None for all rules with the default
+            thresholds.
+        verdict: None for the verdict of the overfit test or of the training curves.
+        reason: reason of the verdict, in one sentence; None for the reason of the default verdict.
+        timings: seconds by phase, copied into the diagnosis.
 
     Raises:
-        SaldiagError: the settings name what does not exist.
+        SaldiagError: the settings name a rule or threshold that does not exist.
     """
     from saldiag.rules.engine.engine import diagnose
     from saldiag.rules.verdicts.hypotheses import with_proof

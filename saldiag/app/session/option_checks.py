@@ -1,4 +1,4 @@
-"""Options that have no effect on this model and these data are refused, not ignored."""
+"""Refuses options that have no effect on this model and data, instead of ignoring them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ def refuse_unused(options: Options, model: ModelSpec, data: DataSpec) -> None:
     """Refuse the first option that would have no effect.
 
     Raises:
-        SaldiagError: with what the option is for.
+        SaldiagError: an option has no effect; the message says what it applies to.
     """
     table = data.kind in ("npz", "csv", "tfrecord")
-    pictures = data.kind in ("pairs", "classes", "tfrecord")
+    images = data.kind in ("pairs", "classes", "tfrecord")
     registered = model.registered is not None
     saved = model.path is not None
-    useless = (
+    checks = (
         (bool(options.inputs) and not table, "--inputs is for .npz, .csv and .tfrecord"),
         (options.target is not None and not table, "--target is for .npz, .csv and .tfrecord"),
         (bool(options.features) and data.kind != "tfrecord", "--features is for .tfrecord"),
-        (options.image_size is not None and not pictures, "--image-size is for image files"),
-        (options.pixels != "auto" and not pictures, "--pixels is for image files"),
+        (options.image_size is not None and not images, "--image-size is for image files"),
+        (options.pixels != "auto" and not images, "--pixels is for image files"),
         (options.pixels != "auto" and registered, "--pixels is for your own model"),
         (bool(options.custom_objects) and not saved, "--custom-objects is for saved models"),
         (options.unsafe_load and not saved, "--unsafe-load is for .keras and .h5 files"),
@@ -31,6 +31,6 @@ def refuse_unused(options: Options, model: ModelSpec, data: DataSpec) -> None:
             f"--precision {options.precision} cannot change a saved model: build it in code",
         ),
     )
-    for without_effect, why in useless:
-        if without_effect:
-            raise SaldiagError(f"{why} (here: --model {options.model}, {data.option})")
+    for has_no_effect, explanation in checks:
+        if has_no_effect:
+            raise SaldiagError(f"{explanation} (here: --model {options.model}, {data.option})")

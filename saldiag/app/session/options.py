@@ -1,4 +1,4 @@
-"""What the command line asks for, as plain data."""
+"""The options of the diagnosing commands, as plain data."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class ExperimentOptions:
     """Whether worker processes show their output."""
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether they run in other processes."""
+    def uses_workers(self) -> bool:
+        """Whether the experiments run in other processes."""
         return self.jobs > 1 or self.ray is not None
 
-    def interventions(self) -> dict[str, tuple[str, ...]]:
+    def suspected_interventions(self) -> dict[str, tuple[str, ...]]:
         """Names of the interventions that test each suspicion. Imports TensorFlow.
 
         Raises:
-            SaldiagError: no intervention tests one of them.
+            SaldiagError: no intervention tests one of the suspicions.
         """
         from saldiag.experiments.search.suspicion import interventions_for_words
 
@@ -222,8 +222,8 @@ class Options:
 def prepare_environment() -> None:
     """Import TensorFlow without its start-up lines; a log level that the user has set stays.
 
-    Some of them are written by C++ code before any setting is read, so file descriptor 2 points
-    elsewhere for the moment. If the import fails, what was written there is shown.
+    C++ code writes some of these lines before it reads any setting, so file descriptor 2 is
+    redirected to a temporary file during the import. If the import fails, that file is shown.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The command line with every string parsed: what the loaders and commands work on.
+"""The parsed command line, which the loaders and commands work on.
 
 ``parse_request`` is the only place that parses the specs of model and data, so each is parsed once
 a run. The data set behind ``--data`` is opened once, and the sizes that depend on the hardware are
@@ -69,10 +69,12 @@ class ModelRequest:
 
 @dataclass
 class _Opened:
-    """What a request has opened or chosen so far; shared by requests that differ in a number."""
+    """What a request has opened or chosen so far; copies made by ``replace`` share it."""
 
     sizes: Sizes | None = None
+    """The chosen sizes; None before the first use."""
     pairs: PairedDataset | None = None
+    """The opened data set; None before the first use."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class DataRequest:
         return self._opened.pairs
 
     @property
-    def share(self) -> float:
-        """Fraction of the items, where their number is known."""
+    def subset_fraction(self) -> float:
+        """Fraction of the items to use if their number is known: ``subset`` or its default."""
         return DEFAULT_SUBSET if self.subset is None else self.subset
 
     def items_of(self, subset_items: int) -> int:
@@ -134,7 +136,7 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class Request:
-    """What a command is asked to do."""
+    """The request of a command: options, model and data."""
 
     options: Options
     """The command line as given: how long, how much, what to print."""

@@ -1,4 +1,4 @@
-"""What a diagnosis from Python is: verdict, findings and measurements, in every form."""
+"""The result of the Python API: verdict, findings and measurements, printed, as HTML or a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saldiag.app.session.collector import Collector
-from saldiag.app.session.session import versions
+from saldiag.app.session.session import package_versions
 from saldiag.core.config import RuleSettings, listed
 from saldiag.core.files.run import Run, RunInfo, utc_now
 from saldiag.core.findings.diagnosis import Diagnosis as Outcome
@@ -25,14 +25,21 @@ if TYPE_CHECKING:
 
 
 class Diagnosis:
-    """What was found: verdict, root cause, findings, and all that was measured.
+    """A diagnosis: verdict, root cause, findings and measurements.
 
-    It prints itself in a terminal, renders in a notebook, and turns into a table of pandas.
+    ``print`` shows it in a terminal, a notebook renders it, ``to_frame`` makes a pandas table.
+
+    Args:
+        outcome: verdict and findings as the rules made them.
+        measured: the measurements, and why others are missing.
+        started: start of the diagnosis, UTC in ISO 8601; empty for now.
     """
 
     def __init__(self, outcome: Outcome, measured: Measurements, started: str = "") -> None:
         self.outcome = outcome
+        """The diagnosis as it is written to ``diagnosis.json``."""
         self.measured = measured
+        """The measurements, and why others are missing."""
         self._started = started or utc_now()
 
     @property
@@ -42,40 +49,43 @@ class Diagnosis:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The root cause first, then by severity."""
+        """The findings, the root cause first, then by severity."""
         return self.outcome.findings
 
     @property
     def root_cause(self) -> RootCause | None:
-        """The finding that no other one explains; None where nothing was found."""
+        """The finding that no other finding explains; None if there are no findings."""
         return self.outcome.root_cause
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Rules that could not judge, and why."""
+        """Rules that could not judge, with the reason."""
         return self.outcome.skipped
 
     def failed(self, fail_on: Severity = "error") -> bool:
-        """Whether there is a finding at or above ``fail_on``, or nothing is learnt."""
+        """Whether a finding has at least severity ``fail_on``, or the model does not learn."""
         return self.outcome.failed(fail_on)
 
     def __str__(self) -> str:
         from saldiag_reports.formats.printed.text import render_text
 
-        return render_text(self._data()).rstrip()
+        return render_text(self._report_data()).rstrip()
 
     def __repr__(self) -> str:
         cause = self.root_cause.rule if self.root_cause else "nothing found"
         return f"<Diagnosis {self.outcome.subject.model!r}: {self.verdict}, {cause}>"
 
     def _repr_html_(self) -> str:
-        """A short account for a notebook; what is user text is escaped."""
+        """A short HTML summary for notebooks; text of the user is escaped."""
         from saldiag_reports.formats.notebook import render_snippet
 
-        return render_snippet(self._data())
+        return render_snippet(self._report_data())
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a finding: rule, name, severity, layers, message, fix, file, line and more."""
+        """One row for each finding.
+
+        Columns: rule, name, severity, confidence, layers, message, fix, file, line, explained_by.
+        """
         import pandas as pd
 
         columns = ["rule", "name", "severity", "confidence", "layers", "message", "fix", "file"]
@@ -95,7 +105,7 @@ class Diagnosis:
         """Write a run directory with the report; returns its path.
 
         Raises:
-            RunError: it holds a run already, or cannot be written.
+            RunError: the directory holds a run already, or cannot be written.
         """
         from saldiag_reports.writer import write_reports
 
@@ -103,22 +113,26 @@ class Diagnosis:
         for measurement in self.measured:
             run.write_measurement(measurement)
         run.write_diagnosis(self.outcome)
-        data = self._data()
+        data = self._report_data()
         write_reports(data, run.path)
         run.write_info(data.info)
         return run.path
 
     def open(self) -> None:
-        """Show the report in a browser."""
+        """Write the report to a temporary directory and show it in a browser.
+
+        Raises:
+            RunError: the report cannot be written.
+        """
         folder = self.save(Path(tempfile.mkdtemp(prefix="saldiag-")) / "run")
         webbrowser.open((folder / "report.html").as_uri())
 
-    def _data(self) -> ReportData:
+    def _report_data(self) -> ReportData:
         from saldiag_reports.content.data import ReportData
 
         info = RunInfo(
             command=("saldiag", "diagnose"),
-            versions=versions() or {"python": platform.python_version()},
+            versions=package_versions() or {"python": platform.python_version()},
             seed=0,
             config={},
             status="finished",
@@ -128,15 +142,26 @@ class Diagnosis:
         return ReportData(diagnosis=self.outcome, measured=self.measured, info=info)
 
 
-def chosen_rules(select: str | Sequence[str] | None, ignore: str | Sequence[str]) -> RuleSettings:
-    """Which rules judge: by code, start of a code or name."""
+def parse_rule_choice(
+    select: str | Sequence[str] | None, ignore: str | Sequence[str]
+) -> RuleSettings:
+    """The rules that judge, from the arguments ``select`` and ``ignore`` of the Python API.
+
+    Args:
+        select: codes, prefixes of codes or names; None for all rules.
+        ignore: rules that do not judge, likewise.
+    """
     return RuleSettings(select=None if select is None else listed(select), ignore=listed(ignore))
 
 
-def judged(collector: Collector, verdict: Verdict | None) -> Diagnosis:
-    """What the rules say of what was collected.
+def diagnose_collected(collector: Collector, verdict: Verdict | None) -> Diagnosis:
+    """Run the rules on what was collected.
+
+    Args:
+        collector: the measurements and the rules that judge.
+        verdict: None for the verdict of the overfit test or of the training curves.
 
     Raises:
-        SaldiagError: the collector's settings name what does not exist.
+        SaldiagError: the collector's settings name a rule or threshold that does not exist.
     """
     return Diagnosis(collector.judge(verdict), collector.measured)

@@ -1,4 +1,4 @@
-"""One command, from its arguments to its exit code: the run directory, the clock, the outcome."""
+"""One command from its options to its exit code: run directory, phases, outcome."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from saldiag.app.session.collector import Collector
-from saldiag.app.session.diffs import keep_fingerprints, with_diffs_added
+from saldiag.app.session.diffs import add_diffs, write_edited_fingerprints
 from saldiag.app.session.options import Options
-from saldiag.app.session.settings import RuleChoice, rule_settings, with_rules
+from saldiag.app.session.settings import RuleChoice, config_with_rules, rule_settings
 from saldiag.core.errors import SaldiagError
 from saldiag.core.files.run import Run, RunInfo, Status, utc_now
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
@@ -35,16 +35,34 @@ from saldiag.version import __version__
 if TYPE_CHECKING:
     from saldiag_reports.content.data import ReportData
 
-FINISHED, FOUND, FAILED = 0, 1, 2
-"""Exit codes: nothing to complain of, findings, could not run."""
+EXIT_OK, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
+"""Exit codes: no findings, findings or a model that does not learn, could not run."""
 
-_PACKAGES = ("tensorflow", "keras", "numpy", "tensorboard")
+_RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "tensorboard")
 
 
 class Session(Collector):
-    """Collects what a command measures and writes it as it comes."""
+    """Collects what a command measures, and writes it to the run directory as it comes.
+
+    Args:
+        command: name of the command.
+        config: options to record in ``run.json``.
+        seed: seed to record in ``run.json``.
+        out: run directory; None for a new one in ``saldiag-runs``.
+        output_format: what to print, one of ``CHECK_FORMATS``.
+        fail_on: least severity of a finding for exit code 1.
+        resume: whether to continue the run in ``out``.
+        rules: rules that judge, as given on the command line.
+        command_line: arguments as typed; empty for the command's name.
+
+    Raises:
+        RunError: the run directory cannot be made, or holds another run.
+        ConfigError: the settings file is missing or not valid.
+        SaldiagError: the command line names a rule that does not exist.
+    """
 
     console: Console
+    """Console on stderr."""
 
     def __init__(
         self,
@@ -67,17 +85,28 @@ class Session(Collector):
         self._before = self.run.read_info() if resume else None
         self.info = RunInfo(
             command=("saldiag", *(command_line or (command,))),
-            versions=versions(),
+            versions=package_versions(),
             seed=seed,
-            config=with_rules(config, self.settings),
+            config=config_with_rules(config, self.settings),
             started=utc_now(),
         )
         self._began = time.monotonic()
         self.write_info("running")
 
     @classmethod
-    def on(cls, command: str, options: Options, config: dict[str, Any] | None = None) -> Session:
-        """The session of a command on these options; ``config`` is recorded in their place."""
+    def for_command(
+        cls, command: str, options: Options, config: dict[str, Any] | None = None
+    ) -> Session:
+        """The session of a command.
+
+        Args:
+            command: name of the command.
+            options: its options.
+            config: options to record in ``run.json``; None for ``options``.
+
+        Raises:
+            SaldiagError: see the class.
+        """
         return cls(
             command,
             config=options.config() if config is None else config,
@@ -90,24 +119,33 @@ class Session(Collector):
             command_line=options.command_line,
         )
 
-    def note(self, line: str) -> None:
-        """Tell the user one line, and keep it in ``run.json``."""
+    def print_note(self, line: str) -> None:
+        """Print a line on stderr, and add it to the notes of ``run.json``."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         self.info = replace(self.info, notes=(*self.info.notes, line))
 
-    def notes(self, lines: Iterable[str]) -> None:
-        """Tell the user several lines."""
+    def print_notes(self, lines: Iterable[str]) -> None:
+        """Print several lines, and add them to the notes of ``run.json``."""
         for line in lines:
-            self.note(line)
+            self.print_note(line)
 
     def write_info(self, status: Status) -> None:
-        """Write ``run.json``."""
+        """Write ``run.json``, with the missing measurements so far.
+
+        Raises:
+            RunError: it cannot be written.
+        """
         self.info = replace(self.info, status=status, missing=dict(self.measured.missing))
         self.run.write_info(self.info)
 
     @contextmanager
     def phase(self, name: str, *, own_display: bool = False) -> Iterator[None]:
-        """Time a phase and show its name while it lasts (unless it has a display of its own)."""
+        """Record the seconds that the block takes, and show the name of the phase meanwhile.
+
+        Args:
+            name: name of the phase, in ``timings``.
+            own_display: whether the phase shows its own progress.
+        """
         with (
             super().phase(name),
             nullcontext() if own_display else self.console.status(f"{name} …"),
@@ -116,118 +154,127 @@ class Session(Collector):
             raise_pending()
 
     def add(self, *measurements: Measurement | None) -> None:
-        """Keep measurements and write them to the run at once."""
+        """Add measurements, and write them to the run at once; None is skipped."""
         super().add(*measurements)
         for measurement in measurements:
             if measurement is not None:
                 self.run.write_measurement(measurement)
 
     def finish(self, verdict: Verdict) -> int:
-        """Judge, write, render and print; returns the exit code."""
+        """Run the rules, write the run, and print the outcome; returns the exit code."""
         from saldiag.app.session.output import print_data
 
-        diagnosis = self.conclude(verdict)
-        print_data([self.reported(diagnosis)], self.output_format, self.fail_on)
-        return self.code(diagnosis)
+        diagnosis = self.judge_and_write(verdict)
+        print_data([self.report_data(diagnosis)], self.output_format, self.fail_on)
+        return self.exit_code(diagnosis)
 
-    def conclude(self, verdict: Verdict) -> Diagnosis:
-        """Judge, and write the run whole."""
-        [diagnosis] = with_diffs_added(
-            [(self.judge(verdict), self.measured)], self.files.fingerprints()
-        )
-        self.close(diagnosis)
+    def judge_and_write(self, verdict: Verdict) -> Diagnosis:
+        """Run the rules, add the diffs, and write the run."""
+        [diagnosis] = add_diffs([(self.judge(verdict), self.measured)], self.files.fingerprints())
+        self.write_run(diagnosis)
         return diagnosis
 
-    def close(self, diagnosis: Diagnosis, status: Status = "finished") -> None:
-        """Write the run whole."""
+    def write_run(self, diagnosis: Diagnosis, status: Status = "finished") -> None:
+        """Write the diagnosis, the reports and ``run.json``."""
         from saldiag.app.session.output import write_outcome
 
-        keep_fingerprints(self.run, diagnosis, self.files.fingerprints())
-        data, _ = self.reported(diagnosis)
+        write_edited_fingerprints(self.run, diagnosis, self.files.fingerprints())
+        data, _ = self.report_data(diagnosis)
         write_outcome(self.run, data)
         self.write_info(status)
 
-    def reported(self, diagnosis: Diagnosis) -> tuple[ReportData, Path]:
-        """What the reports show, and the directory of the run."""
+    def report_data(self, diagnosis: Diagnosis) -> tuple[ReportData, Path]:
+        """The data of the reports, and the run directory."""
         from saldiag_reports.content.data import ReportData
 
         info = replace(self.info, missing=dict(self.measured.missing))
         return ReportData(diagnosis=diagnosis, measured=self.measured, info=info), self.run.path
 
-    def code(self, diagnosis: Diagnosis) -> int:
-        """The exit code."""
-        return FOUND if diagnosis.failed(self.fail_on) else FINISHED
+    def exit_code(self, diagnosis: Diagnosis) -> int:
+        """The exit code: ``EXIT_FINDINGS`` or ``EXIT_OK``."""
+        return EXIT_FINDINGS if diagnosis.failed(self.fail_on) else EXIT_OK
 
     def judge(self, verdict: Verdict | None = None) -> Diagnosis:
-        """Run the rules over what was measured; the seconds from the start on are the total."""
+        """Run the rules on the measurements so far; ``timings`` gets the total."""
         self.timings["total"] = round(time.monotonic() - self._began, 3)
         return super().judge(verdict)
 
-    def keep(self, diagnosis: Diagnosis) -> None:
-        """Write the diagnosis so far, should the process be killed."""
+    def write_partial(self, diagnosis: Diagnosis) -> None:
+        """Write the diagnosis so far, in case the process is killed."""
         self.run.write_diagnosis(diagnosis)
 
-    def failed(self) -> None:
-        """Mark the run as failed; take away one that holds nothing, leave one that was there."""
+    def mark_failed(self) -> None:
+        """Mark the run as failed; an empty run is deleted, a resumed run keeps its status."""
         if self._before is not None:
             self.run.write_info(self._before)
             return
         self.write_info("failed")
         self.run.discard()
 
-    def interrupted(self, verdict: Verdict = "inconclusive") -> int:
-        """Write the run as far as it came; returns the exit code.
+    def finish_interrupted(self, verdict: Verdict = "inconclusive") -> int:
+        """Write the outcome of what was measured so far; returns the exit code.
 
         A second Ctrl-C ends this too: the measurements are written already.
         """
         self.write_info("interrupted")
         with self.console.status("interrupted: writing what was measured …"):
-            [diagnosis] = with_diffs_added(
+            [diagnosis] = add_diffs(
                 [(self.judge(verdict), self.measured)], self.files.fingerprints()
             )
-            self.close(diagnosis, "interrupted")
+            self.write_run(diagnosis, "interrupted")
         self.console.print(
-            f"interrupted; what was measured so far is in {self.run.path}",
+            f"interrupted; the measurements so far are in {self.run.path}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
-        return FAILED
+        return EXIT_FAILED
 
 
-def own_stdout(output_format: str) -> AbstractContextManager[object]:
-    """In a format for programs stdout is the diagnosis alone: the user's code prints to stderr."""
+def stdout_for_diagnosis(output_format: str) -> AbstractContextManager[object]:
+    """Inside the block, output of the user's code goes to stderr if ``output_format`` is not text.
+
+    Programs parse the other formats, so stdout must hold only the diagnosis.
+    """
     return nullcontext() if output_format == "text" else redirect_stdout(sys.stderr)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what matters to a result."""
-    found = {"saldiag": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
+def package_versions() -> dict[str, str]:
+    """Versions of saldiag, Python and the packages that affect a result, by name."""
+    versions = {"saldiag": __version__, "python": platform.python_version()}
+    for name in _RECORDED_PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @contextmanager
-def guarded(session: Session) -> Iterator[None]:
-    """Mark the run as failed where a command ends in an error that no Ctrl-C caused."""
+def marked_failed_on_error(session: Session) -> Iterator[None]:
+    """Mark the run as failed if the block raises an error that Ctrl-C did not cause."""
     try:
         yield
     except BaseException as error:
         if not caused_by_interrupt(error):
             with suppress(SaldiagError):
-                session.failed()
+                session.mark_failed()
         raise
 
 
 def run_session(session: Session, work: Callable[[], Verdict]) -> int:
-    """Do a command's work with the framework's warnings recorded; returns the exit code."""
+    """Run a command's work with the framework's warnings recorded; returns the exit code.
+
+    Args:
+        session: the session of the command.
+        work: loads, examines and trains; returns the verdict.
+
+    Raises:
+        SaldiagError: the command could not run.
+    """
     from saldiag.subject.program.warning_log import recording_warnings
 
     verdict: Verdict = "inconclusive"
     try:
-        with guarded(session):
+        with marked_failed_on_error(session):
             with recording_warnings() as recorder:
                 try:
                     verdict = work()
@@ -241,4 +288,4 @@ def run_session(session: Session, work: Callable[[], Verdict]) -> int:
     except BaseException as error:
         if not take_interrupt(error):
             raise
-        return session.interrupted(verdict)
+        return session.finish_interrupted(verdict)

@@ -1,1 +1,1 @@
-"""From specs to a subject: the model, its data and batches, compiled and ready to examine."""
+"""From a request to a subject: the compiled model and the batches to examine."""

@@ -1,4 +1,4 @@
-"""Data of any format as batches to look at: chosen items, or the first batches of a stream."""
+"""Data of any format as batches to examine: chosen items, or the first batches of a stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from saldiag.app.session.request import DataRequest
-from saldiag.app.subject.subject import Data
+from saldiag.app.subject.subject import OverfitData
 from saldiag.core.errors import DataError
 from saldiag.image_masks.msra10k import VALIDATION_SHARE
 from saldiag.subject.data.image_format import ImageFormat, image_format_for
@@ -22,31 +22,32 @@ from saldiag.subject.models.input_spec import InputSpec
 from saldiag.subject.models.user_code import evaluate_reference, user_errors_as
 
 
-def read_data(request: DataRequest, spec: InputSpec) -> tuple[Data, tuple[str, ...]]:
-    """The batches to look at, and lines for the user.
+def read_data(request: DataRequest, spec: InputSpec) -> tuple[OverfitData, tuple[str, ...]]:
+    """Read the batches to examine; returns them, and lines to print for the user.
 
     Args:
-        request: which data, and how much of them.
-        spec: what the model takes.
+        request: which data to read, and how much of them.
+        spec: shapes and dtypes of the model's inputs.
 
     Raises:
-        DataError: the data cannot be read, or are not of the kind that the model takes.
+        DataError: the data cannot be read, or do not fit the model's inputs.
     """
     found = open_data(request, spec)
     if isinstance(found, BatchStream):
         where = str(request.spec)
         with user_errors_as(DataError, where):
             return _first_batches(request, found, where), ()
-    # Of a TFRecord no more than the subset was read.
-    read_already = request.spec.kind == "tfrecord" and request.subset is not None
-    return _chosen(replace(request, subset=1.0) if read_already else request, found), found.notes
+    # Only the subset of a TFRecord was read, so that the subset must not be taken again.
+    if request.spec.kind == "tfrecord" and request.subset is not None:
+        request = replace(request, subset=1.0)
+    return _batches_of_split(request, found), found.notes
 
 
 def open_data(request: DataRequest, spec: InputSpec) -> Items | BatchStream:
-    """The data of the request: items with numbers, or a stream in its own order.
+    """Open the data of the request: items with random access, or a stream of batches.
 
     Raises:
-        DataError: they cannot be read, or are not of the kind that the model takes.
+        DataError: the data cannot be read, or do not fit the model's inputs.
     """
     code, kind = request.spec.code, request.spec.kind
     if code is not None:
@@ -96,14 +97,14 @@ def _open_records(request: DataRequest, spec: InputSpec) -> Items:
 
 def _max_examples(request: DataRequest, path: Path) -> int | None:
     """How many examples of a TFRecord to read; None for all."""
-    # Twice as many as are memorised leave some to validate with.
-    wanted = None if request.items == 0 else 2 * _items_to_memorise(request)
+    # Twice the items to memorise, which leaves some for the validation.
+    enough = None if request.items == 0 else 2 * _items_to_memorise(request)
     if request.subset is None:
-        return wanted
+        return enough
     from saldiag.subject.data.tfrecord import count_examples
 
     share = max(math.ceil(request.subset * count_examples(path)), 1)
-    return share if wanted is None else min(share, wanted)
+    return share if enough is None else min(share, enough)
 
 
 def _image_format(request: DataRequest, spec: InputSpec) -> ImageFormat:
@@ -115,52 +116,54 @@ def _items_to_memorise(request: DataRequest) -> int:
     return request.items or request.sizes.memorised
 
 
-def split(items: Items, request: DataRequest) -> tuple[list[int], list[int]]:
-    """Numbers of the items to train on and to validate with: a tenth, by the seed, is held out.
+def split_items(items: Items, request: DataRequest) -> tuple[list[int], list[int]]:
+    """Indexes of the items to train on, and of those to validate with.
 
-    Of the first, ``request.share`` is taken, at least a batch.
+    A tenth of the items, drawn with the seed, is held out. Of the rest ``request.subset_fraction``
+    is taken, at least one batch.
     """
     order = [int(i) for i in np.random.default_rng(request.seed).permutation(items.count)]
     held = max(round(VALIDATION_SHARE * items.count), 1) if items.count > 1 else 0
     training = order[held:]
-    return training[: max(round(request.share * len(training)), request.sizes.batch)], order[:held]
+    count = max(round(request.subset_fraction * len(training)), request.sizes.batch)
+    return training[:count], order[:held]
 
 
-def _chosen(request: DataRequest, items: Items) -> Data:
-    """A tenth held out to validate with; the items to memorise from the rest, by the seed."""
+def _batches_of_split(request: DataRequest, items: Items) -> OverfitData:
+    """The items to memorise as batches, and a batch of the held-out tenth, drawn with the seed."""
     batch_size = request.sizes.batch
-    subset, held_out = split(items, request)
+    subset, held_out = split_items(items, request)
     memorised = subset[: request.items_of(len(subset))]
-    return Data(
+    return OverfitData(
         batches_of_items(items, memorised, batch_size),
         tuple(items.name_of(number) for number in memorised),
         items.pixel_range,
         validation=batches_of_items(items, held_out[:batch_size], batch_size),
         subset_items=len(subset),
-        fed=items.fit_data,
+        fit_data=items.fit_data,
     )
 
 
-def _first_batches(request: DataRequest, stream: BatchStream, where: str) -> Data:
-    """The first batches with enough items to memorise, and the next one to validate with."""
+def _first_batches(request: DataRequest, stream: BatchStream, where: str) -> OverfitData:
+    """The first batches with enough items to memorise, and the next batch for the validation."""
     if request.batch_size is not None:
         raise DataError(f"{where}: is batched already, so --batch-size has no effect")
     batches, limit = iter(stream.batches()), _max_batches(request, stream, where)
     if request.items == 0:
         kept = tuple(itertools.islice(batches, limit))
     else:
-        wanted = _items_to_memorise(request)
-        kept = tuple(_batches_with_items(itertools.islice(batches, limit), wanted, where))
+        count = _items_to_memorise(request)
+        kept = tuple(_batches_with_items(itertools.islice(batches, limit), count, where))
     if not kept:
-        raise DataError(f"{where}: holds no batch")
+        raise DataError(f"{where}: contains no batch")
     items = sum(_batch_size(batch, where) for batch in kept)
     held_out = tuple(itertools.islice(batches, 1))
-    return Data(kept, validation=held_out, subset_items=items, fed=stream.fit_data)
+    return OverfitData(kept, validation=held_out, subset_items=items, fit_data=stream.fit_data)
 
 
 def _max_batches(request: DataRequest, stream: BatchStream, where: str) -> int | None:
-    """The largest number of batches to read; None for all that are needed."""
-    share = request.share if request.items == 0 else request.subset
+    """The largest number of batches to read; None for no limit."""
+    share = request.subset_fraction if request.items == 0 else request.subset
     if share is None:
         return None
     if stream.count is None:
@@ -173,12 +176,13 @@ def _max_batches(request: DataRequest, stream: BatchStream, where: str) -> int |
     return max(math.ceil(share * stream.count), 1)
 
 
-def _batches_with_items(batches: Iterator[Batch], wanted: int, where: str) -> Iterator[Batch]:
-    while wanted > 0:
+def _batches_with_items(batches: Iterator[Batch], count: int, where: str) -> Iterator[Batch]:
+    """Batches until they hold ``count`` items together."""
+    while count > 0:
         batch = next(batches, None)
         if batch is None:
             return
-        wanted -= max(_batch_size(batch, where), 1)
+        count -= max(_batch_size(batch, where), 1)
         yield batch
 
 
@@ -186,6 +190,6 @@ def _batch_size(batch: Batch, where: str) -> int:
     import keras
 
     first: Any = keras.tree.flatten(batch[0])[0]
-    if not len(first.shape):  # a TensorShape is true whatever it holds
+    if not len(first.shape):  # bool() of a TensorShape is True even for a scalar
         raise DataError(f"{where}: its batches are scalars: return (x, y) with arrays")
     return int(first.shape[0])

@@ -20,51 +20,57 @@ from saldiag.subject.models.spec import (
 )
 
 OPTION = "CHECKPOINT"
-TAKEN = "a run of saldiag train, a .keras or .h5 file, a SavedModel folder, FILE.py:FUNCTION"
+ACCEPTED_CHECKPOINTS = (
+    "a run of saldiag train, a .keras or .h5 file, a SavedModel folder, FILE.py:FUNCTION"
+)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a trained model is: a ``path``, or ``code`` to call; None for the other.
-
-    ``image_size`` and ``pixels`` are what a run of ``saldiag train`` recorded, None for the side
-    in pixels and ``auto`` for the range where nothing is recorded.
-    """
+    """Where a trained model is: a file or folder, or code that returns it."""
 
     path: Path | None = None
+    """The file or folder; None if ``code`` returns the model."""
     code: CodeReference | None = None
+    """The function that returns the model; None if it is in ``path``."""
     image_size: int | None = None
+    """Side of the images in pixels, as a run of ``saldiag train`` recorded it; None if unknown."""
     pixels: str = "auto"
+    """Range of the pixel values, as such a run recorded it; ``auto`` if unknown."""
 
     def __str__(self) -> str:
         return str(self.code) if self.code else f"{OPTION} {printable(self.path or '')}"
 
 
 def find_checkpoint(spec: str) -> Checkpoint:
-    """Read CHECKPOINT.
+    """Parse CHECKPOINT and find its file; loads nothing.
 
     Raises:
-        ModelError: there is no such file or folder, or no model in it.
+        ModelError: there is no such file or folder, or it holds no model.
         RunError: it is a run without a checkpoint.
     """
     path = Path(spec)
     if (path / "run.json").is_file():
-        return _of_run(path)
+        return _checkpoint_of_run(path)
     if path.is_dir():
         if is_saved_model(path) or ((path / "config.json").is_file() and path.suffix == ".keras"):
             return Checkpoint(path)
-        raise ModelError(f"{OPTION} {printable(path)}: no model in this folder; give {TAKEN}")
+        raise ModelError(
+            f"{OPTION} {printable(path)}: no model in this folder; give {ACCEPTED_CHECKPOINTS}"
+        )
     code = parse_code_reference(OPTION, spec, ModelError)
     if code is not None and not path.is_file():
         return Checkpoint(code=code)
     if not path.exists():
-        raise ModelError(f"{OPTION} {printable(spec)}: no such file or folder; give {TAKEN}")
+        raise ModelError(
+            f"{OPTION} {printable(spec)}: no such file or folder; give {ACCEPTED_CHECKPOINTS}"
+        )
     if path.suffix.lower() not in MODEL_FILES:
-        raise ModelError(f"{OPTION} {printable(spec)}: not a model; give {TAKEN}")
+        raise ModelError(f"{OPTION} {printable(spec)}: not a model; give {ACCEPTED_CHECKPOINTS}")
     return Checkpoint(path)
 
 
-def _of_run(path: Path) -> Checkpoint:
+def _checkpoint_of_run(path: Path) -> Checkpoint:
     info = Run.open(path).read_info()
     where = f"{OPTION} {printable(path)}"
     if info.made_by() != "train":
@@ -80,8 +86,8 @@ def _of_run(path: Path) -> Checkpoint:
                 " give FILE.py:FUNCTION that builds the model and loads these weights"
             )
         raise RunError(
-            f"{where}: no checkpoints/best.keras in it: the training ended before its first epoch"
-            " did; saldiag train --resume continues it"
+            f"{where}: has no checkpoints/best.keras: the training ended before its first epoch was"
+            " complete; saldiag train --resume continues it"
         )
     size, pixels = info.config.get("image_size"), info.config.get("pixels")
     return Checkpoint(
@@ -92,10 +98,16 @@ def _of_run(path: Path) -> Checkpoint:
 
 
 def load_checkpoint(found: Checkpoint, custom_objects: tuple[str, ...], *, unsafe: bool) -> Any:
-    """The Keras model, not necessarily compiled.
+    """Load the Keras model, not necessarily compiled.
+
+    Args:
+        found: the checkpoint.
+        custom_objects: modules or files with the classes that a saved model names.
+        unsafe: whether code in a saved model may run.
 
     Raises:
-        ModelError: it is damaged, needs code that isn't allowed or named, or is no Keras model.
+        ModelError: the file is damaged, needs classes that are not named or code that is not
+            allowed, or holds no Keras model.
     """
     import keras
 

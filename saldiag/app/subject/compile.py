@@ -1,4 +1,4 @@
-"""Loss and optimizer for a model: its own, or those that the user names."""
+"""Compiles a model with its own loss and optimizer, or with those that the user names."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ def compile_for_diagnosis(
     learning_rate: Any = None,
     where: str,
 ) -> None:
-    """Leave the model compiled without XLA: as it was, but for what is named.
+    """Compile the model without XLA; everything that is not named stays as it was.
 
     Args:
-        model: a Keras model; one that is not compiled needs a loss and gets Adam.
-        loss: as ``loss_of`` takes it.
-        optimizer: a name of Keras'; its settings are Keras' own but for the rate.
+        model: a Keras model. A model that is not compiled needs a loss, and gets Adam by default.
+        loss: spec of the loss, see ``find_loss``; None keeps the model's.
+        optimizer: name of a Keras optimizer, with Keras' defaults; None keeps the model's.
         learning_rate: a number or a Keras schedule; None keeps the optimizer's.
-        where: how to call the model.
+        where: name of the model in messages.
 
     Raises:
-        ModelError: it is not compiled and no loss is named, or compiling it fails.
+        ModelError: the model is not compiled and no loss is named, or ``compile`` fails.
         SaldiagError: there is no such loss or optimizer.
     """
     compiled = bool(getattr(model, "compiled", False))
     if not compiled and loss is None:
         raise ModelError(
-            f"{where}: the model is not compiled: compile it where it is built, or say --loss"
+            f"{where}: the model is not compiled: compile it, or give --loss"
             " (mse, bce, sparse_categorical_crossentropy, FILE.py:FUNCTION, …)"
         )
     if not compiled or (loss, optimizer, learning_rate) != (None, None, None):
-        chosen = loss_of(loss) if loss is not None else model.loss
+        chosen = find_loss(loss) if loss is not None else model.loss
         with user_errors_as(ModelError, where):
             model.compile(
-                optimizer=optimizer_of(model, optimizer, learning_rate),
+                optimizer=make_optimizer(model, optimizer, learning_rate),
                 loss=chosen,
                 jit_compile=False,
             )
-    model.jit_compile = False  # under XLA gradients cannot be watched
+    model.jit_compile = False  # the gradient probe cannot measure inside an XLA cluster
 
 
-def loss_of(spec: str) -> Any:
-    """A loss by its name, ours or Keras', or from ``MODULE:NAME`` or ``FILE.py:NAME``.
+def find_loss(spec: str) -> Any:
+    """A loss by its name (saldiag's or Keras'), or from ``MODULE:NAME`` or ``FILE.py:NAME``.
 
     Raises:
-        SaldiagError: there is no such loss.
+        SaldiagError: there is no such loss, or the user's code raises an error.
     """
     code = parse_code_reference("--loss", spec, SaldiagError)
     if code is not None:
@@ -70,40 +70,45 @@ def loss_of(spec: str) -> Any:
     try:
         return keras.losses.get(spec)
     except ValueError as error:
-        hint = _suggested(spec, keras.losses, LOSSES)
+        hint = _suggest_name(spec, keras.losses, LOSSES)
         raise SaldiagError(f"no loss is called {printable(repr(spec))}: {hint}") from error
 
 
-def optimizer_of(model: Any, name: str | None, learning_rate: Any) -> Any:
-    """The named optimizer; or a fresh one of the kind that the model has, Adam where it has none.
+def make_optimizer(model: Any, name: str | None, learning_rate: Any) -> Any:
+    """A new optimizer.
+
+    Args:
+        model: its optimizer's class and settings are used if ``name`` is None; Adam if it has none.
+        name: name of a Keras optimizer; None for the model's.
+        learning_rate: a number or a Keras schedule; None keeps the optimizer's.
 
     Raises:
-        SaldiagError: there is no such optimizer, or it has a schedule that a rate cannot replace.
+        SaldiagError: there is no such optimizer, or its schedule cannot be replaced by a number.
     """
     own = getattr(model, "optimizer", None)
     if name is None and own is not None:
         fresh = type(own).from_config(own.get_config())
-        return fresh if learning_rate is None else _at_rate(fresh, learning_rate)
+        return fresh if learning_rate is None else _with_learning_rate(fresh, learning_rate)
     try:
         kind = type(keras.optimizers.get(name or "adam"))
     except ValueError as error:
-        hint = _suggested(name or "", keras.optimizers, ())
+        hint = _suggest_name(name or "", keras.optimizers, ())
         raise SaldiagError(f"no optimizer is called {printable(repr(name))}: {hint}") from error
     return kind() if learning_rate is None else kind(learning_rate=learning_rate)
 
 
-def _at_rate(optimizer: Any, learning_rate: Any) -> Any:
+def _with_learning_rate(optimizer: Any, learning_rate: Any) -> Any:
     try:
         optimizer.learning_rate = learning_rate
     except TypeError as error:
         raise SaldiagError(
             "--learning-rate: the model's optimizer has a schedule, which a number cannot replace:"
-            " --optimizer NAME takes a fresh one"
+            " give --optimizer NAME for a new optimizer"
         ) from error
     return optimizer
 
 
-def _suggested(wrong: str, module: Any, first: tuple[str, ...]) -> str:
+def _suggest_name(wrong: str, module: Any, first: tuple[str, ...]) -> str:
     names = [name for name in dir(module) if name[0] != "_" and callable(getattr(module, name))]
     hidden = {"get", "serialize", "deserialize", "Loss", "Optimizer", "LossScaleOptimizer"}
     known = [*first, *(name.lower() for name in names if name not in hidden)]

@@ -11,7 +11,7 @@ from saldiag.app.session.collector import Collector
 from saldiag.app.session.request import DataRequest, ModelRequest
 from saldiag.app.subject.batches import read_data
 from saldiag.app.subject.compile import compile_for_diagnosis
-from saldiag.app.subject.subject import Batches, Data, Subject
+from saldiag.app.subject.subject import Batches, OverfitData, Subject
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.image_masks.msra10k import take_subset
@@ -23,8 +23,8 @@ from saldiag.subject.source.layer_sources import recording_sources
 
 def load_registered(
     model: ModelRequest, data: DataRequest, collector: Collector
-) -> tuple[Subject, Data]:
-    """Read the data, then build the model for their size.
+) -> tuple[Subject, OverfitData]:
+    """Read the data, then build the model for the size of its images.
 
     Raises:
         SaldiagError: the data cannot be read, or are not images with masks; or see
@@ -92,24 +92,28 @@ def build_registered(
         built.notes,
         expected_range=registered.input_range,
         name=spec.text,
-        is_users=False,
+        is_user_model=False,
     )
 
 
-def read_pairs(request: DataRequest) -> Data:
+def read_pairs(request: DataRequest) -> OverfitData:
     """The pairs to memorise from the training split, and a batch of the validation split.
 
     Raises:
         DataError: the data set is missing, empty or damaged, or an image cannot be read.
     """
     sizes, splits = request.sizes, request.pairs.split(request.seed)
-    chosen = take_subset(splits.train, request.share, at_least=sizes.batch, seed=request.seed)
-    held_out = take_subset(splits.val, request.share, at_least=sizes.batch, seed=request.seed)
+    chosen = take_subset(
+        splits.train, request.subset_fraction, at_least=sizes.batch, seed=request.seed
+    )
+    held_out = take_subset(
+        splits.val, request.subset_fraction, at_least=sizes.batch, seed=request.seed
+    )
     shown = read_items(chosen[: request.items_of(len(chosen))], sizes.image, sizes.batch)
-    return Data(
+    return OverfitData(
         shown.batches,
         shown.names,
-        shown.pixels,
+        shown.pixel_range,
         validation=read_items(held_out[: sizes.batch], sizes.image, sizes.batch).batches,
         subset_items=len(chosen),
         image_size=sizes.image,
@@ -135,7 +139,7 @@ def read_items(items: Sequence[Item], image_size: int, batch_size: int) -> Batch
 
 def _as_pairs(
     model: ModelRequest, request: DataRequest, registered: RegisteredModel
-) -> tuple[Data, int]:
+) -> tuple[OverfitData, int]:
     """Data in another format as image-and-mask batches, and their side in pixels."""
     data, _ = read_data(request, registered.input_spec())
     shapes = [tuple(leaf.shape) for leaf in keras.tree.flatten(data.batches[0])]

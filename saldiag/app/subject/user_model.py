@@ -47,27 +47,27 @@ def load_with_data(
     collector: Collector,
     read: Callable[[InputSpec], tuple[Read, Any, tuple[str, ...]]],
 ) -> tuple[Subject, Read]:
-    """The user's model, and data in the shape that it takes.
+    """Load the user's model, then the data in the shape of its inputs.
 
     Args:
         request: which model, and how to compile it.
-        data: what ``read`` reads, for messages.
-        collector: times the phases.
-        read: returns the data, the inputs of one batch, and lines for the user.
+        data: spec of the data that ``read`` reads, for messages.
+        collector: records the phases, and the user's files.
+        read: returns the data, the inputs of one batch, and lines to print for the user.
 
     Raises:
         SaldiagError: model or data cannot be loaded, or they do not fit each other.
     """
     with collector.phase("building the model"):
         set_dtype_policy(request)
-        own = load_user_model(request, collector.files)
+        user = load_user_model(request, collector.files)
     with collector.phase("reading data"):
-        found, x, notes = read(own.input_spec)
+        found, x, notes = read(user.input_spec)
         check_input_shapes(
-            own.input_spec, x, f"--model {printable(request.spec.text)}", data.option
+            user.input_spec, x, f"--model {printable(request.spec.text)}", data.option
         )
-        load_user_weights(request, own.model, x)
-    return Subject(own.model, own.sources, notes=notes, name=request.spec.text), found
+        load_user_weights(request, user.model, x)
+    return Subject(user.model, user.sources, notes=notes, name=request.spec.text), found
 
 
 def load_user_model(request: ModelRequest, files: FilesSeen) -> UserModel:
@@ -120,7 +120,8 @@ def load_user_weights(request: ModelRequest, model: Any, x: Any) -> None:
     """Load ``--weights`` into the user's model, building it on the inputs ``x`` if needed.
 
     Raises:
-        WeightsError: they are an encoder's, cannot be read, or belong to another model.
+        WeightsError: ``--weights`` names an encoder's weights, or the file cannot be read or
+            belongs to another model.
     """
     if request.weights == "auto":
         return

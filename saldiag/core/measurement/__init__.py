@@ -36,7 +36,8 @@ from saldiag.core.measurement.training import *
 from saldiag.core.measurement.validation import *
 
 TYPES: dict[str, type[Measurement]] = {
-    kind.key: kind for kind in sorted(Measurement.__subclasses__(), key=lambda kind: kind.position)
+    kind.key: kind
+    for kind in sorted(Measurement.__subclasses__(), key=lambda kind: (kind.position, kind.key))
 }
 """Every measurement type by its key, in the order in which a run lists what is missing."""
 

@@ -60,7 +60,7 @@ def test_a_run_that_was_not_judged_has_no_new_findings_and_is_no_pass(runs, caps
     assert main.main(["compare", *names]) == 0
     assert "b: it is still running, or was killed: it was not judged" in capsys.readouterr().out
     assert main.main(["compare", *names, "--fail-on-new", "error"]) == 2
-    assert "saldiag: b: it was not judged" in capsys.readouterr().err
+    assert "saldiag: b: has no diagnosis, which --fail-on-new needs" in capsys.readouterr().err
 
 
 def test_the_same_run_twice_is_told(runs, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.app.session.diffs import with_diffs_added
+from saldiag.app.session.diffs import add_diffs
 from saldiag.cli.main import main
 from saldiag.core.files.fingerprints import (
     FilesSeen,
@@ -78,7 +78,7 @@ def recorded(
         SubjectSummary("m", "mse", 1, 1), "does_not_learn",
         RootCause(first.rule, first.name, first.layers, first.source), findings,
     )  # fmt: skip
-    [diagnosis] = with_diffs_added([(diagnosis, measured)], seen.fingerprints())
+    [diagnosis] = add_diffs([(diagnosis, measured)], seen.fingerprints())
     run = Run.create("run", Path(path))
     for measurement in measured:
         run.write_measurement(measurement)

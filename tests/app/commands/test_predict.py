@@ -136,7 +136,7 @@ def recorded(path: Path, command: str = "train", **config: Any) -> Path:
 
 def test_a_run_of_train_is_its_best_checkpoint(tmp_path: Path) -> None:
     run = recorded(tmp_path / "run", image_size=64, pixels="unit")
-    with pytest.raises(RunError, match=r"no checkpoints/best.keras in it.*--resume"):
+    with pytest.raises(RunError, match=r"has no checkpoints/best.keras.*--resume"):
         find_checkpoint(str(run))
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / "best.weights.h5").touch()
@@ -173,10 +173,10 @@ def test_what_is_no_checkpoint_ends_in_one_line(tmp_path: Path, name: str, says:
 @pytest.mark.parametrize(
     ("out", "says"),
     [
-        ("photos", "lies in the folder of the pictures"),
-        ("photos/masks", "lies in the folder of the pictures"),
-        ("photos/../photos", "lies in the folder of the pictures"),
-        ("link/here", "lies in the folder of the pictures"),
+        ("photos", "is inside the folder of the images"),
+        ("photos/masks", "is inside the folder of the images"),
+        ("photos/../photos", "is inside the folder of the images"),
+        ("link/here", "is inside the folder of the images"),
         ("models.py", "is a file"),
         ("taken", r"holds b.png already"),
         ("done", "holds predictions already"),
@@ -279,7 +279,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
     assert len(lines) == 4
     assert any("photos/cut.jpg: damaged" in line for line in lines)
     assert any("photos/c.png: not a JPEG or PNG" in line for line in lines)
-    assert "3 of 5 pictures could not be read whole" in lines[-1]
+    assert "3 of 5 images or their ground truths could not be read" in lines[-1]
     document = json.loads(Path("out/predictions.json").read_text())
     told = {one["picture"]: (one["file"], bool(one["scores"])) for one in document["masks"]}
     assert told["a"] == ("a.png", True)
@@ -292,7 +292,7 @@ def test_unreadable_pictures_are_named_and_the_others_done(
 @pytest.mark.parametrize(
     ("model", "options", "says"),
     [
-        ("logits", (), "outside [0, 1]: end the model in a sigmoid"),
+        ("logits", (), "outside [0, 1]: end the model with a sigmoid"),
         ("classes", (), "returns (None, 10); a mask needs one number a pixel"),
         ("three", (), "returns (None, 32, 32, 3); a mask needs"),
         ("nothing", (), "returns int, not a Keras 3 model"),
@@ -355,7 +355,7 @@ def test_a_zip_and_two_folders_are_read_as_the_rest(
 def test_quicksal_is_predicted_as_it_was_trained(
     data: Path, capsys: pytest.CaptureFixture[str], keras: Any
 ) -> None:
-    from saldiag.app.subject.mask_model import mask_model
+    from saldiag.app.subject.mask_model import as_mask_model
     from saldiag.image_masks.msra10k import open_dataset
     from saldiag.image_masks.pipeline import load_arrays
     from saldiag.image_masks.storage import FileRef
@@ -364,23 +364,25 @@ def test_quicksal_is_predicted_as_it_was_trained(
     keras.utils.set_random_seed(0)
     model = quicksal(32, weights="random")
     images, _ = load_arrays(open_dataset(data).items, 32)
-    made = mask_model(model, image_size=None, pixels="auto", where="it")
-    inputs = [made.read(FileRef(data / f"{name}.jpg")) for name in "abc"]
+    made = as_mask_model(model, image_size=None, pixels="auto", where="it")
+    inputs = [made.prepare_image(FileRef(data / f"{name}.jpg")) for name in "abc"]
     np.testing.assert_array_equal(np.stack([one.pixels for one in inputs]), images)
     np.testing.assert_allclose(
-        made.masks(inputs), np.asarray(model(images))[..., 0], atol=1e-6
+        made.predict_masks(inputs), np.asarray(model(images))[..., 0], atol=1e-6
     )  # fmt: skip
-    larger = mask_model(model, image_size=64, pixels="auto", where="it")
+    larger = as_mask_model(model, image_size=64, pixels="auto", where="it")
     assert larger.frame.size == (64, 64)
     same = quicksal(64, weights="random")
     same.set_weights(model.get_weights())
     big, _ = load_arrays(open_dataset(data).items, 64)
     np.testing.assert_allclose(
-        larger.masks([larger.read(FileRef(data / f"{name}.jpg")) for name in "abc"]),
+        larger.predict_masks(
+            [larger.prepare_image(FileRef(data / f"{name}.jpg")) for name in "abc"]
+        ),
         np.asarray(same(big))[..., 0], atol=1e-6,
     )  # fmt: skip
     with pytest.raises(ModelError, match="divisible by 32"):
-        mask_model(model, image_size=100, pixels="auto", where="it")
+        as_mask_model(model, image_size=100, pixels="auto", where="it")
 
 
 # From end to end.

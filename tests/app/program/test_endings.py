@@ -47,7 +47,7 @@ def test_a_program_that_catches_everything_is_ended_with_its_report(decorated, t
     ended = run_saldiag_process("run", *options, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("went on\n") == 20
-    assert "--steps 3; it went on 20 times, so its process ends here" in ended.stderr
+    assert "--steps 3; the program continued 20 times, its process is ended" in ended.stderr
     assert json.loads(ended.stdout)["verdict"] == "inconclusive"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
     assert (tmp_path / "run" / "report.html").exists()

@@ -168,13 +168,13 @@ class TestWhatIsNamed:
             "good.fit(x, y, verbose=0)\nmodel.fit(x, y, verbose=0)"
         )
         assert code == 1
-        assert "2 models were looked at" in shown.err
+        assert "2 models were examined" in shown.err
         others = list((tmp_path / "run").glob("model-2-*/diagnosis.json"))
         assert len(others) == 1
         assert json.loads(others[0].read_text())["root_cause"]["rule"] == "SD101"
 
     def test_models_beyond_the_first_few_are_trained_and_told_of(self, run, tmp_path, monkeypatch):
-        monkeypatch.setattr("saldiag.app.program.options.MODELS", 1)
+        monkeypatch.setattr("saldiag.app.program.options.MAX_MODELS", 1)
         code, found, shown = run(
             FAULTY + "model.fit(x, y, verbose=0)\n"
             "for _ in range(2):\n"
@@ -183,7 +183,7 @@ class TestWhatIsNamed:
             "    print('steps', int(more.optimizer.iterations))\n"
             "model, optimizer = build(), None\n" + LOOP + "step(x, y)\nstep(x, y)\n"
         )
-        told = "3 more models were not looked at: those after the first 1 are only trained"
+        told = "3 more models were not examined: only the first 1 are examined"
         assert (code, found["root_cause"]["rule"]) == (1, "SD101")
         assert shown.out.count("steps 4") == 2
         assert told in shown.err
@@ -263,23 +263,23 @@ class TestNothingIsLost:
         assert found["root_cause"]["rule"] == "SD101"
 
     def test_where_no_run_can_be_made_for_a_second_model(self, run, monkeypatch):
-        from saldiag.app.program.run import _Program
+        from saldiag.app.program.run import _ProgramRun
         from saldiag.core.errors import SaldiagError
 
-        opened = _Program.open
+        opened = _ProgramRun.open_session
 
         def full(self, name):
             if self.sessions:
                 raise SaldiagError("the disk is full")
             return opened(self, name)
 
-        monkeypatch.setattr(_Program, "open", full)
+        monkeypatch.setattr(_ProgramRun, "open_session", full)
         again = 'good = build()\ngood.compile("adam", "mse")\ngood.fit(x, y, verbose=0)\n'
         code, found, shown = run(FAULTY + "model.fit(x, y, verbose=0)\n" + again + "print('all')")
         assert "all" in shown.out
         assert code == 1
         assert found["root_cause"]["rule"] == "SD101"
-        assert "1 more model was not looked at\n" in shown.err
+        assert "1 more model was not examined\n" in shown.err
 
     def test_where_everything_is_caught(self, run):
         code, found, _ = run(
@@ -333,11 +333,11 @@ class TestNothingIsLost:
     def test_where_saldiag_itself_breaks(self, run, monkeypatch, train):
         from saldiag.app.program.observer import Observer
 
-        monkeypatch.setattr(Observer, "begin", lambda *_: 1 / 0)
+        monkeypatch.setattr(Observer, "start_watching", lambda *_: 1 / 0)
         code, found, shown = run(FAULTY + train + "print('trained')")
         assert "trained" in shown.out
         assert (code, found) == (2, None)
-        assert "1 more model was not looked at\n" in shown.err
+        assert "1 more model was not examined\n" in shown.err
 
 
 class TestStopping:

@@ -49,6 +49,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "arguments",
     [

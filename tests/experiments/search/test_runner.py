@@ -105,17 +105,17 @@ class TestSearchRunner:
 
         from rich.console import Console
 
-        from saldiag.app.examine.experiments import _Display
+        from saldiag.app.examine.experiments import _ExperimentsDisplay
         from saldiag.app.session.options import ExperimentOptions
 
         console = Console(file=io.StringIO(), force_terminal=True, width=120)
-        display = _Display(console, ExperimentOptions(jobs=2))
+        display = _ExperimentsDisplay(console, ExperimentOptions(jobs=2))
         display.on_queue([Job((name,), (0,), 20) for name in ("a", "b", "c")])
         assert display.bar.tasks[0].fields["now"] == "a, b and 1 more"
         display.on_queue([Job((), (0,), 20)])
         assert display.bar.tasks[0].fields["now"] == "control"
-        alone = _Display(console, ExperimentOptions())
-        alone.step("a", 1, 5)
+        alone = _ExperimentsDisplay(console, ExperimentOptions())
+        alone.show_step("a", 1, 5)
         alone.on_queue([Job(("b",), (0,), 20)])
         assert alone.bar.tasks[0].fields["now"] == "a, seed 1, step 5"
 

@@ -14,6 +14,7 @@ from saldiag.core.errors import SaldiagError
 from saldiag_reports.formats.printed_run import PrintedFormat, PrintedRun
 from saldiag_reports.formats.registry import format_names, load_format
 from saldiag_reports.gallery import runs
+from tests.support import hostile_report
 
 FORMAT_FILE = """
 from saldiag_reports.formats.printed_run import PrintedFormat
@@ -123,3 +124,19 @@ def test_a_format_that_cannot_be_imported_names_its_package(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda **_: (missing,))
     with pytest.raises(SaldiagError, match=r"--format theirs: no_such_package:FORMAT cannot be"):
         load_format("theirs")
+
+
+SAMPLES = {**runs.SAMPLES, "hostile": hostile_report.hostile}
+
+
+@pytest.mark.parametrize("name", format_names())
+@pytest.mark.parametrize("sample", sorted(SAMPLES))
+def test_every_format_renders_every_sample_the_same_way_twice(name: str, sample: str) -> None:
+    shown = load_format(name)
+    data = SAMPLES[sample]()
+    run = [PrintedRun(data, (), Path("run"))]
+    text = shown.render(run, "error")
+    assert text == shown.render(run, "error")
+    assert text.strip() or not data.diagnosis.findings
+    if name not in ("json", "sarif"):  # for programs; they hold texts as they are
+        assert not set(text) & set("\x00\x07\x1b\x9b\u202e\u2066"), "a terminal obeys these"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.app.session.diffs import with_diffs_added
+from saldiag.app.session.diffs import add_diffs
 from saldiag.cli.main import main
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import Fingerprints
@@ -29,7 +29,7 @@ def recorded(path: Path, measured: Measurements, **settings) -> Run:
     for measurement in measured:
         run.write_measurement(measurement)
     judged = diagnose(measured, verdict="does_not_learn", **settings)
-    run.write_diagnosis(*with_diffs_added([(judged, measured)], Fingerprints()))
+    run.write_diagnosis(*add_diffs([(judged, measured)], Fingerprints()))
     return run
 
 

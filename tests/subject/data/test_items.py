@@ -26,9 +26,9 @@ def of(value: Any) -> Any:
 
 
 def chosen(count: int, **options: Any) -> Any:
-    from saldiag.app.subject.batches import _chosen
+    from saldiag.app.subject.batches import _batches_of_split
 
-    return _chosen(request(**options), of((np.arange(count), np.arange(count))))
+    return _batches_of_split(request(**options), of((np.arange(count), np.arange(count))))
 
 
 def first(value: Any, **options: Any) -> Any:
@@ -69,7 +69,7 @@ def test_a_generator_gives_its_first_batches_and_one_to_validate_with() -> None:
     data = first(endless(), items=10)
     assert [int(batch[0][0, 0]) for batch in data.batches] == [1, 2, 3]
     assert int(data.validation[0][0][0, 0]) == 4
-    assert (data.subset_items, data.fed) == (12, None)
+    assert (data.subset_items, data.fit_data) == (12, None)
 
 
 def test_a_dataset_by_its_share_of_batches() -> None:
@@ -77,8 +77,8 @@ def test_a_dataset_by_its_share_of_batches() -> None:
 
     dataset = tf.data.Dataset.from_tensor_slices((np.arange(40), np.arange(40))).batch(4)
     data = first(dataset, items=0, subset=0.5)
-    assert (len(data.batches), data.fed) == (5, dataset)
-    assert first(dataset.repeat()).fed is None, "an epoch of it is not known"
+    assert (len(data.batches), data.fit_data) == (5, dataset)
+    assert first(dataset.repeat()).fit_data is None, "an epoch of it is not known"
     with pytest.raises(DataError, match="number of batches is not known"):
         first(dataset.repeat(), items=0)
     with pytest.raises(DataError, match="its batches are scalars"):

@@ -86,7 +86,7 @@ def test_code_in_it_is_run_only_if_asked_for(
 
 def test_it_has_no_loss_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_saldiag("overfit", "--model", "exported", "--data", "data.npz", "--unsafe-load") == 2
-    assert "say --loss" in capsys.readouterr().err
+    assert "give --loss" in capsys.readouterr().err
 
 
 def test_what_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
