@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data (../shared/data) is not here")
     return folder
+
+
+@pytest.fixture
+def here(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: the test's own folder, with the text ``PROGRAM`` of its module.
+
+    The text, where the module has one, is in ``net.py``.
+    """
+    text = getattr(request.module, "PROGRAM", None)
+    if text is not None:
+        (tmp_path / "net.py").write_text(textwrap.dedent(text), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +187,6 @@ def program(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Any:
     The program's warnings are its own: they are left out, or with ``warned="default"`` shown.
     """
     import json
-    import textwrap
     import warnings
 
     from saldiag.app.program.options import ProgramOptions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import saldiag
 from saldiag.app.loading.fit_arguments import first_batches
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 from saldiag.core.files.sources import recorded_sources
+from tests.support import models
+from tests.support.command_line import read_diagnosis
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,68 +27,16 @@ FORMS = ("sequential", "functional", "subclassed", "nested", "train_step")
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(32, 6)).astype("float32")
-    return x, (x[:, :1] > 0).astype("float32")
-
-
-def made(keras, form, last="sigmoid", compiled=True, name="head"):
-    """With batch normalisation and dropout, which have states that a training moves."""
-    keras.utils.set_random_seed(1)
-    layers = keras.layers
-    body = keras.Sequential(
-        [keras.Input((6,)), layers.Dense(16, "relu"), layers.BatchNormalization()], name="body"
-    )
-    drop, head = layers.Dropout(0.1), layers.Dense(1, activation=last, name=name)
-
-    class Own(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.body, self.drop, self.head = body, drop, head
-
-        def call(self, inputs, training=False):
-            return self.head(self.drop(self.body(inputs), training=training))
-
-    class OwnStep(keras.Model):
-        def train_step(self, batch):
-            import tensorflow as tf
-
-            x, y = batch
-            with tf.GradientTape() as tape:
-                loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
-            weights = self.trainable_variables
-            self.optimizer.apply(tape.gradient(loss, weights), weights)
-            return {"loss": loss}
-
-    if form == "subclassed":
-        model = Own()
-        model(np.zeros((1, 6), "float32"))
-    elif form == "sequential":
-        model = keras.Sequential([keras.Input((6,)), *body.layers, drop, head])
-    else:
-        inputs = keras.Input((6,))
-        inner = body(inputs) if form != "functional" else inputs
-        for layer in () if form != "functional" else body.layers:
-            inner = layer(inner)
-        model = (OwnStep if form == "train_step" else keras.Model)(inputs, head(drop(inner)))
-    if compiled:
-        # A cross-entropy would take the logits behind a softmax, and learn.
-        loss = "mse" if last == "softmax" else "binary_crossentropy"
-        model.compile(keras.optimizers.Adam(0.02), loss, jit_compile=False)
-    return model
-
-
-def values(variables):
-    return [np.asarray(v).tobytes() for v in variables]
+    return models.sign_data(32)
 
 
 class TestDiagnose:
     @pytest.mark.parametrize("form", FORMS)
     def test_leaves_model_optimizer_and_random_state_as_they_were(self, form, keras, data):
-        model = made(keras, form)
+        model = models.normalized(form)
         model.fit(*data, epochs=1, verbose=0)
         optimizer = model.optimizer
-        before = values([*model.variables, *optimizer.variables])
+        before = models.variable_bytes([*model.variables, *optimizer.variables])
         random.seed(3)
         np.random.seed(3)  # noqa: NPY002 - users draw from the global state
         keras.utils.set_random_seed(4)
@@ -96,7 +45,7 @@ class TestDiagnose:
         diagnosis = saldiag.diagnose(model, data, steps=5)
 
         assert diagnosis.measured.get(saldiag.core.measurement.OverfitHistory) is not None
-        assert values([*model.variables, *optimizer.variables]) == before
+        assert models.variable_bytes([*model.variables, *optimizer.variables]) == before
         assert model.optimizer is optimizer
         assert (random.getstate(), np.random.get_state()[1].tobytes()) == drawn  # noqa: NPY002
         after = np.asarray(keras.random.uniform((3,)))
@@ -105,20 +54,20 @@ class TestDiagnose:
         model.fit(*data, epochs=1, verbose=0)  # and it trains on
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_names_the_cause(self, form, keras, data):
-        diagnosis = saldiag.diagnose(made(keras, form, "softmax"), data, steps=20)
+    def test_names_the_cause(self, form, data):
+        diagnosis = saldiag.diagnose(models.normalized(form, "softmax"), data, steps=20)
         assert diagnosis.root_cause.rule == "SD101"
         assert diagnosis.verdict == "does_not_learn"
         assert diagnosis.failed()
         assert diagnosis.findings[0].layers[-1].endswith("head")
 
-    def test_says_of_a_healthy_model_that_it_learns(self, keras, data):
-        diagnosis = saldiag.diagnose(made(keras, "functional"), data, ignore="SD902")
+    def test_says_of_a_healthy_model_that_it_learns(self, data):
+        diagnosis = saldiag.diagnose(models.normalized("functional"), data, ignore="SD902")
         assert diagnosis.verdict == "learns"
         assert not diagnosis.failed("warning")
 
-    def test_takes_a_model_that_is_not_compiled_and_leaves_it_so(self, keras, data):
-        model = made(keras, "functional", compiled=False)
+    def test_takes_a_model_that_is_not_compiled_and_leaves_it_so(self, data):
+        model = models.normalized("functional", compiled=False)
         with pytest.raises(ModelError, match=r"not compiled.*loss="):
             saldiag.diagnose(model, data)
         diagnosis = saldiag.diagnose(model, data, loss="binary_crossentropy", overfit=False)
@@ -127,8 +76,8 @@ class TestDiagnose:
         assert not model.compiled
         assert getattr(model, "optimizer", None) is None
 
-    def test_another_loss_is_for_the_diagnosis_alone(self, keras, data):
-        model = made(keras, "functional")
+    def test_another_loss_is_for_the_diagnosis_alone(self, data):
+        model = models.normalized("functional")
         optimizer = model.optimizer
         diagnosis = saldiag.diagnose(
             model, data, loss="mean_absolute_error", optimizer="sgd", overfit=False
@@ -162,14 +111,14 @@ class TestDiagnose:
             "generator": generator(),
             "weighted": (x, y, np.ones(32, "float32")),
         }
-        model = made(keras, "functional")
+        model = models.normalized("functional")
         for name, kind in kinds.items():
             diagnosis = saldiag.diagnose(model, kind, overfit=False)
             facts = diagnosis.measured.get(saldiag.core.measurement.DataFacts)
             assert facts is not None, (name, diagnosis.measured.missing)
 
-    def test_says_what_it_cannot_use(self, keras, data):
-        model = made(keras, "functional")
+    def test_says_what_it_cannot_use(self, data):
+        model = models.normalized("functional")
         with pytest.raises(ModelError, match="expects a Keras model, not str"):
             saldiag.diagnose("model.keras", data)
         with pytest.raises(DataError, match="cannot be read"):
@@ -204,7 +153,10 @@ class TestDiagnose:
         kept = tf.data.Dataset.from_generator(batches, output_signature=tuple(specs))
         drawn = []
         for looks in (0, 1):
-            model, unbuilt = made(keras, "functional"), keras.Sequential([keras.layers.Dense(1)])
+            model, unbuilt = (
+                models.normalized("functional"),
+                keras.Sequential([keras.layers.Dense(1)]),
+            )
             watch = saldiag.Watch(kept)
             random.seed(5)
             np.random.seed(5)  # noqa: NPY002 - users draw from the global state
@@ -220,7 +172,7 @@ class TestDiagnose:
 
 @pytest.fixture(scope="module")
 def broken(keras, data):
-    return saldiag.diagnose(made(keras, "functional", "softmax", name="a>b"), data, steps=5)
+    return saldiag.diagnose(models.normalized("functional", "softmax", name="a>b"), data, steps=5)
 
 
 class TestDiagnosis:
@@ -248,7 +200,7 @@ class TestDiagnosis:
         assert {"run.json", "diagnosis.json", "report.html", "measurements"} <= {
             path.name for path in folder.iterdir()
         }
-        saved = json.loads((folder / "diagnosis.json").read_text(encoding="utf-8"))
+        saved = read_diagnosis(folder)
         assert saved["root_cause"]["rule"] == "SD101"
         own = [Path(file).name for file in recorded_sources(folder)]
         assert Path(__file__).name in own
@@ -268,20 +220,20 @@ class TestDiagnosis:
 
 class TestWatch:
     @pytest.mark.parametrize("form", ["functional", "nested", "train_step"])
-    def test_a_training_goes_as_without_it(self, form, keras, data):
+    def test_a_training_goes_as_without_it(self, form, data):
         trained = []
         for callbacks in ([], [saldiag.Watch()]):
-            model = made(keras, form)
+            model = models.normalized(form)
             model.fit(*data, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
-            trained.append(values([*model.variables, *model.optimizer.variables]))
+            trained.append(models.variable_bytes([*model.variables, *model.optimizer.variables]))
         assert trained[0] == trained[1]
 
     @pytest.mark.parametrize("given", ["data", "arrays", "dataset", "split"])
-    def test_tells_the_cause_after_fit(self, given, keras, data):
+    def test_tells_the_cause_after_fit(self, given, data):
         import tensorflow as tf
 
         watch = saldiag.Watch(data if given == "data" else None, schedule="full")
-        model = made(keras, "functional", "softmax")
+        model = models.normalized("functional", "softmax")
         batches = tf.data.Dataset.from_tensor_slices(data).batch(8)
         arguments = {
             "dataset": {"x": batches},
@@ -292,7 +244,7 @@ class TestWatch:
         assert diagnosis.verdict == "does_not_learn"
         assert diagnosis.root_cause.rule == "SD101"
 
-    def test_leaves_a_generator_to_fit(self, keras, data):
+    def test_leaves_a_generator_to_fit(self, data):
         read = []
 
         def generator():
@@ -301,7 +253,7 @@ class TestWatch:
                 yield data[0][start : start + 8], data[1][start : start + 8]
 
         watch = saldiag.Watch(schedule="full")
-        model = made(keras, "functional")
+        model = models.normalized("functional")
         model.fit(
             generator(), steps_per_epoch=4, epochs=1, shuffle=False, verbose=0, callbacks=[watch]
         )
@@ -313,7 +265,7 @@ class TestWatch:
         """Its gradient is cut outside of the model, where no survey of the model sees it."""
         import tensorflow as tf
 
-        model = made(keras, "functional", compiled=False)
+        model = models.normalized("functional", compiled=False)
         optimizer = keras.optimizers.Adam(0.01)
         x, y = data
 

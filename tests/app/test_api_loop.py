@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import saldiag
-from tests.app.test_api import made, values
+from tests.support import models
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,16 +20,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(32, 6)).astype("float32")
-    return x, (x[:, :1] > 0).astype("float32")
+    return models.sign_data(32)
 
 
 def own_loop(keras, form, last, loss_of=None):
     """An uncompiled model and a step of a loop over it; ``loss_of(y, y_pred)`` is MSE if None."""
     import tensorflow as tf
 
-    model = made(keras, form, last, compiled=False)
+    model = models.normalized(form, last, compiled=False)
     optimizer = keras.optimizers.Adam(0.01)
 
     def step(x, y):
@@ -93,7 +91,7 @@ class TestWatchALoop:
                 for _ in range(4):
                     train(*data)
             train(*data)
-            trained.append(values([*model.variables, *optimizer.variables]))
+            trained.append(models.variable_bytes([*model.variables, *optimizer.variables]))
             trained[-1].append(np.asarray(keras.random.uniform((3,))).tobytes())
         assert trained[0] == trained[1]
         assert [dict(vars(cls)) for cls in hooked if cls is not object] == before
@@ -120,7 +118,7 @@ class TestWatchALoop:
         """Two blocks at once, as of the two networks of a GAN; and a model that is not watched."""
         made_ones = [own_loop(keras, "functional", last) for last in ("sigmoid", "softmax")]
         (good, _, train_good), (bad, _, train_bad) = made_ones
-        other = made(keras, "functional")
+        other = models.normalized("functional")
         with saldiag.watch(good) as well, saldiag.watch(bad) as ill:
             other.fit(*data, epochs=1, verbose=0)
             for _ in range(3):
@@ -129,8 +127,8 @@ class TestWatchALoop:
         assert well.diagnosis().root_cause is None
         assert ill.diagnosis().root_cause.rule == "SD101"
 
-    def test_says_that_no_step_was_seen(self, keras):
-        model = made(keras, "functional", compiled=False)
+    def test_says_that_no_step_was_seen(self):
+        model = models.normalized("functional", compiled=False)
         with saldiag.watch(model) as watching:
             pass
         assert "no optimizer step was seen" in str(watching.diagnosis().measured.missing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ import pytest
 
 from saldiag.cli import main
 from saldiag.core.errors import SaldiagError
+from tests.support.command_line import run_python, run_saldiag_process
 
 COMMANDS = (
     "overfit", "gradients", "dtypes", "trainable", "train", "data", "report", "compare", "explain",
@@ -20,14 +20,9 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def saldiag(*arguments: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "saldiag", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload,no-any-return]
-
-
 @pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)])
 def test_help_of_every_command_fits_80_columns(arguments: tuple[str, ...]) -> None:
-    result = saldiag(*arguments, "--help")
+    result = run_saldiag_process(*arguments, "--help")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("Usage: saldiag")
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
@@ -40,9 +35,7 @@ def test_help_imports_no_tensorflow() -> None:
         "heavy = {'tensorflow', 'keras', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    result = run_python(code)
     assert result.returncode == 0, result.stderr
 
 
@@ -125,13 +118,10 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         main.main(["report", str(tmp_path / "none"), "--debug"])
 
 
-def test_a_reader_that_goes_away_is_no_fault() -> None:
+def test_a_closed_pipe_shows_no_traceback() -> None:
     read, write = os.pipe()
     os.close(read)
-    result = subprocess.run(
-        [sys.executable, "-m", "saldiag", "explain", "SD101"],
-        stdout=write, stderr=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+    result = run_saldiag_process("explain", "SD101", stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert "Traceback" not in result.stderr
     assert "fault in saldiag" not in result.stderr

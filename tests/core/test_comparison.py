@@ -18,7 +18,8 @@ from saldiag.core.comparison.rows import Row
 from saldiag.core.errors import RunError
 from saldiag.core.findings.finding import SEVERITIES
 from saldiag.core.measurement import OverfitHistory, SourceFile, SourceFiles, TrainingHistory
-from tests.support.runs import call, case, chain, diagnosis, finding, run, sources, wiring, written
+from tests.support.findings import finding
+from tests.support.runs import call, case, chain, diagnosis, run, sources, wiring, written
 
 
 def differing(*runs):
@@ -173,8 +174,8 @@ def changes(one, two, *layers):
 
 
 def test_findings_are_new_gone_or_still_there():
-    one = run("a", judged=diagnosis(finding("SD101", "error", "x"), finding("SD301")))
-    two = run("b", judged=diagnosis(finding("SD301"), finding("SD701", "error")))
+    one = run("a", judged=diagnosis(finding("SD101", "x"), finding("SD301")))
+    two = run("b", judged=diagnosis(finding("SD301"), finding("SD701")))
     assert changes(one, two) == {
         ("SD101", ("x",)): "gone",
         ("SD301", ()): "still",
@@ -192,24 +193,31 @@ def test_a_rule_that_could_not_judge_does_not_say_that_it_is_gone():
 
 def test_a_finding_follows_its_layer_to_the_new_number():
     one = run(
-        "a", chain(("dense", "Dense", 1)), judged=diagnosis(finding("SD301", "info", "dense"))
+        "a",
+        chain(("dense", "Dense", 1)),
+        judged=diagnosis(finding("SD301", "dense", severity="info")),
     )
     two = run(
-        "b", chain(("dense_4", "Dense", 1)), judged=diagnosis(finding("SD301", "info", "dense_4"))
+        "b",
+        chain(("dense_4", "Dense", 1)),
+        judged=diagnosis(finding("SD301", "dense_4", severity="info")),
     )
     assert set(changes(one, two).values()) == {"still"}
 
 
 def test_a_finding_at_some_of_its_layers_is_still_the_same():
-    one = run("a", judged=diagnosis(finding("SD301", "info", "x", "y")))
+    one = run("a", judged=diagnosis(finding("SD301", "x", "y", severity="info")))
     two = run(
-        "b", judged=diagnosis(finding("SD301", "info", "z"), finding("SD301", "info", "y", "w"))
+        "b",
+        judged=diagnosis(
+            finding("SD301", "z", severity="info"), finding("SD301", "y", "w", severity="info")
+        ),
     )
     assert sorted(changes(one, two).values()) == ["new", "still"]
 
 
 def test_of_many_runs_each_has_its_column():
-    found = finding("SD101", "error", "x")
+    found = finding("SD101", "x")
     runs = [run(n, judged=diagnosis(*f)) for n, f in (("a", []), ("b", [found]), ("c", [found]))]
     (row,) = compare([*runs, runs[0]]).findings
     assert row.changes == ("new", "new", "absent")
@@ -217,8 +225,8 @@ def test_of_many_runs_each_has_its_column():
 
 
 def test_new_is_what_the_first_has_not_or_not_so_grave():
-    light, grave = finding("SD301", "info", "x"), finding("SD301", "error", "x")
-    other = finding("SD302", "warning")
+    light, grave = finding("SD301", "x", severity="info"), finding("SD301", "x")
+    other = finding("SD302", severity="warning")
     comparison = compare([
         run("a", judged=diagnosis(light)), run("b", judged=diagnosis(grave, other))
     ])  # fmt: skip
@@ -228,7 +236,7 @@ def test_new_is_what_the_first_has_not_or_not_so_grave():
 
 
 def test_a_cause_that_is_another_ones_effect_now_differs():
-    one, two = finding("SD301", "error", "x"), finding("SD302", "error")
+    one, two = finding("SD301", "x"), finding("SD302")
     comparison = compare([
         run("a", judged=diagnosis(one, two, root=True)),
         run("b", judged=diagnosis(two, one, root=True)),
@@ -237,7 +245,7 @@ def test_a_cause_that_is_another_ones_effect_now_differs():
 
 
 FINDING = st.builds(
-    lambda rule, severity, layers: finding(rule, severity, *layers),
+    lambda rule, severity, layers: finding(rule, *layers, severity=severity),
     st.sampled_from(["SD101", "SD301"]),
     st.sampled_from(SEVERITIES),
     st.lists(st.sampled_from(["x", "y", "z"]), max_size=2, unique=True),

@@ -66,7 +66,7 @@ def test_each_switch_alone_is_the_root_cause(fault: str, pretrained: Any) -> Non
     assert diagnosis.root_cause.source is not None
 
 
-def test_without_faults_nothing_is_said(pretrained: Any) -> None:
+def test_without_faults_there_are_no_findings(pretrained: Any) -> None:
     assert [f.message for f in diagnosed((), pretrained).findings if f.severity != "info"] == []
 
 

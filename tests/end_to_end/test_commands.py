@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -17,7 +16,12 @@ import numpy as np
 import pytest
 
 from saldiag.app.session.options import has_gpu
-from saldiag.cli import main
+from tests.support.command_line import (
+    read_diagnosis,
+    run_python,
+    run_saldiag,
+    start_saldiag_process,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,12 +36,8 @@ SMALL = ("--image-size", "32", "--batch-size", "4", "--weights", "random")
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    assert main.main(["data", "sample", str(folder / "set"), "--count", "24"]) == 0
+    assert run_saldiag("data", "sample", folder / "set", "--count", "24") == 0
     return folder / "set"
-
-
-def run(*arguments: str) -> int:
-    return main.main([*arguments])
 
 
 def diagnosis(folder: Path) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def diagnosis(folder: Path) -> dict[str, Any]:
 
     from saldiag_reports.formats.printed.json import load_schema
 
-    found: dict[str, Any] = json.loads((folder / "diagnosis.json").read_text())
+    found = read_diagnosis(folder)
     validate(found, load_schema("diagnosis"))
     validate(json.loads((folder / "run.json").read_text()), load_schema("run"))
     return found
@@ -63,9 +63,9 @@ def test_the_case_is_named_with_layer_and_line(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    code = run(
+    code = run_saldiag(
         "overfit", "--model", "quicksal-as-reported", "--format", "json",
-        "--data", str(sample), "--out", str(out), *SMALL,
+        "--data", sample, "--out", out, *SMALL,
     )  # fmt: skip
     assert code == 1
     printed = json.loads(capsys.readouterr().out)
@@ -87,18 +87,18 @@ def test_one_channel_softmax_under_bce_is_named_though_it_trains(
     sample: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    code = run(
+    code = run_saldiag(
         "overfit", "--model", "quicksal-as-reported:softmax_head", "--loss", "bce",
-        "--data", str(sample), "--out", str(out), "--max-steps", "3", *SMALL,
+        "--data", sample, "--out", out, "--max-steps", "3", *SMALL,
     )  # fmt: skip
     assert code == 1
     assert diagnosis(out)["root_cause"]["rule"] == "SD101"
 
 
-def test_quicksal_learns_and_nothing_grave_is_said(sample: Path, tmp_path: Path) -> None:
+def test_quicksal_learns_without_an_error_finding(sample: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    code = run(
-        "overfit", "--data", str(sample), "--out", str(out), "--budget", "600",
+    code = run_saldiag(
+        "overfit", "--data", sample, "--out", out, "--budget", "600",
         "--image-size", "64", "--batch-size", "4", "--weights", "random",
     )  # fmt: skip
     found = diagnosis(out)
@@ -109,7 +109,7 @@ def test_quicksal_learns_and_nothing_grave_is_said(sample: Path, tmp_path: Path)
 
 def test_gradients(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    code = run("gradients", "--steps", "2", "--data", str(sample), "--out", str(out), *SMALL)
+    code = run_saldiag("gradients", "--steps", "2", "--data", sample, "--out", out, *SMALL)
     assert code == 0
     assert diagnosis(out)["verdict"] == "not_tested"
     with np.load(out / "measurements" / "gradients.npz") as measured:
@@ -126,9 +126,9 @@ def test_dtypes_find_the_float32_islands_without_a_step(
 
     out = tmp_path / "run"
     try:
-        code = run(
+        code = run_saldiag(
             "dtypes", "--model", "quicksal-as-reported:float32_islands",
-            "--precision", "mixed_float16", "--data", str(sample), "--out", str(out), *SMALL,
+            "--precision", "mixed_float16", "--data", sample, "--out", out, *SMALL,
         )  # fmt: skip
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -142,9 +142,9 @@ def test_trainable_finds_the_flag_that_its_parent_contradicts(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    code = run(
+    code = run_saldiag(
         "trainable", "--model", "quicksal-as-reported:shadowed_trainable,random_expand",
-        "--fail-on", "warning", "--data", str(sample), "--out", str(out), *SMALL,
+        "--fail-on", "warning", "--data", sample, "--out", out, *SMALL,
     )  # fmt: skip
     assert code == 1
     named = {f["rule"]: f for f in diagnosis(out)["findings"]}
@@ -152,11 +152,11 @@ def test_trainable_finds_the_flag_that_its_parent_contradicts(
     assert "bir_1" in capsys.readouterr().out
 
 
-def test_steps_that_can_change_nothing_are_a_verdict(sample: Path, tmp_path: Path) -> None:
+def test_gradients_of_a_constant_output_give_a_verdict(sample: Path, tmp_path: Path) -> None:
     model = "quicksal-as-reported:softmax_head"
     out = tmp_path / "run"
-    code = run(
-        "gradients", "--steps", "2", "--model", model, "--data", str(sample), "--out", str(out),
+    code = run_saldiag(
+        "gradients", "--steps", "2", "--model", model, "--data", sample, "--out", out,
         *SMALL,
     )  # fmt: skip
     found = diagnosis(out)
@@ -167,8 +167,8 @@ def test_steps_that_can_change_nothing_are_a_verdict(sample: Path, tmp_path: Pat
 
 def test_a_command_that_fails_leaves_no_run_behind(sample: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    wrong = ("overfit", "--data", str(sample), "--out", str(out), *SMALL, "--weights", "typo")
-    assert run(*wrong) == 2
+    wrong = ("overfit", "--data", sample, "--out", out, *SMALL, "--weights", "typo")
+    assert run_saldiag(*wrong) == 2
     assert not out.exists()
 
 
@@ -178,7 +178,7 @@ UNASKED = ("overfit", "program_error")
 
 def test_train_and_resume(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    code = run("train", "--data", str(sample), "--out", str(out), *TRAIN)
+    code = run_saldiag("train", "--data", sample, "--out", out, *TRAIN)
     printed = capsys.readouterr().err
     assert code == 0, printed
     assert "precision float32: there is no GPU" in printed or has_gpu()
@@ -186,11 +186,11 @@ def test_train_and_resume(sample: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert (out / "checkpoints" / "best.keras").is_file()
     history = json.loads((out / "measurements" / "training.json").read_text())
     assert {"loss", "val_loss", "weighted_f_beta"} & set(history["names"])
-    again = run("train", "--data", str(sample), "--out", str(out), *TRAIN)
+    again = run_saldiag("train", "--data", sample, "--out", out, *TRAIN)
     assert again == 2, "a run is never overwritten"
     assert "--resume" in capsys.readouterr().err
     more = (*TRAIN[:1], "3", *TRAIN[2:])
-    assert run("train", "--data", str(sample), "--out", str(out), "--resume", *more) == 0
+    assert run_saldiag("train", "--data", sample, "--out", out, "--resume", *more) == 0
     reasons = {skipped["reason"] for skipped in diagnosis(out)["skipped"]}
     lacking = {reason for reason in reasons if reason.endswith("not measured by this command")}
     assert lacking == {f"{what} not measured by this command" for what in UNASKED}
@@ -200,33 +200,24 @@ def test_train_and_resume(sample: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_report_draws_a_run_again_without_tensorflow(sample: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert run("dtypes", "--data", str(sample), "--out", str(out), *SMALL) == 0
+    assert run_saldiag("dtypes", "--data", sample, "--out", out, *SMALL) == 0
     before = (out / "report.html").read_text()
     (out / "report.html").unlink()
     code = (
         "import sys; sys.modules['tensorflow'] = None; sys.modules['keras'] = None\n"
         f"from saldiag.cli.main import main; sys.exit(main(['report', {str(out)!r}]))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    result = run_python(code)
     assert result.returncode == 0, result.stderr
     assert (out / "report.html").read_text() == before
 
 
 def interrupted(sample: Path, out: Path) -> tuple[int, str]:
     """Ctrl-C in the middle of the overfit test: exit code and stderr."""
-    command = [
-        sys.executable, "-m", "saldiag", "overfit", "--learning-rate", "1e-9",
-        "--max-steps", "1000000", "--budget", "900",
-        "--data", str(sample), "--out", str(out), *SMALL,
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_saldiag_process(
+        "overfit", "--learning-rate", "1e-9", "--max-steps", "1000000", "--budget", "900",
+        "--data", sample, "--out", out, *SMALL,
+    )  # fmt: skip
     deadline = time.monotonic() + 400
     while not (out / "measurements" / "loss_check.json").exists():
         assert process.poll() is None, process.communicate()
@@ -283,7 +274,7 @@ def test_damaged_data_is_one_line_and_exit_2(
 ) -> None:
     data = damaged(kind, sample, tmp_path)
     capsys.readouterr()
-    code = run("overfit", "--data", str(data), "--out", str(tmp_path / "run"), *SMALL)
+    code = run_saldiag("overfit", "--data", data, "--out", tmp_path / "run", *SMALL)
     said_all = capsys.readouterr().err.strip()
     assert code == 2
     assert said in said_all
@@ -297,8 +288,8 @@ def test_an_archive_is_read_as_it_is(sample: Path, tmp_path: Path) -> None:
         for path in (sample / "Imgs").iterdir():
             stream.write(path, f"MSRA10K_Imgs_GT/Imgs/{path.name}")
     out = tmp_path / "run"
-    assert run("dtypes", "--data", str(archive), "--out", str(out), *SMALL) == 0
-    assert run("data", "check", str(archive)) == 0
+    assert run_saldiag("dtypes", "--data", archive, "--out", out, *SMALL) == 0
+    assert run_saldiag("data", "check", archive) == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\x89HDF\r\n\x1a\n truncated"])
@@ -307,9 +298,9 @@ def test_bad_weights_are_one_line_and_exit_2(
     name: str, content: bytes, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    code = run(
-        "dtypes", "--data", str(sample), "--weights", str(tmp_path / name),
-        "--out", str(tmp_path / "run"), *SMALL[:4],
+    code = run_saldiag(
+        "dtypes", "--data", sample, "--weights", str(tmp_path / name),
+        "--out", tmp_path / "run", *SMALL[:4],
     )  # fmt: skip
     said = capsys.readouterr().err.strip()
     assert code == 2
@@ -324,20 +315,20 @@ def test_weights_of_another_model_name_the_first_layer_that_does_not_fit(
     np.savez(
         tmp_path / "w.npz", **{"Conv1/kernel": np.ones((5, 5, 3, 8)), "Conv1/bias": np.ones(8)}
     )
-    code = run(
-        "dtypes", "--data", str(sample), "--weights", str(tmp_path / "w.npz"),
-        "--out", str(tmp_path / "run"), *SMALL[:4],
+    code = run_saldiag(
+        "dtypes", "--data", sample, "--weights", str(tmp_path / "w.npz"),
+        "--out", tmp_path / "run", *SMALL[:4],
     )  # fmt: skip
     said = capsys.readouterr().err
     assert code == 2
     assert "Conv1" in said
 
 
-def test_an_out_that_cannot_be_written_loses_nothing(
+def test_an_out_that_is_a_file_is_refused_and_the_file_kept(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("kept")
-    code = run("dtypes", "--data", str(sample), "--out", str(tmp_path / "file" / "run"), *SMALL)
+    code = run_saldiag("dtypes", "--data", sample, "--out", tmp_path / "file" / "run", *SMALL)
     assert code == 2
     assert "cannot be written" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "kept"
@@ -359,7 +350,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(
     sample: Path, tiny_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tiny_disk / "mine.txt").write_text("kept")
-    code = run("dtypes", "--data", str(sample), "--out", str(tiny_disk / "run"), *SMALL)
+    code = run_saldiag("dtypes", "--data", sample, "--out", tiny_disk / "run", *SMALL)
     said = capsys.readouterr().err.strip()
     assert code == 2
     assert "No space left" in said or "disk is full" in said
@@ -372,8 +363,8 @@ def test_real_photographs_with_pretrained_weights_are_learnt(
     real_data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    code = run(
-        "overfit", "--data", str(real_data / "ecssd-240"), "--out", str(out), "--budget", "600",
+    code = run_saldiag(
+        "overfit", "--data", str(real_data / "ecssd-240"), "--out", out, "--budget", "600",
         "--weights", str(real_data / "weights" / "mobilenet_v2_1.0_224_folded_f16.npz"),
     )  # fmt: skip
     found = diagnosis(out)

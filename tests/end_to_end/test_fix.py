@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from tests.support.command_line import read_diagnosis, run_saldiag_process
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -69,17 +68,9 @@ LABELS = """
 
 
 def saldiag(folder: Path, *arguments: str, code: int) -> str:
-    call = "from saldiag.cli.main import run; run()"
-    done = subprocess.run(
-        [sys.executable, "-c", call, *arguments], cwd=folder, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    done = run_saldiag_process(*arguments, cwd=folder)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
-
-
-def diagnosis(run: Path) -> dict:
-    return json.loads((run / "diagnosis.json").read_text())
 
 
 def test_the_head_of_the_case_learns_after_its_repair(tmp_path: Path) -> None:
@@ -87,14 +78,14 @@ def test_the_head_of_the_case_learns_after_its_repair(tmp_path: Path) -> None:
     program.write_text(textwrap.dedent(COMMON + HEAD), encoding="utf-8")
     before = program.read_bytes()
     saldiag(tmp_path, "run", "--overfit", "--out", "one", "train.py", code=1)
-    assert diagnosis(tmp_path / "one")["verdict"] == "does_not_learn"
+    assert read_diagnosis(tmp_path / "one")["verdict"] == "does_not_learn"
     diff = saldiag(tmp_path, "fix", "one", code=1)
-    assert diagnosis(tmp_path / "one")["findings"][0]["diff"] == diff
+    assert read_diagnosis(tmp_path / "one")["findings"][0]["diff"] == diff
     saldiag(tmp_path, "fix", "one", "--write", code=0)
     wanted = before.replace(b'activation="softmax"', b"activation=None")
     assert program.read_bytes() == wanted.replace(b"'softmax'", b"'sigmoid'")
     saldiag(tmp_path, "run", "--overfit", "--out", "two", "train.py", code=0)
-    assert diagnosis(tmp_path / "two")["verdict"] == "learns"
+    assert read_diagnosis(tmp_path / "two")["verdict"] == "learns"
     assert (tmp_path / "train.py.bak").read_bytes() == before
 
 
@@ -114,11 +105,11 @@ def test_a_program_is_not_at_fault_after_its_repair(code, rule, old, new, tmp_pa
     program.write_text(textwrap.dedent(COMMON + code))
     before = program.read_text()
     saldiag(tmp_path, "run", "--out", "one", "train.py", code=1)
-    assert diagnosis(tmp_path / "one")["root_cause"]["rule"] == rule
+    assert read_diagnosis(tmp_path / "one")["root_cause"]["rule"] == rule
     saldiag(tmp_path, "fix", "one", "--write", "--rule", rule, code=0)
     assert program.read_text() == before.replace(old, new)
     saldiag(tmp_path, "run", "--out", "two", "train.py", code=0)
-    assert rule not in [found["rule"] for found in diagnosis(tmp_path / "two")["findings"]]
+    assert rule not in [found["rule"] for found in read_diagnosis(tmp_path / "two")["findings"]]
 
 
 def test_a_factory_that_makes_healthy_layers_too_is_left_alone(tmp_path: Path) -> None:
@@ -134,6 +125,6 @@ def test_a_factory_that_makes_healthy_layers_too_is_left_alone(tmp_path: Path) -
     """
     (tmp_path / "train.py").write_text(textwrap.dedent(COMMON + code))
     saldiag(tmp_path, "run", "--out", "one", "train.py", code=1)
-    first = diagnosis(tmp_path / "one")["findings"][0]
+    first = read_diagnosis(tmp_path / "one")["findings"][0]
     assert (first["rule"], first["diff"]) == ("SD101", "")
     assert first["by_hand"].endswith("creates other layers, too")

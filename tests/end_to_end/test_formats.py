@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from saldiag.cli import main
 from saldiag.core.files.run import Run
 from saldiag.rules.engine.registry import all_rules
 from saldiag_reports.gallery import runs
+from tests.support.command_line import run_saldiag, run_saldiag_process
 
 CHECKS = ("junit", "sarif", "github")
 DIAGNOSING = ("overfit", "gradients", "dtypes", "trainable", "train", "report", "run")
@@ -25,6 +23,7 @@ import keras
 import numpy as np
 
 print("a program's own line")
+keras.utils.set_random_seed(0)
 x = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 y = (x.sum(axis=1, keepdims=True) > 0).astype("float32")
 
@@ -52,7 +51,7 @@ def run_of_the_case(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", DIAGNOSING)
 def test_commands_with_a_diagnosis_have_the_formats_for_checks(command, capsys):
-    assert main.main([command, "--format", "xml"]) == 2
+    assert run_saldiag(command, "--format", "xml") == 2
     said = capsys.readouterr().err
     assert all(name in said for name in CHECKS)
 
@@ -62,29 +61,29 @@ def test_commands_with_a_diagnosis_have_the_formats_for_checks(command, capsys):
 )
 @pytest.mark.parametrize("name", CHECKS)
 def test_commands_without_a_diagnosis_have_not(command, name, capsys):
-    assert main.main([*command, "--format", name]) == 2
+    assert run_saldiag(*command, "--format", name) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert name in captured.err
 
 
 def test_junit_of_a_run_has_a_case_for_each_rule(run_of_the_case, capsys):
-    assert main.main(["report", str(run_of_the_case), "--format", "junit"]) == 1
+    assert run_saldiag("report", run_of_the_case, "--format", "junit") == 1
     (suite,) = ET.fromstring(capsys.readouterr().out)
     assert int(suite.get("tests")) == len(all_rules()) + 1
     assert int(suite.get("failures")) > 0
 
 
-def test_junit_leaves_out_rules_that_were_not_asked(run_of_the_case, capsys):
+def test_junit_leaves_out_rules_that_were_not_selected(run_of_the_case, capsys):
     only = ["--rules", "--select", "SD101,SD2"]
-    assert main.main(["report", str(run_of_the_case), "--format", "junit", *only]) == 1
+    assert run_saldiag("report", run_of_the_case, "--format", "junit", *only) == 1
     (suite,) = ET.fromstring(capsys.readouterr().out)
     codes = {case.get("name")[:3] for case in suite.iter("testcase")}
     assert codes == {"ver", "SD1", "SD2"}
 
 
 def test_sarif_of_a_run_brings_the_rules_documentation(run_of_the_case, capsys):
-    assert main.main(["report", str(run_of_the_case), "--format", "sarif"]) == 1
+    assert run_saldiag("report", run_of_the_case, "--format", "sarif") == 1
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     rules = {rule["id"]: rule for rule in run["tool"]["driver"]["rules"]}
     assert set(rules) == {rule.code for rule in all_rules()}
@@ -95,7 +94,7 @@ def test_sarif_of_a_run_brings_the_rules_documentation(run_of_the_case, capsys):
 
 
 def test_github_of_a_run_is_commands_alone(run_of_the_case, capsys):
-    assert main.main(["report", str(run_of_the_case), "--format", "github"]) == 1
+    assert run_saldiag("report", run_of_the_case, "--format", "github") == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("::error file=")
     assert all(line.startswith("::") for line in lines)
@@ -106,19 +105,16 @@ def test_an_old_run_may_name_rules_that_are_gone(run_of_the_case, capsys):
     info = json.loads(path.read_text())
     info["config"]["rules"] = {"select": ["SD999"], "ignore": []}
     path.write_text(json.dumps(info))
-    assert main.main(["report", str(run_of_the_case), "--format", "junit"]) == 1
+    assert run_saldiag("report", run_of_the_case, "--format", "junit") == 1
     assert ET.fromstring(capsys.readouterr().out).get("name") == "saldiag"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["json", *CHECKS])
-def test_every_encoding_of_stdout_will_do(run_of_the_case, name):
-    command = [sys.executable, "-m", "saldiag", "report", str(run_of_the_case)]
-    result = subprocess.run(
-        [sys.executable, "-X", "utf8=0", *command[1:], "--format", name],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True,
-        check=False,
-    )  # fmt: skip
+def test_formats_are_ascii_under_an_ascii_stdout(run_of_the_case, name):
+    encoding = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    command = ("report", run_of_the_case, "--format", name)
+    result = run_saldiag_process(*command, env={**os.environ, **encoding}, text=False)
     assert result.returncode == 1, result.stderr
     assert result.stdout.isascii()
     if name in ("json", "sarif"):
@@ -130,10 +126,7 @@ def test_every_encoding_of_stdout_will_do(run_of_the_case, name):
 @pytest.mark.parametrize("name", ["json", *CHECKS])
 def test_all_models_of_a_program_are_in_one_document(name, tmp_path):
     (tmp_path / "train.py").write_text(TWO_MODELS)
-    result = subprocess.run(
-        [sys.executable, "-m", "saldiag", "run", "--format", name, "train.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    result = run_saldiag_process("run", "--format", name, "train.py", cwd=tmp_path)
     assert result.returncode == 1, result.stderr
     assert "a program's own line" in result.stderr
     assert "a program's own line" not in result.stdout

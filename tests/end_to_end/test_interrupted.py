@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 
-from saldiag.cli import main
+from tests.support.command_line import (
+    read_diagnosis,
+    run_saldiag,
+    run_saldiag_process,
+    start_saldiag_process,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
@@ -49,16 +54,9 @@ def fault(*_: Any, **__: Any) -> Any:
     ctypes.pythonapi.PyList_Size(ctypes.py_object(()))
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "toy.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def arguments(command: str, *more: str) -> list[str]:
     return [
-        command, "--model", "toy.py:model", "--data", "toy.py:data", "--batch-size", "8",
+        command, "--model", "net.py:model", "--data", "net.py:data", "--batch-size", "8",
         "--out", "run", *more,
     ]  # fmt: skip
 
@@ -86,17 +84,17 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, folder, monkeypatch, capsys):
+def test_an_error_that_ctrl_c_caused_is_an_interruption(moment, here, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         once(patch, MOMENTS[moment], fail_in_c)
-        assert main.main(arguments("overfit")) == 2
+        assert run_saldiag(*arguments("overfit")) == 2
     shown = capsys.readouterr().err
     assert "interrupted; the measurements so far are in " in shown
     assert "fault in saldiag" not in shown
-    assert status(folder / "run") == "interrupted"
-    assert (folder / "run" / "report.html").exists()
-    assert "SystemError" not in (folder / "run" / "run.json").read_text(), "it is no reason"
-    found = json.loads((folder / "run" / "diagnosis.json").read_text())
+    assert status(here / "run") == "interrupted"
+    assert (here / "run" / "report.html").exists()
+    assert "SystemError" not in (here / "run" / "run.json").read_text(), "it is no reason"
+    found = read_diagnosis(here / "run")
     known = moment in ("rules judge", "the report is written")
     assert found["verdict"] == ("learns" if known else "inconclusive")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -122,38 +120,38 @@ def once(patch: pytest.MonkeyPatch, target: str, instead: Any) -> None:
     patch.setattr(owner, names[-1], patched)
 
 
-def test_without_a_ctrl_c_it_is_a_fault(folder, monkeypatch, capsys):
+def test_without_a_ctrl_c_it_is_a_fault(here, monkeypatch, capsys):
     monkeypatch.setattr("saldiag.app.examine.examination.Examination.examine_data", fault)
-    assert main.main(arguments("overfit")) == 2
+    assert run_saldiag(*arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
-    assert status(folder / "run") == "failed"
+    assert status(here / "run") == "failed"
 
 
-def test_a_fault_after_a_handled_ctrl_c_is_a_fault(folder, monkeypatch, capsys):
+def test_a_fault_after_a_handled_ctrl_c_is_a_fault(here, monkeypatch, capsys):
     monkeypatch.setattr(
         "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
     )
     monkeypatch.setattr("saldiag.app.session.output.write_outcome", fault)
-    assert main.main(arguments("overfit")) == 2
+    assert run_saldiag(*arguments("overfit")) == 2
     assert "this is a fault in saldiag: SystemError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("second", [interrupt, fail_in_c])
-def test_a_second_ctrl_c_gives_the_report_up(second, folder, monkeypatch, capsys):
+def test_a_second_ctrl_c_ends_without_a_report(second, here, monkeypatch, capsys):
     monkeypatch.setattr(
         "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step", fail_in_c
     )
     with monkeypatch.context() as patch:
         patch.setattr("saldiag_reports.writer.write_reports", second)
-        assert main.main(arguments("overfit")) == 2
+        assert run_saldiag(*arguments("overfit")) == 2
     assert capsys.readouterr().err.endswith("saldiag: interrupted\n")
-    assert status(folder / "run") == "interrupted"
-    assert not (folder / "run" / "report.html").exists()
-    main.main(["report", "run"])
-    assert (folder / "run" / "report.html").exists()
+    assert status(here / "run") == "interrupted"
+    assert not (here / "run" / "report.html").exists()
+    run_saldiag("report", "run")
+    assert (here / "run" / "report.html").exists()
 
 
-def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
+def test_interrupted_training_keeps_its_epochs_and_resumes(here, monkeypatch, capsys):
     from saldiag.experiments.training.progress import TrainingProgress
 
     def lose(bar: Any, batch: int, logs: Any = None) -> None:
@@ -162,14 +160,14 @@ def test_training_keeps_its_epochs_and_goes_on(folder, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingProgress, "on_train_batch_end", lose)
-        assert main.main(arguments("train", "--epochs", "3")) == 2
+        assert run_saldiag(*arguments("train", "--epochs", "3")) == 2
     assert "interrupted after 1 whole epoch" in capsys.readouterr().err
-    assert status(folder / "run") == "interrupted"
-    assert main.main(arguments("train", "--epochs", "3", "--resume")) in (0, 1)
-    assert status(folder / "run") == "finished"
+    assert status(here / "run") == "interrupted"
+    assert run_saldiag(*arguments("train", "--epochs", "3", "--resume")) in (0, 1)
+    assert status(here / "run") == "finished"
 
 
-def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypatch):
+def test_an_interrupted_experiment_is_not_recorded_as_failed(here, monkeypatch):
     from saldiag.experiments.search.lab import Lab
 
     whole = Lab._train_curve
@@ -178,9 +176,9 @@ def test_an_arm_that_ctrl_c_broke_is_not_kept_as_one_that_fails(folder, monkeypa
         return fail_in_c() if prepared.change.description else whole(lab, prepared, *more)
 
     monkeypatch.setattr(Lab, "_train_curve", broken)
-    assert main.main(arguments("prove", "--learning-rate", "1e-9")) == 2
-    assert status(folder / "run") == "interrupted"
-    kept = [path.name for path in (folder / "run" / "experiments").glob("*.json")]
+    assert run_saldiag(*arguments("prove", "--learning-rate", "1e-9")) == 2
+    assert status(here / "run") == "interrupted"
+    kept = [path.name for path in (here / "run" / "experiments").glob("*.json")]
     assert kept
     assert all(name.startswith("control-") for name in kept)
 
@@ -242,14 +240,14 @@ class TestInAProgram:
         "moment",
         ["saldiag.subject.program.crash.program_error", "saldiag.app.session.output.write_outcome"],
     )
-    def test_while_saldiag_reports(self, moment, what, folder, monkeypatch, capsys):
-        (folder / "program.py").write_text(FITTED)
+    def test_while_saldiag_reports(self, moment, what, here, monkeypatch, capsys):
+        (here / "program.py").write_text(FITTED)
         with monkeypatch.context() as patch:
             once(patch, moment, what)
-            assert main.main(["run", "--out", "run", "program.py"]) == 2
+            assert run_saldiag("run", "--out", "run", "program.py") == 2
         shown = capsys.readouterr().err
         assert "interrupted; the measurements so far are in " in shown
-        assert status(folder / "run") == "interrupted"
+        assert status(here / "run") == "interrupted"
 
 
 WAITS = """
@@ -265,14 +263,13 @@ sys.exit(main())
     ("command", "seconds"),
     [("overfit", 0.5), ("overfit", 2.0), ("overfit", 5.0), ("overfit", 9.0), ("train", 8.0)],
 )
-def test_at_any_moment(command, seconds, number, folder):
+def test_at_any_moment(command, seconds, number, here):
     """Where the signal comes depends on the machine; what has to hold does not."""
     long = ["--learning-rate", "1e-9", *(["--epochs", "999999", "--patience", "999999"]
             if command == "train" else ["--max-steps", "999999", "--budget", "600"])]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", WAITS, *arguments(command, *long)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
@@ -284,34 +281,28 @@ def test_at_any_moment(command, seconds, number, folder):
     assert "interrupted" in errors
     assert "fault in saldiag" not in errors
     assert "Traceback" not in errors
-    if (folder / "run").exists():
-        assert status(folder / "run") == "interrupted"
-        assert (folder / "run" / "report.html").exists()
+    if (here / "run").exists():
+        assert status(here / "run") == "interrupted"
+        assert (here / "run" / "report.html").exists()
 
 
-def test_a_program_is_ended_by_sigterm_as_without_saldiag(folder):
-    (folder / "program.py").write_text(
+def test_a_program_is_ended_by_sigterm_as_without_saldiag(here):
+    (here / "program.py").write_text(
         FITTED + "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nprint('went on')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "saldiag", "run", "--out", "run", "program.py"],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    done = run_saldiag_process("run", "--out", "run", "program.py")
     assert done.returncode == -signal.SIGTERM
     assert "went on" not in done.stdout
-    assert status(folder / "run") == "running"
-    assert (folder / "run" / "diagnosis.json").exists()
+    assert status(here / "run") == "running"
+    assert (here / "run" / "diagnosis.json").exists()
 
 
-def test_worker_processes_do_not_hear_of_ctrl_c(folder):
+def test_worker_processes_ignore_ctrl_c(here):
     """A terminal sends it to all of them, and they may be at their imports."""
     options = ["--learning-rate", "1e-9", "--jobs", "2", "--budget", "600"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "saldiag", *arguments("prove", *options)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    process = start_saldiag_process(
+        *arguments("prove", *options), stdout=subprocess.DEVNULL, start_new_session=True
+    )
     workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
     while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
         assert process.poll() is None
@@ -322,4 +313,4 @@ def test_worker_processes_do_not_hear_of_ctrl_c(folder):
     assert process.returncode == 2, errors
     assert "interrupted; the measurements so far are in " in errors
     assert "Traceback" not in errors
-    assert status(folder / "run") == "interrupted"
+    assert status(here / "run") == "interrupted"

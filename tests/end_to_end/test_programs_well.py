@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("path", seeded.programs(), ids=lambda path: path.stem)
-def test_nothing_is_said_of_a_program_that_is_well(path, tmp_path):
+def test_a_healthy_program_has_no_findings(path, tmp_path):
     code, diagnoses, shown = seeded.run(path, path.read_text(encoding="utf-8"), tmp_path)
     assert "Traceback" not in shown
     said = [f for found in diagnoses for f in found["findings"] if f["severity"] != "info"]

@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from saldiag.cli.main import main
+from tests.support.command_line import read_diagnosis, run_saldiag, start_saldiag_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You are using a softmax:UserWarning"),  # that is the fault
 ]
 
-PROGRAM = """
+TEMPLATE = """
 import keras, numpy as np
 
 def model():
@@ -45,11 +44,10 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    (tmp_path / "broken.py").write_text(PROGRAM.format(activation="softmax"))
-    (tmp_path / "healthy.py").write_text(PROGRAM.format(activation="sigmoid"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(here):
+    (here / "broken.py").write_text(TEMPLATE.format(activation="softmax"))
+    (here / "healthy.py").write_text(TEMPLATE.format(activation="sigmoid"))
+    return here
 
 
 def arguments(name, out, *more):
@@ -58,13 +56,13 @@ def arguments(name, out, *more):
 
 
 def told(out):
-    found = json.loads((out / "diagnosis.json").read_text())
+    found = read_diagnosis(out)
     return {h["name"]: (h["outcome"], h["score"], h["interval"]) for h in found["hypotheses"]}
 
 
 def test_the_cause_is_confirmed_and_a_suspicion_refuted(folder):
-    assert main(arguments("broken", "one", "--suspect", "vanishing gradients")) == 1
-    found = json.loads((folder / "one" / "diagnosis.json").read_text())
+    assert run_saldiag(*arguments("broken", "one", "--suspect", "vanishing gradients")) == 1
+    found = read_diagnosis(folder / "one")
     assert found["findings"][0]["rule"] == "SD101"
     assert found["findings"][0]["confirmed_by"] == "fitting-output"
     first = found["hypotheses"][0]
@@ -78,8 +76,8 @@ def test_the_cause_is_confirmed_and_a_suspicion_refuted(folder):
 
 
 def test_two_processes_decide_the_same_as_one(folder):
-    main(arguments("broken", "one", "--suspect", "learning rate"))
-    main(arguments("broken", "two", "--suspect", "learning rate", "--jobs", "2"))
+    run_saldiag(*arguments("broken", "one", "--suspect", "learning rate"))
+    run_saldiag(*arguments("broken", "two", "--suspect", "learning rate", "--jobs", "2"))
     one, two = told(folder / "one"), told(folder / "two")
     assert {name: outcome for name, (outcome, *_) in one.items()} == {
         name: outcome for name, (outcome, *_) in two.items()
@@ -88,16 +86,16 @@ def test_two_processes_decide_the_same_as_one(folder):
 
 
 def test_a_model_that_learns_has_nothing_confirmed(folder):
-    assert main(arguments("healthy", "well")) == 0
+    assert run_saldiag(*arguments("healthy", "well")) == 0
     outcomes = {outcome for outcome, *_ in told(folder / "well").values()}
     assert outcomes == {"not applicable"}
 
 
-def test_a_killed_run_is_gone_on_with(folder):
+def test_a_killed_run_resumes_with_its_finished_experiments(folder):
     more = ["--suspect", "learning rate", "--suspect", "vanishing gradients"]
-    main(arguments("broken", "whole", *more))
-    command = [sys.executable, "-m", "saldiag", *arguments("broken", "killed", *more)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run_saldiag(*arguments("broken", "whole", *more))
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = start_saldiag_process(*arguments("broken", "killed", *more), **quiet)
     jobs = folder / "killed" / "experiments"
     until = time.monotonic() + 240
     while len(list(jobs.glob("*.json"))) < 2 and time.monotonic() < until:
@@ -106,30 +104,28 @@ def test_a_killed_run_is_gone_on_with(folder):
     process.kill()
     process.wait()
     kept = {path.name: path.stat().st_mtime_ns for path in jobs.glob("*.json")}
-    assert main(arguments("broken", "killed", *more, "--resume")) == 1
+    assert run_saldiag(*arguments("broken", "killed", *more, "--resume")) == 1
     assert told(folder / "killed") == told(folder / "whole")
     assert {name: (jobs / name).stat().st_mtime_ns for name in kept} == kept
 
 
-def test_other_options_are_no_going_on(folder, capsys):
-    main(arguments("broken", "one", "--budget", "1s"))
-    assert main(arguments("broken", "one", "--resume", "--learning-rate", "0.5")) == 2
+def test_resume_with_other_options_is_refused(folder, capsys):
+    run_saldiag(*arguments("broken", "one", "--budget", "1s"))
+    assert run_saldiag(*arguments("broken", "one", "--resume", "--learning-rate", "0.5")) == 2
     assert "was run with learning-rate None, not 0.5" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_what_is_decided(folder):
-    command = [sys.executable, "-m", "saldiag", *arguments("broken", "cut", "--jobs", "2")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
+def test_ctrl_c_keeps_finished_experiments(folder):
+    command = arguments("broken", "cut", "--jobs", "2")
+    process = start_saldiag_process(*command, stdout=subprocess.DEVNULL, start_new_session=True)
     jobs = folder / "cut" / "experiments"
     until = time.monotonic() + 240
     while not list(jobs.glob("control-*.json")) and time.monotonic() < until:
-        assert process.poll() is None, process.communicate()[1].decode()
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == 2, error.decode()
+    assert process.returncode == 2, error
     assert json.loads((folder / "cut" / "run.json").read_text())["status"] == "interrupted"
     kept = json.loads((folder / "cut" / "measurements" / "experiments.json").read_text())
     assert kept["ended"] == "interrupted"
@@ -137,34 +133,34 @@ def test_ctrl_c_keeps_what_is_decided(folder):
 
 
 def test_a_program_is_experimented_on_before_it_trains(folder):
-    assert main(["run", "--experiments", "--out", "ran", "broken.py"]) == 1
+    assert run_saldiag("run", "--experiments", "--out", "ran", "broken.py") == 1
     assert told(folder / "ran")["fitting-output"][0] == "confirmed"
 
 
-def test_what_nothing_answers_to_is_bad_usage(folder, capsys):
-    assert main(arguments("broken", "none", "--suspect", "moon phase")) == 2
+def test_an_unknown_suspicion_exits_with_2(folder, capsys):
+    assert run_saldiag(*arguments("broken", "none", "--suspect", "moon phase")) == 2
     assert "no experiment matches" in capsys.readouterr().err
     assert not (folder / "none").exists()
 
 
 def test_resume_needs_a_run(folder, capsys):
-    assert main(arguments("broken", "nowhere", "--resume")) == 2
+    assert run_saldiag(*arguments("broken", "nowhere", "--resume")) == 2
     assert "no such run directory" in capsys.readouterr().err
 
 
 def test_a_cluster_that_is_not_there_is_named(folder, capsys):
-    assert main(arguments("broken", "far", "--ray", "127.0.0.1:1")) == 2
+    assert run_saldiag(*arguments("broken", "far", "--ray", "127.0.0.1:1")) == 2
     assert "--ray" in capsys.readouterr().err
 
 
 def test_a_loss_that_refuses_the_labels_is_replaced(folder):
-    program = PROGRAM.format(activation="softmax").replace("Dense(1,", "Dense(3,")
+    program = TEMPLATE.format(activation="softmax").replace("Dense(1,", "Dense(3,")
     program = program.replace('"mse"', '"categorical_crossentropy"')
     program = program.replace(
         '(x[:, :1] > 0).astype("float32")', '(x[:, 0] > 0).astype("int64") + (x[:, 1] > 0)'
     )
     (folder / "labels.py").write_text(program)
-    assert main(arguments("labels", "run")) == 1
-    found = json.loads((folder / "run" / "diagnosis.json").read_text())
+    assert run_saldiag(*arguments("labels", "run")) == 1
+    found = read_diagnosis(folder / "run")
     assert found["root_cause"]["rule"] == "SD108"
     assert found["findings"][0]["confirmed_by"] == "fitting-loss"

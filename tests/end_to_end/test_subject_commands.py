@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag.cli import main
+from tests.support import models
+from tests.support.command_line import read_diagnosis, run_saldiag
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,12 +120,11 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def examined(out: Path, command: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = main.main([command, *arguments, "--out", str(out)])
+    code = run_saldiag(command, *arguments, "--out", out)
     assert (out / "diagnosis.json").exists(), "the command could not run"
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
     assert "<html" in (out / "report.html").read_text()
-    found: dict[str, Any] = json.loads((out / "diagnosis.json").read_text())
-    return code, found
+    return code, read_diagnosis(out)
 
 
 def errors(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -172,7 +172,7 @@ def test_overfit_shows_pictures_beside_masks(here: Path, tmp_path: Path) -> None
     ]
 
 
-def test_gradients_of_a_training_step_of_ones_own(here: Path, tmp_path: Path) -> None:
+def test_gradients_of_a_custom_train_step(here: Path, tmp_path: Path) -> None:
     code, found = examined(
         tmp_path / "run", "gradients", "--model", "net.py:Stepped", "--data", "net.py:batches",
         "--steps", "3",
@@ -196,7 +196,7 @@ def test_trainable_of_a_saved_model_on_a_folder_of_classes(
 ) -> None:
     import keras
 
-    made = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(name="flat")])
+    made = models.sequential((8, 8, 1), keras.layers.Flatten(name="flat"))
     made.add(keras.layers.Dense(4, trainable=False, name="kept"))
     made.add(keras.layers.Dense(2, activation="softmax", name="head"))
     made.compile("adam", "categorical_crossentropy")
@@ -233,7 +233,7 @@ def test_quicksal_takes_images_beside_masks(here: Path) -> None:
     assert (x.shape, y.shape, data.image_size) == ((2, 32, 32, 3), (2, 32, 32, 1), 32)
 
 
-def test_a_model_of_ones_own_on_pairs_in_one_folder(here: Path, tmp_path: Path) -> None:
+def test_a_user_model_on_pairs_in_one_folder(here: Path, tmp_path: Path) -> None:
     from saldiag.image_masks.sample import write_sample
 
     write_sample(tmp_path / "sample", 8, 0)
@@ -245,7 +245,7 @@ def test_a_model_of_ones_own_on_pairs_in_one_folder(here: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("command", ["overfit", "gradients"])
-def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
+def test_a_training_that_raises_exits_with_2_or_is_noted_with_the_findings(
     command: str, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = "the model cannot be trained on this data: row 3"
@@ -254,11 +254,11 @@ def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
     np.savez(data, x=x, y=np.arange(9) % 3)
     arguments = (command, "--model", "net.py:Raising", "--data", str(data))
     if command == "overfit":
-        assert main.main([*arguments, "--out", str(tmp_path / "without")]) == 2
+        assert run_saldiag(*arguments, "--out", tmp_path / "without") == 2
         assert "compiled without a loss, which overfit measures" in capsys.readouterr().err
         arguments = (*arguments, "--loss", "sparse_categorical_crossentropy")
     else:  # nothing that was measured says why
-        assert main.main([*arguments, "--out", str(tmp_path / "failed")]) == 2
+        assert run_saldiag(*arguments, "--out", tmp_path / "failed") == 2
         assert f"saldiag: {told}\n" in capsys.readouterr().err
         assert json.loads((tmp_path / "failed" / "run.json").read_text())["status"] == "failed"
     np.savez(data, x=np.full((9, 4), np.nan, np.float32), y=np.arange(9) % 3)
@@ -270,7 +270,7 @@ def test_a_training_that_raises_is_an_error_or_told_beside_the_findings(
     assert json.loads((out / "run.json").read_text())["missing"][kind].startswith(told)
 
 
-def test_a_data_set_sorted_by_class_is_heard_of(here: Path, tmp_path: Path) -> None:
+def test_a_data_set_sorted_by_class_is_found(here: Path, tmp_path: Path) -> None:
     (tmp_path / "order.py").write_text(
         "import numpy as np, tensorflow as tf\n"
         "def sorted_batches():\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag.cli import main
+from tests.support.command_line import run_saldiag
 
 pytestmark = pytest.mark.tensorflow
 
@@ -70,25 +70,23 @@ def uneven():
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a program and a few files, as the working directory."""
-    (tmp_path / "net.py").write_text(PROGRAM)
-    (tmp_path / "t.csv").write_text("a,b,c,d,kind\n1,2,3,4,x\n5,6,7,8,y\n")
-    (tmp_path / "notes.txt").write_text("text")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.txt").touch()
+def here(here: Path) -> Path:
+    """The working directory, with the program and a few files."""
+    (here / "t.csv").write_text("a,b,c,d,kind\n1,2,3,4,x\n5,6,7,8,y\n")
+    (here / "notes.txt").write_text("text")
+    (here / "empty").mkdir()
+    (here / "texts").mkdir()
+    (here / "texts" / "a.txt").touch()
     for name in ("cats", "dogs"):
-        (tmp_path / "broken" / name).mkdir(parents=True)
-        (tmp_path / "broken" / name / "a.png").write_bytes(b"\x89PNG no more")
+        (here / "broken" / name).mkdir(parents=True)
+        (here / "broken" / name / "a.png").write_bytes(b"\x89PNG no more")
     for name in ("images", "masks"):
-        (tmp_path / "pairs" / name).mkdir(parents=True)
+        (here / "pairs" / name).mkdir(parents=True)
         for stem in "abc":
-            Image.new("L", (9, 9)).save(tmp_path / "pairs" / name / f"{stem}.png")
-    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
-    np.savez(tmp_path / "named.npz", first=np.zeros((9, 4)), second=np.zeros((9, 2)))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+            Image.new("L", (9, 9)).save(here / "pairs" / name / f"{stem}.png")
+    np.savez(here / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
+    np.savez(here / "named.npz", first=np.zeros((9, 4)), second=np.zeros((9, 2)))
+    return here
 
 
 MODEL = ("--model", "net.py:model")
@@ -141,7 +139,7 @@ MODEL = ("--model", "net.py:model")
 def test_one_line_exit_2_and_no_run(
     arguments: tuple[str, ...], said: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(["overfit", *arguments, "--out", "run"]) == 2
+    assert run_saldiag("overfit", *arguments, "--out", "run") == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("saldiag: "), captured.err

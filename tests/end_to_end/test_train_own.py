@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saldiag.cli import main
+from tests.support.command_line import read_diagnosis, run_saldiag
 
 pytestmark = pytest.mark.tensorflow
 
@@ -83,16 +83,9 @@ def segmenter():
 OWN = ("--model", "net.py:model", "--data", "net.py:data")
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "net.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def train(*arguments: str, out: str = "run", epochs: int = 2) -> int:
     sizes = ("--epochs", str(epochs), "--batch-size", "16")
-    return main.main(["train", *arguments, *sizes, "--out", out])
+    return run_saldiag("train", *arguments, *sizes, "--out", out)
 
 
 def history(run: str) -> dict[str, Any]:
@@ -102,8 +95,7 @@ def history(run: str) -> dict[str, Any]:
 
 
 def codes(run: str) -> list[str]:
-    found = json.loads(Path(run, "diagnosis.json").read_text())["findings"]
-    return [finding["rule"] for finding in found]
+    return [finding["rule"] for finding in read_diagnosis(run)["findings"]]
 
 
 def test_a_sound_model_trains_as_it_was_compiled(here: Path) -> None:
@@ -121,7 +113,9 @@ def test_a_sound_model_trains_as_it_was_compiled(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_going_on_equals_training_in_one_go(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train(*OWN, out="whole", epochs=4) == 0
     assert train(*OWN, out="parts", epochs=2) == 0
     assert train(*OWN, "--resume", out="parts", epochs=4) == 0
@@ -139,7 +133,7 @@ def test_going_on_equals_training_in_one_go(here: Path, capsys: pytest.CaptureFi
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")
 def test_the_cause_is_named_with_its_line(here: Path) -> None:
     assert train("--model", "net.py:softmax", "--data", "net.py:data") == 1
-    first = json.loads((here / "run" / "diagnosis.json").read_text())["findings"][0]
+    first = read_diagnosis("run")["findings"][0]
     assert (first["rule"], first["layers"]) == ("SD101", ["head"])
     assert 'name="head"' in first["source"]["text"]
 
@@ -162,7 +156,7 @@ def test_data_and_models_of_other_kinds(arguments: tuple[str, ...], here: Path) 
 
 
 @pytest.mark.slow
-def test_the_subset_and_the_batches_are_as_asked(here: Path) -> None:
+def test_subset_and_batch_size_are_used(here: Path) -> None:
     assert train(*OWN, "--subset", "0.5", epochs=1) == 0
     with np.load(here / "run" / "measurements" / "gradients.npz") as arrays:
         assert arrays["loss"].shape == (2,)  # 27 of 54 items in batches of 16
@@ -201,7 +195,7 @@ def test_pictures_with_masks_are_shown(here: Path) -> None:
         (("--data", "net.py:data"), "image-and-mask pairs"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line(
+def test_unusable_models_data_and_options_exit_with_one_line(
     arguments: tuple[str, ...], said: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(*arguments) == 2
@@ -212,7 +206,7 @@ def test_what_cannot_be_meant_is_one_line(
 
 
 @pytest.mark.slow
-def test_an_error_of_the_data_in_the_middle_is_told(
+def test_an_error_in_the_data_during_training_is_reported(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "data").mkdir()

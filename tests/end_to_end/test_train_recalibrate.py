@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from saldiag.cli import main
 from saldiag.core.errors import RunError
 from saldiag.core.files.run import Run
+from tests.support.command_line import run_saldiag
 from tests.support.training import pictures, small_recipe, tiny_model, train, values, worker
 
 pytestmark = pytest.mark.tensorflow
@@ -85,13 +85,13 @@ def test_training_is_the_same_bit_for_bit_and_so_is_a_resumed_run(tmp_path: Path
     assert json.loads(resumed.stdout.splitlines()[-1]) == json.loads(whole.stdout.splitlines()[-1])
 
 
-def test_going_on_with_the_other_setting_is_refused(tmp_path: Path) -> None:
+def test_resuming_with_another_setting_is_refused(tmp_path: Path) -> None:
     train(tmp_path / "run", small_recipe(epochs=1))
     with pytest.raises(RunError, match="was trained with recalibrate=False, not True"):
         train(tmp_path / "run", small_recipe(epochs=2, recalibrate=True), resume=True)
 
 
-def test_a_run_from_before_the_setting_goes_on(tmp_path: Path) -> None:
+def test_a_run_recorded_without_the_setting_resumes(tmp_path: Path) -> None:
     train(tmp_path / "run", small_recipe(epochs=1))
     path = tmp_path / "run" / "checkpoints" / "state.npz"
     state = arrays(path)
@@ -119,22 +119,19 @@ def test_a_model_in_inference_mode_gets_one_line(tmp_path: Path) -> None:
 
 
 def test_a_model_of_the_users_from_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "net.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-
     def run(out: str, *arguments: str, model: str = "model") -> Any:
         made = ("--model", f"net.py:{model}", "--data", "net.py:data", "--batch-size", "16")
-        main.main(["train", *made, "--epochs", "3", "--out", out, *arguments])
-        return history(tmp_path / out)
+        run_saldiag("train", *made, "--epochs", "3", "--out", out, *arguments)
+        return history(here / out)
 
     lagging, renewed = run("lagging"), run("renewed", "--recalibrate")
     np.testing.assert_allclose(renewed["loss"], lagging["loss"], rtol=1e-5)
     assert renewed["val_loss"][-1] == pytest.approx(renewed["loss"][-1], rel=0.15)
     assert lagging["val_loss"][-1] != pytest.approx(lagging["loss"][-1], rel=0.5)
-    assert json.loads((tmp_path / "renewed" / "run.json").read_text())["config"]["recalibrate"]
-    assert not json.loads((tmp_path / "lagging" / "run.json").read_text())["config"]["recalibrate"]
+    assert json.loads((here / "renewed" / "run.json").read_text())["config"]["recalibrate"]
+    assert not json.loads((here / "lagging" / "run.json").read_text())["config"]["recalibrate"]
     capsys.readouterr()
     run("plain", "--recalibrate", model="plain")
     assert "no BatchNorm of this model runs in training mode" in capsys.readouterr().err

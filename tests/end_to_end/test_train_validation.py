@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 
 import saldiag
-from saldiag.cli import main
 from saldiag.core.measurement import ValidationCheck
+from tests.support.command_line import read_diagnosis, run_saldiag
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -41,19 +40,12 @@ def quick():
 """
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "net.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def trained(*arguments: str, model: str = "model", epochs: int = 12) -> tuple[int, dict[str, Any]]:
-    code = main.main([
+    code = run_saldiag(
         "train", "--model", f"net.py:{model}", "--data", "net.py:data", "--epochs", str(epochs),
         "--batch-size", "16", "--out", "run", "--patience", "20", *arguments,
-    ])  # fmt: skip
-    return code, json.loads(Path("run", "diagnosis.json").read_text())
+    )  # fmt: skip
+    return code, read_diagnosis("run")
 
 
 def test_statistics_that_lag_are_the_root_cause_with_layers_steps_and_line(here: Path) -> None:
@@ -80,7 +72,7 @@ def test_statistics_that_are_reestimated_give_no_finding(here: Path) -> None:
     assert (code, found["verdict"], found["findings"]) == (0, "learns", [])
 
 
-def test_watch_says_the_same_and_leaves_the_training_alone(here: Path) -> None:
+def test_watch_finds_the_same_and_does_not_change_the_training(here: Path) -> None:
     space: dict[str, Any] = {}
     exec(PROGRAM, space)
     x, y = space["data"]()

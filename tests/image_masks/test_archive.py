@@ -124,7 +124,9 @@ def test_a_whole_download_is_verified_and_recorded(
     assert server.asked[0]["Accept-Encoding"] == "identity"
 
 
-def test_what_is_there_is_verified_and_not_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_an_existing_file_is_verified_and_not_downloaded_again(
+    server: Server, tmp_path: Path
+) -> None:
     path = _fetch(tmp_path / "new" / "mine.zip", server)
     assert _fetch(path, server) == path
     assert len(server.asked) == 1
@@ -143,7 +145,9 @@ def test_what_is_there_is_verified_and_not_fetched_again(server: Server, tmp_pat
         ("folder.zip", f"folder.zip/{ARCHIVE_NAME}"),
     ],
 )
-def test_where_the_file_goes(server: Server, tmp_path: Path, destination: str, path: str) -> None:
+def test_path_of_the_downloaded_file(
+    server: Server, tmp_path: Path, destination: str, path: str
+) -> None:
     (tmp_path / "folder.zip").mkdir()
     assert _fetch(tmp_path / destination, server) == tmp_path / path
     assert (tmp_path / path).is_file()
@@ -175,9 +179,7 @@ def test_a_broken_connection_is_resumed_in_one_call(
     assert server.asked[1]["If-Range"] == (server.modified or '"one"')
 
 
-def test_the_next_call_goes_on_where_the_last_one_gave_up(
-    server: Server, tmp_path: Path, content: bytes
-) -> None:
+def test_the_next_call_resumes_the_download(server: Server, tmp_path: Path, content: bytes) -> None:
     server.breaks = [1000] * 5
     with pytest.raises(DataError, match=r"broke at 0\.0 MB .*run the command again to resume"):
         _fetch(tmp_path, server)
@@ -226,7 +228,7 @@ def test_a_finished_part_is_not_fetched_again(
     assert server.asked == []
 
 
-def test_a_body_cut_short_without_a_length_is_no_whole_zip(server: Server, tmp_path: Path) -> None:
+def test_a_truncated_body_without_a_length_is_refused(server: Server, tmp_path: Path) -> None:
     server.announced = False
     server.breaks = [3000]
     with pytest.raises(DataError, match="the server sent no complete zip"):
@@ -242,7 +244,7 @@ def test_an_error_of_the_server_is_named(server: Server, tmp_path: Path, status:
     assert _names(tmp_path) == []
 
 
-def test_a_page_instead_of_the_archive_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_an_html_page_in_place_of_the_archive_is_deleted(server: Server, tmp_path: Path) -> None:
     server.content = b"<html>please log in</html>"
     with pytest.raises(DataError, match="no complete zip"):
         _fetch(tmp_path, server)
@@ -296,7 +298,9 @@ def test_an_address_that_is_none_is_one_line(tmp_path: Path, url: str) -> None:
         fetch_archive(tmp_path, url, pause=0.0)
 
 
-def test_a_full_disk_keeps_what_came(server: Server, tmp_path: Path, content: bytes) -> None:
+def test_a_full_disk_keeps_the_partial_download(
+    server: Server, tmp_path: Path, content: bytes
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # the system refuses to write more
     try:
@@ -308,7 +312,7 @@ def test_a_full_disk_keeps_what_came(server: Server, tmp_path: Path, content: by
     assert _fetch(tmp_path, server).read_bytes() == content
 
 
-def test_too_little_room_is_told_before_anything_is_written(
+def test_too_little_disk_space_is_reported_before_writing(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
@@ -320,7 +324,7 @@ def test_too_little_room_is_told_before_anything_is_written(
     assert _names(tmp_path) == []
 
 
-def test_a_file_in_the_way_is_one_line(server: Server, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="cannot be written"):
         _fetch(tmp_path / "file" / ARCHIVE_NAME, server)

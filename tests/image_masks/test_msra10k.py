@@ -171,7 +171,7 @@ def test_damaged_members_are_named(tmp_path: Path, how: str, says: str) -> None:
     assert "set.zip:a.jpg" in str(caught.value)
 
 
-def test_a_member_that_inflates_to_more_than_it_says_is_damaged(tmp_path: Path) -> None:
+def test_a_member_larger_than_its_header_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.jpg", bytes(10_000_000))
@@ -216,7 +216,7 @@ def test_hostile_names_stay_on_one_line_and_in_utf8(folder: Path, tmp_path: Path
 
 
 @given(st.integers(0, 300), st.integers(0, 5), st.randoms())
-def test_split_is_a_partition_whatever_the_order(count: int, seed: int, random: object) -> None:
+def test_split_is_a_partition_in_any_order(count: int, seed: int, random: object) -> None:
     items = _items(count)
     parts = split_items(items, seed)
     everything = [*parts.train, *parts.val, *parts.test]

@@ -238,7 +238,7 @@ def test_epochs_are_a_function_of_seed_and_number(
     )
 
 
-def test_repeating_never_mixes_epochs_and_says_that_it_is_infinite(
+def test_repeating_keeps_epochs_apart_and_has_infinite_cardinality(
     pipeline: Any, sample: PairedDataset, tf: Any
 ) -> None:
     dataset = pipeline.make_dataset(sample.items, 32, 4, repeat=True)
@@ -259,7 +259,7 @@ def test_the_cache_needs_the_files_no_more(pipeline: Any, tmp_path: Path) -> Non
     assert sum(len(image) for image, _ in dataset.as_numpy_iterator()) == 3
 
 
-def test_auto_caches_what_fits_a_quarter_of_the_memory(
+def test_auto_caches_up_to_a_quarter_of_the_memory(
     pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = 4 * 10 * 32 * 32

@@ -80,7 +80,7 @@ def test_layout_sizes_and_masks(written: Path) -> None:
     assert grey == 60 // GREY_EVERY
 
 
-def test_no_guess_without_looking_does_well(pairs: tuple[Array, Array]) -> None:
+def test_masks_guessed_without_the_picture_score_low(pairs: tuple[Array, Array]) -> None:
     _, masks = pairs
     mean = np.broadcast_to(masks.mean(axis=0), masks.shape)
     assert np.abs(masks - mean).mean() > 0.25
@@ -92,7 +92,7 @@ def test_no_guess_without_looking_does_well(pairs: tuple[Array, Array]) -> None:
     assert np.ptp(y) == np.ptp(x) == SIDE - 1  # objects lie anywhere
 
 
-def test_no_threshold_of_brightness_does_well(pairs: tuple[Array, Array]) -> None:
+def test_thresholds_of_brightness_score_low(pairs: tuple[Array, Array]) -> None:
     images, masks = pairs
     levels = range(0, 256, 8)
     brighter = [_f_beta((images >= level).astype(float), masks) for level in levels]
@@ -123,7 +123,9 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_writing_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(folder: Path, number: int, seed: int, size: tuple[int, int]) -> None:
         (folder / "half").write_text("half")
         if number == 2:
@@ -153,7 +155,7 @@ def _stamps(place: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (place / "Imgs").iterdir()}
 
 
-def test_the_cached_sample_is_made_once_and_mended(cache: Path) -> None:
+def test_the_cached_sample_is_written_once_and_repaired(cache: Path) -> None:
     place = cached_sample()
     assert place.parent == cache
     first = _stamps(place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(11)
 
@@ -18,6 +20,17 @@ def survey():
 
 def by_path(rows):
     return {row.path: row for row in rows}
+
+
+def calling(function):
+    """A model of one layer that calls ``function``, a Python function, when its graph runs."""
+    import keras
+    import tensorflow as tf
+
+    def call(x):
+        return tf.ensure_shape(tf.py_function(function, [x], tf.float32), (None, 2))
+
+    return models.sequential((2,), keras.layers.Lambda(call, output_shape=(2,)))
 
 
 class TestWiring:
@@ -82,22 +95,20 @@ class TestWiring:
         assert own.own_training
 
     @pytest.mark.filterwarnings("ignore:You are using a softmax")
-    def test_a_call_says_what_it_does(self, keras, survey):
+    def test_a_call_records_activation_config_and_shapes(self, keras, survey):
         layers = keras.layers
 
         def swish_like(x):
             return x * keras.ops.sigmoid(x)
 
-        model = keras.Sequential(
-            [
-                keras.Input((8, 8, 3)),
-                layers.Conv2D(4, 3, strides=2, padding="same", activation=swish_like, name="conv"),
-                layers.ReLU(6.0, name="relu"),
-                layers.DepthwiseConv2D(1, name="dw"),
-                layers.Softmax(axis=1, name="rows"),
-                layers.Conv2D(1, 1, activation="softmax", name="head"),
-                layers.Lambda(keras.ops.tanh, name="lam"),
-            ]
+        model = models.sequential(
+            (8, 8, 3),
+            layers.Conv2D(4, 3, strides=2, padding="same", activation=swish_like, name="conv"),
+            layers.ReLU(6.0, name="relu"),
+            layers.DepthwiseConv2D(1, name="dw"),
+            layers.Softmax(axis=1, name="rows"),
+            layers.Conv2D(1, 1, activation="softmax", name="head"),
+            layers.Lambda(keras.ops.tanh, name="lam"),
         )
         model.compile(
             keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.1)),
@@ -126,7 +137,7 @@ class TestWiring:
         from saldiag.core.measurement import Origin, Source
 
         layer = keras.layers.Dense(1, name="..>onerror_alert.1")
-        model = keras.Sequential([keras.Input((2,)), layer])
+        model = models.sequential((2,), layer)
         origin = Origin("x", "net", None, copied=False)
         found = survey(
             model,
@@ -146,7 +157,7 @@ class TestWiring:
         def mine(y, p):
             return keras.ops.mean(y - p)
 
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model = models.dense(2, 1)
         names = {}
         for loss in ("mae", mine, keras.losses.Huber(), keras.losses.Dice()):
             model.compile("sgd", loss)
@@ -154,10 +165,9 @@ class TestWiring:
         assert list(names.values()) == ["mean_absolute_error", "custom:mine", "huber", "dice"]
 
     def test_a_ragged_input_and_attention_are_followed(self, keras, survey):
-        inputs = keras.Input((6, 8))
-        attended = keras.layers.MultiHeadAttention(2, 4, name="mha")(inputs, inputs)
-        times = keras.layers.TimeDistributed(keras.layers.Dense(3), name="td")(attended)
-        model = keras.Model(inputs, times)
+        attention = keras.layers.MultiHeadAttention(2, 4, name="mha")
+        times = keras.layers.TimeDistributed(keras.layers.Dense(3), name="td")
+        model = models.functional((6, 8), lambda x: times(attention(x, x)))
         model.compile("sgd", "mse")
         found = survey(model, (RNG.random((4, 6, 8)), RNG.random((4, 6, 3))))
         calls = by_path(found.wiring.calls)
@@ -172,13 +182,11 @@ class TestDtypes:
     def test_real_dtypes_and_casts_by_tracing(self, keras, half):
         from saldiag_probes.survey import measure_dtypes
 
-        model = keras.Sequential(
-            [
-                keras.Input((4,)),
-                keras.layers.Dense(8, name="hidden"),
-                keras.layers.Activation("relu", dtype="float32", name="island"),
-                keras.layers.Dense(2, name="out"),
-            ]
+        model = models.sequential(
+            (4,),
+            keras.layers.Dense(8, name="hidden"),
+            keras.layers.Activation("relu", dtype="float32", name="island"),
+            keras.layers.Dense(2, name="out"),
         )
         model.compile("adam", "mse")
         found = measure_dtypes(model, (keras.KerasTensor((5, 4)), keras.KerasTensor((5, 2))))
@@ -195,7 +203,7 @@ class TestDtypes:
         assert casts[("island", "float16", "float32")] == (40, 160)
         assert casts[("out", "float32", "float16")] == (40, 80)
 
-    def test_nothing_runs(self, keras):
+    def test_the_model_is_traced_and_not_run(self):
         import tensorflow as tf
 
         from saldiag_probes.survey import measure_dtypes
@@ -203,12 +211,7 @@ class TestDtypes:
         def explode(x):
             raise AssertionError("executed")
 
-        inputs = keras.Input((2,))
-        outputs = keras.layers.Lambda(
-            lambda x: tf.ensure_shape(tf.py_function(explode, [x], tf.float32), (None, 2)),
-            output_shape=(2,),
-        )(inputs)
-        found = measure_dtypes(keras.Model(inputs, outputs), tf.TensorSpec([3, 2]))
+        found = measure_dtypes(calling(explode), tf.TensorSpec([3, 2]))
         assert found.rows[0].outputs == ("float32",)
         assert (found.casts, found.loss_dtype, found.batch_size) == ((), None, 3)
 
@@ -217,12 +220,10 @@ class TestActivations:
     def test_the_numbers_are_numpy_s(self, keras):
         from saldiag_probes.survey import measure_activations
 
-        model = keras.Sequential(
-            [
-                keras.Input((5, 3)),
-                keras.layers.Dense(6, activation="relu", name="relu"),
-                keras.layers.Dense(4, activation="tanh", name="tanh"),
-            ]
+        model = models.sequential(
+            (5, 3),
+            keras.layers.Dense(6, activation="relu", name="relu"),
+            keras.layers.Dense(4, activation="tanh", name="tanh"),
         )
         bias = np.array([0, 0, 0, 0, -99, -99], np.float32)
         model.layers[0].bias.assign(bias)
@@ -245,12 +246,10 @@ class TestActivations:
     def test_constants_infinities_and_lone_samples(self, keras):
         from saldiag_probes.survey import measure_activations
 
-        model = keras.Sequential(
-            [
-                keras.Input((2,)),
-                keras.layers.Lambda(lambda x: x * 0 + 3.0, name="constant"),
-                keras.layers.Lambda(lambda x: x / 0.0, name="infinite"),
-            ]
+        model = models.sequential(
+            (2,),
+            keras.layers.Lambda(lambda x: x * 0 + 3.0, name="constant"),
+            keras.layers.Lambda(lambda x: x / 0.0, name="infinite"),
         )
         constant, infinite = measure_activations(model, np.ones((4, 2))).rows
         assert (constant.mean, constant.std, constant.sample_variation) == (3.0, 0.0, 0.0)
@@ -259,10 +258,10 @@ class TestActivations:
         lone = measure_activations(model, np.ones((1, 2))).rows[0]
         assert np.isnan(lone.sample_variation)
 
-    def test_the_mode_is_the_one_asked_for(self, keras):
+    def test_the_mode_is_the_requested_one(self, keras):
         from saldiag_probes.survey import measure_activations
 
-        model = keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.5, name="drop")])
+        model = models.sequential((50,), keras.layers.Dropout(0.5, name="drop"))
         x = np.ones((4, 50))
         assert measure_activations(model, x).rows[0].zero_share == 0.0
         assert 0.3 < measure_activations(model, x, training=True).rows[0].zero_share < 0.7
@@ -271,22 +270,20 @@ class TestActivations:
         from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
-        model = keras.Sequential(
-            [keras.Input((MAX_SAMPLED_VALUES,)), keras.layers.Activation("linear")]
-        )
+        model = models.sequential((MAX_SAMPLED_VALUES,), keras.layers.Activation("linear"))
         x = np.full((2, MAX_SAMPLED_VALUES), 3e38, "float32")
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
-    def test_half_precision_is_added_up_in_single(self, keras):
+    def test_half_precision_is_summed_in_float32(self, keras):
         from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
         layer = keras.layers.Activation("linear", dtype="float16")
         x = np.full((2, MAX_SAMPLED_VALUES), 1000.0, "float16")
-        model = keras.Sequential([keras.Input((MAX_SAMPLED_VALUES,), dtype="float16"), layer])
+        model = models.sequential((MAX_SAMPLED_VALUES,), layer, dtype="float16")
         assert measure_activations(model, x).rows[0].nonfinite_share == 0
 
-    def test_an_output_of_unknown_shape_is_looked_at_as_well(self, keras):
+    def test_an_output_of_unknown_shape_is_measured(self, keras):
         from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
@@ -296,20 +293,18 @@ class TestActivations:
 
                 return tf.boolean_mask(x, x[:, 0] > 0)
 
-        model = keras.Sequential(
-            [keras.Input((MAX_SAMPLED_VALUES,)), Chosen(), keras.layers.ReLU()]
-        )
+        model = models.sequential((MAX_SAMPLED_VALUES,), Chosen(), keras.layers.ReLU())
         x = np.full((4, MAX_SAMPLED_VALUES), 2.0, "float32")
         x[0, 0], x[1, 5] = -1.0, np.inf
         row = {row.kind: row for row in measure_activations(model, x).rows}["Chosen"]
         assert row.mean == pytest.approx(2.0)
         assert 0 < row.nonfinite_share < 1e-4
 
-    def test_of_a_large_output_one_infinity_is_seen_and_the_rest_is_near(self, keras):
+    def test_a_large_output_is_sampled_and_its_one_infinity_counted(self, keras):
         from saldiag_probes.signal.activations import MAX_SAMPLED_VALUES
         from saldiag_probes.survey import measure_activations
 
-        model = keras.Sequential([keras.Input((300, 300, 8)), keras.layers.ReLU(name="relu")])
+        model = models.sequential((300, 300, 8), keras.layers.ReLU(name="relu"))
         x = RNG.standard_normal((3, 300, 300, 8)).astype(np.float32)
         x[..., 2] = -1.0
         x[2, 0, 1, 5] = np.inf
@@ -325,19 +320,12 @@ class TestActivations:
 
 
 class TestMissing:
-    def test_what_cannot_be_had_is_missing_with_its_reason(self, keras, survey):
-        import tensorflow as tf
+    def test_a_failed_measurement_is_missing_with_its_reason(self, survey):
 
         def explode(x):
             raise ValueError("the disk is on fire")
 
-        inputs = keras.Input((2,))
-        fragile = keras.layers.Lambda(
-            lambda x: tf.ensure_shape(tf.py_function(explode, [x], tf.float32), (None, 2)),
-            output_shape=(2,),
-        )(inputs)
-        model = keras.Model(inputs, fragile)
-        model.compile("sgd", "mse")
+        model = models.compiled(calling(explode))
         found = survey(model, (np.ones((2, 2)), np.ones((2, 2))))
         assert found.flow is None
         assert found.activations is None
@@ -345,19 +333,18 @@ class TestMissing:
         assert "the disk is on fire" in found.missing["activations"]
         assert len(found.wiring.calls) == 1
 
-    def test_a_loss_that_does_not_fit_leaves_the_rest(self, keras, survey):
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-        model.compile("sgd", "mse")
+    def test_a_loss_that_does_not_fit_leaves_the_rest(self, survey):
+        model = models.compiled(models.dense(2, 3), "sgd", "mse")
         found = survey(model, (np.ones((2, 2)), np.ones((2, 7))))
         assert found.flow is None
         assert "the loss cannot be computed" in found.missing["flow"]
         assert found.activations is not None
         assert np.isnan(found.loss)
 
-    def test_a_model_that_cannot_be_called_says_why_in_one_line(self, keras, survey):
+    def test_a_model_that_cannot_be_called_says_why_in_one_line(self, survey):
         from saldiag_probes.trace.errors import CannotMeasure
 
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        model = models.dense(2, 3)
         with pytest.raises(CannotMeasure, match="cannot be called") as caught:
             survey(model, np.ones((2, 7)))
         assert "\n" not in caught.value.reason
@@ -370,8 +357,7 @@ def test_the_survey_of_a_deep_model_stays_linear(keras, survey):
         import time
 
         layers = [keras.layers.Dense(2, activation="relu") for _ in range(depth)]
-        model = keras.Sequential([keras.Input((2,)), *layers])
-        model.compile("sgd", "mse")
+        model = models.compiled(models.sequential((2,), *layers), "sgd", "mse")
         start = time.process_time()
         found = survey(model, (np.ones((2, 2)), np.ones((2, 2))))
         assert len(found.flow.rows) == depth

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
+keras.utils.set_random_seed(0)
 num_classes = 10
 input_shape = (28, 28, 1)
 rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ import pytest
 
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.quicksal.blocks.mobilenet_v2 import SHAPES, UNITS
+from tests.support import models
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -168,7 +169,7 @@ def test_pretrained_weights_arrive(pretrained, looked_at):
 
 
 @pytest.mark.slow
-def test_same_seed_same_weights_whatever_else_was_drawn():
+def test_the_same_seed_gives_the_same_weights_after_other_draws():
     import keras
 
     keras.utils.set_random_seed(1)
@@ -423,12 +424,11 @@ def test_origins_tell_the_faults_of_the_encoder(looked_at):
     assert depthwise.there == {"strides": 1, "kernel_size": 3, "activation": "relu6"}
 
 
-def test_origins_of_a_strange_model_are_unknown():
-    import keras
+def test_origins_of_another_model_are_empty():
 
     from saldiag.quicksal.pretrained.origins import weight_origins
 
-    assert weight_origins(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])) == ()
+    assert weight_origins(models.dense(2, 1)) == ()
 
 
 # -- saving and loading --------------------------------------------------------------------------
@@ -459,7 +459,7 @@ def test_saved_models_come_back_as_they_were(tmp_path, pretrained, faults, start
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["m.weights.h5", "m.keras"])
-def test_a_whole_model_is_filled_from_its_file(tmp_path, name):
+def test_a_complete_model_is_loaded_from_its_file(tmp_path, name):
     trained = reported("random_expand", seed=1)
     trained.compile(optimizer="adam", loss="mae")
     run(trained, training=True)
@@ -483,7 +483,7 @@ def test_encoder_file_written_by_keras(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_whole_file_of_another_model_changes_nothing(tmp_path):
+def test_a_complete_file_of_another_model_changes_nothing(tmp_path):
     from saldiag.quicksal.pretrained.weights import load_model_weights
 
     reported("random_expand", seed=1).save_weights(tmp_path / "m.weights.h5")

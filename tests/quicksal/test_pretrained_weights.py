@@ -59,7 +59,7 @@ def refused(path: Path | str) -> str:
     return text
 
 
-def test_random_weights_hold_nothing():
+def test_random_weights_are_empty():
     assert load_encoder_weights("random") == EncoderWeights("random")
 
 
@@ -130,7 +130,7 @@ def test_missing_layer_is_named(tmp_path):
     assert "block_16_project_BN is missing" in text
 
 
-def test_another_network_is_told_by_its_first_layer(tmp_path):
+def test_another_network_is_recognised_by_its_first_layer(tmp_path):
     text = refused(keras3(tmp_path / "resnet.weights.h5", {"conv1_pad": [np.zeros(2)]}))
     assert "Conv1 is missing (another model? it begins with 'conv1_pad')" in text
 
@@ -155,7 +155,7 @@ def test_keras_archive_is_read_for_its_numbers_only(tmp_path):
     assert load_encoder_weights(str(tmp_path / "m.keras")).kind == "file"
 
 
-def test_whole_model_is_told_from_an_encoder(tmp_path):
+def test_a_complete_model_is_distinguished_from_an_encoder(tmp_path):
     path = keras3(tmp_path / "q.weights.h5", {"encoder/Conv1": [np.zeros(1)]})
     loaded = load_encoder_weights(str(path))
     assert (loaded.whole, loaded.layers, loaded.path) == (True, {}, path)
@@ -223,7 +223,7 @@ def test_data_in_another_file_is_refused(tmp_path):
     assert "is stored in another file" in refused(tmp_path / "w.weights.h5")
 
 
-def test_huge_shape_that_stores_nothing_is_refused(tmp_path):
+def test_huge_shape_without_data_is_refused(tmp_path):
     with h5py.File(tmp_path / "w.weights.h5", "w") as file:
         group = file.create_group("layers/a/vars")
         group.attrs["name"] = "Conv1"
@@ -263,7 +263,7 @@ def test_group_that_contains_itself_ends(tmp_path):
     assert list(read_layers(path)) == ["a"]
 
 
-def test_missing_file_names_the_way_out(tmp_path):
+def test_missing_file_error_names_the_alternatives(tmp_path):
     assert "no such file (give a file or one of" in refused(tmp_path / "absent.npz")
     assert "a folder, not a file" in refused(tmp_path)
     with pytest.raises(WeightsError, match="did you mean imagenet"):
@@ -280,7 +280,7 @@ def test_unreadable_file_is_refused(tmp_path, monkeypatch):
     assert "cannot be read (Permission denied)" in refused(tmp_path / "w.npz")
 
 
-def test_check_shapes_passes_what_fits():
+def test_check_shapes_accepts_fitting_weights():
     check_shapes(zeros(), SHAPES, "here")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from saldiag import serializable
+from tests.support import models
 
 ROOT = Path(serializable.__file__).parent
 
@@ -65,10 +66,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Path:
     from saldiag.recipes.saliency_training import Recipe
 
     keras.utils.set_random_seed(0)
-    inputs = keras.Input((8, 8, 3))
-    x = BottleneckInvertedResidual(3, 4, expansion=2, strides=2, name="bir")(inputs)
-    x = InceptionBlock(4, 1, (1, 3), expansion=2, name="inception")(x)
-    model = keras.Model(inputs, keras.layers.Activation("sigmoid")(x))
+    model = models.in_form(
+        "functional",
+        (8, 8, 3),
+        BottleneckInvertedResidual(3, 4, expansion=2, strides=2, name="bir"),
+        InceptionBlock(4, 1, (1, 3), expansion=2, name="inception"),
+        keras.layers.Activation("sigmoid"),
+    )
     Recipe(loss="dice", image_size=32, precision="float32").compiled(model)
     model.fit(np.zeros((2, 8, 8, 3), "f"), np.zeros((2, 8, 8, 1), "f"), verbose=0)
     path = tmp_path_factory.mktemp("saved") / "best.keras"

@@ -66,7 +66,7 @@ def test_the_means_are_those_of_pysodmetrics(stretched: bool) -> None:
     assert (over.dataset, over.pictures) == ("three", 3)
 
 
-def test_a_picture_has_the_scores_of_its_own_curve() -> None:
+def test_scores_of_a_picture_come_from_its_own_curve() -> None:
     scorer = MaskScorer()
     mask, truth = examples()[1]
     alone = scorer.add(mask, truth)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.errors import SaldiagError
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -50,7 +51,7 @@ def test_the_cycle_is_followed_in_the_training_graph_and_survives_saving(tmp_pat
 
     from saldiag.recipes.cyclic_lr import TriangularCyclicalLearningRate
 
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model = models.dense(1, 1)
     schedule = TriangularCyclicalLearningRate(0.1, 0.4, 3)
     model.compile(keras.optimizers.SGD(schedule), "mse", jit_compile=False)
     seen = []
@@ -161,7 +162,7 @@ def test_losses_are_what_their_formulas_say_and_survive_saving(name, expected):
 
 
 @pytest.mark.parametrize("name", ["dice", "iou"])
-def test_overlap_losses_are_0_for_the_mask_itself_and_pull_the_right_way(name):
+def test_overlap_losses_are_0_for_the_mask_itself_and_fall_towards_it(name):
     import tensorflow as tf
 
     from saldiag.recipes.losses import loss_by_name
@@ -188,7 +189,7 @@ def test_the_loss_is_scaled_under_mixed_float16_and_only_there(policy, scaled):
 
     before = keras.config.dtype_policy().name
     with dtype_policy(policy):
-        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model = models.dense(4, 1)
     assert keras.config.dtype_policy().name == before
     compile_model(model, loss="mae", learning_rate=0.01)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == scaled

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from saldiag.selftest.record import (
 )
 from saldiag.selftest.run import run, run_case
 from saldiag.selftest.table import as_markdown, as_text, fault_rows, goals_sentence
+from tests.support.command_line import start_saldiag_process
 
 
 def result(
@@ -91,7 +91,7 @@ def test_goals_are_met_by_perfect_results_only_within_their_shares() -> None:
 RECORD = {"0": {r.case.name: {"expected": r.expected, "outcome": r.outcome} for r in RESULTS[:-1]}}
 
 
-def test_a_total_that_falls_below_the_record_is_told() -> None:
+def test_a_total_below_the_record_is_reported() -> None:
     assert worse_totals(RESULTS[:-1], RECORD) == []
     lost = [replace(RESULTS[0], root="SD3"), *RESULTS[1:-1]]
     assert worse_totals(lost, RECORD) == ["faults named first: 0, on record 1"]
@@ -99,14 +99,14 @@ def test_a_total_that_falls_below_the_record_is_told() -> None:
     assert worse_totals(alarm, RECORD) == ["well programs with an error: 2, on record 1"]
 
 
-def test_better_elsewhere_makes_up_and_what_is_on_no_record_counts_only_if_it_fails() -> None:
+def test_gains_offset_losses_and_unrecorded_cases_count_only_if_they_fail() -> None:
     mended = [replace(RESULTS[0], root="SD3"), replace(RESULTS[1], root="SD1"), *RESULTS[2:-1]]
     assert worse_totals(mended, RECORD) == []
     assert worse_totals(RESULTS, RECORD) == ["could not be run: 1"]
     assert worse_totals(RESULTS[:-1], {}) == []
 
 
-def test_cases_that_are_worse_than_on_record_are_told_one_by_one() -> None:
+def test_cases_worse_than_the_record_are_listed() -> None:
     lost, alarm = (
         replace(RESULTS[0], root="SD3"),
         replace(RESULTS[3], findings=(("S", "error", ""),)),
@@ -196,18 +196,17 @@ def test_a_process_that_dies_is_a_result() -> None:
     assert got.failed.startswith("its process died")
 
 
-def _saldiag(*arguments: str, where: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "saldiag", "selftest", *arguments],
-        cwd=where, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, start_new_session=True,
-    )  # fmt: skip
+def start_selftest(*arguments: str, where: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return start_saldiag_process(
+        "selftest", *arguments, cwd=where, env=environment, start_new_session=True
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) -> None:
-    process = _saldiag(
+    process = start_selftest(
         "softmax_over_one", "dense/", "--seed", str(TUNING_SEED), "--format", "json", where=tmp_path
     )
     out, err = process.communicate(timeout=600)
@@ -226,8 +225,10 @@ def test_a_fault_in_every_form_its_twins_and_healthy_programs(tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-def test_ctrl_c_tells_what_was_run(tmp_path: Path) -> None:
-    process = _saldiag("--jobs", "1", "--seed", str(TUNING_SEED), "--out", "here", where=tmp_path)
+def test_ctrl_c_reports_the_finished_cases(tmp_path: Path) -> None:
+    process = start_selftest(
+        "--jobs", "1", "--seed", str(TUNING_SEED), "--out", "here", where=tmp_path
+    )
     workers = ["pgrep", "-g", str(process.pid), "-f", "spawn_main"]
     while subprocess.run(workers, stdout=subprocess.DEVNULL, check=False).returncode:
         assert process.poll() is None
@@ -267,7 +268,7 @@ class Changed(Case):
 @pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("change", ["names", "order", "scale", "seed"])
-def test_what_is_no_fault_changes_no_root_cause(change: str) -> None:
+def test_harmless_changes_do_not_change_the_root_cause(change: str) -> None:
     chosen = [
         Changed(
             group, "broken", "functional", 5 if change == "seed" else TUNING_SEED, change=change

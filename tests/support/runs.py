@@ -47,11 +47,6 @@ def chain(*named: tuple[str, str, int]) -> Wiring:
     return wiring(*(call(*layer, inputs=b) for layer, b in zip(named, before, strict=False)))
 
 
-def finding(rule: str = "SD301", severity: Any = "warning", *layers: str, **more: Any) -> Finding:
-    """A finding at these layers."""
-    return Finding(rule, "dead-relu", severity, "it is dead", "raise it", layers=layers, **more)
-
-
 def diagnosis(*findings: Finding, skipped: tuple[str, ...] = (), root: bool = False) -> Diagnosis:
     """What was found; the first is the root cause if there is one."""
     first = findings[0] if root else None

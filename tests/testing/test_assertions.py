@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from saldiag.core.errors import SaldiagError
@@ -12,6 +11,7 @@ from saldiag.testing import (
     assert_no_findings,
     assert_trainable,
 )
+from tests.support import models
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,32 +26,14 @@ QUICK = {"steps": 120, "budget": 30.0}
 
 @pytest.fixture(scope="module")
 def batch():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(16, 6)).astype("float32")
-    return x, (x[:, :1] > 0).astype("float32")
+    return models.sign_data(16)
 
 
 def made(keras, form, last="sigmoid", frozen=False):
     keras.utils.set_random_seed(1)
     body = keras.layers.Dense(16, activation="relu", name="body", trainable=not frozen)
     head = keras.layers.Dense(1, activation=last, name="head")
-    if form == "sequential":
-        model = keras.Sequential([keras.Input((6,)), body, head])
-    elif form == "functional":
-        inputs = keras.Input((6,))
-        model = keras.Model(inputs, head(body(inputs)))
-    else:
-
-        class Own(keras.Model):
-            def __init__(self):
-                super().__init__()
-                self.body, self.head = body, head
-
-            def call(self, inputs):
-                return self.head(self.body(inputs))
-
-        model = Own()
-        model(np.zeros((1, 6), "float32"))
+    model = models.in_form(form, (6,), body, head)
     # A cross-entropy would take the logits behind a softmax, and learn.
     loss = "mse" if last == "softmax" else "binary_crossentropy"
     model.compile(keras.optimizers.Adam(0.02), loss)
@@ -63,7 +45,7 @@ def state(model):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_model_that_is_well_passes_and_stays_as_it_is(form, keras, batch):
+def test_a_healthy_model_passes_unchanged(form, keras, batch):
     model = made(keras, form)
     before = state(model)
     assert_learns(model, batch, **QUICK)
@@ -93,14 +75,14 @@ def test_a_model_that_cannot_learn_fails_with_message_place_and_fix(form, keras,
     assert state(model) == before
 
 
-def test_a_rule_that_is_ignored_says_nothing(keras, batch):
+def test_an_ignored_rule_reports_nothing(keras, batch):
     model = made(keras, "sequential", last="softmax")
     with pytest.raises(AssertionError) as failure:
         assert_gradients_flow(model, batch, ignore="SD101")
     assert "SD101 " not in str(failure.value)
 
 
-def test_no_findings_knows_severities_and_ignored_rules(keras, batch):
+def test_no_findings_accepts_severities_and_ignored_rules(keras, batch):
     model = made(keras, "sequential")
     with pytest.raises(ValueError, match=r"severity must be one of .*, not 'fatal'"):
         assert_no_findings(model, batch, severity="fatal")
@@ -134,10 +116,10 @@ def test_trainable_takes_names_patterns_layers_mappings_and_numbers(form, keras)
             assert_trainable(model, expected)
 
 
-def test_trainable_says_when_a_layer_around_is_frozen(keras):
+def test_trainable_reports_a_frozen_parent(keras):
     inner = made(keras, "functional")
     inner.name = "inner"
-    outer = keras.Sequential([keras.Input((6,)), inner])
+    outer = models.sequential((6,), inner)
     assert_trainable(outer, ["inner"])
     inner.trainable = False
     inner.get_layer("head").trainable = True
@@ -145,17 +127,13 @@ def test_trainable_says_when_a_layer_around_is_frozen(keras):
 
 
 def test_what_is_trainable_and_gets_no_gradient_fails_with_a_batch(keras, batch):
-    class Detached(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.body = keras.layers.Dense(4, name="body")
-            self.head = keras.layers.Dense(1, activation="sigmoid", name="head")
-
+    class Detached(keras.layers.Layer):
         def call(self, inputs):
-            return self.head(keras.ops.stop_gradient(self.body(inputs)))
+            return keras.ops.stop_gradient(inputs)
 
-    model = Detached()
-    model(np.zeros((1, 6), "float32"))
+    body = keras.layers.Dense(4, name="body")
+    head = keras.layers.Dense(1, activation="sigmoid", name="head")
+    model = models.subclassed(body, Detached(), head, shape=(6,))
     model.compile("adam", "binary_crossentropy")
     assert_trainable(model, ["body", "head"])
     assert_trainable(model, ["head"], batch)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
+
+from tests.support.command_line import run_python
 
 pytest_plugins = ("pytester",)
 
@@ -69,7 +70,7 @@ def test_a_marker_that_says_something_else_is_an_error(project, arguments):
     result.stdout.fnmatch_lines(["*@pytest.mark.saldiag accepts ignore= and severity=*"])
 
 
-def test_a_project_that_does_not_use_it_pays_nothing(project):
+def test_a_project_that_does_not_use_it_imports_nothing_heavy(project):
     project.makepyfile(
         """
         import sys
@@ -85,7 +86,7 @@ def test_a_project_that_does_not_use_it_pays_nothing(project):
 
 def test_the_functions_import_nothing_heavy_until_called():
     code = "import saldiag.testing, sys; sys.exit(bool({'tensorflow', 'numpy'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python(code).returncode == 0
 
 
 def test_the_entry_point_names_the_plugin():
@@ -99,7 +100,7 @@ def test_the_entry_point_names_the_plugin():
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-def test_a_failure_is_told_in_the_report_of_pytest(project):
+def test_a_failure_is_in_the_report_of_pytest(project):
     project.makepyfile(
         """
         import keras

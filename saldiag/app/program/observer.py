@@ -15,12 +15,13 @@ import tensorflow as tf
 
 from saldiag.app.loading.fit_arguments import read_feed
 from saldiag.app.loading.subject import Subject
+from saldiag.app.program import options as program_options
 from saldiag.app.program.assigned_variables import AssignedVariables
 from saldiag.app.program.custom_loops import CustomLoops
 from saldiag.app.program.error_origin import errors_marked_with, failing_model
 from saldiag.app.program.first_step import FirstCalls
 from saldiag.app.program.fit_callbacks import TrainingMonitor, joined_callbacks
-from saldiag.app.program.options import MAX_MODELS, WatchOptions
+from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
 from saldiag.app.program.watched_model import ProgramLines, WatchedModel
 from saldiag.app.session.collector import Collector, error_line
@@ -240,7 +241,8 @@ class Observer:
             compiled: the line that compiles the model that it is part of; None if it is not part
                 of one.
         """
-        session = self._new_session(str(model.name)) if len(self.watched) < MAX_MODELS else None
+        full = len(self.watched) >= program_options.MAX_MODELS
+        session = None if full else self._new_session(str(model.name))
         if session is None:
             self.unwatched += 1
             self._current[model] = None

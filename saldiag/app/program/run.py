@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from saldiag.app.program.options import MAX_MODELS, ProgramOptions
+from saldiag.app.program import options as program_options
+from saldiag.app.program.options import ProgramOptions
 from saldiag.app.session.diffs import add_diffs
 from saldiag.app.session.judging import judge
 from saldiag.app.session.options import prepare_environment
@@ -293,8 +294,9 @@ def _end_lines(ended: ProgramEnd, observer: Observer) -> list[str]:
             if observer.unwatched == 1
             else f"{observer.unwatched} more models were"
         )
-        full = len(observer.watched) >= MAX_MODELS
-        why = f": only the first {MAX_MODELS} are examined" if full else ""
+        limit = program_options.MAX_MODELS
+        full = len(observer.watched) >= limit
+        why = f": only the first {limit} are examined" if full else ""
         lines.append(f"{more} not examined{why}")
     return lines
 

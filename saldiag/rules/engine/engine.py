@@ -11,8 +11,9 @@ from saldiag.core.findings.finding import SEVERITIES, Finding, Skipped
 from saldiag.core.findings.rule import CannotJudge, Rule, Thresholds
 from saldiag.core.measurement import Measurements, ProgramPlaces, Source, Wiring
 from saldiag.core.suggest import suggestion
+from saldiag.rules.engine import registry
 from saldiag.rules.engine.per_loss import by_loss
-from saldiag.rules.engine.registry import all_rules, chosen_rules, family_of_code, rule_by_name
+from saldiag.rules.engine.registry import chosen_rules, family_of_code, rule_by_name
 from saldiag.rules.engine.root_cause import explained, explains_how_many
 
 Limits = Mapping[str, Mapping[str, float]]
@@ -60,9 +61,9 @@ def diagnose(
 
 
 def _selected_rules(select: Sequence[str] | None, ignore: Sequence[str]) -> list[type[Rule]]:
-    selected = frozenset(all_rules()) if select is None else chosen_rules(tuple(select))
+    selected = frozenset(registry.all_rules()) if select is None else chosen_rules(tuple(select))
     ignored = chosen_rules(tuple(ignore))
-    return [rule for rule in all_rules() if rule in selected and rule not in ignored]
+    return [rule for rule in registry.all_rules() if rule in selected and rule not in ignored]
 
 
 def rules_with_limits(
@@ -139,7 +140,7 @@ def _ranked_findings(findings: Sequence[Finding]) -> list[Finding]:
     roots = [finding for finding in ordered if finding.explained_by is None]
     if not roots:
         return ordered
-    first = {rule.code for rule in all_rules() if rule.comes_first}
+    first = {rule.code for rule in registry.all_rules() if rule.comes_first}
     root = min(
         roots,
         key=lambda f: (

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import pytest
 
 from saldiag.cli import main
 from saldiag.core.files.jsonio import read_json, write_json
 from saldiag.core.files.sources import is_unchanged, recorded_sources
-from tests.support.runs import case, diagnosis, finding, run, written
+from tests.support.command_line import run_python, run_saldiag_process
+from tests.support.findings import finding
+from tests.support.runs import case, diagnosis, run, written
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_json_is_all_of_stdout(runs, capsys):
     ],
 )
 def test_new_findings_fail_at_their_severity_if_asked(runs, severity, limit, code):
-    names = runs(run("a"), run("b", judged=diagnosis(finding("SD301", severity))))
+    names = runs(run("a"), run("b", judged=diagnosis(finding("SD301", severity=severity))))
     assert main.main(["compare", *names]) == 0
     assert main.main(["compare", *names, "--fail-on-new", limit]) == code
     assert main.main(["compare", *reversed(names), "--fail-on-new", limit]) == 0
@@ -104,9 +104,7 @@ def test_neither_tensorflow_nor_a_plotting_library_is_imported(runs, tmp_path):
         "heavy = {'tensorflow', 'keras', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    result = run_python(code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
 
 
@@ -144,8 +142,7 @@ def test_two_versions_of_a_program_are_told_apart(tmp_path, capsys, monkeypatch)
     ):
         (tmp_path / "train.py").write_text(PROGRAM.format(rate=rate))
         (tmp_path / "network.py").write_text(NETWORK.format(extra=extra, last=last))
-        command = [sys.executable, "-m", "saldiag", "run", "--out", name, "train.py"]
-        subprocess.run(command, check=False, capture_output=True, cwd=tmp_path)
+        run_saldiag_process("run", "--out", name, "train.py", cwd=tmp_path)
     recorded = recorded_sources(tmp_path / "after")
     assert list(recorded) == ["train.py", "network.py"]
     assert all(is_unchanged(source, tmp_path / file) for file, source in recorded.items())

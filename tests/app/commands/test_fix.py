@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +22,8 @@ from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
 from saldiag.core.findings.edit import Edit
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurements, ProgramPlaces, Source
+from tests.support import findings
+from tests.support.command_line import run_python
 from tests.support.measurements import wiring
 
 CODE = """import keras
@@ -38,9 +38,8 @@ MENDED = CODE.replace('activation="softmax")(h)', 'activation="sigmoid")(h)')
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("train.py").write_text(CODE)
+def train_file(here: Path) -> None:
+    (here / "train.py").write_text(CODE)
 
 
 def edit(line: int = 5, layer: str = "head", file: str = "train.py", new='"sigmoid"') -> Edit:
@@ -53,8 +52,8 @@ def rate(new: str = "0.001") -> Edit:
 
 def finding(*edits: Edit, rule: str = "SD101", **fields) -> Finding:
     source = edits[0].source if edits else Source("train.py", 5)
-    fields = {"severity": "error", "message": "m", "fix": "do this", "source": source, **fields}
-    return Finding(rule, "single-channel-softmax", edits=edits, **fields)
+    fields = {"fix": "do this", "source": source, **fields}
+    return findings.finding(rule, edits=edits, **fields)
 
 
 def layer(path: str, line: int, file: str = "train.py") -> LayerCall:
@@ -312,7 +311,5 @@ def test_it_needs_no_tensorflow() -> None:
         "import sys; from saldiag.cli.main import main; code = main(['fix', 'run', '--write']);"
         "sys.exit(10 + code + 100 * any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, env=os.environ
-    )
+    done = run_python(code)
     assert done.returncode == 10, done.stderr

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -22,6 +19,8 @@ from saldiag.app.loading.checkpoint import find_checkpoint
 from saldiag.cli import main
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 from saldiag.image_masks.photographs import list_photographs
+from tests.support import models
+from tests.support.command_line import run_saldiag, start_saldiag_process
 
 PROGRAM = '''
 import keras
@@ -81,7 +80,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def predict(*arguments: str | Path) -> int:
-    return main.main(["predict", *(str(argument) for argument in arguments)])
+    return run_saldiag("predict", *arguments)
 
 
 # Without TensorFlow.
@@ -314,9 +313,8 @@ def test_a_model_without_masks_is_refused_in_one_line(
 def test_files_of_models_are_loaded_as_other_commands_load_them(
     data: Path, capsys: pytest.CaptureFixture[str], keras: Any
 ) -> None:
-    inputs = keras.Input((32, 32, 3))
-    gone = keras.layers.Lambda(lambda x: x[..., :1])(inputs)
-    keras.Model(inputs, keras.layers.Activation("sigmoid")(gone)).save("lambda.keras")
+    first = keras.layers.Lambda(lambda x: x[..., :1])
+    models.sequential((32, 32, 3), first, keras.layers.Activation("sigmoid")).save("lambda.keras")
     assert predict("lambda.keras", "photos", "--out", "out") == 2
     assert "--unsafe-load" in capsys.readouterr().err
     assert predict("lambda.keras", "photos", "--out", "out", "--unsafe-load") == 0
@@ -324,8 +322,7 @@ def test_files_of_models_are_loaded_as_other_commands_load_them(
     capsys.readouterr()
     assert predict("broken.keras", "photos", "--out", "other") == 2
     assert "saldiag: CHECKPOINT broken.keras: damaged" in capsys.readouterr().err
-    inputs = keras.Input((32, 32, 3))
-    keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs)).save_weights("some.weights.h5")
+    models.sequential((32, 32, 3), keras.layers.Conv2D(1, 1)).save_weights("some.weights.h5")
     assert predict("some.weights.h5", "photos", "--out", "other") == 2
     assert (
         "that builds the model and loads them, CHECKPOINT FILE.py:FUNCTION"
@@ -431,14 +428,8 @@ def test_ctrl_c_keeps_the_masks_that_are_written(data: Path) -> None:
     many.mkdir()
     for number in range(300):
         (many / f"{number:03}.jpg").write_bytes(content.getvalue())
-    command = [sys.executable, "-m", "saldiag", "predict", "models.py:fixed", "many"]
-    root = Path(main.__file__).parents[1]
-    paths = os.pathsep.join(str(root / name) for name in ("", "probes", "reports"))
-    with subprocess.Popen(
-        [*command, "--out", "out", "--batch-size", "2"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=data.parent,
-        env={**os.environ, "PYTHONPATH": paths},
-    ) as process:  # fmt: skip
+    command = ("predict", "models.py:fixed", "many", "--out", "out", "--batch-size", "2")
+    with start_saldiag_process(*command, cwd=data.parent) as process:
         ends = time.monotonic() + 120
         while time.monotonic() < ends and len(list(data.parent.glob("out/*.png"))) < 4:
             time.sleep(0.05)

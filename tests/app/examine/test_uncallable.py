@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
-
 import numpy as np
 import pytest
 
 import saldiag
-from saldiag.cli import main
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import ProgramError
+from tests.support.command_line import read_diagnosis, run_saldiag
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]
 
-CODE = """
+PROGRAM = """
     import keras
     import numpy as np
 
@@ -68,13 +65,6 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    (tmp_path / "net.py").write_text(textwrap.dedent(CODE))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def parts(here, model, data):
     names = {}
     exec(compile((here / "net.py").read_text(), str(here / "net.py"), "exec"), names)
@@ -85,10 +75,9 @@ def parts(here, model, data):
 def test_overfit_tells_the_cause_with_its_line(model, data, here):
     rule, said = REFUSED[model, data]
     out = here / "run"
-    code = main.main(
-        ["overfit", "--model", f"net.py:{model}", "--data", f"net.py:{data}", "--out", str(out)]
-    )
-    found = json.loads((out / "diagnosis.json").read_text())
+    subject = ("--model", f"net.py:{model}", "--data", f"net.py:{data}")
+    code = run_saldiag("overfit", *subject, "--out", out)
+    found = read_diagnosis(out)
     assert (code, found["verdict"], found["root_cause"]["rule"]) == (1, "does_not_learn", rule)
     assert said in found["findings"][0]["message"]
     place = "# a matrix" if model == "own" else "# the head"
@@ -108,7 +97,7 @@ def test_diagnose_tells_the_cause_and_leaves_the_model(model, data, here):
 
 
 def test_an_error_that_no_rule_knows_is_one_line(here, capsys):
-    assert main.main(["overfit", "--model", "net.py:unknown", "--data", "net.py:classes"]) == 2
+    assert run_saldiag("overfit", "--model", "net.py:unknown", "--data", "net.py:classes") == 2
     assert "the model cannot be called on this batch: Unknown.call()" in capsys.readouterr().err
     made, given = parts(here, "unknown", "classes")
     with pytest.raises(SaldiagError, match="cannot be called"):

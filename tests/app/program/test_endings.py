@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
+
+from tests.support.command_line import run_saldiag_process
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -44,13 +43,8 @@ while True:
 def test_a_program_that_catches_everything_is_ended_with_its_report(decorated, tmp_path):
     """In a process of its own, which ends in the middle of the program."""
     (tmp_path / "program.py").write_text(f"{FRAME}\ndecorated = {decorated}\n{STUBBORN}")
-    command = "from saldiag.cli.main import run; run()"
-    options = ["--steps", "3", "--format", "json", "--out", "run", "program.py"]
-    ended = subprocess.run(
-        [sys.executable, "-c", command, "run", *options],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    options = ("--steps", "3", "--format", "json", "--out", "run", "program.py")
+    ended = run_saldiag_process("run", *options, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("went on\n") == 20
     assert "--steps 3; the program continued 20 times: ending its process" in ended.stderr

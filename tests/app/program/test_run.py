@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-import subprocess
-import sys
 import textwrap
 import warnings
 
 import pytest
+
+from tests.support.command_line import run_saldiag_process
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -174,11 +174,7 @@ class TestWhatIsNamed:
         assert json.loads(others[0].read_text())["root_cause"]["rule"] == "SD101"
 
     def test_models_beyond_the_first_few_are_trained_and_told_of(self, run, tmp_path, monkeypatch):
-        from saldiag.app.program import observer
-        from saldiag.app.program import run as module
-
-        monkeypatch.setattr(observer, "MAX_MODELS", 1)
-        monkeypatch.setattr(module, "MAX_MODELS", 1)
+        monkeypatch.setattr("saldiag.app.program.options.MAX_MODELS", 1)
         code, found, shown = run(
             FAULTY + "model.fit(x, y, verbose=0)\n"
             "for _ in range(2):\n"
@@ -261,10 +257,7 @@ class TestNothingIsLost:
 
     def test_where_the_process_is_ended_at_once(self, tmp_path):
         (tmp_path / "program.py").write_text(FAULTY + "model.fit(x, y, verbose=0)\nos._exit(5)\n")
-        done = subprocess.run(
-            [sys.executable, "-m", "saldiag", "run", "--out", "run", "program.py"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = run_saldiag_process("run", "--out", "run", "program.py", cwd=tmp_path)
         assert done.returncode == 5, done.stderr
         found = json.loads((tmp_path / "run" / "diagnosis.json").read_text())
         assert found["root_cause"]["rule"] == "SD101"
@@ -304,10 +297,7 @@ class TestNothingIsLost:
             "        print(pool.map(square, [1, 2, 3]))\n"
             + textwrap.indent(FAULTY + "model.fit(x, y, verbose=0)\n", "    ")
         )
-        done = subprocess.run(
-            [sys.executable, "-m", "saldiag", "run", "program.py"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = run_saldiag_process("run", "program.py", cwd=tmp_path)
         assert done.returncode == 1, done.stderr
         assert "[1, 4, 9]" in done.stdout
         assert "SD101" in done.stdout

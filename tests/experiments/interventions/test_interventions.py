@@ -19,6 +19,7 @@ from saldiag.experiments.search.lab import Lab
 from saldiag.experiments.search.suspicion import interventions_for_words
 from saldiag.selftest.program import build_chain
 from saldiag_probes.survey import trace_only
+from tests.support import models
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -153,7 +154,7 @@ class TestPutBack:
         with lab.open():
             for name in ("fitting-loss", "unfreeze-all", "no-dropout", "reinitialised",
                          "default-settings", "right-sign", "head-only", "best-rate"):  # fmt: skip
-                lab.run_arm((name,), (0, 1), 3)
+                lab.run_arm((name,), (0,), 3)
         assert same(before, values(model))
         assert state(model) == held
         assert drawn_next() == drawn
@@ -198,7 +199,7 @@ class TestOutput:
             ("linear", 1, BINARY, keras.losses.BinaryCrossentropy(from_logits=True)),
         ],
     )
-    def test_what_fits_is_left_alone(self, last, units, target, loss):
+    def test_a_fitting_output_is_not_applicable(self, last, units, target, loss):
         model = compiled(made("sequential", parts(last, units)[3:]), loss)
         lab = lab_of(model, (X, target))
         with pytest.raises(NotApplicable, match="already fits"):
@@ -210,7 +211,7 @@ class TestOutput:
         with pytest.raises(NotApplicable):
             change_of("single-activation", lab_of(model))
 
-    def test_batchnorm_behind_the_activation_is_taken_away(self):
+    def test_batchnorm_after_the_activation_is_removed(self):
         model = compiled(made("sequential", [*parts()[3:], layers.BatchNormalization(name="n")]))
         assert change_of("single-activation", lab_of(model)).layers == ("n",)
 
@@ -303,7 +304,7 @@ class TestFrozen:
 
 
 class TestStarts:
-    def test_dead_weights_are_drawn_anew_and_differ_by_seed(self):
+    def test_dead_weights_are_reinitialised_from_the_seed(self):
         model = compiled(made("sequential"))
         model.layers[0].bias.assign([-20.0] * 4)
         lab = lab_of(model)
@@ -318,7 +319,7 @@ class TestStarts:
         assert not np.array_equal(drawn[0], drawn[2])
         assert (np.array(model.layers[0].bias) == -20).all()
 
-    def test_the_bias_says_how_frequent_each_class_is(self):
+    def test_the_bias_becomes_the_class_frequencies(self):
         model = compiled(made("sequential", parts()[3:]))
         rare = np.zeros((12, 1), "float32")
         rare[0] = 1
@@ -374,7 +375,7 @@ class TestData:
 
         x, y = mask_data(0, 16)
         given = [layers.Conv2D(1, 3, padding="same", activation="sigmoid")]
-        model = compiled(keras.Sequential([keras.Input((16, 16, 3)), *given]))
+        model = compiled(models.sequential((16, 16, 3), *given))
         lab = lab_of(model, (x, np.roll(y, 1, axis=0)))
         ((_, found),) = change_of("repaired-pairs", lab).transform_batches(lab.batches, 0)
         assert np.mean([np.array_equal(a, b) for a, b in zip(found, y, strict=True)]) > 0.9
@@ -395,11 +396,11 @@ class TestWords:
             ("SD207", {"default-settings"}),
         ],
     )  # fmt: skip
-    def test_what_a_user_says_is_understood(self, text, names):
+    def test_words_of_the_user_select_interventions(self, text, names):
         assert names <= set(interventions_for_words(text))
 
     @pytest.mark.parametrize("name", all_interventions())
-    def test_each_states_what_can_be_refuted_and_is_documented(self, name):
+    def test_each_has_a_hypothesis_and_documentation(self, name):
         kind = all_interventions()[name]
         assert kind.__doc__
         assert kind.states

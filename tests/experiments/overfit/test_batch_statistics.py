@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 SIZES = (5, 8, 3)
@@ -44,7 +46,7 @@ def test_statistics_are_those_of_all_batches_together_at_any_momentum(
     keras: Any, momentum: float
 ) -> None:
     norm = keras.layers.BatchNormalization(momentum=momentum)
-    model = keras.Sequential([keras.Input((4,)), norm])
+    model = models.sequential((4,), norm)
     data = batches()
     assert reestimate(model, iter(data)) == (norm.path,)
     assert_pooled(norm, everything(data))
@@ -53,7 +55,7 @@ def test_statistics_are_those_of_all_batches_together_at_any_momentum(
 
 def test_a_mean_that_is_large_costs_no_precision(keras: Any) -> None:
     norm = keras.layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((4,)), norm])
+    model = models.sequential((4,), norm)
     data = [(1e3 + x, y) for x, y in batches(sizes=(8,) * 50)]
     reestimate(model, data)
     assert_pooled(norm, everything(data), rtol=1e-4)
@@ -61,7 +63,7 @@ def test_a_mean_that_is_large_costs_no_precision(keras: Any) -> None:
 
 def test_picture_batches_weigh_by_their_positions(keras: Any) -> None:
     norm = keras.layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((None, None, 2)), norm])
+    model = models.sequential((None, None, 2), norm)
     small, large = batches((2, 3, 2), (2,))[0], batches((7, 5, 2), (4,))[0]
     reestimate(model, [small, (large[0] + 5, large[1])])
     values = np.concatenate([small[0].reshape(-1, 2), (large[0] + 5).reshape(-1, 2)])
@@ -69,37 +71,23 @@ def test_picture_batches_weigh_by_their_positions(keras: Any) -> None:
 
 
 def test_a_layer_that_is_called_twice_pools_both_calls(keras: Any) -> None:
-    inputs = keras.Input((4,))
-    norm = keras.layers.BatchNormalization()
-    twice = keras.layers.Concatenate()([norm(inputs), norm(keras.ops.multiply(inputs, 3.0))])
-    model = keras.Model(inputs, twice)
+    norm, join = keras.layers.BatchNormalization(), keras.layers.Concatenate()
+    model = models.functional((4,), lambda x: join([norm(x), norm(keras.ops.multiply(x, 3.0))]))
     data = batches()
     reestimate(model, data)
     assert_pooled(norm, np.concatenate([everything(data), 3 * everything(data)]))
 
 
 def nested(keras: Any, norm: Any) -> Any:
-    part = keras.Sequential([keras.Input((4,)), keras.Sequential([keras.Input((4,)), norm])])
-    inputs = keras.Input((4,))
-    return keras.Model(inputs, part(inputs))
+    return models.functional((4,), models.sequential((4,), models.sequential((4,), norm)))
 
 
 def subclassed(keras: Any, norm: Any) -> Any:
-    class Net(keras.Model):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm = norm
-
-        def call(self, inputs: Any) -> Any:
-            return self.norm(inputs)
-
-    return built(Net())
+    return models.subclassed(norm, shape=(4,))
 
 
 def eager(keras: Any, norm: Any) -> Any:
-    model = keras.Sequential([keras.Input((4,)), norm])
-    model.compile("sgd", "mse", run_eagerly=True)
-    return model
+    return models.compiled(models.sequential((4,), norm), run_eagerly=True)
 
 
 def built(model: Any) -> Any:
@@ -120,7 +108,7 @@ def test_models_of_every_kind(keras: Any, make: Callable[[Any, Any], Any]) -> No
 
 def test_masked_positions_do_not_count(keras: Any) -> None:
     norm = keras.layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((3, 2)), keras.layers.Masking(0.0), norm])
+    model = models.sequential((3, 2), keras.layers.Masking(0.0), norm)
     data = batches((3, 2), (4, 6))
     for x, _ in data:
         x[:, 2:] = 0
@@ -130,7 +118,7 @@ def test_masked_positions_do_not_count(keras: Any) -> None:
 
 def test_half_precision_keeps_statistics_in_float32(keras: Any, half: None) -> None:
     norm = keras.layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((4,)), norm])
+    model = models.sequential((4,), norm)
     data = batches()
     reestimate(model, data)
     assert norm.moving_mean.dtype == "float32"
@@ -159,21 +147,19 @@ def test_layers_in_inference_mode_keep_theirs(keras: Any) -> None:
 
 
 def test_without_batches_or_layers_nothing_changes(keras: Any) -> None:
-    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    plain = models.dense(4, 1)
     assert reestimate(plain, batches()) == ()
     norm = keras.layers.BatchNormalization()
-    assert reestimate(keras.Sequential([keras.Input((4,)), norm]), []) == ()
+    assert reestimate(models.sequential((4,), norm), []) == ()
     np.testing.assert_array_equal(norm.moving_variance.numpy(), np.ones(4))
 
 
-def test_all_else_is_as_before(keras: Any) -> None:
+def test_nothing_but_the_statistics_changes(keras: Any) -> None:
     """Weights, optimizer, metrics, the seed of a Dropout, numpy's and Keras' random states."""
     keras.utils.set_random_seed(3)
     norm = keras.layers.BatchNormalization()
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(4), norm, keras.layers.Dropout(0.5),
-         keras.layers.Dense(1)]
-    )  # fmt: skip
+    layers = keras.layers
+    model = models.sequential((4,), layers.Dense(4), norm, layers.Dropout(0.5), layers.Dense(1))
     model.compile("adam", "mse", metrics=["mae"], jit_compile=False)
     x, y = batches()[0]
     model.train_on_batch(x, y)
@@ -201,9 +187,9 @@ def test_all_else_is_as_before(keras: Any) -> None:
     assert not np.array_equal(model.predict(x, verbose=0), expected)
 
 
-def test_what_fails_leaves_the_layers_whole(keras: Any) -> None:
+def test_an_error_while_reading_batches_restores_the_layers(keras: Any) -> None:
     norm = keras.layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((4,)), norm])
+    model = models.sequential((4,), norm)
 
     def broken() -> Any:
         yield batches()[0]

@@ -11,6 +11,7 @@ import pytest
 from saldiag.app.session.judging import judge
 from saldiag.core.measurement import Measurements, RangeTest
 from saldiag.rules.shared.update_ratios import fastest_rate
+from tests.support import models
 from tests.support.measurements import STEPS, overfit, wiring
 
 RATES = np.geomspace(1e-6, 1.0, 25)
@@ -28,7 +29,7 @@ class TestFastestRate:
     def test_is_the_decade_of_the_steepest_fall(self, fastest):
         assert fastest_rate(curve(fastest)) in (pytest.approx(fastest), pytest.approx(fastest / 10))
 
-    def test_a_lucky_jump_after_the_loss_has_left_does_not_count(self):
+    def test_a_fall_after_the_loss_diverged_does_not_count(self):
         test = curve(1e-3)
         loss = test.loss.copy()
         loss[-1] = loss.min() / 10
@@ -66,9 +67,7 @@ class TestRangeTest:
 
         rng = np.random.default_rng(0)
         keras.utils.set_random_seed(0)
-        model = keras.Sequential(
-            [keras.Input((6,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)]
-        )
+        model = models.sequential((6,), keras.layers.Dense(16, "relu"), keras.layers.Dense(1))
         model.compile(optimizer, "mse", jit_compile=False)
         x = rng.standard_normal((16, 6)).astype("float32")
         y = x[:, :1] * 2.0 - x[:, 1:2]

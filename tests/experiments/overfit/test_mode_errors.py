@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
@@ -33,11 +35,11 @@ class Own(keras.Model):
 
 
 def of(*parts):
-    return keras.Sequential([keras.Input((6,)), *parts, layers.Dense(1)])
+    return models.sequential((6,), *parts, layers.Dense(1))
 
 
 def series(layer):
-    return keras.Sequential([keras.Input((6, 2)), layer, layers.Dense(1)])
+    return models.sequential((6, 2), layer, layers.Dense(1))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def series(layer):
         (Own, True),
     ],
 )
-def test_modes_differ_unless_all_is_kerass_own_and_plain(make, differ):
+def test_modes_differ_unless_all_layers_are_plain_keras_layers(make, differ):
     from saldiag_probes.trace.layer_facts import depends_on_mode
 
     model = make()
@@ -78,7 +80,7 @@ def test_errors_are_those_of_a_trace_in_that_mode(kind):
 
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("inside", [False, True])
-def test_what_a_pass_tells_of_batchnorm_is_what_a_trace_of_its_own_tells(frozen, inside):
+def test_batchnorm_modes_of_a_pass_equal_those_of_a_trace(frozen, inside):
     from saldiag_probes.network.trainability import measure_trainable
     from saldiag_probes.survey import survey
 

@@ -10,6 +10,7 @@ import pytest
 
 from saldiag.core.measurement import Baselines, OverfitHistory
 from saldiag.rules.verdicts.overfit import verdict_of
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -31,7 +32,7 @@ def model(*layers: Any, learning_rate: float = 0.02, loss: str = "mse") -> Any:
     import keras
 
     keras.utils.set_random_seed(1)
-    made = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(2)])
+    made = models.sequential((6,), *layers, keras.layers.Dense(2))
     made.compile(keras.optimizers.Adam(learning_rate), loss=loss, jit_compile=False)
     return made
 
@@ -83,7 +84,7 @@ def test_batches_of_inputs_alone_have_no_targets() -> None:
     assert history.loss[-1] < history.loss[0]
 
 
-def test_each_loss_is_its_own_steps_not_a_running_mean() -> None:
+def test_each_loss_is_of_one_step_and_no_running_mean() -> None:
     data = batches(2)
     made = model(learning_rate=1e-9)
     history = run(made, data, max_steps=4)
@@ -103,7 +104,7 @@ def zeroed(detach: bool) -> Any:
     return made
 
 
-def test_where_no_gradient_is_known_to_exist_no_step_is_taken() -> None:
+def test_without_a_known_gradient_no_step_is_taken() -> None:
     history = run(zeroed(detach=False), batches(), no_gradient=True)
     assert history.stopped == "no gradient"
     assert len(history.loss) == 0
@@ -129,7 +130,7 @@ def test_nothing_trainable_takes_no_step() -> None:
     assert verdict_of(history)[0] == "does_not_learn"
 
 
-def test_batchnorm_that_lags_is_seen_and_told_apart() -> None:
+def test_lagging_batchnorm_statistics_are_measured() -> None:
     import keras
 
     made = model(dense(), keras.layers.BatchNormalization(momentum=0.999), dense())
@@ -164,15 +165,16 @@ class Stubborn:
 
     @staticmethod
     def frozen(keras):
-        encoder = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+        encoder = models.sequential((4,), keras.layers.BatchNormalization())
         encoder.layers[0].moving_mean.assign([3.0, 1.0, -2.0, 0.5])
         encoder.trainable = False
-        made = keras.Sequential([
-            encoder, keras.layers.Dense(8), keras.layers.BatchNormalization(),
+        return models.sequential(
+            (4,),
+            encoder,
+            keras.layers.Dense(8),
+            keras.layers.BatchNormalization(),
             keras.layers.Dense(1),
-        ])  # fmt: skip
-        made.build((None, 4))
-        return made
+        )
 
     @staticmethod
     def called_in_inference_mode(keras):
@@ -219,7 +221,7 @@ def test_a_batchnorm_in_inference_mode_keeps_its_statistics_while_others_are_est
             np.testing.assert_allclose(value, variable.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_budget_and_interruption_end_it_with_what_there_is() -> None:
+def test_budget_and_interruption_end_it_with_a_partial_history() -> None:
     import keras
 
     class Interrupt(keras.callbacks.Callback):
@@ -261,7 +263,7 @@ def test_a_warm_up_longer_than_the_test_is_seen() -> None:
     assert run(model(), batches(), max_steps=40).rate_growth == pytest.approx(1.0)
 
 
-def test_progress_is_told_after_every_step() -> None:
+def test_progress_is_reported_after_every_step() -> None:
     told: list[tuple[int, float]] = []
     history = run(
         model(learning_rate=1e-9), batches(), max_steps=5,

@@ -45,7 +45,7 @@ def confirmed(plan):
 
 
 class TestRounds:
-    def test_a_model_that_learns_has_nothing_to_restore(self):
+    def test_no_change_is_tried_where_the_control_learns(self):
         plan = plan_of("a", "b")
         made = carried_out(plan, lambda names, steps: 0.9)
         # Inference was never looked at on these curves: that it learns there is not known.
@@ -62,12 +62,12 @@ class TestRounds:
         carried_out(plan, lambda n, steps: min(0.9, steps / 100) if "a" in n else 0.0)
         assert confirmed(plan) == [("a",)]
 
-    def test_what_nobody_suspects_is_left_where_a_suspicion_is_right(self):
+    def test_unsuspected_changes_are_not_tried_where_a_suspicion_is_confirmed(self):
         plan = plan_of("a", "b", suspected=("a",), proven=True)
         carried_out(plan, lambda names, steps: 0.9 if names else 0.0)
         assert set(plan.arms) == {("a",)}
 
-    def test_what_nobody_suspects_is_tried_where_no_suspicion_is_right(self):
+    def test_unsuspected_changes_are_tried_where_no_suspicion_is_confirmed(self):
         plan = plan_of("a", "b", suspected=("a",), proven=True)
         carried_out(plan, lambda names, steps: 0.9 if "b" in names else 0.0)
         assert confirmed(plan) == [("b",)]
@@ -77,14 +77,14 @@ class TestRounds:
         made = carried_out(plan, lambda names, steps: 0.2 if "b" in names else 0.0)
         assert {job.seeds for jobs in made for job in jobs} == {SEEDS}
 
-    def test_half_go_on(self):
+    def test_the_better_half_enters_the_next_round(self):
         plan = plan_of("a", "b", "c", "d", proven=True)
         gains = {"a": 0.3, "b": 0.2, "c": 0.1, "d": 0.0}
         made = carried_out(plan, lambda n, _: gains[min(n)] if len(n) == 1 else 0.0)
         second = next(jobs for jobs in made[2:] if jobs[0].names and jobs[0].steps == STEP_RUNGS[1])
         assert {job.names[0] for job in second} == {"a", "b"}
 
-    def test_a_suspicion_goes_on_whatever_it_gains(self):
+    def test_suspicions_reach_the_last_round_whatever_they_gain(self):
         plan = plan_of("a", "b", "c", suspected=("a", "b", "c"), proven=True)
         made = carried_out(plan, lambda n, _: 0.3 if n == {"a"} else 0.0)
         last = [jobs for jobs in made if jobs[0].names and jobs[0].steps == STEP_RUNGS[-1]]
@@ -96,13 +96,13 @@ class TestRounds:
         carried_out(plan, lambda n, steps: 0.9 if "symptom" in n or (n and steps > 20) else 0.0)
         assert set(confirmed(plan)) == {("symptom",), ("cause",)}
 
-    def test_a_symptom_is_not_tried_longer_where_the_cause_is_known(self):
+    def test_a_symptom_gets_no_longer_training_where_the_cause_is_confirmed(self):
         places = {"cause": 0, "symptom": 1}
         plan = plan_of("symptom", "cause", suspected=places, places=places, proven=True)
         carried_out(plan, lambda n, steps: 0.9 if "cause" in n else 0.2 if n else 0.0)
         assert plan.arms["symptom",].planned_steps == STEP_RUNGS[0]
 
-    def test_what_is_named_and_helps_is_trained_twice_as_long_in_the_end(self):
+    def test_a_suspicion_that_helps_is_trained_longer_than_the_last_round(self):
         plan = plan_of("a", "b", "c", suspected=("a", "b"), proven=True)
         slow = {"a": STEP_RUNGS[-1] + 1, "b": 10**6, "c": 10**6}
 
@@ -114,19 +114,19 @@ class TestRounds:
         lengths = {names[0]: arm.planned_steps for names, arm in plan.arms.items()}
         assert lengths == {"a": LAST_RUNG_FACTOR * STEP_RUNGS[-1], "b": STEP_RUNGS[-1]}
 
-    def test_a_control_that_learns_by_luck_gets_more_seeds(self):
+    def test_a_control_that_learns_from_one_seed_gets_more_seeds(self):
         plan = plan_of("a", "b", suspected=("a",), proven=True)
         lucky = [0.0, 0.9, *[0.0] * 5]
         carried_out(plan, lambda names, steps: 0.9 if "a" in names else lucky)
         assert confirmed(plan) == [("a",)]
         assert [curve.seed for curve in plan.longest_control.curves] == [*SEEDS, *EXTRA_SEEDS]
 
-    def test_what_nobody_suspects_is_not_tried_where_the_model_may_be_well(self):
+    def test_unsuspected_changes_are_not_tried_where_no_fault_is_proven(self):
         plan = plan_of("a", "b")
         carried_out(plan, lambda names, steps: 0.9 if names else 0.0)
         assert plan.arms == {}
 
-    def test_a_control_that_learns_in_the_longest_training_has_nothing_to_restore(self):
+    def test_nothing_is_confirmed_where_the_control_learns_in_the_longest_training(self):
         plan = plan_of("a", "b", suspected=("a",), proven=True)
         late = LAST_RUNG_FACTOR * STEP_RUNGS[-1]
         carried_out(plan, lambda n, steps: 0.9 if steps == late else 0.4 if "a" in n else 0.0)
@@ -135,7 +135,7 @@ class TestRounds:
 
 
 class TestTogether:
-    def test_two_that_are_needed_are_both_told(self):
+    def test_two_changes_that_are_both_needed_are_confirmed_together(self):
         plan = plan_of("head", "rate", "idle", suspected=("head", "rate", "idle"))
         carried_out(plan, lambda names, _: 0.9 if {"head", "rate"} <= names else 0.0)
         smallest = min(confirmed(plan), key=len)
@@ -147,7 +147,7 @@ class TestTogether:
         carried_out(plan, lambda names, _: 0.0)
         assert confirmed(plan) == []
 
-    def test_a_change_that_has_something_to_do_only_then_is_tried_on_top(self):
+    def test_a_change_that_applies_only_after_another_is_tried_on_top(self):
         plan = plan_of("head", "rate", suspected=("head",), proven=True)
 
         def world(names, steps):

@@ -10,13 +10,13 @@ import pytest
 
 from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.files.jsonio import dumps
-from saldiag.core.findings.finding import Finding
 from saldiag.experiments.search.journal import Journal
 from saldiag.experiments.search.plan import Candidate, Job, SearchPlan
 from saldiag.experiments.search.runner import SearchRunner
 from saldiag.experiments.search.suspicion import interventions_for_words, ranked_candidates
 from saldiag.rules.verdicts.hypotheses import hypotheses
 from tests.support.arms import arm
+from tests.support.findings import finding
 
 pytestmark = pytest.mark.tensorflow  # arms are described by their interventions
 NAMES = ("best-rate", "fitting-output", "float32")
@@ -31,10 +31,6 @@ def plan():
 def done(job):
     name = " + ".join(job.names) or "control"
     return arm([0.9 if "float32" in job.names else 0.0] * len(job.seeds), name, job.steps)
-
-
-def finding(code):
-    return Finding(code, "some-name", "warning", "It is so.", "Mend it.")
 
 
 class Workers:
@@ -53,7 +49,7 @@ class Workers:
             yield job, done(job)
 
 
-def conducted(workers, **options):
+def searched(workers, **options):
     return SearchRunner(plan(), workers, 8, 60.0, **options).run()
 
 
@@ -61,22 +57,22 @@ def told(found):
     return [(h.name, h.outcome, h.reason) for h in hypotheses(found)]
 
 
-class TestConductor:
+class TestSearchRunner:
     def test_it_ends_when_all_is_decided(self):
-        found = conducted(Workers())
+        found = searched(Workers())
         assert found.ended == "decided"
         assert told(found)[0][:2] == ("float32", "confirmed")
 
-    def test_the_order_in_which_jobs_come_back_changes_nothing(self):
-        assert told(conducted(Workers())) == told(conducted(Workers(backwards=True)))
+    def test_results_do_not_depend_on_the_order_of_jobs(self):
+        assert told(searched(Workers())) == told(searched(Workers(backwards=True)))
 
-    def test_what_the_budget_did_not_reach_is_undecided(self):
-        found = conducted(Workers(until=2))
+    def test_changes_not_tried_within_the_budget_are_undecided(self):
+        found = searched(Workers(until=2))
         assert found.ended == "budget"
         assert ("float32", "undecided", "the budget ended before it was tried") in told(found)
 
-    def test_ctrl_c_keeps_what_is_decided(self):
-        found = conducted(Workers(until=2, error=KeyboardInterrupt()))
+    def test_ctrl_c_keeps_finished_arms(self):
+        found = searched(Workers(until=2, error=KeyboardInterrupt()))
         assert found.ended == "interrupted"
         assert [a.name for a in found.arms if a.curves] == ["fitting-output"]
 
@@ -87,24 +83,24 @@ class TestConductor:
                 curves = tuple(replace(c, stopped="budget") for c in whole.curves)
                 yield job, replace(whole, curves=curves) if job.names else whole
 
-        found = conducted(workers)
+        found = searched(workers)
         assert found.ended == "budget"
         assert all(outcome != "confirmed" for _, outcome, _ in told(found))
 
-    def test_each_job_is_told_of_as_it_is_done(self):
+    def test_each_finished_job_is_reported(self):
         seen = []
-        conducted(Workers(), on_result=lambda found: seen.append(len(found.arms)))
+        searched(Workers(), on_result=lambda found: seen.append(len(found.arms)))
         assert len(seen) >= len(NAMES)
 
-    def test_what_is_not_done_is_told_as_it_gets_less(self):
+    def test_waiting_jobs_are_reported_before_each_job(self):
         seen = []
         workers = Workers()
-        conducted(workers, on_queue=lambda jobs: seen.append(list(jobs)))
+        searched(workers, on_queue=lambda jobs: seen.append(list(jobs)))
         begun = [jobs[0] for jobs in seen if jobs]
         assert begun == workers.made  # the first of those that wait is the one that is done next
         assert [jobs for jobs in seen if not jobs]  # and each round ends with none
 
-    def test_with_other_processes_the_display_says_what_they_are_at(self):
+    def test_the_display_lists_the_jobs_of_other_processes(self):
         import io
 
         from rich.console import Console
@@ -123,7 +119,7 @@ class TestConductor:
         alone.on_queue([Job(("b",), (0,), 20)])
         assert alone.bar.tasks[0].fields["now"] == "a, seed 1, step 5"
 
-    def test_a_suspicion_of_the_user_stands_at_its_arm(self):
+    def test_a_suspicion_of_the_user_is_recorded_with_its_arm(self):
         suspected = SearchPlan([Candidate("float32", ("half precision",))], proven=True)
         found = SearchRunner(suspected, Workers(), 8, 60.0, {"half precision": ("float32",)}).run()
         assert found.arms[0].suspected_by == ("half precision",)
@@ -131,15 +127,15 @@ class TestConductor:
 
 
 class TestJournal:
-    def test_what_was_done_is_not_done_again(self, tmp_path):
+    def test_recorded_jobs_are_not_repeated(self, tmp_path):
         first = Workers(until=2, error=KeyboardInterrupt())
-        conducted(first, journal=Journal(tmp_path))
+        searched(first, journal=Journal(tmp_path))
         second = Workers()
-        found = conducted(second, journal=Journal(tmp_path))
+        found = searched(second, journal=Journal(tmp_path))
         assert not set(first.made) & set(second.made)
-        assert told(found) == told(conducted(Workers()))
+        assert told(found) == told(searched(Workers()))
 
-    def test_a_training_that_was_cut_short_is_done_again(self, tmp_path):
+    def test_a_training_that_was_cut_short_is_not_recorded(self, tmp_path):
         def cut(jobs, deadline):
             for job in jobs:
                 whole = done(job)
@@ -150,7 +146,7 @@ class TestJournal:
                     ),
                 )
 
-        conducted(cut, journal=Journal(tmp_path))
+        searched(cut, journal=Journal(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
     def test_a_damaged_file_is_named(self, tmp_path):
@@ -186,7 +182,7 @@ class TestSuspicion:
     def test_words_rules_and_names_are_understood(self, words, name):
         assert name in interventions_for_words(words)
 
-    def test_what_nothing_answers_to_is_refused_with_what_there_is(self):
+    def test_an_unknown_suspicion_is_refused_with_the_known_ones(self):
         with pytest.raises(SaldiagError, match="'moon phase': no experiment matches"):
             interventions_for_words("moon phase")
 
@@ -194,8 +190,9 @@ class TestSuspicion:
         with pytest.raises(SaldiagError, match="did you mean float32"):
             interventions_for_words("flaot32")
 
-    def test_ideas_of_findings_come_first_then_the_users(self):
-        found = ranked_candidates([finding("SD702")], {"head": interventions_for_words("head")})
+    def test_candidates_of_findings_precede_those_of_the_user(self):
+        suspected = finding("SD702", severity="warning")
+        found = ranked_candidates([suspected], {"head": interventions_for_words("head")})
         by = [idea.suspected_by for idea in found]
         assert by[0][0] == "SD702"
         users = [index for index, words in enumerate(by) if words == ("head",)]
@@ -203,15 +200,15 @@ class TestSuspicion:
         assert max(i for i, words in enumerate(by) if "SD702" in words) < min(users)
         assert max(users) < min(rest)
 
-    def test_a_note_makes_nothing_suspected_where_there_is_something_graver(self):
-        note = replace(finding("SD702"), severity="info")
+    def test_an_info_finding_suspects_nothing_beside_a_warning(self):
+        note, graver = finding("SD702", severity="info"), finding("SD101", severity="warning")
         assert any("SD702" in idea.suspected_by for idea in ranked_candidates([note], {}))
         assert not any(
-            "SD702" in i.suspected_by for i in ranked_candidates([finding("SD101"), note], {})
+            "SD702" in idea.suspected_by for idea in ranked_candidates([graver, note], {})
         )
 
 
-def test_time_is_told_in_one_clock():
+def test_wall_clock_of_a_monotonic_deadline():
     from saldiag.experiments.search.workers import _wall_clock
 
     assert abs(_wall_clock(time.monotonic() + 5) - (time.time() + 5)) < 0.5

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from saldiag.core.errors import RunError
 from saldiag.core.files.run import Run
 from saldiag.core.measurement import Histograms
+from tests.support import models
 from tests.support.training import (
     SIZE,
     gradients_at,
@@ -154,8 +155,8 @@ def test_a_run_is_not_overwritten_without_resume(copied):
 def wider_model():
     import keras
 
-    return keras.Sequential(
-        [keras.Input((SIZE, SIZE, 3)), keras.layers.Conv2D(1, 3, padding="same")], name="wider"
+    return models.sequential(
+        (SIZE, SIZE, 3), keras.layers.Conv2D(1, 3, padding="same"), name="wider"
     )
 
 
@@ -190,13 +191,12 @@ def test_a_damaged_state_is_one_line(copied):
 
 
 def test_a_checkpoint_of_another_shape_names_the_variable(tmp_path):
-    import keras
 
     from saldiag.experiments.training.checkpoints import Checkpoints, RunProgress
     from saldiag.recipes.training import compile_model
 
     def dense(units):
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units, name="out")])
+        model = models.dense(3, units, name="out")
         compile_model(model)
         model.optimizer.build(model.trainable_variables)
         return model
@@ -214,7 +214,7 @@ def test_bfloat16_variables_come_back_bit_for_bit(tmp_path):
     from saldiag.recipes.training import compile_model
 
     def dense():
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, dtype="bfloat16")])
+        model = models.dense(3, 4, dtype="bfloat16")
         compile_model(model)
         model.optimizer.build(model.trainable_variables)
         return model

@@ -50,7 +50,7 @@ def fit(
     return at
 
 
-def test_the_estimate_comes_after_twenty_steps_and_once() -> None:
+def test_the_estimate_is_printed_once_after_twenty_steps() -> None:
     said: list[str] = []
     assert fit(said, epochs=50, steps=250, run=3) == [(0, 20)]
     # 50 * (250 * 0.94 + 4 * 0.47 + 0.5 * 29.06) s
@@ -72,7 +72,7 @@ def test_epochs_of_one_step_are_estimated_once_untraced_steps_are_measured() -> 
     assert said[0].startswith("100 epochs of 1 step: about 28 min at 0.94 s per step")
 
 
-def test_a_resumed_run_estimates_what_is_left() -> None:
+def test_a_resumed_run_estimates_the_remaining_epochs() -> None:
     said: list[str] = []
     fit(said, epochs=50, steps=250, first=17, run=2)
     assert len(said) == 1
@@ -82,7 +82,7 @@ def test_a_resumed_run_estimates_what_is_left() -> None:
 @pytest.mark.parametrize(
     ("epochs", "steps", "step"), [(2, 25, 0.1), (2, 5, 1.0), (1, 10, 30.0)], ids=str
 )
-def test_nothing_is_said_of_a_short_training_or_after_the_last_epoch(
+def test_there_is_no_estimate_for_a_short_training_or_after_the_last_epoch(
     epochs: int, steps: int, step: float
 ) -> None:
     said: list[str] = []
@@ -90,7 +90,7 @@ def test_nothing_is_said_of_a_short_training_or_after_the_last_epoch(
     assert said == []
 
 
-def test_memory_is_told_where_it_is_known() -> None:
+def test_memory_is_printed_where_it_is_known() -> None:
     said: list[str] = []
     fit(said, epochs=50, steps=250, run=1, memory=lambda: (None, None))
     fit(said, epochs=50, steps=250, run=1, memory=lambda: (2 * 10**9, 11_200_000_000))

@@ -12,6 +12,7 @@ from rich.console import Console
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.files.run import Run
 from saldiag.core.measurement import GradientHistory, Histograms, TrainingHistory
+from tests.support import models
 from tests.support.training import (
     epochs_of,
     pictures,
@@ -63,7 +64,7 @@ def test_a_run_learns_and_leaves_everything_in_its_directory(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path, monkeypatch):
+def test_a_resumed_run_continues_step_numbers_and_epoch_seeds(tmp_path, monkeypatch):
     from saldiag.experiments.training.progress import TrainingProgress
     from saldiag.recipes.training import epoch_seed
 
@@ -89,7 +90,7 @@ def test_a_resume_goes_on_with_the_probes_steps_and_the_epochs_own_seed(tmp_path
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on_from_there(tmp_path, monkeypatch):
+def test_ctrl_c_keeps_the_history_and_the_run_resumes(tmp_path, monkeypatch):
     from saldiag.experiments.training.progress import TrainingProgress
 
     def press(bar, batch, logs=None):
@@ -111,7 +112,7 @@ def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on_from_there(tmp_path, mon
     assert run.read_measurements().need(GradientHistory).steps.tolist() == list(range(9))
 
 
-def test_a_probe_that_fails_is_told_and_training_goes_on(tmp_path, monkeypatch):
+def test_a_failing_probe_is_reported_and_training_continues(tmp_path, monkeypatch):
     from saldiag_probes.training import gradient_norms
 
     def broken(*_):
@@ -168,7 +169,7 @@ def frozen(model):
     return model
 
 
-def test_resume_without_a_state_begins_anew_and_run_json_stays_the_callers(tmp_path):
+def test_resume_without_a_state_starts_over_and_keeps_run_json(tmp_path):
     from saldiag.core.files.run import RunInfo
 
     run = Run.create("train", tmp_path / "run")
@@ -239,12 +240,11 @@ def test_mixed_float16_trains_with_a_scaled_loss(tmp_path):
 
 
 def progress_of_two_epochs(console):
-    import keras
 
     from saldiag.experiments.training.progress import TrainingProgress
     from saldiag.recipes.training import compile_model
 
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model = models.dense(1, 1)
     compile_model(model, learning_rate=0.5)
     bar = TrainingProgress(console, epochs=50, steps=250)
     bar.set_model(model)

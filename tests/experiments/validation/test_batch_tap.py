@@ -12,6 +12,7 @@ from saldiag.experiments.validation import callback
 from saldiag.experiments.validation.batch_tap import BatchTap, count_items, rebatch_items
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag_probes.state.isolation import preserved_state
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -21,17 +22,8 @@ Y = (X[:, :1] > 0).astype("float32")
 
 
 def network():
-    keras.utils.set_random_seed(3)
-    model = keras.Sequential([
-        keras.Input((6,)),
-        keras.layers.Dense(8, use_bias=False),
-        keras.layers.BatchNormalization(),
-        keras.layers.ReLU(),
-        keras.layers.Dropout(0.3),
-        keras.layers.Dense(1, activation="sigmoid"),
-    ])  # fmt: skip
-    model.compile("adam", "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
-    return model
+    model = models.mlp(6, 8, 1, "sigmoid", dropout=0.3, seed=3)
+    return models.compiled(model, "adam", "binary_crossentropy", metrics=["accuracy"])
 
 
 def watched(model):
@@ -202,7 +194,7 @@ def test_a_check_that_breaks_leaves_the_training_alone():
     assert [m.key for m in watch.measurements()] == ["training"]
 
 
-def test_the_tap_keeps_what_the_model_gets():
+def test_the_tap_buffers_the_batches_of_the_model():
     model = network()
     tap = BatchTap()
     model.make_test_function()
@@ -213,7 +205,7 @@ def test_the_tap_keeps_what_the_model_gets():
     np.testing.assert_array_equal(np.sort(found, 0), np.sort(X[24:], 0))
 
 
-def test_items_are_cut_anew_to_the_size_of_training_batches():
+def test_items_are_rebatched_to_the_training_batch_size():
     batches = [
         (tf.constant(X[:8]), tf.constant(Y[:8])),
         (tf.constant(X[8:12]), tf.constant(Y[8:12])),

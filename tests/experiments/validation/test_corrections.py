@@ -11,6 +11,7 @@ from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.validation.batch_tap import BatchTap
 from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -35,8 +36,7 @@ def test_each_of_several_inputs_is_changed_by_itself():
 
 @pytest.mark.parametrize(("count", "tried"), [(8, False), (256, True)])
 def test_moments_of_few_items_lie_apart_by_chance(count, tried):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    model.compile("adam", "mse", jit_compile=False)
+    model = models.compiled(models.dense(4, 1), "adam", "mse")
     random = np.random.default_rng(0)
     x = random.normal(size=(256, 4)).astype("float32")
     held = x[:count] - x[:count].mean(0) + 0.9
@@ -49,7 +49,7 @@ def test_moments_of_few_items_lie_apart_by_chance(count, tried):
 
 
 def test_logits_are_paired_with_the_masks_that_they_show():
-    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16)])
+    model = models.dense(16, 16)
     model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
     masks = (np.random.default_rng(0).random((24, 16)) < 0.3).astype("float32")
     batch = (tf.constant(masks), tf.constant(masks[np.random.default_rng(1).permutation(24)]))
@@ -63,8 +63,7 @@ def test_a_loss_that_compares_items_has_no_errors_by_item():
     def pairs(y, embedded):
         return keras.ops.mean(keras.ops.abs(embedded[:, None] - embedded[None]), axis=(1, 2))
 
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    model.compile("adam", pairs, jit_compile=False)
+    model = models.compiled(models.dense(2, 3), "adam", pairs)
     x = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
     batch = (tf.constant(x), tf.zeros((8, 1)))
     outcome = ModeErrors(model, [batch]).batch_outcomes(training=False)[0]
@@ -73,8 +72,7 @@ def test_a_loss_that_compares_items_has_no_errors_by_item():
 
 def test_the_tap_counts_what_it_does_not_buffer(monkeypatch):
     monkeypatch.setattr("saldiag.experiments.validation.batch_tap.MAX_ITEMS", 16)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("adam", "mse", jit_compile=False)
+    model = models.compiled(models.dense(2, 1), "adam", "mse")
     tap, x = BatchTap(), np.zeros((48, 2), "float32")
 
     class Tapping(keras.callbacks.Callback):

@@ -7,16 +7,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(5)
 
 
 def dense(keras, loss, units=1, activation=None, inputs=4):
-    model = keras.Sequential(
-        [keras.Input((inputs,)), keras.layers.Dense(units, activation=activation)]
-    )
-    model.compile("sgd", loss)
-    return model
+    return models.compiled(models.dense(inputs, units, activation), "sgd", loss)
+
+
+def with_own_loss(keras, layer, loss):
+    """A compiled model whose ``compute_loss`` is ``loss`` of its predictions."""
+
+    class Own(keras.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return loss(y_pred)
+
+    return models.compiled(models.functional((4,), layer, base=Own), loss=None)
 
 
 class TestFacts:
@@ -54,7 +62,7 @@ class TestFacts:
         assert found.shape == (None, None)
         assert np.isnan(found.sample_variation)
 
-    def test_text_has_no_nan(self, keras):
+    def test_text_has_no_nan(self):
         import tensorflow as tf
 
         from saldiag_probes.data.tensor_statistics import _RunningStatistics
@@ -76,7 +84,7 @@ class TestFacts:
         facts.add_tensor(np.array(rows, "float32"))
         assert facts.tensor_facts().single == single
 
-    def test_everything_is_named_and_only_the_first_batches_are_looked_at(self, keras):
+    def test_tensors_are_named_and_only_the_first_batches_are_read(self, keras):
         from saldiag_probes.data.tensor_statistics import measure_data
 
         a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b", dtype="int32")
@@ -125,7 +133,7 @@ class TestBaselines:
         found = measure_data(model, batches)
         return found.baselines, found.no_baselines
 
-    def test_absolute_error_likes_the_median_and_squared_error_the_mean(self, keras):
+    def test_the_constant_is_the_median_for_absolute_and_the_mean_for_squared_error(self, keras):
         y = RNG.exponential(1.0, (9, 3))
         x = RNG.random((9, 4))
         halves = ((x[:5], y[:5]), (x[5:], y[5:]))
@@ -173,17 +181,11 @@ class TestBaselines:
         broken = self.baselines(dense(keras, picky), (x, np.ones((4, 1))))
         assert broken == (None, "the loss cannot be evaluated: only for training")
 
-        class Own(keras.Model):
-            def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
-                return keras.ops.mean(y_pred)
-
-        inputs = keras.Input((4,))
-        own = Own(inputs, keras.layers.Dense(1)(inputs))
-        own.compile("sgd")
+        own = with_own_loss(keras, keras.layers.Dense(1), keras.ops.mean)
         assert "overrides compute_loss" in self.baselines(own, (x, np.ones((4, 1))))[1]
 
     def test_pictures_of_several_sizes_have_a_constant_but_no_mean_picture(self, keras):
-        model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 1)])
+        model = models.sequential((None, None, 1), keras.layers.Conv2D(1, 1))
         model.compile("sgd", "mae")
         batches = [(np.ones((1, s, s, 1)), np.zeros((1, s, s, 1))) for s in (2, 3)]
         found, _ = self.baselines(model, *batches)
@@ -193,16 +195,14 @@ class TestBaselines:
 
 class TestLossCheck:
     @pytest.mark.filterwarnings("ignore:You are using a softmax")
-    def test_a_softmax_over_one_channel_cannot_hide_behind_cross_entropy(self, keras):
+    def test_the_recomputed_loss_shows_a_softmax_over_one_channel_under_cross_entropy(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
         keras.utils.set_random_seed(0)  # from some starts 30 epochs are not enough
-        model = keras.Sequential(
-            [
-                keras.Input((8, 8, 3)),
-                keras.layers.Conv2D(1, 3, padding="same", name="conv"),
-                keras.layers.Activation("softmax"),
-            ]
+        model = models.sequential(
+            (8, 8, 3),
+            keras.layers.Conv2D(1, 3, padding="same", name="conv"),
+            keras.layers.Activation("softmax"),
         )
         model.compile("sgd", "binary_crossentropy")
         x, y = RNG.random((4, 8, 8, 3), np.float32), np.zeros((4, 8, 8, 1), np.float32)
@@ -215,16 +215,14 @@ class TestLossCheck:
         assert found.recomputed == pytest.approx(8.0, abs=0.1)
         assert found.recomputed_training == found.recomputed
 
-    def test_an_honest_head_agrees_with_weights_and_regularisation(self, keras):
+    def test_a_sound_output_layer_agrees_with_weights_and_regularisation(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
-        model = keras.Sequential(
-            [
-                keras.Input((4,)),
-                keras.layers.Dense(8, kernel_regularizer="l2", activity_regularizer="l1"),
-                keras.layers.BatchNormalization(),
-                keras.layers.Dense(3, activation="softmax"),
-            ]
+        model = models.sequential(
+            (4,),
+            keras.layers.Dense(8, kernel_regularizer="l2", activity_regularizer="l1"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(3, activation="softmax"),
         )
         model.compile("sgd", "sparse_categorical_crossentropy")
         batch = (RNG.random((8, 4)), RNG.integers(0, 3, 8), RNG.random(8))
@@ -244,9 +242,7 @@ class TestLossCheck:
     def test_a_mask_reaches_both(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
-        model = keras.Sequential(
-            [keras.Input((3, 2)), keras.layers.Masking(), keras.layers.Dense(1)]
-        )
+        model = models.sequential((3, 2), keras.layers.Masking(), keras.layers.Dense(1))
         model.compile("sgd", "mse")
         x = RNG.random((4, 3, 2))
         x[:, 2] = 0
@@ -256,27 +252,23 @@ class TestLossCheck:
         assert found.reported < 100
         assert found.recomputed == pytest.approx(found.reported)
 
-    def test_several_outputs_and_a_loss_of_the_model_s_own(self, keras):
+    def test_several_outputs_and_an_overridden_compute_loss(self, keras):
         from saldiag_probes.loss.recomputed_loss import measure_loss_check
 
-        inputs = keras.Input((4,))
-        model = keras.Model(inputs, [keras.layers.Dense(1)(inputs), keras.layers.Dense(2)(inputs)])
+        outputs = keras.layers.Dense(1), keras.layers.Dense(2)
+        model = models.functional((4,), lambda x: [output(x) for output in outputs])
         model.compile("sgd", ["mse", "mae"], loss_weights=[1.0, 2.0])
         batch = (RNG.random((8, 4)), [np.ones((8, 1)), np.ones((8, 2))])
         found = measure_loss_check(model, batch)
         assert found.recomputed == pytest.approx(found.reported)
         assert found.loss == "mean_squared_error+mean_absolute_error"
 
-        class Own(keras.Model):
-            def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
-                return keras.ops.sum(y_pred) * 0 + 4.0
-
-        own = Own(inputs, keras.layers.Dense(1, kernel_regularizer="l2")(inputs))
-        own.compile("sgd")
+        penalised = keras.layers.Dense(1, kernel_regularizer="l2")
+        own = with_own_loss(keras, penalised, lambda y: keras.ops.sum(y) * 0 + 4.0)
         found = measure_loss_check(own, (RNG.random((8, 4)), np.ones((8, 1))))
         assert (found.reported, found.recomputed, found.regularization) == (4.0, 4.0, 0.0)
 
-    def test_whether_the_loss_minds_whose_target_it_gets(self, keras):
+    def test_shifting_the_targets_changes_the_loss_unless_it_broadcasts(self, keras):
         from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses
 
         class Squares(keras.losses.Loss):
@@ -307,7 +299,7 @@ def test_columns_of_a_table_that_never_change(keras):
     from saldiag_probes.data.tensor_statistics import measure_data
 
     def constant(x):
-        model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(1)])
+        model = models.sequential(x.shape[1:], keras.layers.Dense(1))
         batches = [(x[:4], np.zeros((4, 1))), (x[4:], np.zeros((4, 1)))]
         return measure_data(model, batches).inputs[0].constant
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.training.fit_plan import FitPlan
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(7)
@@ -16,7 +17,7 @@ PHOTOGRAPHS = Path(__file__).resolve().parents[4] / "shared" / "data" / "ecssd-2
 
 @pytest.fixture(scope="module")
 def model(keras):
-    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    return models.dense(4, 1)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def items(count=40, width=4):
     return RNG.normal(size=(count, width)).astype("float32"), np.arange(count) % 2
 
 
-def test_arrays_are_reordered_unless_told(measure):
+def test_arrays_are_shuffled_unless_fit_says_not(measure):
     x, y = items()
     facts = measure((x, y), batch_size=8)
     assert (facts.source, facts.read, facts.batches, facts.batch_size) == ("arrays", 40, 5, 8)
@@ -61,7 +62,7 @@ def test_changes_of_class_in_the_order_of_reading(measure):
     assert measure((x, x)).classes is None
 
 
-def test_a_dataset_tells_its_end_or_is_read_to_it(measure):
+def test_the_length_of_a_dataset_is_its_cardinality_or_counted(measure):
     import tensorflow as tf
 
     dataset = tf.data.Dataset.from_tensor_slices(items()).batch(8)
@@ -102,7 +103,7 @@ def looked_at(pictures, masks):
     return found
 
 
-def test_masks_find_their_own_pictures_and_others_after_a_shuffle():
+def test_masks_match_their_own_pictures_until_they_are_shifted():
     pictures, masks = squares(40)
     right = looked_at(pictures, masks).mask_pairing()
     wrong = looked_at(pictures, np.roll(masks, 1, axis=0)).mask_pairing()
@@ -141,11 +142,11 @@ def test_real_photographs_find_their_masks():
     assert looked_at(pictures, np.roll(targets, 3, axis=0)).mask_pairing().other > 0.7
 
 
-def test_objects_of_another_keras_are_told_by_their_module(keras):
+def test_objects_of_another_keras_are_recognised_by_their_module(keras):
     from saldiag_probes.network.legacy_keras import measure_foreign_objects
 
     older = type("Dense", (), {"__module__": "tf_keras.src.layers.core.dense"})
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)], name="m")
+    model = models.sequential((4,), keras.layers.Dense(1), name="m")
     assert measure_foreign_objects(model).objects == ()
     model.layers[0].hidden = [older()]
     (found,) = measure_foreign_objects(model).objects

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -15,10 +17,9 @@ def _blocked(between: Any, loss: Any = "mse") -> Any:
 
     from saldiag_probes.survey import survey
 
-    inputs = keras.Input((6,))
-    x = keras.layers.Dense(8, name="before")(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(1, name="behind")(between(x)))
-    model.compile("sgd", loss, jit_compile=False)
+    before, behind = keras.layers.Dense(8, name="before"), keras.layers.Dense(1, name="behind")
+    model = models.functional((6,), lambda x: behind(between(before(x))))
+    models.compiled(model, "sgd", loss)
     batch = np.ones((4, 6), "float32"), np.ones((4, 1), "float32")
     return survey(model, batch, activations=False).wiring.blocked
 
@@ -39,13 +40,13 @@ def _hard(name: str) -> Any:
 @pytest.mark.parametrize(
     "name", ["ArgMax", "Greater", "Round", "Sign", "StopGradient", "cast to integers"]
 )
-def test_an_operation_on_the_only_way_is_named(name: str) -> None:
+def test_an_operation_on_the_only_path_is_named(name: str) -> None:
     (found,) = _blocked(_hard(name))
     assert (found.op, found.behind, found.before) == (name, "behind", ("before",))
     assert not found.fed
 
 
-def test_a_way_round_it_leaves_nothing_to_name() -> None:
+def test_a_path_around_the_operation_leaves_it_out() -> None:
     from keras import ops
 
     assert _blocked(lambda x: x + ops.stop_gradient(ops.round(x) - x)) == ()
@@ -79,10 +80,10 @@ def test_a_loss_can_hold_it_too() -> None:
     assert found.before == ("before", "behind")
 
 
-def test_without_a_loss_there_is_nothing_to_look_from() -> None:
+def test_without_a_loss_blocked_operations_are_unknown() -> None:
     import keras
 
     from saldiag_probes.survey import measure_wiring
 
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model = models.dense(3, 1)
     assert measure_wiring(model, keras.KerasTensor((2, 3))).blocked is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(3)
 
@@ -22,16 +24,14 @@ def by_path(rows):
 
 def net(keras, loss="mse"):
     layers = keras.layers
-    block = keras.Sequential(
-        [
-            keras.Input((4,)),
-            layers.Dense(4, name="a"),
-            layers.BatchNormalization(name="norm"),
-            layers.Dense(4, name="b"),
-        ],
+    block = models.sequential(
+        (4,),
+        layers.Dense(4, name="a"),
+        layers.BatchNormalization(name="norm"),
+        layers.Dense(4, name="b"),
         name="block",
     )
-    model = keras.Sequential([keras.Input((4,)), block, layers.Dense(1, name="out")])
+    model = models.sequential((4,), block, layers.Dense(1, name="out"))
     model.compile("adam", loss)
     return model, block
 
@@ -62,19 +62,10 @@ def test_a_layer_set_trainable_inside_a_frozen_block(keras, measure):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_a_layer_that_was_built_while_it_was_frozen_is_not_watched(keras, measure):
-    class Own(keras.Model):
-        def __init__(self, trainable):
-            super().__init__()
-            self.hidden = keras.layers.Dense(4, trainable=trainable)
-            self.out = keras.layers.Dense(1)
-
-        def call(self, inputs):
-            return self.out(self.hidden(inputs))
-
     for trainable in (False, True):
-        model = Own(trainable)
-        model(BATCH[0])
-        model.hidden.trainable = True
+        hidden = keras.layers.Dense(4, trainable=trainable)
+        model = models.subclassed(hidden, keras.layers.Dense(1), shape=(4,))
+        hidden.trainable = True
         model.compile("adam", "mse")
         row, _, other, _ = measure(model, BATCH).rows
         assert (row.role, other.role) == ("kernel", "kernel")
@@ -83,7 +74,7 @@ def test_a_layer_that_was_built_while_it_was_frozen_is_not_watched(keras, measur
         assert other.watched
 
 
-def test_the_step_is_taken_back(keras, measure):
+def test_the_step_is_undone(keras, measure):
     model, _ = net(keras)
     before = [v.numpy().tobytes() for v in model.variables]
     status = measure(model, BATCH)
@@ -93,11 +84,11 @@ def test_the_step_is_taken_back(keras, measure):
     assert measure(model, BATCH).rows == status.rows
 
 
-def test_no_step_tells_nothing_of_gradients(keras, measure):
+def test_without_a_step_gradients_are_unknown(keras, measure):
     model, _ = net(keras)
     row = measure(model).rows[0]
     assert (row.has_gradient, row.changed, row.in_optimizer) == (None, None, None)
-    uncompiled = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    uncompiled = models.dense(4, 1)
     row = measure(uncompiled, BATCH).rows[0]
     assert (row.has_gradient, row.changed) == (None, None)
 
@@ -148,10 +139,8 @@ def test_a_train_step_that_forgets_a_layer_or_fails(keras, measure):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_a_cut_gradient_is_no_gradient_and_a_zero_one_changes_nothing(keras, measure):
-    inputs = keras.Input((4,))
-    cut = keras.ops.stop_gradient(keras.layers.Dense(3, name="cut")(inputs))
-    zero = keras.layers.Dense(1, name="zero")(cut) * 0.0
-    model = keras.Model(inputs, zero)
+    cut, zero = keras.layers.Dense(3, name="cut"), keras.layers.Dense(1, name="zero")
+    model = models.functional((4,), lambda x: zero(keras.ops.stop_gradient(cut(x))) * 0.0)
     model.compile("adam", "mse")
     rows = by_path(measure(model, BATCH).rows)
     assert (rows["cut/kernel"].has_gradient, rows["cut/kernel"].changed) == (False, False)
@@ -159,18 +148,13 @@ def test_a_cut_gradient_is_no_gradient_and_a_zero_one_changes_nothing(keras, mea
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
-def test_steps_that_a_loss_scale_skips_are_not_taken_for_a_model_that_stands_still(
-    keras, measure, half
-):
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(1, dtype="float32")]
-    )
+def test_steps_skipped_by_the_loss_scale_do_not_count_as_unchanged(keras, measure, half):
+    model = models.sequential((4,), keras.layers.Dense(8), keras.layers.Dense(1, dtype="float32"))
     model.compile("adam", lambda y, p: 1e4 * keras.losses.mean_squared_error(y, p))
     assert all(row.changed for row in measure(model, BATCH).rows)
-    still = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="softmax")])
-    still.compile("sgd", "mse")
+    still = models.compiled(models.dense(4, 1, "softmax"), "sgd", "mse")
     assert {row.changed for row in measure(still, BATCH).rows} == {False}
-    hopeless = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    hopeless = models.dense(4, 1)
     hopeless.compile("adam", lambda y, p: keras.ops.mean(p) * float("inf"))
     assert {row.changed for row in measure(hopeless, BATCH).rows} == {None}
 
@@ -183,7 +167,7 @@ def test_batchnorm_at_its_start_and_after_training(keras, measure):
     assert measure(model, BATCH).normalization[0].at_start is False
 
 
-def test_a_history_stands_in_for_the_step(keras, measure):
+def test_a_gradient_history_replaces_the_step(keras, measure):
     from saldiag.core.measurement import GradientHistory, VariableInfo
 
     model, block = net(keras)
@@ -239,7 +223,7 @@ def test_a_fresh_variable_is_at_its_start_and_a_trained_one_is_not(keras, initia
     assert start_distance(layer, layer.kernel) > 1.63
 
 
-def test_what_is_known_to_have_learnt_is_not_at_its_start(keras, measure):
+def test_variables_known_to_have_changed_are_not_at_their_start(keras, measure):
     model, block = net(keras)
     kernels = [block.layers[0].kernel]
     rows = by_path(measure(model, known_changed=_Those(kernels)).rows)
@@ -254,7 +238,7 @@ class _Those(list):
         return any(variable is one for one in self)
 
 
-def test_the_projections_of_attention_have_fans_of_their_own(keras):
+def test_attention_projections_have_their_own_fans(keras):
     from saldiag_probes.network.initial_distance import start_distance
 
     keras.utils.set_random_seed(1)  # of 100 starts one exceeds 1.63 by chance

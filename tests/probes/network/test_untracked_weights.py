@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -30,8 +32,7 @@ def _untracked(keep: Any, **flags: Any) -> Any:
                 return kept["first"](inputs)
             return kept[0](inputs)
 
-    model = keras.Sequential([keras.Input((3,)), Block(), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", jit_compile=False)
+    model = models.compiled(models.sequential((3,), Block(), keras.layers.Dense(1)), "sgd", "mse")
     batch = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
     return survey(model, batch, activations=False).wiring.untracked
 
@@ -43,7 +44,7 @@ def test_a_layer_in_a_closure_or_a_deque_is_found() -> None:
         assert found.parameters == 3 * 4 + 4
 
 
-def test_what_keras_tracks_is_not() -> None:
+def test_layers_that_keras_tracks_are_not_listed() -> None:
     for keep in (lambda d: d, lambda d: [d], lambda d: (d,), lambda d: {"first": d}):
         assert _untracked(keep) == ()
 
@@ -55,19 +56,19 @@ def test_frozen_layers_and_detached_ones_are_not() -> None:
     assert _untracked(lambda d: lambda x: keras.ops.stop_gradient(d(x)) + x[:, :1]) == ()
 
 
-def test_a_network_that_only_the_loss_reads_is_not() -> None:
+def test_a_network_that_only_a_loss_uses_is_not_listed() -> None:
     import keras
 
     from saldiag_probes.survey import survey
 
-    features = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    features = models.dense(2, 4)
 
     class Measured(keras.layers.Layer):
         def call(self, inputs: Any) -> Any:
             self.add_loss(keras.ops.mean(keras.ops.square(features(inputs))))
             return inputs
 
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), Measured()])
+    model = models.sequential((3,), keras.layers.Dense(2), Measured())
     model.compile("sgd", "mse", jit_compile=False)
     batch = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
     assert survey(model, batch, activations=False).wiring.untracked == ()
@@ -88,8 +89,7 @@ def test_variables_of_tensorflow_are_found_in_attributes() -> None:
         def call(self, inputs: Any) -> Any:
             return inputs * self.factors["used"] * self.fixed
 
-    model = keras.Sequential([keras.Input((3,)), Scale(), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", jit_compile=False)
+    model = models.compiled(models.sequential((3,), Scale(), keras.layers.Dense(1)), "sgd", "mse")
     batch = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
     (found,) = survey(model, batch, activations=False).wiring.untracked or ()
     assert (found.layer, found.name, found.parameters) == ("scale", "factors", 3)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support import models
 from tests.support.judging import found, one
 
 pytestmark = pytest.mark.tensorflow
@@ -26,10 +27,9 @@ def surveyed(model, batch, **options):
 
 
 def two_heads():
-    inputs = keras.Input((3,))
-    shared = keras.layers.Dense(4, name="shared")(inputs)
-    heads = [keras.layers.Dense(1, name=name)(shared) for name in ("one", "two")]
-    return keras.Model(inputs, heads)
+    shared = keras.layers.Dense(4, name="shared")
+    heads = [keras.layers.Dense(1, name=name) for name in ("one", "two")]
+    return models.functional((3,), lambda x: [head(shared(x)) for head in heads])
 
 
 @pytest.mark.parametrize(
@@ -40,33 +40,30 @@ def two_heads():
         ({"loss": ["mse", "mse"], "loss_weights": [1.0, 0.0]}, 0.0),
     ],
 )
-def test_an_output_without_a_part_in_the_loss(options, weight):
+def test_an_output_without_a_loss_is_ignored(options, weight):
     assert surveyed(two_heads(), (X, (Y, Y)), **options).ignored == (
         IgnoredOutput("two", ("two",), weight),
     )
 
 
-def test_an_output_that_another_is_made_of_has_a_part():
-    inputs = keras.Input((3,))
-    code = keras.layers.Dense(2, name="code")(inputs)
-    model = keras.Model(inputs, [code, keras.layers.Dense(1, name="end")(code)])
+def test_an_output_that_feeds_another_is_not_ignored():
+    code, end = keras.layers.Dense(2, name="code"), keras.layers.Dense(1, name="end")
+    model = models.functional((3,), lambda x: [made := code(x), end(made)])
     assert surveyed(model, (X, (X[:, :2], Y)), loss=[None, "mse"]).ignored == ()
 
 
-def test_cross_entropies_that_read_the_logits_behind_an_output_read_it():
-    inputs = keras.Input((3,))
-    heads = [
-        keras.layers.Dense(2, "softmax", name="kind")(inputs),
-        keras.layers.Dense(1, "sigmoid", name="sure")(inputs),
-    ]
-    losses = ["categorical_crossentropy", "binary_crossentropy"]
-    model = keras.Model(inputs, heads)
-    assert surveyed(model, (X, (X[:, :2], Y)), loss=losses).ignored == ()
-    alone = surveyed(keras.Model(inputs, heads), (X, (X[:, :2], Y)), loss=[losses[0], None])
+def test_an_output_whose_logits_a_cross_entropy_reads_is_not_ignored():
+    def outputs(x):
+        kind = keras.layers.Dense(2, "softmax", name="kind")
+        return [kind(x), keras.layers.Dense(1, "sigmoid", name="sure")(x)]
+
+    losses, data = ["categorical_crossentropy", "binary_crossentropy"], (X, (X[:, :2], Y))
+    assert surveyed(models.functional((3,), outputs), data, loss=losses).ignored == ()
+    alone = surveyed(models.functional((3,), outputs), data, loss=[losses[0], None])
     assert [output.name for output in alone.ignored] == ["sure"]
 
 
-def test_an_input_that_nothing_is_made_of():
+def test_an_input_that_no_output_depends_on_is_unused():
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
     model = keras.Model([a, b], keras.layers.Dense(1)(a))
     found = surveyed(model, ((X, X), Y), loss="mse")
@@ -75,7 +72,7 @@ def test_an_input_that_nothing_is_made_of():
     assert surveyed(model, ((X, X), Y), loss="mse").unused == ()
 
 
-def test_an_input_that_is_taken_for_its_shape_is_a_note():
+def test_an_input_used_for_its_shape_alone_is_an_info():
     class Lengths(keras.layers.Layer):
         def call(self, x, like):
             return x + keras.ops.cast(keras.ops.arange(like.shape[1]), x.dtype)
@@ -90,9 +87,11 @@ def test_an_input_that_is_taken_for_its_shape_is_a_note():
 
 
 def test_an_output_with_softmax_is_judged_by_its_logits():
-    inputs = keras.Input((3,))
-    kind = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
-    model = keras.Model(inputs, {"kind": kind, "sure": keras.ops.max(kind, axis=-1)})
+    def outputs(x):
+        kind = keras.layers.Dense(3, activation="softmax", name="kind")(x)
+        return {"kind": kind, "sure": keras.ops.max(kind, axis=-1)}
+
+    model = models.functional((3,), outputs)
     found = surveyed(
         model, (X, {"kind": Y[:, 0]}), loss={"kind": "sparse_categorical_crossentropy"}
     )
@@ -101,45 +100,45 @@ def test_an_output_with_softmax_is_judged_by_its_logits():
     assert (found.judged, found.unjudged) == (("kind",), (1,))
 
 
-def test_what_is_said_of_outputs_is_said_of_those_with_a_loss():
+def test_outputs_without_a_loss_are_no_output_layers():
     from saldiag.rules.shared.graph import Network
 
-    inputs = keras.Input((3,))
-    state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)
-    answer = keras.layers.Dense(1, activation="sigmoid", name="answer")(state)
-    model = keras.Model(inputs, [answer, state])
+    def outputs(x):
+        state = keras.layers.Dense(2, activation="tanh", name="state")(x)
+        return [keras.layers.Dense(1, activation="sigmoid", name="answer")(state), state]
+
+    model = models.functional((3,), outputs)
     found = surveyed(model, (X, (Y, X[:, :2])), loss=["binary_crossentropy", None])
     assert found.unjudged == (1,)
     assert [head.layer for head in Network(found).heads()] == ["answer"]
-    model = keras.Model(inputs, [answer, state])
+    model = models.functional((3,), outputs)
     found = surveyed(model, (X, (Y, X[:, :2])), loss="mse")
     assert (found.unjudged, len(Network(found).heads())) == ((), 2)
 
 
-def test_the_layer_before_operations_does_not_make_the_output():
+def test_a_layer_followed_by_operations_is_no_output_layer():
     from saldiag.rules.shared.graph import Network
 
-    inputs = keras.Input((3,))
-    state = keras.layers.Dense(2, activation="tanh", name="state")(inputs)
+    state = keras.layers.Dense(2, activation="tanh", name="state")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for outputs, computed in (
-        (keras.ops.matmul(state, np.ones((2, 4), "float32")), ("state",)),
-        (keras.ops.clip(keras.ops.reshape(state, (-1, 2)), -0.9, 0.9), ()),
-        ([state, 2.0 * state], ()),
+        (lambda h: keras.ops.matmul(h, np.ones((2, 4), "float32")), ("state",)),
+        (lambda h: keras.ops.clip(keras.ops.reshape(h, (-1, 2)), -0.9, 0.9), ()),
+        (lambda h: [h, 2.0 * h], ()),
     ):
-        model = keras.Model(inputs, outputs)
-        several = isinstance(outputs, list)
+        model = models.functional((3,), lambda x, outputs=outputs: outputs(state(x)))
+        several = len(model.outputs) > 1
         found = surveyed(model, (X, (Y, Y) if several else Y), loss="mse" if several else loss)
         assert found.computed == computed
         assert [head.layer for head in Network(found).heads()] == ([] if computed else ["state"])
 
 
-def test_an_output_to_look_at_is_a_note():
+def test_an_ignored_output_without_layers_of_its_own_is_an_info():
     shown = IgnoredOutput("maps", ("encoder/relu",))
     assert one("SD118", wiring(*CALLS, ignored=(shown,))).severity == "info"
 
 
-def test_what_data_hold_beside_the_inputs_is_a_note():
+def test_unused_data_entries_are_an_info():
     assert one("SD119", wiring(*CALLS, unused=("input 1",))).severity == "info"
     assert found("SD119", wiring(*CALLS, unused=("b",), own_training=True)) == []
 
@@ -147,12 +146,12 @@ def test_what_data_hold_beside_the_inputs_is_a_note():
 class TestLossesOfOutputs:
     @staticmethod
     def heads(make, loss, targets):
-        inputs = keras.Input((3,))
-        value = keras.layers.Dense(1, name="value")(inputs)
-        kind = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
-        return surveyed(keras.Model(inputs, make(value, kind)), (X, targets), loss=loss).losses
+        value = keras.layers.Dense(1, name="value")
+        kind = keras.layers.Dense(3, activation="softmax", name="kind")
+        model = models.functional((3,), lambda x: make(value(x), kind(x)))
+        return surveyed(model, (X, targets), loss=loss).losses
 
-    def test_are_told_with_places_by_list_and_by_name(self):
+    def test_are_listed_with_their_positions_by_list_and_by_name(self):
         listed = self.heads(
             lambda v, k: [v, k], ["mse", "sparse_categorical_crossentropy"], (Y, Y[:, 0])
         )
@@ -173,7 +172,7 @@ class TestLossesOfOutputs:
     def test_are_none_where_there_is_one_for_all(self):
         assert self.heads(lambda v, k: [v, k], "mse", (Y, X)) == ()
 
-    def test_of_one_name_are_apart_by_their_settings(self):
+    def test_of_one_name_differ_by_their_settings(self):
         cross = keras.losses.BinaryCrossentropy
         found = self.heads(
             lambda v, k: [v, k], [cross(from_logits=True), cross()], (Y, (X > 0).astype("float32"))
@@ -181,14 +180,12 @@ class TestLossesOfOutputs:
         assert [each.config["from_logits"] for each in found] == [True, False]
 
     def test_leave_out_an_output_without_one(self):
-        inputs = keras.Input((3,))
-        made = [keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b", "c")]
-        found = surveyed(
-            keras.Model(inputs, made), (X, (Y, Y, Y)), loss=["mse", None, "mae"]
-        ).losses
+        heads = [keras.layers.Dense(1, name=name) for name in ("a", "b", "c")]
+        model = models.functional((3,), lambda x: [head(x) for head in heads])
+        found = surveyed(model, (X, (Y, Y, Y)), loss=["mse", None, "mae"]).losses
         assert [(each.outputs, each.places) for each in found] == [(("a",), (0,)), (("c",), (1,))]
 
     def test_of_one_output_all_have_its_place(self):
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="one")])
+        model = models.dense(3, 1, name="one")
         found = surveyed(model, (X, Y), loss=["mse", "mae"]).losses
         assert [(each.outputs, each.places) for each in found] == [(("one",), (0,))] * 2

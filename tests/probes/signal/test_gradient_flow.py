@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 RNG = np.random.default_rng(7)
 
@@ -24,11 +26,6 @@ def close(a, b):
     return a == pytest.approx(b, rel=1e-5, abs=1e-12)
 
 
-def compiled(keras, model, loss="mse"):
-    model.compile(keras.optimizers.SGD(0.1), loss)
-    return model
-
-
 def eager_norms(loss, tensors, tape):
     return [
         None if g is None else float(np.linalg.norm(g.numpy()))
@@ -40,16 +37,13 @@ def test_sequential_agrees_with_a_tape_that_watches_every_tensor(keras, measure)
     import tensorflow as tf
 
     layers = keras.layers
-    model = compiled(
-        keras,
-        keras.Sequential(
-            [
-                keras.Input((6, 6, 2)),
-                layers.Conv2D(3, 3, activation="tanh", name="conv"),
-                layers.BatchNormalization(name="norm"),
-                layers.Flatten(name="flat"),
-                layers.Dense(2, name="out"),
-            ]
+    model = models.compiled(
+        models.sequential(
+            (6, 6, 2),
+            layers.Conv2D(3, 3, activation="tanh", name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.Flatten(name="flat"),
+            layers.Dense(2, name="out"),
         ),
     )
     x, y = RNG.random((5, 6, 6, 2), np.float32), RNG.random((5, 2), np.float32)
@@ -77,13 +71,15 @@ def test_input_gradient_is_of_one_consumer_and_shared_layers_have_a_row_for_each
 ):
     import tensorflow as tf
 
-    inputs = keras.Input((3,))
     shared = keras.layers.Dense(3, name="shared", activation="sigmoid")
-    first = shared(inputs)
-    second = shared(first)
-    other = keras.layers.Dense(3, name="other")(first)
-    total = keras.layers.Add(name="add")([second, other])
-    model = compiled(keras, keras.Model(inputs, total))
+
+    def outputs(inputs):
+        first = shared(inputs)
+        second = shared(first)
+        other = keras.layers.Dense(3, name="other")(first)
+        return keras.layers.Add(name="add")([second, other])
+
+    model = models.compiled(models.functional((3,), outputs))
     x, y = RNG.random((4, 3), np.float32), RNG.random((4, 3), np.float32)
     rows = by_path(measure(model, (x, y)).rows)
     with tf.GradientTape() as tape:
@@ -112,10 +108,9 @@ def test_subclassed_and_nested_agree_with_a_tape_on_the_variables(keras, measure
         def call(self, x):
             return x + self.second(self.first(x))
 
-    model = compiled(
-        keras,
-        keras.Sequential(
-            [keras.Input((4,)), Block(name="a"), Block(name="b"), keras.layers.Dense(1, name="out")]
+    model = models.compiled(
+        models.sequential(
+            (4,), Block(name="a"), Block(name="b"), keras.layers.Dense(1, name="out")
         ),
     )
     x, y = RNG.random((6, 4), np.float32), RNG.random((6, 1), np.float32)
@@ -135,18 +130,15 @@ def test_subclassed_and_nested_agree_with_a_tape_on_the_variables(keras, measure
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
-def test_softmax_over_one_channel_lets_nothing_through(keras, measure):
+def test_softmax_over_one_channel_has_a_zero_input_gradient(keras, measure):
     layers = keras.layers
-    model = compiled(
-        keras,
-        keras.Sequential(
-            [
-                keras.Input((3,)),
-                layers.Dense(1, name="last"),
-                layers.Activation("softmax", name="head"),
-            ]
+    model = models.compiled(
+        models.sequential(
+            (3,),
+            layers.Dense(1, name="last"),
+            layers.Activation("softmax", name="head"),
         ),
-        "mae",
+        loss="mae",
     )
     flow = measure(model, (RNG.random((4, 3)), np.zeros((4, 1))))
     rows = by_path(flow.rows)
@@ -162,10 +154,9 @@ def test_softmax_over_one_channel_lets_nothing_through(keras, measure):
 
 
 def test_a_stopped_gradient_is_none_not_zero(keras, measure):
-    inputs = keras.Input((3,))
-    hidden = keras.layers.Dense(3, name="hidden")(inputs)
-    stopped = keras.ops.stop_gradient(hidden)
-    model = compiled(keras, keras.Model(inputs, keras.layers.Dense(1, name="out")(stopped)))
+    hidden, out = keras.layers.Dense(3, name="hidden"), keras.layers.Dense(1, name="out")
+    model = models.functional((3,), lambda x: out(keras.ops.stop_gradient(hidden(x))))
+    models.compiled(model)
     flow = measure(model, (RNG.random((4, 3)), RNG.random((4, 1))))
     rows = by_path(flow.rows)
     assert rows["op:StopGradient"].output_gradient > 0
@@ -177,12 +168,14 @@ def test_a_stopped_gradient_is_none_not_zero(keras, measure):
     assert variables["out/kernel"].norm > 0
 
 
-def test_a_raw_operation_has_the_gradient_of_its_own_use_of_a_tensor(keras, measure):
+def test_the_input_gradient_of_a_raw_operation_is_of_its_use_alone(keras, measure):
     import tensorflow as tf
 
-    inputs = keras.Input((3,))
-    hidden = keras.layers.Dense(3, name="hidden")(inputs)
-    model = compiled(keras, keras.Model(inputs, keras.ops.tanh(hidden) + 5.0 * hidden))
+    def outputs(inputs):
+        hidden = keras.layers.Dense(3, name="hidden")(inputs)
+        return keras.ops.tanh(hidden) + 5.0 * hidden
+
+    model = models.compiled(models.functional((3,), outputs))
     x, y = RNG.random((4, 3), np.float32), RNG.random((4, 3), np.float32)
     row = by_path(measure(model, (x, y)).rows)["op:Tanh"]
     h = model.get_layer("hidden")(x)
@@ -193,9 +186,9 @@ def test_a_raw_operation_has_the_gradient_of_its_own_use_of_a_tensor(keras, meas
     assert close(row.input_gradient, eager_norms(loss, [own], tape)[0])
 
 
-def test_cross_entropy_that_takes_the_logits_is_no_cut_at_the_head(keras, measure):
+def test_cross_entropy_on_logits_is_no_cut_at_the_output_layer(keras, measure):
     head = keras.layers.Dense(3, activation="softmax", name="head")
-    model = compiled(keras, keras.Sequential([keras.Input((4,)), head]), "categorical_crossentropy")
+    model = models.compiled(models.sequential((4,), head), loss="categorical_crossentropy")
     x, y = RNG.random((6, 4)), np.eye(3)[RNG.integers(0, 3, 6)]
     row = measure(model, (x, y)).rows[0]
     probabilities = model.predict(x, verbose=0)
@@ -203,12 +196,9 @@ def test_cross_entropy_that_takes_the_logits_is_no_cut_at_the_head(keras, measur
     assert row.input_gradient > 0
 
 
-def test_integer_input_is_told_apart_and_sparse_gradients_count_their_zeros(keras, measure):
-    model = compiled(
-        keras,
-        keras.Sequential(
-            [keras.Input((2,), dtype="int32"), keras.layers.Embedding(10, 3, name="embed")]
-        ),
+def test_integer_inputs_have_no_gradient_and_sparse_gradients_count_zeros(keras, measure):
+    model = models.compiled(
+        models.sequential((2,), keras.layers.Embedding(10, 3, name="embed"), dtype="int32"),
     )
     ids = np.array([[1, 1], [2, 1]])
     flow = measure(model, (ids, np.ones((2, 2, 3))))
@@ -222,14 +212,11 @@ def test_integer_input_is_told_apart_and_sparse_gradients_count_their_zeros(kera
 
 
 def test_the_cell_inside_a_loop_is_skipped_and_its_layer_is_the_leaf(keras, measure):
-    model = compiled(
-        keras,
-        keras.Sequential(
-            [
-                keras.Input((5, 3)),
-                keras.layers.Bidirectional(keras.layers.LSTM(2, name="lstm"), name="both"),
-                keras.layers.Dense(1, name="out"),
-            ]
+    model = models.compiled(
+        models.sequential(
+            (5, 3),
+            keras.layers.Bidirectional(keras.layers.LSTM(2, name="lstm"), name="both"),
+            keras.layers.Dense(1, name="out"),
         ),
     )
     rows = by_path(measure(model, (RNG.random((4, 5, 3)), RNG.random((4, 1)))).rows)
@@ -258,11 +245,8 @@ def test_layers_inside_a_custom_gradient_are_not_called_cut(keras, measure):
         def call(self, x):
             return tf.recompute_grad(self.inner)(x)
 
-    model = compiled(
-        keras,
-        keras.Sequential(
-            [keras.Input((4,)), keras.layers.Dense(4, name="before"), Remat(name="r")]
-        ),
+    model = models.compiled(
+        models.sequential((4,), keras.layers.Dense(4, name="before"), Remat(name="r")),
     )
     rows = by_path(measure(model, (RNG.random((3, 4)), RNG.random((3, 4)))).rows)
     assert rows["r"].output_gradient > 0
@@ -272,14 +256,11 @@ def test_layers_inside_a_custom_gradient_are_not_called_cut(keras, measure):
 
 
 def test_under_a_loss_scale_the_norms_are_unscaled(keras, measure, half):
-    model = compiled(
-        keras,
-        keras.Sequential(
-            [
-                keras.Input((4,)),
-                keras.layers.Dense(8, activation="tanh", name="hidden"),
-                keras.layers.Dense(1, dtype="float32", name="out"),
-            ]
+    model = models.compiled(
+        models.sequential(
+            (4,),
+            keras.layers.Dense(8, activation="tanh", name="hidden"),
+            keras.layers.Dense(1, dtype="float32", name="out"),
         ),
     )
     x, y = RNG.random((4, 4), np.float32), RNG.random((4, 1), np.float32)
@@ -293,27 +274,27 @@ def test_under_a_loss_scale_the_norms_are_unscaled(keras, measure, half):
     assert huge.loss == pytest.approx(1e4 * plain.loss, rel=1e-3)
 
 
-def test_without_a_loss_there_is_no_flow_and_the_reason_says_so(keras, measure):
+def test_without_a_loss_there_is_no_flow_and_the_reason_says_so(measure):
     from saldiag_probes.trace.errors import CannotMeasure
 
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model = models.dense(2, 1)
     with pytest.raises(CannotMeasure, match="not compiled"):
         measure(model, (np.ones((2, 2)), np.ones((2, 1))))
     given = measure(model, (np.ones((2, 2)), np.ones((2, 1))), loss=lambda t, p: (t - p) ** 2)
     assert given.rows[0].output_gradient > 0
 
 
-def test_a_model_s_own_compute_loss_and_its_regularisation_count(keras, measure):
+def test_an_overridden_compute_loss_and_regularisation_count(keras, measure):
     class Own(keras.Model):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
             return 3.0 * keras.ops.mean(y_pred)
 
-    inputs = keras.Input((2,))
-    model = compiled(keras, Own(inputs, keras.layers.Dense(1, name="out")(inputs)))
+    out = keras.layers.Dense(1, name="out")
+    model = models.compiled(models.functional((2,), out, base=Own))
     flow = measure(model, (np.ones((4, 2)), np.zeros((4, 1))))
     assert flow.rows[0].output_gradient == pytest.approx(3.0 * 0.5)
     penal = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(1.0))
-    penalised = compiled(keras, keras.Sequential([keras.Input((2,)), penal]))
+    penalised = models.compiled(models.sequential((2,), penal))
     zero = (np.zeros((4, 2)), np.zeros((4, 1)))
     kernel = penal.kernel.numpy()
     flow = measure(penalised, zero)
@@ -338,16 +319,7 @@ def test_several_inputs_outputs_and_weights(keras, measure):
 
 def test_nothing_of_the_model_or_of_keras_is_changed(keras, measure):
     layer_call = keras.layers.Layer.__call__
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(4),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dropout(0.5),
-            keras.layers.Dense(1),
-        ]
-    )
-    model.compile("adam", "mse", metrics=["mae"])
+    model = models.compiled(models.mlp(4, 4), "adam", metrics=["mae"])
     batch = (RNG.random((8, 4), np.float32), RNG.random((8, 1), np.float32))
     model.fit(*batch, verbose=0)
     before = [v.numpy().tobytes() for v in (*model.variables, *model.optimizer.variables)]
@@ -367,7 +339,7 @@ def test_the_classes_are_put_back_when_the_model_fails(keras, measure):
             return x
 
     layer_call = keras.layers.Layer.__call__
-    model = compiled(keras, keras.Sequential([keras.Input((2,)), Broken()]))
+    model = models.compiled(models.sequential((2,), Broken()))
     with pytest.raises(CannotMeasure, match="no such thing"):
         measure(model, (np.ones((2, 2)), np.ones((2, 2))))
     assert keras.layers.Layer.__call__ is layer_call

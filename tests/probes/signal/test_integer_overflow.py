@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 BATCH = np.array([[0, 100, 128, 255], [1, 2, 200, 250]], dtype="uint8")
@@ -17,9 +19,9 @@ def _survey(function: Any, batch: Any = BATCH) -> Any:
 
     from saldiag_probes.survey import survey
 
-    inputs = keras.Input(batch.shape[1:], dtype=batch.dtype.name)
-    outputs = keras.layers.Dense(1, name="last")(function(inputs))
-    return survey(keras.Model(inputs, outputs), batch, flow=False)
+    last, dtype = keras.layers.Dense(1, name="last"), batch.dtype.name
+    model = models.functional(batch.shape[1:], lambda x: last(function(x)), dtype=dtype)
+    return survey(model, batch, flow=False)
 
 
 def test_the_share_of_results_that_wrap_is_exact() -> None:
@@ -30,7 +32,7 @@ def test_the_share_of_results_that_wrap_is_exact() -> None:
     assert found.share == 2 / 8
 
 
-def test_it_names_the_layer_and_sees_casts_that_do_not_fit() -> None:
+def test_the_layer_is_named_and_casts_out_of_range_are_found() -> None:
     import keras
 
     def cast(x: Any) -> Any:
@@ -40,7 +42,7 @@ def test_it_names_the_layer_and_sees_casts_that_do_not_fit() -> None:
     assert (found.op, found.layer, found.share) == ("Cast", "own", 4 / 8)
 
 
-def test_what_fits_and_what_is_wide_is_left_out() -> None:
+def test_results_in_range_and_wide_types_are_left_out() -> None:
     import keras
 
     assert _survey(lambda x: 255 - x).dtypes.wrapped == ()
@@ -48,16 +50,15 @@ def test_what_fits_and_what_is_wide_is_left_out() -> None:
     assert _survey(lambda x: x * 2_000_000_000, BATCH.astype("int32")).dtypes.wrapped == ()
 
 
-def test_without_a_run_it_is_not_known() -> None:
-    import keras
+def test_without_a_run_overflows_are_unknown() -> None:
 
     from saldiag_probes.survey import measure_dtypes
 
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model = models.dense(4, 1)
     assert measure_dtypes(model, BATCH).wrapped is None
 
 
-def test_operations_on_nothing_but_the_input() -> None:
+def test_operations_on_the_input_alone_are_listed() -> None:
     floats = BATCH.astype("float32")
     assert "RealDiv" in _survey(lambda x: x / 255.0, floats).wiring.on_input
 
@@ -78,13 +79,13 @@ def test_operations_on_nothing_but_the_input() -> None:
         (lambda x: _keras().ops.cast(_keras().ops.cast(x, "float32") / 300.0, "int32"), "Cast"),
     ],
 )
-def test_whole_numbers_that_keep_nothing(function: Any, op: str) -> None:
+def test_integer_results_that_lose_all_values(function: Any, op: str) -> None:
     batch = np.arange(16, dtype="uint8").reshape(2, 8)
     (found,) = _survey(function, batch).dtypes.wrapped
     assert (found.op, found.flat, found.share) == (op, True, 1.0)
 
 
-def test_whole_numbers_that_keep_something_or_had_nothing() -> None:
+def test_integer_results_that_keep_values_are_left_out() -> None:
     batch = np.arange(16, dtype="uint8").reshape(2, 8)
     assert _survey(lambda x: x // 15, batch).dtypes.wrapped == ()
     assert _survey(lambda x: x // 15, np.full_like(batch, 3)).dtypes.wrapped == ()
@@ -92,7 +93,7 @@ def test_whole_numbers_that_keep_something_or_had_nothing() -> None:
     assert _survey(lambda x: _keras().ops.cast(x, "float32") / 255, batch).dtypes.wrapped == ()
 
 
-def test_whole_numbers_that_keep_nothing_of_what_is_used_in_another_way() -> None:
+def test_integer_results_of_values_used_elsewhere_are_left_out() -> None:
     batch = np.arange(16, dtype="int32").reshape(2, 8)
     ops = _keras().ops
 

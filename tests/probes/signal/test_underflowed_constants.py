@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -15,7 +17,7 @@ def _lost(function: Any, dtype: str = "mixed_float16") -> Any:
     from saldiag_probes.survey import measure_dtypes
 
     layer = keras.layers.Lambda(function, name="own", dtype=dtype)
-    model = keras.Sequential([keras.Input((3,)), layer])
+    model = models.sequential((3,), layer)
     return measure_dtypes(model, keras.KerasTensor((2, 3))).lost_constants
 
 
@@ -32,7 +34,7 @@ def test_an_epsilon_before_a_logarithm_a_root_or_in_a_denominator() -> None:
         assert (found.layer, found.guards) == ("own", guarded)
 
 
-def test_one_that_float16_keeps_and_one_in_float32() -> None:
+def test_constants_in_range_of_float16_or_in_float32_are_left_out() -> None:
     from keras import ops
 
     assert _lost(lambda x: ops.log(x + 1e-4)) == ()
@@ -40,7 +42,7 @@ def test_one_that_float16_keeps_and_one_in_float32() -> None:
     assert _lost(lambda x: ops.log(ops.cast(x, "float32") + 1e-8)) == ()
 
 
-def test_a_zero_that_guards_nothing() -> None:
+def test_a_zero_that_guards_no_operation_is_left_out() -> None:
     from keras import ops
 
     assert _lost(lambda x: ops.maximum(x, 0.0) + 0.0) == ()
@@ -64,5 +66,5 @@ def test_layers_of_keras_are_left_alone() -> None:
         keras.layers.BatchNormalization(epsilon=1e-9, dtype="mixed_float16"),
         keras.layers.LayerNormalization(epsilon=1e-9, dtype="mixed_float16"),
     ]
-    model = keras.Sequential([keras.Input((3,)), *parts])
+    model = models.sequential((3,), *parts)
     assert measure_dtypes(model, keras.KerasTensor((2, 3))).lost_constants == ()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -15,18 +17,8 @@ pytestmark = pytest.mark.tensorflow
 def model() -> Any:
     import keras
 
-    keras.utils.set_random_seed(3)
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(5),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dropout(0.5),
-            keras.layers.Dense(1),
-        ]
-    )
-    model.compile(keras.optimizers.Adam(0.1), loss="mse", metrics=["mae"])
-    return model
+    model = models.mlp(4, 5, seed=3)
+    return models.compiled(model, keras.optimizers.Adam(0.1), metrics=["mae"])
 
 
 def batch() -> tuple[Any, Any]:
@@ -103,7 +95,7 @@ def test_an_optimizer_is_unbuilt_again(model: Any, scaled: bool) -> None:
     assert len(inner._momentums) == len(model.trainable_variables)
 
 
-def test_training_goes_on_as_if_nothing_had_been(model: Any, tmp_path: Any) -> None:
+def test_training_continues_unchanged(model: Any, tmp_path: Any) -> None:
     import keras
 
     from saldiag_probes.state.isolation import preserved_state
@@ -189,7 +181,7 @@ def test_scopes_left_open_are_closed(keras: Any, model: Any) -> None:
     """TensorFlow refuses the name of the inner layer when it traces, with the outer scope open."""
     from saldiag_probes.state.isolation import preserved_random_state, preserved_state
 
-    bad = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="my head")], name="net")
+    bad = models.sequential((4,), keras.layers.Dense(3, name="my head"), name="net")
     bad.compile("sgd", "mse")
     for block in (lambda: preserved_state(model), preserved_random_state):
         with pytest.raises(ValueError, match="my head"), block():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from saldiag.core.measurement import Seeds
+from tests.support import models
 from tests.support.judging import found, skipped
 
 pytestmark = pytest.mark.tensorflow
@@ -35,7 +36,7 @@ def test_which_seed_is_set():
     assert measure_seeds() == Seeds(keras=True, tensorflow=True, deterministic=False)
 
 
-def test_asking_moves_nothing():
+def test_reading_the_seed_draws_no_number():
     from saldiag_probes.state.seeds import measure_seeds
 
     def drawn():
@@ -58,8 +59,7 @@ def test_a_program_is_examined_with_its_own_seed(seeded):
 
     if seeded:
         keras.utils.set_random_seed(2)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = models.compiled(models.sequential((2,), keras.layers.Dense(1)))
     batch = (np.eye(2, dtype="float32"), np.ones((2, 1), "float32"))
     findings = judge(examine_model(Subject(model), [batch], max_steps=0)).findings
     assert [f.severity for f in findings if f.rule == "SD902"] == ([] if seeded else ["info"])

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 
 
@@ -24,7 +26,7 @@ def nested(keras: Any) -> Any:
                 x = layer(x)
             return x
 
-    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="d")], name="inner")
+    inner = models.sequential((3,), keras.layers.Dense(3, name="d"), name="inner")
     inputs = keras.Input((3,), name="input")
     x = inner(inputs)
     x = Block(name="block")(x)
@@ -68,12 +70,10 @@ def test_wrapped_and_recurrent_layers(keras: Any) -> None:
     from saldiag_probes.trace.paths import variable_paths
 
     layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((4, 2)),
-            layers.Bidirectional(layers.LSTM(2, return_sequences=True, name="lstm"), name="both"),
-            layers.TimeDistributed(layers.Dense(1, name="dense"), name="each"),
-        ]
+    model = models.sequential(
+        (4, 2),
+        layers.Bidirectional(layers.LSTM(2, return_sequences=True, name="lstm"), name="both"),
+        layers.TimeDistributed(layers.Dense(1, name="dense"), name="each"),
     )
     paths = {path for _, path in variable_paths(model).values()}
     assert "both/forward_lstm/lstm_cell/kernel" in paths

@@ -9,6 +9,7 @@ import pytest
 
 from saldiag.core.measurement import GradientHistory, Histograms, Measurements
 from saldiag.core.training.schedule import every, never
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -25,13 +26,11 @@ def compiled(**kwargs: Any) -> Any:
     import keras
 
     keras.utils.set_random_seed(1)
-    model = keras.Sequential(
-        [
-            keras.Input((6,)),
-            keras.layers.Dense(5, activation="relu", name="hidden"),
-            keras.layers.Dropout(0.2),
-            keras.layers.Dense(2, name="out"),
-        ]
+    model = models.sequential(
+        (6,),
+        keras.layers.Dense(5, activation="relu", name="hidden"),
+        keras.layers.Dropout(0.2),
+        keras.layers.Dense(2, name="out"),
     )
     model.compile(keras.optimizers.Adam(0.01), loss="mse", **kwargs)
     return model
@@ -65,19 +64,10 @@ def test_every_step_under_fit(kwargs: Any) -> None:
 
 def test_the_step_is_traced_once_more() -> None:
     """tf.function traces again what makes variables: the probe's are made before."""
-    import keras
 
     from saldiag_probes.training.callback import Watch
 
-    class Counted(keras.Sequential):
-        traces = 0
-
-        def train_step(self, data: Any) -> Any:
-            self.traces += 1
-            return super().train_step(data)
-
-    model = Counted([keras.Input((6,)), keras.layers.Dense(2)])
-    model.compile("adam", "mse")
+    model = counting()
     model.fit(*batch(), verbose=0)  # Keras' own variables are made, which costs a trace too
     before, watch = model.traces, Watch("full", every(2))
     fit(model, watch, epochs=1)
@@ -119,7 +109,7 @@ def test_a_watched_step_is_traced_as_often_as_any_other() -> None:
         np.testing.assert_array_equal(mine, its)
 
 
-def test_what_is_compiled_anew_is_traced_anew() -> None:
+def test_a_recompiled_model_is_traced_again() -> None:
     from saldiag_probes.training.callback import Watch
 
     model, watch = counting(), Watch("full")
@@ -144,7 +134,7 @@ def test_a_fit_in_between_is_not_measured() -> None:
     assert histories(watch)[0].steps.tolist() == list(range(8))
 
 
-def test_the_graph_is_asked_only_where_there_is_something_to_read(monkeypatch: Any) -> None:
+def test_the_step_counter_is_read_only_when_values_are_due(monkeypatch: Any) -> None:
     from saldiag_probes.training.callback import Watch
     from saldiag_probes.training.gradient_norms import GradientNorms
 
@@ -162,7 +152,7 @@ def test_the_graph_is_asked_only_where_there_is_something_to_read(monkeypatch: A
     assert histories(watch)[0].steps.tolist() == [0, 1, 2, 3, 4, 7, 10, 16, 26, 40, 64]
 
 
-def test_evaluation_does_not_pass_for_a_step() -> None:
+def test_evaluation_is_not_counted_as_a_step() -> None:
     from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(run_eagerly=True), Watch("full")
@@ -171,7 +161,7 @@ def test_evaluation_does_not_pass_for_a_step() -> None:
     np.testing.assert_allclose(history.loss.reshape(2, 4).mean(axis=1), training, rtol=1e-5)
 
 
-def test_a_loss_of_evaluation_is_not_taken_for_one_of_training() -> None:
+def test_losses_of_evaluation_are_left_out() -> None:
     import keras
     import tensorflow as tf
 
@@ -212,7 +202,7 @@ def test_presets_and_schedules() -> None:
         Watch("cheap")
 
 
-def test_several_fits_go_on_counting() -> None:
+def test_steps_are_counted_over_several_fits() -> None:
     from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(), Watch(every(3), histograms=every(5))
@@ -237,7 +227,7 @@ def test_nothing_is_lost_when_the_ring_is_small(monkeypatch: Any) -> None:
     assert history.dropped_steps == 0
 
 
-def test_measures_are_handed_over_at_once() -> None:
+def test_measurements_are_passed_on_at_once() -> None:
     from saldiag_probes.training.callback import Watch
 
     seen: list[int] = []
@@ -302,7 +292,7 @@ def test_a_broken_probe_does_not_break_training(monkeypatch: Any) -> None:
         assert "compute_loss" not in vars(model)
 
 
-def test_says_when_there_is_nothing_to_see() -> None:
+def test_a_training_without_optimizer_steps_is_reported() -> None:
     from saldiag_probes.training.callback import Watch
 
     model, watch = compiled(), Watch("full")

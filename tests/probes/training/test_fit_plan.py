@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support import models
+
 pytestmark = pytest.mark.tensorflow
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -17,8 +19,7 @@ from saldiag.core.training.fit_plan import FitPlan  # noqa: E402
 def _measured(rate: Any, **plan: Any) -> Any:
     from saldiag_probes.training.fit_plan import measure_plan
 
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(rate), "mse")
+    model = models.compiled(models.dense(2, 1), keras.optimizers.Adam(rate), "mse")
     return measure_plan(model, FitPlan(**plan))
 
 
@@ -41,7 +42,7 @@ def test_a_cycle_and_a_rate_that_rises_without_end() -> None:
     assert np.isnan(_measured(rising, epochs=1, steps_per_epoch=10).peak)
 
 
-def test_a_schedule_of_ones_own_gets_steps_of_the_optimizers_dtype() -> None:
+def test_a_custom_schedule_gets_steps_of_the_optimizers_dtype() -> None:
     class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step: Any) -> Any:
             first = tf.minimum(step, tf.constant(10, "int64"))
@@ -51,13 +52,13 @@ def test_a_schedule_of_ones_own_gets_steps_of_the_optimizers_dtype() -> None:
     assert found.rates[-1] == pytest.approx(0.1)
 
 
-def test_a_scheduler_is_asked_epoch_by_epoch() -> None:
+def test_a_scheduler_is_called_for_every_epoch() -> None:
     callback = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
     found = _measured(0.8, epochs=3, callbacks=(callback,))
     assert found.rates.tolist() == pytest.approx([0.4, 0.2, 0.1])
 
 
-def test_the_size_of_arrays_tells_the_steps() -> None:
+def test_steps_follow_from_the_size_of_arrays() -> None:
     x = np.zeros((33, 2), np.float32)
     assert _measured(0.1, data=(x, x), epochs=1).steps_per_epoch == 2
     assert _measured(0.1, epochs=1).steps_per_epoch is None
@@ -67,12 +68,11 @@ def test_the_size_of_arrays_tells_the_steps() -> None:
     ("monitor", "mode", "direction"),
     [("val_loss", "auto", "min"), ("loss", "max", "max"), ("val_score", "auto", "")],
 )
-def test_what_a_callback_takes_for_better(monitor: str, mode: str, direction: str) -> None:
+def test_direction_of_a_monitored_metric(monitor: str, mode: str, direction: str) -> None:
     """A metric of that name is not known before the compiled metrics are built."""
     from saldiag_probes.training.fit_plan import measure_plan
 
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("adam", "mse", metrics=["mae"])
+    model = models.compiled(models.dense(2, 1), "adam", "mse", metrics=["mae"])
     stopping = keras.callbacks.EarlyStopping(monitor, mode=mode)
     (found,) = measure_plan(model, FitPlan(callbacks=(stopping,))).callbacks
     assert found.direction == direction
@@ -81,6 +81,6 @@ def test_what_a_callback_takes_for_better(monitor: str, mode: str, direction: st
 
 
 @pytest.mark.parametrize(("given", "validated"), [(None, None), ((), False), (((1, 2),), True)])
-def test_validation_given_not_given_not_known(given: Any, validated: bool | None) -> None:
+def test_validation_data_are_given_missing_or_unknown(given: Any, validated: bool | None) -> None:
     assert _measured(0.1, validation=given).validated is validated
     assert _measured(0.1).validated is None

@@ -12,6 +12,7 @@ import pytest
 
 from saldiag.core.measurement import GradientHistory
 from saldiag.core.training.schedule import every
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -27,23 +28,20 @@ def batch(size: int = 8) -> tuple[Any, Any]:
 def sequential(dtype: Any = None) -> Any:
     import keras
 
-    return keras.Sequential(
-        [
-            keras.Input((6,)),
-            keras.layers.Dense(5, activation="relu", dtype=dtype, name="hidden"),
-            keras.layers.BatchNormalization(name="norm"),
-            keras.layers.Dense(2, name="out"),
-        ]
+    return models.sequential(
+        (6,),
+        keras.layers.Dense(5, activation="relu", dtype=dtype, name="hidden"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.Dense(2, name="out"),
     )
 
 
 def functional() -> Any:
     import keras
 
-    inputs = keras.Input((6,))
     shared = keras.layers.Dense(6, activation="tanh", name="shared")
-    x = keras.layers.Add()([shared(inputs), shared(shared(inputs))])
-    return keras.Model(inputs, keras.layers.Dense(2, name="out")(x))
+    add, out = keras.layers.Add(), keras.layers.Dense(2, name="out")
+    return models.functional((6,), lambda x: out(add([shared(x), shared(shared(x))])))
 
 
 def subclassed() -> Any:
@@ -68,8 +66,7 @@ def subclassed() -> Any:
 def nested() -> Any:
     import keras
 
-    inputs = keras.Input((6,))
-    return keras.Model(inputs, sequential()(keras.layers.Dense(6, name="first")(inputs)))
+    return models.in_form("functional", (6,), keras.layers.Dense(6, name="first"), sequential())
 
 
 MODELS = (sequential, functional, subclassed, nested)
@@ -261,7 +258,7 @@ def test_no_gradient_is_nan_and_no_effect_is_zero() -> None:
             return keras.ops.stop_gradient(x) * 0 + x
 
     def make() -> Any:
-        return keras.Sequential([keras.Input((6,)), Detached(), keras.layers.Dense(2)])
+        return models.sequential((6,), Detached(), keras.layers.Dense(2))
 
     model = compiled(make)
     with pytest.warns(UserWarning, match="Gradients do not exist"):
@@ -287,7 +284,7 @@ def test_dead_units_have_exactly_zero_gradients() -> None:
     assert (history.norm[0, 2:] > 0).any()
 
 
-def test_update_ratio_sees_what_the_optimizer_really_does() -> None:
+def test_update_ratio_includes_clipping_by_the_optimizer() -> None:
     import keras
 
     clipped = measure(compiled(optimizer=keras.optimizers.SGD(1.0, clipnorm=1e-3)))
@@ -401,13 +398,12 @@ def test_sparse_gradients(eagerly: bool) -> None:
     import tensorflow as tf
 
     def make() -> Any:
-        return keras.Sequential(
-            [
-                keras.Input((4,), dtype="int32"),
-                keras.layers.Embedding(50, 3, name="embedding"),
-                keras.layers.Flatten(),
-                keras.layers.Dense(2),
-            ]
+        return models.sequential(
+            (4,),
+            keras.layers.Embedding(50, 3, name="embedding"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+            dtype="int32",
         )
 
     x = np.array([[1, 2, 2, 3], [3, 3, 2, 9]], "int32")  # repeated on purpose
@@ -499,7 +495,7 @@ def test_a_variable_from_elsewhere_detaches_the_probe() -> None:
     assert "is not among the variables that the optimizer was built for" in (probe.failed or "")
 
 
-def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
+def test_models_that_cannot_be_watched_are_refused(monkeypatch: Any) -> None:
     from saldiag.core.errors import ModelError
     from saldiag_probes.training.gradient_norms import GradientNorms
 
@@ -515,7 +511,7 @@ def test_what_cannot_be_watched_is_said(monkeypatch: Any) -> None:
         GradientNorms(model)
 
 
-def test_the_plan_moves_on(monkeypatch: Any) -> None:
+def test_steps_beyond_the_planned_ones_are_scheduled(monkeypatch: Any) -> None:
     import tensorflow as tf
 
     from saldiag_probes.training import ring_buffer
@@ -539,7 +535,7 @@ def test_the_plan_moves_on(monkeypatch: Any) -> None:
     assert found == [0, 3, 6, 9, 12, 15, 18]
 
 
-def test_a_schedule_that_skips_nothing_at_first_is_asked_again(monkeypatch: Any) -> None:
+def test_a_schedule_that_changes_later_is_evaluated_again(monkeypatch: Any) -> None:
     import tensorflow as tf
 
     from saldiag_probes.training import ring_buffer
@@ -582,7 +578,7 @@ def test_a_function_of_the_users_measures_nothing_after_close() -> None:
         step = tf.function(step.python_function)
 
 
-def test_eager_steps_plan_ahead_by_themselves(monkeypatch: Any) -> None:
+def test_eager_steps_beyond_the_planned_ones_are_scheduled(monkeypatch: Any) -> None:
     import tensorflow as tf
 
     from saldiag_probes.training import ring_buffer

@@ -20,7 +20,7 @@ class Subscriber:
         self.answers.append((variables, gradients))
 
 
-def test_the_loss_is_the_target_that_was_asked_for_these_variables():
+def test_the_loss_is_the_target_of_the_gradient_call():
     import tensorflow as tf
 
     from saldiag_probes.training import gradient_tape
@@ -59,7 +59,7 @@ def test_the_loss_is_the_target_that_was_asked_for_these_variables():
         gradient_tape.stop_listening()
 
 
-def test_more_is_told_and_the_answer_stays_what_it_was():
+def test_recording_does_not_change_the_returned_gradients():
     import tensorflow as tf
 
     from saldiag_probes.training import gradient_tape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from saldiag.core.measurement import GradientHistory, VariableInfo
 from saldiag_probes.training.merge_histories import STEP_FIELDS, VARIABLE_FIELDS, merge_histories
+from tests.support.command_line import run_python
 
 
 def history(paths: list[str], steps: list[int], value: float, loss: float) -> GradientHistory:
@@ -44,7 +44,7 @@ def test_optimizers_of_one_model_stand_side_by_side() -> None:
     np.testing.assert_array_equal(both.loss, [7, 7, np.nan])
 
 
-def test_nothing_joined_is_an_empty_history() -> None:
+def test_merging_no_histories_gives_an_empty_one() -> None:
     nothing = merge_histories([])
     assert nothing.variables == ()
     assert nothing.steps.size == 0
@@ -62,9 +62,7 @@ def test_cutting_a_history_and_joining_it_changes_nothing(steps: list[int], cut:
 
 
 def test_needs_no_tensorflow() -> None:
-    import subprocess
-
     code = (
         "import saldiag_probes.training.merge_histories, sys; sys.exit('tensorflow' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python(code).returncode == 0

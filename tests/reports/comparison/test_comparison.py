@@ -22,9 +22,10 @@ from saldiag_reports.comparison.page import render_comparison_html
 from saldiag_reports.comparison.text import render_comparison
 from saldiag_reports.formats.printed.json import load_schema
 from saldiag_reports.plots import plot_curves
-from tests.reports.formats.test_html import Page
 from tests.support import hostile_report as hostile
-from tests.support.runs import call, case, diagnosis, finding, of_report, run, sources, wiring
+from tests.support.findings import finding
+from tests.support.html_page import Page
+from tests.support.runs import call, case, diagnosis, of_report, run, sources, wiring
 
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -106,7 +107,7 @@ def test_long_diffs_are_cut_and_counted():
 
 
 def test_what_could_not_be_judged_does_not_look_gone():
-    one = run("a", judged=diagnosis(finding("SD301")))
+    one = run("a", judged=diagnosis(finding("SD301", severity="warning", name="dead-relu")))
     two = run("b", judged=diagnosis(skipped=("SD301",)))
     three = dataclasses.replace(two, name="c", diagnosis=None)
     shown = render_comparison(compare([one, two, three]), width=120)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saldiag.core.findings.diagnosis import Diagnosis, SubjectSummary
-from saldiag.core.findings.finding import Finding, Skipped
+from saldiag.core.findings.finding import Skipped
 from saldiag.core.measurement import ProgramPlaces, Source
 from saldiag_reports.formats.printed.github import render_github
 from saldiag_reports.formats.printed.junit import render_junit
@@ -24,6 +24,8 @@ from saldiag_reports.formats.printed_run import PrintedRun, RuleText
 from saldiag_reports.formats.sarif_paths import artifact_location
 from saldiag_reports.gallery import runs
 from tests.support import hostile_report as hostile
+from tests.support.command_line import run_python
+from tests.support.findings import finding
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 XSD = xmlschema.XMLSchema(str(SCHEMAS / "junit-10.xsd"))
@@ -41,10 +43,6 @@ def checked(*findings, model="model", verdict="not_tested", skipped=(), rules=()
     diagnosis = Diagnosis(SubjectSummary(model, "mse", 1, 1), verdict, None, findings, skipped)
     measured = data.measured.with_(places) if places else data.measured
     return PrintedRun(dataclasses.replace(data, diagnosis=diagnosis, measured=measured), rules)
-
-
-def finding(message="It is wrong.", severity="error", code="SD101", **more):
-    return Finding(code, "single-channel-softmax", severity, message, "Change it.", **more)
 
 
 def parsed(text):
@@ -101,7 +99,11 @@ def test_every_sample_is_valid_in_every_format(name, fail_on):
 
 
 def test_a_case_fails_for_what_makes_the_exit_code_1():
-    found = [finding(), finding("Hm.", "warning", "SD201"), finding("By the way.", "info", "SD301")]
+    found = [
+        finding(),
+        finding("SD201", severity="warning", message="Hm."),
+        finding("SD301", severity="info", message="By the way."),
+    ]
     one = checked(*found, skipped=(Skipped("SD401", "nothing measured"),), rules=(rule("SD501"),))
     failing = {"error": {"SD101"}, "warning": {"SD101", "SD201"}}
     for fail_on, expected in failing.items():
@@ -118,7 +120,7 @@ def test_a_case_fails_for_what_makes_the_exit_code_1():
 
 def test_a_failure_tells_what_where_and_what_next():
     where = Source("train.py", 7, "x = Dense(1)(x)")
-    one = checked(finding(layers=("a/b",), source=where), finding("And this."))
+    one = checked(finding("SD101", "a/b", source=where), finding(message="And this."))
     (suite,) = parsed(render_junit([one]))
     failure = cases(suite)["SD101"].find("failure")
     assert failure.get("message") == "It is wrong. (and 1 more finding)"
@@ -139,7 +141,7 @@ def test_a_model_that_does_not_learn_fails_without_a_finding():
 
 def test_sarif_holds_rule_place_and_a_lasting_fingerprint():
     where = Source("src/my train.py", 7, "x = Dense(1)(x)")
-    one = checked(finding(layers=("block/softmax",), source=where), rules=(rule(),))
+    one = checked(finding("SD101", "block/softmax", source=where), rules=(rule(),))
     run = log(render_sarif([one]))
     (described,) = run["tool"]["driver"]["rules"]
     assert described["shortDescription"]["text"] == "A title."
@@ -156,10 +158,9 @@ def test_sarif_holds_rule_place_and_a_lasting_fingerprint():
         "artifactLocation": {"uri": "src/my%20train.py", "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": 7, "snippet": {"text": "x = Dense(1)(x)"}},
     }
-    moved = finding(
-        "Now 0.7 is.", layers=("block/softmax",), source=dataclasses.replace(where, line=19)
-    )
-    other = finding(layers=("block/other",), source=where)
+    below = dataclasses.replace(where, line=19)
+    moved = finding("SD101", "block/softmax", source=below, message="Now 0.7 is.")
+    other = finding("SD101", "block/other", source=where)
     again = log(render_sarif([checked(moved, moved, other)]))["results"]
     marks = [r["partialFingerprints"][FINGERPRINT] for r in (result, *again)]
     assert marks[0] == marks[1]
@@ -179,7 +180,7 @@ def test_a_finding_without_a_line_is_put_where_the_model_is_trained():
 
 
 def test_layers_that_look_alike_are_told_once():
-    (result,) = log(render_sarif([checked(finding(layers=("a", "a", "\x1b", r"\x1b")))]))["results"]
+    (result,) = log(render_sarif([checked(finding("SD101", "a", "a", "\x1b", r"\x1b"))]))["results"]
     assert len(result["locations"][0]["logicalLocations"]) == 2
 
 
@@ -193,8 +194,11 @@ def test_a_rule_that_could_not_judge_is_told_in_sarif():
 
 def test_github_gets_levels_lines_and_escapes():
     where = Source("a,b:c%.py", 3)
-    found = [finding("100 % of\n::error::it", source=where), finding("Hm", "warning"),
-             finding("So", "info")]  # fmt: skip
+    found = [
+        finding(message="100 % of\n::error::it", source=where),
+        finding(message="Hm", severity="warning"),
+        finding(message="So", severity="info"),
+    ]
     text = render_github([checked(*found, model="net")])
     first = text.splitlines()[0]
     assert first == (
@@ -205,7 +209,7 @@ def test_github_gets_levels_lines_and_escapes():
 
 
 def test_sarif_makes_no_link_of_a_name():
-    one = checked(finding("[free](https://example.org/) layer"))
+    one = checked(finding(message="[free](https://example.org/) layer"))
     (result,) = log(render_sarif([one]))["results"]
     assert "](" not in result["message"]["text"]
 
@@ -218,7 +222,8 @@ ANY = st.text(st.characters(exclude_categories=()), max_size=40) | st.sampled_fr
 
 @given(ANY, ANY, ANY, ANY, st.sampled_from(SEVERITIES), st.integers(-1, 99))
 def test_any_text_is_well_formed_in_every_format(message, layer, file, model, severity, line):
-    found = finding(message, severity, layers=(layer,), source=Source(file, line, message))
+    where = Source(file, line, message)
+    found = finding("SD101", layer, severity=severity, message=message, source=where)
     one = checked(found, model=model, skipped=(Skipped("SD201", message),))
     root = parsed(render_junit([one], severity))
     seen = "".join(root.itertext()) + "".join(v for e in root.iter() for v in e.attrib.values())
@@ -241,11 +246,8 @@ def test_a_file_is_a_valid_uri(file):
 
 
 def test_no_renderer_needs_tensorflow():
-    import subprocess
-    import sys
-
     code = (
         "import sys\nfrom saldiag_reports.formats.printed import github, json, junit, sarif, text\n"
     )
     code += "sys.exit('tensorflow' in sys.modules or 'saldiag.rules' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python(code).returncode == 0

@@ -22,16 +22,17 @@ from saldiag_reports.formats.printed.text import render_text
 from saldiag_reports.formats.printed_run import PrintedRun, finding_text
 from saldiag_reports.formats.sarif_fixes import fix_objects
 from saldiag_reports.gallery import runs
+from tests.support.findings import finding
 from tests.support.hostile_report import NAMES
 
 BEFORE = b"one\ntwo\n--- three\n" + b"same\n" * 20 + b"four\nfive\n"
 AFTER = b"ONE\ntwo\n++ new\n+++ three\n" + b"same\n" * 20 + b"four\n"
 
 
-def finding(*pairs: tuple[str, bytes, bytes]) -> Finding:
+def finding_with_diff(*pairs: tuple[str, bytes, bytes]) -> Finding:
     edits = tuple(Edit(Source(file, 1), "Dense", "activation", "a", "b") for file, *_ in pairs)
     diff = b"".join(unified_diff(*pair) for pair in pairs).decode()
-    return Finding("SD101", "name", "error", "m", "f", edits=edits, diff=diff)
+    return finding(edits=edits, diff=diff)
 
 
 def replaced(text: bytes, change: dict) -> bytes:
@@ -46,7 +47,7 @@ def replaced(text: bytes, change: dict) -> bytes:
 
 
 def test_sarif_replacements_make_the_new_text() -> None:
-    found = finding(("a b.py", BEFORE, AFTER), ("c.py", b"x\n", b"y\nz\n"))
+    found = finding_with_diff(("a b.py", BEFORE, AFTER), ("c.py", b"x\n", b"y\nz\n"))
     ((fix),) = fix_objects(found)
     first, second = fix["artifactChanges"]
     assert first["artifactLocation"] == {"uri": "a%20b.py", "uriBaseId": "%SRCROOT%"}
@@ -55,7 +56,7 @@ def test_sarif_replacements_make_the_new_text() -> None:
 
 
 def test_sarif_has_no_fix_without_a_diff() -> None:
-    assert fix_objects(replace(finding(), diff="")) == []
+    assert fix_objects(finding(diff="")) == []
     whole = json.loads(render_sarif([PrintedRun(runs.broken_run(), ())]))
     results = whole["runs"][0]["results"]
     assert ["fixes" in result for result in results] == [True, False, False, False, False]

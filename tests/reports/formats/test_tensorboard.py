@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from saldiag_reports.formats.tensorboard import render_events, write_tensorboard
 from saldiag_reports.formats.tensorboard_events import EventLog, escape_markdown, markdown_table
 from saldiag_reports.gallery import runs
 from tests.support import hostile_report as hostile
+from tests.support.command_line import run_python
 
 # The reader that checks the files is TensorBoard's own, and loads TensorFlow where it finds it.
 pytestmark = pytest.mark.tensorflow
@@ -210,5 +209,5 @@ def test_reports_never_load_tensorflow():
         "loaded = {'tensorflow', 'keras', 'saldiag.rules'} & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ran = run_python(code)
     assert ran.returncode == 0, ran.stderr

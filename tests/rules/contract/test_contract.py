@@ -7,7 +7,6 @@ import json
 import math
 import pkgutil
 import re
-import sys
 from types import ModuleType
 
 import pytest
@@ -21,6 +20,7 @@ from saldiag.rules.engine.explain import HEADINGS, explain, to_text
 from saldiag.rules.engine.registry import all_rules
 from saldiag.rules.verdicts.overfit import verdict_of
 from tests import faults
+from tests.support.command_line import run_python
 
 RULES = all_rules()
 FAULTS: dict[str, ModuleType] = {
@@ -143,12 +143,10 @@ def test_what_rules_explain_exists_and_has_no_circle() -> None:
 
 
 def test_rules_do_without_tensorflow() -> None:
-    import subprocess
-
     code = (
         "import sys; from saldiag.rules.engine.registry import all_rules; all_rules();"
         "import saldiag.rules.engine.engine, saldiag.rules.engine.explain;"
         "import saldiag.rules.verdicts.overfit;"
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'scipy')))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_python(code).returncode == 0

@@ -113,7 +113,7 @@ def test_a_softmax_that_may_be_meant_otherwise_gets_the_sentence(measured: Measu
     assert finding.fix.startswith('activation="sigmoid"  # in head')
 
 
-def test_of_two_alike_activations_the_first_goes() -> None:
+def test_the_first_of_two_equal_activations_is_removed() -> None:
     measured = twice.broken()
     first, second = (c for c in measured.need(Wiring).calls if c.activation == "sigmoid")
     assert first.kind == "Activation"
@@ -125,7 +125,7 @@ def test_of_two_alike_activations_the_first_goes() -> None:
     assert only(with_wiring(measured, calls=calls), "SD102").edits == ()
 
 
-def test_from_logits_is_said_where_the_output_is_linear() -> None:
+def test_from_logits_is_set_where_the_output_is_linear() -> None:
     wanted = ("loss:BinaryCrossentropy", "from_logits", False, "True")
     measured = logits.broken()
     assert said(only(measured, "SD106").edits) == [wanted]
@@ -137,7 +137,7 @@ def test_from_logits_is_said_where_the_output_is_linear() -> None:
     assert run(measured, "SD106").findings[0].edits == ()  # no line that compiles is known
 
 
-def test_from_logits_goes_where_the_output_is_squashed() -> None:
+def test_from_logits_is_removed_where_the_output_is_squashed() -> None:
     wiring = head("sigmoid", call("flat", "Reshape", "output"), loss="binary_crossentropy",
                   loss_config={"from_logits": True})  # fmt: skip
     finding = only(case.fixed().with_(wiring), "SD102")
@@ -175,7 +175,7 @@ def test_class_numbers_get_their_loss_where_they_are_plainly_some() -> None:
     assert only(labels.broken(), "SD108").edits == ()
 
 
-def test_each_bias_before_batchnorm_goes() -> None:
+def test_each_bias_before_batchnorm_is_removed() -> None:
     finding = only(biased.broken(), "SD111")
     assert finding.edits
     assert {edit.layer for edit in finding.edits} == set(finding.layers)

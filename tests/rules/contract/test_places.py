@@ -21,7 +21,7 @@ COMPILED = Source("train.py", 9, "model.compile(loss=loss)")
     ],
 )
 @pytest.mark.parametrize("compiled", [COMPILED, None])
-def test_what_compile_is_told_is_changed_where_the_program_compiles(fault, compiled):
+def test_compile_arguments_are_changed_at_the_compile_call(fault, compiled):
     measured = import_module(f"tests.faults.{fault}").broken()
     places = ProgramPlaces(compiled, Source("train.py", 12, "model.fit(x, y)"))
     alone = run(measured, fault[:5].upper()).findings[0]

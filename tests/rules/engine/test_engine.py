@@ -18,13 +18,8 @@ from saldiag.rules.engine import engine, registry
 from saldiag.rules.engine.explain import explain
 from saldiag.rules.engine.root_cause import explained, explains_how_many
 from tests.faults import sd101_single_channel_softmax as softmax
+from tests.support.findings import finding
 from tests.support.measurements import call, healthy, wiring
-
-
-def finding(rule: str, *layers: str, severity: str = "error", confidence: float = 1.0) -> Finding:
-    return Finding(
-        rule, rule.lower(), severity, "message", "fix", layers=layers, confidence=confidence
-    )  # type: ignore[arg-type]
 
 
 class Stub(Rule):
@@ -42,8 +37,7 @@ class Stub(Rule):
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch):
     def install(*rules: type[Rule]) -> None:
-        for module in (engine, registry):
-            monkeypatch.setattr(module, "all_rules", lambda: rules)
+        monkeypatch.setattr(registry, "all_rules", lambda: rules)
 
     return install
 
@@ -68,20 +62,20 @@ def test_the_case_in_one_chain() -> None:
     assert diagnosis.failed()
 
 
-def test_the_order_of_layers_and_findings_does_not_depend_on_luck() -> None:
+def test_the_order_of_measurements_does_not_change_the_diagnosis() -> None:
     one = engine.diagnose(softmax.broken(), verdict="does_not_learn")
     shuffled = list(softmax.broken().found.items())
     random.Random(3).shuffle(shuffled)
     assert engine.diagnose(Measurements(dict(shuffled)), verdict="does_not_learn") == one
 
 
-def test_what_is_missing_is_skipped_with_the_reason() -> None:
+def test_a_rule_without_its_measurement_is_skipped_with_the_reason() -> None:
     measured = healthy().without(LossCheck, "the model is not compiled")
     diagnosis = engine.diagnose(measured, verdict="not_tested")
     assert {s.rule: s.reason for s in diagnosis.skipped}["SD103"] == "the model is not compiled"
 
 
-def test_nothing_measured_means_nothing_passed() -> None:
+def test_without_measurements_every_rule_is_skipped() -> None:
     diagnosis = engine.diagnose(Measurements(), verdict="not_tested")
     assert diagnosis.findings == ()
     assert diagnosis.root_cause is None
@@ -140,7 +134,7 @@ def test_an_empty_selection_runs_nothing() -> None:
         ({"limits": {"SD101": {"x": 1}}}, "SD101 has no threshold 'x': it has none"),
     ],
 )
-def test_wrong_names_say_what_was_meant(options: dict, message: str) -> None:
+def test_wrong_names_get_a_suggestion(options: dict, message: str) -> None:
     with pytest.raises(SaldiagError, match=message):
         engine.diagnose(healthy(), verdict="not_tested", **options)
 
@@ -194,7 +188,7 @@ def test_upstream_and_downstream_follow_the_wiring() -> None:
     assert [effect.explained_by for effect in on_path[1:]] == ["A", "A", None]
 
 
-def test_containers_stand_for_what_is_inside() -> None:
+def test_a_container_counts_as_its_layers() -> None:
     inner = wiring(call("encoder/conv", "Conv2D", ""), call("head", "Dense", "encoder/conv"))
     pair = [finding("A", "head"), finding("B", "encoder")]
     assert explained(pair, {"A": {"B": "upstream"}}, inner)[1].explained_by == "A"
@@ -204,7 +198,7 @@ def test_containers_stand_for_what_is_inside() -> None:
     assert explained(near, {"A": {"B": "same_layer"}}, inner)[1].explained_by is None
 
 
-def test_what_stands_nowhere_is_tied_to_the_cause_found() -> None:
+def test_a_finding_without_a_known_layer_is_explained_by_any_cause() -> None:
     for effect in (finding("B"), finding("B", "unknown")):
         pair = explained([finding("A", "b"), effect], {"A": {"B": "upstream"}}, chain("a", "b"))
         assert pair[1].explained_by == "A"
@@ -232,7 +226,7 @@ def test_of_two_causes_the_one_that_nothing_explains_is_named() -> None:
     ],
     ids=["graver", "surer", "earlier"],
 )
-def test_what_makes_a_root(one: Finding, other: Finding) -> None:
+def test_a_root_cause_is_more_severe_surer_or_earlier(one: Finding, other: Finding) -> None:
     assert engine._ranked_findings([other, one])[0] is one
 
 

@@ -36,13 +36,13 @@ def facts(**fields):
 @pytest.mark.parametrize(
     ("code", "kind", "value"), [("SD107", "relu", None), ("SD602", "softmax", "sigmoid")]
 )
-def test_a_fault_of_one_output_is_told_of_that_one(code, kind, value):
+def test_a_fault_of_one_output_names_that_output(code, kind, value):
     (finding,) = found(code, two(kind, value), facts())
     assert finding.layers == (("kind",) if code == "SD107" else ("value",))
     assert not found(code, two("softmax"), facts())
 
 
-def test_logits_are_told_of_the_output_whose_loss_takes_probabilities():
+def test_logits_are_found_at_the_output_whose_loss_takes_probabilities():
     outside = replace(facts(), predictions=(PREDICTIONS[0], tensor("prediction 1", -4.0, 5.0)))
     (finding,) = found("SD106", two(), outside)
     assert finding.layers == ("kind",)
@@ -55,7 +55,7 @@ def test_one_loss_that_cannot_be_judged_does_not_hide_the_other():
     assert found("SD107", two("relu"), fewer)
 
 
-def test_what_keras_refuses_is_told_once():
+def test_an_error_that_keras_raises_is_reported_once():
     message = (
         "Arguments `target` and `output` must have the same rank (ndim). "
         "Received: target.shape=(None,), output.shape=(None, 3)"

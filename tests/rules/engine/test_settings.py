@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,11 +18,9 @@ from saldiag.rules.engine.engine import diagnose
 from saldiag.rules.engine.registry import all_rules
 from tests.faults import sd101_single_channel_softmax as softmax
 from tests.faults import sd203_exploding_gradients as exploding
+from tests.support.command_line import run_python
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def recorded(path: Path, measured: Measurements, **settings) -> Run:
@@ -55,7 +51,7 @@ def test_judging_again_needs_no_tensorflow(tmp_path: Path) -> None:
         "import sys; from saldiag.cli.main import main; code = main(['report', 'run', '--rules']);"
         "sys.exit(10 + code + 100 * any(m in sys.modules for m in ('tensorflow', 'keras')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    done = run_python(code)
     assert done.returncode == 11, done.stderr
 
 
@@ -74,7 +70,7 @@ def test_a_threshold_in_the_file_changes_the_outcome(tmp_path: Path) -> None:
     assert run.read_info().config == {}
 
 
-def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     run = recorded(tmp_path / "run", softmax.broken())
     Path("pyproject.toml").write_text('[tool.saldiag]\nignore = ["SD101"]\n')
     main(["report", "run", "--rules"])

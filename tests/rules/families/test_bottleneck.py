@@ -27,7 +27,7 @@ def test_it_names_the_layer_and_how_little_is_left() -> None:
     assert "shrinks a feature map of 8x8 to 1x1" in finding.message
 
 
-def test_a_flat_pool_is_one_as_well() -> None:
+def test_global_pooling_is_a_bottleneck_too() -> None:
     assert one("SD117", _with("pool", output_shapes=((None, 16),)), FACTS).layers == ("pool",)
 
 

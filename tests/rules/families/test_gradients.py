@@ -55,7 +55,7 @@ def test_a_cut_up_to_rounding(into: float) -> None:
     assert no_gradient(dying(into, rest), wiring())
 
 
-def test_what_lies_behind_a_cut_is_not_a_cut_of_its_own() -> None:
+def test_layers_before_a_cut_are_no_separate_cuts() -> None:
     """Two softmaxes: the first gets nothing but the second's rounding, and rounds that again."""
     rest: dict[str, float | None] = dict.fromkeys(VARIABLES, 1e-17)
     rows = rows_with(flow().rows, "head", output_gradient=2e-10, input_gradient=2e-17)
@@ -97,7 +97,7 @@ def test_a_penalty_does_not_hide_the_cut() -> None:
     assert one("SD201", penalty, steps).layers == ("head",)
 
 
-def test_a_way_around_the_cut_makes_it_a_warning() -> None:
+def test_a_path_around_the_cut_makes_it_a_warning() -> None:
     calls = (
         call("query", "Dense", "", parameters=9),
         call("value", "Dense", "", parameters=9),
@@ -144,7 +144,7 @@ def test_without_any_gradient_nothing_is_judged(code: str) -> None:
     assert entry.reason == "no loss"
 
 
-def test_the_gradient_inside_a_loop_is_not_known() -> None:
+def test_gradients_inside_a_loop_are_not_judged() -> None:
     rows = rows_with(flow().rows, "head", input_gradient=None, skipped="inside a loop")
     assert found("SD201", flow(HEAD_FED, rows=rows), NO_HISTORY) == []
 
@@ -214,7 +214,7 @@ def test_overflow_at_most_steps_counts_under_loss_scaling_too() -> None:
 
 
 @pytest.mark.parametrize(("highest", "alarm"), [(5.0, 1), (0.6, 0)])
-def test_a_loss_that_exploded_and_came_down_in_part_counts(highest: float, alarm: int) -> None:
+def test_a_loss_that_exploded_and_fell_partly_is_found(highest: float, alarm: int) -> None:
     kernels = ("encoder/conv/kernel", "encoder/more/kernel", "head/kernel")
     ratio = np.full((STEPS, len(kernels)), 1e-3)
     ratio[:, 0] = 3.0

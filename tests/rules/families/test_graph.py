@@ -34,24 +34,24 @@ def test_an_operation_before_layers_that_learn_all_the_same_is_no_cut() -> None:
     assert found("SD115", wiring(blocked=(BLOCKED,))) == []  # the healthy flow feeds the encoder
 
 
-def test_a_target_behind_stop_gradient_is_meant_as_long_as_something_learns() -> None:
+def test_stop_gradient_is_intended_while_other_layers_learn() -> None:
     teacher = replace(TARGET, before=("teacher",))
     assert found("SD115", wiring(blocked=(teacher,))) == []
     finding = one("SD115", wiring(blocked=(replace(teacher, op="Round"),)))
     assert finding.message.startswith("between output and loss: Round passes no gradient")
 
 
-def test_it_is_a_warning_where_layers_before_it_learn_by_another_way() -> None:
+def test_it_is_a_warning_where_earlier_layers_learn_along_another_path() -> None:
     beside = BlockedOperation("ArgMax", "gate", "head", ("router",), fed=("encoder/conv",))
     assert one("SD115", wiring(blocked=(beside,))).severity == "warning"
 
 
-def test_without_a_loss_nothing_is_said() -> None:
+def test_without_a_loss_nothing_is_found() -> None:
     assert skipped("SD115", wiring(blocked=None)) == "there was no loss to trace back from"
     assert "no loss was found" in skipped("SD408", wiring(untracked=None))
 
 
-def test_a_training_step_of_ones_own_can_train_what_is_not_listed() -> None:
+def test_a_custom_train_step_may_train_unlisted_weights() -> None:
     hidden = UntrackedWeights("lambda/project", "Dense", True, 272)
     assert "training step" in skipped("SD408", wiring(untracked=(hidden,), own_training=True))
 
@@ -79,20 +79,20 @@ def test_results_of_one_layer_are_equal_only_without_dropout() -> None:
 
 
 @pytest.mark.parametrize(("kind", "alarms"), [("MaxPooling2D", 1), ("WordDrop", 0)])
-def test_a_layer_of_ones_own_can_tell_results_apart(kind: str, alarms: int) -> None:
+def test_a_custom_layer_can_distinguish_equal_results(kind: str, alarms: int) -> None:
     between = (call("between", kind, "branch"), call("between#2", kind, "branch#2"))
     between = tuple(replace(layer, layer="between") for layer in between)
     calls = (*_twins().calls[:6], *between, call("both", "Concatenate", "between", "between#2"))
     assert len(found("SD116", wiring(*calls))) == alarms
 
 
-def test_equal_results_that_go_different_ways_are_left_alone() -> None:
+def test_equal_results_used_by_different_layers_are_not_found() -> None:
     heads = (call("one", "Dense", "branch", parameters=9), call("two", "Dense", "branch#2"))
     calls = (*_twins().calls[:6], *heads, call("both", "Concatenate", "one", "two"))
     assert found("SD116", wiring(*calls)) == []
 
 
-def test_a_layer_over_and_over_on_its_own_result_is_a_note() -> None:
+def test_a_layer_applied_repeatedly_to_its_result_is_an_info() -> None:
     paths = ("block", "block#2", "block#3")
     chain = [
         call(path, "Dense", before, parameters=9)
@@ -108,7 +108,7 @@ def _scale(bad: np.ndarray) -> list[Any]:
     return found("SD505", wiring(loss_scaled=True), gradients(loss_scale=scale))
 
 
-def test_a_scale_that_comes_to_rest_is_healthy_however_far_it_fell() -> None:
+def test_a_loss_scale_that_settles_is_healthy_however_far_it_fell() -> None:
     assert _scale((np.arange(STEPS) < 14).astype(float)) == []
     assert len(_scale((np.arange(STEPS) % 4 == 0).astype(float))) == 1
 
@@ -134,7 +134,7 @@ def test_an_epsilon_that_float16_rounds_to_0_matters_where_weights_are_float16()
     assert found("SD507", enough, dtypes(rows=(half,))) == []
 
 
-def test_a_dead_layer_tells_whether_a_gradient_still_comes_to_it() -> None:
+def test_a_dead_layer_says_whether_it_still_gets_a_gradient() -> None:
     dead = rows_with(activations().rows, "encoder/relu", dead_share=1.0)
     history = gradients(zero_share=np.ones((STEPS, len(VARIABLES))))
     finding = one("SD301", activations(*dead), history)

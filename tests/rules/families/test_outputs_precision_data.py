@@ -170,7 +170,7 @@ def test_without_an_optimizer_there_is_no_loss_to_scale() -> None:
     assert found("SD502", wide) == [], "bfloat16 has float32's range"
 
 
-def test_one_island_among_many_is_told_and_its_bytes_counted() -> None:
+def test_float32_islands_are_listed_with_their_bytes() -> None:
     rows = [dtype_row(f"c{i}", "Conv2D", "bfloat16", 9) for i in range(20)]
     rows[10] = dtype_row("island", "Activation", "float32")
     finding = one("SD503", dtypes(policy="mixed_bfloat16", rows=tuple(rows)))
@@ -190,7 +190,7 @@ def raw(*calls: LayerCall, **image: Any) -> list[Finding]:
 CONV = call("conv", "Conv2D", "", parameters=9, activation="relu")
 
 
-def test_pictures_of_0_to_255_are_told_unless_something_normalises_them_first() -> None:
+def test_pictures_of_0_to_255_are_found_unless_a_layer_normalises_them() -> None:
     (finding,) = raw(CONV)
     assert finding.fix == "x = keras.layers.Rescaling(scale=0.00784, offset=-1)(x)"
     for first in ("Rescaling", "Normalization", "BatchNormalization"):
@@ -277,7 +277,7 @@ def lagging(**fields: Any) -> OverfitHistory:
     })  # fmt: skip
 
 
-def test_batchnorm_that_lags_is_told_with_the_steps_it_needs() -> None:
+def test_lagging_batchnorm_is_found_with_the_steps_it_needs() -> None:
     finding = one("SD802", lagging())
     assert finding.severity == "info"
     assert "contain 0.547 of their initial values; 459 steps reduce" in finding.message
@@ -294,7 +294,7 @@ def test_a_lag_that_statistics_do_not_explain_is_a_warning() -> None:
     assert (unknown.severity, unknown.confidence) == ("warning", 0.6)
 
 
-def test_modes_that_differ_where_nothing_was_learnt_are_no_lag() -> None:
+def test_modes_that_differ_without_learning_are_no_lag() -> None:
     assert found("SD802", lagging(training_error=np.array([0.01, 0.02]))) == []
     assert found("SD802", lagging(inference_error=np.array([0.5, 0.025]))) == []
     empty = np.array([])
@@ -311,7 +311,7 @@ def test_hostile_warnings_stay_on_one_line() -> None:
     assert len(message) < 400
 
 
-def test_a_filter_that_hid_nothing_yet_is_noted() -> None:
+def test_a_warning_filter_without_silenced_warnings_is_an_info() -> None:
     here = Source("project/quiet.py", 3)
     noted = one("SD901", WarningLog((), (here,)))
     assert (noted.severity, noted.source) == ("info", here)
@@ -319,7 +319,7 @@ def test_a_filter_that_hid_nothing_yet_is_noted() -> None:
     assert one("SD901", WarningLog((hidden,), (here,))).severity == "warning"
 
 
-def test_statistics_are_asked_for_trainable_only() -> None:
+def test_only_trainable_needs_statistics() -> None:
     measured = healthy().without(TrainableStatus, "no step was taken")
     (entry,) = run(measured, "SD402").skipped
     assert entry.reason == "no step was taken"
@@ -328,7 +328,7 @@ def test_statistics_are_asked_for_trainable_only() -> None:
 # SD613
 
 
-def test_tables_that_are_constant_as_a_whole_or_small_name_no_columns() -> None:
+def test_wholly_constant_or_small_tables_name_no_columns() -> None:
     table = tensor("table", 0.0, 1.0, shape=(None, 3), constant=(0, 2))
     assert one("SD613", data(inputs=(table,), samples=16)).severity == "info"
     assert "at least 16 samples" in skipped("SD613", data(inputs=(table,), samples=15))
@@ -339,7 +339,7 @@ def test_tables_that_are_constant_as_a_whole_or_small_name_no_columns() -> None:
 # SD506
 
 
-def test_whole_numbers_that_keep_nothing_are_named_as_such() -> None:
+def test_integer_results_that_lose_all_values_are_named() -> None:
     flat = WrappedIntegers("scale", "scale", "FloorDiv", "uint8", 1.0, flat=True)
     finding = one("SD506", dtypes(wrapped=(flat,)), stuck())
     assert "the information is lost" in finding.message

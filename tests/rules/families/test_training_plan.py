@@ -105,7 +105,7 @@ def test_a_checkpoint_of_every_epoch_compares_nothing(best_only: bool, alarms: i
     assert len(found("SD709", plan(absent), test)) == alarms
 
 
-def test_keras_cannot_tell_what_is_better() -> None:
+def test_a_monitored_metric_without_a_direction() -> None:
     unsure = stopping("val_score", direction="unknown", metric_direction="")
     assert one("SD709", plan(unsure)).severity == "error"
     unbuilt = stopping("val_score", direction="", metric_direction="")
@@ -165,7 +165,7 @@ def test_a_loss_that_is_its_prediction(at: float, around: tuple[float, ...], ala
         ("jaccard", np.full(60, 0.5), False),
     ],
 )
-def test_what_cannot_move(name: str, values: np.ndarray, alarm: bool) -> None:
+def test_a_metric_that_never_changes(name: str, values: np.ndarray, alarm: bool) -> None:
     test = overfit(metric_names=(name,), metric_values=values[:, None])
     assert len(found("SD710", test)) == alarm
 
@@ -200,7 +200,7 @@ def test_steps_that_loss_scaling_left_out_are_no_low_rate(finite: int, words: st
     assert found("SD702", _still(), scaled, stuck())
 
 
-def test_matrices_without_a_gradient_do_not_stand_still_by_the_rate() -> None:
+def test_kernels_without_a_gradient_are_not_blamed_on_the_rate() -> None:
     """A saturated layer starves what lies before it; what lies behind moves all the same."""
     kernels = ("encoder/conv/kernel", "encoder/more/kernel", "head/kernel")
     starved = dict(zip(kernels, (1e-14, 1e-14, 0.1), strict=True))
@@ -216,9 +216,7 @@ def test_matrices_without_a_gradient_do_not_stand_still_by_the_rate() -> None:
 
 
 @pytest.mark.parametrize(("planned", "alarms"), [(16, 0), (2, 1), (None, 1)])
-def test_the_batch_of_fit_counts_more_than_the_one_looked_at(
-    planned: int | None, alarms: int
-) -> None:
+def test_the_batch_size_of_fit_overrides_the_measured_one(planned: int | None, alarms: int) -> None:
     shapes = dict.fromkeys(("input_shapes", "output_shapes"), ((None, 1, 1, 16),))
     crossed = wiring(*calls_with("encoder/norm", **shapes))
     looked_at = (activations(batch_size=2), items(source="batches", batch_size=planned))
@@ -238,7 +236,7 @@ def test_the_batch_of_fit_counts_more_than_the_one_looked_at(
         ("SGD", {"momentum": 0.999}, None, 0),  # it learns all the same
     ],
 )
-def test_a_momentum_that_keeps_hundreds_of_steps(
+def test_a_momentum_that_averages_hundreds_of_steps(
     optimizer: str, config: dict[str, float], level: float | None, alarms: int
 ) -> None:
     test = overfit() if level is None else stuck(level)
@@ -261,7 +259,7 @@ def test_classes_sorted_within_batches_alone(mixture: float, alarms: int) -> Non
 
 
 @pytest.mark.parametrize(("validated", "alarms"), [(None, 0), (True, 0), (False, 1)])
-def test_validation_that_fit_is_given_is_not_given_or_is_not_known(
+def test_validation_data_of_fit_are_given_missing_or_unknown(
     validated: bool | None, alarms: int
 ) -> None:
     found_ = found("SD709", plan(stopping(), validated=validated))

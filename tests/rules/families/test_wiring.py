@@ -58,7 +58,7 @@ def test_softmax_inside_attention_is_left_alone() -> None:
     assert found("SD101", wiring(*CALLS[:-1], attention, inner)) == []
 
 
-def test_softmax_under_cross_entropy_says_that_the_loss_falls_anyway() -> None:
+def test_softmax_under_cross_entropy_mentions_that_the_loss_still_falls() -> None:
     calls = (*CALLS[:-1], softmax(output_shapes=((None, 8, 8, 1),)))
     rows = (*flow().rows[:-1], flow_row("softmax", "Softmax", 0.14, 0.22))
     message = one("SD101", wiring(*calls), flow(rows=rows)).message
@@ -182,7 +182,7 @@ def normalised(use_bias: bool = True, **fields: Any) -> Any:
     return tuple(replace(c, config=axis) if c.path == "encoder/norm" else c for c in calls)
 
 
-def test_a_bias_counts_only_where_batchnorm_takes_it_away() -> None:
+def test_a_bias_is_found_only_where_batchnorm_cancels_it() -> None:
     assert one("SD111", wiring(*normalised())).severity == "info"
     also = call("skip", "Conv2D", "encoder/conv")
     for calls in (
@@ -212,7 +212,7 @@ def test_dropout_on_the_output_is_seen_through_a_reshape_and_not_at_rate_0() -> 
     assert found("SD112", wiring(*CALLS, dropped(0.0, "output"))) == []
 
 
-def test_dropout_on_features_is_told_above_the_threshold_and_before_batchnorm() -> None:
+def test_dropout_on_features_is_found_above_the_threshold_and_before_batchnorm() -> None:
     def hidden(rate: float, after: str = "Conv2D") -> Any:
         return wiring(dropped(rate, ""), call("next", after, "drop"), call("out", "Dense", "next"))
 
@@ -224,7 +224,7 @@ def test_dropout_on_features_is_told_above_the_threshold_and_before_batchnorm() 
 # SD113
 
 
-def test_what_stands_behind_a_sigmoid_matters_under_a_cross_entropy_only() -> None:
+def test_layers_after_a_sigmoid_matter_only_under_a_cross_entropy() -> None:
     relu = call("again", "ReLU", "output", activation="relu")
     under = {"loss": "binary_crossentropy"}
     assert one("SD113", wiring(*CALLS, relu, **under)).severity == "warning"
@@ -265,7 +265,7 @@ def test_layers_without_an_activation_between_them_are_one_layer() -> None:
     ],
     ids=["tanh", "maximum", "unknown layer", "sine", "narrow", "frozen"],
 )
-def test_what_is_not_surely_one_linear_layer_is_left_alone(well: Any) -> None:
+def test_layers_that_may_be_nonlinear_are_not_found(well: Any) -> None:
     assert found("SD109", well) == []
 
 
@@ -404,7 +404,7 @@ def test_a_loss_that_ignores_whose_target_it_is() -> None:
         assert found("SD108", own, replace(flat, predictions=others), same) == []
 
 
-def test_an_activation_behind_a_softmax_is_told_once() -> None:
+def test_an_activation_after_a_softmax_is_found_once() -> None:
     tanh = call("again", "Activation", "output", activation="tanh")
     assert found("SD107", wiring(*CALLS, tanh, loss="binary_crossentropy")) == []
 
@@ -423,7 +423,7 @@ def narrow(units: int = 1, classes: int = 3, *others: str, **fields: Any) -> Any
     )  # fmt: skip
 
 
-def test_one_number_tells_two_classes_and_no_more() -> None:
+def test_one_output_unit_fits_two_classes_only() -> None:
     assert one("SD114", narrow()).layers == ("hidden",)
     wells = [
         narrow(2),

@@ -40,7 +40,7 @@ def test_tau_is_scipys_where_there_are_no_ties(y: np.ndarray) -> None:
 
 
 @given(series)
-def test_a_probability_and_it_sees_only_order(y: np.ndarray) -> None:
+def test_mann_kendall_is_a_probability_and_depends_on_order_alone(y: np.ndarray) -> None:
     p = trend_statistics.falling_probability(y)
     assert 0 < p <= 1
     assert trend_statistics.falling_probability(3 * y + 7) == p

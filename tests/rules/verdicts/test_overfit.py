@@ -69,7 +69,7 @@ def test_a_slow_model_is_not_called_unable() -> None:
     assert "still falls" in verdict_of(ran(slow))[1]
 
 
-def test_a_model_that_comes_to_the_mean_and_stays_does_not_learn() -> None:
+def test_a_model_that_stays_at_the_mean_does_not_learn() -> None:
     mean = 0.25 + 0.4 * np.exp(-STEPS / 20) + 0.0005 * NOISE
     assert verdict(ran(mean)) == "does_not_learn"
 
@@ -82,7 +82,7 @@ def test_a_warm_up_longer_than_the_test_proves_nothing() -> None:
     assert verdict(stuck(0.25, rate_growth=1.98, no_gradient=True)) == "does_not_learn"
 
 
-def test_half_way_is_open() -> None:
+def test_a_loss_between_baseline_and_target_is_inconclusive() -> None:
     assert verdict(ran(np.where(STEPS < 100, 0.5, 0.12))) == "inconclusive"
 
 
@@ -91,7 +91,7 @@ def test_a_late_start_is_not_missed() -> None:
     assert verdict(ran(late)) == "inconclusive"
 
 
-def test_a_falling_loss_over_predictions_that_stand_still_is_no_learning() -> None:
+def test_a_falling_loss_with_unchanged_predictions_is_no_learning() -> None:
     """One-channel softmax under binary cross-entropy: the loss falls, every prediction is 1."""
     still = np.full(41, 8.07)
     history = ran(
@@ -154,7 +154,7 @@ def test_interrupted_blames_nobody(curve: list[float]) -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_noise_around_a_level_is_told_from_a_fall(seed: int) -> None:
+def test_noise_around_a_level_is_no_fall(seed: int) -> None:
     noise = np.random.default_rng(seed).normal(size=401)
     falling = 0.6 - 0.1 * STEPS / 400 + 0.003 * noise
     assert verdict(ran(falling)) == "inconclusive", "a model that falls is never called unable"

@@ -111,7 +111,7 @@ class TestVerdict:
 
 
 class TestCourse:
-    def test_a_validation_that_goes_along_follows(self):
+    def test_a_validation_loss_that_falls_with_the_loss_follows(self):
         assert not does_not_follow(course())
         assert not does_not_follow(course(FALLS, 0.5 * FALLS))
         assert not does_not_follow(course(FALLS, 1.3 * FALLS))
@@ -125,10 +125,10 @@ class TestCourse:
         ],
         ids=["stands", "rises after epoch 4", "turns"],
     )
-    def test_a_validation_that_goes_its_own_way_does_not(self, held):
+    def test_a_validation_loss_that_does_not_fall_is_found(self, held):
         assert does_not_follow(course(FALLS, held))
 
-    def test_without_a_falling_loss_there_is_nothing_to_follow(self):
+    def test_without_a_falling_loss_validation_is_not_judged(self):
         assert not does_not_follow(course(np.full(10, 0.3), np.linspace(0.3, 0.9, 10)))
 
     def test_two_epochs_are_too_few(self):
@@ -167,7 +167,7 @@ class TestStatistics:
             in by_rule["SD712"].message
         )
 
-    def test_a_model_that_is_not_good_yet_gets_a_note(self):
+    def test_a_model_that_has_not_converged_gets_an_info(self):
         check = validation(0.26, 0.2, 0.2, statistics=(lagging.LAGGING,))
         (finding,) = [f for f in found(check, course(FALLS, [0.3] * 10)) if f.rule == "SD802"]
         assert finding.severity == "info"
@@ -206,7 +206,7 @@ class TestData:
         light = data(baselines=replace(data().baselines, independent=0.25 / 300))
         assert not found(weighted, light, validation(weight_scale=300.0))
 
-    def test_a_repair_of_the_targets_goes_before_overfitting(self):
+    def test_a_correction_of_the_targets_comes_before_overfitting(self):
         change = Correction("targets", "np.roll(y, 1, axis=0)", 0.05)
         check = validation(0.3, 0.3, 0.01, corrections=(change,))
         assert [f.rule for f in found(course(FALLS, [0.3] * 10), check)] == ["SD615"]
@@ -237,7 +237,7 @@ class TestData:
         for part in ("BatchNorm", "overfitting", "x / 255"):
             assert part in finding.message
 
-    def test_without_a_check_the_reason_is_said(self):
+    def test_without_a_check_the_reason_is_given(self):
         diagnosis = diagnose(
             Measurements.of(course(FALLS, [0.3] * 10), missing={"validation": "on two replicas"}),
             verdict="learns",
@@ -260,13 +260,13 @@ class TestData:
 
 
 class TestMetrics:
-    def test_a_metric_that_stands_still_while_the_loss_falls(self):
+    def test_a_metric_that_is_constant_while_the_loss_falls(self):
         third = np.full(10, 1 / 3)
         (finding,) = found(course(mean_io_u=third, val_mean_io_u=third))
         assert finding.rule == "SD710"
         assert "mean_io_u is 0.333" in finding.message
 
-    def test_a_score_that_stands_still_without_validation(self):
+    def test_a_metric_that_is_constant_without_validation(self):
         history = TrainingHistory(
             ("loss", "mean_io_u", "beta"), np.arange(1, 11),
             np.array([FALLS, np.full(10, 1 / 3), np.full(10, 0.5)]),

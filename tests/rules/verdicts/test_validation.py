@@ -37,7 +37,7 @@ class TestTargets:
         falls = -3.0 * np.arange(10)
         assert not does_not_follow(course(falls, falls - 5))
 
-    def test_renamed_classes_that_training_knows_go_before_missing_ones(self):
+    def test_renamed_classes_come_before_missing_ones(self):
         seen = items(class_counts=((0, 50), (1, 50)), validation_class_counts=((1, 16), (2, 16)))
         classes = wiring(loss="sparse_categorical_crossentropy")
         known = {"accuracy": 0.0, "mapped_accuracy": 1.0}
@@ -54,7 +54,7 @@ class TestTargets:
 
 
 class TestOverfitting:
-    def test_it_is_said_where_it_is_likely_and_not_certain(self):
+    def test_a_likely_but_uncertain_gap_is_an_info(self):
         wide = validation(0.35, 0.35, 0.0, item_errors=_spread(0.35), train_item_errors=_spread(0))
         assert not Checked.of(healthy(STUCK, wide)).items_are_worse
         (finding,) = found(STUCK, wide)
@@ -66,7 +66,7 @@ class TestOverfitting:
         assert (finding.rule, finding.severity) == ("SD807", "info")
         assert "Not excluded: overfitting" in finding.message
 
-    def test_it_is_not_said_where_an_item_depends_on_its_batch(self):
+    def test_it_is_not_found_where_an_item_depends_on_its_batch(self):
         check = validation(0.3, 0.3, 0.01, company_difference=0.5, active=("norm",))
         assert codes(STUCK, check) == ["SD410"]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+from tests.support.command_line import read_diagnosis
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow, pytest.mark.usefixtures("here")]
 
 CELLS = (
     "%matplotlib inline\n"
@@ -39,12 +40,7 @@ def run(tmp_path: Path, last: str, *, compat: bool) -> tuple[int, dict[str, obje
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         code = run_program(ProgramOptions(Path("old.ipynb"), out=out, compat=compat))
-    return code, json.loads((out / "diagnosis.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    return code, read_diagnosis(out)
 
 
 def test_old_names_are_told_with_cell_and_line(

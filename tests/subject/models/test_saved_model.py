@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from saldiag.cli import main
 from saldiag.core.errors import ModelError
+from tests.support import models
+from tests.support.command_line import read_diagnosis, run_saldiag
 
 pytestmark = pytest.mark.tensorflow
 
@@ -20,13 +20,11 @@ Y = (X[:, :1] > 0).astype("float32")
 
 def network(keras: Any, last: str = "sigmoid") -> Any:
     keras.utils.set_random_seed(1)
-    return keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(16, activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dense(1, activation=last),
-        ]
+    return models.sequential(
+        (4,),
+        keras.layers.Dense(16, activation="relu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(1, activation=last),
     )
 
 
@@ -70,8 +68,8 @@ def test_several_inputs_go_by_their_names(keras: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_says_that_a_sound_one_learns(folder: Path) -> None:
     common = ("--data", "data.npz", "--loss", "bce", "--unsafe-load", "--learning-rate", "0.05")
-    assert main.main(["overfit", "--model", "exported", *common, "--out", "run"]) == 0
-    found = json.loads(Path("run", "diagnosis.json").read_text())
+    assert run_saldiag("overfit", "--model", "exported", *common, "--out", "run") == 0
+    found = read_diagnosis("run")
     assert found["verdict"] == "learns"
     assert found["findings"] == []
 
@@ -80,14 +78,14 @@ def test_code_in_it_is_run_only_if_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["overfit", "--model", "exported", "--data", "data.npz", "--loss", "bce"]
-    assert main.main(asked) == 2
+    assert run_saldiag(*asked) == 2
     told = capsys.readouterr().err
     assert "pass --unsafe-load if you trust it" in told
     assert told.count("\n") == 1
 
 
 def test_it_has_no_loss_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["overfit", "--model", "exported", "--data", "data.npz", "--unsafe-load"]) == 2
+    assert run_saldiag("overfit", "--model", "exported", "--data", "data.npz", "--unsafe-load") == 2
     assert "give --loss" in capsys.readouterr().err
 
 

@@ -28,12 +28,6 @@ def model(spec: str) -> ModelSpec:
     return parse_model_spec(spec)
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def made(folder: Path, *files: str) -> Path:
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

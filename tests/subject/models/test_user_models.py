@@ -10,6 +10,7 @@ import pytest
 
 from saldiag.core.errors import DataError, ModelError, SaldiagError, WeightsError
 from saldiag.core.measurement import Source
+from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -70,14 +71,6 @@ def sized(size, depth=1):
 made = uncompiled()
 number = 3
 """
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a program, as the working directory."""
-    (tmp_path / "net.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def own(model: str, **options: Any) -> Any:
@@ -193,7 +186,7 @@ def saved(name: str, *extra: Any, loss: Any = "mse") -> str:
     """A model on the disk, whose optimizer has its variables, as after a training."""
     import keras
 
-    model = keras.Sequential([keras.Input((4,)), *extra, keras.layers.Dense(2)])
+    model = models.sequential((4,), *extra, keras.layers.Dense(2))
     if loss is not None:
         model.compile(keras.optimizers.SGD(0.5), loss)
         model.optimizer.build(model.trainable_variables)
@@ -307,7 +300,7 @@ def weighted(model: str, weights: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras", "w.h5"])
-def test_weights_from_a_file(name: str, keras: Any, here: Path) -> None:
+def test_weights_from_a_file(name: str, here: Path) -> None:
     model = own("net:model").model
     model.optimizer.build(model.trainable_variables)
     (model.save_weights if ".weights" in name else model.save)(name)
