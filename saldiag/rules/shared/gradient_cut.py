@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saldiag.core.measurement import FlowRow, GradientFlow, GradientHistory, Wiring
+from saldiag.rules.shared.graph import reachable_calls
 
 LIMITS: dict[str, float] = {"rounding": 1e-6, "lifted": 1e-3}
 """``rounding``: share of |dL/d(output)| up to which |dL/d(input)| counts as rounding error.
@@ -123,7 +124,8 @@ class _CallGraph:
 
     def upstream(self, paths: Iterable[str], stop: frozenset[str] = frozenset()) -> set[str]:
         """Those calls and all calls before them, not going past ``stop``."""
-        return _reachable_calls(paths, {p: () if p in stop else i for p, i in self.inputs.items()})
+        inputs = {path: () if path in stop else i for path, i in self.inputs.items()}
+        return reachable_calls(paths, inputs.get)
 
     def downstream(self, path: str) -> set[str]:
         """That call and all calls after it."""
@@ -131,22 +133,11 @@ class _CallGraph:
         for consumer, inputs in self.inputs.items():
             for source in inputs:
                 consumers.setdefault(source, []).append(consumer)
-        return _reachable_calls([path], consumers)
+        return reachable_calls([path], consumers.get)
 
     def layers(self, paths: Iterable[str]) -> set[str]:
         """The layers of those calls."""
         return {self.layer_of[path] for path in paths}
-
-
-def _reachable_calls(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(start)
-    while waiting:
-        path = waiting.pop()
-        if path in edges and path not in seen:
-            seen.add(path)
-            waiting += edges[path]
-    return seen
 
 
 def _largest_weight_gradients(flow: GradientFlow) -> dict[str, float]:

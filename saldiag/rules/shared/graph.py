@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from saldiag.core.measurement import LayerCall, Wiring
@@ -18,6 +18,24 @@ SHAPE_ONLY = frozenset({
 def is_shape_only(call: LayerCall) -> bool:
     """Whether the call passes its input on, at most in another shape."""
     return call.kind in SHAPE_ONLY and call.activation in (None, "linear")
+
+
+def reachable_calls(start: Iterable[str], edges: Callable[[str], Iterable[str] | None]) -> set[str]:
+    """The calls of ``start`` and all that ``edges`` lead to from there.
+
+    Args:
+        start: paths of calls.
+        edges: the next calls of a call; None for a path that is not one.
+    """
+    seen: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        path = waiting.pop()
+        following = None if path in seen else edges(path)
+        if following is not None:
+            seen.add(path)
+            waiting += following
+    return seen
 
 
 class Network:
@@ -53,20 +71,14 @@ class Network:
 
     def upstream(self, paths: Iterable[str]) -> set[str]:
         """Those calls and all calls that feed them."""
-        return self._reachable(paths, lambda path: self.leaves[path].inputs)
+        return reachable_calls(paths, {path: call.inputs for path, call in self.leaves.items()}.get)
 
     def downstream(self, paths: Iterable[str]) -> set[str]:
         """Those calls and all calls that they feed."""
-        return self._reachable(paths, self.consumers)
-
-    def _reachable(self, paths: Iterable[str], step: Callable[[str], Iterable[str]]) -> set[str]:
-        seen = {path for path in paths if path in self.leaves}
-        queue = deque(seen)
-        while queue:
-            fresh = {p for p in step(queue.popleft()) if p in self.leaves} - seen
-            seen |= fresh
-            queue.extend(fresh)
-        return seen
+        consumers = self._consumers
+        return reachable_calls(
+            paths, lambda path: consumers.get(path, []) if path in self.leaves else None
+        )
 
     def only_in_losses(self) -> set[str]:
         """The layers used only by an ``add_loss`` loss, not by an output, such as a teacher.
