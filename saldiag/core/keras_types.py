@@ -210,3 +210,12 @@ class KerasModel(KerasLayer, Protocol):
 
     def train_step(self, data: BatchLike) -> dict[str, Any]:
         """Train on one batch."""
+
+    def compile(self, **arguments: Any) -> None:
+        """Set loss, optimizer and metrics."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; returns Keras' ``History``."""
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs of one batch in inference mode, as numpy arrays."""

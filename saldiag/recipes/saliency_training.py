@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.image_masks.pipeline import find_damage, make_dataset
 from saldiag.image_masks.storage import Item
@@ -77,7 +78,7 @@ class Recipe(TrainingNumbers):
             f" {self.image_size}x{self.image_size}: try a smaller --batch-size or --image-size"
         )
 
-    def compiled(self, model: Any) -> tuple[Any, ...]:
+    def compiled(self, model: KerasModel) -> tuple[Any, ...]:
         """Compile the model with the recipe's loss, rate and metrics; returns the metrics."""
         metrics = saliency_metrics(self.beta2)
         compile_model(model, loss=self.loss, learning_rate=self.schedule(), metrics=metrics)

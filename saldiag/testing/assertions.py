@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from saldiag.core.keras_types import KerasModel
+
 if TYPE_CHECKING:
     from saldiag.app.api import Diagnosis
     from saldiag.core.findings.finding import Finding, Severity
@@ -23,7 +25,7 @@ SLOW_LEARNING_RULE = "learns-slowly"
 
 
 def assert_learns(
-    model: Any,
+    model: KerasModel,
     batch: Any,
     *,
     steps: int = 200,
@@ -76,7 +78,7 @@ def _error_change(diagnosis: Diagnosis) -> str:
 
 
 def assert_gradients_flow(
-    model: Any,
+    model: KerasModel,
     batch: Any,
     *,
     loss: Any = None,
@@ -109,7 +111,7 @@ def assert_gradients_flow(
 
 
 def assert_no_findings(
-    model: Any,
+    model: KerasModel,
     data: Any,
     ignore: str | Sequence[str] = (),
     severity: Severity = "warning",
@@ -145,7 +147,7 @@ def assert_no_findings(
 
 
 def assert_trainable(
-    model: Any,
+    model: KerasModel,
     expected: Mapping[Any, bool] | Iterable[Any] | str | int,
     batch: Any = None,
     *,

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from saldiag.core.keras_types import KerasModel
+
 MARKER_SETTINGS = ("ignore", "severity")
 MARKER_HELP = (
     "saldiag(ignore=[...], severity='warning'): rules to leave out in this test, and the lowest "
@@ -29,28 +31,30 @@ class Checks:
         self.ignore = ignore
         self.severity = severity
 
-    def assert_learns(self, model: Any, batch: Any, **more: Any) -> None:
+    def assert_learns(self, model: KerasModel, batch: Any, **more: Any) -> None:
         """Assert that the model can memorise one batch."""
         __tracebackhide__ = True
         from saldiag.testing.assertions import assert_learns
 
         assert_learns(model, batch, **self._with_ignored(more))
 
-    def assert_gradients_flow(self, model: Any, batch: Any, **more: Any) -> None:
+    def assert_gradients_flow(self, model: KerasModel, batch: Any, **more: Any) -> None:
         """Assert that every trainable variable gets a finite gradient."""
         __tracebackhide__ = True
         from saldiag.testing.assertions import assert_gradients_flow
 
         assert_gradients_flow(model, batch, **self._with_ignored(more))
 
-    def assert_trainable(self, model: Any, expected: Any, batch: Any = None, **more: Any) -> None:
+    def assert_trainable(
+        self, model: KerasModel, expected: Any, batch: Any = None, **more: Any
+    ) -> None:
         """Assert which variables are trainable and, with ``batch``, that a step changes them."""
         __tracebackhide__ = True
         from saldiag.testing.assertions import assert_trainable
 
         assert_trainable(model, expected, batch, **more)
 
-    def assert_no_findings(self, model: Any, data: Any, **more: Any) -> None:
+    def assert_no_findings(self, model: KerasModel, data: Any, **more: Any) -> None:
         """Assert that there are no findings at or above the severity."""
         __tracebackhide__ = True
         from saldiag.testing.assertions import assert_no_findings
@@ -58,7 +62,7 @@ class Checks:
         given = {} if self.severity is None else {"severity": self.severity}
         assert_no_findings(model, data, **{**given, **self._with_ignored(more)})
 
-    def diagnose(self, model: Any, data: Any, **more: Any) -> Any:
+    def diagnose(self, model: KerasModel, data: Any, **more: Any) -> Any:
         """``saldiag.diagnose`` without the rules that the test ignores."""
         from saldiag.app.api import diagnose
 

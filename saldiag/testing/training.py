@@ -11,6 +11,7 @@ import keras
 
 from saldiag.app.api import diagnose
 from saldiag.core.errors import ModelError
+from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.core.measurement import TrainableRow, TrainableStatus
 from saldiag.core.wording import plain
 from saldiag.keras_internals.layers import flattened_layers, own_non_trainable_variables
@@ -19,7 +20,9 @@ from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.paths import layer_paths, variable_paths
 
 
-def trainable_status(model: Any, batch: Any, loss: Any, optimizer: Any) -> TrainableStatus:
+def trainable_status(
+    model: KerasModel, batch: Any, loss: Any, optimizer: KerasOptimizer
+) -> TrainableStatus:
     """Trainable flags of every variable and, with a batch, the effect of one training step.
 
     Args:
@@ -52,7 +55,7 @@ def trainable_status(model: Any, batch: Any, loss: Any, optimizer: Any) -> Train
 
 
 def unmet_expectations(
-    model: Any, status: TrainableStatus, expected: Any, *, stepped: bool
+    model: KerasModel, status: TrainableStatus, expected: Any, *, stepped: bool
 ) -> list[str]:
     """Differences from the expectation, one line each.
 
@@ -106,7 +109,7 @@ def _pattern_pairs(expected: Any) -> list[tuple[Any, bool]]:
     return [(pattern, True) for pattern in ([expected] if single else expected)]
 
 
-def _layers_by_path(model: Any) -> dict[str, Any]:
+def _layers_by_path(model: KerasModel) -> dict[str, Any]:
     by_id = {id(layer): layer for layer in flattened_layers(model)}
     return {path: by_id[key] for key, path in layer_paths(model).items()}
 
@@ -127,7 +130,7 @@ def _row_names(row: TrainableRow) -> Iterator[str]:
         yield parts[depth - 1]
 
 
-def _statistics_paths(model: Any) -> set[str]:
+def _statistics_paths(model: KerasModel) -> set[str]:
     """Paths of the variables that no gradient trains: running statistics and seeds."""
     paths = variable_paths(model)
     held = [v for layer in flattened_layers(model) for v in own_non_trainable_variables(layer)]

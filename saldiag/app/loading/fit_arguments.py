@@ -7,13 +7,14 @@ from typing import Any
 
 from saldiag.app.session.collector import error_line
 from saldiag.core.errors import DataError
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.subject.data.fit_batches import PREVIEW_BATCHES, Batch, FitPreview, preview_fit
 from saldiag_probes.state.isolation import preserved_random_state, preserved_state
 
 
 def read_feed(
-    model: Any, arguments: Mapping[str, Any], batches: int = PREVIEW_BATCHES
+    model: KerasModel, arguments: Mapping[str, Any], batches: int = PREVIEW_BATCHES
 ) -> FitPreview:
     """The first batches of ``model.fit(**arguments)``, and what replaces its arguments.
 
@@ -32,7 +33,7 @@ def read_feed(
 
 
 def first_batches(
-    model: Any, data: Any, batch_size: int | None = None, batches: int = PREVIEW_BATCHES
+    model: KerasModel, data: Any, batch_size: int | None = None, batches: int = PREVIEW_BATCHES
 ) -> tuple[tuple[Batch, ...], FitPlan]:
     """The first batches of ``data``, and the plan of a ``fit`` on it.
 

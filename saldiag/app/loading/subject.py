@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import Origin, Source
 
 MAX_SHOWN_IMAGES = 4
@@ -41,7 +42,7 @@ class OverfitData(Batches):
 class Subject:
     """A compiled model and what is known about it."""
 
-    model: Any
+    model: KerasModel
     """The compiled Keras model."""
     sources: dict[int, Source] = field(default_factory=dict)
     """The line that made each layer, by ``id(layer)``."""

@@ -16,6 +16,7 @@ from saldiag.app.session.collector import Collector
 from saldiag.app.session.request import ModelRequest
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.files.fingerprints import FilesSeen
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import Source
 from saldiag.core.wording import printable
 from saldiag.keras_internals.names import KERAS_2_IN_TENSORFLOW
@@ -33,7 +34,7 @@ Read = TypeVar("Read")
 class UserModel:
     """The user's model, compiled."""
 
-    model: Any
+    model: KerasModel
     """The compiled Keras model."""
     sources: dict[int, Source]
     """The line that made each layer, by ``id(layer)``; empty for a saved model."""
@@ -108,7 +109,7 @@ def _from_file(request: ModelRequest, path: Path) -> Any:
     return load_keras_file(path, objects, unsafe=request.unsafe_load, compiled=request.loss is None)
 
 
-def _refuse_other_models(model: Any, code: CodeReference) -> None:
+def _refuse_other_models(model: KerasModel, code: CodeReference) -> None:
     if isinstance(model, keras.Model):
         return
     kind = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("builtins.")
@@ -116,7 +117,7 @@ def _refuse_other_models(model: Any, code: CodeReference) -> None:
     raise ModelError(f"{code}: expected a Keras 3 model, got {printable(kind)}{older}")
 
 
-def load_user_weights(request: ModelRequest, model: Any, x: Any) -> None:
+def load_user_weights(request: ModelRequest, model: KerasModel, x: Any) -> None:
     """Load ``--weights`` into the user's model, building it on the inputs ``x`` if needed.
 
     Raises:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from saldiag.core.keras_types import KerasModel
+
 MODEL_ATTRIBUTE = "_saldiag_model"
 """Attribute of an error: a weak reference to the model."""
 
 
 @contextmanager
-def errors_marked_with(model: Any) -> Iterator[None]:
+def errors_marked_with(model: KerasModel) -> Iterator[None]:
     """Mark the errors that leave the block with the model; the outermost block wins.
 
     The mark is an attribute of the error, and is deleted with it.

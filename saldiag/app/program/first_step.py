@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel
 from saldiag_probes.training.gradient_tape import in_current_graph, loss_from_tape
 from saldiag_probes.training.ring_buffer import run_if
 
@@ -73,7 +74,7 @@ class StepRecord:
 class _ModelCall:
     """One call of a model, with the gradients that tapes have computed for its outputs."""
 
-    model: Any
+    model: KerasModel
     inputs: Any
     outputs: list[Any]
     """The outputs, flattened."""
@@ -100,7 +101,7 @@ class FirstCalls:
         self._calls: deque[_ModelCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
         self._requested: list[tuple[_ModelCall, int]] = []
 
-    def record_call(self, model: Any, inputs: Any, outputs: Any) -> None:
+    def record_call(self, model: KerasModel, inputs: Any, outputs: Any) -> None:
         """Record a call of a model whose first step is not over."""
         self._calls.append(_ModelCall(model, inputs, tf.nest.flatten(outputs)))
 
@@ -125,7 +126,7 @@ class FirstCalls:
         for call, by_index in found.items():
             call.tape_gradients.append((variables, by_index))
 
-    def step_record(self, model: Any, variables: frozenset[int]) -> StepRecord | None:
+    def step_record(self, model: KerasModel, variables: frozenset[int]) -> StepRecord | None:
         """The record of the step that updates ``variables`` (ids), symbolic while it is traced.
 
         None if no call of the model is recorded.
@@ -144,7 +145,7 @@ class FirstCalls:
             call.inputs, tuple(gradients), tuple(gradients.values()), loss=loss_from_tape(variables)
         )
 
-    def forget_model(self, model: Any) -> None:
+    def forget_model(self, model: KerasModel) -> None:
         """Forget the calls of a model whose first step is over."""
         self._calls = deque(
             (c for c in self._calls if c.model is not model), maxlen=MAX_REMEMBERED_CALLS

@@ -17,6 +17,7 @@ from saldiag.app.session.collector import Collector, error_line
 from saldiag.app.session.result import Diagnosis, diagnose_collected, parse_rule_choice
 from saldiag.core.errors import DataError
 from saldiag.core.interrupts import reraise_interrupt
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import (
     GradientHistory,
     Measurement,
@@ -42,7 +43,7 @@ NO_OPTIMIZER_STEP = (
 """Why a watched loop has no gradient history."""
 
 
-def _batches_of_fit(model: Any) -> tuple[tuple[tuple[Any, ...], ...], FitPlan]:
+def _batches_of_fit(model: KerasModel) -> tuple[tuple[tuple[Any, ...], ...], FitPlan]:
     """The first batches of the ``fit`` that is running, and its plan.
 
     Raises:
@@ -116,7 +117,7 @@ class Watch(probes.Watch):
         """Record the curves, and check the validation if a check is due."""
         self._validation.on_epoch_end(epoch, logs)
 
-    def attach(self, model: Any, optimizer: Any = None) -> None:
+    def attach(self, model: KerasModel, optimizer: Any = None) -> None:
         """Examine the model if it is new, and measure the steps of its optimizers from now on.
 
         Args:
@@ -152,7 +153,7 @@ class Watch(probes.Watch):
         )
         return diagnose_collected(self._collector, "does_not_learn" if stuck else None)
 
-    def _examine_model(self, model: Any) -> None:
+    def _examine_model(self, model: KerasModel) -> None:
         self._collector.try_measuring(SourceFiles, SourceSnapshot().source_files)
         batches, plan = self._batches_and_plan(model)
         subject = self._subject_of(model)
@@ -162,11 +163,13 @@ class Watch(probes.Watch):
             if getattr(model, "compiled", False):
                 self._run_guarded(self._require_examination().examine_data)
 
-    def _subject_of(self, model: Any) -> Subject:
+    def _subject_of(self, model: KerasModel) -> Subject:
         """The model with what is known about it."""
         return Subject(model)
 
-    def _batches_and_plan(self, model: Any) -> tuple[tuple[tuple[Any, ...], ...], FitPlan | None]:
+    def _batches_and_plan(
+        self, model: KerasModel
+    ) -> tuple[tuple[tuple[Any, ...], ...], FitPlan | None]:
         """The first batches of the data, and the plan; no batches if the data cannot be read."""
         try:
             return (
@@ -199,7 +202,7 @@ class Watch(probes.Watch):
 class WatchedLoop:
     """A custom loop under observation; ``watch`` yields it."""
 
-    def __init__(self, observer: LoopObserver, collector: Collector, model: Any) -> None:
+    def __init__(self, observer: LoopObserver, collector: Collector, model: KerasModel) -> None:
         self._observer, self._collector, self._model = observer, collector, model
 
     def diagnosis(self) -> Diagnosis:
@@ -249,7 +252,7 @@ class WatchedLoop:
 
 @contextlib.contextmanager
 def watch(
-    model: Any,
+    model: KerasModel,
     optimizer: Any = None,
     *,
     data: Any = None,

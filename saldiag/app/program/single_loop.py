@@ -9,6 +9,7 @@ from saldiag.app.program.observer import Observer
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.watched_model import WatchedModel
 from saldiag.app.session.collector import Collector
+from saldiag.core.keras_types import KerasLayer, KerasModel, KerasOptimizer
 from saldiag.core.measurement import Source
 from saldiag.subject.source.layer_sources import LayerSources
 
@@ -24,7 +25,11 @@ class LoopObserver(Observer):
     """
 
     def __init__(
-        self, model: Any, optimizer: Any, options: WatchOptions, collector: Collector
+        self,
+        model: KerasModel,
+        optimizer: KerasOptimizer,
+        options: WatchOptions,
+        collector: Collector,
     ) -> None:
         super().__init__(options, LayerSources(collector.files), lambda _: collector)
         self._model, self._optimizer = model, optimizer
@@ -34,23 +39,25 @@ class LoopObserver(Observer):
         return [self._model]
 
     def start_watching(
-        self, model: Any, trained: Source | None, compiled: Source | None = None
+        self, model: KerasModel, trained: Source | None, compiled: Source | None = None
     ) -> WatchedModel | None:
         """Watch the one model; None for any other model."""
         return super().start_watching(model, trained, compiled) if model is self._model else None
 
-    def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:  # noqa: ARG002 - a listener's
+    def on_compile(self, model: KerasModel, call: Callable[[], Any]) -> Any:  # noqa: ARG002 - a listener's
         """Compile; a model that is compiled in the middle of its loop keeps its diagnosis."""
         with self.hooks_disabled():
             return call()
 
-    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(
+        self, optimizer: KerasOptimizer, original: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
         """Handle a step of the loop, if it is a step of the given optimizer."""
         if self._optimizer in (None, optimizer):
             return super().on_apply(optimizer, original, args, kwargs)
         with self.hooks_disabled():
             return original(optimizer, *args, **kwargs)
 
-    def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, layer: KerasLayer, call: Callable[[], Any], inputs: Any) -> Any:
         """Handle a call of the one model."""
         return super().on_call(layer, call, inputs) if layer is self._model else call()

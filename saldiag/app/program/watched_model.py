@@ -18,6 +18,7 @@ from saldiag.app.program.options import WatchOptions
 from saldiag.app.session.collector import Collector, error_line
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.interrupts import reraise_interrupt
+from saldiag.core.keras_types import KerasOptimizer
 from saldiag.core.measurement import (
     Activations,
     DataFacts,
@@ -130,7 +131,7 @@ class WatchedModel:
         """The user's model."""
         return self.subject.model
 
-    def attach_optimizer(self, optimizer: Any) -> None:
+    def attach_optimizer(self, optimizer: KerasOptimizer) -> None:
         """Measure the steps of an optimizer of a custom loop.
 
         A second optimizer is assumed to have a loss of its own.

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.change import Swap
 from saldiag.keras_internals.classes import CompileLoss
@@ -17,12 +18,12 @@ from saldiag_probes.loss.compiled_loss import learning_rate, overrides_compute_l
 from saldiag_probes.state.optimizers import inner_optimizer
 
 
-def current_learning_rate(model: Any) -> float:
+def current_learning_rate(model: KerasModel) -> float:
     """The learning rate now; of a schedule, its value at the optimizer's current step."""
     return learning_rate(inner_optimizer(model.optimizer))
 
 
-def rebuild_optimizer(optimizer: Any, **settings: Any) -> Any:
+def rebuild_optimizer(optimizer: KerasOptimizer, **settings: Any) -> Any:
     """A new, unbuilt optimizer of the same class with some settings changed.
 
     A ``LossScaleOptimizer`` around it is kept.
@@ -48,12 +49,12 @@ def rebuild_optimizer(optimizer: Any, **settings: Any) -> Any:
     return fresh if given is optimizer else keras.optimizers.LossScaleOptimizer(fresh)
 
 
-def has_custom_train_step(model: Any) -> bool:
+def has_custom_train_step(model: KerasModel) -> bool:
     """Whether the model overrides ``train_step``."""
     return type(model).train_step is not keras.Model.train_step
 
 
-def require_compiled_loss(model: Any) -> None:
+def require_compiled_loss(model: KerasModel) -> None:
     """Check that the training step uses the compiled loss.
 
     A custom step counts as using it if its code names ``compute_loss``.
@@ -66,7 +67,7 @@ def require_compiled_loss(model: Any) -> None:
         raise NotApplicable("the custom training step does not use the compiled loss")
 
 
-def swaps_for_loss(model: Any, loss: Any) -> tuple[Swap, ...]:
+def swaps_for_loss(model: KerasModel, loss: Any) -> tuple[Swap, ...]:
     """Swaps that compile the model with another loss.
 
     Metrics are switched off: those that were compiled need not fit the loss.
@@ -90,7 +91,7 @@ def swaps_for_loss(model: Any, loss: Any) -> tuple[Swap, ...]:
     return tuple(swaps)
 
 
-def swaps_for_keras_step(model: Any) -> tuple[Swap, ...]:
+def swaps_for_keras_step(model: KerasModel) -> tuple[Swap, ...]:
     """Swaps that put Keras' ``train_step`` and ``compute_loss`` in place of the model's.
 
     Raises:
@@ -106,12 +107,12 @@ def swaps_for_keras_step(model: Any) -> tuple[Swap, ...]:
     return tuple(_swap_keras_method(model, name) for name in names)
 
 
-def _swap_keras_method(model: Any, name: str) -> Swap:
+def _swap_keras_method(model: KerasModel, name: str) -> Swap:
     method: Callable[..., Any] = getattr(keras.Model, name)
     return Swap(model, name, method.__get__(model), tracked=False)
 
 
-def swap_scaled_loss(model: Any, factor: float) -> Swap:
+def swap_scaled_loss(model: KerasModel, factor: float) -> Swap:
     """A swap that multiplies the model's loss, penalties included, by a factor.
 
     Raises:

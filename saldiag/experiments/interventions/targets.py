@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.output_layers import output_units
 from saldiag.experiments.interventions.workbench import Workbench
@@ -70,7 +71,7 @@ def _kind_of_two_values(target: Any, low: float, high: float) -> TargetKind:
     return "one-hot" if several and bool((target.sum(axis=-1) == high).all()) else "binary"
 
 
-def loss_takes_logits(model: Any) -> bool:
+def loss_takes_logits(model: KerasModel) -> bool:
     """Whether a compiled loss has ``from_logits=True``."""
     losses = [part for part in compiled_losses(model) if isinstance(part, keras.losses.Loss)]
     return any(bool(loss.get_config().get("from_logits")) for loss in losses)

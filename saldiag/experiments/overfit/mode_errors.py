@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.loss.compiled_loss import loss_name
 from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses, loss_comparison
@@ -53,7 +54,7 @@ class ModeErrors:
         batches: the batches to measure on.
     """
 
-    def __init__(self, model: Any, batches: Sequence[Batch]) -> None:
+    def __init__(self, model: KerasModel, batches: Sequence[Batch]) -> None:
         self.model = model
         self.batches = batches
         inference = self._trace_losses(training=False)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.experiments.interventions.batch_transforms import map_arrays
 from saldiag.experiments.interventions.change import Batches
 from saldiag.experiments.overfit.mode_errors import batch_size
@@ -26,7 +27,7 @@ class SeededInitialStates:
     their values for every seed.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: KerasModel) -> None:
         # Reading shares the buffer until somebody writes.
         self._values = [(v, v.value.read_value()) for v in model.variables]
         self._fresh = list(_variables_at_random_start(model))
@@ -52,7 +53,7 @@ class SeededInitialStates:
         variable.assign(_draw_values(initializer, variable, seed * 10_007 + number))
 
 
-def _variables_at_random_start(model: Any) -> Any:
+def _variables_at_random_start(model: KerasModel) -> Any:
     """Variables that still match their layer's random initializer, each with it."""
     seen: set[int] = set()
     for layer in flattened_layers(model):

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import Array
 from saldiag_probes.loss.compiled_loss import compiled_losses
 
@@ -39,7 +40,7 @@ class Score:
 
 
 def score_predictions(
-    model: Any, batches: Sequence[tuple[Any, ...]], predictions: Sequence[Any]
+    model: KerasModel, batches: Sequence[tuple[Any, ...]], predictions: Sequence[Any]
 ) -> Score:
     """Score predictions against the targets; every output counts equally.
 

@@ -9,6 +9,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.progress import print_line, transient_bar
 
 REFRESH_SECONDS = 0.25
@@ -84,6 +85,6 @@ class TrainingProgress(keras.callbacks.Callback):
         self._bar.update(self._task, completed=epoch + 1)
 
 
-def learning_rate(model: Any) -> float:
+def learning_rate(model: KerasModel) -> float:
     """The learning rate of a compiled model's next step."""
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))

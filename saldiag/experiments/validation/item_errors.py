@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import Array
 from saldiag_probes.loss.compiled_loss import overrides_compute_loss, standalone_loss
 from saldiag_probes.loss.recomputed_loss import without_attached_logits
@@ -22,7 +23,7 @@ measure the same; sample weights and sums over a batch cause some difference."""
 class ItemErrors:
     """Computes the compiled loss for each item, without sample weights and regularisation."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: KerasModel) -> None:
         loss = None if overrides_compute_loss(model) else standalone_loss(model)
         self._known = loss is not None
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag.keras_internals.serialization import optimizer_weights, write_weights
 from saldiag.subject.compat.entries import OnUse
@@ -23,7 +24,7 @@ def wrap_save_weights(original: Callable[..., Any], on_use: OnUse) -> Callable[.
     """``model.save_weights("model.h5")`` writes the format of Keras 2."""
 
     @functools.wraps(original)
-    def save_weights(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
+    def save_weights(model: KerasModel, filepath: Any, *args: Any, **kwargs: Any) -> Any:
         if not _is_hdf5(filepath):
             return original(model, filepath, *args, **kwargs)
         on_use()
@@ -51,7 +52,7 @@ def wrap_load_model(original: Callable[..., Any], on_use: OnUse) -> Callable[...
     return load_model
 
 
-def _rebuild_optimizer(model: Any, path: str) -> None:
+def _rebuild_optimizer(model: KerasModel, path: str) -> None:
     """Build the optimizer again, which Keras builds without variables for such a file."""
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None or not optimizer.built or optimized_variables(optimizer):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from saldiag.core.keras_types import KerasModel
 from saldiag.keras_internals.compilation import compiled_metrics, metrics_argument
 from saldiag.subject.compat.entries import OnUse
 
@@ -82,7 +83,7 @@ def wrap_fit(original: Callable[..., Any], on_use: OnUse) -> Callable[..., Any]:
     """``fit`` turns ``monitor="val_acc"`` of callbacks to ``val_accuracy`` if that is logged."""
 
     @functools.wraps(original)
-    def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
+    def fit(model: KerasModel, *args: Any, **kwargs: Any) -> Any:
         callbacks = kwargs.get("callbacks")
         for callback in callbacks if isinstance(callbacks, (list, tuple)) else ():
             monitor = getattr(callback, "monitor", None)
@@ -94,7 +95,7 @@ def wrap_fit(original: Callable[..., Any], on_use: OnUse) -> Callable[..., Any]:
     return fit
 
 
-def _logs_accuracy(model: Any) -> bool:
+def _logs_accuracy(model: KerasModel) -> bool:
     """Whether the model was compiled with the metric ``accuracy``, not with ``acc``."""
     import keras
 

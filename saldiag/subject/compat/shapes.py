@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from saldiag.core.keras_types import KerasLayer
 from saldiag.keras_internals.layers import has_layers, input_shape_argument
 from saldiag.subject.compat.entries import OnUse
 
@@ -37,7 +38,7 @@ def wrap_sequential_add(original: Callable[..., Any], _on_use: OnUse) -> Callabl
     """``Sequential.add`` puts an ``Input`` with the batch size before the first layer."""
 
     @functools.wraps(original)
-    def add_layer(self: Any, layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def add_layer(self: Any, layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
         size = _BATCH_SIZES.get(layer) if not has_layers(self) else None
         if size is not None:
             import keras

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from saldiag.core.keras_types import KerasModel
+
 _MERGE_LAYERS = {
     "sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate",
     "dot": "Dot",
@@ -49,7 +51,7 @@ def _merge_layer_for(
     return getattr(keras.layers, _MERGE_LAYERS[mode])(name=name, **extra)
 
 
-def multi_gpu_model(model: Any, *_: Any, **__: Any) -> Any:
+def multi_gpu_model(model: KerasModel, *_: Any, **__: Any) -> Any:
     """The unchanged model: it trains on one device."""
     return model
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from saldiag.core.errors import DataError
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.wording import printable
 from saldiag.keras_internals.layers import flattened_layers
 
@@ -47,7 +48,7 @@ class InputSpec:
         return self.inputs[0][1] if len(self.inputs) == 1 else None
 
 
-def input_spec_of(model: Any) -> InputSpec:
+def input_spec_of(model: KerasModel) -> InputSpec:
     """The input spec of a compiled Keras model, which is not called."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     outputs = keras.tree.flatten(getattr(model, "outputs", None) or [])

@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from saldiag.core.errors import ModelError
+from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import Origin
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ GROUP = "saldiag.models"
 class BuiltModel:
     """A registered model, freshly built and not compiled."""
 
-    model: Any
+    model: KerasModel
     """The Keras model."""
     origins: tuple[Origin, ...] = ()
     """Where pretrained weights come from, one row per layer; empty if nothing is known."""
@@ -75,7 +76,7 @@ class RegisteredModel(Protocol):
             WeightsError: ``weights`` cannot be read or belong to another model.
         """
 
-    def recognises(self, model: Any) -> bool:
+    def recognises(self, model: KerasModel) -> bool:
         """Whether ``model`` is one that this object builds, possibly loaded from a file."""
 
     def check_image_size(self, image_size: int) -> None:
@@ -109,7 +110,7 @@ def registered_model(name: str) -> RegisteredModel | None:
     return found
 
 
-def builder_of(model: Any) -> RegisteredModel | None:
+def builder_of(model: KerasModel) -> RegisteredModel | None:
     """The registered model that ``model`` is an instance of, possibly loaded from a file."""
     for name in registered_names():
         found = registered_model(name)

@@ -6,13 +6,15 @@ import inspect
 import types
 from typing import Any
 
+from saldiag.core.keras_types import KerasModel
+
 FIT_ARGUMENTS = (
     "x", "y", "sample_weight", "class_weight", "batch_size", "epochs", "initial_epoch",
     "steps_per_epoch", "shuffle", "callbacks", "validation_data", "validation_batch_size",
 )  # fmt: skip
 
 
-def arguments_of_fit(model: Any) -> dict[str, Any] | None:
+def arguments_of_fit(model: KerasModel) -> dict[str, Any] | None:
     """Arguments of the ``model.fit`` call that runs in this thread, by name; None if there is none.
 
     They are the values that Keras works with: the items that ``validation_split`` holds back are
@@ -30,7 +32,7 @@ def arguments_of_fit(model: Any) -> dict[str, Any] | None:
         del frame  # a reference would keep all its local variables alive
 
 
-def _is_fit_frame(frame: types.FrameType, model: Any) -> bool:
+def _is_fit_frame(frame: types.FrameType, model: KerasModel) -> bool:
     code = frame.f_code
     return (
         code.co_name == "fit"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
+from saldiag.core.keras_types import KerasLayer, KerasModel, KerasOptimizer
 from saldiag.core.patching import patched
 
 Method = Callable[..., Any]
@@ -24,21 +25,25 @@ class Listener(Protocol):
     def is_listening(self) -> bool:
         """Whether to receive calls; false while the listener itself uses Keras."""
 
-    def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:
+    def on_compile(self, model: KerasModel, call: Callable[[], Any]) -> Any:
         """``model.compile``; ``call`` makes the call."""
 
-    def on_fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_fit(
+        self, model: KerasModel, original: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
         """``model.fit(*args, **kwargs)``; ``original`` takes the model first."""
 
     def on_train_on_batch(
-        self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
+        self, model: KerasModel, original: Callable[..., Any], args: Any, kwargs: Any
     ) -> Any:
         """``model.train_on_batch(*args, **kwargs)``; ``original`` takes the model first."""
 
-    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(
+        self, optimizer: KerasOptimizer, original: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
         """``optimizer.apply(*args, **kwargs)``; ``original`` takes the optimizer first."""
 
-    def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, layer: KerasLayer, call: Callable[[], Any], inputs: Any) -> Any:
         """``model(inputs)``, by the program or by another layer; ``call`` makes the call."""
 
     def on_assign(self, variable: Any) -> None:
@@ -72,7 +77,7 @@ def keras_hooked(listener: Listener) -> Iterator[None]:
 
 def _hook_compile(listener: Listener) -> Decorator:
     def decorate_compile(original: Method) -> Method:
-        def hooked_compile(model: Any, *args: Any, **kwargs: Any) -> Any:
+        def hooked_compile(model: KerasModel, *args: Any, **kwargs: Any) -> Any:
             return listener.on_compile(model, lambda: original(model, *args, **kwargs))
 
         return hooked_compile
@@ -92,7 +97,7 @@ def _hook_method(receive: Callable[..., Any]) -> Decorator:
 
 def _hook_call(listener: Listener) -> Decorator:
     def decorate_call(original: Method) -> Method:
-        def hooked_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        def hooked_call(layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
             inputs = args[0] if args else None
             return listener.on_call(layer, lambda: original(layer, *args, **kwargs), inputs)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from saldiag.core.files.fingerprints import FilesSeen
+from saldiag.core.keras_types import KerasLayer
 from saldiag.core.measurement import Source
 from saldiag.core.patching import patched
 from saldiag.subject.source.stack_frames import calling_source
@@ -24,7 +25,7 @@ class LayerSources:
         self._files = files
         self._sources: weakref.WeakKeyDictionary[Any, Source] = weakref.WeakKeyDictionary()
 
-    def record_layer(self, layer: Any) -> None:
+    def record_layer(self, layer: KerasLayer) -> None:
         """Record the user's line that is creating ``layer``."""
         source = self.caller_source()
         if source is not None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from saldiag.core.keras_types import KerasLayer
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuild_optimizer
@@ -35,7 +36,7 @@ def swaps_to_float32(layers: dict[str, Any]) -> tuple[dict[str, Any], tuple[Swap
     )
 
 
-def _float32_policy(layer: Any) -> Any:
+def _float32_policy(layer: KerasLayer) -> Any:
     policy = keras.dtype_policies.DTypePolicy("float32")
     set_variable_dtype(policy, layer.variable_dtype)
     return policy

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from saldiag.core.keras_types import KerasLayer, KerasOptimizer
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change, Swap
 from saldiag.experiments.interventions.compile_changes import rebuild_optimizer
@@ -39,7 +40,7 @@ class NoDropout(Intervention):
         )
 
 
-def _dropout_attributes(layer: Any) -> Iterator[str]:
+def _dropout_attributes(layer: KerasLayer) -> Iterator[str]:
     """Names of the layer's attributes that hold a dropout rate or noise level above 0."""
     kind = type(layer).__name__
     for name in _DROPOUT_ATTRIBUTES:
@@ -78,7 +79,7 @@ class NoPenalty(Intervention):
         )
 
 
-def _optimizer_without_decay(optimizer: Any) -> Any:
+def _optimizer_without_decay(optimizer: KerasOptimizer) -> Any:
     """A rebuilt optimizer without weight decay; None if it has none."""
     if not inner_optimizer(optimizer).weight_decay:
         return None

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from saldiag.core.keras_types import KerasLayer
 from saldiag.core.wording import counted
 from saldiag.experiments.interventions.base import Intervention, NotApplicable
 from saldiag.experiments.interventions.change import Change
@@ -65,7 +66,7 @@ def _redrawn_variables(lab: Workbench) -> Iterator[tuple[str, Any, Any]]:
                 yield path, variable, initializer
 
 
-def _suitable_initializer(layer: Any, variable: Any) -> Any:
+def _suitable_initializer(layer: KerasLayer, variable: Any) -> Any:
     """The standard initializer for a variable, by its name; None for an unknown kind."""
     name = str(variable.name)
     if name in ("bias", "beta"):
