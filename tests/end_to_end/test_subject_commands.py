@@ -255,7 +255,7 @@ def test_a_training_that_raises_exits_with_2_or_is_noted_with_the_findings(
     arguments = (command, "--model", "net.py:Raising", "--data", str(data))
     if command == "overfit":
         assert run_saldiag(*arguments, "--out", tmp_path / "without") == 2
-        assert "compiled without a loss, which overfit measures" in capsys.readouterr().err
+        assert "compiled without a loss, which the overfit test needs" in capsys.readouterr().err
         arguments = (*arguments, "--loss", "sparse_categorical_crossentropy")
     else:  # nothing that was measured says why
         assert run_saldiag(*arguments, "--out", tmp_path / "failed") == 2

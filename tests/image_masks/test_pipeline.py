@@ -83,7 +83,7 @@ def test_exif_orientation_agrees_with_pillow(
     pipeline: Any, orientation: int, endian: str, tail: bool
 ) -> None:
     content = _jpeg(_smooth(61, 93), _exif(orientation, endian, tail))
-    assert int(pipeline.orientation(content)) == orientation
+    assert int(pipeline.jpeg_orientation(content)) == orientation
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.getexif()[0x0112] == orientation
         expected = ImageOps.exif_transpose(picture).resize((32, 32), Image.Resampling.BILINEAR)
@@ -108,19 +108,19 @@ def test_exif_orientation_agrees_with_pillow(
     ],
 )
 def test_orientation_of_rubbish_is_upright(pipeline: Any, content: bytes) -> None:
-    assert int(pipeline.orientation(content)) == 1
+    assert int(pipeline.jpeg_orientation(content)) == 1
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
 def test_orientation_outside_one_to_eight_is_upright(pipeline: Any, value: int) -> None:
-    assert int(pipeline.orientation(_jpeg(_smooth(9, 9), _exif(value, "<")))) == 1
+    assert int(pipeline.jpeg_orientation(_jpeg(_smooth(9, 9), _exif(value, "<")))) == 1
 
 
 def test_orientation_is_found_behind_other_metadata(pipeline: Any) -> None:
     content = _jpeg(_smooth(9, 9), _exif(8, ">"), comment=b"x" * 70)
     jfif = b"\xff\xe0" + struct.pack(">H", 16) + b"JFIF\0" + bytes(9)
     profile = b"\xff\xe2" + struct.pack(">H", 60002) + bytes(60000)
-    assert int(pipeline.orientation(b"\xff\xd8" + jfif + profile + content[2:])) == 8
+    assert int(pipeline.jpeg_orientation(b"\xff\xd8" + jfif + profile + content[2:])) == 8
 
 
 @pytest.mark.parametrize("size", [(400, 300), (100, 75), (31, 57), (1000, 700), (1200, 40), (1, 1)])

@@ -52,12 +52,12 @@ class BatchTap:
     def attach(self, model: Any) -> None:
         """Replace the model's test function."""
         self._model, self._original = model, model.test_function
-        self._trace_losses = self._run_tapped
-        model.test_function = self._trace_losses
+        self._tapped_function = self._run_tapped
+        model.test_function = self._tapped_function
 
     def detach(self) -> None:
         """Restore the model's test function, unless it was replaced meanwhile."""
-        if getattr(self._model, "test_function", None) is self._trace_losses:
+        if getattr(self._model, "test_function", None) is self._tapped_function:
             self._model.test_function = self._original
 
     def _run_tapped(self, iterator: Any) -> Any:
