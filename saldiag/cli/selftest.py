@@ -102,41 +102,46 @@ def run_selftest(options: SelftestOptions) -> int:
         results = [again.get(result.case, result) for result in results]
     whole = len(results) == len(chosen)
     directory.write_info(replace(info, status="finished" if whole else "interrupted"))
-    told = Told(options, tuple(results), whole, round(monotonic() - begun, 1), record)
-    write_text(directory.path / "selftest.txt", told.text() + "\n")
-    write_json(directory.path / "selftest.json", told.plain())
+    report = SelftestReport(options, tuple(results), whole, round(monotonic() - begun, 1), record)
+    write_text(directory.path / "selftest.txt", report.text() + "\n")
+    write_json(directory.path / "selftest.json", report.plain())
     sys.stdout.write(
-        (dumps(told.plain()) if options.output_format == "json" else told.text()) + "\n"
+        (dumps(report.plain()) if options.output_format == "json" else report.text()) + "\n"
     )
     Console(stderr=True).print(
         f"written to {directory.path}", markup=False, highlight=False, soft_wrap=True
     )
-    return told.exit_code
+    return report.exit_code
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was asked, what came of it, and what is on record of it."""
+class SelftestReport:
+    """The results of a selftest, compared with the record."""
 
     options: SelftestOptions
+    """What was run."""
     results: tuple[Result, ...]
+    """One result per program."""
     whole: bool
+    """Whether all chosen programs were run; False after Ctrl-C."""
     seconds: float
+    """Duration."""
     record: Record
+    """The results on record."""
 
     @property
     def totals(self) -> Totals:
-        """Added up."""
+        """The sums over all results."""
         return count_results(self.results)
 
     @cached_property
     def fallen(self) -> list[str]:
-        """What is worse than on record."""
+        """What is worse than on record, one line each."""
         return worse_totals(self.results, self.record)
 
     @property
     def exit_code(self) -> int:
-        """1 where a total fell below the one on record, 2 where it did not come to its end."""
+        """1 if a total fell below the one on record, 2 if it was interrupted."""
         if not self.whole:
             return EXIT_FAILED
         return EXIT_FINDINGS if self.fallen else EXIT_OK

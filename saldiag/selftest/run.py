@@ -23,7 +23,7 @@ from saldiag.selftest.cases import Case
 from saldiag.selftest.outcome import Result
 
 if TYPE_CHECKING:
-    from saldiag.app.subject.subject import Subject
+    from saldiag.app.loading.subject import Subject
 
 CASES_PER_PROCESS = 150
 """How many cases a worker process runs before a new one replaces it."""
@@ -62,8 +62,8 @@ def _seconds_since(started: float) -> float:
 
 def _diagnose_case(case: Case) -> Diagnosis:
     from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.loading.subject import Subject
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.subject import Subject
     from saldiag.subject.program.warning_log import recording_warnings
     from saldiag.subject.source.layer_sources import recording_sources
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import saldiag
-from saldiag.app.subject.fit_arguments import first_batches
+from saldiag.app.loading.fit_arguments import first_batches
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 from saldiag.core.files.sources import recorded_sources
 from tests.support import models

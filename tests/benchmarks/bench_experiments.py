@@ -151,8 +151,8 @@ def verdict(case: Any, told: Sequence[Any], learns: bool) -> str:
 def judged(case: Any) -> Any:
     """What the rules say of the program, and the measurements."""
     from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.loading.subject import Subject
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.subject import Subject
 
     program = built(case)
     subject = Subject(program.model, {}, program.origins, expected_range=program.expected_range)

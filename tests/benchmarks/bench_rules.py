@@ -58,11 +58,11 @@ def first_pass(options: argparse.Namespace) -> None:
 def with_batches_of(batch_size: int, image_size: int) -> None:
     """The first pass at one size of batch."""
     from saldiag.app.examine.examination import Examination
+    from saldiag.app.loading.registered_model import build_registered, read_pairs
     from saldiag.app.session.collector import Collector
     from saldiag.app.session.judging import judge
     from saldiag.app.session.options import Options, prepare_environment
     from saldiag.app.session.request import parse_request
-    from saldiag.app.subject.registered_model import build_registered, read_pairs
 
     prepare_environment()
     asked = Options(image_size=image_size, batch_size=batch_size, weights="random")

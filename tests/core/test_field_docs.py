@@ -11,12 +11,6 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 ROOTS = ("saldiag", "probes/saldiag_probes", "reports/saldiag_reports")
 
-NOT_YET = (
-    "saldiag/app",
-    "saldiag/cli",
-    "saldiag/rules",
-)
-"""Folders whose fields are still described in prose. Remove a folder once its fields are done."""
 
 Field = tuple[str, str, int]
 """Class, field, line."""
@@ -61,26 +55,14 @@ def modules(folder: str) -> list[Path]:
     return sorted((CHECKOUT / folder).rglob("*.py"))
 
 
-def is_left_for_later(path: Path) -> bool:
-    return any(path.is_relative_to(CHECKOUT / folder) for folder in NOT_YET)
-
-
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_field_has_a_docstring(root: str) -> None:
     missing = [
         f"{path.relative_to(CHECKOUT)}:{line}: {kind}.{name}"
         for path in modules(root)
-        if not is_left_for_later(path)
         for kind, name, line in undocumented(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not missing, "\n".join(missing)
-
-
-@pytest.mark.parametrize("folder", NOT_YET)
-def test_a_finished_folder_is_off_the_list(folder: str) -> None:
-    """A folder that is done, or gone, is removed from ``NOT_YET``."""
-    left = any(any(undocumented(ast.parse(path.read_text("utf-8")))) for path in modules(folder))
-    assert left, f"every field in {folder} has a docstring: remove it from NOT_YET"
 
 
 def test_a_missing_docstring_is_found() -> None:

@@ -29,8 +29,8 @@ def diagnosed(faults: tuple[str, ...], weights: Any, precision: str = "float32")
     import keras
 
     from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.loading.subject import Subject
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.subject import Subject
     from saldiag.core.files.fingerprints import FilesSeen
     from saldiag.quicksal.as_reported import quicksal_as_reported
     from saldiag.quicksal.pretrained.origins import weight_origins

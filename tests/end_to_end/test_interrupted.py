@@ -73,7 +73,7 @@ def status(run: Path) -> str:
 
 
 MOMENTS = {
-    "data are read": "saldiag.app.subject.load.load_subject",
+    "data are read": "saldiag.app.loading.load.load_subject",
     "the model is traced": "saldiag.app.examine.examination.Examination.survey",
     "a probe that may fail": "saldiag.app.commands.diagnose.SourceSnapshot.source_files",
     "a training step": "saldiag.experiments.overfit.overfit_test.OverfitTest.after_step",

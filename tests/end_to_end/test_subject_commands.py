@@ -223,9 +223,9 @@ def test_a_model_that_scales_its_pictures_gets_bytes(here: Path, tmp_path: Path)
 
 
 def test_quicksal_takes_images_beside_masks(here: Path) -> None:
+    from saldiag.app.loading.registered_model import read_pairs
     from saldiag.app.session.options import Options
     from saldiag.app.session.request import parse_request
-    from saldiag.app.subject.registered_model import read_pairs
 
     request = parse_request(Options(data="pairs", image_size=32, batch_size=2))
     data = read_pairs(request.data)

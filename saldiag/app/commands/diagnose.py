@@ -22,10 +22,10 @@ from saldiag.app.examine.uncallable import (
     errors_as_findings,
     run_unless_unusable,
 )
+from saldiag.app.loading.subject import OverfitData
 from saldiag.app.session.options import Options, prepare_environment
 from saldiag.app.session.request import Request, parse_request
 from saldiag.app.session.session import Session, run_session, stdout_for_diagnosis
-from saldiag.app.subject.subject import OverfitData
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.measurement import (
@@ -120,7 +120,7 @@ def _run_command(
 
 def _load_examination(session: Session, request: Request) -> CommandExamination:
     """Load the subject, and make its examination."""
-    from saldiag.app.subject.load import load_subject
+    from saldiag.app.loading.load import load_subject
 
     subject, data = load_subject(request, session)
     # The validation data of the user's program are unknown.

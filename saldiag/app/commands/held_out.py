@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
+from saldiag.app.loading.mask_model import MaskModel, as_mask_model
 from saldiag.app.session.session import Session
-from saldiag.app.subject.mask_model import MaskModel, as_mask_model
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.measurement import HeldOutScores
 from saldiag.core.wording import counted

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from saldiag.app.loading.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from saldiag.app.session.command_options import PredictOptions
 from saldiag.app.session.options import has_gpu, prepare_environment
-from saldiag.app.subject.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from saldiag.core.errors import DataError, RunError
 from saldiag.core.measurement import DatasetScores, MaskScores
 from saldiag.core.wording import counted, printable
 from saldiag.image_masks.photographs import Photograph, Photographs, list_photographs
 
 if TYPE_CHECKING:
-    from saldiag.app.subject.mask_model import MaskModel
+    from saldiag.app.loading.mask_model import MaskModel
     from saldiag.recipes.mask_scores import MaskScorer
 
 SCHEMA_VERSION = 1
@@ -75,8 +75,8 @@ def predict(options: PredictOptions) -> int:
     photographs = list_photographs(options.pictures)
     _check_output_folder(options.out, photographs)
     prepare_environment()
+    from saldiag.app.loading.mask_model import as_mask_model
     from saldiag.app.session.session import stdout_for_diagnosis
-    from saldiag.app.subject.mask_model import as_mask_model
 
     console = Console(stderr=True)
     with stdout_for_diagnosis(options.output_format), console.status("loading the model …"):

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.uncallable import errors_as_findings, run_unless_unusable
+from saldiag.app.loading.subject import MAX_SHOWN_IMAGES, Batches, Subject
 from saldiag.app.session.command_options import TrainOptions
 from saldiag.app.session.option_checks import refuse_unused
 from saldiag.app.session.options import Precision, prepare_environment
 from saldiag.app.session.request import DataRequest, Request, parse_request
 from saldiag.app.session.session import Session, run_session, stdout_for_diagnosis
-from saldiag.app.subject.subject import MAX_SHOWN_IMAGES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.files.run import Run
 from saldiag.core.findings.diagnosis import Verdict
@@ -127,7 +127,7 @@ def _run_recipe(
     session: Session, options: TrainOptions, request: Request, recipe: Recipe
 ) -> Verdict:
     from saldiag.app.commands.held_out import score_held_out
-    from saldiag.app.subject.registered_model import build_registered, read_items
+    from saldiag.app.loading.registered_model import build_registered, read_items
     from saldiag.recipes.saliency_training import training_data
 
     with session.phase("reading data"):
@@ -152,9 +152,9 @@ def _run_as_compiled(
 ) -> Verdict:
     """Train the user's model as it was compiled, except for what the options change."""
     from saldiag.app.commands.held_out import score_held_out
-    from saldiag.app.subject.epochs import Epochs, open_epochs
-    from saldiag.app.subject.mask_model import predicts_masks
-    from saldiag.app.subject.user_model import load_with_data
+    from saldiag.app.loading.epochs import Epochs, open_epochs
+    from saldiag.app.loading.mask_model import predicts_masks
+    from saldiag.app.loading.user_model import load_with_data
 
     def read_epochs(spec: InputSpec) -> tuple[Epochs, Any, tuple[str, ...]]:
         epochs = open_epochs(request.data, spec, numbers)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saldiag.app.loading.subject import MAX_SHOWN_IMAGES, Batches, Subject
 from saldiag.app.session.collector import Collector
-from saldiag.app.subject.subject import MAX_SHOWN_IMAGES, Batches, Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import (
     Activations,

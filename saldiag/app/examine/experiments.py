@@ -48,9 +48,9 @@ class RebuiltSubject:
         Raises:
             SaldiagError: the model is built differently now.
         """
+        from saldiag.app.loading.load import load_subject
         from saldiag.app.session.collector import Collector
         from saldiag.app.session.options import prepare_environment
-        from saldiag.app.subject.load import load_subject
         from saldiag.experiments.search.lab import Lab
 
         prepare_environment()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from saldiag.app.examine.examination import Examination
+from saldiag.app.loading.subject import Batches, Subject
 from saldiag.app.session.collector import Collector
-from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.measurement import GradientHistory, Measurements, OverfitHistory
 from saldiag.core.training.fit_plan import FitPlan
 

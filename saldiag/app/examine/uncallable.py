@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from saldiag.app.examine.examination import Examination
+from saldiag.app.loading.subject import Subject
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.session import Session
-from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.diagnosis import Verdict
 from saldiag.core.interrupts import reraise_interrupt

@@ -13,6 +13,8 @@ from typing import Any, NoReturn, TypeVar
 import keras
 import tensorflow as tf
 
+from saldiag.app.loading.fit_arguments import read_feed
+from saldiag.app.loading.subject import Subject
 from saldiag.app.program import options as program_options
 from saldiag.app.program.assigned_variables import AssignedVariables
 from saldiag.app.program.custom_loops import CustomLoops
@@ -23,8 +25,6 @@ from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
 from saldiag.app.program.watched_model import ProgramLines, WatchedModel
 from saldiag.app.session.collector import Collector, error_line
-from saldiag.app.subject.fit_arguments import read_feed
-from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
 from saldiag.core.measurement import Source

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from saldiag.app.examine.examination import Examination
+from saldiag.app.loading.fit_arguments import first_batches, read_feed
+from saldiag.app.loading.subject import Batches, Subject
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.single_loop import LoopObserver
 from saldiag.app.program.watched_model import WatchedModel
 from saldiag.app.session.collector import Collector, error_line
 from saldiag.app.session.result import Diagnosis, diagnose_collected, parse_rule_choice
-from saldiag.app.subject.fit_arguments import first_batches, read_feed
-from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.errors import DataError
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (

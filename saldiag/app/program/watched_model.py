@@ -12,10 +12,10 @@ import numpy as np
 
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import run_experiments
+from saldiag.app.loading.subject import Batches, Subject
 from saldiag.app.program.first_step import StepRecord
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.session.collector import Collector, error_line
-from saldiag.app.subject.subject import Batches, Subject
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.measurement import (

@@ -18,11 +18,15 @@ class Entry:
     """One rule under the given settings."""
 
     code: str
+    """Such as ``SD101``."""
     name: str
+    """Such as ``single-channel-softmax``."""
     family: str
     """Name of the rule's folder."""
     severity: Severity
+    """Severity of its findings, unless a finding has its own."""
     title: str
+    """First line of its documentation."""
     requires: tuple[str, ...]
     """Keys of the measurements that the rule needs."""
     thresholds: Thresholds

@@ -19,12 +19,17 @@ class Explanation:
     """The documentation of one rule."""
 
     code: str
+    """Such as ``SD101``."""
     name: str
+    """Such as ``single-channel-softmax``."""
     title: str
+    """First line of the docstring."""
     severity: Severity
+    """Severity of its findings, unless a finding has its own."""
     requires: tuple[str, ...]
     """Keys of the measurements that the rule needs."""
     thresholds: dict[str, float]
+    """The rule's own thresholds by name."""
     explains: dict[str, str]
     """Codes that it can explain, and where those findings must be located."""
     sections: dict[str, str]

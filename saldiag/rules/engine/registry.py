@@ -85,8 +85,9 @@ def _rule_in(module: ModuleType) -> type[Rule]:
 
 
 def family_of(rule: type[Rule]) -> str:
-    """Name of the folder of the rule's file, such as ``wiring``."""
-    return rule.__module__.rsplit(".", 2)[-2]
+    """Name of the folder of the rule's file, such as ``wiring``; of other packages their name."""
+    package, *folders = rule.__module__.split(".")[:-1] or [rule.__module__]
+    return folders[-1] if folders and package == "saldiag" else package
 
 
 def family_of_code(code: str) -> str | None:

@@ -22,18 +22,19 @@ from saldiag.rules.verdicts.overfit import verdict_of
 
 @dataclass(frozen=True)
 class DepthTrend:
-    """A line fitted to log10 of the gradient norms over depth, from the input to the output.
-
-    ``decades`` is its rise from the first layer to the last, in powers of ten (positive: the
-    gradient vanishes toward the input), and ``tau`` Kendall's rank correlation of norm and depth.
-    ``first`` and ``last`` are the measured norms of the first and the last of ``layers``.
-    """
+    """A line fitted to log10 of the gradient norms over depth, from the input to the output."""
 
     layers: tuple[str, ...]
+    """Paths of the layers, from the input to the output."""
     decades: float
+    """Rise of the line from the first layer to the last, in powers of ten; positive if the gradient
+    vanishes toward the input."""
     tau: float
+    """Kendall's rank correlation of norm and depth, in [-1, 1]."""
     first: float
+    """Measured gradient norm of the first layer."""
     last: float
+    """Measured gradient norm of the last layer."""
 
     def evidence(self) -> dict[str, Any]:
         """The numbers of a finding."""

@@ -33,6 +33,7 @@ class DominatingSetting:
     text: str
     """What it does, ending with ``value``."""
     fix: str
+    """What to change."""
     recommended: float = math.nan
     """Recommended value of the optimizer's argument; nan if it is not the optimizer's."""
 

@@ -23,6 +23,7 @@ class Meaning:
     """One kind of error."""
 
     key: str
+    """Name of the kind, unique in the table."""
     pattern: str
     """Regular expression that is searched in the message; its named groups fill both texts."""
     says: str

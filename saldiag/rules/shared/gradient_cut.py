@@ -26,6 +26,7 @@ class Cut:
     """A layer call that passes no gradient on, and the trainable layers that get none."""
 
     row: FlowRow
+    """The gradient flow through the call."""
     starving: tuple[str, ...]
     """Trainable layers before the cut, without a gradient."""
     around: tuple[str, ...] = ()

@@ -53,7 +53,9 @@ class Course:
     epochs: Array
     """Epoch numbers (E), from 1."""
     loss: Array
+    """Training loss after each epoch (E)."""
     val_loss: Array
+    """Validation loss after each epoch (E)."""
 
     @property
     def fall(self) -> float:
@@ -137,6 +139,7 @@ class Checked:
     """The last validation check, prepared for rules; errors are in units of the loss."""
 
     check: ValidationCheck
+    """The errors that were measured."""
     reference: float
     """The baseline error, or the first training loss if that is unknown."""
     baseline: float

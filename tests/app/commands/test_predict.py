@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saldiag.app.subject.checkpoint import find_checkpoint
+from saldiag.app.loading.checkpoint import find_checkpoint
 from saldiag.cli import main
 from saldiag.core.errors import DataError, ModelError, RunError, SaldiagError
 from saldiag.image_masks.photographs import list_photographs
@@ -355,7 +355,7 @@ def test_a_zip_and_two_folders_are_read_as_the_rest(
 def test_quicksal_is_predicted_as_it_was_trained(
     data: Path, capsys: pytest.CaptureFixture[str], keras: Any
 ) -> None:
-    from saldiag.app.subject.mask_model import as_mask_model
+    from saldiag.app.loading.mask_model import as_mask_model
     from saldiag.image_masks.msra10k import open_dataset
     from saldiag.image_masks.pipeline import load_arrays
     from saldiag.image_masks.storage import FileRef

@@ -54,8 +54,8 @@ def test_reading_the_seed_draws_no_number():
 @pytest.mark.parametrize("seeded", [False, True])
 def test_a_program_is_examined_with_its_own_seed(seeded):
     from saldiag.app.examine.in_memory import examine_model
+    from saldiag.app.loading.subject import Subject
     from saldiag.app.session.judging import judge
-    from saldiag.app.subject.subject import Subject
 
     if seeded:
         keras.utils.set_random_seed(2)

@@ -102,7 +102,7 @@ def test_more_classes_than_the_model_tells(tmp_path: Path) -> None:
 
 
 def pairs(root: Path, wanted: Any) -> Any:
-    from saldiag.app.subject.image_mask_pairs import pairs_as_items
+    from saldiag.app.loading.image_mask_pairs import pairs_as_items
     from saldiag.image_masks.msra10k import open_dataset
 
     return pairs_as_items(open_dataset(root).items, frame(wanted), wanted)

@@ -26,13 +26,13 @@ def of(value: Any) -> Any:
 
 
 def chosen(count: int, **options: Any) -> Any:
-    from saldiag.app.subject.batches import _batches_of_split
+    from saldiag.app.loading.batches import _batches_of_split
 
     return _batches_of_split(request(**options), of((np.arange(count), np.arange(count))))
 
 
 def first(value: Any, **options: Any) -> Any:
-    from saldiag.app.subject.batches import _first_batches
+    from saldiag.app.loading.batches import _first_batches
 
     return _first_batches(request(**options), of(value), "it")
 

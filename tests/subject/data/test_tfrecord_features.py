@@ -109,8 +109,8 @@ def test_what_does_not_fit_is_told(features: Any, told: str, tmp_path: Path) -> 
 
 
 def test_a_share_of_a_record_is_read_and_no_more(tmp_path: Path) -> None:
+    from saldiag.app.loading.batches import read_data
     from saldiag.app.session.request import parse_request
-    from saldiag.app.subject.batches import read_data
     from saldiag.subject.models.input_spec import InputSpec
 
     path = written(tmp_path / "a.tfrecord", *({"x": [float(n)], "y": [n % 2]} for n in range(40)))

@@ -74,8 +74,8 @@ number = 3
 
 
 def own(model: str, **options: Any) -> Any:
+    from saldiag.app.loading.user_model import load_user_model
     from saldiag.app.session.request import ModelRequest
-    from saldiag.app.subject.user_model import load_user_model
     from saldiag.core.files.fingerprints import FilesSeen
     from saldiag.subject.models.spec import parse_model_spec
 
@@ -288,8 +288,8 @@ def test_custom_objects_that_are_not_there(here: Path) -> None:
 
 
 def weighted(model: str, weights: str) -> Any:
+    from saldiag.app.loading.user_model import load_user_weights
     from saldiag.app.session.request import ModelRequest
-    from saldiag.app.subject.user_model import load_user_weights
     from saldiag.subject.models.spec import parse_model_spec
 
     found = own(model, loss="mse").model

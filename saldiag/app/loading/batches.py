@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from saldiag.app.loading.subject import OverfitData
 from saldiag.app.session.request import DataRequest
-from saldiag.app.subject.subject import OverfitData
 from saldiag.core.errors import DataError
 from saldiag.image_masks.msra10k import VALIDATION_SHARE
 from saldiag.subject.data.image_format import ImageFormat, image_format_for
@@ -62,7 +62,7 @@ def open_data(request: DataRequest, spec: InputSpec) -> Items | BatchStream:
 def _open_images(request: DataRequest, spec: InputSpec) -> Items:
     image_format = _image_format(request, spec)
     if request.spec.kind == "pairs":
-        from saldiag.app.subject.image_mask_pairs import pairs_as_items
+        from saldiag.app.loading.image_mask_pairs import pairs_as_items
 
         return pairs_as_items(request.pairs.items, image_format, spec)
     from saldiag.subject.data.class_folder import open_class_folder

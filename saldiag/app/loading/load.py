@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from saldiag.app.loading.batches import read_data
+from saldiag.app.loading.registered_model import load_registered
+from saldiag.app.loading.subject import OverfitData, Subject
+from saldiag.app.loading.user_model import load_with_data
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.request import Request
-from saldiag.app.subject.batches import read_data
-from saldiag.app.subject.registered_model import load_registered
-from saldiag.app.subject.subject import OverfitData, Subject
-from saldiag.app.subject.user_model import load_with_data
 from saldiag.subject.models.input_spec import InputSpec
 
 

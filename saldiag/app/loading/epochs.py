@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from saldiag.app.loading.batches import open_data, split_items
+from saldiag.app.loading.subject import MAX_SHOWN_IMAGES, Batches
 from saldiag.app.session.request import DataRequest
-from saldiag.app.subject.batches import open_data, split_items
-from saldiag.app.subject.subject import MAX_SHOWN_IMAGES, Batches
 from saldiag.core.errors import DataError
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.recipes.training import TrainingData, epoch_seed

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import keras
 
+from saldiag.app.loading.compile import compile_for_diagnosis
+from saldiag.app.loading.registered_model import set_dtype_policy
+from saldiag.app.loading.subject import Subject
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.request import ModelRequest
-from saldiag.app.subject.compile import compile_for_diagnosis
-from saldiag.app.subject.registered_model import set_dtype_policy
-from saldiag.app.subject.subject import Subject
 from saldiag.core.errors import ModelError, WeightsError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source

@@ -7,11 +7,11 @@ from typing import Any
 
 import keras
 
+from saldiag.app.loading.batches import read_data
+from saldiag.app.loading.compile import compile_for_diagnosis
+from saldiag.app.loading.subject import Batches, OverfitData, Subject
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.request import DataRequest, ModelRequest
-from saldiag.app.subject.batches import read_data
-from saldiag.app.subject.compile import compile_for_diagnosis
-from saldiag.app.subject.subject import Batches, OverfitData, Subject
 from saldiag.core.errors import DataError, SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.image_masks.msra10k import take_subset
