@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.app.session.flags import flag
-from saldiag.app.session.options import Options, Pixels
+from saldiag.app.session.options import (
+    Options,
+    Pixels,
+    custom_objects_flag,
+    pixels_flag,
+    unsafe_load_flag,
+)
 from saldiag.core.findings.finding import Severity
 from saldiag.core.training.numbers import TrainingNumbers
 from saldiag.core.training.schedule import PRESETS
@@ -116,20 +122,11 @@ class PredictOptions:
         "Images in a batch; the default is 8, or 32 on a GPU.", default=None, minimum=1
     )
     """Images in a batch; None to choose by hardware."""
-    pixels: Pixels = flag(
-        "Range of the pixel values that your model expects: 0…255, 0…1, -1…1.", default="auto"
-    )
+    pixels: Pixels = pixels_flag()
     """Range of pixel values that the model expects."""
-    custom_objects: tuple[str, ...] = flag(
-        "Module with the classes and functions that a .keras or .h5 file names.",
-        default=(),
-        metavar="MODULE|FILE.py",
-    )
+    custom_objects: tuple[str, ...] = custom_objects_flag()
     """Modules with the classes that a saved model names."""
-    unsafe_load: bool = flag(
-        "Allow code in a saved model to run (Lambda layers, a SavedModel). For files you trust.",
-        default=False,
-    )
+    unsafe_load: bool = unsafe_load_flag()
     """Whether code in a saved model may run."""
     stretched: bool = flag(
         "Stretch each mask to 0…255 before it is scored, as published benchmarks do.",

@@ -24,6 +24,30 @@ DEFAULT_SUBSET = 0.1
 """Fraction of the training and of the validation samples if ``--subset`` is not given."""
 
 
+def pixels_flag() -> Any:
+    """The flag of ``pixels``, which several commands have."""
+    return flag(
+        "Range of the pixel values that your model expects: 0…255, 0…1, -1…1.", default="auto"
+    )
+
+
+def custom_objects_flag() -> Any:
+    """The flag of ``custom_objects``, which several commands have."""
+    return flag(
+        "Module with the classes and functions that a .keras or .h5 file names.",
+        default=(),
+        metavar="MODULE|FILE.py",
+    )
+
+
+def unsafe_load_flag() -> Any:
+    """The flag of ``unsafe_load``, which several commands have."""
+    return flag(
+        "Allow code in a saved model to run (Lambda layers, a SavedModel). For files you trust.",
+        default=False,
+    )
+
+
 @dataclass(frozen=True)
 class ExperimentOptions:
     """Options of the experiments that follow the overfit test."""
@@ -128,9 +152,7 @@ class Options:
         separated=True,
     )
     """Features of a TFRecord, ``NAME:SHAPE:DTYPE``; empty to find out."""
-    pixels: Pixels = flag(
-        "Range of the pixel values that your model expects: 0…255, 0…1, -1…1.", default="auto"
-    )
+    pixels: Pixels = pixels_flag()
     """Range of pixel values that the model expects."""
     loss: str | None = flag(
         "mse, bce, dice, … or FILE.py:FUNCTION. The default is the model's own loss, mae for"
@@ -158,16 +180,9 @@ class Options:
         metavar="WHICH",
     )
     """Weights to load: a file, or ``auto``, ``imagenet`` or ``random`` for an encoder."""
-    custom_objects: tuple[str, ...] = flag(
-        "Module with the classes and functions that a .keras or .h5 file names.",
-        default=(),
-        metavar="MODULE|FILE.py",
-    )
+    custom_objects: tuple[str, ...] = custom_objects_flag()
     """Modules with the classes that a saved model names."""
-    unsafe_load: bool = flag(
-        "Allow code in a saved model to run (Lambda layers, a SavedModel). For files you trust.",
-        default=False,
-    )
+    unsafe_load: bool = unsafe_load_flag()
     """Whether code in a saved model may run."""
     seed: int = flag(
         "Seed of the split, the weights and the sample order.",
