@@ -203,7 +203,7 @@ def wall() -> Iterator[tuple[str, ast.Module]]:
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
-    """What each name stands for that a module imports from a private one, dotted."""
+    """The dotted private name behind each name that a module imports."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(FOREIGN):

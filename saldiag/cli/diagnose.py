@@ -15,6 +15,7 @@ from saldiag.cli.options import (
     experiment_options,
     option_for,
     options_for,
+    parameters_of,
     suspect_option,
 )
 
@@ -77,8 +78,7 @@ def prove(**parameters: Any) -> int:
 
     if parameters["resume"] and parameters["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to continue")
-    names = ("suspect", "budget", "jobs", "ray")
-    chosen = {name: parameters.pop(name) for name in names}
+    chosen = parameters_of(ExperimentOptions, parameters)
     experiments = ExperimentOptions(**chosen, debug=invocation().debug)
     options = options_from({**parameters, "budget": TEST_SECONDS, "max_steps": TEST_STEPS})
     return diagnose.prove(dataclasses.replace(options, experiments=experiments))

@@ -112,8 +112,7 @@ def train(**parameters: Any) -> int:
     if parameters["resume"] and parameters["out"] is None:
         raise click.UsageError("--resume needs --out: the run directory to continue")
     recipe = parameters_of(RecipeOptions, parameters)
-    names = ("precision", "epochs", "patience", "probes", "recalibrate")
-    chosen = {name: parameters.pop(name) for name in names}
+    chosen = parameters_of(TrainOptions, parameters)
     return training.train(
         TrainOptions(options_from(parameters), recipe=RecipeOptions(**recipe), **chosen)
     )

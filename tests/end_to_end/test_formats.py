@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from saldiag.core.files.run import Run
 from saldiag.rules.engine.registry import all_rules
 from saldiag_reports.gallery import runs
 from tests.support.command_line import run_saldiag, run_saldiag_process
+from tests.support.runs import written
 
 CHECKS = ("junit", "sarif", "github")
 DIAGNOSING = ("overfit", "gradients", "dtypes", "trainable", "train", "report", "run")
@@ -40,13 +40,7 @@ made("ill", "softmax").fit(x, y, epochs=1, verbose=0)
 
 @pytest.fixture
 def run_of_the_case(tmp_path: Path) -> Path:
-    data = runs.broken_run()
-    run = Run.create("overfit", tmp_path / "run")
-    run.write_info(data.info)
-    run.write_diagnosis(data.diagnosis)
-    for measurement in data.measured:
-        run.write_measurement(measurement)
-    return run.path
+    return written(runs.broken_run(), tmp_path / "run")
 
 
 @pytest.mark.parametrize("command", DIAGNOSING)

@@ -131,7 +131,7 @@ for limits in ({}, {"ACME101": {"calls": 100}}):
     ("old", "new", "message"),
     [
         ('code = "ACME101"', 'code = "SD999"', "give it a code such as ACME101"),
-        ("class TooManyCalls(Rule):", "class TooManyCalls:", "is not a rule"),
+        ("class TooManyCalls(Rule):", "class TooManyCalls:", "is not a Rule"),
     ],
 )
 def test_what_is_no_rule_is_refused(old: str, new: str, message: str, installed: Path) -> None:

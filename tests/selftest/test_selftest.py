@@ -100,8 +100,8 @@ def test_a_total_below_the_record_is_reported() -> None:
 
 
 def test_gains_offset_losses_and_unrecorded_cases_count_only_if_they_fail() -> None:
-    mended = [replace(RESULTS[0], root="SD3"), replace(RESULTS[1], root="SD1"), *RESULTS[2:-1]]
-    assert worse_totals(mended, RECORD) == []
+    repaired = [replace(RESULTS[0], root="SD3"), replace(RESULTS[1], root="SD1"), *RESULTS[2:-1]]
+    assert worse_totals(repaired, RECORD) == []
     assert worse_totals(RESULTS, RECORD) == ["could not be run: 1"]
     assert worse_totals(RESULTS[:-1], {}) == []
 

@@ -95,7 +95,7 @@ def case() -> tuple[Recorded, Recorded]:
     return of_report("broken", one), of_report("fixed", two)
 
 
-def written(recorded: Recorded, path: Path) -> Path:
+def written(recorded: Recorded | ReportData, path: Path) -> Path:
     """The run as a directory at ``path``."""
     made = Run.create("overfit", path)
     made.write_info(recorded.info)

@@ -6,13 +6,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from saldiag.app.session.diffs import add_diffs
 from saldiag.app.session.judging import judge
 from saldiag.app.session.settings import RuleChoice, config_with_rules, rule_settings
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import read_fingerprints
 from saldiag.core.files.run import Run
 from saldiag.core.findings.finding import Severity
+from saldiag.repair.findings import with_diffs
 
 
 def report_again(
@@ -61,7 +61,7 @@ def judge_again(run: Run, settings: RuleSettings) -> None:
         reason=before.verdict_reason if before else None,
         timings=before.timings if before else None,
     )
-    [diagnosis] = add_diffs([(diagnosis, measured)], read_fingerprints(run.path))
+    [diagnosis] = with_diffs([(diagnosis, measured)], read_fingerprints(run.path))
     run.write_diagnosis(diagnosis)
     run.write_info(replace(info, config=config_with_rules(info.config, settings)))
 

@@ -16,8 +16,7 @@ from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.uncallable import errors_as_findings, run_unless_unusable
 from saldiag.app.loading.subject import MAX_SHOWN_IMAGES, Batches, Subject
 from saldiag.app.session.command_options import TrainOptions
-from saldiag.app.session.option_checks import refuse_unused
-from saldiag.app.session.options import Precision, prepare_environment
+from saldiag.app.session.options import prepare_environment
 from saldiag.app.session.request import DataRequest, Request, parse_request
 from saldiag.app.session.session import Session, run_session, stdout_for_diagnosis
 from saldiag.core.errors import SaldiagError
@@ -58,7 +57,10 @@ def train(options: TrainOptions) -> int:
     Raises:
         SaldiagError: bad numbers, data, weights or run directory; an option that has no effect.
     """
-    request = parse_request(options.shared)
+    shared = options.shared
+    if options.precision != "auto":
+        shared = replace(shared, precision=options.precision)
+    request = parse_request(shared)
     if options.shared.resume and options.shared.out is not None:
         Run.open(options.shared.out)  # refuses a folder without a run before TensorFlow starts
     if request.model.spec.registered is None:
@@ -97,15 +99,7 @@ def _train_as_compiled(options: TrainOptions, request: Request) -> int:
     overrides = options.given_options("loss", "optimizer")
     numbers, note = CompiledTraining(**options.training_numbers, **overrides).resolved()
     assert note is None  # no setting depends on the hardware
-    precision: Precision = numbers.precision if numbers.precision != "auto" else "float32"
-    request = replace(
-        request,
-        model=replace(request.model, precision=precision),
-        data=replace(request.data, items=0),
-    )
-    refuse_unused(
-        replace(options.shared, precision=precision), request.model.spec, request.data.spec
-    )
+    request = replace(request, data=replace(request.data, items=0))
     prepare_environment()
     session = _open_session(options, numbers)
 

@@ -98,7 +98,7 @@ def _open_records(request: DataRequest, spec: InputSpec) -> Items:
 def _max_examples(request: DataRequest, path: Path) -> int | None:
     """How many examples of a TFRecord to read; None for all."""
     # Twice the items to memorise, which leaves some for the validation.
-    enough = None if request.items == 0 else 2 * _items_to_memorise(request)
+    enough = None if request.items == 0 else 2 * request.wanted_items
     if request.subset is None:
         return enough
     from saldiag.subject.data.tfrecord import count_examples
@@ -109,11 +109,6 @@ def _max_examples(request: DataRequest, path: Path) -> int | None:
 
 def _image_format(request: DataRequest, spec: InputSpec) -> ImageFormat:
     return image_format_for(spec, request.image_size, request.sizes.image, request.pixels)
-
-
-def _items_to_memorise(request: DataRequest) -> int:
-    """How many items to memorise if the number of items is not known."""
-    return request.items or request.sizes.memorised
 
 
 def split_items(items: Items, request: DataRequest) -> tuple[list[int], list[int]]:
@@ -152,7 +147,7 @@ def _first_batches(request: DataRequest, stream: BatchStream, where: str) -> Ove
     if request.items == 0:
         kept = tuple(itertools.islice(batches, limit))
     else:
-        count = _items_to_memorise(request)
+        count = request.wanted_items
         kept = tuple(_batches_with_items(itertools.islice(batches, limit), count, where))
     if not kept:
         raise DataError(f"{where}: contains no batch")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from saldiag.app.program import options as program_options
 from saldiag.app.program.options import ProgramOptions
-from saldiag.app.session.diffs import add_diffs
 from saldiag.app.session.judging import judge
 from saldiag.app.session.options import prepare_environment
 from saldiag.app.session.output import print_data
@@ -31,6 +30,7 @@ from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.core.wording import short_file_and_line
+from saldiag.repair.findings import with_diffs
 from saldiag.subject.program.notebook import is_notebook, run_notebook
 from saldiag.subject.program.script import ProgramEnd, print_error, run_script
 from saldiag.subject.program.source_snapshot import SourceSnapshot
@@ -258,7 +258,7 @@ class _ProgramRun:
         sessions = [one.session for one in watched if isinstance(one.session, Session)]
         judged = [(one.diagnosis(), one.session.measured) for one in watched]
         outcomes = list(
-            zip(sessions, add_diffs(judged, self._files_seen.fingerprints()), strict=True)
+            zip(sessions, with_diffs(judged, self._files_seen.fingerprints()), strict=True)
         )
         for session, diagnosis in outcomes:
             session.write_run(diagnosis)

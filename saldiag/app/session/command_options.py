@@ -15,7 +15,7 @@ from saldiag.app.session.options import (
     unsafe_load_flag,
 )
 from saldiag.core.findings.finding import Severity
-from saldiag.core.training.numbers import TrainingNumbers
+from saldiag.core.training.numbers import Precision, TrainingNumbers
 from saldiag.core.training.schedule import PRESETS
 
 
@@ -60,10 +60,9 @@ class TrainOptions:
 
     shared: Options
     """Options that it shares with other commands."""
-    precision: str = flag(
+    precision: Precision = flag(
         "Dtype policy; auto is float32, or mixed_float16 for quicksal on a GPU.",
         default="auto",
-        choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
     )
     """Dtype policy to build under, or ``auto``."""
     epochs: int = flag("Maximum number of epochs.", default=TrainingNumbers.epochs, minimum=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,14 +46,9 @@ def print_data(
 def _write_to_stdout(text: str, unencodable: Callable[[str], str]) -> None:
     """Write ``text``; ``unencodable`` replaces characters that the encoding does not have."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-
-    def substitute(error: UnicodeError) -> tuple[str, int]:
-        assert isinstance(error, UnicodeEncodeError)
-        missing = error.object[error.start : error.end]
-        return "".join(map(unencodable, missing)), error.end
-
-    codecs.register_error("saldiag.unencodable", substitute)
-    sys.stdout.write(text.encode(encoding, "saldiag.unencodable").decode(encoding))
+    encodable = set(text.encode(encoding, "ignore").decode(encoding))
+    replaced = {ord(c): unencodable(c) for c in set(text) - encodable}
+    sys.stdout.write(text.translate(replaced))
     sys.stdout.flush()
 
 

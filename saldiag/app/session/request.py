@@ -27,17 +27,14 @@ class Sizes:
     """Items that the overfit test memorises by default."""
 
 
-def choose_sizes(
-    image_size: int | None, batch_size: int | None, *, gpu: bool | None = None
-) -> Sizes:
+def choose_sizes(image_size: int | None, batch_size: int | None) -> Sizes:
     """The given sizes, or those of the hardware: a verdict on two cores takes two minutes.
 
     Args:
         image_size: side in pixels; None to choose.
         batch_size: items in a batch; None to choose.
-        gpu: whether there is a GPU; None to ask TensorFlow.
     """
-    gpu = has_gpu() if gpu is None else gpu
+    gpu = has_gpu()
     image, batch = (224, 32) if gpu else (96, 8)
     batch = batch_size or batch
     return Sizes(image_size or image, batch, batch * (16 if gpu else 1))
@@ -127,11 +124,16 @@ class DataRequest:
         """Fraction of the items to use if their number is known: ``subset`` or its default."""
         return DEFAULT_SUBSET if self.subset is None else self.subset
 
+    @property
+    def wanted_items(self) -> int:
+        """How many items to memorise if the number of items is not known."""
+        return self.items or self.sizes.memorised
+
     def items_of(self, subset_items: int) -> int:
         """How many of ``subset_items`` items the overfit test memorises."""
         if self.items == 0:
             return subset_items
-        return min(self.items or self.sizes.memorised, subset_items)
+        return min(self.wanted_items, subset_items)
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from saldiag.app.session.collector import Collector
-from saldiag.app.session.diffs import add_diffs, write_edited_fingerprints
 from saldiag.app.session.options import Options
 from saldiag.app.session.settings import RuleChoice, config_with_rules, rule_settings
 from saldiag.core.errors import SaldiagError
+from saldiag.core.files.fingerprints import write_fingerprints
 from saldiag.core.files.run import Run, RunInfo, Status, utc_now
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.findings.finding import Severity
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
+from saldiag.repair.findings import with_diffs
 from saldiag.version import __version__
 
 if TYPE_CHECKING:
@@ -168,17 +169,18 @@ class Session(Collector):
         print_data([self.report_data(diagnosis)], self.output_format, self.fail_on)
         return self.exit_code(diagnosis)
 
-    def judge_and_write(self, verdict: Verdict) -> Diagnosis:
+    def judge_and_write(self, verdict: Verdict, status: Status = "finished") -> Diagnosis:
         """Run the rules, add the diffs, and write the run."""
-        [diagnosis] = add_diffs([(self.judge(verdict), self.measured)], self.files.fingerprints())
-        self.write_run(diagnosis)
+        [diagnosis] = with_diffs([(self.judge(verdict), self.measured)], self.files.fingerprints())
+        self.write_run(diagnosis, status)
         return diagnosis
 
     def write_run(self, diagnosis: Diagnosis, status: Status = "finished") -> None:
         """Write the diagnosis, the reports and ``run.json``."""
         from saldiag.app.session.output import write_outcome
 
-        write_edited_fingerprints(self.run, diagnosis, self.files.fingerprints())
+        edited = [edit.source.file for finding in diagnosis.findings for edit in finding.edits]
+        write_fingerprints(self.run.path, self.files.fingerprints().only(edited))
         data, _ = self.report_data(diagnosis)
         write_outcome(self.run, data)
         self.write_info(status)
@@ -218,10 +220,7 @@ class Session(Collector):
         """
         self.write_info("interrupted")
         with self.console.status("interrupted: writing what was measured …"):
-            [diagnosis] = add_diffs(
-                [(self.judge(verdict), self.measured)], self.files.fingerprints()
-            )
-            self.write_run(diagnosis, "interrupted")
+            self.judge_and_write(verdict, "interrupted")
         self.console.print(
             f"interrupted; the measurements so far are in {self.run.path}",
             markup=False, highlight=False, soft_wrap=True,

@@ -7,9 +7,9 @@ import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from functools import cache
-from importlib.metadata import entry_points
 from typing import ClassVar
 
+from saldiag.core.entry_points import registered_classes
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement.experiments import Mode
 from saldiag.core.suggest import suggestion
@@ -65,22 +65,12 @@ def all_interventions() -> dict[str, type[Intervention]]:
     found: dict[str, type[Intervention]] = {}
     for intervention in (
         *(one for module in modules for one in _interventions_in(module)),
-        *_registered_interventions(),
+        *registered_classes(GROUP, Intervention),  # type: ignore[type-abstract]
     ):
         if intervention.name in found:
             raise RuntimeError(f"two interventions have the name {intervention.name!r}")
         found[intervention.name] = intervention
     return dict(sorted(found.items()))
-
-
-def _registered_interventions() -> list[type[Intervention]]:
-    points = [(point, point.load()) for point in entry_points(group=GROUP)]
-    for point, value in points:
-        if not (inspect.isclass(value) and issubclass(value, Intervention)):
-            raise RuntimeError(
-                f"entry point {point.name} of {GROUP} is not an intervention: {point.value}"
-            )
-    return [value for _, value in points]
 
 
 def _interventions_in(module_name: str) -> list[type[Intervention]]:

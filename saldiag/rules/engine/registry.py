@@ -13,10 +13,10 @@ import inspect
 import pkgutil
 import re
 from functools import cache
-from importlib.metadata import entry_points
 from types import ModuleType
 
 import saldiag.rules
+from saldiag.core.entry_points import registered_classes
 from saldiag.core.errors import SaldiagError
 from saldiag.core.findings.rule import Rule
 from saldiag.core.suggest import suggestion
@@ -60,14 +60,12 @@ def _rule_modules() -> list[ModuleType]:
 
 def _registered_rules() -> list[type[Rule]]:
     """Rules of other packages, whose codes are two to eight letters and three digits."""
-    found = []
-    for point in entry_points(group=GROUP):
-        rule = point.load()
-        if not (inspect.isclass(rule) and issubclass(rule, Rule)):
-            raise RuntimeError(f"entry point {point.name} of {GROUP} is not a rule: {point.value}")
+    found = registered_classes(GROUP, Rule)  # type: ignore[type-abstract]
+    for rule in found:
         if not _CODE.fullmatch(rule.code) or rule.code.startswith("SD"):
-            raise RuntimeError(f"rule {rule.code} of {point.value}: give it a code such as ACME101")
-        found.append(rule)
+            raise RuntimeError(
+                f"rule {rule.code} of {rule.__module__}: give it a code such as ACME101"
+            )
     return found
 
 

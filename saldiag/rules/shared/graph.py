@@ -52,6 +52,7 @@ class Network:
         self.ignored = {path for output in wiring.ignored or () for path in output.outputs}
         self.computed = frozenset(wiring.computed)
         self.in_losses = tuple(path for path in wiring.in_losses if path in self.leaves)
+        self._inputs = {path: call.inputs for path, call in self.leaves.items()}
         self._consumers: dict[str, list[str]] = defaultdict(list)
         for call in self.leaves.values():
             for source in dict.fromkeys(call.inputs):
@@ -71,7 +72,7 @@ class Network:
 
     def upstream(self, paths: Iterable[str]) -> set[str]:
         """Those calls and all calls that feed them."""
-        return reachable_calls(paths, {path: call.inputs for path, call in self.leaves.items()}.get)
+        return reachable_calls(paths, self._inputs.get)
 
     def downstream(self, paths: Iterable[str]) -> set[str]:
         """Those calls and all calls that they feed."""

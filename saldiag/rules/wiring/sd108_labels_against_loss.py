@@ -39,7 +39,7 @@ class LabelsAgainstLoss(Rule):
     it stays the same, the loss compares every sample with all targets. Under a cross-entropy from
     logits the targets must lie within [0, 1] (with a sigmoid or softmax output, SD602 checks that).
     If Keras rejects the targets with an error, the finding explains the error. SD904 explains
-    errors of your own program.
+    errors that your program raises.
 
     ## Why is this bad
     Three outputs compared with one class number all learn to predict that number. (n, 1) against

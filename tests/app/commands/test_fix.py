@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.app.session.diffs import add_diffs
 from saldiag.cli.main import main
 from saldiag.core.files.fingerprints import (
     FilesSeen,
@@ -22,6 +21,7 @@ from saldiag.core.findings.diagnosis import Diagnosis, RootCause, SubjectSummary
 from saldiag.core.findings.edit import Edit
 from saldiag.core.findings.finding import Finding
 from saldiag.core.measurement import LayerCall, Measurements, ProgramPlaces, Source
+from saldiag.repair.findings import with_diffs
 from tests.support import findings
 from tests.support.command_line import run_python
 from tests.support.measurements import wiring
@@ -78,7 +78,7 @@ def recorded(
         SubjectSummary("m", "mse", 1, 1), "does_not_learn",
         RootCause(first.rule, first.name, first.layers, first.source), findings,
     )  # fmt: skip
-    [diagnosis] = add_diffs([(diagnosis, measured)], seen.fingerprints())
+    [diagnosis] = with_diffs([(diagnosis, measured)], seen.fingerprints())
     run = Run.create("run", Path(path))
     for measurement in measured:
         run.write_measurement(measurement)

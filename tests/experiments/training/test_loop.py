@@ -206,7 +206,7 @@ def test_a_picture_damaged_after_it_was_verified_is_named(tmp_path, monkeypatch)
     from saldiag.image_masks.sample import write_sample
     from saldiag.recipes.saliency_training import training_data
 
-    monkeypatch.setattr(pipeline, "_fits_in_memory", lambda *_: False)  # decode anew in every epoch
+    monkeypatch.setattr(pipeline, "_fits_in_memory", lambda *_: False)  # decode in every epoch
     write_sample(tmp_path / "set", count=6, size=(40, 40))
     items = open_dataset(tmp_path / "set").items
     recipe = small_recipe(epochs=1)

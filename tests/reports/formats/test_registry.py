@@ -15,6 +15,7 @@ from saldiag_reports.formats.printed_run import PrintedFormat, PrintedRun
 from saldiag_reports.formats.registry import format_names, load_format
 from saldiag_reports.gallery import runs
 from tests.support import hostile_report
+from tests.support.runs import written
 
 FORMAT_FILE = """
 from saldiag_reports.formats.printed_run import PrintedFormat
@@ -43,15 +44,7 @@ sys.exit(main(["report", sys.argv[1], "--format", "counts", "--fail-on", "warnin
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    from saldiag.core.files.run import Run
-
-    data = runs.broken_run()
-    run = Run.create("overfit", tmp_path / "run")
-    run.write_info(data.info)
-    run.write_diagnosis(data.diagnosis)
-    for measurement in data.measured:
-        run.write_measurement(measurement)
-    return run.path
+    return written(runs.broken_run(), tmp_path / "run")
 
 
 def printed(code: str, run: Path, folder: Path) -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from saldiag.app.session.diffs import add_diffs
 from saldiag.cli.main import main
 from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import Fingerprints
 from saldiag.core.files.run import Run, RunInfo
 from saldiag.core.measurement import Measurements
+from saldiag.repair.findings import with_diffs
 from saldiag.rules.engine.catalogue import catalogue, matching
 from saldiag.rules.engine.engine import diagnose
 from saldiag.rules.engine.registry import all_rules
@@ -29,7 +29,7 @@ def recorded(path: Path, measured: Measurements, **settings) -> Run:
     for measurement in measured:
         run.write_measurement(measurement)
     judged = diagnose(measured, verdict="does_not_learn", **settings)
-    run.write_diagnosis(*add_diffs([(judged, measured)], Fingerprints()))
+    run.write_diagnosis(*with_diffs([(judged, measured)], Fingerprints()))
     return run
 
 
