@@ -185,6 +185,8 @@ class KerasModel(KerasLayer, Protocol):
     """The optimizer (``KerasOptimizer``); None before ``compile``."""
     train_function: Any
     """The traced training step; None if ``fit`` has to trace it."""
+    test_function: Any
+    """The traced validation step; None if it has to be traced."""
 
     @property
     def compiled(self) -> bool:

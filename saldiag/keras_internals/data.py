@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+REPEATABLE_STAGES = frozenset({
+    "BatchDataset", "ConcatenateDataset", "MapDataset", "OptionsDataset", "PaddedBatchDataset",
+    "ParallelBatchDataset", "ParallelMapDataset", "PrefetchDataset", "RangeDataset",
+    "RepeatDataset", "SkipDataset", "TakeDataset", "TensorDataset", "TensorSliceDataset",
+    "UnbatchDataset", "ZipDataset",
+})  # fmt: skip
+"""Classes of pipeline stages without a state of their own, which no public flag marks."""
+
 
 def fit_dataset(
     x: Any, y: Any, sample_weight: Any, *, batch_size: int | None, shuffle: Any, class_weight: Any
@@ -50,3 +58,34 @@ def pipeline_inputs(dataset: Any) -> Iterable[Any]:
     """The data sets that one stage of a ``tf.data`` pipeline reads; there is no public list."""
     inputs: Iterable[Any] = dataset._inputs()
     return inputs
+
+
+def is_repeatable_pipeline(dataset: Any) -> bool:
+    """Whether reading a ``tf.data`` pipeline changes nothing, and gives the same batches again.
+
+    False if a stage shuffles, caches or reads files, and if a function of it has a stateful
+    operation: a random number, a variable, Python code.
+    """
+    import tensorflow as tf
+
+    if not isinstance(dataset, tf.data.Dataset):
+        return False
+    stages = {cls.__name__.lstrip("_") for cls in type(dataset).__mro__}
+    if not stages & REPEATABLE_STAGES:
+        return False
+    if any(map(_has_stateful_operation, pipeline_functions(dataset))):
+        return False
+    return all(map(is_repeatable_pipeline, pipeline_inputs(dataset)))
+
+
+def _has_stateful_operation(wrapper: Any) -> bool:
+    """Whether a function of a pipeline, or one that it calls, has a stateful operation."""
+    from tensorflow.python.framework import op_def_registry
+
+    graph = wrapper.function.graph.as_graph_def()
+    parts = (graph.node, *(function.node_def for function in graph.library.function))
+    for name in {node.op for nodes in parts for node in nodes}:
+        definition = op_def_registry.get(name)
+        if definition is not None and definition.is_stateful and not name.endswith("Call"):
+            return True
+    return False

@@ -157,14 +157,12 @@ class TestDiagnose:
                 models.normalized("functional"),
                 keras.Sequential([keras.layers.Dense(1)]),
             )
-            watch = saldiag.Watch(kept)
             random.seed(5)
             np.random.seed(5)  # noqa: NPY002 - users draw from the global state
             keras.utils.set_random_seed(5)
             tf.random.set_global_generator(tf.random.Generator.from_seed(5))
             for _ in range(looks):
                 first_batches(model, kept if in_a_dataset else batches())
-                watch._batches_and_plan(model)
                 first_batches(unbuilt, kept if in_a_dataset else batches())
             drawn.append(draws())
         assert drawn[0] == drawn[1]
@@ -258,7 +256,9 @@ class TestWatch:
             generator(), steps_per_epoch=4, epochs=1, shuffle=False, verbose=0, callbacks=[watch]
         )
         assert read == [0, 8, 16, 24]
-        assert "Watch(data)" in str(watch.diagnosis().measured.missing)
+        measured = watch.diagnosis().measured
+        assert measured.get(saldiag.core.measurement.Wiring) is not None
+        assert measured.get(saldiag.core.measurement.DataFacts).batches == 4
 
     @pytest.mark.parametrize("in_a_graph", [True, False])
     def test_a_loop_of_ones_own(self, in_a_graph, keras, data):

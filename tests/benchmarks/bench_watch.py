@@ -143,8 +143,9 @@ def as_run_does(model: Any, batch: Any, schedule: str) -> list[Any]:
     import tempfile
     from pathlib import Path
 
-    from saldiag.app.loading.subject import Subject
     from saldiag.app.program.fit_callbacks import TrainingMonitor
+
+    from saldiag.app.loading.subject import Subject
     from saldiag.app.program.options import ProgramOptions
     from saldiag.app.program.watched_model import ProgramLines, WatchedModel
     from saldiag.app.session.session import Session

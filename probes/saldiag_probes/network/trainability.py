@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,9 @@ from saldiag.core.measurement import (
     TrainableRow,
     TrainableStatus,
 )
-from saldiag.core.patching import patched
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag.keras_internals.optimizers import optimized_variables
+from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint
 from saldiag_probes.network.initial_distance import start_distance
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.state.optimizers import inner_optimizer, optimizers_of
@@ -213,30 +213,20 @@ def _value_bytes(variable: KerasVariable) -> bytes:
 
 @contextmanager
 def _record_gradients() -> Iterator[dict[int, bool]]:
-    """Record, by ``id(variable)``, whether ``apply`` is called with a gradient for the variable.
-
-    Inside the block ``apply`` is replaced on Keras' optimizer classes.
-    """
+    """Record, by ``id(variable)``, whether ``apply`` is called with a gradient for the variable."""
     gradient_seen: dict[int, bool] = {}
-    classes = (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
-    owners = [next(c for c in kind.__mro__ if "apply" in vars(c)) for kind in classes]
 
-    def recording_apply(original: Any) -> Any:
-        def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
-            grads = list(grads)
-            targets = optimized_variables(self) if trainable_variables is None else None
-            targets = list(trainable_variables) if targets is None else targets
-            for gradient, variable in zip(grads, targets, strict=False):
-                gradient_seen[id(variable)] = (
-                    gradient_seen.get(id(variable), False) or gradient is not None
-                )
-            return original(self, grads, targets if trainable_variables is not None else None)
+    def on_apply(call: HookedCall) -> Any:
+        names = ("grads", "trainable_variables")
+        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+        given = {name: list(value) for name, value in given.items() if value is not None}
+        targets = given.get("trainable_variables") or optimized_variables(call.owner)
+        for gradient, variable in zip(given["grads"], targets, strict=False):
+            key = id(variable)
+            gradient_seen[key] = gradient_seen.get(key, False) or gradient is not None
+        return call.proceed_with(**given)
 
-        return apply
-
-    with ExitStack() as stack:
-        for owner in dict.fromkeys(owners):
-            stack.enter_context(patched(owner, "apply", recording_apply(vars(owner)["apply"])))
+    with HOOKS.subscribed({HookPoint.APPLY: on_apply}):
         yield gradient_seen
 
 

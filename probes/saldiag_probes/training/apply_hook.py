@@ -1,4 +1,4 @@
-"""Run code before and after the ``apply`` of one optimizer instance."""
+"""Run code before and after each step of one optimizer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel, KerasOptimizer
-from saldiag.core.patching import Patch
+from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint
 
 
 class ApplyHook:
-    """Replaces ``optimizer.apply`` on this instance until ``remove``.
+    """Calls ``before`` and ``after`` around the optimizer's ``apply`` until ``remove``.
 
     Keras' ``apply_gradients`` and ``fit`` both call ``apply``.
 
@@ -28,31 +28,21 @@ class ApplyHook:
         before: Callable[..., Any],
         after: Callable[[Any], None],
     ) -> None:
-        hook = _wrap_apply(
-            optimizer.apply,
-            tf.autograph.experimental.do_not_convert(before),
-            tf.autograph.experimental.do_not_convert(after),
-        )
-        self._patch = Patch(optimizer, "apply", hook, untracked=True)
+        # In a custom loop under tf.function AutoGraph converts what it meets, which is to be the
+        # program's code alone.
+        self._before = tf.autograph.experimental.do_not_convert(before)
+        self._after = tf.autograph.experimental.do_not_convert(after)
+        self._subscription = HOOKS.subscribe({HookPoint.APPLY: self._on_apply}, optimizer)
 
     def remove(self) -> None:
-        """Restore ``apply``. A hook that another patch wraps by now stays and passes calls on."""
-        self._patch.withdraw()
+        """Call neither of them from now on."""
+        self._subscription.cancel()
 
-
-def _wrap_apply(
-    original: Callable[..., Any], before: Callable[..., Any], after: Callable[[Any], None]
-) -> Callable[..., Any]:
-    # A custom loop under tf.function makes AutoGraph convert this function. It must stay a plain
-    # function without do_not_convert: the original is then converted, or not, exactly as it would
-    # be without the hook.
-    def apply(grads: Any, *args: Any, **kwargs: Any) -> Any:
-        state = before(grads, *args, **kwargs)
-        result = original(grads, *args, **kwargs)
-        after(state)
+    def _on_apply(self, call: HookedCall) -> Any:
+        state = self._before(*call.args, **call.kwargs)
+        result = call.proceed()
+        self._after(state)
         return result
-
-    return apply
 
 
 def retrace_train_step(model: KerasModel) -> None:

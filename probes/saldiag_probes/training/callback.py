@@ -12,7 +12,7 @@ from saldiag.core.errors import SaldiagError
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.core.measurement import GradientHistory, Histograms, Measurement
-from saldiag.core.training.schedule import PRESETS, Schedule, never
+from saldiag.core.training.schedule import Schedule, never, resolve_schedule
 from saldiag_probes.state.optimizers import optimizers_of
 from saldiag_probes.training.histograms import merge_histograms
 from saldiag_probes.training.hook_session import HookSession
@@ -50,7 +50,7 @@ class Watch(keras.callbacks.Callback):
         on_measure: OnMeasure | None = None,
     ) -> None:
         super().__init__()
-        self._schedule = _resolve_schedule(schedule)
+        self._schedule = resolve_schedule(schedule)
         self._histograms = histograms
         self._on_measure = on_measure
         self._session: HookSession | None = None
@@ -212,12 +212,3 @@ def watch(
         yield hook
     finally:
         hook.close()
-
-
-def _resolve_schedule(schedule: str | Schedule) -> Schedule:
-    """The schedule itself, or the preset of that name."""
-    if not isinstance(schedule, str):
-        return schedule
-    if schedule not in PRESETS:
-        raise ValueError(f"no schedule is named {schedule!r}: choose from {', '.join(PRESETS)}")
-    return PRESETS[schedule]()

@@ -1,148 +1,116 @@
-"""Hook on ``tf.GradientTape.gradient``: the target of a training loop's tape is its loss."""
+"""The loss of a custom loop: the target of ``tf.GradientTape.gradient``."""
 
 from __future__ import annotations
 
-import functools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
-from saldiag.core.keras_types import Gradient, KerasVariable, Tensor, TFVariable
-from saldiag.core.patching import Patch
+from saldiag.core.keras_types import KerasVariable, Tensor, TFVariable
 from saldiag.keras_internals.variables import raw_variable
+from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
 
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""
 
 
-class TapeSubscriber(Protocol):
-    """Asks the patched tape for extra gradients, computed in the program's own backward pass."""
-
-    def extra_tensors(self) -> Sequence[Tensor]:
-        """Tensors whose gradient to compute in the next call; empty except at a first step."""
-
-    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Gradient]) -> None:
-        """Receive their gradients.
-
-        Args:
-            variables: the variables of the program's call, by ``variable_id``.
-            gradients: one per extra tensor; None if the target does not depend on it.
-        """
-
-
 @dataclass(frozen=True)
-class _GradientCall:
-    """One call of ``tape.gradient``."""
+class TapeCall:
+    """The arguments of ``tape.gradient(target, sources)``."""
 
-    target: Sequence[Tensor]
-    """The tensors of the target."""
-    variables: frozenset[int]
-    """The variables, by ``variable_id``."""
+    target: Any
+    """What to differentiate, any structure of tensors."""
+    sources: Any
+    """What to differentiate with respect to, any structure."""
+    output_gradients: Any = None
+    """Gradients of the target; not None for a link of a longer chain, whose target is no loss."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Further arguments."""
+
+    @classmethod
+    def of(cls, call: HookedCall) -> TapeCall:
+        """The arguments of a hooked call, passed by position or by name."""
+        names = ("target", "sources", "output_gradients", "unconnected_gradients")
+        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+        target, sources, chain = (given.pop(name, None) for name in names[:3])
+        return cls(target, sources, chain, tuple(given.items()))
+
+    @property
+    def variables(self) -> frozenset[int]:
+        """The sources, by ``variable_id``."""
+        return frozenset(variable_id(source) for source in tf.nest.flatten(self.sources))
+
+    def with_extra(self, call: HookedCall, extra: Sequence[Tensor]) -> tuple[Any, Any]:
+        """Make the call for more sources; returns the program's gradients and the others.
+
+        One backward pass for both: a tape that is not persistent allows only one call, and the
+        program's own gradients are those of a call without the extra tensors.
+        """
+        result, more = call.proceed_with(
+            self.target, [self.sources, list(extra)], **dict(self.options)
+        )
+        return result, more
 
 
-class _TapeHook:
-    """Patches ``GradientTape.gradient`` while it has users (reference-counted)."""
+class TapeTargets:
+    """Remembers the targets of the last calls of ``tape.gradient`` while somebody listens."""
 
     def __init__(self) -> None:
-        self.users = 0
-        self.recent: deque[_GradientCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
-        self.subscribers: list[TapeSubscriber] = []
-        self._patch: Patch | None = None
+        self._listeners = 0
+        self._subscription: Subscription | None = None
+        self._recent: deque[tuple[Sequence[Tensor], frozenset[int]]] = deque(
+            maxlen=MAX_REMEMBERED_CALLS
+        )
 
-    def enter(self) -> None:
-        self.users += 1
-        if self.users == 1:
-            hook = _wrap_gradient(tf.GradientTape.gradient, self)
-            self._patch = Patch(tf.GradientTape, "gradient", hook)
+    def start_listening(self) -> None:
+        """Remember calls until ``stop_listening`` was called as often."""
+        self._listeners += 1
+        if self._listeners == 1:
+            self._subscription = HOOKS.subscribe({HookPoint.TAPE_GRADIENT: self._on_tape_gradient})
 
-    def leave(self) -> None:
-        self.users -= 1
-        if self.users:
-            return
-        self.recent.clear()
-        if self._patch is not None:
-            self._patch.withdraw()
+    def stop_listening(self) -> None:
+        """Forget all calls, and release their tensors, when the last listener has left."""
+        self._listeners -= 1
+        if not self._listeners and self._subscription is not None:
+            self._subscription.cancel()
+            self._recent.clear()
 
+    @tf.autograph.experimental.do_not_convert
+    def _on_tape_gradient(self, call: HookedCall) -> Any:
+        """Remember a call, unless it is one link of a longer chain."""
+        found = TapeCall.of(call)
+        if found.output_gradients is None:
+            tensors = tuple(t for t in tf.nest.flatten(found.target) if tf.is_tensor(t))
+            self._recent.append((tensors, found.variables))
+        return call.proceed()
 
-_TAPE_HOOK = _TapeHook()
-"""The one hook: ``GradientTape`` is patched on the class."""
+    def loss(self, variables: Iterable[int]) -> Tensor | None:
+        """The target of the last call for gradients of any of these variables, as a scalar.
 
+        A target of several numbers counts as their sum, as it does for the tape. None if there was
+        no such call in the current graph (or eagerly).
 
-@contextmanager
-def subscribed_to_tapes(subscriber: TapeSubscriber) -> Iterator[None]:
-    """Remember the calls of ``tape.gradient`` inside the block, and serve ``subscriber``."""
-    start_listening()
-    _TAPE_HOOK.subscribers.append(subscriber)
-    try:
-        yield
-    finally:
-        _TAPE_HOOK.subscribers.remove(subscriber)
-        stop_listening()
-
-
-def start_listening() -> None:
-    """Remember the calls of ``tape.gradient`` until ``stop_listening`` was called as often."""
-    _TAPE_HOOK.enter()
-
-
-def stop_listening() -> None:
-    """Forget the calls and restore the tape when the last user has left."""
-    _TAPE_HOOK.leave()
+        Args:
+            variables: the variables, by ``variable_id``.
+        """
+        requested = set(variables)
+        for target, known in reversed(self._recent):
+            if requested & known:
+                usable = all(in_current_graph(tensor) for tensor in target)
+                return _scalar_sum(target) if usable and target else None
+        return None
 
 
-def loss_from_tape(variables: Iterable[int]) -> Tensor | None:
-    """The target of the last call for gradients of any of these variables, as a scalar.
-
-    A target of several numbers counts as their sum, as it does for the tape. None if there was no
-    such call in the current graph (or eagerly).
-
-    Args:
-        variables: the variables, by ``variable_id``.
-    """
-    requested = set(variables)
-    for call in reversed(_TAPE_HOOK.recent):
-        if requested & call.variables:
-            usable = all(in_current_graph(tensor) for tensor in call.target)
-            return _scalar_sum(call.target) if usable and call.target else None
-    return None
+TAPE_TARGETS = TapeTargets()
+"""One record for all: a probe that is installed at a step needs the tape call just before it."""
 
 
 def variable_id(variable: KerasVariable | TFVariable) -> int:
     """An identity that a Keras variable and the ``tf.Variable`` behind it share."""
     return id(raw_variable(variable))
-
-
-def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:
-    @functools.wraps(original)
-    @tf.autograph.experimental.do_not_convert
-    def gradient(
-        tape: Any, target: Any, sources: Any, output_gradients: Any = None, *args: Any, **kw: Any
-    ) -> Any:
-        # With output gradients the call is one link of a longer chain: its target is not the loss.
-        if output_gradients is not None:
-            return original(tape, target, sources, output_gradients, *args, **kw)
-        tensors = tuple(t for t in tf.nest.flatten(target) if tf.is_tensor(t))
-        variables = frozenset(variable_id(source) for source in tf.nest.flatten(sources))
-        hook.recent.append(_GradientCall(tensors, variables))
-        requests = [
-            (subscriber, list(subscriber.extra_tensors())) for subscriber in hook.subscribers
-        ]
-        more = [wanted for _, wanted in requests]
-        if not any(more):
-            return original(tape, target, sources, None, *args, **kw)
-        # One backward pass for both: a tape that is not persistent allows only one call, and the
-        # program's own gradients come out as in a call without the extra tensors.
-        result, extra = original(tape, target, [sources, more], None, *args, **kw)
-        for (subscriber, wanted), gradients in zip(requests, extra, strict=True):
-            if wanted:
-                subscriber.receive_gradients(variables, gradients)
-        return result
-
-    return gradient
 
 
 def in_current_graph(tensor: Tensor) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
-from saldiag.core.patching import Patch
-from saldiag_probes.training import gradient_tape
+from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
+from saldiag_probes.training.gradient_tape import TAPE_TARGETS, in_current_graph, variable_id
 
 
 class StepLossHook:
@@ -27,16 +27,16 @@ class StepLossHook:
     def __init__(self, model: KerasModel, *, tapes: bool = True) -> None:
         self._model = model
         self._tapes = tapes
-        self._open = False
         self._loss: Any = None
+        self._subscription: Subscription | None = None
         self.open()
 
     def open(self) -> None:
-        """Install the hook, at first or again after ``close``."""
-        hook = self._wrap_compute_loss(self._model.compute_loss)
-        self._patch = Patch(self._model, "compute_loss", hook, untracked=True)
-        gradient_tape.start_listening()
-        self._open = True
+        """Install the hooks, at first or again after ``close``."""
+        TAPE_TARGETS.start_listening()
+        self._subscription = HOOKS.subscribe(
+            {HookPoint.COMPUTE_LOSS: self._on_compute_loss}, self._model
+        )
 
     def step_loss(self, variables: Iterable[TFVariable], scale: Tensor) -> Tensor | None:
         """The loss of the current step as a scalar of the current graph; None if it is unknown.
@@ -47,13 +47,9 @@ class StepLossHook:
         """
         # A tensor of another graph cannot be used in this one.
         loss = self._loss
-        if tf.is_tensor(loss) and loss.shape.rank == 0 and gradient_tape.in_current_graph(loss):
+        if tf.is_tensor(loss) and loss.shape.rank == 0 and in_current_graph(loss):
             return loss
-        target = (
-            gradient_tape.loss_from_tape(map(gradient_tape.variable_id, variables))
-            if self._tapes
-            else None
-        )
+        target = TAPE_TARGETS.loss(map(variable_id, variables)) if self._tapes else None
         return None if target is None else target / tf.cast(scale, target.dtype)
 
     def ignore_tapes(self) -> None:
@@ -61,19 +57,16 @@ class StepLossHook:
         self._tapes = False
 
     def close(self) -> None:
-        """Remove the hook."""
+        """Remove the hooks."""
         self._loss = None
-        if self._open:
-            self._open = False
-            gradient_tape.stop_listening()
-        self._patch.withdraw()
+        if self._subscription is not None:
+            self._subscription.cancel()
+            self._subscription = None
+            TAPE_TARGETS.stop_listening()
 
-    def _wrap_compute_loss(self, original: Any) -> Any:
-        def compute_loss(*args: Any, **kwargs: Any) -> Any:
-            loss = original(*args, **kwargs)
-            # `training` is the fifth parameter; validation computes a loss, too.
-            if kwargs.get("training", args[4] if len(args) > 4 else True):
-                self._loss = loss
-            return loss
-
-        return compute_loss
+    def _on_compute_loss(self, call: HookedCall) -> Any:
+        loss = call.proceed()
+        # `training` is the fifth parameter; validation computes a loss, too.
+        if call.kwargs.get("training", call.args[4] if len(call.args) > 4 else True):
+            self._loss = loss
+        return loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,8 @@ class Examination:
             self.session.try_measuring(DataFacts, self._measure_data)
             self.session.try_measuring(LossCheck, self._measure_loss)
         with self.session.phase("checking samples"):
-            self.session.try_measuring(ItemFacts, self._measure_items)
+            if self.plan is None or not self.plan.is_drawn_once:
+                self.session.try_measuring(ItemFacts, self._measure_items)
             self.session.try_measuring(ForeignObjects, self._measure_foreign_objects)
             self.session.try_measuring(Seeds, self._measure_seeds)
 
@@ -144,6 +145,22 @@ class Examination:
             )
             self.session.try_measuring(ForeignObjects, self._measure_foreign_objects)
             self.session.try_measuring(Seeds, self._measure_seeds)
+
+    def measure_drawn_items(self, *, read_again: bool) -> None:
+        """Measure the samples of data that only the training may draw, when it has ended.
+
+        Args:
+            read_again: whether nothing draws from the data any more; False for the batches so far.
+        """
+        if self.plan is not None and self.plan.is_drawn_once:
+            if not read_again:
+                self.plan = replace(self.plan, data=None)
+            self.session.try_measuring(ItemFacts, self._measure_items)
+
+    def add_validation(self, batches: Sequence[tuple[Any, ...]]) -> None:
+        """Add validation batches to the plan, if it has none and the training has drawn some."""
+        if self.plan is not None and self.plan.validation is None and batches:
+            self.plan = replace(self.plan, validation=tuple(batches[:1]))
 
     def _measure_items(self) -> ItemFacts:
         from saldiag_probes.data.samples import measure_items

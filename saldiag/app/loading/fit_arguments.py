@@ -1,35 +1,16 @@
-"""Reads the first batches of ``fit``'s arguments; model and random state are restored."""
+"""Reads the first batches of data that the user names; model and random state are restored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
 from typing import Any
 
 from saldiag.app.session.collector import error_line
 from saldiag.core.errors import DataError
 from saldiag.core.keras_types import KerasModel
 from saldiag.core.training.fit_plan import FitPlan
-from saldiag.subject.data.fit_batches import PREVIEW_BATCHES, Batch, FitPreview, preview_fit
+from saldiag.subject.data.fit_batches import PREVIEW_BATCHES, Batch, batches_of
 from saldiag_probes.state.isolation import preserved_random_state, preserved_state
-
-
-def read_feed(
-    model: KerasModel, arguments: Mapping[str, Any], batches: int = PREVIEW_BATCHES
-) -> FitPreview:
-    """The first batches of ``model.fit(**arguments)``, and what replaces its arguments.
-
-    Reading may draw random numbers or call the model, so that both are restored.
-
-    Args:
-        model: the model that is trained.
-        arguments: arguments of ``fit``, by name.
-        batches: number of batches to read.
-
-    Raises:
-        Exception: any error that the program's data raises.
-    """
-    with preserved_state(model) if model.built else preserved_random_state():
-        return preview_fit(arguments, batches)
 
 
 def first_batches(
@@ -49,10 +30,13 @@ def first_batches(
     parts = data if isinstance(data, tuple) else (data,)
     arguments = dict(zip(("x", "y", "sample_weight"), parts, strict=False))
     given = {**arguments, "batch_size": batch_size, "shuffle": False}
+    x, y = arguments.get("x"), arguments.get("y")
     try:
-        feed = read_feed(model, given, batches)
+        # Reading may draw random numbers or call the model.
+        with preserved_state(model) if model.built else preserved_random_state():
+            found = tuple(itertools.islice(batches_of(given), batches))
     except Exception as error:
         raise DataError(f"the data cannot be read: {error_line(error)}") from error
-    if not feed.batches:
+    if not found:
         raise DataError("the data contains no batch")
-    return feed.batches, FitPlan(data=feed.plan.data, batch_size=batch_size)
+    return found, FitPlan(data=x if y is None else (x, y), batch_size=batch_size)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
 from saldiag.app.program.assigned_variables import AssignedVariables
 from saldiag.app.program.error_origin import errors_marked_with
 from saldiag.app.program.first_step import UNKNOWN_LOSS, FirstCalls, GraphValues, StepRecord
+from saldiag.app.program.guard import guarded
+from saldiag.app.program.initial_values import InitialValues, preserved_model
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
+from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.measurement import Source
+from saldiag.keras_internals.distribution import replica_number
 from saldiag.keras_internals.optimizers import optimized_variables
-from saldiag.keras_internals.variables import raw_variable
+from saldiag_probes.hooks.engine import HookedCall
 from saldiag_probes.loss.compiled_loss import loss_scale
-from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.training.gradient_tape import variable_id
 
 if TYPE_CHECKING:
     from saldiag.app.program.watched_model import WatchedModel
-
-T = TypeVar("T")
 
 PARTIAL_OPTIMIZER = "the optimizer trains only part of the model: another loss may train the rest"
 """Why there is no gradient flow if the optimizer lacks some of the trainable variables."""
@@ -54,17 +54,30 @@ class ModelObserver(Protocol):
     def start_watching(self, model: Any, trained: Source | None) -> WatchedModel | None:
         """Watch a model; None if the limit is reached, or no run directory can be made."""
 
-    def run_before_step(self, owner: Any, prepare: Callable[[], T]) -> T | None:
-        """Run ``prepare`` before the first step of ``owner``; None if it raises an error."""
+    def give_up(self, model: Any) -> None:
+        """Train a model without watching it."""
 
-    def hooks_disabled(self) -> AbstractContextManager[None]:
-        """Disable the hooks for this thread inside the block."""
-
-    def working_quietly(self) -> AbstractContextManager[None]:
-        """``hooks_disabled``, and Keras' warnings are not shown."""
+    def looking_away(self) -> AbstractContextManager[None]:
+        """Receive no calls of this thread inside the block."""
 
     def before_step(self, watched: WatchedModel, taken: int) -> None:
         """End the program before a step of a custom loop if enough steps were taken."""
+
+
+@dataclass
+class _LoopState:
+    """What is known about the custom loop of one model."""
+
+    examine_later: Callable[[], None] | None = None
+    """Examines a first step that was taken inside a ``tf.function``; None without one."""
+    graph_values: GraphValues | None = None
+    """Stores the values of a first step inside a ``tf.function``; None for an eager loop."""
+    graph: Any = None
+    """The graph of the last step; None if it ran eagerly."""
+    is_over: bool = False
+    """Whether the first step is over, so that the model's calls need not be recorded."""
+    steps_before: int = 0
+    """Steps that the probe had counted before the loop began."""
 
 
 class CustomLoops:
@@ -81,88 +94,86 @@ class CustomLoops:
     def __init__(self, observer: ModelObserver) -> None:
         self._observer = observer
         # By optimizer: the model that it trains, None if it is unknown or not watched.
-        self._models: weakref.WeakKeyDictionary[Any, WatchedModel | None] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._models: WeakIdentityMap[WatchedModel | None] = WeakIdentityMap()
+        # By optimizer: its eager steps.
+        self._steps_applied: WeakIdentityMap[int] = WeakIdentityMap()
         # By model: the inputs of its last call, symbolic if it was traced.
-        self._inputs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._inputs: WeakIdentityMap[Any] = WeakIdentityMap()
+        # By model: its loop.
+        self._loops: WeakIdentityMap[_LoopState] = WeakIdentityMap()
         # The running tf.functions of the program, outermost first, with their tensor arguments.
         self._calls: list[tuple[Any, list[Any]]] = []
         # By tf.function: the models that it trains, as far as its tracing has shown.
-        self._trained_in: weakref.WeakKeyDictionary[Any, weakref.WeakSet[WatchedModel]]
-        self._trained_in = weakref.WeakKeyDictionary()
-        # By optimizer: its eager steps.
-        self._steps_applied: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._trained_in: WeakIdentityMap[list[WatchedModel]] = WeakIdentityMap()
         # How many calls of models are nested at the moment.
         self._depth = 0
-        # Models whose first step is over, so that their calls need not be recorded.
-        self._examined: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._graph_values: weakref.WeakKeyDictionary[WatchedModel, GraphValues] = (
-            weakref.WeakKeyDictionary()
-        )
         self._last_trained: WatchedModel | None = None
+        self.known_batches: tuple[tuple[Any, ...], ...] = ()
+        """Batches of the loop's data that the user has named; empty if unknown."""
         self.first_calls = FirstCalls()
         """Records the calls of models until their first step is over."""
 
-    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def on_apply(self, call: HookedCall) -> Any:
         """Examine the model before the optimizer's first step, then take the step.
 
         Raises:
             ProgramStopped: enough steps were taken.
         """
-        observer = self._observer
+        observer, optimizer = self._observer, call.owner
+        if replica_number() > 0:  # the first replica speaks for all
+            with observer.looking_away():
+                return call.proceed()
+        variables = _applied_variables(call)
         first = optimizer not in self._models
         if first:
-            self._models[optimizer] = observer.run_before_step(
-                optimizer, lambda: self._start_model(optimizer, args, kwargs)
+            self._models[optimizer] = guarded(
+                lambda: self._start_model(optimizer, variables),
+                lambda _: observer.give_up(optimizer),
             )
         watched = self._models[optimizer]
         if watched is None:
-            with observer.hooks_disabled():
-                return original(optimizer, *args, **kwargs)
+            with observer.looking_away():
+                return call.proceed()
         eager = tf.executing_eagerly()
         self._mark_trained(watched)
         self._mark_alternating(watched, first=first)
-        if eager and watched.is_examined:
+        state = self._state_of(watched)
+        if eager and watched.record.is_examined:
             self._end_first_step(watched)
-        elif watched.model not in self._examined and optimizer is watched.optimizer:
-            with observer.working_quietly():
-                watched.examine_guarded(
-                    lambda: self._examine_first_step(watched, optimizer, args, kwargs)
-                )
+        elif not state.is_over and optimizer is watched.optimizer:
+            watched.examine_guarded(lambda: self._examine_first_step(watched, variables))
         if eager:
-            observer.before_step(watched, self._steps_applied.get(optimizer, 0))
-        with observer.hooks_disabled(), errors_marked_with(watched.model):
-            # ``attach_optimizer`` has just patched ``apply`` on the instance, which the method
-            # of the class would miss.
-            result = optimizer.apply(*args, **kwargs) if first else original(
-                optimizer, *args, **kwargs
-            )  # fmt: skip
+            observer.before_step(watched, self._steps_applied.get(optimizer) or 0)
+        with observer.looking_away(), errors_marked_with(watched.model):
+            result = call.proceed()
         if eager:
-            self._steps_applied[optimizer] = self._steps_applied.get(optimizer, 0) + 1
+            self._steps_applied[optimizer] = (self._steps_applied.get(optimizer) or 0) + 1
             self._count_step(watched)
         return result
 
-    def on_call(self, model: Any, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, call: HookedCall) -> Any:
         """Record the inputs of the outermost model that is called."""
+        model, inputs = call.owner, call.args[0] if call.args else None
         self._depth += 1
         try:
             with errors_marked_with(model) if self._depth == 1 else nullcontext():
-                outputs = call()
+                outputs = call.proceed()
         finally:
             self._depth -= 1
         if self._depth == 0:
             self._inputs[model] = inputs
-            if model not in self._examined:
+            state = self._loops.get(model)
+            if state is None or not state.is_over:
                 self.first_calls.record_call(model, inputs, outputs)
         return outputs
 
-    def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
+    def on_graph_call(self, call: HookedCall) -> Any:
         """Record the arguments of a ``tf.function``, and count the steps that it takes.
 
         Raises:
             ProgramStopped: enough steps were taken.
         """
+        function = call.owner
         outermost = not self._calls and tf.executing_eagerly()
         if outermost:
             for watched in self._models_trained_in(function):
@@ -170,9 +181,9 @@ class CustomLoops:
                 self._observer.before_step(watched, self._steps_taken(watched))
         else:  # the functions around it train the same models
             self._mark_trained(*self._models_trained_in(function))
-        self._calls.append((function, _tensor_arguments((args, kwargs))))
+        self._calls.append((function, _tensor_arguments((call.args, call.kwargs))))
         try:
-            result = call()
+            result = call.proceed()
         finally:
             self._calls.pop()
             if outermost:
@@ -182,98 +193,103 @@ class CustomLoops:
                 self._count_step(watched)
         return result
 
+    def _state_of(self, watched: WatchedModel) -> _LoopState:
+        state = self._loops.get(watched.model)
+        if state is None:
+            state = self._loops[watched.model] = _LoopState()
+        return state
+
     def _models_trained_in(self, function: Any) -> list[WatchedModel]:
         """The models that a ``tf.function`` trains, as far as its tracing has shown."""
-        return list(self._trained_in.get(function, ()))
+        return list(self._trained_in.get(function) or ())
 
     def _mark_trained(self, *trained: WatchedModel) -> None:
         """Record that the running ``tf.function`` calls train these models."""
         for function, _ in self._calls:
-            self._trained_in.setdefault(function, weakref.WeakSet()).update(trained)
+            known = self._models_trained_in(function)
+            self._trained_in[function] = [*known, *(w for w in trained if w not in known)]
 
     def _count_step(self, watched: WatchedModel) -> None:
         """Count a step of Python code, or a call of a ``tf.function``, which may take several."""
-        with self._observer.hooks_disabled():
-            watched.steps += 1
-            watched.watch.on_train_batch_end(watched.steps)
+        with self._observer.looking_away():
+            watched.count_step()
 
     def _steps_taken(self, watched: WatchedModel) -> int:
         """Steps of a loop in a ``tf.function``; 0 without ``--steps``, since reading takes time."""
         if self._observer.options.steps is None:
             return 0
-        return (
-            watched.steps
-            if watched.watch.failed
-            else watched.watch.steps - watched.steps_before_loop
-        )
+        if watched.watch.failed:
+            return watched.record.steps
+        return watched.watch.steps - self._state_of(watched).steps_before
 
-    def _start_model(self, optimizer: Any, args: Any, kwargs: Any) -> WatchedModel | None:
+    def _start_model(self, optimizer: Any, variables: Any) -> WatchedModel | None:
         """Start watching the model that the optimizer trains, and measure its steps."""
-        model = self._model_trained_by(optimizer, args, kwargs)
+        observer = self._observer
+        model = self._model_trained_by(variables)
         if model is None:
             return None
-        self._observer.assigned_variables.mark_assigned(_applied_variables(optimizer, args, kwargs))
-        watched = self._observer.watched_model_of(model) or self._observer.start_watching(
-            model, self._observer.calling_line()
-        )
+        observer.assigned_variables.mark_assigned(variables)
+        line = observer.calling_line()
+        watched = observer.watched_model_of(model) or observer.start_watching(model, line)
         if watched is None:
             return None
-        watched.set_training_line(self._observer.calling_line())
-        if watched.is_examined and watched.first_step is None:
+        watched.set_training_line(line)
+        state = self._state_of(watched)
+        if watched.record.is_examined and state.examine_later is None:
             self._end_first_step(watched)
+        if watched.optimizer is None:
+            state.steps_before = watched.watch.steps
         with tf.init_scope():
             watched.attach_optimizer(optimizer)
         return watched
 
     def examine_graph_steps(self) -> None:
         """Examine the models whose first step was taken inside a ``tf.function``."""
-        for watched in [w for w in self._models.values() if w is not None and w.first_step]:
-            with self._observer.working_quietly():
-                watched.examine_graph_step()
-            self._end_first_step(watched)
+        for watched in [w for w in self._models.values() if w is not None]:
+            state = self._state_of(watched)
+            examine, state.examine_later = state.examine_later, None
+            if examine is not None:
+                watched.examine_guarded(examine)
+                self._end_first_step(watched)
 
-    def _examine_first_step(
-        self, watched: WatchedModel, optimizer: Any, args: Any, kwargs: Any
-    ) -> None:
+    def _examine_first_step(self, watched: WatchedModel, variables: Any) -> None:
         """Examine a model before its first step.
 
         While a ``tf.function`` is traced, there are no values yet. Then operations are added to the
         graph that store the gradients and the loss of the first execution, and the examination
         runs once the function has returned, with the variables set back to their values of now.
         """
-        model = watched.model
-        variables = frozenset(map(variable_id, _applied_variables(optimizer, args, kwargs)))
-        record = self.first_calls.step_record(model, variables) or StepRecord(
-            None, reason=UNKNOWN_LOSS
-        )
+        model, state = watched.model, self._state_of(watched)
+        ids = frozenset(map(variable_id, variables))
+        record = self.first_calls.step_record(model, ids) or StepRecord(None, reason=UNKNOWN_LOSS)
         called = record.inputs if record.inputs is not None else self._inputs.get(model)
         # Another optimizer with a loss of its own may train the other variables, which would
         # appear to have no gradient.
-        if not variables.issuperset(map(variable_id, model.trainable_variables)):
+        if not ids.issuperset(map(variable_id, model.trainable_variables)):
             record = StepRecord(record.inputs, reason=PARTIAL_OPTIMIZER)
         with tf.init_scope():
-            scale, inputs = loss_scale(optimizer), self._values_of_inputs(called)
+            scale, inputs = loss_scale(watched.optimizer), self._values_of_inputs(called)
         if tf.executing_eagerly():
-            self._examine_step(watched, replace(record, inputs=inputs).without_loss_scale(scale))
+            with preserved_model(model):
+                self._examine_step(
+                    watched, replace(record, inputs=inputs).without_loss_scale(scale)
+                )
             return
         # tf.function may trace a step twice before it executes one of the two graphs. Both store
         # into the same variables.
         tensors = (*record.gradients, *([] if record.loss is None else [record.loss]))
-        graph_values = self._graph_values.get(watched) or GraphValues(tensors)
-        self._graph_values[watched] = graph_values
-        graph_values.store_in_graph(tensors)
+        values = state.graph_values = state.graph_values or GraphValues(tensors)
+        values.store_in_graph(tensors)
         # init_scope leaves the graph that is traced, so that the values of now are read.
         with tf.init_scope():
-            before = [(v, v.read_value()) for v in map(raw_variable, model.variables)]
+            initial = InitialValues(model)
 
         def examine_later() -> None:
-            complete = replace(graph_values.fill_in(record), inputs=inputs)
-            with preserved_state(model):
-                for variable, value in before:
-                    variable.assign(value)
+            complete = replace(values.fill_in(record), inputs=inputs)
+            with initial.restored():
                 self._examine_step(watched, complete.without_loss_scale(scale))
 
-        watched.first_step = examine_later
+        state.examine_later = examine_later
 
     def _examine_step(self, watched: WatchedModel, record: StepRecord) -> None:
         """Examine a model on the inputs of its step, or on zeros of their shape if unknown."""
@@ -284,11 +300,11 @@ class CustomLoops:
                 zero_batch(symbolic_inputs(model) if inputs is None else inputs), COMPUTED_INPUTS
             )
         else:
-            watched.examine_step(record)
+            watched.examine_step(record, self.known_batches)
 
     def _end_first_step(self, watched: WatchedModel) -> None:
         """Stop recording the calls of the model."""
-        self._examined.add(watched.model)
+        self._state_of(watched).is_over = True
         self.first_calls.forget_model(watched.model)
 
     def _mark_alternating(self, watched: WatchedModel, *, first: bool) -> None:
@@ -299,16 +315,15 @@ class CustomLoops:
         """
         last, self._last_trained = self._last_trained, watched
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        same_graph = graph is not None and last is not None and last.graph is graph
-        watched.graph = graph
+        same_graph = graph is not None and last is not None and self._state_of(last).graph is graph
+        self._state_of(watched).graph = graph
         if last is not None and last is not watched and (same_graph or not first):
-            last.is_alternating = watched.is_alternating = True
+            last.mark_alternating()
+            watched.mark_alternating()
 
-    def _model_trained_by(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
+    def _model_trained_by(self, variables: Any) -> Any:
         """The model with most of the step's variables, the smallest of several, or None."""
-        applied = {
-            variable_id(variable) for variable in _applied_variables(optimizer, args, kwargs)
-        }
+        applied = set(map(variable_id, variables))
         models = [
             (m, {variable_id(v) for v in m.trainable_variables})
             for m in self._observer.living_models()
@@ -345,13 +360,14 @@ class CustomLoops:
         return compatible[0] if len(compatible) == 1 else None
 
 
-def _applied_variables(optimizer: Any, args: Any, kwargs: Any) -> Any:
+def _applied_variables(call: HookedCall) -> Any:
     """The variables that a call of ``optimizer.apply`` updates."""
-    given = args[1] if len(args) > 1 else kwargs.get("trainable_variables")
-    return given if given is not None else optimized_variables(optimizer)
+    given = call.args[1] if len(call.args) > 1 else call.kwargs.get("trainable_variables")
+    return list(given if given is not None else optimized_variables(call.owner))
 
 
 def _tensor_arguments(arguments: Any) -> list[Any]:
     """The tensors and arrays among the arguments of a ``tf.function``, flattened."""
-    flat = tf.nest.flatten(arguments)
+    # Composite tensors, such as the values of several replicas, are spread out as in the graph.
+    flat = tf.nest.flatten(arguments, expand_composites=True)
     return [t for t in flat if tf.is_tensor(t) or type(t).__module__ == "numpy"]

@@ -14,7 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel
-from saldiag_probes.training.gradient_tape import in_current_graph, loss_from_tape
+from saldiag_probes.hooks.engine import HookedCall
+from saldiag_probes.training.gradient_tape import TAPE_TARGETS, TapeCall, in_current_graph
 from saldiag_probes.training.ring_buffer import run_if
 
 MAX_REMEMBERED_CALLS = 4
@@ -92,39 +93,43 @@ class _ModelCall:
 
 
 class FirstCalls:
-    """Records the calls of models, and subscribes to gradient tapes (see ``gradient_tape``).
+    """Records the calls of models until their first step is over.
 
-    The tape computes the gradients with respect to the outputs in the program's own backward pass.
+    The program's own call of ``tape.gradient`` computes the gradients of their outputs as well, in
+    the same backward pass.
     """
 
     def __init__(self) -> None:
         self._calls: deque[_ModelCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
-        self._requested: list[tuple[_ModelCall, int]] = []
 
     def record_call(self, model: KerasModel, inputs: Any, outputs: Any) -> None:
         """Record a call of a model whose first step is not over."""
         self._calls.append(_ModelCall(model, inputs, tf.nest.flatten(outputs)))
 
-    def extra_tensors(self) -> Sequence[Any]:
-        """The outputs of the recorded calls that belong to the graph of this tape."""
-        self._requested = [
-            (call, index)
-            for call in self._calls
-            for index, tensor in enumerate(call.outputs)
+    @tf.autograph.experimental.do_not_convert
+    def on_tape_gradient(self, call: HookedCall) -> Any:
+        """Handle a call of ``tape.gradient``: compute the gradients of recorded outputs as well."""
+        tape_call = TapeCall.of(call)
+        outputs = [
+            (model_call, index)
+            for model_call in self._calls
+            for index, tensor in enumerate(model_call.outputs)
             if isinstance(tensor, tf.Tensor)
             and tensor.dtype.is_floating
             and in_current_graph(tensor)
         ]
-        return [call.outputs[index] for call, index in self._requested]
-
-    def receive_gradients(self, variables: frozenset[int], gradients: Sequence[Any]) -> None:
-        """Record the gradients of ``extra_tensors()`` from a call for ``variables`` (ids)."""
+        if not outputs or tape_call.output_gradients is not None:
+            return call.proceed()
+        result, gradients = tape_call.with_extra(
+            call, [model_call.outputs[index] for model_call, index in outputs]
+        )
         found: dict[_ModelCall, dict[int, Any]] = {}
-        for (call, index), gradient in zip(self._requested, gradients, strict=True):
+        for (model_call, index), gradient in zip(outputs, gradients, strict=True):
             if gradient is not None:
-                found.setdefault(call, {})[index] = tf.convert_to_tensor(gradient)
-        for call, by_index in found.items():
-            call.tape_gradients.append((variables, by_index))
+                found.setdefault(model_call, {})[index] = tf.convert_to_tensor(gradient)
+        for model_call, by_index in found.items():
+            model_call.tape_gradients.append((tape_call.variables, by_index))
+        return result
 
     def step_record(self, model: KerasModel, variables: frozenset[int]) -> StepRecord | None:
         """The record of the step that updates ``variables`` (ids), symbolic while it is traced.
@@ -141,16 +146,14 @@ class FirstCalls:
         call, gradients = in_loss[0], in_loss[0].gradients_for(variables)
         if model.losses:
             return StepRecord(call.inputs, reason=UNKNOWN_PENALTIES)
-        return StepRecord(
-            call.inputs, tuple(gradients), tuple(gradients.values()), loss=loss_from_tape(variables)
-        )
+        loss = TAPE_TARGETS.loss(variables)
+        return StepRecord(call.inputs, tuple(gradients), tuple(gradients.values()), loss=loss)
 
     def forget_model(self, model: KerasModel) -> None:
         """Forget the calls of a model whose first step is over."""
         self._calls = deque(
             (c for c in self._calls if c.model is not model), maxlen=MAX_REMEMBERED_CALLS
         )
-        self._requested = []
 
 
 class GraphValues:

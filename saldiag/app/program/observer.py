@@ -1,38 +1,40 @@
-"""Observes a program through hooks on Keras, and examines every model that it trains."""
+"""Observes a program through the hooks, and examines every model that it trains."""
 
 from __future__ import annotations
 
 import inspect
-import threading
-import warnings
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, NoReturn
 
 import keras
-import tensorflow as tf
 
-from saldiag.app.loading.fit_arguments import read_feed
 from saldiag.app.loading.subject import Subject
 from saldiag.app.program import options as program_options
 from saldiag.app.program.assigned_variables import AssignedVariables
 from saldiag.app.program.custom_loops import CustomLoops
 from saldiag.app.program.error_origin import errors_marked_with, failing_model
-from saldiag.app.program.first_step import FirstCalls
-from saldiag.app.program.fit_callbacks import TrainingMonitor, joined_callbacks
+from saldiag.app.program.fit_watcher import FitWatcher, joined_callbacks
+from saldiag.app.program.guard import guarded, working_quietly
+from saldiag.app.program.model_record import ProgramLines
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
-from saldiag.app.program.watched_model import ProgramLines, WatchedModel
-from saldiag.app.session.collector import Collector, error_line
+from saldiag.app.program.watched_model import WatchedModel
+from saldiag.app.session.collector import Collector
 from saldiag.core.errors import SaldiagError
-from saldiag.core.interrupts import caused_by_interrupt, reraise_interrupt
+from saldiag.core.identity import WeakIdentityMap
+from saldiag.core.interrupts import caused_by_interrupt
 from saldiag.core.measurement import Source
-from saldiag.subject.data.fit_batches import listed_callbacks
+from saldiag.subject.data.fit_batches import (
+    PREVIEW_BATCHES,
+    batch_of_call,
+    batches_in_memory,
+    plan_of_fit,
+)
 from saldiag.subject.program.script import ProgramStopped
 from saldiag.subject.source.layer_sources import LayerSources
-
-T = TypeVar("T")
+from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
+from saldiag_probes.training.gradient_tape import TAPE_TARGETS
 
 MAX_CAUGHT_STOPS = 20
 """How often a program may catch ``ProgramStopped`` and continue before its process is ended."""
@@ -40,13 +42,15 @@ MAX_CAUGHT_STOPS = 20
 NO_FIRST_STEP = "the program ended before the model's first step"
 """Why the measurements of a model are missing that raised an error before its first step."""
 
+NO_BATCH = "it contains no batch"
+"""Why the data of a ``fit`` that drew none is unknown."""
+
 
 class Observer:
-    """A ``Listener`` of ``keras_hooks`` that examines and watches the program's models.
+    """Examines and watches the program's models while it is ``observing``.
 
     The program must not notice: no error of a probe reaches it, and the states of model, optimizer
-    and random generators are restored after each examination. While saldiag itself uses Keras, the
-    hooks are disabled for its thread (``hooks_disabled``), or it would observe itself.
+    and random generators are restored after each examination.
 
     Args:
         options: the options of the program's run.
@@ -66,157 +70,174 @@ class Observer:
         """Why the program was stopped; empty if it was not."""
         self.end_process: Callable[[], NoReturn] | None = None
         """Writes the reports and ends the process; None to let the program continue."""
-        self._stops = 0
         self.assigned_variables = AssignedVariables()
         """Variables that were assigned or trained."""
+        self._stops = 0
         self._lines = lines
         self._open_session = open_session
-        # ``on`` is true in a thread in which the hooks are disabled.
-        self._hooks_off = threading.local()
         # By model: the line that compiled it last.
-        self._compiled: weakref.WeakKeyDictionary[Any, Source | None] = weakref.WeakKeyDictionary()
+        self._compiled: WeakIdentityMap[Source | None] = WeakIdentityMap()
         # By model: what watches it, None if it is not watched; absent before its first training
         # and after each ``compile``, which begins a new diagnosis.
-        self._current: weakref.WeakKeyDictionary[Any, WatchedModel | None] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._current: WeakIdentityMap[WatchedModel | None] = WeakIdentityMap()
         self._loops = CustomLoops(self)
+        self._subscription: Subscription | None = None
 
-    # Methods of ``Listener``, which the hooks call.
+    @contextmanager
+    def observing(self) -> Iterator[None]:
+        """Receive the program's calls inside the block."""
+        loops = self._loops
+        TAPE_TARGETS.start_listening()
+        with ExitStack() as stack:
+            stack.callback(TAPE_TARGETS.stop_listening)
+            self._subscription = stack.enter_context(HOOKS.subscribed({
+                HookPoint.COMPILE: self.on_compile,
+                HookPoint.FIT: self._on_fit,
+                HookPoint.TRAIN_ON_BATCH: self._on_train_on_batch,
+                HookPoint.ASSIGN: self._on_assign,
+                HookPoint.APPLY: self.on_apply,
+                HookPoint.CALL: self.on_call,
+                HookPoint.GRAPH_CALL: loops.on_graph_call,
+                HookPoint.TAPE_GRADIENT: loops.first_calls.on_tape_gradient,
+            }))  # fmt: skip
+            yield
 
-    @property
-    def is_listening(self) -> bool:
-        """Whether the hooks are enabled in this thread: not while saldiag or ``fit`` runs."""
-        return not getattr(self._hooks_off, "on", False)
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """Receive no calls of this thread inside the block, in which Keras itself works."""
+        if self._subscription is None:
+            yield
+            return
+        with self._subscription.suspended():
+            yield
 
-    def on_compile(self, model: Any, call: Callable[[], Any]) -> Any:
+    # Handlers of hooked calls.
+
+    def on_compile(self, call: HookedCall) -> Any:
         """Record the line of ``compile``; a model that is compiled again gets a new diagnosis."""
-        self._compiled[model] = self.calling_line()
-        self._current.pop(model, None)
-        with self.hooks_disabled(), errors_marked_with(model):
-            return call()
+        self._compiled[call.owner] = self.calling_line()
+        self._current.pop(call.owner)
+        with self.looking_away(), errors_marked_with(call.owner):
+            return call.proceed()
 
-    def on_fit(self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Examine the model and its data, then train with the probes among the callbacks.
+    def on_apply(self, call: HookedCall) -> Any:
+        """Handle a step of a custom loop."""
+        return self._loops.on_apply(call)
+
+    def on_call(self, call: HookedCall) -> Any:
+        """Handle a call of a model."""
+        return self._loops.on_call(call)
+
+    def _on_assign(self, call: HookedCall) -> Any:
+        """Record that weights are loaded or copied."""
+        self.assigned_variables.mark_assigned((call.owner,))
+        return call.proceed()
+
+    def _on_fit(self, call: HookedCall) -> Any:
+        """Train with the watcher among the callbacks, which examines the model and its data.
 
         Raises:
             ProgramStopped: the training is certain to fail, and the options say to stop early.
         """
+        model = call.owner
         try:
-            arguments = dict(inspect.signature(original).bind(model, *args, **kwargs).arguments)
+            signature = inspect.signature(keras.Model.fit)
+            arguments = dict(signature.bind(model, *call.args, **call.kwargs).arguments)
         except TypeError:
-            return original(model, *args, **kwargs)  # let Keras raise the error
-        arguments.pop(next(iter(arguments)))  # ``self``
-        given = arguments
-        found = self.run_before_step(
-            model, lambda: self._before_fit(model, given, self.calling_line())
-        )
-        watched, arguments = found or (None, given)
-        if watched is None:
-            with self.hooks_disabled(), errors_marked_with(model):
-                return original(model, **arguments)
-        self._end_if_failing(watched)
-        following = TrainingMonitor(watched, self.options.steps, self.options.stop_early)
-        watched.validation.others = listed_callbacks(arguments.get("callbacks"))
-        arguments["callbacks"] = joined_callbacks(
-            arguments.get("callbacks"), watched.watch, watched.validation, following
-        )
+            return call.proceed()  # let Keras raise the error
+        arguments.pop(next(iter(signature.parameters)))  # ``self``
+        watched = self._watched_for_step(model)
+        plan = guarded(lambda: plan_of_fit(arguments), lambda _: None)
+        if watched is None or plan is None:
+            with self.looking_away(), errors_marked_with(model):
+                return call.proceed()
+        if watched.record.is_examined:
+            self._end_if_failing(watched)
+        watcher = FitWatcher(watched, plan, lambda: self._end_if_failing(watched))
+        given = {
+            **arguments, "callbacks": joined_callbacks(arguments.get("callbacks"), watcher)
+        }  # fmt: skip
+        failed = True
         try:
-            with self.hooks_disabled(), errors_marked_with(model):
-                result = original(model, **arguments)
+            with self.looking_away(), errors_marked_with(model):
+                result = call.proceed_with(**given)
+            failed = False
         except Exception as error:
-            if not caused_by_interrupt(error):
-                with self.working_quietly():
-                    watched.end_failed_training()
+            failed = not caused_by_interrupt(error)
+            raise
+        except BaseException:
+            failed = False
             raise
         finally:
-            self.assigned_variables.mark_assigned(
-                model.trainable_variables if watched.steps else ()
-            )
-            with self.working_quietly():
-                watched.end_training()
-        if following.stopped:
-            self.stop_program(following.stopped)
+            self._end_fit(watched, watcher, arguments, failed=failed)
+        if watcher.stopped:
+            self.stop_program(watcher.stopped)
         return result
 
-    def on_train_on_batch(
-        self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+    def _end_fit(
+        self, watched: WatchedModel, watcher: FitWatcher, arguments: dict[str, Any], *, failed: bool
+    ) -> None:
+        """Examine what was not examined, and collect the measurements of a ``fit``."""
+        if watched.record.steps:
+            self.assigned_variables.mark_assigned(watched.model.trainable_variables)
+
+        def end() -> None:
+            watcher.close()
+            if not watched.record.is_examined:
+                self._examine_without_steps(watched, watcher, arguments)
+            if not watched.is_traced:
+                with suppress(Exception):  # the reason why the model was not traced is recorded
+                    self._trace_parts(watched)
+            watched.end_training(failed=failed)
+
+        guarded(end, lambda _: None)
+
+    def _examine_without_steps(
+        self, watched: WatchedModel, watcher: FitWatcher, arguments: dict[str, Any]
+    ) -> None:
+        """Examine a model whose ``fit`` drew no batch, on arrays if there are any."""
+        batches = batches_in_memory(arguments, PREVIEW_BATCHES)
+        if not batches:
+            watched.mark_data_unreadable(NO_BATCH)
+            return
+        watched.examine_first_batch(batches[0], watcher.plan)
+        watched.examine_batches(batches)
+
+    def _on_train_on_batch(self, call: HookedCall) -> Any:
         """Examine the model at the first call as in ``fit``; count the other calls.
 
         Raises:
             ProgramStopped: enough steps were taken.
         """
-        watched = self._current.get(model) or self.run_before_step(
-            model, lambda: self._before_batch(model, original, args, kwargs)
-        )
+        model = call.owner
+        watched = self._watched_for_step(model)
+        if watched is not None and not watched.record.is_examined:
+            guarded(lambda: self._examine_call(watched, call), lambda _: None)
         if watched is None:
-            with self.hooks_disabled(), errors_marked_with(model):
-                return original(model, *args, **kwargs)
-        self.before_step(watched, watched.steps)
-        with self.hooks_disabled(), errors_marked_with(model):
-            result = original(model, *args, **kwargs)
-            watched.watch.on_train_batch_end(watched.steps)
-        watched.steps += 1
-        if watched.steps == 1:
+            with self.looking_away(), errors_marked_with(model):
+                return call.proceed()
+        self.before_step(watched, watched.record.steps)
+        with self.looking_away(), errors_marked_with(model):
+            result = call.proceed()
+        with working_quietly():
+            watched.count_step()
+        if watched.record.steps == 1:
             self.assigned_variables.mark_assigned(model.trainable_variables)
         return result
 
-    def on_apply(self, optimizer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Handle a step of a custom loop."""
-        return self._loops.on_apply(optimizer, original, args, kwargs)
+    def _examine_call(self, watched: WatchedModel, call: HookedCall) -> None:
+        """Examine a model on the batch of its first ``train_on_batch``."""
+        signature = inspect.signature(keras.Model.train_on_batch)
+        given = signature.bind(call.owner, *call.args, **call.kwargs).arguments
+        batch = batch_of_call(given)
+        names = ("x", "y", "sample_weight")
+        size = {"batch_size": len(keras.tree.flatten(batch[0])[0]), "shuffle": False}
+        plan = plan_of_fit({**dict(zip(names, batch, strict=False)), **size})
+        watched.examine_first_batch(batch, plan)
+        watched.examine_batches((batch,))
+        watched.start_fit()
 
-    def on_call(self, layer: Any, call: Callable[[], Any], inputs: Any) -> Any:
-        """Handle a call of a model."""
-        return self._loops.on_call(layer, call, inputs)
-
-    def on_assign(self, variable: Any) -> None:
-        """Record that weights are loaded or copied."""
-        self.assigned_variables.mark_assigned((variable,))
-
-    def on_graph_call(self, function: Any, call: Callable[[], Any], args: Any, kwargs: Any) -> Any:
-        """Handle a call of a ``tf.function``, which may be a training step."""
-        return self._loops.on_graph_call(function, call, args, kwargs)
-
-    # Used by the methods above and by ``CustomLoops``.
-
-    @contextmanager
-    def hooks_disabled(self) -> Iterator[None]:
-        """Disable the hooks for this thread inside the block."""
-        before, self._hooks_off.on = getattr(self._hooks_off, "on", False), True
-        try:
-            yield
-        finally:
-            self._hooks_off.on = before
-
-    @contextmanager
-    def working_quietly(self) -> Iterator[None]:
-        """``hooks_disabled``, and Keras' warnings are not shown: the program causes them again.
-
-        ``catch_warnings`` also resets Python's record of warnings already shown, so that none of
-        the program's are lost.
-        """
-        with self.hooks_disabled(), warnings.catch_warnings(record=True):
-            yield
-
-    def run_before_step(self, owner: Any, prepare: Callable[[], T]) -> T | None:
-        """Run ``prepare`` before the first step of ``owner``, a model or an optimizer.
-
-        If it raises an error, ``owner`` is trained without being watched, and None is returned.
-        """
-        try:
-            with self.working_quietly():
-                return prepare()
-        except Exception as error:  # saldiag must never break the user's training
-            reraise_interrupt(error)
-            self.unwatched += 1
-            self._current[owner] = None
-            return None
-
-    @property
-    def first_calls(self) -> FirstCalls:
-        """Subscriber of the gradient tapes of custom loops."""
-        return self._loops.first_calls
+    # Used by the handlers above and by ``CustomLoops``.
 
     def living_models(self) -> list[Any]:
         """The program's models that are still referenced."""
@@ -229,6 +250,18 @@ class Observer:
     def watched_model_of(self, model: Any) -> WatchedModel | None:
         """The watched model, until ``model`` is compiled again; None if it is not watched."""
         return self._current.get(model)
+
+    def _watched_for_step(self, model: Any) -> WatchedModel | None:
+        """What watches a model from its first step on; None if it is not watched."""
+        if model in self._current:
+            return self._current[model]
+        line = self.calling_line()
+        return guarded(lambda: self.start_watching(model, line), lambda _: self.give_up(model))
+
+    def give_up(self, model: Any) -> None:
+        """Train a model without watching it."""
+        self.unwatched += 1
+        self._current[model] = None
 
     def start_watching(
         self, model: Any, trained: Source | None, compiled: Source | None = None
@@ -244,12 +277,11 @@ class Observer:
         full = len(self.watched) >= program_options.MAX_MODELS
         session = None if full else self._new_session(str(model.name))
         if session is None:
-            self.unwatched += 1
-            self._current[model] = None
+            self.give_up(model)
             return None
-        places = ProgramLines(self._compiled.get(model) or compiled, trained)
+        lines = ProgramLines(self._compiled.get(model) or compiled, trained)
         subject = Subject(model, self._lines.by_id(), name=str(model.name))
-        watched = WatchedModel(session, subject, places, self.options, self.assigned_variables)
+        watched = WatchedModel(session, subject, lines, self.options, self.assigned_variables)
         self.watched.append(watched)
         self._current[model] = watched
         return watched
@@ -260,6 +292,62 @@ class Observer:
             return self._open_session(name)
         except SaldiagError:  # the disk may be full; the program continues
             return None
+
+    def _trace_parts(self, whole: WatchedModel) -> None:
+        """Trace the wiring of a model that cannot be called on its data, on zeros.
+
+        A model without symbolic inputs is traced part by part: a GAN often has no ``call``, only a
+        ``train_step``, and the inputs of its networks are unknown.
+        """
+        model, line = whole.model, whole.record.lines.trained
+        if (inputs := symbolic_inputs(model)) is not None:
+            whole.trace_wiring(zero_batch(inputs), COMPUTED_INPUTS)
+            return
+        for part in (layer for layer in model.layers if isinstance(layer, keras.Model)):
+            inputs = symbolic_inputs(part)
+            if inputs is None or part in self._current:
+                continue
+            watched = self.start_watching(part, line, self._compiled.get(model))
+            if watched is not None:
+                watched.trace_wiring(zero_batch(inputs), COMPUTED_INPUTS)
+
+    def name_batches(self, batches: tuple[tuple[Any, ...], ...]) -> None:
+        """Examine the inputs of custom loops on these batches, which the user has named."""
+        self._loops.known_batches = batches
+
+    def examine_pending_steps(self) -> None:
+        """Examine first steps that a ``tf.function`` took which has not returned."""
+        self._loops.examine_graph_steps()
+
+    def end_trainings(self) -> None:
+        """End the trainings of all watched models, such as those of custom loops."""
+        guarded(self.examine_pending_steps, lambda _: None)
+        for watched in self.watched:
+            guarded(watched.end_training, lambda _: None)
+
+    def measure_items(self) -> None:
+        """Measure the samples that only the trainings could draw, once the program has ended."""
+        for watched in self.watched:
+            watched.measure_items(read_again=True)
+
+    def failing_watched_model(self, error: BaseException | None) -> WatchedModel | None:
+        """The watched model in whose call or training an error arose; None if there is none.
+
+        If the program has trained other models, a model that failed before its first step is
+        watched from now on, and its layers are traced on zeros.
+        """
+        model = failing_model(error)
+        if model is None:
+            return None
+        found = self._current.get(model)
+        if found is None and model not in self._current and self.watched:
+            with working_quietly():
+                found = self.start_watching(model, None)
+            if found is not None:
+                found.trace_wiring(zero_batch(symbolic_inputs(model)), NO_FIRST_STEP)
+        return found
+
+    # Ending the program early.
 
     def before_step(self, watched: WatchedModel, taken: int) -> None:
         """End the program before a step of a custom loop if enough steps were taken.
@@ -291,109 +379,14 @@ class Observer:
             self.stopped = (
                 f"{reason}; the program continued {MAX_CAUGHT_STOPS} times: ending its process"
             )
-            with self.hooks_disabled():
+            with working_quietly():
                 self.end_process()
         raise ProgramStopped(0)
-
-    def failing_watched_model(self, error: BaseException | None) -> WatchedModel | None:
-        """The watched model in whose call or training an error arose; None if there is none.
-
-        If the program has trained other models, a model that failed before its first step is
-        watched from now on, and its layers are traced on zeros.
-        """
-        model = failing_model(error)
-        if model is None:
-            return None
-        found = self._current.get(model)
-        if found is None and model not in self._current and self.watched:
-            with self.working_quietly():
-                found = self.start_watching(model, None)
-            if found is not None:
-                found.trace_wiring(zero_batch(symbolic_inputs(model)), NO_FIRST_STEP)
-        return found
 
     def _end_if_failing(self, watched: WatchedModel) -> None:
         """End the program if the options say to stop early, and the training is certain to fail."""
         if self.options.stop_early:
-            with self.hooks_disabled():
+            with working_quietly():
                 reason = watched.certain_failure()
             if reason:
                 self.stop_program(reason)
-
-    def _before_fit(
-        self, model: Any, arguments: dict[str, Any], trained: Source | None
-    ) -> tuple[WatchedModel | None, dict[str, Any]]:
-        """Examine a model at its first ``fit``.
-
-        Returns the watched model and the arguments of ``fit``, in which data that can be read only
-        once are replaced by an iterator that starts with the batches read here.
-        """
-        if model in self._current:
-            return self._current[model], arguments
-        watched = self.start_watching(model, trained)
-        if watched is None:
-            return None, arguments
-        replaced = self._examine_model(watched, arguments)
-        if not watched.is_traced:
-            with suppress(Exception):  # the reason why the model was not traced is recorded
-                self._trace_parts(watched, trained)
-        return watched, {**arguments, **replaced}
-
-    def _trace_parts(self, whole: WatchedModel, trained: Source | None) -> None:
-        """Trace the wiring of a model that cannot be called on its data, on zeros.
-
-        A model without symbolic inputs is traced part by part: a GAN often has no ``call``, only a
-        ``train_step``, and the inputs of its networks are unknown.
-        """
-        model = whole.model
-        if (inputs := symbolic_inputs(model)) is not None:
-            whole.trace_wiring(zero_batch(inputs), COMPUTED_INPUTS)
-            return
-        for part in (layer for layer in model.layers if isinstance(layer, keras.Model)):
-            inputs = symbolic_inputs(part)
-            if inputs is None or part in self._current:
-                continue
-            watched = self.start_watching(part, trained, self._compiled.get(model))
-            if watched is not None:
-                watched.trace_wiring(zero_batch(inputs), COMPUTED_INPUTS)
-
-    def _examine_model(
-        self, watched: WatchedModel, arguments: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        """Examine a model on its data; returns the arguments of ``fit`` to replace."""
-        try:
-            feed = read_feed(watched.model, arguments)
-        except Exception as error:  # any error of the program's own data
-            watched.mark_data_unreadable(error_line(error))
-            return {}
-        if not feed.batches:
-            watched.mark_data_unreadable("it contains no batch")
-            return feed.replacements
-        watched.examine_model(feed.batches, feed.plan)
-        if self.options.overfit or self.options.experiments is not None:
-            watched.run_overfit_test()
-        return feed.replacements
-
-    def _before_batch(
-        self, model: Any, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> WatchedModel | None:
-        """Examine a model at its first ``train_on_batch``, on the batch of that call."""
-        if model in self._current:
-            return None
-        try:
-            given = dict(inspect.signature(original).bind(model, *args, **kwargs).arguments)
-        except TypeError:
-            return None
-        watched = self.start_watching(model, self.calling_line())
-        if watched is None:
-            return None
-        size = {"batch_size": _batch_size(given.get("x")), "shuffle": False}
-        self._examine_model(watched, {**given, **size})
-        watched.watch.attach(model)
-        return watched
-
-
-def _batch_size(x: Any) -> int | None:
-    """Items in a batch of inputs; None if unknown."""
-    shape = getattr(tf.nest.flatten(x)[0], "shape", None) if x is not None else None
-    return int(shape[0]) if shape else None

@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from saldiag.app.examine.examination import Examination
-from saldiag.app.loading.fit_arguments import first_batches, read_feed
-from saldiag.app.loading.subject import Batches, Subject
+import keras
+
+from saldiag.app.loading.fit_arguments import first_batches
+from saldiag.app.loading.subject import Subject
+from saldiag.app.program.fit_watcher import FitWatcher
+from saldiag.app.program.guard import guarded, working_quietly
+from saldiag.app.program.initial_values import preserved_model
+from saldiag.app.program.model_record import ProgramLines
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.single_loop import LoopObserver
 from saldiag.app.program.watched_model import WatchedModel
-from saldiag.app.session.collector import Collector, error_line
+from saldiag.app.session.collector import Collector
 from saldiag.app.session.result import Diagnosis, diagnose_collected, parse_rule_choice
 from saldiag.core.errors import DataError
-from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import KerasModel
-from saldiag.core.measurement import (
-    GradientHistory,
-    Measurement,
-    SourceFiles,
-    TrainableStatus,
-    ValidationCheck,
-)
+from saldiag.core.measurement import GradientHistory, Measurement, SourceFiles
 from saldiag.core.training.fit_plan import FitPlan
-from saldiag.core.training.schedule import Schedule
-from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
-from saldiag.experiments.validation.callback import ValidationWatch
-from saldiag.rules.shared.gradient_cut import without_any_gradient
+from saldiag.core.training.schedule import Schedule, resolve_schedule
+from saldiag.subject.data.fit_batches import plan_of_fit
 from saldiag.subject.program.fit_frame import arguments_of_fit
-from saldiag.subject.program.keras_hooks import keras_hooked
 from saldiag.subject.program.source_snapshot import SourceSnapshot
-from saldiag_probes.training import callback as probes
-from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
 NO_OPTIMIZER_STEP = (
     "no optimizer step was seen: the block takes none, or takes it in a tf.function that was traced"
@@ -43,29 +35,17 @@ NO_OPTIMIZER_STEP = (
 """Why a watched loop has no gradient history."""
 
 
-def _batches_of_fit(model: KerasModel) -> tuple[tuple[tuple[Any, ...], ...], FitPlan]:
-    """The first batches of the ``fit`` that is running, and its plan.
-
-    Raises:
-        DataError: the arguments of ``fit`` are unknown, or can be read only once.
-    """
-    arguments = arguments_of_fit(model)
-    if arguments is None or isinstance(arguments.get("x"), types.GeneratorType):
-        raise DataError("the training data is not known: pass it to Watch(data)")
-    feed = read_feed(model, arguments)
-    return feed.batches, feed.plan
-
-
-class Watch(probes.Watch):
+class Watch(keras.callbacks.Callback):
     """Callback that measures a training; put it among the callbacks of ``fit``.
 
-    Before the first step it examines wiring, labels and ranges on the first batches of the data.
-    ``diagnosis()`` returns the findings, during the training and after it.
+    Before the first step it examines wiring, labels and ranges on the first batches that ``fit``
+    draws, of any kind of data; nothing is drawn twice. ``diagnosis()`` returns the findings, during
+    the training and after it. One Watch can serve several calls of ``fit`` of one model; steps
+    continue counting. With another model it starts again.
 
     Args:
         data: data to examine in place of the data of ``fit``, in any form that ``diagnose``
-            accepts. The batches of a generator cannot be examined, since it can be read only once:
-            without ``data`` only gradients and updates are measured.
+            accepts.
         schedule: the steps to measure: ``economy``, ``business``, ``full``, or a function of the
             step.
         select: rules to apply: codes, code prefixes or names; None for all rules.
@@ -73,6 +53,7 @@ class Watch(probes.Watch):
 
     Raises:
         ValueError: there is no schedule of that name.
+        SaldiagError: ``select`` or ``ignore`` names a rule that does not exist.
     """
 
     def __init__(
@@ -83,120 +64,112 @@ class Watch(probes.Watch):
         select: str | Sequence[str] | None = None,
         ignore: str | Sequence[str] = (),
     ) -> None:
-        super().__init__(schedule)
+        super().__init__()
         self._data = data
-        self._collector = Collector(parse_rule_choice(select, ignore))
-        self._examination: Examination | None = None
-        self._validation = ValidationWatch(self._validation_subject)
+        self._options = WatchOptions(probes=resolve_schedule(schedule))
+        self._choice = parse_rule_choice(select, ignore)
+        self._collector = Collector(self._choice)
+        self._watched: WatchedModel | None = None
+        self._watcher: FitWatcher | None = None
 
-    def _validation_subject(self) -> tuple[ModeErrors, Sequence[Batch]] | None:
-        examination = self._examination
-        return (
-            (examination.mode_errors, examination.data.batches) if examination is not None else None
-        )
+    @property
+    def failed(self) -> str | None:
+        """Why gradients are no longer measured; None while they are."""
+        return self._watched.watch.failed if self._watched is not None else None
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far, measured or not."""
+        return self._watched.watch.steps if self._watched is not None else 0
+
+    def diagnosis(self) -> Diagnosis:
+        """The diagnosis of the measurements so far."""
+        watched = self._watched
+        if watched is None:
+            return diagnose_collected(self._collector, None)
+        with working_quietly():
+            return Diagnosis(watched.diagnosis_so_far(), self._collector.measured)
+
+    def measurements(self) -> list[Measurement]:
+        """All measurements so far."""
+        return list(self.diagnosis().measured)
+
+    def close(self) -> None:
+        """Remove the hooks; call this after an exception in ``fit``. The measurements stay."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None and self._watched is not None:
+            watcher.close()
+            self._watched.end_training()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Examine the model and its data, and start measuring."""
-        super().on_train_begin(logs)
-        self._validation.set_model(self.model)
-        self._validation.set_params(self.params)
-        plan = self._examination.plan if self._examination is not None else None
-        others = plan.callbacks if plan is not None else ()
-        self._validation.others = [one for one in others if one is not self]
-        self._validation.on_train_begin(logs)
+        """Install the hooks, and buffer the first batches if the model is new."""
+        self.close()
+        watched = self._watched
+        if watched is None or watched.model is not self.model:
+            watched = self._watched = self._start_watching()
+        plan = guarded(self._plan_of_fit, lambda _: None) or FitPlan()
+        if self._data is not None and not watched.record.is_examined:
+            guarded(lambda: self._examine_data(plan), lambda _: None)
+        self._watcher = FitWatcher(watched, plan)
+        self._watcher.set_model(self.model)
+        self._watcher.set_params(self.params)
+        self._watcher.on_train_begin(logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count the step, and read new measurements if they are due."""
+        if self._watcher is not None:
+            self._watcher.on_train_batch_end(batch, logs)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Start buffering the first validation batches."""
-        self._validation.on_test_begin(logs)
+        if self._watcher is not None:
+            self._watcher.on_test_begin(logs)
 
     def on_test_end(self, logs: Any = None) -> None:
         """Restore the model's test function."""
-        self._validation.on_test_end(logs)
+        if self._watcher is not None:
+            self._watcher.on_test_end(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the curves, and check the validation if a check is due."""
-        self._validation.on_epoch_end(epoch, logs)
-
-    def attach(self, model: KerasModel, optimizer: Any = None) -> None:
-        """Examine the model if it is new, and measure the steps of its optimizers from now on.
-
-        Args:
-            model: the model that is trained.
-            optimizer: its optimizer; None for the compiled one.
-        """
-        if self._examination is None:
-            under_fit = getattr(model, "train_function", None) is not None
-            self._examine_model(model)
-            # Restoring an optimizer that was not built before deletes the train function.
-            if under_fit and model.train_function is None:
-                model.make_train_function()
-        super().attach(model, optimizer)
+        if self._watcher is not None:
+            self._watcher.on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Stop measuring, and compare the trainable flags with the updates."""
-        self._validation.on_train_end(logs)
-        super().on_train_end(logs)
-        history = self._latest_history()
-        if self._examination is not None and self._examination.data.batches:
-            self._run_guarded(lambda: self._require_examination().measure_trainability(history))
-            self._run_guarded(self._require_examination().measure_training_plan)
+        """Remove the hooks, and compare the trainable flags with the updates."""
+        if self._watcher is not None and self._watched is not None:
+            self._watcher.on_train_end(logs)
+            self.close()
+            self._watched.measure_items(read_again=False)
 
-    def diagnosis(self) -> Diagnosis:
-        """The diagnosis of the measurements so far.
-
-        Raises:
-            SaldiagError: ``select`` or ``ignore`` names a rule that does not exist.
-        """
-        history = self._latest_history()
-        stuck = (self._examination is not None and self._examination.no_gradient()) or (
-            history is not None and without_any_gradient(history)
-        )
-        return diagnose_collected(self._collector, "does_not_learn" if stuck else None)
-
-    def _examine_model(self, model: KerasModel) -> None:
+    def _start_watching(self) -> WatchedModel:
+        self._collector = Collector(self._choice)
         self._collector.try_measuring(SourceFiles, SourceSnapshot().source_files)
-        batches, plan = self._batches_and_plan(model)
-        subject = self._subject_of(model)
-        self._examination = Examination(self._collector, subject, Batches(batches), plan)
-        if batches:
-            self._run_guarded(self._require_examination().survey)
-            if getattr(model, "compiled", False):
-                self._run_guarded(self._require_examination().examine_data)
+        return WatchedModel(
+            self._collector, self._subject_of(self.model), ProgramLines(), self._options
+        )
 
     def _subject_of(self, model: KerasModel) -> Subject:
         """The model with what is known about it."""
         return Subject(model)
 
-    def _batches_and_plan(
-        self, model: KerasModel
-    ) -> tuple[tuple[tuple[Any, ...], ...], FitPlan | None]:
-        """The first batches of the data, and the plan; no batches if the data cannot be read."""
+    def _plan_of_fit(self) -> FitPlan:
+        arguments = arguments_of_fit(self.model)
+        return FitPlan() if arguments is None else plan_of_fit(arguments)
+
+    def _examine_data(self, plan: FitPlan) -> None:
+        """Examine the model on the data that the user has named."""
+        watched = self._watched
+        assert watched is not None
         try:
-            return (
-                _batches_of_fit(model) if self._data is None else first_batches(model, self._data)
-            )
-        except Exception as error:  # any error of the data, which fit will raise again
-            self._collector.mark_missing(TrainableStatus, error_line(error))
-            return (), None
-
-    def _require_examination(self) -> Examination:
-        assert self._examination is not None
-        return self._examination
-
-    def _run_guarded(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except Exception as error:  # a probe must never break the training
-            reraise_interrupt(error)
-            self._collector.mark_missing(TrainableStatus, error_line(error))
-
-    def _latest_history(self) -> GradientHistory | None:
-        """The gradient history so far; None before the model is examined."""
-        if self._examination is None:
-            return None
-        self._collector.add(*self._validation.measurements())
-        self._collector.mark_missing(ValidationCheck, self._validation.reason)
-        return self._examination.collect_history(self)
+            with preserved_model(self.model):
+                batches, _ = first_batches(self.model, self._data)
+        except DataError as error:
+            watched.mark_data_unreadable(str(error))
+            watched.examine_guarded(lambda: None)
+            return
+        watched.examine_first_batch(batches[0], plan)
+        watched.examine_batches(batches)
 
 
 class WatchedLoop:
@@ -207,9 +180,10 @@ class WatchedLoop:
 
     def diagnosis(self) -> Diagnosis:
         """The diagnosis of the measurements so far, inside the block and after it."""
-        with self._observer.working_quietly():
-            watched = self._watched_model()
-            if not watched.steps:
+        with working_quietly():
+            watched = self._observer.watched_model()
+            self._observer.examine_pending_steps()
+            if not watched.record.steps:
                 self._collector.mark_missing(GradientHistory, NO_OPTIMIZER_STEP)
             return Diagnosis(watched.diagnosis_so_far(), self._collector.measured)
 
@@ -220,7 +194,7 @@ class WatchedLoop:
     @property
     def failed(self) -> str | None:
         """Why gradients are no longer measured; None while they are."""
-        return self._watched_model().watch.failed
+        return self._observer.watched_model().watch.failed
 
     def examine_data(self, data: Any) -> None:
         """Examine the data before the loop, and the model if it is compiled.
@@ -228,26 +202,20 @@ class WatchedLoop:
         Args:
             data: data of the loop, in any form that ``diagnose`` accepts.
         """
-        watched = self._watched_model()
+        watched = self._observer.watched_model()
         try:
-            watched.known_batches, plan = first_batches(self._model, data)
+            batches, plan = first_batches(self._model, data)
         except DataError as error:
             watched.mark_data_unreadable(str(error))
             return
+        self._observer.name_batches(batches)
         if getattr(self._model, "compiled", False):
-            watched.examine_model(watched.known_batches, plan)
+            watched.examine_first_batch(batches[0], plan)
+            watched.examine_batches(batches)
 
     def end_training(self) -> None:
         """End the measuring at the end of the block."""
-        with self._observer.working_quietly():
-            self._watched_model().end_training()
-
-    def _watched_model(self) -> WatchedModel:
-        watched = self._observer.watched_model_of(self._model) or self._observer.start_watching(
-            self._model, None
-        )
-        assert watched is not None
-        return watched
+        self._observer.end_trainings()
 
 
 @contextlib.contextmanager
@@ -283,11 +251,12 @@ def watch(
         ValueError: there is no schedule of that name.
     """
     collector = Collector(parse_rule_choice(select, ignore))
-    observer = LoopObserver(model, optimizer, WatchOptions(probes=schedule), collector)
+    options = WatchOptions(probes=resolve_schedule(schedule))
+    observer = LoopObserver(model, optimizer, options, collector)
     loop = WatchedLoop(observer, collector, model)
     if data is not None:
         loop.examine_data(data)
-    with keras_hooked(observer), subscribed_to_tapes(observer.first_calls):
+    with observer.observing():
         try:
             yield loop
         finally:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -101,17 +101,14 @@ class _ProgramRun:
         """Run the program under observation; returns observer, end and error of the program.
 
         The order of the contexts matters. The outer two still hold while the error is described and
-        the last training is ended. The inner five surround only the program: Keras and gradient
-        tapes are patched, old APIs are available, name scopes are restored, and Ctrl-C reaches the
-        program.
+        the last training is ended. The inner four surround only the program: Keras is hooked, old
+        APIs are available, name scopes are restored, and Ctrl-C reaches the program.
         """
         from saldiag.app.program.observer import Observer
         from saldiag.subject.program.crash import program_error
-        from saldiag.subject.program.keras_hooks import keras_hooked
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
         from saldiag_probes.state.isolation import preserved_name_scopes
-        from saldiag_probes.training.gradient_tape import subscribed_to_tapes
 
         shown = sys.stdout
         with stdout_for_diagnosis(self.options.output_format), recording_warnings() as recorder:
@@ -120,11 +117,9 @@ class _ProgramRun:
                 observer.end_process = lambda: self._report_and_end_process(
                     observer, recorder, shown
                 )
-                taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
                 with (
-                    keras_hooked(observer),
-                    taped,
+                    observer.observing(),
                     self._compatibility_bridge(),
                     preserved_name_scopes(),
                     own,
@@ -254,12 +249,11 @@ class _ProgramRun:
         """Write the run of each model; returns the diagnoses, failing models first."""
         if not observer.watched:
             return [(self._first, self._first.judge_and_write("not_tested"))]
-        watched = _failing_first(observer.watched)
-        sessions = [one.session for one in watched if isinstance(one.session, Session)]
-        judged = [(one.diagnosis(), one.session.measured) for one in watched]
-        outcomes = list(
-            zip(sessions, with_diffs(judged, self._files_seen.fingerprints()), strict=True)
-        )
+        judged = _failing_first([(one, one.diagnosis()) for one in observer.watched])
+        sessions = [one.session for one, _ in judged if isinstance(one.session, Session)]
+        findings = [(diagnosis, one.session.measured) for one, diagnosis in judged]
+        fingerprints = self._files_seen.fingerprints()
+        outcomes = list(zip(sessions, with_diffs(findings, fingerprints), strict=True))
         for session, diagnosis in outcomes:
             session.write_run(diagnosis)
         return outcomes
@@ -273,9 +267,9 @@ class _ProgramRun:
 
 def _end_trainings(observer: Observer, recorder: WarningRecorder) -> None:
     """End the trainings: add measurements and warnings to the sessions."""
+    observer.end_trainings()
+    observer.measure_items()
     for watched in observer.watched:
-        with suppress(Exception):
-            watched.end_training()
         watched.session.add(recorder.warning_log())
 
 
@@ -301,10 +295,11 @@ def _end_lines(ended: ProgramEnd, observer: Observer) -> list[str]:
     return lines
 
 
-def _failing_first(watched: Sequence[WatchedModel]) -> list[WatchedModel]:
+def _failing_first(
+    judged: Sequence[tuple[WatchedModel, Diagnosis]],
+) -> list[tuple[WatchedModel, Diagnosis]]:
     """The models, those that do not learn or have errors first, each group in order."""
-    failing = [one for one in watched if one.diagnosis().failed()]
-    return [*failing, *(one for one in watched if one not in failing)]
+    return sorted(judged, key=lambda pair: not pair[1].failed())
 
 
 def _file_name_part(name: str) -> str:

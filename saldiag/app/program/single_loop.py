@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from saldiag.app.program.observer import Observer
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.watched_model import WatchedModel
 from saldiag.app.session.collector import Collector
-from saldiag.core.keras_types import KerasLayer, KerasModel, KerasOptimizer
+from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.core.measurement import Source
 from saldiag.subject.source.layer_sources import LayerSources
+from saldiag_probes.hooks.engine import HookedCall
 
 
 class LoopObserver(Observer):
@@ -44,20 +44,24 @@ class LoopObserver(Observer):
         """Watch the one model; None for any other model."""
         return super().start_watching(model, trained, compiled) if model is self._model else None
 
-    def on_compile(self, model: KerasModel, call: Callable[[], Any]) -> Any:  # noqa: ARG002 - a listener's
+    def watched_model(self) -> WatchedModel:
+        """What watches the model, from now on if nothing does."""
+        watched = self.watched_model_of(self._model) or self.start_watching(self._model, None)
+        assert watched is not None
+        return watched
+
+    def on_compile(self, call: HookedCall) -> Any:
         """Compile; a model that is compiled in the middle of its loop keeps its diagnosis."""
-        with self.hooks_disabled():
-            return call()
+        with self.looking_away():
+            return call.proceed()
 
-    def on_apply(
-        self, optimizer: KerasOptimizer, original: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+    def on_apply(self, call: HookedCall) -> Any:
         """Handle a step of the loop, if it is a step of the given optimizer."""
-        if self._optimizer in (None, optimizer):
-            return super().on_apply(optimizer, original, args, kwargs)
-        with self.hooks_disabled():
-            return original(optimizer, *args, **kwargs)
+        if self._optimizer is None or call.owner is self._optimizer:
+            return super().on_apply(call)
+        with self.looking_away():
+            return call.proceed()
 
-    def on_call(self, layer: KerasLayer, call: Callable[[], Any], inputs: Any) -> Any:
+    def on_call(self, call: HookedCall) -> Any:
         """Handle a call of the one model."""
-        return super().on_call(layer, call, inputs) if layer is self._model else call()
+        return super().on_call(call) if call.owner is self._model else call.proceed()

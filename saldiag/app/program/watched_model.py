@@ -1,11 +1,12 @@
-"""One model of a program: examined before its first step, watched while it trains."""
+"""One model of a program: examined on its first batches, measured while it trains."""
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Container, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import run_experiments
 from saldiag.app.loading.subject import Batches, Subject
 from saldiag.app.program.first_step import StepRecord
+from saldiag.app.program.guard import guarded
+from saldiag.app.program.initial_values import InitialValues, preserved_model
+from saldiag.app.program.model_record import ModelRecord, ModelState, ProgramLines
 from saldiag.app.program.options import WatchOptions
 from saldiag.app.session.collector import Collector, error_line
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
-from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import KerasOptimizer
 from saldiag.core.measurement import (
     Activations,
@@ -40,7 +43,6 @@ from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
-from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.training.callback import Watch
 
 SECONDS_BETWEEN_CHECKS = 2.0
@@ -55,23 +57,14 @@ UNREADABLE_DATA = "the data that the program trains on could not be read: {reaso
 NOT_TRACED = "the model was not traced"
 """Prefix of the reason why wiring, gradient flow and activations are missing."""
 
-
-@dataclass(frozen=True)
-class ProgramLines:
-    """The lines of the program that compile and train a model."""
-
-    compiled: Source | None = None
-    """The line that calls ``compile``; None if unknown or not compiled."""
-    trained: Source | None = None
-    """The line that trains the model; None if unknown."""
+TRACED = (Wiring, GradientFlow, Activations)
+"""What tracing a batch measures."""
 
 
 class WatchedModel:
-    """A model under observation.
+    """A model under observation; ``record`` has its state.
 
-    Its states, in order: new, examined (``examine_model`` or ``examine_step``), training, ended
-    (``end_training``), and possibly training again. An error in here becomes the reason for a
-    missing measurement; it never reaches the program.
+    An error in here becomes the reason for a missing measurement; it never reaches the program.
 
     Args:
         session: takes the measurements.
@@ -90,34 +83,44 @@ class WatchedModel:
         assigned_variables: Container[Any] = (),
     ) -> None:
         self.session, self.subject, self.options = session, subject, options
-        self.name = subject.name or subject.model.name
-        self.steps = 0
-        """Training steps so far; a call of a ``tf.function`` counts once."""
-        self.steps_before_loop = 0
-        """Steps that the probe had counted before the custom loop began."""
+        self.record = ModelRecord(lines)
+        """The state and what is known about the training; replaced at each event."""
         self.watch = Watch(options.probes, logarithmic(2))
         """The gradient probe."""
         self.validation = ValidationWatch(self._validation_subject)
         """The validation probe."""
-        self._lines = lines
-        self._assigned_variables = assigned_variables
-        self._examination: Examination | None = None
-        self._steps_collected: int | None = None
-        self._ended_in_error = False
-        self._last_check = time.monotonic()
         self.optimizer: Any = None
         """The first optimizer of a custom loop; None under ``fit``."""
-        self.is_examined = False
-        """Whether the model was examined, or it was tried."""
-        self.first_step: Callable[[], None] | None = None
-        """Examines a first step that was taken inside a ``tf.function``; None without one."""
-        self.is_alternating = False
-        """Whether several losses train the model, or another model trains against it."""
-        self.graph: Any = None
-        """The graph of the last step; None if it ran eagerly."""
-        self.known_batches: tuple[tuple[Any, ...], ...] = ()
-        """Batches of a custom loop's data that the user has named; empty if unknown."""
+        self._assigned_variables = assigned_variables
+        self._examination: Examination | None = None
+        self._initial: InitialValues | None = None
+        self._last_check = time.monotonic()
         self._add_lines()
+
+    @property
+    def model(self) -> Any:
+        """The user's model."""
+        return self.subject.model
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the layers of the model could be traced."""
+        return self.session.measured.get(Wiring) is not None
+
+    def set_training_line(self, trained: Source | None) -> None:
+        """Record the line that trains the model, if it is unknown so far."""
+        if self.record.lines.trained is None:
+            self.record = replace(self.record, lines=replace(self.record.lines, trained=trained))
+            self._add_lines()
+
+    def mark_alternating(self) -> None:
+        """Record that several losses train the model, or another model trains against it."""
+        self.record = replace(self.record, is_alternating=True)
+
+    def _add_lines(self) -> None:
+        """Add the lines of the program to the measurements."""
+        lines = self.record.lines
+        self.session.add(ProgramPlaces(lines.compiled, lines.trained))
 
     def _validation_subject(self) -> tuple[ModeErrors, Sequence[Batch]] | None:
         """The errors in both modes, and training batches; None if the model is not compiled."""
@@ -126,67 +129,64 @@ class WatchedModel:
             return None
         return examination.mode_errors, examination.data.batches
 
-    @property
-    def model(self) -> Any:
-        """The user's model."""
-        return self.subject.model
+    # Examining the model, on batches that it trains on.
 
-    def attach_optimizer(self, optimizer: KerasOptimizer) -> None:
-        """Measure the steps of an optimizer of a custom loop.
-
-        A second optimizer is assumed to have a loss of its own.
-        """
-        if self.optimizer is None:
-            self.optimizer, self.steps_before_loop = optimizer, self.watch.steps
-            self.watch.attach(self.model, optimizer)
-        else:
-            self.is_alternating = True
-            self.watch.add_optimizer(optimizer)
-
-    def set_training_line(self, trained: Source | None) -> None:
-        """Record the line that trains the model, if it is unknown so far."""
-        if self._lines.trained is None:
-            self._lines = replace(self._lines, trained=trained)
-            self._add_lines()
-
-    def _add_lines(self) -> None:
-        """Add the lines of the program to the measurements."""
-        self.session.add(ProgramPlaces(self._lines.compiled, self._lines.trained))
-
-    @property
-    def is_traced(self) -> bool:
-        """Whether the layers of the model could be traced."""
-        return self.session.measured.get(Wiring) is not None
-
-    def examine_model(self, batches: tuple[tuple[Any, ...], ...], plan: FitPlan | None) -> None:
-        """Examine the model and its data before the first step.
+    def examine_first_batch(self, batch: Batch, plan: FitPlan) -> None:
+        """Trace the model on the first batch of a ``fit``, before its first step.
 
         Args:
-            batches: batches of the training data, each (x, y) or (x, y, sample_weight).
-            plan: arguments of ``fit``; None if they are unknown.
+            batch: (x, y) or (x, y, sample_weight).
+            plan: arguments of ``fit``.
         """
-        self.is_examined = True
-        examination = Examination(self.session, self.subject, Batches(batches), plan)
+        examination = Examination(self.session, self.subject, Batches((batch,)), plan)
         self._examination = examination
-        self._run_guarded(examination.survey, Wiring, GradientFlow, Activations, what=NOT_TRACED)
-        self._run_guarded(examination.examine_data, DataFacts, what="the data was not examined")
-        self._write_partial()
 
-    def examine_step(self, record: StepRecord) -> None:
+        def survey() -> None:
+            # What the data check needs when more batches have come.
+            self._initial = InitialValues(self.model)
+            with preserved_model(self.model):
+                examination.survey()
+
+        self.examine_guarded(survey)
+
+    def examine_batches(self, batches: tuple[Batch, ...]) -> None:
+        """Examine the data once enough batches were drawn, and run the tests that were asked for.
+
+        The model has its first values meanwhile.
+
+        Args:
+            batches: the first batches of the training data, each once.
+        """
+        examination, initial = self._examination, self._initial
+        if examination is None or initial is None:
+            return
+        self._initial = None
+        examination.data = Batches(batches)
+
+        def examine() -> None:
+            with initial.restored():
+                examination.examine_data()
+
+        self._run_guarded(examine, DataFacts, what="the data was not examined")
+        self._write_partial()
+        if self.options.overfit or self.options.experiments is not None:
+            self._test_memorising(examination, initial)
+
+    def examine_step(self, record: StepRecord, known_batches: tuple[Batch, ...] = ()) -> None:
         """Examine the model on the first step of a custom loop.
 
-        The targets of a loop are unknown. Inputs are examined on ``known_batches`` if there are
-        any, else on the inputs of the step.
+        The targets of a loop are unknown.
+
+        Args:
+            record: the recorded step.
+            known_batches: batches of the loop's data that the user has named; without them inputs
+                are examined on those of the step.
         """
-        inputs: tuple[Any, ...] = (record.inputs,)
-        data = Batches(self.known_batches or (inputs,))
+        data = Batches(known_batches or ((record.inputs,),))
         examination = Examination(self.session, self.subject, data, optimizer=self.optimizer)
         self._examination = examination
         loss = record.loss_of_the_loop if record.gradients else None
-        self._run_guarded(
-            lambda: examination.survey(batch=record.probe_batch(), loss=loss),
-            Wiring, GradientFlow, Activations, what=NOT_TRACED,
-        )  # fmt: skip
+        self.examine_guarded(lambda: examination.survey(batch=record.probe_batch(), loss=loss))
         flow = self.session.measured.get(GradientFlow)
         if flow is None and record.reason:
             self.session.mark_missing(GradientFlow, record.reason)
@@ -199,60 +199,19 @@ class WatchedModel:
             self.session.mark_missing(kind, NO_TARGETS)
         self._write_partial()
 
-    def examine_graph_step(self) -> None:
-        """Run the postponed examination of a first step that a ``tf.function`` took."""
-        examine, self.first_step = self.first_step, None
-        if examine is not None:
-            self.examine_guarded(examine)
-
     def examine_guarded(self, examine: Callable[[], None]) -> None:
         """Run an examination of the model; an error in it becomes the reason of what is missing."""
-        self.is_examined = True
-        self._run_guarded(examine, Wiring, GradientFlow, Activations, what=NOT_TRACED)
-
-    def run_overfit_test(self) -> None:
-        """Run the overfit test; model, optimizer and random states are restored."""
-        examination = self._examination
-        if examination is None or not getattr(self.model, "compiled", False):
-            self.session.mark_missing(
-                OverfitHistory, "the overfit test needs a compiled model and its data"
-            )
-            return
-
-        def run_test() -> None:
-            with preserved_state(self.model):
-                examination.run_overfit_test(
-                    budget_seconds=self.options.budget, max_steps=self.options.max_steps
-                )
-
-        try:
-            self._run_guarded(run_test, OverfitHistory, what="the overfit test failed")
-            if self.options.experiments is not None:
-                self._run_guarded(self._run_experiments, Experiments, what="the experiments failed")
-        finally:
-            self.model.stop_training = False
-            self.model.train_function = None
-        self._write_partial()
-
-    def _run_experiments(self) -> None:
-        """Run the experiments and restore the model; Ctrl-C ends them, and then the program."""
-        examination, options = self._examination, self.options.experiments
-        assert examination is not None
-        assert options is not None
-        run_experiments(
-            examination,
-            self.diagnosis().findings,
-            options,
-            verdict=self.verdict(),
-            console=self.session.console,
-        )
+        self.record = replace(self.record, is_examined=True)
+        if self.record.state is ModelState.UNSEEN:
+            self.record = self.record.advanced(ModelState.EXAMINED)
+        self._run_guarded(examine, *TRACED, what=NOT_TRACED)
 
     def mark_data_unreadable(self, reason: str) -> None:
         """Record that the training data could not be read; the training itself is measured."""
-        for kind in (Wiring, GradientFlow, Activations, DataFacts):
+        for kind in (*TRACED, DataFacts):
             self.session.mark_missing(kind, UNREADABLE_DATA.format(reason=reason))
 
-    def trace_wiring(self, stand_in: tuple[Any, ...] | None, reason: str) -> None:
+    def trace_wiring(self, stand_in: Batch | None, reason: str) -> None:
         """Trace the wiring of the model on a batch that has only the right shape.
 
         Args:
@@ -271,14 +230,116 @@ class WatchedModel:
             )
         self._write_partial()
 
-    def _trace_layers(self, stand_in: tuple[Any, ...]) -> None:
+    def _trace_layers(self, stand_in: Batch) -> None:
         examination = Examination(self.session, self.subject, Batches((stand_in,)))
         self._examination = self._examination or examination
+
+        def trace() -> None:
+            with preserved_model(self.model):
+                examination.survey(flow=False, activations=False)
+
+        self._run_guarded(trace, Wiring, what=NOT_TRACED)
+
+    def _test_memorising(self, examination: Examination, initial: InitialValues) -> None:
+        """Run the overfit test and the experiments, from the model's first values."""
+        if not getattr(self.model, "compiled", False):
+            self.session.mark_missing(
+                OverfitHistory, "the overfit test needs a compiled model and its data"
+            )
+            return
+
+        def run_test() -> None:
+            with initial.restored():
+                examination.run_overfit_test(
+                    budget_seconds=self.options.budget, max_steps=self.options.max_steps
+                )
+
+        def experiment() -> None:
+            options = self.options.experiments
+            assert options is not None
+            with initial.restored():
+                run_experiments(
+                    examination, self.diagnosis().findings, options,
+                    verdict=self.verdict(), console=self.session.console,
+                )  # fmt: skip
+
+        self._run_guarded(run_test, OverfitHistory, what="the overfit test failed")
+        if self.options.experiments is not None:
+            self._run_guarded(experiment, Experiments, what="the experiments failed")
+        self._write_partial()
+
+    # Measuring the training.
+
+    def start_fit(self) -> None:
+        """Measure the steps of a ``fit`` from now on."""
+        self.record = self.record.advanced(ModelState.TRAINING)
+        self.watch.attach(self.model)
+
+    def attach_optimizer(self, optimizer: KerasOptimizer) -> None:
+        """Measure the steps of an optimizer of a custom loop.
+
+        A second optimizer is assumed to have a loss of its own.
+        """
+        self.record = self.record.advanced(ModelState.TRAINING)
+        if self.optimizer is None:
+            self.optimizer = optimizer
+            self.watch.attach(self.model, optimizer)
+        else:
+            self.mark_alternating()
+            self.watch.add_optimizer(optimizer)
+
+    def count_step(self) -> None:
+        """Count a step, or a call of a ``tf.function``, which may take several."""
+        self.record = self.record.stepped()
+        self.watch.on_train_batch_end(self.record.steps)
+
+    def end_training(self, *, failed: bool = False) -> None:
+        """End a training: add its measurements, and compare the trainable flags.
+
+        Without a step since the last call nothing is measured again: the program may have changed
+        the model, which would no longer be the one that was trained.
+
+        Args:
+            failed: whether it raised an error.
+        """
+        if failed:
+            self.record = self.record.failed()
+        self.record = self.record.advanced(ModelState.SETTLED)
+        self.watch.close()
+        self.validation.close()
+        if self.record.collected_steps == self.record.steps:
+            return
+        self.record = self.record.collected()
         self._run_guarded(
-            lambda: examination.survey(flow=False, activations=False),
-            Wiring,
-            what=NOT_TRACED,
+            self._measure_after_training, GradientHistory, what="the training was not measured"
         )
+        self._write_partial()
+
+    def measure_items(self, *, read_again: bool) -> None:
+        """Measure the samples of data that only the training may draw, when it has ended.
+
+        Args:
+            read_again: whether the program has ended, and nothing draws from the data any more.
+        """
+        examination = self._examination
+        if examination is None:
+            return
+
+        def measure() -> None:
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                examination.measure_drawn_items(read_again=read_again)
+
+        self._run_guarded(measure, ItemFacts, what="the samples were not examined")
+
+    def is_check_due(self) -> bool:
+        """Whether the last check of the training is ``SECONDS_BETWEEN_CHECKS`` ago."""
+        now = time.monotonic()
+        if now - self._last_check < SECONDS_BETWEEN_CHECKS:
+            return False
+        self._last_check = now
+        return True
+
+    # Judging.
 
     def certain_failure(self) -> str:
         """Why this training is certain to fail; empty if it is not."""
@@ -294,51 +355,16 @@ class WatchedModel:
             return "" if np.isnan(history.loss).all() else "the loss has become NaN or infinite"
         return ""
 
-    def is_check_due(self) -> bool:
-        """Whether the last check of the training is ``SECONDS_BETWEEN_CHECKS`` ago."""
-        now = time.monotonic()
-        if now - self._last_check < SECONDS_BETWEEN_CHECKS:
-            return False
-        self._last_check = now
-        return True
-
-    def end_training(self) -> None:
-        """End a training: add its measurements, and compare the trainable flags.
-
-        Without a step since the last call nothing is measured again: the program may have changed
-        the model, which would no longer be the one that was trained.
-        """
-        self.examine_graph_step()  # if the tf.function of the first step has not returned
-        self.watch.close()
-        self.validation.close()
-        if self._steps_collected == self.steps:
-            return
-        self._steps_collected = self.steps
-        self._run_guarded(
-            self._measure_after_training, GradientHistory, what="the training was not measured"
-        )
-        self._write_partial()
+    def diagnosis(self) -> Diagnosis:
+        """The diagnosis of the measurements so far."""
+        return self.session.judge(self.verdict())
 
     def diagnosis_so_far(self) -> Diagnosis:
         """The diagnosis in the middle of a training, which continues."""
-        self.examine_graph_step()
         self._run_guarded(
             self._add_hook_measurements, GradientHistory, what="the training was not measured"
         )
         return self.diagnosis()
-
-    def end_failed_training(self) -> None:
-        """End a training that raised an error; trainability is measured with a new step.
-
-        Steps of an earlier training show nothing about variables that were unfrozen since.
-        """
-        self._steps_collected = None
-        self._ended_in_error = True
-        self.end_training()
-
-    def diagnosis(self) -> Diagnosis:
-        """The diagnosis of the measurements so far."""
-        return self.session.judge(self.verdict())
 
     def verdict(self) -> Verdict:
         """The verdict of the overfit test, else of the training; certain failure comes first."""
@@ -352,14 +378,16 @@ class WatchedModel:
         """Add the measurements of the training, and compare the trainable flags."""
         examination = self._examination
         self._add_hook_measurements()
-        if examination is not None and examination.data.batches:
-            history = None if self._ended_in_error else self._latest_history()
-            examination.measure_trainability(history, self._assigned_variables)
-            examination.measure_training_plan()
-        elif self.session.measured.get(TrainableStatus) is None:
+        if examination is None or not examination.data.batches:
             self.session.mark_missing(
                 TrainableStatus, "no batch is available to trace the model with"
             )
+            return
+        examination.add_validation(self.validation.batches)
+        history = None if self.record.ended_in_error else self._latest_history()
+        with preserved_model(self.model):
+            examination.measure_trainability(history, self._assigned_variables)
+            examination.measure_training_plan()
 
     def _add_hook_measurements(self) -> None:
         """Add what the gradient and validation probes have measured."""
@@ -380,17 +408,16 @@ class WatchedModel:
 
     def _without_alternating_loss(self, measured: Measurement) -> Measurement:
         """The measurement without its loss if the losses of several models depend on each other."""
-        if self.is_alternating and isinstance(measured, GradientHistory):
+        if self.record.is_alternating and isinstance(measured, GradientHistory):
             return replace(measured, loss=np.full_like(measured.loss, np.nan))
         return measured
 
     def _run_guarded(self, action: Callable[[], object], *kinds: Any, what: str) -> None:
-        try:
-            action()
-        except Exception as error:  # a probe must never break the user's training
-            reraise_interrupt(error)
+        def mark_missing(error: Exception) -> None:
             for kind in kinds:
                 self.session.mark_missing(kind, f"{what}: {error_line(error)}")
+
+        guarded(action, mark_missing)
 
     def _write_partial(self) -> None:
         """Write the diagnosis so far, in case the program is killed."""

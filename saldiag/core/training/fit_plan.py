@@ -17,6 +17,9 @@ class FitPlan:
     data: Any = None
     """Training data as passed (arrays, a ``tf.data.Dataset``, a generator, a ``PyDataset``); None
     if unknown. A dataset can be read again, a generator cannot, and neither needs to end."""
+    is_drawn_once: bool = False
+    """Whether reading ``data`` again would change what the training draws: pipelines that shuffle
+    or have state, generators, a ``PyDataset``."""
     validation: Sequence[tuple[Any, ...]] | None = None
     """First validation batches, as the model receives them; empty without validation data, None if
     it is unknown whether there is any."""

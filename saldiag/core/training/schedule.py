@@ -53,3 +53,16 @@ PRESETS: dict[str, Callable[[], Schedule]] = {
     "full": lambda: every(1),
 }
 """Named by price, as in Cockpit: what a measurement costs is paid at each step it says yes to."""
+
+
+def resolve_schedule(schedule: str | Schedule) -> Schedule:
+    """The schedule itself, or the preset of that name.
+
+    Raises:
+        ValueError: there is no preset of that name.
+    """
+    if not isinstance(schedule, str):
+        return schedule
+    if schedule not in PRESETS:
+        raise ValueError(f"no schedule is named {schedule!r}: choose from {', '.join(PRESETS)}")
+    return PRESETS[schedule]()

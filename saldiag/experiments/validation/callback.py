@@ -13,11 +13,12 @@ import numpy as np
 from saldiag.core.errors import SaldiagError
 from saldiag.core.measurement import ActedCallback, Measurement, TrainingHistory, ValidationCheck
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors, batch_size
-from saldiag.experiments.validation.batch_tap import BatchTap, rebatch_items
 from saldiag.experiments.validation.checks import ValidationChecks
+from saldiag.experiments.validation.item_batches import MAX_ITEMS, has_only_tensors, rebatch_items
 from saldiag.keras_internals.compilation import compiled_loss
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag.rules.verdicts.validation import does_not_follow
+from saldiag_probes.hooks.batch_tap import BatchTap
 
 MAX_TIME_SHARE = 0.01
 """Share of the training's time that all checks before the last may take."""
@@ -54,7 +55,7 @@ class ValidationWatch(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._subject, self._on_check = subject, on_check
-        self._tap = BatchTap()
+        self._tap = _new_tap()
         self._tapping = self._tapped = False
         self._tapped_at = -MIN_SECONDS_BETWEEN_TAPS
         self._errors: ModeErrors | None = None
@@ -75,6 +76,11 @@ class ValidationWatch(keras.callbacks.Callback):
         self._acted: dict[int, ActedCallback] = {}
         self.failed = ""
         """Why the checks ended early; empty if they did not."""
+
+    @property
+    def batches(self) -> Sequence[Batch]:
+        """The first validation batches, as the model got them; empty before any validation."""
+        return self._tap.batches
 
     @property
     def has_val_loss(self) -> bool:
@@ -118,7 +124,7 @@ class ValidationWatch(keras.callbacks.Callback):
             return
         self._tapped = self._tapping = True
         self._tapped_at = self._training_seconds()
-        self._tap = BatchTap()
+        self._tap = _new_tap()
         self._run_guarded(lambda: self._tap.attach(self.model))
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
@@ -225,6 +231,8 @@ class ValidationWatch(keras.callbacks.Callback):
             subject = self._subject()
             if not self._tap.batches:
                 self.failed = self._tap.skipped or "no validation batch could be buffered"
+            elif not has_only_tensors(self._tap.batches):
+                self.failed = "validation data is ragged or sparse"
             elif subject is None or not subject[1]:
                 self.failed = "there is no training batch to re-estimate statistics from"
             else:
@@ -284,6 +292,10 @@ class ValidationWatch(keras.callbacks.Callback):
         except Exception as error:  # a probe must never break the training
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
             self.failed = text if isinstance(error, SaldiagError) else f"a check failed: {text}"
+
+
+def _new_tap() -> BatchTap:
+    return BatchTap("test_function", max_items=MAX_ITEMS)
 
 
 def acted_callback(callback: Any, kept: int | None = None) -> ActedCallback | None:

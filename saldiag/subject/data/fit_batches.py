@@ -1,17 +1,17 @@
-"""The first batches of ``fit``'s arguments, and its plan; no batch is lost for the program."""
+"""The plan of a ``fit`` call, and the batches of its data as Keras makes them."""
 
 from __future__ import annotations
 
 import itertools
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from saldiag.core.training.fit_plan import KERAS_BATCH, FitPlan
 from saldiag.keras_internals.data import (
     class_weights_as_sample_weights,
     fit_dataset,
+    is_repeatable_pipeline,
     training_and_validation,
 )
 
@@ -20,42 +20,40 @@ PREVIEW_BATCHES = 4
 """How many batches to examine and, in the overfit test, to memorise."""
 
 
-@dataclass(frozen=True)
-class FitPreview:
-    """What was read from the arguments of ``fit`` before it runs."""
-
-    batches: tuple[Batch, ...]
-    """The first batches, as the model gets them."""
-    plan: FitPlan
-    """Epochs, batch size, validation data and callbacks of the call."""
-    replacements: Mapping[str, Any]
-    """Arguments to pass to ``fit`` in place of the program's own, by name. A generator can be
-    read only once: if batches were taken from it, here is one that yields them again first."""
-
-
-def preview_fit(arguments: Mapping[str, Any], batches: int = PREVIEW_BATCHES) -> FitPreview:
-    """Read the first batches of ``fit``'s arguments.
+def plan_of_fit(arguments: Mapping[str, Any]) -> FitPlan:
+    """The plan of a ``fit`` call; nothing is read but arrays in memory.
 
     Args:
         arguments: ``x``, ``y``, ``batch_size``, ``validation_data``, … as the program passes them.
-        batches: how many to read at most.
-
-    Raises:
-        Exception: any error that the program's data raise when they are read.
     """
-    x, replacements = arguments.get("x"), {}
-    if isinstance(x, types.GeneratorType):
-        first = list(itertools.islice(x, batches))
-        replacements["x"] = _chained_generator(first, x)
-        arguments = {**arguments, "x": _chained_generator(first, ())}
-    taken = tuple(itertools.islice(batches_of(arguments), batches))
-    return FitPreview(taken, _fit_plan(arguments), replacements)
+    training, held_out = _split_validation(arguments)
+    x, y = training["x"], training["y"]
+    return FitPlan(
+        data=x if y is None else (x, y),
+        is_drawn_once=not (_is_in_memory(x) or is_repeatable_pipeline(x)),
+        validation=_validation_batch(arguments, held_out),
+        validation_targets=_validation_targets(held_out),
+        epochs=(arguments.get("epochs") or 1) - (arguments.get("initial_epoch") or 0),
+        steps_per_epoch=arguments.get("steps_per_epoch"),
+        batch_size=arguments.get("batch_size") or KERAS_BATCH,
+        shuffle=arguments.get("shuffle", True),
+        callbacks=listed_callbacks(arguments.get("callbacks")),
+    )
 
 
-def _chained_generator(first: Sequence[Any], rest: Any) -> Iterator[Any]:
-    """``first``, then ``rest``; a real generator, because Keras checks for that type."""
-    yield from first
-    yield from rest
+def batches_in_memory(arguments: Mapping[str, Any], batches: int) -> tuple[Batch, ...]:
+    """The first batches of arrays, in their order; empty for data that only ``fit`` may draw."""
+    if not _is_in_memory(arguments.get("x")):
+        return ()
+    return tuple(itertools.islice(batches_of({**arguments, "shuffle": False}), batches))
+
+
+def batch_of_call(arguments: Mapping[str, Any]) -> Batch:
+    """The batch that ``train_on_batch`` is called with, as the model receives it."""
+    x, y, weight = (arguments.get(name) for name in ("x", "y", "sample_weight"))
+    if arguments.get("class_weight") is not None:
+        weight = class_weights_as_sample_weights(y, arguments["class_weight"])
+    return tuple(part for part in (x, y, weight) if part is not None)
 
 
 def batches_of(arguments: Mapping[str, Any]) -> Iterator[Batch]:
@@ -81,12 +79,11 @@ def _is_pydataset(x: Any) -> bool:
 
 
 def _is_in_memory(x: Any) -> bool:
-    """Whether Keras makes the batches itself, and so can shuffle the items."""
+    """Whether ``x`` is arrays, which Keras cuts into batches itself; they can be read again."""
     import tensorflow as tf
 
-    return not isinstance(
-        x, (types.GeneratorType, tf.data.Dataset)
-    ) and not _is_torch_or_grain_loader(x)
+    streams = (types.GeneratorType, tf.data.Dataset, Iterator)
+    return not (isinstance(x, streams) or _is_pydataset(x) or _is_torch_or_grain_loader(x))
 
 
 def _is_torch_or_grain_loader(x: Any) -> bool:
@@ -114,21 +111,6 @@ def _split_validation(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Any
     return dict(zip(training, kept, strict=True)), held_out
 
 
-def _fit_plan(arguments: Mapping[str, Any]) -> FitPlan:
-    training, held_out = _split_validation(arguments)
-    x, y = training["x"], training["y"]
-    return FitPlan(
-        data=x if y is None else (x, y),
-        validation=_validation_batch(arguments, held_out),
-        validation_targets=_validation_targets(held_out),
-        epochs=(arguments.get("epochs") or 1) - (arguments.get("initial_epoch") or 0),
-        steps_per_epoch=arguments.get("steps_per_epoch"),
-        batch_size=arguments.get("batch_size") or KERAS_BATCH,
-        shuffle=arguments.get("shuffle", True),
-        callbacks=listed_callbacks(arguments.get("callbacks")),
-    )
-
-
 def _validation_targets(data: Any) -> Any:
     """The targets of validation data if they are a tuple of arrays; else None."""
     has_targets = isinstance(data, (tuple, list)) and len(data) > 1
@@ -141,11 +123,13 @@ def listed_callbacks(callbacks: Any) -> tuple[Any, ...]:
     return tuple(listed) if isinstance(listed, (list, tuple)) else (listed,)
 
 
-def _validation_batch(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, ...]:
-    """The first validation batch; empty if there is none, or it can be read only once."""
-    if data is None or isinstance(data, types.GeneratorType):
+def _validation_batch(arguments: Mapping[str, Any], data: Any) -> tuple[Batch, ...] | None:
+    """The first validation batch; empty if there is none, None if only ``fit`` may draw it."""
+    if data is None:
         return ()
     names = ("x", "y", "sample_weight")
     parts = dict(zip(names, data, strict=False)) if isinstance(data, (tuple, list)) else {"x": data}
+    if not (_is_in_memory(parts["x"]) or is_repeatable_pipeline(parts["x"])):
+        return None
     sizes = {"batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size")}
     return tuple(itertools.islice(batches_of({**parts, **sizes, "shuffle": False}), 1))

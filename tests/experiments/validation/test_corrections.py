@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from saldiag.experiments.overfit.mode_errors import ModeErrors
-from saldiag.experiments.validation.batch_tap import BatchTap
 from saldiag.experiments.validation.corrections import Corrections
 from saldiag.experiments.validation.item_errors import ItemErrors
+from saldiag_probes.hooks.batch_tap import BatchTap
 from tests.support import models
 
 pytestmark = pytest.mark.tensorflow
@@ -70,10 +70,9 @@ def test_a_loss_that_compares_items_has_no_errors_by_item():
     assert not len(ItemErrors(model)([batch], [outcome.predictions], outcome.plain))
 
 
-def test_the_tap_counts_what_it_does_not_buffer(monkeypatch):
-    monkeypatch.setattr("saldiag.experiments.validation.batch_tap.MAX_ITEMS", 16)
+def test_the_tap_counts_what_it_does_not_buffer():
     model = models.compiled(models.dense(2, 1), "adam", "mse")
-    tap, x = BatchTap(), np.zeros((48, 2), "float32")
+    tap, x = BatchTap("test_function", max_items=16), np.zeros((48, 2), "float32")
 
     class Tapping(keras.callbacks.Callback):
         def on_test_begin(self, logs=None):

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from saldiag.experiments.overfit.mode_errors import ModeErrors
 from saldiag.experiments.validation import callback
-from saldiag.experiments.validation.batch_tap import BatchTap, count_items, rebatch_items
 from saldiag.experiments.validation.callback import ValidationWatch
+from saldiag.experiments.validation.item_batches import count_items, rebatch_items
+from saldiag_probes.hooks.batch_tap import BatchTap
 from saldiag_probes.state.isolation import preserved_state
 from tests.support import models
 
@@ -198,7 +199,7 @@ def test_a_check_that_breaks_leaves_the_training_alone():
 
 def test_the_tap_buffers_the_batches_of_the_model():
     model = network()
-    tap = BatchTap()
+    tap = BatchTap("test_function")
     model.make_test_function()
     with tap.open(model):
         model.evaluate(shuffled(), verbose=0)

@@ -1,0 +1,1 @@
+"""The observation engine: patches what a training calls, and buffers what it draws."""

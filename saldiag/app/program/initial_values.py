@@ -1,0 +1,52 @@
+"""The values that a model had before its first step, for what is examined after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from saldiag.core.keras_types import KerasModel
+from saldiag.keras_internals.variables import raw_variable
+from saldiag_probes.state.isolation import preserved_state
+
+
+class InitialValues:
+    """A copy of a model's variables; memory is used only for what the training changes.
+
+    Args:
+        model: a built model, outside of any graph that is being traced.
+    """
+
+    def __init__(self, model: KerasModel) -> None:
+        self._model = model
+        self._values = [(v, v.read_value()) for v in map(raw_variable, model.variables)]
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Give the model its first values inside the block, and its own afterwards.
+
+        A ``fit`` may be running; another one inside the block does not disturb it.
+        """
+        with preserved_model(self._model):
+            for variable, value in self._values:
+                variable.assign(value)
+            self._model.train_function = self._model.test_function = None
+            yield
+
+
+@contextmanager
+def preserved_model(model: KerasModel) -> Iterator[None]:
+    """Restore a model's state at the end of the block, and the attributes that ``fit`` assigns."""
+    attributes = dict(vars(model))
+    try:
+        with preserved_state(model):
+            yield
+    finally:
+        _restore_attributes(model, attributes)
+
+
+def _restore_attributes(model: KerasModel, attributes: dict[str, object]) -> None:
+    now = vars(model)
+    for name in [name for name in now if name not in attributes]:
+        del now[name]
+    now.update(attributes)
