@@ -52,6 +52,17 @@ def preserved_resources(variables: Iterable[TFVariable] = ()) -> Iterator[None]:
         journal.restore()
 
 
+def keep_changes(variables: Iterable[TFVariable]) -> None:
+    """Leave these variables, the results of a block, as the blocks that this thread is in set them.
+
+    Args:
+        variables: not changed yet by the innermost block.
+    """
+    handles = [_handle_of(variable) for variable in variables]
+    for journal in _journals.open:
+        journal.seen.update({id(handle): handle for handle in handles})
+
+
 class _Journal:
     """What the resources held when a block first used them."""
 

@@ -99,6 +99,17 @@ def test_the_outer_block_restores_what_the_inner_one_left() -> None:
     assert (float(count), float(other)) == (1.0, 1.0)
 
 
+def test_the_results_of_a_block_are_kept() -> None:
+    from saldiag_probes.state.touched_resources import keep_changes
+
+    result = tf.Variable(0.0)
+    add = graph(lambda: result.assign_add(1.0))
+    with block(), block():
+        keep_changes([result])
+        add()
+    assert float(result) == 1.0
+
+
 def test_a_variable_made_inside_keeps_its_first_value() -> None:
     with block():
         made = tf.Variable(3.0)
