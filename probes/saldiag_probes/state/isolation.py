@@ -11,11 +11,13 @@ from saldiag.core.keras_types import KerasModel, KerasOptimizer, TFVariable
 from saldiag.keras_internals.state import open_name_scopes
 from saldiag_probes.state.optimizers import OptimizerStructure, optimizers_of
 from saldiag_probes.state.random_state import preserved_generators
-from saldiag_probes.state.touched_resources import preserved_resources
+from saldiag_probes.state.touched_resources import TouchedResources, preserved_resources
 
 
 @contextlib.contextmanager
-def preserved_state(model: KerasModel, optimizer: KerasOptimizer | None = None) -> Iterator[None]:
+def preserved_state(
+    model: KerasModel, optimizer: KerasOptimizer | None = None
+) -> Iterator[TouchedResources]:
     """Restore, at the end of the block, all state that a pass or a step through the model changes.
 
     Restored are the model's variables (weights, moving statistics, seed states), its metrics, its
@@ -23,6 +25,8 @@ def preserved_state(model: KerasModel, optimizer: KerasOptimizer | None = None) 
     generator), the random states of Keras, TensorFlow, NumPy and ``random``, and the open Keras
     name scopes. Values come back bit for bit, also when the block raises. An optimizer that was not
     built before is unbuilt again. What ``preserved_resources`` doesn't cover stays changed.
+
+    The block gets the record of the resources that it uses.
 
     Use it outside of ``tf.function``. Build the model first: variables that a model creates inside
     the block stay.
@@ -35,10 +39,10 @@ def preserved_state(model: KerasModel, optimizer: KerasOptimizer | None = None) 
     structures = [OptimizerStructure(o) for o in optimizers if not o.built]
     variables = _tracked_variables(model, optimizers)
     saved = {id(variable) for variable in variables}
-    with preserved_generators(), preserved_resources(variables):
+    with preserved_generators(), preserved_resources(variables) as used:
         try:
             with preserved_name_scopes():
-                yield
+                yield used
         finally:
             for metric in model.metrics:
                 if any(

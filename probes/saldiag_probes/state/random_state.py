@@ -58,9 +58,21 @@ _program_seeds = getattr(SEED_MODULE, SEED_FUNCTION)
 def _private_seeds(op_seed: Any) -> tuple[Any, Any]:
     """The seeds of a random operation inside a block."""
     first, second = _program_seeds(op_seed)
-    if first is None or not tf.executing_eagerly():
+    if not tf.executing_eagerly():
         return first, second
-    return first ^ _OTHER_SEED, second
+    _draws[0] += 1
+    return (None if first is None else first ^ _OTHER_SEED), second
+
+
+_draws = [0]
+
+
+def eager_draws() -> int:
+    """Number of eager random operations so far, of all blocks.
+
+    Two passes that contain such an operation differ, because its kernel goes on.
+    """
+    return _draws[0]
 
 
 class _Generators:

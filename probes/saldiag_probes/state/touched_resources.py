@@ -27,7 +27,7 @@ from saldiag.keras_internals.variables import (
 
 
 @contextlib.contextmanager
-def preserved_resources(variables: Iterable[TFVariable] = ()) -> Iterator[None]:
+def preserved_resources(variables: Iterable[TFVariable] = ()) -> Iterator[TouchedResources]:
     """Restore, at the end of the block, every variable and hash table that this thread used in it.
 
     Values come back bit for bit, also when the block raises. A variable that the block itself
@@ -43,10 +43,10 @@ def preserved_resources(variables: Iterable[TFVariable] = ()) -> Iterator[None]:
     Args:
         variables: those that the block is known to change; they are restored in any case.
     """
-    journal = _Journal(variables)
+    journal = TouchedResources(variables)
     _watch(journal)
     try:
-        yield
+        yield journal
     finally:
         _unwatch(journal)
         journal.restore()
@@ -63,7 +63,7 @@ def keep_changes(variables: Iterable[TFVariable]) -> None:
         journal.seen.update({id(handle): handle for handle in handles})
 
 
-class _Journal:
+class TouchedResources:
     """What the resources held when a block first used them."""
 
     def __init__(self, variables: Iterable[TFVariable]) -> None:
@@ -71,6 +71,7 @@ class _Journal:
         """The handles, by identity. An eager handle is one object for all who use it."""
         self._values: list[tuple[Any, Any]] = []
         """Handles of the variables that are restored in any case, and their values."""
+        self._others: list[tuple[Any, Any]] = []
         self._undo: list[Callable[[], Any]] = []
         self._copies: dict[int, tuple[Any, Any]] = {}
         """A traced function and its copy, or itself if it needs none, by identity."""
@@ -98,6 +99,19 @@ class _Journal:
                 return  # created in this block
             value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
         self._undo.append(lambda: tf.raw_ops.AssignVariableOp(resource=handle, value=value))
+        self._others.append((handle, value))
+
+    def others_changed(self) -> bool:
+        """Whether a variable that was not given has another value, generators not counted."""
+        return any(
+            _is_no_generator(value)
+            and not bool(
+                tf.reduce_all(
+                    value == tf.raw_ops.ReadVariableOp(resource=handle, dtype=value.dtype)
+                )
+            )
+            for handle, value in self._others
+        )
 
     def note_table(self, table: Any, handle: Any) -> None:
         """Remember the content of a hash table that can change."""
@@ -135,16 +149,21 @@ class _Journal:
         self._values.append((handle, value))
 
 
+def _is_no_generator(value: Any) -> bool:
+    """Whether a value is none of a ``SeedGenerator`` or a ``tf.random.Generator``."""
+    return value.dtype not in (tf.uint32, tf.int64, tf.uint64) or value.shape.rank != 1
+
+
 class _Journals(threading.local):
     """The journals of the blocks that this thread is in, the outermost first."""
 
     def __init__(self) -> None:
-        self.open: list[_Journal] = []
+        self.open: list[TouchedResources] = []
 
 
 _journals = _Journals()
 _lock = threading.Lock()
-_watching: list[_Journal] = []
+_watching: list[TouchedResources] = []
 """The journals of all threads; the patches stay while there is one."""
 _patches: list[Patch] = []
 
@@ -179,7 +198,7 @@ def _noted_call(self: Any, tensor_inputs: Any, captured_inputs: Any) -> Any:
     return _call(function, tensor_inputs, captured_inputs)
 
 
-def _watch(journal: _Journal) -> None:
+def _watch(journal: TouchedResources) -> None:
     with _lock:
         if not _watching:
             _patches.extend([
@@ -191,7 +210,7 @@ def _watch(journal: _Journal) -> None:
     _journals.open.append(journal)
 
 
-def _unwatch(journal: _Journal) -> None:
+def _unwatch(journal: TouchedResources) -> None:
     _journals.open.remove(journal)
     with _lock:
         _watching.remove(journal)
