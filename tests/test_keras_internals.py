@@ -278,6 +278,7 @@ def living_objects(keras: Any) -> dict[str, Any]:
         shaped = keras.layers.Dense(1, input_shape=(2,))
     tf.random.set_seed(1)
     tf.random.uniform([1])
+    traced = tf.function(lambda: tf.constant(1.0), autograph=False).get_concrete_function()
     return {
         "accuracy": keras.metrics.CategoricalAccuracy(),
         "compiled loss": model._compile_loss,
@@ -293,7 +294,10 @@ def living_objects(keras: Any) -> dict[str, Any]:
         "sequential model": keras.Sequential([inputs]),
         "softmax output": keras.activations.softmax(tf.ones((1, 2))),
         "symbolic tensor": model.output,
+        "traced function": traced,
+        "traced graph": traced.graph,
         "variable": model.variables[0],
+        "variable's handle": tf.Variable(1.0).handle,
     }
 
 

@@ -6,12 +6,15 @@ dtype; that a Python number became 0 on the way is seen in that function alone.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from tensorflow.core.framework import attr_value_pb2
+from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import (
     Function as GraphFunction,
 )
+from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework import ops as CONSTANT_MODULE  # noqa: N812 - patched by recorder
 from tensorflow.python.util import tf_stack
 
@@ -20,11 +23,14 @@ from saldiag.keras_internals.names import SCRATCH_GRAPH
 __all__ = [
     "CONSTANT_MODULE",
     "NOT_INLINED",
+    "ConcreteFunction",
     "GraphFunction",
     "call_branches_like_functions",
+    "draws_from_kernels",
     "has_own_gradient",
     "is_scratch_graph",
     "stack_trace",
+    "with_own_kernels",
 ]
 
 NOT_INLINED = {"_noinline": True}
@@ -50,3 +56,30 @@ def is_scratch_graph(graph: Any) -> bool:
 def stack_trace() -> Any:
     """The current stack, with the original lines of converted code, which Python does not know."""
     return tf_stack.extract_stack()
+
+
+def with_own_kernels(function: Any) -> Any:
+    """A copy of a traced function whose random kernels start anew; nothing is traced again."""
+    return ConcreteFunction.from_func_graph(
+        function.graph, function.function_type, function.inference_fn.attributes
+    )
+
+
+def draws_from_kernels(function: Any) -> bool:
+    """Whether a traced function, or one that it calls, has a random operation with a state."""
+    return any(map(_has_random_kernel, (function, *function.graph._functions.values())))
+
+
+def _has_random_kernel(function: Any) -> bool:
+    kinds = {operation.type for operation in function.graph.get_operations()}
+    return any(_is_random(kind) for kind in kinds)
+
+
+@functools.cache
+def _is_random(kind: str) -> bool:
+    definition = op_def_registry.get(kind)
+    return (
+        definition is not None
+        and definition.is_stateful
+        and any(attribute.name == "seed2" for attribute in definition.attr)
+    )

@@ -48,3 +48,10 @@ LOSS_METHOD = "_compute_loss"
 
 CONSTANT_FUNCTION = "_create_graph_constant"
 """The function in ``graphs.CONSTANT_MODULE`` that turns a Python number into a graph constant."""
+
+SEED_FUNCTION = "get_seed"
+"""The function in ``state.SEED_MODULE`` that gives a random operation its seeds."""
+SET_EAGER_SEED = "_set_global_seed"
+"""The method of ``state.Context`` behind ``tf.random.set_seed``."""
+CALL_FUNCTION = "_call_flat"
+"""The method of ``graphs.ConcreteFunction`` by which every traced function is called."""

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 from keras.src.utils import rng_utils
 from tensorflow.python.eager import context
+from tensorflow.python.eager.context import Context
 from tensorflow.python.framework import config
+from tensorflow.python.framework import random_seed as SEED_MODULE  # noqa: N812 - patched
 from tensorflow.python.ops import stateful_random_ops
 
 from saldiag.keras_internals.names import NAME_SCOPES
+
+__all__ = [
+    "SEED_MODULE",
+    "Context",
+    "eager_random_state",
+    "graph_optimizer_options",
+    "keras_seed",
+    "keras_seed_generator",
+    "open_name_scopes",
+    "operations_are_deterministic",
+    "set_eager_random_state",
+    "set_eager_seed",
+    "set_keras_seed",
+    "set_keras_seed_generator",
+    "tensorflow_generator",
+    "tensorflow_seed",
+]
 
 
 def open_name_scopes() -> list[Any]:
@@ -35,21 +55,39 @@ def tensorflow_generator() -> Any:
     return stateful_random_ops.global_generator
 
 
-def eager_random_state() -> Any:
-    """State of the generator of the seeds of eager operations, or None; not public."""
+def eager_random_state() -> tuple[Any, Any, Any]:
+    """The global seed, the generator of the seeds of eager operations, and its state; not public.
+
+    The generator and its state are None before the first operation.
+    """
     generator = getattr(context.context(), "_rng", None)
-    return None if generator is None else generator.getstate()
+    return context.global_seed(), generator, None if generator is None else generator.getstate()
 
 
-def set_eager_random_state(state: Any) -> None:
-    """Restore that state; clears cached kernels, which hold their own random state."""
-    context.context()._rng.setstate(state)
-    context.context().clear_kernel_cache()
+def set_eager_random_state(state: tuple[Any, Any, Any]) -> None:
+    """Restore that state; random kernels keep theirs, which ``tf.random.set_seed`` would reset."""
+    seed, generator, generator_state = state
+    current = context.context()
+    current._seed = seed
+    if generator is not None:
+        current._rng = generator
+        generator.setstate(generator_state)
+
+
+def set_eager_seed(self: Any, seed: Any) -> None:
+    """``Context``'s method behind ``tf.random.set_seed``, without the reset of random kernels."""
+    self._seed = seed
+    self._rng = random.Random(int(seed) if hasattr(seed, "__int__") else seed)  # noqa: S311
 
 
 def keras_seed() -> Any:
     """The seed that ``keras.utils.set_random_seed`` set, or None; there is no public getter."""
     return rng_utils.get_random_seed()
+
+
+def set_keras_seed(seed: Any) -> None:
+    """Restore that seed; the public function also sets those of Python, NumPy and TensorFlow."""
+    global_state.set_global_attribute(rng_utils.GLOBAL_RANDOM_SEED, seed)
 
 
 def tensorflow_seed() -> Any:
@@ -60,3 +98,9 @@ def tensorflow_seed() -> Any:
 def operations_are_deterministic() -> bool:
     """Whether ``enable_op_determinism`` was called; there is no public getter."""
     return bool(config.is_op_determinism_enabled())
+
+
+def graph_optimizer_options() -> dict[str, Any]:
+    """The options of Grappler that were set; the public getter also has defaults for the others."""
+    options: dict[str, Any] = context.context()._optimizer_experimental_options
+    return options

@@ -1,5 +1,6 @@
-"""TensorFlow's variables behind those of Keras.
+"""TensorFlow's variables and other resources, also those behind Keras' variables.
 
+``TableBase`` is the base of all resources that are no variables, hash tables among them.
 ``ResourceVariable`` is the base of all that live on one device; ``tf.Variable`` also covers those
 of a distribution strategy, which have no handle of their own.
 """
@@ -8,9 +9,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+from tensorflow.python.framework.ops import EagerTensor
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable as ResourceVariable
+from tensorflow.python.trackable.resource import CapturableResource as TableBase
 
-__all__ = ["ResourceVariable", "raw_variable", "replace_raw_variable"]
+__all__ = [
+    "EagerTensor",
+    "ResourceVariable",
+    "TableBase",
+    "raw_variable",
+    "replace_raw_variable",
+    "variable_dtype",
+]
+
+
+def variable_dtype(handle: Any) -> Any:
+    """The dtype of the variable behind an eager handle, or None if it is another resource.
+
+    A function knows the variables that it captured by their handles alone.
+    """
+    data = getattr(handle, "_handle_data", None)
+    if data is None or not data.is_set or not data.shape_and_type:
+        return None
+    return tf.dtypes.as_dtype(data.shape_and_type[0].dtype)
 
 
 def raw_variable(variable: Any) -> Any:

@@ -173,6 +173,7 @@ def measure_data(
     predictions: Callable[[TensorTree], TensorTree] | None = None,
     expected_range: tuple[float, float] | None = None,
     max_batches: int = 8,
+    no_baselines: str | None = None,
 ) -> DataFacts:
     """Statistics of inputs, targets and predictions over some batches, and the baselines.
 
@@ -182,6 +183,7 @@ def measure_data(
         predictions: ``x -> y_pred``, used in place of the model in inference mode.
         expected_range: the input range that a pretrained encoder expects; copied to the result.
         max_batches: number of batches to read.
+        no_baselines: why the loss is not evaluated for baselines; None to evaluate it.
 
     Raises:
         CannotMeasure: there is no batch, or the model cannot be called on it.
@@ -203,9 +205,10 @@ def measure_data(
         outputs_by_batch.append((batch.y, y_pred, batch.sample_weight))
     if not outputs_by_batch:
         raise CannotMeasure("there is no batch")
-    baselines, reason = None, None
+    baselines, reason = None, no_baselines
     try:
-        baselines = best_blind_predictions(model, outputs_by_batch)
+        if no_baselines is None:
+            baselines = best_blind_predictions(model, outputs_by_batch)
     except NoBaselines as error:
         reason = str(error)
     except Exception as error:  # the loss rejects the targets; their statistics still count

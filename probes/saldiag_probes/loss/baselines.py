@@ -17,6 +17,7 @@ from saldiag_probes.loss.compiled_loss import (
     overrides_compute_loss,
     standalone_loss,
 )
+from saldiag_probes.state.isolation import preserved_random_state
 from saldiag_probes.trace.errors import error_summary
 
 PROBABILITY_EPSILON = 1e-7
@@ -62,7 +63,8 @@ def best_blind_predictions(model: KerasModel, batches: list[tuple[Any, Any, Any]
         ]
         return float(np.average(costs, weights=sizes))
 
-    evaluated = [(kind, value, mean_loss(value)) for kind, value in candidates]
+    with preserved_random_state():
+        evaluated = [(kind, value, mean_loss(value)) for kind, value in candidates]
     constants = [entry for entry in evaluated if entry[1].ndim == 0]
     fixed = [entry for entry in evaluated if entry[1].ndim > 0]
     _, value, constant = min(constants, key=_sortable_cost)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
+from saldiag.keras_internals.state import graph_optimizer_options
+
 
 @contextmanager
 def without_graph_optimizer() -> Iterator[None]:
@@ -17,7 +19,9 @@ def without_graph_optimizer() -> Iterator[None]:
     statistics the first execution takes 10 s of processor time with it, and 3 s without.
     """
     key = "disable_meta_optimizer"
-    before = tf.config.optimizer.get_experimental_options().get(key, False)
+    # None if it was never set. TensorFlow takes a False for another configuration: it would
+    # instantiate each traced function of the program again, with its random kernels at their start.
+    before = graph_optimizer_options().get(key)
     tf.config.optimizer.set_experimental_options({key: True})
     try:
         yield

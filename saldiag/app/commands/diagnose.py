@@ -215,6 +215,9 @@ def _test_and_experiment(examination: CommandExamination) -> Verdict:
 
     examination.survey()
     examination.examine_data()
+    if reason := examination.session.measured.changing_loss:
+        examination.session.mark_missing(OverfitHistory, reason)
+        return "inconclusive"
     history = None
     with (
         _restored_for_experiments(examination),

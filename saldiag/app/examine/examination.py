@@ -187,6 +187,7 @@ class Examination:
             predictions=self._predictions_of_loss(),
             expected_range=self.subject.expected_range,
             max_batches=len(batches),
+            no_baselines=self._changing_loss(),
         )
         return _only_outputs_with_loss(facts, self.session.measured.get(Wiring))
 
@@ -201,8 +202,19 @@ class Examination:
             return None
         return lambda _: next(predicted)
 
-    def _measure_loss(self) -> LossCheck:
-        return self.mode_errors.loss_check()
+    def _measure_loss(self) -> LossCheck | None:
+        reason = self._changing_loss()
+        if reason is None:
+            return self.mode_errors.loss_check()
+        self.session.mark_missing(LossCheck, reason)
+        return None
+
+    def _changing_loss(self) -> str | None:
+        """What shows that the loss depends on its own state; None if nothing does."""
+        try:
+            return self.mode_errors.changing_loss
+        except Exception:  # the loss check reports the error
+            return None
 
     def measure_trainability(
         self, history: GradientHistory | None, assigned: Container[Any] = ()
@@ -242,12 +254,18 @@ class Examination:
         Args:
             histograms: whether to take histograms of gradients and weights.
             plan: fields of ``OverfitPlan``; the earlier measurements fill in the rest.
+
+        Raises:
+            CannotMeasure: the loss depends on its own state, so that no error means anything.
         """
         from saldiag.experiments.overfit.learning_rate_range import range_test
         from saldiag.experiments.overfit.overfit_test import OverfitPlan, OverfitTest
         from saldiag.rules.verdicts.overfit import learns_slowly
+        from saldiag_probes.trace.errors import CannotMeasure
         from saldiag_probes.training.callback import Watch
 
+        if reason := self._changing_loss():
+            raise CannotMeasure(reason)
         facts = self.session.measured.get(DataFacts)
         watch = Watch(every(1), logarithmic(2) if histograms else never)
         with self.session.phase("memorising", own_display=True):

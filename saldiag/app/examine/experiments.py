@@ -118,6 +118,9 @@ def run_experiments(
     from saldiag.experiments.search.workers import open_workers
 
     session, model = examination.session, examination.model
+    if reason := session.measured.changing_loss:
+        session.mark_missing(Experiments, reason)
+        return
     lab = Lab(model, examination.data.batches, session.measured.get(Wiring))
     suspicions = options.suspected_interventions()
     if not options.uses_workers:

@@ -44,6 +44,8 @@ class Rule(ABC):
     explains: ClassVar[dict[str, Where]] = {}
     by_loss: ClassVar[bool] = False
     """Whether a model with different losses for its outputs is judged once for each of them."""
+    compares_losses: ClassVar[bool] = False
+    """Whether losses of different steps are compared, which needs a loss without a state."""
     comes_first: ClassVar[bool] = False
     """Whether a finding of this rule is the root cause among those of its severity."""
 

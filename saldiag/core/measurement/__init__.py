@@ -28,6 +28,7 @@ import numpy as np
 from saldiag.core.measurement.base import *
 from saldiag.core.measurement.base import Array, Measurement
 from saldiag.core.measurement.data import *
+from saldiag.core.measurement.data import LossCheck
 from saldiag.core.measurement.environment import *
 from saldiag.core.measurement.evaluation import *
 from saldiag.core.measurement.experiments import *
@@ -40,6 +41,9 @@ TYPES: dict[str, type[Measurement]] = {
     for kind in sorted(Measurement.__subclasses__(), key=lambda kind: (kind.position, kind.key))
 }
 """Every measurement type by its key, in the order in which a run lists what is missing."""
+
+CHANGED_BY_ITSELF = "it depends on its own state"
+"""End of the reason why there is no ``LossCheck`` if the loss of one batch changes by the call."""
 
 M = TypeVar("M", bound=Measurement)
 
@@ -90,6 +94,15 @@ class Measurements:
         """A copy in which that measurement is missing for ``reason``."""
         found = {key: m for key, m in self.found.items() if key != kind.key}
         return Measurements(found, {**self.missing, kind.key: reason})
+
+    @property
+    def changing_loss(self) -> str:
+        """What shows that the loss depends on its own state; empty if nothing does.
+
+        Losses of different steps cannot be compared then.
+        """
+        reason = self.missing.get(LossCheck.key, "")
+        return reason if CHANGED_BY_ITSELF in reason else ""
 
     def __iter__(self) -> Iterator[Measurement]:
         return iter(self.found.values())

@@ -17,6 +17,7 @@ import tensorflow as tf
 from saldiag.core.patching import patched
 from saldiag.keras_internals.layers import flattened_layers
 from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.state.touched_resources import keep_changes
 from saldiag_probes.trace.execution import without_graph_optimizer
 
 MAX_BATCHES = 64
@@ -78,6 +79,7 @@ class StatisticsEstimate:
         for layer in self.layers:
             self._pools.setdefault(id(layer), _PooledMoments(layer)).clear()
         with preserved_state(self.model), without_graph_optimizer(), ExitStack() as stack:
+            keep_changes(v for pool in self._pools.values() for v in pool.variables)
             for layer in self.layers:
                 stack.enter_context(_pool_batch_statistics(layer, self._pools[id(layer)]))
             for batch in batches():
@@ -104,8 +106,12 @@ class _PooledMoments:
         self.squares = tf.Variable(zeros, trainable=False)
         """Sum of the squared deviations from the mean."""
 
+    @property
+    def variables(self) -> tuple[Any, ...]:
+        return self.positions, self.mean, self.squares
+
     def clear(self) -> None:
-        for variable in (self.positions, self.mean, self.squares):
+        for variable in self.variables:
             variable.assign(tf.zeros_like(variable))
 
     def add_batch(self, positions: Any, mean: Any, variance: Any) -> None:

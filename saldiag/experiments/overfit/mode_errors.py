@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -19,8 +20,10 @@ from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import LossCheck
 from saldiag_probes.loss.compiled_loss import loss_name
 from saldiag_probes.loss.recomputed_loss import aligned_and_shifted_losses, loss_comparison
+from saldiag_probes.loss.repeatability import changing_loss, is_custom_loss
 from saldiag_probes.loss.sensitivity import loss_sensitivity
 from saldiag_probes.state.isolation import preserved_state
+from saldiag_probes.trace.errors import CannotMeasure
 from saldiag_probes.trace.execution import without_graph_optimizer
 from saldiag_probes.trace.layer_facts import depends_on_mode
 
@@ -99,8 +102,25 @@ class ModeErrors:
         with without_graph_optimizer():
             self._forward[True](*_unpack_batch(batch))
 
+    @cached_property
+    def changing_loss(self) -> str | None:
+        """What shows that the loss depends on its own state; None if nothing does.
+
+        The errors mean nothing then: each depends on how often the loss was called before.
+        """
+        if not is_custom_loss(self.model):
+            return None
+        outcome = self.on_batches(self.batches[:1]).batch_outcomes(training=False)[0]
+        return changing_loss(self.model, self.batches[0], outcome.predictions)
+
     def loss_check(self) -> LossCheck:
-        """Compare the reported loss of the first batch with the one recomputed from predictions."""
+        """Compare the reported loss of the first batch with the one recomputed from predictions.
+
+        Raises:
+            CannotMeasure: the loss depends on its own state.
+        """
+        if self.changing_loss is not None:
+            raise CannotMeasure(self.changing_loss)
         inference, training = (
             self.batch_outcomes(training=False)[0],
             self.batch_outcomes(training=True)[0],

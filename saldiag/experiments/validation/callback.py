@@ -237,6 +237,9 @@ class ValidationWatch(keras.callbacks.Callback):
                 self.failed = "there is no training batch to re-estimate statistics from"
             else:
                 errors, training = subject
+                if errors.changing_loss is not None:
+                    self.failed = errors.changing_loss
+                    return None
                 validation = rebatch_items(self._tap.batches, batch_size(training[0]))
                 self._checks = ValidationChecks(self._current_errors(errors), training, validation)
         return self._checks

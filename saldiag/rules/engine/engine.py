@@ -89,6 +89,8 @@ def rules_with_limits(
 def _run_rule(
     rule: type[Rule], measured: Measurements, limits: Thresholds
 ) -> tuple[list[Finding], Skipped | None]:
+    if rule.compares_losses and measured.changing_loss:
+        return [], Skipped(rule.code, measured.changing_loss)
     for kind in rule.requires:
         if measured.get(kind) is None:
             return [], Skipped(rule.code, measured.reason(kind))

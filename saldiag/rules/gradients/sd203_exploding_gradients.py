@@ -53,6 +53,7 @@ class ExplodingGradients(Rule):
     name = "exploding-gradients"
     severity = "error"
     requires = ()
+    compares_losses = True
     thresholds = {"decades": 5, "tau": 0.7, "min_layers": 6, "growth": 1000, "min_steps": 8}
     explains = {"SD204": "anywhere", "SD303": "anywhere", "SD801": "anywhere"}
 

@@ -63,6 +63,7 @@ class OneLayerDominates(Rule):
     name = "one-layer-dominates"
     severity = "error"
     requires = (GradientHistory,)
+    compares_losses = True
     thresholds = {
         "times": 100,
         "ratio": 0.5,

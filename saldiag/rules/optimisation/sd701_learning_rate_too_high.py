@@ -63,6 +63,7 @@ class LearningRateTooHigh(Rule):
     name = "learning-rate-too-high"
     severity = "error"
     requires = (GradientHistory,)
+    compares_losses = True
     thresholds = {"ratio": 0.5, "first": 10, "jump": 1.5, "end": 0.9}
     explains = {
         "SD201": "anywhere",

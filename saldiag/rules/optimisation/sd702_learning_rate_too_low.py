@@ -73,6 +73,7 @@ class LearningRateTooLow(Rule):
     name = "learning-rate-too-low"
     severity = "error"
     requires = (GradientHistory,)
+    compares_losses = True
     thresholds = {"ratio": 1e-6, "gradient": 1e-4, "epsilons": 100, "min_steps": 10, "rise": 1.5}
     explains = {"SD801": "anywhere"}
 

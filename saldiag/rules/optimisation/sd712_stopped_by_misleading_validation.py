@@ -43,6 +43,7 @@ class StoppedByMisleadingValidation(Rule):
     name = "stopped-by-misleading-validation"
     severity = "info"
     requires = (ValidationCheck,)
+    compares_losses = True
     thresholds = {"lost": 0.1}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

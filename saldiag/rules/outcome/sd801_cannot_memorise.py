@@ -55,6 +55,7 @@ class CannotMemorise(Rule):
     name = "cannot-memorise"
     severity = "error"
     requires = (OverfitHistory,)
+    compares_losses = True
     thresholds = LIMITS
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

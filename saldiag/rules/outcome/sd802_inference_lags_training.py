@@ -79,6 +79,7 @@ class InferenceLagsTraining(Rule):
     name = "inference-lags-training"
     severity = "warning"
     requires = ()
+    compares_losses = True
     thresholds = {
         "ratio": 3,
         "gap": 0.1,

@@ -56,6 +56,7 @@ class LearnsSlowly(Rule):
     name = "learns-slowly"
     severity = "info"
     requires = (OverfitHistory,)
+    compares_losses = True
     thresholds = {"learnt": LIMITS["learnt"], "ratio": 1e-4}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

@@ -48,6 +48,7 @@ class Overfits(Rule):
     name = "overfits-training-items"
     severity = "info"
     requires = (ValidationCheck, TrainingHistory)
+    compares_losses = True
     thresholds = {"gap": 0.1, "never": 0.98}
     explains = {"SD712": "anywhere", "SD806": "anywhere", "SD807": "anywhere"}
 

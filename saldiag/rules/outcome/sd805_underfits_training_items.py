@@ -47,6 +47,7 @@ class Underfits(Rule):
     name = "underfits-training-items"
     severity = "info"
     requires = (ValidationCheck, TrainingHistory)
+    compares_losses = True
     thresholds = {"learned": 0.95, "steps": 200, "epochs": 5, "fall": 0.02}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

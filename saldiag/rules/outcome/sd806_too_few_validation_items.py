@@ -43,6 +43,7 @@ class TooFewValidationItems(Rule):
     name = "too-few-validation-items"
     severity = "info"
     requires = (ValidationCheck, TrainingHistory)
+    compares_losses = True
     thresholds = {"deviations": 1.96}
     explains = {"SD712": "anywhere", "SD807": "anywhere"}
 

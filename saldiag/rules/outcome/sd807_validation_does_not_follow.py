@@ -48,6 +48,7 @@ class ValidationDoesNotFollow(Rule):
     name = "validation-does-not-follow"
     severity = "warning"
     requires = (TrainingHistory,)
+    compares_losses = True
     thresholds = {name: LIMITS[name] for name in ("epochs", "fell", "apart", "rose", "moved")}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

@@ -74,6 +74,8 @@ def verdict_from(measured: Measurements) -> tuple[Verdict, str]:
 
     A conclusive test decides. Otherwise, or without a test, the training's curves do.
     """
+    if measured.changing_loss:
+        return "inconclusive", measured.changing_loss
     tested = measured.get(OverfitHistory)
     by_test = verdict_of(tested)
     if tested is not None and by_test[0] != "inconclusive":

@@ -1,0 +1,113 @@
+"""Random generators and random kernels: what a block draws doesn't shift what comes after it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from saldiag.core.patching import patched
+from saldiag.keras_internals.names import SEED_FUNCTION, SET_EAGER_SEED
+from saldiag.keras_internals.state import (
+    SEED_MODULE,
+    Context,
+    eager_random_state,
+    keras_seed,
+    keras_seed_generator,
+    set_eager_random_state,
+    set_eager_seed,
+    set_keras_seed,
+    set_keras_seed_generator,
+    tensorflow_generator,
+)
+
+_OTHER_SEED = 0x5A1D1A6
+"""Changes the global seed of eager operations inside a block (exclusive or, 31 bits)."""
+
+
+@contextlib.contextmanager
+def preserved_generators() -> Iterator[None]:
+    """Restore, at the end of the block, the states of all generators that Keras code draws from.
+
+    These are the global ones of ``random``, NumPy, TensorFlow and Keras, and the seeds that they
+    were set to. Generators that are variables (``tf.random.Generator``, ``SeedGenerator``) are
+    restored by ``preserved_resources``.
+
+    An eager random operation keeps its state in a cached kernel, which is found by the operation's
+    seeds. Inside the block eager operations get another global seed, derived from the program's,
+    hence other kernels. The program's own, and those of its ``tf.function``s, are neither advanced
+    nor reset, and ``tf.random.set_seed`` inside the block doesn't reset them. Traced functions
+    keep the program's seed: one that is traced inside draws afterwards what it would have drawn.
+    """
+    generators = _Generators()
+    private_seeds = patched(SEED_MODULE, SEED_FUNCTION, _private_seeds)
+    try:
+        with private_seeds, patched(Context, SET_EAGER_SEED, set_eager_seed):
+            yield
+    finally:
+        generators.restore()
+
+
+_program_seeds = getattr(SEED_MODULE, SEED_FUNCTION)
+
+
+def _private_seeds(op_seed: Any) -> tuple[Any, Any]:
+    """The seeds of a random operation inside a block."""
+    first, second = _program_seeds(op_seed)
+    if not tf.executing_eagerly():
+        return first, second
+    _draws[0] += 1
+    return (None if first is None else first ^ _OTHER_SEED), second
+
+
+_draws = [0]
+
+
+def eager_draws() -> int:
+    """Number of eager random operations so far, of all blocks.
+
+    Two passes that contain such an operation differ, because its kernel goes on.
+    """
+    return _draws[0]
+
+
+class _Generators:
+    """A snapshot of the global generators."""
+
+    def __init__(self) -> None:
+        self._python = random.getstate()
+        self._numpy = np.random.get_state()  # noqa: NPY002 - users draw from the global state
+        self._seed = keras_seed()
+        self._keras = keras_seed_generator()
+        self._keras_value = None if self._keras is None else self._keras.state.value.read_value()
+        self._tensorflow = tensorflow_generator()
+        self._tensorflow_value = (
+            None if self._tensorflow is None else self._tensorflow.state.read_value()
+        )
+        self._eager = eager_random_state()
+
+    def restore(self) -> None:
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)  # noqa: NPY002 - as above
+        set_keras_seed(self._seed)
+        current = keras_seed_generator()
+        if current is not self._keras:
+            _keep_alive(current)
+        set_keras_seed_generator(self._keras)
+        if self._keras is not None:
+            self._keras.state.value.assign(self._keras_value)
+        tf.random.set_global_generator(self._tensorflow)
+        if self._tensorflow is not None:
+            self._tensorflow.state.assign(self._tensorflow_value)
+        set_eager_random_state(self._eager)
+
+
+_KEPT: list[Any] = []
+
+
+def _keep_alive(generator: Any) -> None:
+    _KEPT.append(generator)
