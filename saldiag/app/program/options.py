@@ -46,6 +46,8 @@ class ProgramOptions(WatchOptions):
 
     script: Path
     """A Python file or a notebook."""
+    typed: str = ""
+    """The script as it was typed, the program's ``sys.argv[0]``; empty for ``script``."""
     arguments: tuple[str, ...] = ()
     """Arguments of the script."""
     compat: bool = flag(
@@ -66,4 +68,5 @@ class ProgramOptions(WatchOptions):
     def config(self) -> dict[str, Any]:
         """The options as ``run.json`` records them."""
         values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
-        return {key: value for key, value in values.items() if key not in ("rules", "command_line")}
+        hidden = ("rules", "command_line", "typed")
+        return {key: value for key, value in values.items() if key not in hidden}
