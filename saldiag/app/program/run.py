@@ -32,6 +32,7 @@ from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.core.wording import short_file_and_line
 from saldiag.repair.findings import with_diffs
+from saldiag.subject.program.backend import tensorflow_instead
 from saldiag.subject.program.notebook import is_notebook, run_notebook
 from saldiag.subject.program.script import ProgramEnd, reinstall_program, run_script
 from saldiag.subject.program.source_snapshot import SourceSnapshot
@@ -57,22 +58,24 @@ def run_program(options: ProgramOptions) -> int:
     program's own exit code, if it is not 0, is printed, and recorded in ``run.json``.
 
     Raises:
-        SaldiagError: there is no such script, or the run directory cannot be made.
+        SaldiagError: there is no such script, it needs another backend of Keras, or the run
+            directory cannot be made.
     """
     if not options.script.is_file():
         what = "is a folder" if options.script.is_dir() else "no such file"
         raise SaldiagError(f"{options.script}: {what}: saldiag run expects a script or a notebook")
+    backend = tensorflow_instead("the program", [options.script], options.backend)
     prepare_environment()
     if options.experiments is not None:
         options.experiments.suspected_interventions()
     with paths_shown_from(Path.cwd()):
-        return _ProgramRun(options).run_and_report()
+        return _ProgramRun(options, backend).run_and_report()
 
 
 class _ProgramRun:
     """One run of a program, with a session for each model; the first model uses the run's own."""
 
-    def __init__(self, options: ProgramOptions) -> None:
+    def __init__(self, options: ProgramOptions, backend: str | None) -> None:
         self.options = options
         self.sessions: list[Session] = []
         self._sources = SourceSnapshot(options.script)
@@ -81,6 +84,8 @@ class _ProgramRun:
         # The program may change the working directory.
         self._first.run.path = self._first.run.path.resolve()
         self._failing_model: WatchedModel | None = None
+        self._notes = [backend] if backend else []
+        self._print_lines(self._notes)
 
     def run_and_report(self) -> int:
         """Run the program and report; returns the exit code."""
@@ -257,7 +262,8 @@ class _ProgramRun:
                 ProgramError, "reported with the model in which the error occurred"
             )
         for session in self.sessions:
-            session.info = replace(session.info, notes=(*session.info.notes, *lines))
+            notes = (*self._notes, *session.info.notes, *lines)
+            session.info = replace(session.info, notes=notes)
 
     def _write_diagnoses(
         self, observer: Observer, status: Status

@@ -160,3 +160,51 @@ for work in (lambda: sys.exit(5), lambda: 1 / 0, lambda: None):
 else:
     print("children left with", codes)
 """
+
+
+class TestBackends:
+    """A run in a process of its own: this one has imported Keras."""
+
+    @pytest.fixture(autouse=True)
+    def surroundings(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        monkeypatch.chdir(tmp_path)
+
+    def test_keras_alone_runs_on_tensorflow(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+        program = FRAME.replace(", tensorflow as tf", "")
+        program += 'build("model").fit(x, y, verbose=0)\nprint(keras.backend.backend())\n'
+        program += 'print(os.environ["KERAS_BACKEND"])\n'
+        (tmp_path / "program.py").write_text(program)
+        ended = run_saldiag_process("run", "--out", "run", "program.py")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.startswith("tensorflow\ntensorflow\n")
+        line = 'KERAS_BACKEND sets the backend "jax"; the program imports neither jax nor torch'
+        assert ended.stderr.count(line) == 1
+        assert line in json.loads((tmp_path / "run" / "run.json").read_text())["notes"][0]
+
+    def test_a_program_that_sets_another_is_told_so(self, tmp_path):
+        sets = 'import os\nos.environ["KERAS_BACKEND"] = "torch"\n'
+        (tmp_path / "program.py").write_text(sets + FRAME + 'build("m").fit(x, y, verbose=0)\n')
+        ended = run_saldiag_process("run", "--out", "run", "program.py")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stderr.count('program.py:2 sets the backend "torch"; the program') == 1
+
+    def test_what_cannot_is_refused_before_anything_runs(self, tmp_path):
+        (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+        (tmp_path / "program.py").write_text("print('ran')\nimport torch")
+        (tmp_path / "net.py").write_text("import keras\nimport jax\ndef model(): 1 / 0")
+        for arguments, refused in (
+            (["run", "program.py"], "program.py:2 imports torch"),
+            (["gradients", "--model", "net.py:model"], "net.py:2 imports jax"),
+            (["train", "--model", "net:model"], "net.py:2 imports jax"),
+            (["dtypes", "--model", "quicksal", "--backend", "keep"], "without --backend keep"),
+        ):
+            ended = run_saldiag_process(*arguments)
+            assert ended.returncode == 2
+            assert ended.stdout == ""
+            assert refused in ended.stderr
+            assert "keras.json sets the backend" in ended.stderr
+            assert len(ended.stderr.strip().splitlines()) == 1
+            assert not (tmp_path / "saldiag-runs").exists()
