@@ -16,8 +16,15 @@ serializable.register()  # load_model finds saldiag's layers, losses and metrics
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs TensorFlow when it is first used, so that ``saldiag --help`` does not."""
+    """Import what needs TensorFlow when it is first used, so that ``saldiag --help`` does not.
+
+    Raises:
+        SaldiagError: Keras runs on another backend.
+    """
     if name in __all__:
+        from saldiag.subject.program.backend import require_tensorflow
+
+        require_tensorflow()
         from saldiag.app import api
 
         return getattr(api, name)

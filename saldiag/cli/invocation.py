@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
@@ -15,6 +16,8 @@ class Invocation:
     """The arguments as typed."""
     debug: bool = False
     """Whether errors show their traceback, and worker processes their output."""
+    before_exit: Callable[[], None] | None = None
+    """Called before the process ends, where the command line is a process of its own."""
 
 
 def invocation() -> Invocation:

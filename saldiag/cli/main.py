@@ -42,9 +42,12 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    given = tuple(sys.argv[1:] if arguments is None else arguments)
+    return _main(Invocation(tuple(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _main(invocation: Invocation) -> int:
     with noting_interrupts():
-        return _run(Invocation(given))
+        return _run(invocation)
 
 
 def _run(invocation: Invocation) -> int:
@@ -98,7 +101,11 @@ def _system_error(error: OSError) -> str:
 
 def run() -> None:
     """The console script."""
-    sys.exit(main())
+    invocation = Invocation(tuple(sys.argv[1:]))
+    code = _main(invocation)
+    if invocation.before_exit is not None:
+        invocation.before_exit()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -192,6 +192,7 @@ model_options = options_for(
     "unsafe_load",
     "loss",
     "optimizer",
+    "backend",
     "seed",
 )
 source_options = options_for(Options, "data", "target", "inputs", "features", "pixels")

@@ -66,6 +66,7 @@ def data_sample(directory: Path, count: int, seed: int) -> int:
     "pixels",
     "custom_objects",
     "unsafe_load",
+    "backend",
     "stretched",
 )
 @format_option

@@ -68,10 +68,10 @@ train_options = together(
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @options_for(ProgramOptions, "steps", "overfit", "budget", "max_steps")
 @experiment_options
-@options_for(ProgramOptions, "stop_early", "compat", "probes")
+@options_for(ProgramOptions, "stop_early", "compat", "backend", "probes")
 @rule_options
 @output_options
-@click.argument("script", type=click.Path(path_type=Path))
+@click.argument("typed", metavar="SCRIPT", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_command(**parameters: Any) -> int:
     """Run SCRIPT with its ARGUMENTS and diagnose every Keras model that it trains.
@@ -80,11 +80,14 @@ def run_command(**parameters: Any) -> int:
     unchanged, except that --compat emulates names of Keras 1 and 2. If the program crashes, SD904
     explains the error if its cause is certain.
     """
-    from saldiag.app.program.run import run_program
+    from saldiag.app.program.run import reinstall_program, run_program
 
+    # Its ``atexit`` handlers run when this process ends.
+    invocation().before_exit = reinstall_program
     experiments, rules = take_experiments(parameters), take_rule_choice(parameters)
     return run_program(
         ProgramOptions(
+            script=Path(parameters["typed"]),
             rules=rules,
             experiments=experiments,
             command_line=invocation().command_line,

@@ -10,6 +10,7 @@ batch systems send, is handled as a Ctrl-C there; a second one ends the process 
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 import threading
@@ -100,6 +101,7 @@ def _handler(number: signal.Signals, handler: Any) -> Iterator[None]:
 def _without_interrupts(report: Callable[[Any], object]) -> Callable[[Any], object]:
     """A hook for errors in destructors that leaves a Ctrl-C to ``raise_pending``."""
 
+    @functools.wraps(report)
     def hook(lost: Any) -> None:
         pending = _noted.came is not None and not _noted.in_program
         if not (pending and isinstance(lost.exc_value, KeyboardInterrupt)):
@@ -113,8 +115,8 @@ def program_interrupts() -> Iterator[None]:
     """Run a user's program in the block, which handles Ctrl-C as it does without saldiag.
 
     It may install a handler, catch ``KeyboardInterrupt`` and go on. Python's default handler is
-    still ``signal.default_int_handler`` for it, and SIGTERM ends it. Nothing of that is left behind
-    the block.
+    still ``signal.default_int_handler`` for it, SIGTERM ends it, and ``sys.unraisablehook`` is
+    Python's. Nothing of that is left behind the block.
     """
     with noting_interrupts(), contextlib.ExitStack() as stack:
         if not _handles(signal.SIGINT, _note):
@@ -125,6 +127,8 @@ def program_interrupts() -> Iterator[None]:
             stack.enter_context(_handler(signal.SIGTERM, signal.SIG_DFL))
         stack.callback(setattr, signal, "default_int_handler", signal.default_int_handler)
         signal.default_int_handler = _note
+        stack.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+        sys.unraisablehook = getattr(sys.unraisablehook, "__wrapped__", sys.unraisablehook)
         stack.callback(_noted.enter_program, _noted.in_program)
         _noted.enter_program(True)
         yield

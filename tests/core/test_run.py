@@ -22,6 +22,7 @@ from saldiag.core.measurement import (
     Source,
     VariableGradient,
 )
+from tests.support.command_line import run_python
 
 INFO = RunInfo(command=("saldiag", "overfit"), versions={"keras": "3"}, seed=1, config={"a": None})
 FLOW = GradientFlow(
@@ -181,3 +182,28 @@ def test_a_newer_measurement_replaces_the_older_and_its_reason() -> None:
 def test_keys_of_measurements_are_distinct_file_names() -> None:
     assert len(TYPES) >= 13
     assert all(key.isidentifier() for key in TYPES)
+
+
+def test_a_forked_child_changes_nothing(tmp_path: Path) -> None:
+    done = run_python(FORKS, cwd=tmp_path)
+    assert done.stdout == "left with 0\n", done.stderr
+    assert Run.open(tmp_path / "run").read_info() == INFO
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
+FORKS = """
+import os
+from pathlib import Path
+from dataclasses import replace
+from saldiag.core.files.run import Run
+from saldiag.core.measurement import ProgramError
+from tests.core.test_run import INFO
+run = Run.create("run", Path("run"))
+run.write_info(INFO)
+if (child := os.fork()) == 0:
+    run.write_info(replace(INFO, status="failed"))
+    run.write_measurement(ProgramError())
+    run.discard()
+    os._exit(0)
+print("left with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""

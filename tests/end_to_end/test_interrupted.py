@@ -208,7 +208,7 @@ class TestInAProgram:
         assert code == 2
         assert "interrupted; judging what was measured so far" in shown.err
         assert "SD904" not in {finding["rule"] for finding in found["findings"]}
-        assert status(tmp_path / "run") == "finished"
+        assert status(tmp_path / "run") == "interrupted"
 
     @pytest.mark.parametrize("before", ["", LOSES + "lose()\n"])
     def test_a_program_that_goes_on_crashes_by_itself(self, before, program):

@@ -38,6 +38,7 @@ from saldiag.core.measurement import (
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.core.training.schedule import every
 from saldiag.core.wording import printable
+from saldiag.subject.program.backend import select_tensorflow
 from saldiag.subject.program.source_snapshot import SourceSnapshot
 
 
@@ -110,6 +111,7 @@ def _run_command(
         # Refuses an unknown suspicion before any work is done.
         options.experiments.suspected_interventions()
     session = Session.for_command(command, options)
+    session.print_notes(request.notes)
 
     def run_examination() -> Verdict:
         with stdout_for_diagnosis(options.output_format):
@@ -123,6 +125,7 @@ def _load_examination(session: Session, request: Request) -> CommandExamination:
     from saldiag.app.loading.load import load_subject
 
     subject, data = load_subject(request, session)
+    select_tensorflow()  # the user's code may have set another backend, for worker processes
     # The validation data of the user's program are unknown.
     plan = (
         FitPlan(data=data.fit_data)

@@ -20,6 +20,7 @@ from saldiag.core.errors import DataError, RunError
 from saldiag.core.measurement import DatasetScores, MaskScores
 from saldiag.core.wording import counted, printable
 from saldiag.image_masks.photographs import Photograph, Photographs, list_photographs
+from saldiag.subject.program.backend import code_files, tensorflow_instead
 
 if TYPE_CHECKING:
     from saldiag.app.loading.mask_model import MaskModel
@@ -74,11 +75,15 @@ def predict(options: PredictOptions) -> int:
     found = find_checkpoint(options.checkpoint)
     photographs = list_photographs(options.pictures)
     _check_output_folder(options.out, photographs)
+    code = code_files([found.code] if found.code else [])
+    backend = tensorflow_instead("the model", code, options.backend)
     prepare_environment()
     from saldiag.app.loading.mask_model import as_mask_model
     from saldiag.app.session.session import stdout_for_diagnosis
 
     console = Console(stderr=True)
+    if backend:
+        _print_line(console, backend)
     with stdout_for_diagnosis(options.output_format), console.status("loading the model …"):
         loaded = load_checkpoint(found, options.custom_objects, unsafe=options.unsafe_load)
         model = as_mask_model(

@@ -86,6 +86,7 @@ def _train_by_recipe(options: TrainOptions, request: Request) -> int:
         **options.recipe.given_values(),
     )
     session = _open_session(options, recipe)
+    session.print_notes(request.notes)
     return run_session(session, lambda: _run_recipe(session, options, request, recipe))
 
 
@@ -102,6 +103,7 @@ def _train_as_compiled(options: TrainOptions, request: Request) -> int:
     request = replace(request, data=replace(request.data, items=0))
     prepare_environment()
     session = _open_session(options, numbers)
+    session.print_notes(request.notes)
 
     def examine_and_train() -> Verdict:
         with stdout_for_diagnosis(options.shared.output_format):

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.app.session.flags import flag
-from saldiag.app.session.options import ExperimentOptions
+from saldiag.app.session.options import ExperimentOptions, backend_flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
 from saldiag.core.training.schedule import PRESETS, Schedule
+from saldiag.subject.program.backend import BackendChoice
 
 MAX_MODELS = 8
 """Largest number of models of one program to examine: a hyperparameter search builds hundreds."""
@@ -46,12 +47,16 @@ class ProgramOptions(WatchOptions):
 
     script: Path
     """A Python file or a notebook."""
+    typed: str = ""
+    """The script as it was typed, the program's ``sys.argv[0]``; empty for ``script``."""
     arguments: tuple[str, ...] = ()
     """Arguments of the script."""
     compat: bool = flag(
         "Emulate names that Keras 3 and NumPy 2 removed, and report replacements.", default=False
     )
     """Whether names of Keras 1 and 2 and of NumPy 1 work."""
+    backend: BackendChoice = backend_flag()
+    """What to do if Keras is set to another backend than TensorFlow."""
     out: Path | None = None
     """Run directory; None for a new one in ``saldiag-runs``."""
     output_format: str = "text"
@@ -66,4 +71,5 @@ class ProgramOptions(WatchOptions):
     def config(self) -> dict[str, Any]:
         """The options as ``run.json`` records them."""
         values = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
-        return {key: value for key, value in values.items() if key not in ("rules", "command_line")}
+        hidden = ("rules", "command_line", "typed")
+        return {key: value for key, value in values.items() if key not in hidden}

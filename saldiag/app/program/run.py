@@ -24,22 +24,27 @@ from saldiag.app.session.session import (
     marked_failed_on_error,
     stdout_for_diagnosis,
 )
-from saldiag.core.errors import SaldiagError
+from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
+from saldiag.core.files.run import Status
 from saldiag.core.findings.diagnosis import Diagnosis
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.core.wording import short_file_and_line
 from saldiag.repair.findings import with_diffs
+from saldiag.subject.program.backend import tensorflow_instead
 from saldiag.subject.program.notebook import is_notebook, run_notebook
-from saldiag.subject.program.script import ProgramEnd, print_error, run_script
+from saldiag.subject.program.script import ProgramEnd, reinstall_program, run_script
 from saldiag.subject.program.source_snapshot import SourceSnapshot
+from saldiag.subject.source.stack_frames import paths_shown_from
 
 if TYPE_CHECKING:
     from saldiag.app.program.observer import Observer
     from saldiag.app.program.watched_model import WatchedModel
     from saldiag.subject.compat.entries import Rename
     from saldiag.subject.program.warning_log import WarningRecorder
+
+__all__ = ["NO_KERAS_MODEL", "reinstall_program", "run_program"]
 
 NO_KERAS_MODEL = "the program trained no Keras model"
 """Why there are no measurements; also printed."""
@@ -49,25 +54,28 @@ def run_program(options: ProgramOptions) -> int:
     """Run the program, diagnose the models that it trains, and report; returns the exit code.
 
     The exit code is 1 if a model has findings, or if the program failed and a finding explains it;
-    2 if the program failed and no finding explains it, or if it trained no model. The program's
-    own exit code is printed, and recorded in ``run.json``.
+    2 if the program failed and no finding explains it, was interrupted, or trained no model. The
+    program's own exit code, if it is not 0, is printed, and recorded in ``run.json``.
 
     Raises:
-        SaldiagError: there is no such script, or the run directory cannot be made.
+        SaldiagError: there is no such script, it needs another backend of Keras, or the run
+            directory cannot be made.
     """
     if not options.script.is_file():
         what = "is a folder" if options.script.is_dir() else "no such file"
         raise SaldiagError(f"{options.script}: {what}: saldiag run expects a script or a notebook")
+    backend = tensorflow_instead("the program", [options.script], options.backend)
     prepare_environment()
     if options.experiments is not None:
         options.experiments.suspected_interventions()
-    return _ProgramRun(options).run_and_report()
+    with paths_shown_from(Path.cwd()):
+        return _ProgramRun(options, backend).run_and_report()
 
 
 class _ProgramRun:
     """One run of a program, with a session for each model; the first model uses the run's own."""
 
-    def __init__(self, options: ProgramOptions) -> None:
+    def __init__(self, options: ProgramOptions, backend: str | None) -> None:
         self.options = options
         self.sessions: list[Session] = []
         self._sources = SourceSnapshot(options.script)
@@ -76,6 +84,8 @@ class _ProgramRun:
         # The program may change the working directory.
         self._first.run.path = self._first.run.path.resolve()
         self._failing_model: WatchedModel | None = None
+        self._notes = [backend] if backend else []
+        self._print_lines(self._notes)
 
     def run_and_report(self) -> int:
         """Run the program and report; returns the exit code."""
@@ -138,6 +148,8 @@ class _ProgramRun:
 
         ``os._exit`` skips the program's handlers, so that the output is flushed here.
         """
+        if self._first.run.is_in_forked_child:
+            os._exit(0)
         _end_trainings(observer, recorder)
         sys.stdout = stdout
         code = self._report_outcome(observer, ProgramEnd("stopped", 0), ProgramError())
@@ -161,14 +173,17 @@ class _ProgramRun:
         script, arguments = self.options.script, self.options.arguments
         if is_notebook(script):
             return run_notebook(script, arguments, self._first.print_note)
-        return run_script(script, arguments)
+        return run_script(script, arguments, typed=self.options.typed)
 
     def open_session(self, name: str) -> Session:
         """The session of the next model; ``name`` is the model's.
 
         Raises:
-            RunError: the run directory cannot be made.
+            RunError: the run directory cannot be made, or this is a child process that the program
+                forked.
         """
+        if self._first.run.is_in_forked_child:
+            raise RunError(f"{self._first.run.path}: belongs to the parent process")
         number = len(self.sessions) + 1
         if number == 1:
             session = self._first
@@ -197,13 +212,11 @@ class _ProgramRun:
 
     def _report_outcome(self, observer: Observer, ended: ProgramEnd, error: ProgramError) -> int:
         """Write all runs and print the outcome; returns the exit code."""
-        if ended.error is not None and not isinstance(ended.error, KeyboardInterrupt):
-            print_error(ended.error)
         lines = _end_lines(ended, observer)
         if not observer.watched:
             lines.append(NO_KERAS_MODEL)
             if not self._is_explained(error):
-                self._first.mark_failed()
+                self._first.mark_failed("interrupted" if ended.how == "interrupted" else "failed")
                 self._print_lines(lines)
                 return EXIT_FAILED
             self._report_error_only()
@@ -211,11 +224,12 @@ class _ProgramRun:
             lines.append(f"{len(observer.watched)} models were examined; each has its own run")
         self._add_ending(error, lines)
         self._print_lines(lines)
-        outcomes = self._write_diagnoses(observer)
+        status: Status = "interrupted" if ended.how == "interrupted" else "finished"
+        outcomes = self._write_diagnoses(observer, status)
         runs = [session.report_data(diagnosis) for session, diagnosis in outcomes]
         print_data(runs, self.options.output_format, self.options.fail_on)
         codes = [session.exit_code(diagnosis) for session, diagnosis in outcomes]
-        if ended.how == "interrupted" or (ended.how == "raised" and EXIT_FINDINGS not in codes):
+        if ended.how == "interrupted" or (ended.code != 0 and EXIT_FINDINGS not in codes):
             return EXIT_FAILED
         return max(codes, default=EXIT_OK)
 
@@ -243,19 +257,22 @@ class _ProgramRun:
                 ProgramError, "reported with the model in which the error occurred"
             )
         for session in self.sessions:
-            session.info = replace(session.info, notes=(*session.info.notes, *lines))
+            notes = (*self._notes, *session.info.notes, *lines)
+            session.info = replace(session.info, notes=notes)
 
-    def _write_diagnoses(self, observer: Observer) -> list[tuple[Session, Diagnosis]]:
+    def _write_diagnoses(
+        self, observer: Observer, status: Status
+    ) -> list[tuple[Session, Diagnosis]]:
         """Write the run of each model; returns the diagnoses, failing models first."""
         if not observer.watched:
-            return [(self._first, self._first.judge_and_write("not_tested"))]
+            return [(self._first, self._first.judge_and_write("not_tested", status))]
         judged = _failing_first([(one, one.diagnosis()) for one in observer.watched])
         sessions = [one.session for one, _ in judged if isinstance(one.session, Session)]
         findings = [(diagnosis, one.session.measured) for one, diagnosis in judged]
         fingerprints = self._files_seen.fingerprints()
         outcomes = list(zip(sessions, with_diffs(findings, fingerprints), strict=True))
         for session, diagnosis in outcomes:
-            session.write_run(diagnosis)
+            session.write_run(diagnosis, status)
         return outcomes
 
     def _print_lines(self, lines: Sequence[str]) -> None:
@@ -277,7 +294,7 @@ def _end_lines(ended: ProgramEnd, observer: Observer) -> list[str]:
     """Lines on how the program ended, and on models that were not examined; none if all is well."""
     lines = {
         "finished": [],
-        "exited": [f"the program ended with exit code {ended.code}"],
+        "exited": [f"the program ended with exit code {ended.code}"] if ended.code else [],
         "raised": [f"the program ended with {type(ended.error).__name__}"],
         "interrupted": ["interrupted; judging what was measured so far"],
         "stopped": [f"the program was stopped: {observer.stopped}"],

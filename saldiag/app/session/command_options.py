@@ -10,6 +10,7 @@ from saldiag.app.session.flags import flag
 from saldiag.app.session.options import (
     Options,
     Pixels,
+    backend_flag,
     custom_objects_flag,
     pixels_flag,
     unsafe_load_flag,
@@ -17,6 +18,7 @@ from saldiag.app.session.options import (
 from saldiag.core.findings.finding import Severity
 from saldiag.core.training.numbers import Precision, TrainingNumbers
 from saldiag.core.training.schedule import PRESETS
+from saldiag.subject.program.backend import BackendChoice
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ class PredictOptions:
     """Modules with the classes that a saved model names."""
     unsafe_load: bool = unsafe_load_flag()
     """Whether code in a saved model may run."""
+    backend: BackendChoice = backend_flag()
+    """What to do if Keras is set to another backend than TensorFlow."""
     stretched: bool = flag(
         "Stretch each mask to 0…255 before it is scored, as published benchmarks do.",
         default=False,

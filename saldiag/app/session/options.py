@@ -12,6 +12,7 @@ from typing import Any, Literal
 from saldiag.app.session.flags import flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
+from saldiag.subject.program.backend import BackendChoice, select_tensorflow
 from saldiag_reports.formats.registry import format_names
 
 Pixels = Literal["auto", "bytes", "unit", "signed"]
@@ -45,6 +46,14 @@ def unsafe_load_flag() -> Any:
     return flag(
         "Allow code in a saved model to run (Lambda layers, a SavedModel). For files you trust.",
         default=False,
+    )
+
+
+def backend_flag() -> Any:
+    """The flag of ``backend``, which several commands have."""
+    return flag(
+        "If Keras is set to another backend: run on TensorFlow instead, or keep it and refuse.",
+        default="tensorflow",
     )
 
 
@@ -184,6 +193,8 @@ class Options:
     """Modules with the classes that a saved model names."""
     unsafe_load: bool = unsafe_load_flag()
     """Whether code in a saved model may run."""
+    backend: BackendChoice = backend_flag()
+    """What to do if Keras is set to another backend than TensorFlow."""
     seed: int = flag(
         "Seed of the split, the weights and the sample order.",
         default=0,
@@ -241,9 +252,15 @@ class Options:
 def prepare_environment() -> None:
     """Import TensorFlow without its start-up lines; a log level that the user has set stays.
 
+    Keras is set to run on TensorFlow.
+
     C++ code writes some of these lines before it reads any setting, so file descriptor 2 is
     redirected to a temporary file during the import. If the import fails, that file is shown.
+
+    Raises:
+        SaldiagError: Keras is already imported, and runs on another backend.
     """
+    select_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     with tempfile.TemporaryFile() as hidden:

@@ -11,8 +11,17 @@ from dataclasses import dataclass, field
 
 from saldiag.app.session.option_checks import refuse_unused
 from saldiag.app.session.options import DEFAULT_SUBSET, Options, Pixels, Precision, has_gpu
+from saldiag.core.errors import SaldiagError
 from saldiag.image_masks.msra10k import PairedDataset, open_dataset
-from saldiag.subject.models.spec import DataSpec, ModelSpec, parse_data_spec, parse_model_spec
+from saldiag.subject.models.spec import (
+    CodeReference,
+    DataSpec,
+    ModelSpec,
+    parse_code_reference,
+    parse_data_spec,
+    parse_model_spec,
+)
+from saldiag.subject.program.backend import code_files, tensorflow_instead
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,8 @@ class Request:
     """Which model to load."""
     data: DataRequest
     """Which data to read."""
+    notes: tuple[str, ...] = ()
+    """What to print before the command begins, one line each."""
 
 
 def parse_request(options: Options) -> Request:
@@ -154,13 +165,27 @@ def parse_request(options: Options) -> Request:
     Raises:
         ModelError: no such model.
         DataError: the data set is missing, empty or damaged.
-        SaldiagError: an option has no effect on this model and these data.
+        SaldiagError: an option has no effect on this model and these data, or the model needs
+            another backend of Keras.
     """
-    request = Request(options, _model_request(options), _data_request(options))
+    model, data = _model_request(options), _data_request(options)
+    request = Request(options, model, data, _backend_notes(options, model, data))
     refuse_unused(options, request.model.spec, request.data.spec)
     if request.data.spec.kind == "pairs" and request.data.spec.path is not None:
         _ = request.data.pairs  # a damaged data set is reported before TensorFlow is imported
     return request
+
+
+def _backend_notes(options: Options, model: ModelRequest, data: DataRequest) -> tuple[str, ...]:
+    objects = [CodeReference("--custom-objects", name, "") for name in options.custom_objects]
+    named = (
+        parse_code_reference(f"--{name}", text, SaldiagError)
+        for name, text in (("loss", options.loss), ("optimizer", options.optimizer))
+        if text is not None
+    )
+    code = [one for one in (model.spec.code, data.spec.code, *named, *objects) if one is not None]
+    line = tensorflow_instead("the model", code_files(code), options.backend)
+    return (line,) if line else ()
 
 
 def _model_request(options: Options) -> ModelRequest:

@@ -205,12 +205,12 @@ class Session(Collector):
         """Write the diagnosis so far, in case the process is killed."""
         self.run.write_diagnosis(diagnosis)
 
-    def mark_failed(self) -> None:
+    def mark_failed(self, status: Status = "failed") -> None:
         """Mark the run as failed; an empty run is deleted, a resumed run keeps its status."""
         if self._before is not None:
             self.run.write_info(self._before)
             return
-        self.write_info("failed")
+        self.write_info(status)
         self.run.discard()
 
     def finish_interrupted(self, verdict: Verdict = "inconclusive") -> int:

@@ -7,6 +7,7 @@ the arrays. Everything is written whole or not at all, so a killed run leaves it
 from __future__ import annotations
 
 import dataclasses
+import os
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,10 +59,16 @@ class RunInfo:
 
 
 class Run:
-    """A run directory on disk."""
+    """A run directory on disk. A child process that forks off changes nothing in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._process = os.getpid()
+
+    @property
+    def is_in_forked_child(self) -> bool:
+        """Whether this process was forked after the run was opened."""
+        return os.getpid() != self._process
 
     @classmethod
     def create(cls, command: str, out: Path | None = None, resume: bool = False) -> Run:
@@ -97,6 +104,8 @@ class Run:
 
     def discard(self) -> None:
         """Delete a run without measurements, and its directory if it is empty."""
+        if self.is_in_forked_child:
+            return
         sources = self.measurements_path / f"{SourceFiles.key}.json"  # no measurement of a model
         if any(path != sources for path in self.measurements_path.glob("*")):
             return
@@ -141,6 +150,8 @@ class Run:
 
     def write_measurement(self, measurement: Measurement) -> None:
         """Write one measurement: first the arrays, then the JSON that refers to them."""
+        if self.is_in_forked_child:
+            return
         arrays = arrays_of(measurement)
         try:
             if arrays:
@@ -203,6 +214,8 @@ class Run:
         return diagnosis
 
     def _write(self, path: Path, value: Any) -> None:
+        if self.is_in_forked_child:
+            return
         try:
             write_json(path, value)
         except OSError as error:

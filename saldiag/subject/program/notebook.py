@@ -138,7 +138,7 @@ def run_notebook(path: Path, arguments: Sequence[str], note: Callable[[str], Non
         for cell in cells:
             _run_cell(cell, module.__dict__)
 
-    return run_as_main(path, arguments, run_cells)
+    return run_as_main(str(path), arguments, run_cells)
 
 
 def _run_cell(cell: Cell, namespace: dict[str, Any]) -> None:

@@ -20,9 +20,11 @@ from typing import Any
 from saldiag.core.measurement import RecordedWarning, Source, WarningLog
 from saldiag.core.patching import patched
 from saldiag.keras_internals.names import ADVICE_MODULE
+from saldiag.subject.program.script import run_as_main
 from saldiag.subject.source.stack_frames import (
     calling_source,
     is_framework_file,
+    is_saldiag_file,
     source_of_frame,
     user_frame,
 )
@@ -65,10 +67,9 @@ class WarningRecorder:
         silenced = rule is not None and rule[0] == "ignore"
         self._add(category.__name__, str(message), silenced, self._filter_source(rule))
 
-    def note_log(self, logger: logging.Logger, message: str) -> None:
-        """Record a warning that was logged."""
-        silenced = not logger.isEnabledFor(logging.WARNING)
-        self._add(f"{logger.name} logger", message, silenced, None)
+    def note_log(self, logger: str, message: str, *, silenced: bool) -> None:
+        """Record a warning that was logged, or would have been at a lower level."""
+        self._add(f"{logger} logger", message, silenced, None)
 
     def _add(self, category: str, message: str, silenced: bool, by: Source | None) -> None:
         # Frame 0 is this method, 1 its caller in this class, 2 the wrapper of ``warn`` or ``log``.
@@ -120,11 +121,35 @@ def _matches_pattern(pattern: Any, text: str) -> bool:
     return compiled.match(text) is not None
 
 
-def _frame_at(stacklevel: int) -> FrameType | None:
+_OUTSIDE = 1_000_000
+"""A stack level that no stack has: the warning is attributed to ``sys``."""
+
+
+def _frame_at(stacklevel: int) -> tuple[FrameType | None, int]:
+    """The frame that a stack level points at, and the level that reaches it from the wrapper.
+
+    saldiag's own frames do not count, and nothing is outside of the program.
+    """
     frame: FrameType | None = sys._getframe(2)
-    for _ in range(max(stacklevel, 1) - 1):
-        frame = frame.f_back if frame else None
-    return frame
+    left, level = max(stacklevel, 1), 2
+    ours = is_saldiag_file(sys._getframe(2).f_code.co_filename)
+    while frame is not None:
+        if frame.f_code is run_as_main.__code__:
+            return None, _OUTSIDE
+        skipped = not ours and is_saldiag_file(frame.f_code.co_filename)
+        if not skipped and not _is_internal(frame):
+            left -= 1
+        if left == 0:
+            return frame, level
+        level += 0 if _is_internal(frame) else 1
+        frame = frame.f_back
+    return None, level
+
+
+def _is_internal(frame: FrameType) -> bool:
+    """Whether ``warnings.warn`` does not count a frame: it belongs to the import system."""
+    name = frame.f_code.co_filename
+    return "importlib" in name and "_bootstrap" in name
 
 
 @contextmanager
@@ -138,8 +163,7 @@ def recording_warnings() -> Iterator[WarningRecorder]:
             stack.enter_context(patched(warnings, name, wrapper))
         for name in LOGGER_NAMES:
             logger = logging.getLogger(name)
-            for method in ("warning", "log"):
-                stack.enter_context(patched(logger, method, _logged(recorder, logger, method)))
+            stack.enter_context(patched(logger, "isEnabledFor", _noted(recorder, logger)))
         try:
             yield recorder
         finally:
@@ -151,10 +175,11 @@ def _warn(recorder: WarningRecorder, original: Callable[..., None]) -> Callable[
         message: Any, category: Any = None, stacklevel: int = 1, *args: Any, **kw: Any
     ) -> None:
         here = sys._getframe(1)
+        frame, level = _frame_at(stacklevel)
         if is_framework_file(here.f_code.co_filename):
             kind = type(message) if isinstance(message, Warning) else (category or UserWarning)
-            recorder.note_warning(message, kind, _frame_at(stacklevel))
-        original(message, category, stacklevel + 1, *args, **kw)
+            recorder.note_warning(message, kind, frame)
+        original(message, category, level, *args, **kw)
 
     return warn
 
@@ -167,17 +192,33 @@ def _filter(recorder: WarningRecorder, original: Callable[..., None]) -> Callabl
     return install
 
 
-def _logged(recorder: WarningRecorder, logger: logging.Logger, method: str) -> Callable[..., Any]:
-    original = getattr(logger, method)
+def _noted(recorder: WarningRecorder, logger: logging.Logger) -> Callable[[int], bool]:
+    """A replacement of ``isEnabledFor``, which every message asks first.
 
-    def log(*args: Any, **kwargs: Any) -> None:
-        level, rest = (logging.WARNING, args) if method == "warning" else (args[0], args[1:])
-        if level == logging.WARNING and _from_framework(sys._getframe(1)):
-            text = str(rest[0]) % rest[1:] if rest[1:] else str(rest[0])
-            recorder.note_log(logger, text)
-        original(*args, **kwargs)
+    A wrapper of ``warning`` would be a frame between it and its caller, whom loggers name.
+    """
+    original = logger.isEnabledFor
 
-    return log
+    def is_enabled_for(level: int) -> bool:
+        enabled = original(level)
+        asking = sys._getframe(1)
+        if level == logging.WARNING and asking.f_code in _LOGGING_CODE and _from_framework(asking):
+            text = _formatted(asking.f_locals.get("msg"), asking.f_locals.get("args", ()))
+            recorder.note_log(logger.name, text, silenced=not enabled)
+        return enabled
+
+    return is_enabled_for
+
+
+def _formatted(message: object, values: Any) -> str:
+    """A logged message with its values; without them if they do not fit."""
+    try:
+        return logging.LogRecord("", 0, "", 0, message, values, None).getMessage()
+    except Exception:  # logging reports the mistake itself
+        return str(message)
+
+
+_LOGGING_CODE = (logging.Logger.warning.__code__, logging.Logger.log.__code__)
 
 
 def _from_framework(frame: FrameType | None) -> bool:

@@ -7,6 +7,8 @@ import linecache
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -53,6 +55,11 @@ def _package_folders(package: str) -> list[str]:
 def is_framework_file(filename: str) -> bool:
     """Whether a file belongs to Keras or TensorFlow."""
     return filename.startswith(framework_folders())
+
+
+def is_saldiag_file(filename: str) -> bool:
+    """Whether a file belongs to saldiag, its probes or its reports."""
+    return filename.startswith((str(_SALDIAG_FOLDER) + os.sep, *_saldiag_folders()))
 
 
 @cache
@@ -115,10 +122,25 @@ def calling_source(files: FilesSeen | None = None) -> Source | None:
     return source_of_frame(user_frame(sys._getframe(1)), files)
 
 
+@contextmanager
+def paths_shown_from(folder: Path) -> Iterator[None]:
+    """In the block, ``display_path`` is relative to ``folder``: a program may change its own."""
+    before = _shown_from[:]
+    _shown_from.append(folder)
+    try:
+        yield
+    finally:
+        _shown_from[:] = before
+
+
+_shown_from: list[Path] = []
+
+
 @cache
 def display_path(filename: str) -> str:
     """A path for messages: relative if it is below the working directory, else unchanged."""
     try:
-        return str(Path(filename).resolve().relative_to(Path.cwd()))
+        folder = _shown_from[-1] if _shown_from else Path.cwd()
+        return str(Path(filename).resolve().relative_to(folder))
     except (ValueError, OSError):
         return filename

@@ -12,6 +12,7 @@ from tests.support.command_line import run_saldiag_process
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 FRAME = """
+import os, sys
 import numpy as np, keras, tensorflow as tf
 keras.utils.set_random_seed(0)
 x = np.random.default_rng(0).standard_normal((32, 4)).astype("float32")
@@ -94,3 +95,116 @@ def test_an_error_of_no_model_stands_with_the_last(program, tmp_path):
     assert code == 1
     (last,) = (tmp_path / "run").glob("model-2-second")
     assert json.loads((last / "diagnosis.json").read_text())["root_cause"]["rule"] == "SD904"
+
+
+HEALTHY = FRAME + 'build("model").fit(x, y, verbose=0)\n'
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "note"),
+    [
+        ("raise SystemExit(7)", 2, "the program ended with exit code 7"),
+        ("raise SystemExit('no')", 2, "the program ended with exit code 1"),
+        ("raise SystemExit(0)", 0, None),
+        ("raise SystemExit", 0, None),
+    ],
+)
+def test_the_exit_code_of_the_program_counts(end, code, note, program, tmp_path):
+    result, _, shown = program(HEALTHY + end)
+    assert result == code, shown.err
+    notes = json.loads((tmp_path / "run" / "run.json").read_text())["notes"]
+    assert notes == ([note] if note else [])
+    assert ("exit code" in shown.err) is bool(note)
+    assert ("no\n" in shown.err) is ("'no'" in end)
+    assert (note or "exit code 7") in (tmp_path / "run" / "report.html").read_text() or not note
+
+
+def test_forked_children_leave_the_run_alone(tmp_path):
+    """They train before the parent does, exit, fail, and go on to the end of the script."""
+    (tmp_path / "program.py").write_text(FRAME + FORKS)
+    ended = run_saldiag_process("run", "--out", "run", "program.py", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    shown = ended.stdout
+    assert "children left with [7, 5, 1, 0]\n" in shown
+    assert shown.count("trained") == 2
+    assert shown.count("Report: ") == 1
+    assert ended.stderr.count("ZeroDivisionError") == 1
+    assert "saldiag: " not in ended.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+    assert not list((tmp_path / "run").glob("model-*"))
+
+
+FORKS = """
+import multiprocessing
+def fork(work):
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        work()
+        return None
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def train():
+    build("child").fit(x[:4], y[:4], verbose=0)
+    print("trained", flush=True)
+    sys.exit(7)
+codes = [fork(train)]
+child = multiprocessing.get_context("fork").Process(target=train)
+child.start()
+child.join()
+assert child.exitcode == 7
+build("model").fit(x, y, verbose=0)
+for work in (lambda: sys.exit(5), lambda: 1 / 0, lambda: None):
+    codes.append(fork(work))
+    if codes[-1] is None:
+        break
+else:
+    print("children left with", codes)
+"""
+
+
+class TestBackends:
+    """A run in a process of its own: this one has imported Keras."""
+
+    @pytest.fixture(autouse=True)
+    def surroundings(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        monkeypatch.chdir(tmp_path)
+
+    def test_keras_alone_runs_on_tensorflow(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+        program = FRAME.replace(", tensorflow as tf", "")
+        program += 'build("model").fit(x, y, verbose=0)\nprint(keras.backend.backend())\n'
+        program += 'print(os.environ["KERAS_BACKEND"])\n'
+        (tmp_path / "program.py").write_text(program)
+        ended = run_saldiag_process("run", "--out", "run", "program.py")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.startswith("tensorflow\ntensorflow\n")
+        line = 'KERAS_BACKEND sets the backend "jax"; the program imports neither jax nor torch'
+        assert ended.stderr.count(line) == 1
+        assert line in json.loads((tmp_path / "run" / "run.json").read_text())["notes"][0]
+
+    def test_a_program_that_sets_another_is_told_so(self, tmp_path):
+        sets = 'import os\nos.environ["KERAS_BACKEND"] = "torch"\n'
+        (tmp_path / "program.py").write_text(sets + FRAME + 'build("m").fit(x, y, verbose=0)\n')
+        ended = run_saldiag_process("run", "--out", "run", "program.py")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stderr.count('program.py:2 sets the backend "torch"; the program') == 1
+
+    def test_what_cannot_is_refused_before_anything_runs(self, tmp_path):
+        (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+        (tmp_path / "program.py").write_text("print('ran')\nimport torch")
+        (tmp_path / "net.py").write_text("import keras\nimport jax\ndef model(): 1 / 0")
+        for arguments, refused in (
+            (["run", "program.py"], "program.py:2 imports torch"),
+            (["gradients", "--model", "net.py:model"], "net.py:2 imports jax"),
+            (["train", "--model", "net:model"], "net.py:2 imports jax"),
+            (["dtypes", "--model", "quicksal", "--backend", "keep"], "without --backend keep"),
+        ):
+            ended = run_saldiag_process(*arguments)
+            assert ended.returncode == 2
+            assert ended.stdout == ""
+            assert refused in ended.stderr
+            assert "keras.json sets the backend" in ended.stderr
+            assert len(ended.stderr.strip().splitlines()) == 1
+            assert not (tmp_path / "saldiag-runs").exists()

@@ -245,6 +245,7 @@ class TestNothingIsLost:
     def test_where_the_program_works_in_another_directory(self, run):
         code, found, _ = run("import os\nos.chdir('/')\n" + FAULTY + "model.fit(x, y, verbose=0)")
         assert code == 1
+        assert found["root_cause"]["source"]["file"] == "program.py"
         assert found["root_cause"]["source"]["text"] == SOURCE
 
     def test_where_a_thread_trains(self, run):

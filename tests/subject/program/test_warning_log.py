@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import logging
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,23 @@ import pytest
 
 from saldiag.subject.program.warning_log import recording_warnings
 from saldiag.subject.source import stack_frames
+
+ATTRIBUTED = """
+import warnings
+warnings.simplefilter("always")
+def deprecated(level):
+    warnings.warn(f"level {level}", UserWarning, stacklevel=level)
+for level in range(5):
+    deprecated(level)
+warnings.warn("far", stacklevel=99)
+"""
+WATCHED = """
+from pathlib import Path
+from saldiag.subject.program.script import run_script
+from saldiag.subject.program.warning_log import recording_warnings
+with recording_warnings():
+    run_script(Path("program.py"), [])
+"""
 
 
 @pytest.fixture
@@ -97,6 +116,36 @@ def test_everything_is_put_back() -> None:
         assert warnings.warn is not before[0]
     after = (warnings.warn, warnings.filterwarnings, warnings.simplefilter, dict(vars(logger)))
     assert after == before
+
+
+def test_a_warning_is_attributed_as_if_saldiag_were_not_there(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(ATTRIBUTED)
+    (tmp_path / "watched.py").write_text(WATCHED)
+    alone, watched = (
+        subprocess.run(
+            [sys.executable, name], capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        for name in ("program.py", "watched.py")
+    )
+    assert watched.stderr == alone.stderr
+    assert watched.stderr.count("sys:1: UserWarning") == 3
+
+
+def test_a_log_names_its_caller() -> None:
+    logger = logging.getLogger("tensorflow")
+    seen: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = seen.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        with recording_warnings():
+            logger.warning("%(a)s", {"a": 1})
+            logger.log(logging.WARNING, "plain")
+    finally:
+        logger.removeHandler(handler)
+    assert {(record.filename, record.funcName) for record in seen} == {
+        ("test_warning_log.py", "test_a_log_names_its_caller")
+    }
 
 
 @pytest.mark.tensorflow
