@@ -28,6 +28,7 @@ import numpy as np
 from saldiag.core.measurement.base import *
 from saldiag.core.measurement.base import Array, Measurement
 from saldiag.core.measurement.data import *
+from saldiag.core.measurement.distribution import *
 from saldiag.core.measurement.environment import *
 from saldiag.core.measurement.evaluation import *
 from saldiag.core.measurement.experiments import *
