@@ -16,6 +16,7 @@ from saldiag.core.measurement import (
     Activations,
     Baselines,
     DataFacts,
+    Distribution,
     DtypeRow,
     DtypeTrace,
     FlowRow,
@@ -25,6 +26,7 @@ from saldiag.core.measurement import (
     ItemFacts,
     LayerCall,
     LossCheck,
+    LossTerm,
     MaskGreys,
     MaskPairing,
     Measurement,
@@ -34,6 +36,7 @@ from saldiag.core.measurement import (
     PlannedCallback,
     Seeds,
     Source,
+    StateSpread,
     StatisticsRow,
     TensorFacts,
     TrainableRow,
@@ -424,3 +427,51 @@ def calls_with(path: str, **fields: Any) -> tuple[LayerCall, ...]:
 def rows_with(rows: tuple[Any, ...], path: str, **fields: Any) -> tuple[Any, ...]:
     """Rows of any measurement with the one at ``path`` changed."""
     return tuple(replace(row, **fields) if row.path == path else row for row in rows)
+
+
+def distribution(replicas: int = 2, **fields: Any) -> Distribution:
+    """Four steps of a sum over 16 items per replica, divided by the global batch."""
+    shape = (4, replicas)
+    each = np.full(replicas, 16.0)
+    term = LossTerm(
+        1.0, 1.0, averaged=False, factor=1 / (16 * replicas), source=Source("train.py", 21)
+    )
+    fields = {
+        "strategy": "MirroredStrategy",
+        "steps": 60,
+        "items": np.full(shape, 16.0),
+        "fewest_items": each,
+        "most_items": each,
+        "empty_steps": 0 * each,
+        "empty_nonfinite": 0 * each,
+        "fingerprints": np.arange(8.0 * replicas).reshape(*shape, 2),
+        "loss": np.full(shape, 0.25),
+        "terms": (term,),
+        "penalty": np.zeros(shape),
+        "full_penalty": np.full(shape, np.nan),
+        "gradient_norm": np.full(shape, 0.1),
+        "largest_norm": np.full(shape, 0.08),
+        "largest_value": np.full(shape, 0.03),
+        "gradient_factor": 1.0,
+        "sum_norm": np.full(4, 0.15),
+        "cosine": np.full(4, 0.9),
+        "sums_in_step": 0,
+        "sums_in_optimizer": 1,
+        "spread": (
+            StateSpread("head/kernel", "weight", 0.0),
+            StateSpread("encoder/norm", "statistic", 0.02),
+            StateSpread("adam/head_kernel_momentum", "slot", 0.0),
+        ),
+        "optimizer": "SGD",
+        "learning_rate": 0.1,
+        "rate_scaled": False,
+        "weight_digests": ("a" * 64,),
+        **fields,
+    }
+    return Distribution(replicas=replicas, **fields)
+
+
+def loss_term(weight: float, **fields: Any) -> LossTerm:
+    """A mean over the items of each replica that enters its loss unchanged."""
+    fields = {"averaged": True, "source": Source("train.py", 21), **fields}
+    return LossTerm(weight, 1.0, **fields)

@@ -29,6 +29,7 @@ from saldiag.core.measurement.base import *
 from saldiag.core.measurement.base import Array, Measurement
 from saldiag.core.measurement.data import *
 from saldiag.core.measurement.data import LossCheck
+from saldiag.core.measurement.distribution import *
 from saldiag.core.measurement.environment import *
 from saldiag.core.measurement.evaluation import *
 from saldiag.core.measurement.experiments import *

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from saldiag.core.findings.finding import Finding
@@ -11,12 +10,12 @@ from saldiag.core.measurement import (
     Activations,
     DtypeTrace,
     ItemFacts,
-    LayerCall,
     Measurements,
     TrainableStatus,
     Wiring,
 )
 from saldiag.core.wording import at_line, counted, listed, number
+from saldiag.rules.shared.batch_statistics import values_per_channel
 
 
 class BatchnormOverFewValues(Rule):
@@ -57,6 +56,7 @@ class BatchnormOverFewValues(Rule):
     requires = (Wiring,)
     thresholds = {"values": 4}
     explains = {
+        "SD008": "same_layer",
         "SD201": "upstream",
         "SD202": "anywhere",
         "SD203": "anywhere",
@@ -75,7 +75,7 @@ class BatchnormOverFewValues(Rule):
         counts = {
             c.layer: n
             for c in calls
-            if c.layer in normalising and (n := _values_per_channel(c, batch))
+            if c.layer in normalising and (n := values_per_channel(c, batch))
         }
         few = {layer: n for layer, n in counts.items() if n < limits["values"]}
         if not few:
@@ -120,26 +120,6 @@ def _layers_in_training_mode(measured: Measurements) -> set[str]:
     if status is None:
         raise CannotJudge(measured.reason(TrainableStatus))
     return {row.path for row in status.normalization if row.training_mode}
-
-
-def _values_per_channel(call: LayerCall, batch: int) -> int | None:
-    """Values per channel; None if the shape is not fixed or the layer synchronises replicas.
-
-    The first entry of a shape is the batch, None.
-    """
-    if call.config.get("synchronized") or not call.input_shapes:
-        return None
-    shape = list(call.input_shapes[0][1:])
-    axis = call.config.get("axis", -1)
-    if not isinstance(axis, int) or not shape:
-        return None
-    axis = axis - 1 if axis > 0 else axis
-    if axis >= len(shape) or axis < -len(shape):
-        return None
-    del shape[axis]
-    if any(size is None for size in shape):
-        return None
-    return batch * math.prod(size for size in shape if size is not None)
 
 
 def _effect_of_few_values(values: int) -> str:

@@ -7,11 +7,12 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.measurement import Source
@@ -115,6 +116,19 @@ def _source_before_autograph(frame: FrameType, files: FilesSeen | None) -> Sourc
     while outer is not None and AUTOGRAPH_FILE in outer.f_code.co_filename:
         outer = outer.f_back
     return source_of_frame(user_frame(outer), files)
+
+
+def source_in_traceback(frames: Iterable[Any], files: FilesSeen | None = None) -> Source | None:
+    """The innermost line of the user's code in the traceback of a graph's operation.
+
+    Args:
+        frames: with ``filename`` and ``lineno``, from the outermost to the innermost.
+        files: as in ``source_of_frame``.
+    """
+    for frame in reversed(list(frames)):
+        if is_user_file(frame.filename) and AUTOGRAPH_FILE not in frame.filename:
+            return _source_line(frame.filename, frame.lineno, files)
+    return None
 
 
 def calling_source(files: FilesSeen | None = None) -> Source | None:

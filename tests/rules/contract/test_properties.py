@@ -37,7 +37,7 @@ FAULTS = {
 every_fault = pytest.mark.parametrize("fault", FAULTS)
 PATHS = {
     "path", "layer", "inputs", "outputs", "judged", "computed", "layers", "before", "behind", "fed",
-    "repeats", "active",
+    "repeats", "active", "equal_seeds",
 }  # fmt: skip
 """Fields that hold layer paths, where their text is made of layer names."""
 
