@@ -211,3 +211,16 @@ def program(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Any:
         )
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def unhooked() -> Iterator[None]:
+    """A test that leaves a method of Keras hooked disturbs those that follow."""
+    yield
+    engine = sys.modules.get("saldiag_probes.hooks.engine")
+    if engine is None:
+        return
+    left = engine.HOOKS.subscriptions
+    for subscription in left:
+        subscription.cancel()
+    assert not left, [subscription.handlers for subscription in left]
