@@ -33,7 +33,9 @@ MODULE_NAMES: tuple[tuple[str, str], ...] = (
     ("tensorflow.python.eager.polymorphic_function.polymorphic_function", "Function"),
     ("tensorflow.python.framework.config", "is_op_determinism_enabled"),
     ("tensorflow.python.framework.ops", "_create_graph_constant"),
+    ("tensorflow.python.ops.control_flow_util", "GraphOrParentsInXlaContext"),
     ("tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable"),
+    ("tensorflow.python.ops.resource_variable_ops", "ResourceVariable"),
     ("tensorflow.python.ops.stateful_random_ops", "global_generator"),
     ("tensorflow.python.util.tf_stack", "extract_stack"),
 )

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable as ResourceVariable
 
-__all__ = ["ResourceVariable", "raw_variable", "replace_raw_variable"]
+__all__ = ["ResourceVariable", "plain_variable", "raw_variable", "replace_raw_variable"]
+
+
+def plain_variable(value: Any, dtype: Any) -> Any:
+    """A variable on one device, whatever strategy or variable creator is in force.
+
+    ``tf.Variable`` would create one per replica inside of a strategy's scope, and call the creators
+    that the program registered.
+    """
+    return resource_variable_ops.ResourceVariable(value, trainable=False, dtype=dtype)
 
 
 def raw_variable(variable: Any) -> Any:
