@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import (
@@ -16,6 +17,7 @@ from tensorflow.python.eager.polymorphic_function.polymorphic_function import (
 )
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework import ops as CONSTANT_MODULE  # noqa: N812 - patched by recorder
+from tensorflow.python.ops import control_flow_util
 from tensorflow.python.util import tf_stack
 
 from saldiag.keras_internals.names import SCRATCH_GRAPH
@@ -28,6 +30,7 @@ __all__ = [
     "call_branches_like_functions",
     "draws_from_kernels",
     "has_own_gradient",
+    "is_compiled_by_xla",
     "is_scratch_graph",
     "stack_trace",
     "with_own_kernels",
@@ -46,6 +49,12 @@ def call_branches_like_functions(conditional: Any) -> None:
 def has_own_gradient(operation: Any) -> bool:
     """Whether ``tf.custom_gradient`` created this operation; there is no public flag."""
     return operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr
+
+
+def is_compiled_by_xla() -> bool:
+    """Whether the function that is being traced will be compiled by XLA; no public flag says so."""
+    graph = tf.compat.v1.get_default_graph()
+    return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
 
 
 def is_scratch_graph(graph: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework.ops import EagerTensor
+from tensorflow.python.ops import resource_variable_ops
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable as ResourceVariable
 from tensorflow.python.trackable.resource import CapturableResource as TableBase
 
@@ -18,6 +19,7 @@ __all__ = [
     "EagerTensor",
     "ResourceVariable",
     "TableBase",
+    "plain_variable",
     "raw_variable",
     "replace_raw_variable",
     "variable_dtype",
@@ -33,6 +35,15 @@ def variable_dtype(handle: Any) -> Any:
     if data is None or not data.is_set or not data.shape_and_type:
         return None
     return tf.dtypes.as_dtype(data.shape_and_type[0].dtype)
+
+
+def plain_variable(value: Any, dtype: Any) -> Any:
+    """A variable on one device, whatever strategy or variable creator is in force.
+
+    ``tf.Variable`` would create one per replica inside of a strategy's scope, and call the creators
+    that the program registered.
+    """
+    return resource_variable_ops.ResourceVariable(value, trainable=False, dtype=dtype)
 
 
 def raw_variable(variable: Any) -> Any:

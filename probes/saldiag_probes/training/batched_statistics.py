@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from saldiag.core.keras_types import Tensor
+from saldiag.keras_internals.graphs import is_compiled_by_xla
 
 ROW_LENGTH = 128
 """Elements per row: short enough to keep padding small, long enough for fast reductions."""
@@ -105,7 +106,7 @@ def gradient_statistics(block: Block) -> Tensor:
     Norm (L2), mean and maximum are of absolute values, and infinite if any element is not finite.
     The shares of zeros and of non-finite elements lie in [0, 1].
     """
-    return _traced_once(_gradient_statistics, block.matrix.dtype, 1)(
+    return _traced_once(_gradient_statistics, block.matrix.dtype, 1, is_compiled_by_xla())(
         block.matrix, block.owner, block.sizes
     )
 
@@ -121,70 +122,98 @@ def change_statistics(before: Tensor, after: Block) -> Tensor:
         before: the matrix of the same block before the change.
         after: the block after the change.
     """
-    return _traced_once(_change_statistics, before.dtype, 2)(
+    return _traced_once(_change_statistics, before.dtype, 2, is_compiled_by_xla())(
         before, after.matrix, after.owner, after.sizes
     )
 
 
 @cache
-def _traced_once(statistics: Callable[..., Any], dtype: Any, matrices: int) -> Any:
+def _traced_once(
+    statistics: Callable[..., Any], dtype: Any, matrices: int, fixed_shapes: bool
+) -> Any:
     """``statistics`` of matrices, owner and sizes as a function that is traced here, and only once.
 
     A training step then contains one call in place of a hundred operations, each of which costs
     Python a third of a millisecond. TensorFlow inlines the operations when the step runs.
+
+    Args:
+        statistics: the function; its last argument is ``fixed_shapes``.
+        dtype: of the matrices.
+        matrices: how many there are.
+        fixed_shapes: whether no array's length may depend on values, as XLA wants it.
     """
     matrix = tf.TensorSpec([None, ROW_LENGTH], dtype)
     owner_and_sizes = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float64)]
     function = tf.function(
-        statistics, autograph=False, input_signature=[*[matrix] * matrices, *owner_and_sizes]
+        partial(statistics, fixed_shapes=fixed_shapes),
+        autograph=False,
+        input_signature=[*[matrix] * matrices, *owner_and_sizes],
     )
     with tf.init_scope():  # made inside a step's graph, it would keep the graph alive
         return function.get_concrete_function()
 
 
-def _gradient_statistics(matrix: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
+def _gradient_statistics(
+    matrix: Tensor, owner: Tensor, sizes: Tensor, *, fixed_shapes: bool
+) -> Tensor:
     block = Block(matrix, owner, sizes)
     magnitude = tf.abs(matrix)
     row_sum = tf.reduce_sum(magnitude, 1)
     row_max = tf.cast(tf.reduce_max(magnitude, 1), tf.float64)
     columns = [
-        tf.sqrt(_square_sums(block)),
+        tf.sqrt(_square_sums(block, fixed_shapes)),
         block.sum_per_tensor(row_sum) / sizes,
         tf.math.unsorted_segment_max(row_max, owner, block.count),
     ]
     # Counting takes several passes over the data, so count only in rows that can contain a match.
     # Not ~(x > 0): TensorFlow's graph optimizer turns that into x <= 0, which is False for NaN.
-    has_nonfinite = ~tf.math.is_finite(row_sum)
-    zeros = _count_elements(
-        block, has_nonfinite | (tf.reduce_min(magnitude, 1) <= 0), lambda x: tf.equal(x, 0)
-    )
+    # XLA counts while it reads the row for the sum, and its arrays have fixed lengths: all rows.
+    has_nonfinite = None if fixed_shapes else ~tf.math.is_finite(row_sum)
+    has_zero = None if fixed_shapes else has_nonfinite | (tf.reduce_min(magnitude, 1) <= 0)
+    zeros = _count_elements(block, has_zero, lambda x: tf.equal(x, 0))
     nonfinite = _count_elements(block, has_nonfinite, lambda x: ~tf.math.is_finite(x))
     nonzero = block.sum_per_tensor(tf.ones_like(owner)) * ROW_LENGTH - zeros
     infinite = tf.fill(tf.shape(nonfinite), tf.constant(np.inf, tf.float64))
     finite_or_inf = [tf.where(nonfinite > 0, infinite, column) for column in columns]
-    return tf.stack([*finite_or_inf, 1 - nonzero / sizes, nonfinite / sizes], 1)
+    shares = [_share(sizes - nonzero, sizes), _share(nonfinite, sizes)]
+    return tf.stack([*finite_or_inf, *shares], 1)
 
 
-def _change_statistics(before: Tensor, after: Tensor, owner: Tensor, sizes: Tensor) -> Tensor:
-    weight = l2_norms(Block(before, owner, sizes))
-    change = l2_norms(Block(after - before, owner, sizes))
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """``part / whole``; exactly 1 for equal numbers, where XLA's reciprocals round."""
+    return tf.where(tf.equal(part, whole), tf.ones_like(whole), part / whole)
+
+
+def _change_statistics(
+    before: Tensor, after: Tensor, owner: Tensor, sizes: Tensor, *, fixed_shapes: bool
+) -> Tensor:
+    weight = l2_norms(Block(before, owner, sizes), fixed_shapes)
+    change = l2_norms(Block(after - before, owner, sizes), fixed_shapes)
     from_zero = tf.where(change > 0, tf.constant(np.inf, tf.float64), tf.zeros_like(change))
     ratio = tf.where(weight > 0, tf.math.divide_no_nan(change, weight), from_zero)
     return tf.stack([ratio, weight], 1)
 
 
-def l2_norms(block: Block) -> Tensor:
-    """L2 norm of each tensor: (K) float64; infinite if any element is not finite."""
-    norm = tf.sqrt(_square_sums(block))
+def l2_norms(block: Block, fixed_shapes: bool = False) -> Tensor:
+    """L2 norm of each tensor: (K) float64; infinite if any element is not finite.
+
+    Args:
+        block: the tensors.
+        fixed_shapes: whether no array's length may depend on values, as XLA wants it.
+    """
+    norm = tf.sqrt(_square_sums(block, fixed_shapes))
     return tf.where(tf.math.is_finite(norm), norm, tf.constant(np.inf, tf.float64))
 
 
-def _square_sums(block: Block) -> Tensor:
+def _square_sums(block: Block, fixed_shapes: bool) -> Tensor:
     """Sum of squares of each tensor: (K) float64.
 
     In float32 the square of 1e20 overflows and that of 1e-25 vanishes; rows in which that may have
-    happened are computed again in float64.
+    happened are computed again in float64, or, with fixed shapes, all rows are scaled by their
+    maximum first.
     """
+    if fixed_shapes:
+        return block.sum_per_tensor(_scaled_square_sums(block.matrix))
     rows = tf.reduce_sum(tf.square(block.matrix), 1)
     where = tf.where(~((rows > MIN_SAFE_SQUARE_SUM) & tf.math.is_finite(rows)))
     wide = tf.cast(tf.gather_nd(block.matrix, where), tf.float64)
@@ -194,8 +223,25 @@ def _square_sums(block: Block) -> Tensor:
     )
 
 
-def _count_elements(block: Block, suspects: Tensor, test: Callable[[Any], Any]) -> Tensor:
-    """Number of elements of each tensor that pass ``test``, in suspect rows only: (K) float64."""
+def _scaled_square_sums(matrix: Tensor) -> Tensor:
+    """Sum of squares of each row: (rows) float64, whatever the size of its elements."""
+    top = tf.reduce_max(tf.abs(matrix), 1)
+    divisor = tf.where((top > 0) & tf.math.is_finite(top), top, tf.ones_like(top))
+    rows = tf.reduce_sum(tf.square(matrix / divisor[:, tf.newaxis]), 1)
+    return tf.cast(rows, tf.float64) * tf.square(tf.cast(divisor, tf.float64))
+
+
+def _count_elements(block: Block, suspects: Tensor | None, test: Callable[[Any], Any]) -> Tensor:
+    """Number of elements of each tensor that pass ``test``: (K) float64.
+
+    Args:
+        block: the tensors.
+        suspects: the rows to look at; all if None.
+        test: a tensor's elements to bools.
+    """
+    if suspects is None:
+        passed = tf.reduce_sum(tf.cast(test(block.matrix), tf.float32), 1)
+        return block.sum_per_tensor(passed)
     where = tf.reshape(tf.where(suspects), [-1])
     passed = tf.cast(test(tf.gather(block.matrix, where)), tf.float32)
     return tf.math.unsorted_segment_sum(
@@ -209,8 +255,19 @@ def _stored_elements(tensor: Tensor) -> Tensor:
     """All elements of a dense tensor, or the touched rows of a sparse one."""
     if not isinstance(tensor, tf.IndexedSlices):
         return tensor
+    if is_compiled_by_xla():
+        return _summed_rows_of_fixed_number(tensor)
     touched, position = tf.unique(tensor.indices)
     return tf.math.unsorted_segment_sum(tensor.values, position, tf.size(touched))
+
+
+def _summed_rows_of_fixed_number(sparse: Any) -> Tensor:
+    """The touched rows of a sparse tensor, then as many rows of zeros as indices are repeated."""
+    order = tf.argsort(sparse.indices)
+    ordered = tf.gather(sparse.indices, order)
+    is_new = tf.cast(ordered[1:] != ordered[:-1], tf.int32)
+    position = tf.cumsum(tf.concat([[0], is_new], 0))[: tf.size(order)]
+    return tf.math.unsorted_segment_sum(tf.gather(sparse.values, order), position, tf.size(order))
 
 
 def _pad_to_rows(dense: Sequence[Tensor], dtype: Any) -> list[Any]:

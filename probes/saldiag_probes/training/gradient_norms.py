@@ -21,6 +21,7 @@ from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import Gradient, KerasModel, KerasOptimizer, Tensor, TFVariable
 from saldiag.core.measurement import Array, GradientHistory, Histograms, VariableInfo
 from saldiag.core.training.schedule import Schedule, every, never
+from saldiag.keras_internals.graphs import is_compiled_by_xla
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.state.isolation import backing_variable
 from saldiag_probes.training.apply_hook import ApplyHook, retrace_train_step
@@ -34,10 +35,10 @@ from saldiag_probes.training.tracked_variables import TrackedVariables
 class GradientNorms:
     """Measures the gradients passed to one optimizer, and the updates that it makes.
 
-    Works under ``fit`` (``run_eagerly`` and ``steps_per_execution`` included), a custom
-    ``train_step`` and a custom loop, eager or under ``tf.function``: whatever calls this
-    optimizer's ``apply`` or ``apply_gradients``. Each such call is a step. A model with several
-    optimizers needs one ``GradientNorms`` for each.
+    Works under ``fit`` (``run_eagerly``, ``jit_compile`` and ``steps_per_execution`` included), a
+    custom ``train_step`` and a custom loop, eager or under ``tf.function``, with XLA or without:
+    whatever calls this optimizer's ``apply`` or ``apply_gradients``. Each such call is a step. A
+    model with several optimizers needs one ``GradientNorms`` for each.
 
     A training step that Keras has traced already is traced again, now and on ``close``. Any other
     ``tf.function`` around the step must be called for the first time after this object is created.
@@ -61,7 +62,7 @@ class GradientNorms:
         loss: the hook that provides the step's loss; without it the loss is nan.
 
     Raises:
-        ModelError: there is no optimizer, or the model runs under XLA or on several replicas.
+        ModelError: there is no optimizer, or the model runs on several replicas.
     """
 
     def __init__(
@@ -82,9 +83,6 @@ class GradientNorms:
         self._tracked: TrackedVariables | None = None
         self._open = True
         self.failed: str | None = None
-        if self._optimizer.built:
-            # Before the step is traced: tf.function traces a function that creates variables twice.
-            self._track_variables(optimized_variables(self._optimizer))
         self._hook = self._install_hook()
         retrace_train_step(model)
 
@@ -141,9 +139,11 @@ class GradientNorms:
 
     def _track_variables(self, variables: Sequence[TFVariable]) -> TrackedVariables:
         if self._tracked is None:
+            # Not before the step is traced: only then is it known whether XLA compiles it.
             raw = [backing_variable(variable) for variable in variables]
+            device = raw[0].device if raw and is_compiled_by_xla() else "CPU:0"
             self._tracked = TrackedVariables.for_model(
-                self._model, raw, self._schedules, self._capacity
+                self._model, raw, self._schedules, self._capacity, device
             )
         return self._tracked
 
@@ -186,7 +186,9 @@ class GradientNorms:
         tracked = self._track_variables(all_variables or given)
         raw = [backing_variable(variable) for variable in given]
         positions = tracked.positions_of(raw)
-        gradients = [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]
+        gradients = tracked.copies_for_xla(
+            [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]
+        )
         scale = tf.cast(_loss_scale(optimizer), tf.float64)
         tracked.write_histograms(gradients, positions, scale)
         measured = tracked.rows.is_scheduled()
@@ -251,10 +253,6 @@ def _optimizer_of(model: KerasModel, optimizer: KerasOptimizer | None) -> Any:
     if optimizer is None:
         raise ModelError(
             f"{model.name}: there is no optimizer: compile the model, or pass one as optimizer"
-        )
-    if getattr(model, "compiled", False) and model.jit_compile:
-        raise ModelError(
-            f"{model.name}: gradients cannot be measured under XLA: compile with jit_compile=False"
         )
     strategy = getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync > 1:

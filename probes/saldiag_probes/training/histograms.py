@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import Gradient, Tensor
 from saldiag.core.measurement import Array, Histograms
+from saldiag.keras_internals.graphs import is_compiled_by_xla
 from saldiag_probes.training import batched_statistics
 
 BINS = 30
@@ -128,12 +129,7 @@ def _block_histograms(gradients: Sequence[Gradient]) -> Tensor:
     index += block.owner[:, tf.newaxis] * BINS
     nonfinite_bin = block.count * BINS  # one extra bin, dropped below
     index = tf.where(finite, index, tf.fill(tf.shape(index), nonfinite_bin))
-    counts = tf.math.bincount(
-        tf.reshape(index, [-1]),
-        minlength=nonfinite_bin + 1,
-        maxlength=nonfinite_bin + 1,
-        dtype=tf.int64,
-    )
+    counts = _count_each(tf.reshape(index, [-1]), nonfinite_bin + 1)
     counts = tf.reshape(tf.cast(counts[:nonfinite_bin], tf.float64), [-1, BINS])
     # Correct the count of zeros: padding adds some, rows missing in a sparse gradient lack some.
     missing = (
@@ -143,6 +139,13 @@ def _block_histograms(gradients: Sequence[Gradient]) -> Tensor:
     zero_bin = tf.clip_by_value(tf.cast(-low * scale, tf.int32), 0, BINS - 1)
     counts += tf.one_hot(zero_bin, BINS, dtype=tf.float64) * missing[:, tf.newaxis]
     return tf.concat([low[:, tf.newaxis], high[:, tf.newaxis], counts], 1)
+
+
+def _count_each(index: Tensor, bins: Any) -> Tensor:
+    """How often each number below ``bins`` occurs: (``bins``), integers."""
+    if is_compiled_by_xla():  # it has no bincount
+        return tf.math.unsorted_segment_sum(tf.ones_like(index), index, bins)
+    return tf.math.bincount(index, minlength=bins, maxlength=bins, dtype=tf.int64)
 
 
 def _value_ranges(block: batched_statistics.Block, values: Tensor) -> tuple[Any, Any]:

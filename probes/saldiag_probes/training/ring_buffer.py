@@ -12,6 +12,7 @@ from saldiag.core.keras_types import Tensor
 from saldiag.core.measurement import Array
 from saldiag.core.training.schedule import Schedule
 from saldiag.keras_internals.graphs import call_branches_like_functions
+from saldiag.keras_internals.variables import plain_variable
 
 PLANNED_STEPS = 1 << 14
 """Number of steps that are planned ahead. The graph cannot call a Python schedule, so it looks the
@@ -40,8 +41,11 @@ def _keep_branches_as_functions(outputs: Any) -> Any:
     """Have the branches called like functions instead of being spread out in the step's graph.
 
     Spread out, every operation of the branch that is left passes its turn on at each step, which
-    for a small model costs a tenth of the step.
+    for a small model costs a tenth of the step. A branch that is called runs on one device, so on a
+    machine with several it is spread out: its operations run where their variables are.
     """
+    if len(tf.config.list_logical_devices()) > 1:
+        return outputs
     first = tf.nest.flatten(outputs)[0]
     if tf.is_symbolic_tensor(first):
         operation = first.op
@@ -58,9 +62,13 @@ class RingBuffer:
         width: numbers per row.
         capacity: rows kept between two calls of ``drain``.
         schedule: called once for every step, ahead of time; steps count from 0.
+        device: the device of the variables. XLA needs all variables of a step on the step's device;
+            otherwise the CPU is best, because whether to measure is decided there.
     """
 
-    def __init__(self, width: int, capacity: int, schedule: Schedule) -> None:
+    def __init__(
+        self, width: int, capacity: int, schedule: Schedule, device: str = "CPU:0"
+    ) -> None:
         self.width = width
         self.capacity = capacity
         self._schedule = schedule
@@ -68,16 +76,17 @@ class RingBuffer:
         self._read = 0
         self._start = 0
         # All state is in variables: the traced step reads and writes them without calling Python.
-        with tf.init_scope():  # outside of the graph, if the first step is being traced
-            self._step = _plain_variable(0, tf.int64)
-            self._written = _plain_variable(0, tf.int64)
+        # init_scope: outside of the graph, if the first step is being traced.
+        with tf.init_scope(), tf.device(device):
+            self._step = plain_variable(0, tf.int64)
+            self._written = plain_variable(0, tf.int64)
             upcoming = self._scheduled_steps(0)
-            self._upcoming = _plain_variable(upcoming, tf.int64, [None])
-            self._upcoming_index = _plain_variable(0, tf.int64)
-            self._next = _plain_variable(upcoming[0], tf.int64)
-            self._steps = _plain_variable(np.zeros(capacity, np.int64), tf.int64)
-            self._rows = _plain_variable(np.zeros((capacity, width)), tf.float64)
-        self._all_scheduled = len(upcoming) > PLANNED_STEPS
+            self._upcoming = plain_variable(upcoming, tf.int64)
+            self._upcoming_index = plain_variable(0, tf.int64)
+            self._next = plain_variable(upcoming[0], tf.int64)
+            self._steps = plain_variable(np.zeros(capacity, np.int64), tf.int64)
+            self._rows = plain_variable(np.zeros((capacity, width)), tf.float64)
+        self._all_scheduled = upcoming[PLANNED_STEPS - 1] != NO_MORE_STEPS
 
     def is_scheduled(self) -> Tensor | bool:
         """Whether to measure the current step: a bool tensor, or True.
@@ -131,7 +140,7 @@ class RingBuffer:
         """Write nothing from now on, also from graphs traced with this buffer."""
         self._stopped = True
         with tf.init_scope():  # outside of the graph, if a step is being traced
-            self._set_upcoming(np.array([NO_MORE_STEPS]))
+            self._set_upcoming(_padded_table([]))
 
     def resume(self) -> None:
         """Continue after ``stop``, as scheduled."""
@@ -140,10 +149,14 @@ class RingBuffer:
         self._set_upcoming(self._scheduled_steps(self._start))
 
     def _set_upcoming(self, upcoming: Array) -> None:
-        # The table's length may change: its variable has an unknown shape.
         self._upcoming.assign(upcoming)
         self._upcoming_index.assign(0)
         self._next.assign(upcoming[0])
+
+    @property
+    def step(self) -> Tensor:
+        """The number of the current step, from 0, in the graph: scalar int64."""
+        return self._step.read_value()
 
     @property
     def steps_taken(self) -> int:
@@ -151,11 +164,13 @@ class RingBuffer:
         return int(self._step.numpy())
 
     def _scheduled_steps(self, start: int) -> Array:
-        """The scheduled steps of the table that begins at ``start``, and ``NO_MORE_STEPS``."""
+        """The scheduled steps of the table that begins at ``start``, then ``NO_MORE_STEPS``."""
         steps = [step for step in range(start, start + PLANNED_STEPS) if self._schedule(step)]
-        return np.array([*steps, NO_MORE_STEPS], np.int64)
+        return _padded_table(steps)
 
 
-def _plain_variable(value: Any, dtype: Any, shape: Any = None) -> Any:
-    """A plain ``tf.Variable``: a Keras variable would advance Keras' name counters."""
-    return tf.Variable(value, trainable=False, dtype=dtype, shape=shape)
+def _padded_table(steps: list[int]) -> Array:
+    """The steps in a table whose length never changes: XLA compiles anew for every new shape."""
+    table = np.full(PLANNED_STEPS + 1, NO_MORE_STEPS, np.int64)
+    table[: len(steps)] = steps
+    return table

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import tensorflow as tf
 from saldiag.core.keras_types import Gradient, KerasModel, Tensor, TFVariable
 from saldiag.core.measurement import VariableInfo
 from saldiag.core.training.schedule import Schedule, never
+from saldiag.keras_internals.graphs import is_compiled_by_xla
+from saldiag.keras_internals.variables import plain_variable
 from saldiag_probes.state.isolation import backing_variable
 from saldiag_probes.trace.paths import variable_paths
 from saldiag_probes.training.histograms import BINS, gradient_histograms
@@ -34,6 +37,8 @@ class TrackedVariables:
     """Rows of loss, loss scale, and ``COLUMNS`` of each variable."""
     histograms: RingBuffer | None
     """Rows of loss scale, and range and counts of each variable; None without histograms."""
+    anchor: Any
+    """A scalar variable that nothing reads, see ``copies_for_xla``."""
     seen: set[int] = field(default_factory=set)
     """Positions of the variables that any step passed to ``apply``."""
 
@@ -44,6 +49,7 @@ class TrackedVariables:
         raw: Sequence[TFVariable],
         schedules: tuple[Schedule, Schedule],
         capacity: int,
+        device: str,
     ) -> TrackedVariables:
         """The variables of an optimizer, and new ring buffers for them.
 
@@ -52,6 +58,7 @@ class TrackedVariables:
             raw: the optimizer's variables, ``tf.Variable``.
             schedules: the steps at which to measure, and those at which to take histograms.
             capacity: rows that the first ring buffer keeps.
+            device: the device of the ring buffers.
         """
         paths_by_id = variable_paths(model)
         paths = {backing_variable(v).ref(): paths_by_id[id(v)] for v in model.variables}
@@ -59,12 +66,14 @@ class TrackedVariables:
         # In the model's order, in whatever order a training step passes them.
         raw = sorted(raw, key=lambda v: order.get(v.ref(), len(order)))
         infos = [_variable_info(v, *paths.get(v.ref(), ("", v.name.split(":")[0]))) for v in raw]
-        rows = RingBuffer(2 + len(COLUMNS) * len(raw), capacity, schedules[0])
+        rows = RingBuffer(2 + len(COLUMNS) * len(raw), capacity, schedules[0], device)
         width = 1 + (2 + BINS) * len(raw)
         histograms = None
         if schedules[1] is not never:
-            histograms = RingBuffer(width, HISTOGRAM_CAPACITY, schedules[1])
-        return cls(infos, {v.ref(): i for i, v in enumerate(raw)}, rows, histograms)
+            histograms = RingBuffer(width, HISTOGRAM_CAPACITY, schedules[1], device)
+        with tf.init_scope(), tf.device(device):
+            anchor = plain_variable(0.0, tf.float32)
+        return cls(infos, {v.ref(): i for i, v in enumerate(raw)}, rows, histograms, anchor)
 
     def positions_of(self, raw: Sequence[TFVariable]) -> list[int]:
         """Positions in a row of these variables, which count as seen from now on.
@@ -95,6 +104,28 @@ class TrackedVariables:
         order[list(positions)] = np.arange(len(positions))
         return tf.gather(tf.concat([values, gap], 0), order)
 
+    def copies_for_xla(self, gradients: Sequence[Gradient]) -> Sequence[Gradient]:
+        """The gradients themselves or, in a step that XLA compiles, copies of them.
+
+        A value that something besides an elementwise operation needs is no longer fused into the
+        update of the weights, which then rounds differently. So the update keeps the gradients, and
+        the statistics use copies, which XLA must neither simplify nor move into a branch: their
+        condition is unknown to it, and something outside of the branches uses them.
+        """
+        if not is_compiled_by_xla():
+            return gradients
+        always = self.rows.step >= 0
+        copies = [
+            None if gradient is None else _map_values(partial(_copy_if, always), gradient)
+            for gradient in gradients
+        ]
+        stored = [
+            g.values if isinstance(g, tf.IndexedSlices) else g for g in copies if g is not None
+        ]
+        firsts = [tf.reduce_sum(tf.reshape(tensor, [-1])[:1]) for tensor in stored]
+        self.anchor.assign(sum((tf.cast(first, tf.float32) for first in firsts), 0.0))
+        return copies
+
     def write_histograms(
         self, gradients: Sequence[Gradient], positions: Sequence[int], scale: Tensor
     ) -> None:
@@ -123,6 +154,18 @@ class TrackedVariables:
 
     def _open_rings(self) -> list[RingBuffer]:
         return [ring for ring in (self.rows, self.histograms) if ring is not None]
+
+
+def _copy_if(condition: Tensor, values: Tensor) -> Any:
+    return tf.where(condition, values, tf.zeros_like(values))
+
+
+def _map_values(function: Callable[[Tensor], Any], gradient: Gradient) -> Any:
+    """Apply a function to a gradient's numbers, dense or sparse."""
+    if isinstance(gradient, tf.IndexedSlices):
+        values = function(gradient.values)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return function(gradient)
 
 
 def _variable_info(variable: TFVariable, layer: str, path: str) -> VariableInfo:

@@ -49,7 +49,7 @@ def compile_for_diagnosis(
                 loss=chosen,
                 jit_compile=False,
             )
-    model.jit_compile = False  # the gradient probe cannot measure inside an XLA cluster
+    model.jit_compile = False  # XLA compiles for minutes what a diagnosis runs for a few steps
 
 
 def find_loss(spec: str) -> Any:

@@ -303,15 +303,6 @@ def test_a_training_without_optimizer_steps_is_reported() -> None:
     assert watch.measurements() == []
 
 
-def test_xla_is_refused_before_it_breaks_the_step() -> None:
-    from saldiag_probes.training.callback import Watch
-
-    watch, model = Watch("full"), compiled(jit_compile=True)
-    watch.set_model(model)
-    watch.on_train_begin()
-    assert "jit_compile=False" in (watch.failed or "")
-
-
 def test_histograms_of_gradients_and_weights() -> None:
     from saldiag_probes.training.callback import Watch
 

@@ -504,9 +504,6 @@ def test_models_that_cannot_be_watched_are_refused(monkeypatch: Any) -> None:
     model = sequential()
     with pytest.raises(ModelError, match="there is no optimizer"):
         GradientNorms(model)
-    model.compile("sgd", "mse", jit_compile=True)
-    with pytest.raises(ModelError, match="jit_compile=False"):
-        GradientNorms(model)
     model = compiled()
     monkeypatch.setattr(model, "_distribute_strategy", SimpleNamespace(num_replicas_in_sync=2))
     with pytest.raises(ModelError, match="several replicas"):
