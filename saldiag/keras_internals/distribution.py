@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.distribute.mirrored_run import _MirroredReplicaThread
@@ -18,3 +19,24 @@ def replica_number() -> int:
     context = tf.distribute.get_replica_context()
     number = 0 if context is None else context.replica_id_in_sync_group
     return number if isinstance(number, int) else 0
+
+
+def is_distributed_step() -> bool:
+    """Whether a step of one of several replicas runs here."""
+    context = tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
+    return context is not None and context.num_replicas_in_sync > 1
+
+
+def replica_spec(spec: Any) -> Any:
+    """The element spec of one replica, from that of a distributed iterator; nothing public has it.
+
+    All replicas have the same.
+    """
+    return tf.nest.map_structure(
+        lambda part: part._value_specs[0] if hasattr(part, "_value_specs") else part, spec
+    )
+
+
+def local_copies(variable: Any) -> tuple[Any, ...]:
+    """The variable of each replica behind a distributed variable; any other variable itself."""
+    return tuple(getattr(variable, "values", None) or (variable,))

@@ -37,13 +37,13 @@ def variable_dtype(handle: Any) -> Any:
     return tf.dtypes.as_dtype(data.shape_and_type[0].dtype)
 
 
-def plain_variable(value: Any, dtype: Any) -> Any:
+def plain_variable(value: Any, dtype: Any, shape: Any = None) -> Any:
     """A variable on one device, whatever strategy or variable creator is in force.
 
     ``tf.Variable`` would create one per replica inside of a strategy's scope, and call the creators
     that the program registered.
     """
-    return resource_variable_ops.ResourceVariable(value, trainable=False, dtype=dtype)
+    return resource_variable_ops.ResourceVariable(value, trainable=False, dtype=dtype, shape=shape)
 
 
 def raw_variable(variable: Any) -> Any:

@@ -1,19 +1,18 @@
-"""Routes what a training on several replicas does to a ``ReplicaWatch``."""
+"""Hands what a training on several replicas does to a ``ReplicaWatch``."""
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel
-from saldiag.core.patching import patched
 from saldiag_probes.distribution.replica_watch import Locate, ReplicaWatch
+from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
+from saldiag_probes.hooks.tape_call import TapeCall
 
 
 @contextmanager
@@ -25,109 +24,85 @@ def watching_replicas(model: KerasModel, locate: Locate) -> Iterator[ReplicaWatc
         locate: finds the user's line in a stack.
     """
     watch = ReplicaWatch(model, locate)
-    depth = _Depth()
-    with ExitStack() as stack:
-        for owner, name, wrap in (
-            (keras.Model, "__call__", _wrap_call(watch)),
-            (tf.GradientTape, "gradient", _wrap_gradient(watch)),
-            (tf.distribute.ReplicaContext, "all_reduce", _wrap_all_reduce(watch, depth)),
-            (keras.optimizers.Optimizer, "apply", _wrap_apply(watch, depth)),
-            (keras.optimizers.LossScaleOptimizer, "apply", _wrap_apply(watch, depth)),
-            (tf.distribute.Strategy, "reduce", _wrap_reduce(watch)),
-        ):
-            defined_in = owner
-            if name != "__call__":
-                defined_in = next(c for c in owner.__mro__ if name in vars(c))
-            original = getattr(defined_in, name)
-            hook = functools.wraps(original)(
-                tf.autograph.experimental.do_not_convert(wrap(original))
-            )
-            stack.enter_context(patched(defined_in, name, hook))
+    subscription = subscribe_watch(watch)
+    try:
         yield watch
+    finally:
+        subscription.cancel()
 
 
-class _Depth(threading.local):
-    """How many calls of ``apply`` this replica is in."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-
-
-Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _wrap_call(watch: ReplicaWatch) -> Wrapper:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def __call__(model: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-            if model is watch.model and args:
-                watch.on_model_call(args[0])
-            return original(model, *args, **kwargs)
-
-        return __call__
-
-    return wrap
+def subscribe_watch(watch: ReplicaWatch) -> Subscription:
+    """Hand the calls of a training to a watch until the subscription is cancelled."""
+    events = _Events(watch)
+    return HOOKS.subscribe({
+        HookPoint.CALL: events.on_call,
+        HookPoint.TAPE_GRADIENT: events.on_tape_gradient,
+        HookPoint.ALL_REDUCE: events.on_all_reduce,
+        HookPoint.APPLY: events.on_apply,
+        HookPoint.REDUCE: events.on_reduce,
+    })  # fmt: skip
 
 
-def _wrap_gradient(watch: ReplicaWatch) -> Wrapper:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def gradient(
-            tape: Any,
-            target: Any,
-            sources: Any,
-            output_gradients: Any = None,
-            *more: Any,
-            **kw: Any,
-        ) -> Any:
-            result = original(tape, target, sources, output_gradients, *more, **kw)
-            if output_gradients is None:
-                watch.on_tape_gradient(target, result)
-            return result
+class _Events(threading.local):
+    """The hooked calls of each replica, as events of the watch."""
 
-        return gradient
+    def __init__(self, watch: ReplicaWatch) -> None:
+        self._watch = watch
+        # How many calls of ``apply`` this replica is in.
+        self._depth = 0
 
-    return wrap
+    def on_call(self, call: HookedCall) -> Any:
+        if call.owner is self._watch.model and call.args:
+            _report(self._watch.on_model_call, call.args[0])
+        return call.proceed()
+
+    def on_tape_gradient(self, call: HookedCall) -> Any:
+        result = call.proceed()
+        tape = TapeCall.of(call)
+        if tape.output_gradients is None:
+            _report(self._watch.on_tape_gradient, tape.target, tape.gradients_of_program(result))
+        return result
+
+    def on_all_reduce(self, call: HookedCall) -> Any:
+        result = call.proceed()
+        names = ("reduce_op", "value")
+        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+        _report(
+            self._watch.on_all_reduce, given["reduce_op"], given["value"], result,
+            in_optimizer=self._depth > 0,
+        )  # fmt: skip
+        return result
+
+    def on_apply(self, call: HookedCall) -> Any:
+        names = ("grads", "trainable_variables")
+        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+        given["grads"] = list(given["grads"])
+        outermost = self._depth == 0
+        if outermost:
+            _report(
+                self._watch.on_step_gradients, call.owner, given["grads"],
+                given.get("trainable_variables") or (),
+            )  # fmt: skip
+        self._depth += 1
+        try:
+            result = call.proceed_with(**given)
+        finally:
+            self._depth -= 1
+        if outermost:
+            _report(self._watch.on_step_end)
+        return result
+
+    def on_reduce(self, call: HookedCall) -> Any:
+        result = call.proceed()
+        names = ("reduce_op", "value", "axis")
+        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+        _report(
+            self._watch.on_reduce, given["reduce_op"], given["value"], given.get("axis"), result
+        )
+        return result
 
 
-def _wrap_all_reduce(watch: ReplicaWatch, depth: _Depth) -> Wrapper:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def all_reduce(context: Any, reduce_op: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
-            result = original(context, reduce_op, value, *args, **kwargs)
-            watch.on_all_reduce(reduce_op, value, result, in_optimizer=depth.depth > 0)
-            return result
-
-        return all_reduce
-
-    return wrap
-
-
-def _wrap_apply(watch: ReplicaWatch, depth: _Depth) -> Wrapper:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def apply(optimizer: Any, grads: Any, *args: Any, **kwargs: Any) -> Any:
-            grads = list(grads)
-            outermost = depth.depth == 0
-            if outermost:
-                watch.on_step_gradients(optimizer, grads, args[0] if args else ())
-            depth.depth += 1
-            try:
-                result = original(optimizer, grads, *args, **kwargs)
-            finally:
-                depth.depth -= 1
-            if outermost:
-                watch.on_step_end()
-            return result
-
-        return apply
-
-    return wrap
-
-
-def _wrap_reduce(watch: ReplicaWatch) -> Wrapper:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def reduce(strategy: Any, reduce_op: Any, value: Any, axis: Any = None) -> Any:
-            result = original(strategy, reduce_op, value, axis)
-            watch.on_reduce(reduce_op, value, axis, result)
-            return result
-
-        return reduce
-
-    return wrap
+@tf.autograph.experimental.do_not_convert
+def _report(event: Any, *args: Any, **kwargs: Any) -> None:
+    """Tell the watch, whose code AutoGraph is not to convert."""
+    event(*args, **kwargs)

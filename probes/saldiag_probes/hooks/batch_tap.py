@@ -11,12 +11,13 @@ import keras
 import tensorflow as tf
 
 from saldiag.core.patching import Patch
+from saldiag.keras_internals.distribution import replica_spec
 
 MAX_BYTES = 64 * 2**20
 """Most bytes that are buffered; the first batch is buffered whatever its size."""
 
-NOT_ONE_ITERATOR = "the data is distributed over replicas"
-"""Why batches of a distributed data set are not buffered."""
+NOT_IN_THIS_PROCESS = "the data is distributed over several processes"
+"""Why batches are not buffered."""
 
 
 class BatchTap:
@@ -32,8 +33,6 @@ class BatchTap:
         max_items: items from which on no further batch is buffered.
         max_batches: most batches that are buffered.
         on_batch: called before the model gets a newly buffered batch.
-        run: makes the call of the original function with an iterator over what was drawn; it gets
-            the function and makes the iterator, and may call both again if the call fails.
     """
 
     def __init__(
@@ -50,8 +49,11 @@ class BatchTap:
         """Why nothing could be buffered; empty if something was, or nothing was drawn."""
         self.is_full = False
         """Whether no further batch will be buffered."""
+        self.original: Callable[[Any], Any] = _no_function
+        """The model's function while the tap is attached."""
         self.run: Callable[[Callable[[Any], Any], Callable[[], Any]], Any] = _call
-        """Calls the model's function with a new iterator over the drawn batches."""
+        """Calls the model's function with a new iterator over the drawn batches; it gets the
+        function and what makes the iterator, and may call both again if the call fails."""
         self._function = function
         self._max_items, self._max_batches, self._on_batch = max_items, max_batches, on_batch
         self._items = self._bytes = self._passed = 0
@@ -74,7 +76,7 @@ class BatchTap:
 
     def attach(self, model: Any) -> None:
         """Replace the model's function."""
-        self._model, self._original = model, getattr(model, self._function)
+        self._model, self.original = model, getattr(model, self._function)
         self._patch = Patch(model, self._function, self._run_tapped, untracked=True)
 
     def detach(self) -> None:
@@ -86,21 +88,21 @@ class BatchTap:
     def _run_tapped(self, iterator: Any) -> Any:
         """Stand in for the model's function: draw batches, buffer them, and run it on them."""
         if self.is_full:
-            result = self._original(iterator)  # raises when the iterator is exhausted
+            result = self.original(iterator)  # raises when the iterator is exhausted
             self._passed += self._steps_per_call
             return result
-        if not isinstance(iterator, tf.data.Iterator):
-            self.is_full, self.skipped = True, NOT_ONE_ITERATOR
-            return self._original(iterator)
+        make_iterator = _iterator_maker(iterator, getattr(self._model, "distribute_strategy", None))
+        if make_iterator is None:
+            self.is_full, self.skipped = True, NOT_IN_THIS_PROCESS
+            return self.original(iterator)
         # A drawn batch cannot be put back, so the original runs on an iterator over what was drawn.
         drawn = self._draw_batches(iterator)
         if not drawn:
-            return self._original(iterator)  # exhausted: the original raises what ends the pass
+            return self.original(iterator)  # exhausted: the original raises what ends the pass
         for batch in drawn:
             self._buffer_batch(batch)
         self._on_batch()
-        spec = iterator.element_spec
-        return self.run(self._original, lambda: _iterator_over(drawn, spec))
+        return self.run(self.original, lambda: make_iterator(drawn))
 
     @property
     def _steps_per_call(self) -> int:
@@ -121,7 +123,7 @@ class BatchTap:
         if self.is_full:
             self._passed += 1
             return
-        batch = keras.tree.map_structure(_without_optional, drawn)
+        batch = keras.tree.map_structure(_whole_value, drawn)
         batch = batch if isinstance(batch, tuple) else (batch,)
         leaves = [leaf for leaf in keras.tree.flatten(batch) if isinstance(leaf, tf.Tensor)]
         size = sum(math.prod(leaf.shape) * max(1, leaf.dtype.size) for leaf in leaves)
@@ -135,17 +137,55 @@ class BatchTap:
         self.is_full = self._items >= self._max_items or len(self.batches) >= self._max_batches
 
 
+def _no_function(iterator: Any) -> Any:  # noqa: ARG001 - the signature of a step
+    raise LookupError("the tap is not attached")
+
+
 def _call(function: Callable[[Any], Any], make_iterator: Callable[[], Any]) -> Any:
     return function(make_iterator())
 
 
-def _without_optional(leaf: Any) -> Any:
-    """None for an empty value of a generator's batches, as Keras hands it to the model."""
-    return None if isinstance(leaf, tf.experimental.Optional) else leaf
+def _whole_value(leaf: Any) -> Any:
+    """A value as one device would get it.
+
+    The parts of several replicas become one, and an empty value of a generator's batches None.
+    """
+    if isinstance(leaf, tf.experimental.Optional):
+        return None
+    return tf.concat(leaf.values, 0) if isinstance(leaf, tf.distribute.DistributedValues) else leaf
 
 
-def _iterator_over(batches: list[Any], spec: Any) -> Any:
-    """An iterator over these batches with a given element spec, for which nothing is traced again.
+def _iterator_maker(iterator: Any, strategy: Any) -> Callable[[list[Any]], Any] | None:
+    """A function that makes an iterator like this one over other batches; None if there is none."""
+    spec = iterator.element_spec
+    if isinstance(iterator, tf.data.Iterator):
+        return lambda drawn: iter(_dataset_of(drawn, spec))
+    if type(strategy) is not tf.distribute.MirroredStrategy:
+        return None
+    count = strategy.num_replicas_in_sync
+
+    def make_distributed(drawn: list[Any]) -> Any:
+        # The replicas draw one element each from a dataset of their own, in turn.
+        parts = [_part_of(batch, replica) for batch in drawn for replica in range(count)]
+        return iter(strategy.distribute_datasets_from_function(
+            lambda _: _dataset_of(parts, replica_spec(spec))
+        ))  # fmt: skip
+
+    return make_distributed
+
+
+def _part_of(batch: Any, replica: int) -> Any:
+    """What one replica gets of a batch."""
+
+    def local(leaf: Any) -> Any:
+        is_distributed = isinstance(leaf, tf.distribute.DistributedValues)
+        return leaf.values[replica] if is_distributed else leaf
+
+    return keras.tree.map_structure(local, batch)
+
+
+def _dataset_of(batches: list[Any], spec: Any) -> Any:
+    """A dataset of these batches with a given element spec, for which nothing is traced again.
 
     A data set of known tensors has their full shapes in its spec; ``from_variant`` replaces it.
     ``from_generator`` would as well, but changes how the process frees memory.
@@ -158,4 +198,4 @@ def _iterator_over(batches: list[Any], spec: Any) -> Any:
     dataset = with_spec(batches[0])
     for batch in batches[1:]:
         dataset = dataset.concatenate(with_spec(batch))
-    return iter(dataset)
+    return dataset

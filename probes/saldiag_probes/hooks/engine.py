@@ -44,6 +44,10 @@ class HookPoint(Enum):
     """A call of a ``tf.function``."""
     TAPE_GRADIENT = "tape_gradient"
     """``tape.gradient``."""
+    ALL_REDUCE = "all_reduce"
+    """``all_reduce`` of a replica's context."""
+    REDUCE = "reduce"
+    """``strategy.reduce``."""
 
 
 METHODS: Mapping[HookPoint, Sequence[tuple[type, str]]] = {
@@ -59,6 +63,8 @@ METHODS: Mapping[HookPoint, Sequence[tuple[type, str]]] = {
     HookPoint.ASSIGN: [(keras.Variable, "assign")],
     HookPoint.GRAPH_CALL: [(GraphFunction, "__call__")],
     HookPoint.TAPE_GRADIENT: [(tf.GradientTape, "gradient")],
+    HookPoint.ALL_REDUCE: [(tf.distribute.ReplicaContext, "all_reduce")],
+    HookPoint.REDUCE: [(tf.distribute.Strategy, "reduce")],
 }
 """The classes whose method is hooked. For one owner it is the class that its method comes from."""
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import TFVariable
 from saldiag.core.patching import Patch
+from saldiag.keras_internals.distribution import local_copies
 from saldiag.keras_internals.graphs import ConcreteFunction, draws_from_kernels, with_own_kernels
 from saldiag.keras_internals.names import CALL_FUNCTION
 from saldiag.keras_internals.variables import (
@@ -79,6 +80,7 @@ class TouchedResources:
             self._remember(variable)
 
     def restore(self) -> None:
+        """Give all resources the values that they had."""
         for undo in reversed(self._undo):
             undo()
         assign = tf.raw_ops.AssignVariableOp
@@ -139,9 +141,9 @@ class TouchedResources:
 
         The raw operation costs a fifth of ``read_value``, and a model has hundreds of variables.
         """
-        if not isinstance(variable, ResourceVariable):  # a distributed variable
-            value = variable.read_value()
-            self._undo.append(lambda: variable.assign(value))
+        if not isinstance(variable, ResourceVariable):
+            for copy in local_copies(variable):  # of a distributed variable
+                self._remember(copy)
             return
         handle = variable.handle
         self.seen[id(handle)] = handle

@@ -13,7 +13,9 @@ from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.core.measurement import GradientHistory, Histograms, Measurement
 from saldiag.core.training.schedule import Schedule, never, resolve_schedule
+from saldiag_probes.hooks.batch_tap import BatchTap
 from saldiag_probes.state.optimizers import optimizers_of
+from saldiag_probes.training.first_step import run_first_step
 from saldiag_probes.training.histograms import merge_histograms
 from saldiag_probes.training.hook_session import HookSession
 from saldiag_probes.training.merge_histories import merge_histories
@@ -58,6 +60,7 @@ class Watch(keras.callbacks.Callback):
         self._histories: list[GradientHistory] = []
         self._histogram_parts: list[Histograms] = []
         self._steps = 0
+        self._tap: BatchTap | None = None
         self.failed: str | None = None
 
     def measurements(self) -> list[Measurement]:
@@ -120,6 +123,34 @@ class Watch(keras.callbacks.Callback):
             session.close()
             self._last = session
 
+    def guard_first_step(self, tap: BatchTap, model: KerasModel) -> None:
+        """Repeat the first step without the hooks if XLA cannot compile it with them.
+
+        Args:
+            tap: buffers the batch of that step; attached to the model's train function.
+            model: the model.
+        """
+
+        def withdraw(reason: str) -> None:
+            tap.detach()  # to trace the model's own function again
+            self.failed = reason
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+            tap.attach(model)
+
+        def run(function: Callable[[Any], Any], make_iterator: Callable[[], Any]) -> Any:
+            tap.run = plain_run
+            return run_first_step(
+                lambda: function(make_iterator()),
+                withdraw,
+                lambda: tap.original(make_iterator()),
+            )
+
+        plain_run = tap.run
+        if getattr(model, "jit_compile", False):
+            tap.run = run
+
     def _resume_session(self, session: HookSession) -> None:
         session.reopen()
         self._steps -= session.steps
@@ -128,9 +159,15 @@ class Watch(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Install the hooks on the model's optimizers."""
         self.attach(self.model)
+        if self._session is not None and getattr(self.model, "jit_compile", False):
+            self._tap = BatchTap("train_function", max_batches=1)
+            self.guard_first_step(self._tap, self.model)
+            self._tap.attach(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - as above
         """Read new measurements if they are due, or before the graph runs out of room."""
+        if self._tap is not None:
+            self._close_tap()
         session = self._session
         if session is None or not session.count_batch():
             return
@@ -140,9 +177,15 @@ class Watch(keras.callbacks.Callback):
                 if self._on_measure is not None:
                     self._on_measure(history)
 
+    def _close_tap(self) -> None:
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.detach()
+
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - as above
         """Remove the hooks; a run without an optimizer step counts as failed."""
         session = self._session
+        self._close_tap()
         self.close()
         if session is not None and not session.steps and self.failed is None:
             self.failed = (

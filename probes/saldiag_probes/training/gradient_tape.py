@@ -4,55 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from saldiag.core.keras_types import KerasVariable, Tensor, TFVariable
-from saldiag.keras_internals.variables import raw_variable
+from saldiag.core.keras_types import Tensor
 from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
+from saldiag_probes.hooks.tape_call import TapeCall
 
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""
-
-
-@dataclass(frozen=True)
-class TapeCall:
-    """The arguments of ``tape.gradient(target, sources)``."""
-
-    target: Any
-    """What to differentiate, any structure of tensors."""
-    sources: Any
-    """What to differentiate with respect to, any structure."""
-    output_gradients: Any = None
-    """Gradients of the target; not None for a link of a longer chain, whose target is no loss."""
-    options: tuple[tuple[str, Any], ...] = ()
-    """Further arguments."""
-
-    @classmethod
-    def of(cls, call: HookedCall) -> TapeCall:
-        """The arguments of a hooked call, passed by position or by name."""
-        names = ("target", "sources", "output_gradients", "unconnected_gradients")
-        given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
-        target, sources, chain = (given.pop(name, None) for name in names[:3])
-        return cls(target, sources, chain, tuple(given.items()))
-
-    @property
-    def variables(self) -> frozenset[int]:
-        """The sources, by ``variable_id``."""
-        return frozenset(variable_id(source) for source in tf.nest.flatten(self.sources))
-
-    def with_extra(self, call: HookedCall, extra: Sequence[Tensor]) -> tuple[Any, Any]:
-        """Make the call for more sources; returns the program's gradients and the others.
-
-        One backward pass for both: a tape that is not persistent allows only one call, and the
-        program's own gradients are those of a call without the extra tensors.
-        """
-        result, more = call.proceed_with(
-            self.target, [self.sources, list(extra)], **dict(self.options)
-        )
-        return result, more
 
 
 class TapeTargets:
@@ -106,11 +67,6 @@ class TapeTargets:
 
 TAPE_TARGETS = TapeTargets()
 """One record for all: a probe that is installed at a step needs the tape call just before it."""
-
-
-def variable_id(variable: KerasVariable | TFVariable) -> int:
-    """An identity that a Keras variable and the ``tf.Variable`` behind it share."""
-    return id(raw_variable(variable))
 
 
 def in_current_graph(tensor: Tensor) -> bool:

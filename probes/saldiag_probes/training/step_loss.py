@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
 from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
-from saldiag_probes.training.gradient_tape import TAPE_TARGETS, in_current_graph, variable_id
+from saldiag_probes.hooks.tape_call import variable_id
+from saldiag_probes.training.gradient_tape import TAPE_TARGETS, in_current_graph
 
 
 class StepLossHook:

@@ -17,6 +17,7 @@ from saldiag.core.measurement import (
     Activations,
     Baselines,
     DataFacts,
+    Distribution,
     DtypeTrace,
     ForeignObjects,
     GradientFlow,
@@ -104,6 +105,8 @@ class Examination:
             except CannotMeasure as error:
                 raise SaldiagError(error.reason) from error
         self._surveyed_moments, self._surveyed_flags = result.moments, self._trainable_flags()
+        if self.model.distribute_strategy.num_replicas_in_sync < 2:
+            self.session.add(Distribution())
         wiring = result.wiring
         if wiring is not None and self.subject.name is not None:
             wiring = replace(wiring, model=self.subject.name)

@@ -18,11 +18,14 @@ from saldiag.app.program.options import WatchOptions
 from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
 from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.measurement import Source
-from saldiag.keras_internals.distribution import replica_number
+from saldiag.keras_internals.distribution import is_distributed_step, replica_number
 from saldiag.keras_internals.optimizers import optimized_variables
-from saldiag_probes.hooks.engine import HookedCall
+from saldiag.subject.source.stack_frames import source_in_traceback
+from saldiag_probes.distribution.replica_watch import ReplicaWatch
+from saldiag_probes.distribution.watching import subscribe_watch
+from saldiag_probes.hooks.engine import HookedCall, Subscription
+from saldiag_probes.hooks.tape_call import variable_id
 from saldiag_probes.loss.compiled_loss import loss_scale
-from saldiag_probes.training.gradient_tape import variable_id
 
 if TYPE_CHECKING:
     from saldiag.app.program.watched_model import WatchedModel
@@ -78,6 +81,10 @@ class _LoopState:
     """Whether the first step is over, so that the model's calls need not be recorded."""
     steps_before: int = 0
     """Steps that the probe had counted before the loop began."""
+    replicas: ReplicaWatch | None = None
+    """The probe of a loop on several replicas; None on one."""
+    subscription: Subscription | None = None
+    """That of the probe of the replicas."""
 
 
 class CustomLoops:
@@ -154,6 +161,8 @@ class CustomLoops:
     def on_call(self, call: HookedCall) -> Any:
         """Record the inputs of the outermost model that is called."""
         model, inputs = call.owner, call.args[0] if call.args else None
+        if self._depth == 0 and is_distributed_step():
+            self._watch_replicas(model, inputs)
         self._depth += 1
         try:
             with errors_marked_with(model) if self._depth == 1 else nullcontext():
@@ -166,6 +175,22 @@ class CustomLoops:
             if state is None or not state.is_over:
                 self.first_calls.record_call(model, inputs, outputs)
         return outputs
+
+    def _watch_replicas(self, model: Any, inputs: Any) -> None:
+        """Watch the replicas of a loop from its first call of the model on."""
+        state = self._loops.get(model)
+        if state is None:
+            state = self._loops[model] = _LoopState()
+        if state.replicas is None:
+            state.replicas = ReplicaWatch(model, source_in_traceback)
+            state.replicas.on_model_call(inputs)
+            state.subscription = subscribe_watch(state.replicas)
+
+    def close(self) -> None:
+        """Watch no replicas any more."""
+        for state in self._loops.values():
+            if state.subscription is not None:
+                state.subscription.cancel()
 
     def on_graph_call(self, call: HookedCall) -> Any:
         """Record the arguments of a ``tf.function``, and count the steps that it takes.
@@ -235,6 +260,7 @@ class CustomLoops:
             return None
         watched.set_training_line(line)
         state = self._state_of(watched)
+        watched.replicas = watched.replicas or state.replicas
         if watched.record.is_examined and state.examine_later is None:
             self._end_first_step(watched)
         if watched.optimizer is None:

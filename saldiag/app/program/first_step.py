@@ -14,8 +14,10 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel
+from saldiag.keras_internals.variables import plain_variable
 from saldiag_probes.hooks.engine import HookedCall
-from saldiag_probes.training.gradient_tape import TAPE_TARGETS, TapeCall, in_current_graph
+from saldiag_probes.hooks.tape_call import TapeCall
+from saldiag_probes.training.gradient_tape import TAPE_TARGETS, in_current_graph
 from saldiag_probes.training.ring_buffer import run_if
 
 MAX_REMEMBERED_CALLS = 4
@@ -165,7 +167,7 @@ class GraphValues:
 
     def __init__(self, tensors: Sequence[Any]) -> None:
         with tf.init_scope():
-            self._done = tf.Variable(False, trainable=False)
+            self._done = plain_variable(False, tf.bool)
             self._values = [_variable_like(tensor) for tensor in tensors]
 
     def store_in_graph(self, tensors: Sequence[Any]) -> None:
@@ -198,4 +200,4 @@ class GraphValues:
 def _variable_like(tensor: Any) -> Any:
     """A variable that takes any value of the tensor's partly known shape."""
     shape = [1 if size is None else size for size in tensor.shape.as_list()]
-    return tf.Variable(tf.zeros(shape, tensor.dtype), trainable=False, shape=tensor.shape)
+    return plain_variable(tf.zeros(shape, tensor.dtype), tensor.dtype, tensor.shape)

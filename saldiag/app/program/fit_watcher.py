@@ -56,6 +56,7 @@ class FitWatcher(keras.callbacks.Callback):
             self._tap = BatchTap(
                 "train_function", max_batches=PREVIEW_BATCHES, on_batch=self._on_batch
             )
+            watched.watch.guard_first_step(self._tap, self.model)
             self._tap.attach(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras'

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from saldiag.core.keras_types import KerasModel
+from saldiag.keras_internals.distribution import local_copies
 from saldiag.keras_internals.variables import raw_variable
 from saldiag_probes.state.isolation import preserved_state
 
@@ -19,7 +20,8 @@ class InitialValues:
 
     def __init__(self, model: KerasModel) -> None:
         self._model = model
-        self._values = [(v, v.read_value()) for v in map(raw_variable, model.variables)]
+        raw = [copy for v in model.variables for copy in local_copies(raw_variable(v))]
+        self._values = [(variable, variable.read_value()) for variable in raw]
 
     @contextmanager
     def restored(self) -> Iterator[None]:

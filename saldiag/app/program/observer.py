@@ -90,6 +90,7 @@ class Observer:
         TAPE_TARGETS.start_listening()
         with ExitStack() as stack:
             stack.callback(TAPE_TARGETS.stop_listening)
+            stack.callback(loops.close)
             self._subscription = stack.enter_context(HOOKS.subscribed({
                 HookPoint.COMPILE: self.on_compile,
                 HookPoint.FIT: self._on_fit,

@@ -25,6 +25,7 @@ from saldiag.core.keras_types import KerasOptimizer
 from saldiag.core.measurement import (
     Activations,
     DataFacts,
+    Distribution,
     Experiments,
     GradientFlow,
     GradientHistory,
@@ -43,6 +44,10 @@ from saldiag.core.training.schedule import logarithmic
 from saldiag.experiments.overfit.mode_errors import Batch, ModeErrors
 from saldiag.experiments.validation.callback import ValidationWatch
 from saldiag.rules.shared.gradient_cut import without_any_gradient
+from saldiag.subject.source.stack_frames import source_in_traceback
+from saldiag_probes.distribution.replica_watch import ReplicaWatch
+from saldiag_probes.distribution.watching import subscribe_watch
+from saldiag_probes.hooks.engine import Subscription
 from saldiag_probes.training.callback import Watch
 
 SECONDS_BETWEEN_CHECKS = 2.0
@@ -91,6 +96,9 @@ class WatchedModel:
         """The validation probe."""
         self.optimizer: Any = None
         """The first optimizer of a custom loop; None under ``fit``."""
+        self.replicas: ReplicaWatch | None = None
+        """The probe of a training on several replicas; None on one."""
+        self._replica_subscription: Subscription | None = None
         self._assigned_variables = assigned_variables
         self._examination: Examination | None = None
         self._initial: InitialValues | None = None
@@ -273,6 +281,9 @@ class WatchedModel:
     def start_fit(self) -> None:
         """Measure the steps of a ``fit`` from now on."""
         self.record = self.record.advanced(ModelState.TRAINING)
+        if self.replicas is None and self.model.distribute_strategy.num_replicas_in_sync > 1:
+            self.replicas = ReplicaWatch(self.model, source_in_traceback)
+            self._replica_subscription = subscribe_watch(self.replicas)
         self.watch.attach(self.model)
 
     def attach_optimizer(self, optimizer: KerasOptimizer) -> None:
@@ -307,6 +318,8 @@ class WatchedModel:
         self.record = self.record.advanced(ModelState.SETTLED)
         self.watch.close()
         self.validation.close()
+        if self._replica_subscription is not None:
+            self._replica_subscription.cancel()
         if self.record.collected_steps == self.record.steps:
             return
         self.record = self.record.collected()
@@ -396,6 +409,10 @@ class WatchedModel:
             self.session.mark_missing(GradientHistory, self.watch.failed)
         self.session.add(*map(self._without_alternating_loss, self.watch.measurements()))
         self.session.add(*self.validation.measurements())
+        if self.replicas is not None:
+            self.session.add(self.replicas.collect())
+            if self.replicas.failed:
+                self.session.mark_missing(Distribution, self.replicas.failed)
         self.session.mark_missing(ValidationCheck, self.validation.reason)
 
     def _latest_history(self) -> GradientHistory | None:

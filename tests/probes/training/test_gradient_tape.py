@@ -19,7 +19,7 @@ def targets():
 def test_the_loss_is_the_target_of_the_gradient_call(targets):
     import tensorflow as tf
 
-    from saldiag_probes.training.gradient_tape import variable_id
+    from saldiag_probes.hooks.tape_call import variable_id
 
     one, other = tf.Variable(2.0), tf.Variable(3.0)
     for variable in (one, other):
@@ -49,7 +49,7 @@ def test_more_sources_do_not_change_the_returned_gradients():
     import tensorflow as tf
 
     from saldiag_probes.hooks.engine import HOOKS, HookPoint
-    from saldiag_probes.training.gradient_tape import TapeCall
+    from saldiag_probes.hooks.tape_call import TapeCall
 
     original, variable, found = tf.GradientTape.gradient, tf.Variable([1.0, 2.0]), []
 
@@ -77,7 +77,8 @@ def test_the_last_listener_forgets():
     import tensorflow as tf
 
     from saldiag_probes.hooks.engine import HOOKS
-    from saldiag_probes.training.gradient_tape import TAPE_TARGETS, variable_id
+    from saldiag_probes.hooks.tape_call import variable_id
+    from saldiag_probes.training.gradient_tape import TAPE_TARGETS
 
     original, variable = tf.GradientTape.gradient, tf.Variable(2.0)
     TAPE_TARGETS.start_listening()
