@@ -45,6 +45,11 @@ class WeakIdentityMap(Generic[V]):
         """Remove an object; returns its value, None if it had none."""
         return self._entries.pop(id(key))[1] if key in self else None
 
+    def items(self) -> list[tuple[Any, V]]:
+        """The objects that are alive, with their values, in the order of their entries."""
+        found = [(reference(), value) for reference, value in list(self._entries.values())]
+        return [(key, value) for key, value in found if key is not None]
+
     def values(self) -> Iterator[V]:
         """The values of the objects that are alive."""
         return iter([value for _, value in list(self._entries.values())])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
+from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.measurement import Origin
 from saldiag.quicksal.blocks.encoder import PlacedConvolution
 from saldiag.quicksal.blocks.mobilenet_v2 import EPSILON, NETWORK
 
-_origins_by_model: weakref.WeakKeyDictionary[Any, tuple[Origin, ...]] = weakref.WeakKeyDictionary()
+_origins_by_model: WeakIdentityMap[tuple[Origin, ...]] = WeakIdentityMap()
 
 
 def weight_origins(model: Any) -> tuple[Origin, ...]:
@@ -18,7 +18,7 @@ def weight_origins(model: Any) -> tuple[Origin, ...]:
 
     Empty for a model that this package did not build, such as one loaded from a file.
     """
-    return _origins_by_model.get(model, ())
+    return _origins_by_model.get(model) or ()
 
 
 def note_origins(model: Any, placed: Iterable[PlacedConvolution], copied: bool) -> None:

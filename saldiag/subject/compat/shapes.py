@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import weakref
 from collections.abc import Callable
 from typing import Any
 
+from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.keras_types import KerasLayer
 from saldiag.keras_internals.layers import has_layers, input_shape_argument
 from saldiag.subject.compat.entries import OnUse
 
-_BATCH_SIZES: weakref.WeakKeyDictionary[Any, int | None] = weakref.WeakKeyDictionary()
+_BATCH_SIZES: WeakIdentityMap[int | None] = WeakIdentityMap()
 """Batch size of each layer created with ``batch_input_shape``; None if it is open."""
 
 

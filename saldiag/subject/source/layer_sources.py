@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from saldiag.core.files.fingerprints import FilesSeen
+from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.keras_types import KerasLayer
 from saldiag.core.measurement import Source
 from saldiag.core.patching import patched
@@ -23,7 +23,7 @@ class LayerSources:
 
     def __init__(self, files: FilesSeen) -> None:
         self._files = files
-        self._sources: weakref.WeakKeyDictionary[Any, Source] = weakref.WeakKeyDictionary()
+        self._sources: WeakIdentityMap[Source] = WeakIdentityMap()
 
     def record_layer(self, layer: KerasLayer) -> None:
         """Record the user's line that is creating ``layer``."""
@@ -39,11 +39,11 @@ class LayerSources:
         """The recorded models that are still alive, in order of creation."""
         import keras
 
-        return [layer for layer in list(self._sources) if isinstance(layer, keras.Model)]
+        return [layer for layer, _ in self._sources.items() if isinstance(layer, keras.Model)]
 
     def by_name(self) -> dict[str, Source]:
         """Source of each live layer by name; the latest of layers with the same name."""
-        named = [(getattr(layer, "name", None), at) for layer, at in list(self._sources.items())]
+        named = [(getattr(layer, "name", None), at) for layer, at in self._sources.items()]
         return {name: source for name, source in named if isinstance(name, str)}
 
     def by_id(self) -> dict[int, Source]:
