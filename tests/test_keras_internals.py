@@ -267,6 +267,7 @@ def living_objects(keras: Any) -> dict[str, Any]:
     """One of each kind of object in the contract, in use."""
     import numpy as np
     import tensorflow as tf
+    from tensorflow.python.distribute.values import PerReplicaSpec
     from tensorflow.python.eager import context
 
     inputs = keras.Input((3,))
@@ -292,6 +293,8 @@ def living_objects(keras: Any) -> dict[str, Any]:
         "model": model,
         "optimizer": model.optimizer,
         "sequential model": keras.Sequential([inputs]),
+        "spec of replicas": PerReplicaSpec(tf.TensorSpec(())),
+        "graph function": tf.function(lambda: tf.constant(1.0)),
         "softmax output": keras.activations.softmax(tf.ones((1, 2))),
         "symbolic tensor": model.output,
         "traced function": traced,

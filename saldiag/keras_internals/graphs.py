@@ -32,7 +32,9 @@ __all__ = [
     "has_own_gradient",
     "is_compiled_by_xla",
     "is_scratch_graph",
+    "is_xla_function",
     "stack_trace",
+    "untraced_copy",
     "with_own_kernels",
 ]
 
@@ -92,3 +94,13 @@ def _is_random(kind: str) -> bool:
         and definition.is_stateful
         and any(attribute.name == "seed2" for attribute in definition.attr)
     )
+
+
+def is_xla_function(function: Any) -> bool:
+    """Whether a ``tf.function`` has ``jit_compile=True``; there is no public reader."""
+    return bool(function._jit_compile)
+
+
+def untraced_copy(function: Any) -> Any:
+    """A ``tf.function`` with the same options that has traced nothing; only private code copies."""
+    return function._clone(None)

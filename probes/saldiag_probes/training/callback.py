@@ -123,6 +123,13 @@ class Watch(keras.callbacks.Callback):
             session.close()
             self._last = session
 
+    def withdraw(self, reason: str) -> None:
+        """Remove the hooks for good; ``failed`` holds the reason."""
+        self.failed = reason
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
     def guard_first_step(self, tap: BatchTap, model: KerasModel) -> None:
         """Repeat the first step without the hooks if XLA cannot compile it with them.
 
@@ -133,10 +140,7 @@ class Watch(keras.callbacks.Callback):
 
         def withdraw(reason: str) -> None:
             tap.detach()  # to trace the model's own function again
-            self.failed = reason
-            session, self._session = self._session, None
-            if session is not None:
-                session.close()
+            self.withdraw(reason)
             tap.attach(model)
 
         def run(function: Callable[[Any], Any], make_iterator: Callable[[], Any]) -> Any:

@@ -19,6 +19,7 @@ from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_
 from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.measurement import Source
 from saldiag.keras_internals.distribution import is_distributed_step, replica_number
+from saldiag.keras_internals.graphs import is_xla_function, untraced_copy
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag.subject.source.stack_frames import source_in_traceback
 from saldiag_probes.distribution.replica_watch import ReplicaWatch
@@ -26,6 +27,7 @@ from saldiag_probes.distribution.watching import subscribe_watch
 from saldiag_probes.hooks.engine import HookedCall, Subscription
 from saldiag_probes.hooks.tape_call import variable_id
 from saldiag_probes.loss.compiled_loss import loss_scale
+from saldiag_probes.training.first_step import run_first_step
 
 if TYPE_CHECKING:
     from saldiag.app.program.watched_model import WatchedModel
@@ -112,6 +114,8 @@ class CustomLoops:
         self._calls: list[tuple[Any, list[Any]]] = []
         # By tf.function: the models that it trains, as far as its tracing has shown.
         self._trained_in: WeakIdentityMap[list[WatchedModel]] = WeakIdentityMap()
+        # By tf.function that XLA cannot compile with the probes in it: a copy without them.
+        self._without_probes: WeakIdentityMap[Any] = WeakIdentityMap()
         # How many calls of models are nested at the moment.
         self._depth = 0
         self._last_trained: WatchedModel | None = None
@@ -208,7 +212,7 @@ class CustomLoops:
             self._mark_trained(*self._models_trained_in(function))
         self._calls.append((function, _tensor_arguments((call.args, call.kwargs))))
         try:
-            result = call.proceed()
+            result = self._run_function(call) if outermost else call.proceed()
         finally:
             self._calls.pop()
             if outermost:
@@ -217,6 +221,31 @@ class CustomLoops:
             for watched in self._models_trained_in(function):
                 self._count_step(watched)
         return result
+
+    def _run_function(self, call: HookedCall) -> Any:
+        """Call an outermost ``tf.function``, without the probes if XLA cannot compile it with them.
+
+        A function that is compiled as a whole has changed nothing when its compilation fails. It is
+        then traced again, as another function that takes its place from then on.
+        """
+        function = call.owner
+        stand_in = self._without_probes.get(function)
+        if stand_in is not None:
+            return stand_in(*call.args, **call.kwargs)
+        known = self._models_trained_in(function)
+        if known or not is_xla_function(function):
+            return call.proceed()
+
+        def withdraw(reason: str) -> None:
+            for watched in self._models_trained_in(function):
+                watched.watch.withdraw(reason)
+                self._state_of(watched).examine_later = None
+            self._without_probes[function] = untraced_copy(function)
+
+        def call_again() -> Any:
+            return self._without_probes[function](*call.args, **call.kwargs)
+
+        return run_first_step(call.proceed, withdraw, call_again)
 
     def _state_of(self, watched: WatchedModel) -> _LoopState:
         state = self._loops.get(watched.model)
