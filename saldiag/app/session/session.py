@@ -30,6 +30,7 @@ from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.findings.finding import Severity
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
+from saldiag.progress import stage
 from saldiag.repair.findings import with_diffs
 from saldiag.version import __version__
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 """Exit codes: no findings, findings or a model that does not learn, could not run."""
+
+WRITING = "judging and writing the report"
+"""What a command does at its end."""
 
 _RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "tensorboard")
 
@@ -149,7 +153,7 @@ class Session(Collector):
         """
         with (
             super().phase(name),
-            nullcontext() if own_display else self.console.status(f"{name} …"),
+            stage(self.console, name, own_display=own_display),
         ):
             yield
             raise_pending()
@@ -165,7 +169,8 @@ class Session(Collector):
         """Run the rules, write the run, and print the outcome; returns the exit code."""
         from saldiag.app.session.output import print_data
 
-        diagnosis = self.judge_and_write(verdict)
+        with stage(self.console, WRITING):
+            diagnosis = self.judge_and_write(verdict)
         print_data([self.report_data(diagnosis)], self.output_format, self.fail_on)
         return self.exit_code(diagnosis)
 
@@ -219,7 +224,7 @@ class Session(Collector):
         A second Ctrl-C ends this too: the measurements are written already.
         """
         self.write_info("interrupted")
-        with self.console.status("interrupted: writing what was measured …"):
+        with stage(self.console, "interrupted: writing what was measured"):
             self.judge_and_write(verdict, "interrupted")
         self.console.print(
             f"interrupted; the measurements so far are in {self.run.path}",
