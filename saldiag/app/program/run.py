@@ -29,6 +29,7 @@ from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.files.run import Status
 from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.garbage import collection_paused
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.core.wording import short_file_and_line
@@ -94,7 +95,8 @@ class _ProgramRun:
         try:
             with marked_failed_on_error(self._first):
                 observer, ended, error = self._run_observed()
-            return self._report_outcome(observer, ended, error)
+            with collection_paused():
+                return self._report_outcome(observer, ended, error)
         except BaseException as broken:
             if not take_interrupt(broken):
                 raise

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from saldiag.app.session.flags import flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
+from saldiag.core.garbage import collection_paused
 from saldiag.progress import startup
 from saldiag_reports.formats.registry import format_names
 
@@ -271,7 +272,8 @@ def prepare_environment(*, quiet: bool = False) -> None:
     select_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     known = quiet or "tensorflow" in sys.modules
-    with nullcontext() if known else startup("starting TensorFlow"):
+    shown = nullcontext() if known else startup("starting TensorFlow")
+    with shown, collection_paused(lasting=True):
         _import_tensorflow()
 
 

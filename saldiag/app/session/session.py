@@ -28,6 +28,7 @@ from saldiag.core.files.fingerprints import write_fingerprints
 from saldiag.core.files.run import Run, RunInfo, Status, utc_now
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.findings.finding import Severity
+from saldiag.core.garbage import collection_paused
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
 from saldiag.progress import stage
@@ -169,7 +170,7 @@ class Session(Collector):
         """Run the rules, write the run, and print the outcome; returns the exit code."""
         from saldiag.app.session.output import print_data
 
-        with stage(self.console, WRITING):
+        with stage(self.console, WRITING), collection_paused():
             diagnosis = self.judge_and_write(verdict)
         print_data([self.report_data(diagnosis)], self.output_format, self.fail_on)
         return self.exit_code(diagnosis)
