@@ -12,8 +12,10 @@ from saldiag.core.garbage import collection_paused
 @pytest.mark.parametrize("lasting", [False, True])
 def test_it_goes_on_even_after_an_error(lasting: bool) -> None:
     assert gc.isenabled()
-    with pytest.raises(ZeroDivisionError), collection_paused(lasting=lasting):
+    with collection_paused(lasting=lasting):
         assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError), collection_paused(lasting=lasting):
         _ = 1 / 0
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0

@@ -23,6 +23,7 @@ from saldiag.app.session.session import (
     WRITING,
     Session,
     marked_failed_on_error,
+    restore_stdout_descriptor,
     stdout_for_diagnosis,
 )
 from saldiag.core.errors import RunError, SaldiagError
@@ -160,6 +161,7 @@ class _ProgramRun:
         if self._first.run.is_in_forked_child:
             os._exit(0)
         _end_trainings(observer, recorder)
+        restore_stdout_descriptor()
         sys.stdout = stdout
         code = self._report_outcome(observer, ProgramEnd("stopped", 0), ProgramError())
         stdout.flush()

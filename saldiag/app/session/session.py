@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import (
-    AbstractContextManager,
     contextmanager,
-    nullcontext,
     redirect_stdout,
     suppress,
 )
@@ -234,12 +233,47 @@ class Session(Collector):
         return EXIT_FAILED
 
 
-def stdout_for_diagnosis(output_format: str) -> AbstractContextManager[object]:
+@contextmanager
+def stdout_for_diagnosis(output_format: str) -> Iterator[None]:
     """Inside the block, output of the user's code goes to stderr if ``output_format`` is not text.
 
-    Programs parse the other formats, so stdout must hold only the diagnosis.
+    Programs parse the other formats, so stdout must hold only the diagnosis. File descriptor 1 is
+    redirected too: processes that the user's code starts inherit it.
     """
-    return nullcontext() if output_format == "text" else redirect_stdout(sys.stderr)
+    if output_format == "text":
+        yield
+        return
+    process, outermost = os.getpid(), not _real_stdout
+    if outermost:
+        _flush_stdout()
+        with suppress(OSError):  # a descriptor is closed
+            _real_stdout.append(os.dup(1))
+            os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if outermost and os.getpid() == process:  # not in a child that the user's code forked
+            restore_stdout_descriptor()
+
+
+_real_stdout: list[int] = []
+
+
+def restore_stdout_descriptor() -> None:
+    """End what ``stdout_for_diagnosis`` does to file descriptor 1; no effect outside of it."""
+    while _real_stdout:
+        _flush_stdout()
+        real = _real_stdout.pop()
+        os.dup2(real, 1)
+        os.close(real)
+
+
+def _flush_stdout() -> None:
+    for stream in (sys.stdout, sys.__stdout__):
+        with suppress(Exception):  # closed, or replaced by an object without it
+            if stream is not None:
+                stream.flush()
 
 
 def package_versions() -> dict[str, str]:

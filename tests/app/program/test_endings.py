@@ -162,6 +162,28 @@ else:
 """
 
 
+def test_json_alone_is_on_stdout(tmp_path):
+    """Whatever the program writes, and whichever way: also in children, and at its exit."""
+    writes = """
+import atexit, subprocess
+subprocess.run([sys.executable, "-c", "print('from a process')"])
+os.write(1, b"to the descriptor\\n")
+sys.__stdout__.write("to the first stdout\\n")
+atexit.register(lambda: print("at exit"))
+sys.stdout.flush()
+if (child := os.fork()) == 0:
+    print("from a child")
+    sys.exit()
+os.waitpid(child, 0)
+"""
+    (tmp_path / "program.py").write_text(HEALTHY + writes)
+    ended = run_saldiag_process("run", "--format", "json", "program.py", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["verdict"] == "inconclusive"
+    for text in ("process", "descriptor", "first stdout", "at exit", "from a child"):
+        assert text in ended.stderr
+
+
 class TestBackends:
     """A run in a process of its own: this one has imported Keras."""
 
