@@ -10,26 +10,23 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from saldiag.app.session.flags import flag
 from saldiag.app.session.options import prepare_environment
-from saldiag.app.session.session import EXIT_FAILED, EXIT_FINDINGS, EXIT_OK, package_versions
 from saldiag.cli.invocation import invocation
 from saldiag.cli.options import debug_option, format_option, options_for, out_option
 from saldiag.core.files.jsonio import dumps, write_json, write_text
 from saldiag.core.files.run import Run, RunInfo, utc_now
 from saldiag.core.findings.diagnosis import SCHEMA_VERSION
 from saldiag.core.interrupts import until_interrupted
-from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED, matrix_cases, sample_cases
-from saldiag.selftest.outcome import Result, Totals, count_results
-from saldiag.selftest.record import Record, read_record, worse_cases, worse_totals
-from saldiag.selftest.run import run
-from saldiag.selftest.table import as_text
+from saldiag.selftest.cases import REPORTED_SEED, TUNING_SEED
+
+if TYPE_CHECKING:
+    from saldiag.selftest.outcome import Result, Totals
+    from saldiag.selftest.record import Record
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,13 @@ def run_selftest(options: SelftestOptions) -> int:
     Raises:
         SaldiagError: no program has such a name, or the run directory cannot be written.
     """
+    from rich.console import Console
+
+    from saldiag.app.session.session import package_versions
+    from saldiag.selftest.cases import matrix_cases, sample_cases
+    from saldiag.selftest.record import read_record, worse_cases
+    from saldiag.selftest.run import run
+
     prepare_environment()
     chosen = matrix_cases(options.seed, options.parts)
     if options.sample is not None:
@@ -132,22 +136,30 @@ class SelftestReport:
     @property
     def totals(self) -> Totals:
         """The sums over all results."""
+        from saldiag.selftest.outcome import count_results
+
         return count_results(self.results)
 
     @cached_property
     def fallen(self) -> list[str]:
         """What is worse than on record, one line each."""
+        from saldiag.selftest.record import worse_totals
+
         return worse_totals(self.results, self.record)
 
     @property
     def exit_code(self) -> int:
         """1 if a total fell below the one on record, 2 if it was interrupted."""
+        from saldiag.app.session.session import EXIT_FAILED, EXIT_FINDINGS, EXIT_OK
+
         if not self.whole:
             return EXIT_FAILED
         return EXIT_FINDINGS if self.fallen else EXIT_OK
 
     def text(self) -> str:
         """The table, and how it compares with the record."""
+        from saldiag.selftest.table import as_text
+
         lines = [as_text(self.results, self.totals)]
         lines += [f"WORSE    {line}" for line in self.fallen]
         if not self.whole:
@@ -187,6 +199,9 @@ TOLD_EVERY = 50
 @contextmanager
 def _progress(count: int) -> Iterator[Callable[[Result], None]]:
     """A bar on a terminal, a line now and then elsewhere; yields what to call with each result."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.description}", markup=False))  # fmt: skip

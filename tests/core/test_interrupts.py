@@ -151,6 +151,18 @@ def test_another_thread_changes_nothing() -> None:
     assert seen == [signal.default_int_handler]
 
 
+def test_a_program_sees_its_own_hook_of_lost_errors() -> None:
+    python = sys.unraisablehook
+    with noting_interrupts():
+        ours = sys.unraisablehook
+        assert ours is not python
+        with program_interrupts():
+            assert sys.unraisablehook is python
+            sys.unraisablehook = print
+        assert sys.unraisablehook is ours
+    assert sys.unraisablehook is python
+
+
 def test_a_program_sees_the_default_handler_and_may_have_its_own() -> None:
     default = signal.default_int_handler
     pressed = []

@@ -75,6 +75,14 @@ def test_text_that_utf8_cannot_hold_is_escaped(tmp_path: Path) -> None:
     assert dumps("é") == '"é"'
 
 
+@pytest.mark.parametrize("character", [*"\x7f\x85\x9b\u202e\u2066\u2069\u200f\u2028", "\x1b"])
+def test_what_acts_on_a_terminal_is_escaped(character: str) -> None:
+    text = dumps({f"k{character}": f"a{character}b"})
+    assert character not in text
+    assert f"a\\u{ord(character):04x}b" in text
+    assert json.loads(text) == {f"k{character}": f"a{character}b"}
+
+
 def test_an_unknown_field_is_named() -> None:
     with pytest.raises(ValueError, match="Inner has no field 'extra'"):
         restore(Inner, {"name": "a", "value": 1.0, "extra": 2})

@@ -115,28 +115,28 @@ class _RunningStatistics:
 
     def _nan_share(self) -> float:
         """Share of NaN; 0 for text."""
-        if self.dtype == "string":
+        if self.dtype == tf.string.name:
             return 0.0
         return self.nans / self.elements if self.elements else float("nan")
 
     def _sample_variation(self, std: float) -> float:
         samples = sum(shape[0] for shape in self.shapes if shape)
-        if self.per_element is None or not self.comparable or samples < 2:
-            return float("nan")
+        if self.per_element is None or not self.comparable or samples < 2 or np.isnan(std):
+            return float("nan")  # std is NaN for text, which is not compared as numbers
         mean = self.per_element[0] / samples
         spread = np.sqrt(np.maximum(self.per_element[1] / samples - np.square(mean), 0.0))
         return float(spread.mean()) / std if std > 0 else 0.0
 
 
 def _float_values(tensor: Tensor) -> tuple[Array, str]:
-    """The values as float64 (nan for text), and the dtype's name."""
+    """The values as float64 (NaN for what is no number, such as text), and the dtype's name."""
     if isinstance(tensor, tf.RaggedTensor):
         tensor = tensor.flat_values
     if isinstance(tensor, tf.SparseTensor):
         tensor = tf.sparse.to_dense(tensor)
     dtype = tf.as_dtype(tensor.dtype)
-    if dtype == tf.string:
-        return np.full(tensor.shape.as_list(), np.nan), dtype.name
+    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool or dtype.is_complex):
+        return np.full(tuple(tensor.shape), np.nan), dtype.name
     return np.asarray(tensor).astype(np.float64), dtype.name
 
 

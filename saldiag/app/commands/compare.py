@@ -8,6 +8,7 @@ from pathlib import Path
 from saldiag.app.session.command_options import CompareOptions
 from saldiag.core.comparison import Comparison, compare_runs
 from saldiag.core.errors import RunError
+from saldiag.progress import startup
 
 
 def compare(options: CompareOptions) -> int:
@@ -40,7 +41,8 @@ def _write_page(comparison: Comparison, path: Path, everything: bool) -> None:
     from saldiag_reports.comparison.page import render_comparison_html
     from saldiag_reports.files import write_bytes
 
-    page = render_comparison_html(comparison, everything)
+    with startup("drawing the curves"):
+        page = render_comparison_html(comparison, everything)
     write_bytes(path, page.encode("utf-8"), option="--html")
 
 

@@ -19,6 +19,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from saldiag.progress import stage
+
 MAX_PRINTED_DEFECTS = 50
 """Largest number of defects on the screen; ``--format json`` has all."""
 
@@ -76,7 +78,7 @@ def write_data_sample(directory: Path, count: int, seed: int) -> int:
     from saldiag.image_masks.sample import write_sample
 
     console = Console()
-    with Console(stderr=True).status("drawing images …"):
+    with stage(Console(stderr=True), "drawing images"):
         written = write_sample(directory, count, seed)
     console.print(f"{directory}: {written} pairs", markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -89,7 +91,11 @@ def _progress_bar(
     """A progress bar on stderr; yields a function of the work done and its total, or None."""
     console = Console(stderr=True)
     shown = [TextColumn(name), BarColumn(24), *columns]
-    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:
+    hidden = not console.is_terminal
+    with (
+        stage(console, name, own_display=True),
+        Progress(*shown, console=console, transient=True, disable=hidden) as bar,
+    ):
         task = bar.add_task(name, total=None)
 
         def advance(done: int, total: int | None) -> None:

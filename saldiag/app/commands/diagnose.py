@@ -281,7 +281,7 @@ def _run_overfit_test(examination: CommandExamination) -> OverfitHistory:
         examination.request.options,
         examination.data,
     )
-    with overfit_progress(session.console, options.budget) as progress:
+    with overfit_progress(session.console, options.budget, options.max_steps) as progress:
         history = examination.run_overfit_test(
             budget_seconds=options.budget,
             max_steps=options.max_steps,

@@ -20,6 +20,7 @@ from saldiag.core.errors import DataError, RunError
 from saldiag.core.measurement import DatasetScores, MaskScores
 from saldiag.core.wording import counted, printable
 from saldiag.image_masks.photographs import Photograph, Photographs, list_photographs
+from saldiag.progress import stage
 from saldiag.subject.program.backend import code_files, tensorflow_instead
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def predict(options: PredictOptions) -> int:
     photographs = list_photographs(options.pictures)
     _check_output_folder(options.out, photographs)
     code = code_files([found.code] if found.code else [])
-    backend = tensorflow_instead("the model", code, options.backend)
+    backend = tensorflow_instead("the model", code, keep=options.backend == "keep")
     prepare_environment()
     from saldiag.app.loading.mask_model import as_mask_model
     from saldiag.app.session.session import stdout_for_diagnosis
@@ -84,7 +85,7 @@ def predict(options: PredictOptions) -> int:
     console = Console(stderr=True)
     if backend:
         _print_line(console, backend)
-    with stdout_for_diagnosis(options.output_format), console.status("loading the model …"):
+    with stdout_for_diagnosis(options.output_format), stage(console, "loading the model"):
         loaded = load_checkpoint(found, options.custom_objects, unsafe=options.unsafe_load)
         model = as_mask_model(
             loaded,
@@ -270,9 +271,11 @@ def _progress_bar(console: Console, total: int) -> Iterator[Any]:
     columns = (
         TextColumn("predicting"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    hidden = not console.is_terminal
+    with (
+        stage(console, "predicting", own_display=True),
+        Progress(*columns, console=console, transient=True, disable=hidden) as bar,
+    ):
         task = bar.add_task("", total=total)
         yield lambda done: bar.update(task, completed=done)
 

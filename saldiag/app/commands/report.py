@@ -12,6 +12,7 @@ from saldiag.core.config import RuleSettings
 from saldiag.core.files.fingerprints import read_fingerprints
 from saldiag.core.files.run import Run
 from saldiag.core.findings.finding import Severity
+from saldiag.progress import startup
 from saldiag.repair.findings import with_diffs
 
 
@@ -39,7 +40,8 @@ def report_again(
     if rules is not None:
         judge_again(Run.open(path), rule_settings(rules))
     data = ReportData.of_run(path)
-    write_reports(data, path)
+    with startup("writing the report"):
+        write_reports(data, path)
     print_data([(data, path)], output_format, fail_on)
     return 1 if data.diagnosis.failed(fail_on) else 0
 

@@ -271,7 +271,7 @@ class Examination:
             raise CannotMeasure(reason)
         facts = self.session.measured.get(DataFacts)
         watch = Watch(every(1), logarithmic(2) if histograms else never)
-        with self.session.phase("memorising", own_display=True):
+        with self.session.phase("memorising", own_display="progress" in plan):
             planned = OverfitPlan(
                 baselines=(facts.baselines if facts else None) or NO_BASELINES,
                 no_gradient=self.no_gradient(),

@@ -53,7 +53,7 @@ class RebuiltSubject:
         from saldiag.app.session.options import prepare_environment
         from saldiag.experiments.search.lab import Lab
 
-        prepare_environment()
+        prepare_environment(quiet=True)
         subject, data = load_subject(self.request, Collector())
         load_initial_state(subject.model, self.starts)
         return Lab(subject.model, data.batches, self.wiring)

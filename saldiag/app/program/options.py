@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from saldiag.app.session.flags import flag
-from saldiag.app.session.options import ExperimentOptions, backend_flag
+from saldiag.app.session.options import BackendChoice, ExperimentOptions, backend_flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
 from saldiag.core.training.schedule import PRESETS, Schedule
-from saldiag.subject.program.backend import BackendChoice
 
 MAX_MODELS = 8
 """Largest number of models of one program to examine: a hyperparameter search builds hundreds."""

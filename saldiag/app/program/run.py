@@ -20,17 +20,21 @@ from saldiag.app.session.session import (
     EXIT_FAILED,
     EXIT_FINDINGS,
     EXIT_OK,
+    WRITING,
     Session,
     marked_failed_on_error,
+    restore_stdout_descriptor,
     stdout_for_diagnosis,
 )
 from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.files.run import Status
 from saldiag.core.findings.diagnosis import Diagnosis
+from saldiag.core.garbage import collection_paused
 from saldiag.core.interrupts import program_interrupts, take_interrupt
 from saldiag.core.measurement import TYPES, Measurements, ProgramError, Source, SourceFiles
 from saldiag.core.wording import short_file_and_line
+from saldiag.progress import stage
 from saldiag.repair.findings import with_diffs
 from saldiag.subject.program.backend import tensorflow_instead
 from saldiag.subject.program.notebook import is_notebook, run_notebook
@@ -64,7 +68,7 @@ def run_program(options: ProgramOptions) -> int:
     if not options.script.is_file():
         what = "is a folder" if options.script.is_dir() else "no such file"
         raise SaldiagError(f"{options.script}: {what}: saldiag run expects a script or a notebook")
-    backend = tensorflow_instead("the program", [options.script], options.backend)
+    backend = tensorflow_instead("the program", [options.script], keep=options.backend == "keep")
     prepare_environment()
     if options.experiments is not None:
         options.experiments.suspected_interventions()
@@ -92,7 +96,8 @@ class _ProgramRun:
         try:
             with marked_failed_on_error(self._first):
                 observer, ended, error = self._run_observed()
-            return self._report_outcome(observer, ended, error)
+            with collection_paused():
+                return self._report_outcome(observer, ended, error)
         except BaseException as broken:
             if not take_interrupt(broken):
                 raise
@@ -151,6 +156,7 @@ class _ProgramRun:
         if self._first.run.is_in_forked_child:
             os._exit(0)
         _end_trainings(observer, recorder)
+        restore_stdout_descriptor()
         sys.stdout = stdout
         code = self._report_outcome(observer, ProgramEnd("stopped", 0), ProgramError())
         stdout.flush()
@@ -225,7 +231,8 @@ class _ProgramRun:
         self._add_ending(error, lines)
         self._print_lines(lines)
         status: Status = "interrupted" if ended.how == "interrupted" else "finished"
-        outcomes = self._write_diagnoses(observer, status)
+        with stage(self._first.console, WRITING):
+            outcomes = self._write_diagnoses(observer, status)
         runs = [session.report_data(diagnosis) for session, diagnosis in outcomes]
         print_data(runs, self.options.output_format, self.options.fail_on)
         codes = [session.exit_code(diagnosis) for session, diagnosis in outcomes]

@@ -8,6 +8,7 @@ from typing import Any
 
 from saldiag.app.session.flags import flag
 from saldiag.app.session.options import (
+    BackendChoice,
     Options,
     Pixels,
     backend_flag,
@@ -18,7 +19,6 @@ from saldiag.app.session.options import (
 from saldiag.core.findings.finding import Severity
 from saldiag.core.training.numbers import Precision, TrainingNumbers
 from saldiag.core.training.schedule import PRESETS
-from saldiag.subject.program.backend import BackendChoice
 
 
 @dataclass(frozen=True)

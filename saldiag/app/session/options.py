@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +13,14 @@ from typing import Any, Literal
 from saldiag.app.session.flags import flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
-from saldiag.subject.program.backend import BackendChoice, select_tensorflow
+from saldiag.core.garbage import collection_paused
+from saldiag.progress import startup
 from saldiag_reports.formats.registry import format_names
 
 Pixels = Literal["auto", "bytes", "unit", "signed"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+BackendChoice = Literal["tensorflow", "keep"]
+"""What to do if Keras is set to another backend: run on TensorFlow, or refuse."""
 FORMATS = ("text", "json")
 """Output formats of every command."""
 CHECK_FORMATS = (*FORMATS, *(name for name in format_names() if name not in FORMATS))
@@ -249,7 +253,7 @@ class Options:
         return {key: value for key, value in values.items() if key not in hidden}
 
 
-def prepare_environment() -> None:
+def prepare_environment(*, quiet: bool = False) -> None:
     """Import TensorFlow without its start-up lines; a log level that the user has set stays.
 
     Keras is set to run on TensorFlow.
@@ -257,11 +261,23 @@ def prepare_environment() -> None:
     C++ code writes some of these lines before it reads any setting, so file descriptor 2 is
     redirected to a temporary file during the import. If the import fails, that file is shown.
 
+    Args:
+        quiet: whether nothing says on stderr that TensorFlow is being imported.
+
     Raises:
         SaldiagError: Keras is already imported, and runs on another backend.
     """
+    from saldiag.subject.program.backend import select_tensorflow
+
     select_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    known = quiet or "tensorflow" in sys.modules
+    shown = nullcontext() if known else startup("starting TensorFlow")
+    with shown, collection_paused(lasting=True):
+        _import_tensorflow()
+
+
+def _import_tensorflow() -> None:
     sys.stderr.flush()
     with tempfile.TemporaryFile() as hidden:
         stderr = os.dup(2)

@@ -184,7 +184,7 @@ def _backend_notes(options: Options, model: ModelRequest, data: DataRequest) -> 
         if text is not None
     )
     code = [one for one in (model.spec.code, data.spec.code, *named, *objects) if one is not None]
-    line = tensorflow_instead("the model", code_files(code), options.backend)
+    line = tensorflow_instead("the model", code_files(code), keep=options.backend == "keep")
     return (line,) if line else ()
 
 

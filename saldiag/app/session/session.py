@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import (
-    AbstractContextManager,
     contextmanager,
-    nullcontext,
     redirect_stdout,
     suppress,
 )
@@ -28,8 +27,10 @@ from saldiag.core.files.fingerprints import write_fingerprints
 from saldiag.core.files.run import Run, RunInfo, Status, utc_now
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.findings.finding import Severity
+from saldiag.core.garbage import collection_paused
 from saldiag.core.interrupts import caused_by_interrupt, raise_pending, take_interrupt
 from saldiag.core.measurement import Measurement
+from saldiag.progress import stage
 from saldiag.repair.findings import with_diffs
 from saldiag.version import __version__
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_FINDINGS, EXIT_FAILED = 0, 1, 2
 """Exit codes: no findings, findings or a model that does not learn, could not run."""
+
+WRITING = "judging and writing the report"
+"""What a command does at its end."""
 
 _RECORDED_PACKAGES = ("tensorflow", "keras", "numpy", "tensorboard")
 
@@ -149,7 +153,7 @@ class Session(Collector):
         """
         with (
             super().phase(name),
-            nullcontext() if own_display else self.console.status(f"{name} …"),
+            stage(self.console, name, own_display=own_display),
         ):
             yield
             raise_pending()
@@ -165,7 +169,8 @@ class Session(Collector):
         """Run the rules, write the run, and print the outcome; returns the exit code."""
         from saldiag.app.session.output import print_data
 
-        diagnosis = self.judge_and_write(verdict)
+        with stage(self.console, WRITING), collection_paused():
+            diagnosis = self.judge_and_write(verdict)
         print_data([self.report_data(diagnosis)], self.output_format, self.fail_on)
         return self.exit_code(diagnosis)
 
@@ -219,7 +224,7 @@ class Session(Collector):
         A second Ctrl-C ends this too: the measurements are written already.
         """
         self.write_info("interrupted")
-        with self.console.status("interrupted: writing what was measured …"):
+        with stage(self.console, "interrupted: writing what was measured"):
             self.judge_and_write(verdict, "interrupted")
         self.console.print(
             f"interrupted; the measurements so far are in {self.run.path}",
@@ -228,12 +233,47 @@ class Session(Collector):
         return EXIT_FAILED
 
 
-def stdout_for_diagnosis(output_format: str) -> AbstractContextManager[object]:
+@contextmanager
+def stdout_for_diagnosis(output_format: str) -> Iterator[None]:
     """Inside the block, output of the user's code goes to stderr if ``output_format`` is not text.
 
-    Programs parse the other formats, so stdout must hold only the diagnosis.
+    Programs parse the other formats, so stdout must hold only the diagnosis. File descriptor 1 is
+    redirected too: processes that the user's code starts inherit it.
     """
-    return nullcontext() if output_format == "text" else redirect_stdout(sys.stderr)
+    if output_format == "text":
+        yield
+        return
+    process, outermost = os.getpid(), not _real_stdout
+    if outermost:
+        _flush_stdout()
+        with suppress(OSError):  # a descriptor is closed
+            _real_stdout.append(os.dup(1))
+            os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if outermost and os.getpid() == process:  # not in a child that the user's code forked
+            restore_stdout_descriptor()
+
+
+_real_stdout: list[int] = []
+
+
+def restore_stdout_descriptor() -> None:
+    """End what ``stdout_for_diagnosis`` does to file descriptor 1; no effect outside of it."""
+    while _real_stdout:
+        _flush_stdout()
+        real = _real_stdout.pop()
+        os.dup2(real, 1)
+        os.close(real)
+
+
+def _flush_stdout() -> None:
+    for stream in (sys.stdout, sys.__stdout__):
+        with suppress(Exception):  # closed, or replaced by an object without it
+            if stream is not None:
+                stream.flush()
 
 
 def package_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import tempfile
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,8 @@ import numpy as np
 T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 
+# DEL, the C1 controls (U+009B begins escape sequences), text direction, and line separators.
+_ACTING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -58,10 +61,12 @@ def _number(value: float) -> float | str:
 def dumps(value: Any, indent: int | None = 2) -> str:
     """Strict JSON text of ``value``; keys keep their order: the same value, the same text.
 
-    Text that UTF-8 cannot hold (a file name with undecodable bytes) is escaped.
+    Text that UTF-8 cannot hold (a file name with undecodable bytes) is escaped, and so are control
+    characters and marks of text direction, which would act on a terminal that shows the text.
     """
     plain = jsonable(value)
     text = json.dumps(plain, indent=indent, allow_nan=False, ensure_ascii=False)
+    text = _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Literal
 
 from saldiag.core.errors import SaldiagError
 from saldiag.subject.models.spec import CodeReference
@@ -23,9 +22,6 @@ from saldiag.subject.program.source_backends import (
 )
 
 TENSORFLOW = "tensorflow"
-BackendChoice = Literal["tensorflow", "keep"]
-"""What to do about a program whose Keras is set to another backend: run it on TensorFlow, or refuse
-it."""
 
 
 def configured_backend() -> BackendSetting:
@@ -80,18 +76,16 @@ def select_tensorflow() -> None:
     require_tensorflow()
 
 
-def tensorflow_instead(
-    subject: str, sources: Collection[Path], choice: BackendChoice
-) -> str | None:
+def tensorflow_instead(subject: str, sources: Collection[Path], *, keep: bool) -> str | None:
     """The line that says that TensorFlow takes the place of another backend; None if it does not.
 
     Args:
         subject: what runs, such as ``the program``.
         sources: its scripts, modules and notebooks; the local modules that they import count too.
-        choice: ``keep`` to refuse another backend.
+        keep: whether another backend is refused.
 
     Raises:
-        SaldiagError: another backend is set, and ``choice`` is ``keep`` or the sources use JAX or
+        SaldiagError: another backend is set, and ``keep`` is true or the sources use JAX or
             PyTorch themselves.
     """
     configured = configured_backend()
@@ -108,7 +102,7 @@ def tensorflow_instead(
             f"{found.foreign}, and {is_set}: saldiag runs Keras on TensorFlow only. If {subject}"
             f" works on TensorFlow too, set {BACKEND_VARIABLE}=tensorflow{where}"
         )
-    if choice == "keep":
+    if keep:
         raise SaldiagError(
             f"{is_set}, and saldiag runs Keras on TensorFlow only: without --backend keep,"
             f" {subject} runs on TensorFlow"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Literal
@@ -144,27 +145,33 @@ def _read_script(path: Path) -> bytes:
         raise SaldiagError(f"{path}: {error.strerror or error}") from error
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # saldiag handles these around a program
+
+
 @dataclass
 class _Process:
-    """What a program finds in ``sys``, and may replace."""
+    """What a program finds in ``sys``, and may replace; and its handlers of signals."""
 
     main: types.ModuleType
     argv: list[str]
     path: list[str]
     stdout: Any
     unraisablehook: Any
+    handlers: list[Any]
 
     @classmethod
     def current(cls) -> _Process:
         return cls(
-            sys.modules["__main__"], sys.argv, list(sys.path), sys.stdout, sys.unraisablehook
-        )
+            sys.modules["__main__"], sys.argv, list(sys.path), sys.stdout, sys.unraisablehook,
+            [signal.getsignal(number) for number in _SIGNALS],
+        )  # fmt: skip
 
     def install(self) -> None:
         sys.modules["__main__"], sys.argv, sys.path[:] = self.main, self.argv, self.path
 
 
-_left_by_program: list[_Process] = []
+_around_program: list[tuple[_Process, _Process]] = []
+"""What the last program found and what it left; empty if none has run."""
 
 
 def reinstall_program() -> None:
@@ -172,9 +179,13 @@ def reinstall_program() -> None:
 
     Its ``atexit`` handlers run then. Does nothing if no program has run.
     """
-    for left in _left_by_program[-1:]:
+    for found, left in _around_program:
         left.install()
         sys.stdout, sys.unraisablehook = left.stdout, left.unraisablehook
+        for number, before, after in zip(_SIGNALS, found.handlers, left.handlers, strict=True):
+            if after is not None and after is not before:
+                with suppress(ValueError):  # not in the main thread
+                    signal.signal(number, after)
 
 
 @contextmanager
@@ -184,12 +195,12 @@ def _installed_main(module: types.ModuleType, argv: list[str], folder: str) -> I
     search = _without_launcher(before.path)
     if not sys.flags.safe_path:
         search.insert(0, folder)
-    _Process(module, argv, search, sys.stdout, sys.unraisablehook).install()
+    replace(before, main=module, argv=argv, path=search).install()
     try:
         yield
     finally:
         if os.getpid() == process:  # a forked child goes on to its interpreter's exit
-            _left_by_program[:] = [_Process.current()]
+            _around_program[:] = [(before, _Process.current())]
             before.install()
 
 

@@ -30,7 +30,7 @@ def test_two_runs_are_compared_on_stdout_and_in_a_page(runs, tmp_path, capsys):
     assert main.main(["compare", *runs(*case()), "--html", "page.html"]) == 0
     captured = capsys.readouterr()
     assert "does not learn" in captured.out
-    assert captured.err == ""
+    assert captured.err == "saldiag: drawing the curves …\n"
     assert "broken → fixed" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 

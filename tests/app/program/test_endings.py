@@ -129,7 +129,7 @@ def test_forked_children_leave_the_run_alone(tmp_path):
     assert shown.count("trained") == 2
     assert shown.count("Report: ") == 1
     assert ended.stderr.count("ZeroDivisionError") == 1
-    assert "saldiag: " not in ended.stderr
+    assert ended.stderr.count("saldiag: ") == 1, "TensorFlow starts once"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
     assert not list((tmp_path / "run").glob("model-*"))
 
@@ -160,6 +160,28 @@ for work in (lambda: sys.exit(5), lambda: 1 / 0, lambda: None):
 else:
     print("children left with", codes)
 """
+
+
+def test_json_alone_is_on_stdout(tmp_path):
+    """Whatever the program writes, and whichever way: also in children, and at its exit."""
+    writes = """
+import atexit, subprocess
+subprocess.run([sys.executable, "-c", "print('from a process')"])
+os.write(1, b"to the descriptor\\n")
+sys.__stdout__.write("to the first stdout\\n")
+atexit.register(lambda: print("at exit"))
+sys.stdout.flush()
+if (child := os.fork()) == 0:
+    print("from a child")
+    sys.exit()
+os.waitpid(child, 0)
+"""
+    (tmp_path / "program.py").write_text(HEALTHY + writes)
+    ended = run_saldiag_process("run", "--format", "json", "program.py", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["verdict"] == "inconclusive"
+    for text in ("process", "descriptor", "first stdout", "at exit", "from a child"):
+        assert text in ended.stderr
 
 
 class TestBackends:

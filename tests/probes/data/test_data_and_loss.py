@@ -71,7 +71,33 @@ class TestFacts:
         facts.add_tensor(tf.constant([["normal"], ["fixed"]]))
         found = facts.tensor_facts()
         assert (found.dtype, found.nan_share) == ("string", 0.0)
-        assert np.isnan([found.minimum, found.mean]).all()
+        assert np.isnan([found.minimum, found.mean, found.std, found.sample_variation]).all()
+        assert found.distinct == 0
+
+    @pytest.mark.parametrize("text", [["a", "b", "b"], ["a", "a", "a"]])
+    def test_text_inputs_are_not_judged_as_numbers(self, keras, text):
+        import tensorflow as tf
+
+        from saldiag.core.measurement import Measurements
+        from saldiag.rules.engine.engine import diagnose
+        from saldiag_probes.data.tensor_statistics import measure_data
+
+        lookup = keras.layers.StringLookup(vocabulary=["a", "b"])
+        model = keras.Sequential(
+            [
+                keras.Input((1,), dtype="string"),
+                lookup,
+                keras.layers.Embedding(3, 2),
+                keras.layers.Flatten(),
+                keras.layers.Dense(1),
+            ]
+        )
+        model.compile("sgd", "mse")
+        x, y = tf.constant(text)[:, None], tf.constant([[0.0], [1.0], [2.0]])
+        facts = measure_data(model, [(x, y)])
+        assert facts.inputs[0].dtype == "string"
+        diagnosis = diagnose(Measurements.of(facts), verdict="not_tested", select=["SD6"])
+        assert diagnosis.findings == ()
 
     @pytest.mark.parametrize(
         ("rows", "single"),

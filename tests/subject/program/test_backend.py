@@ -185,11 +185,11 @@ class TestSource:
 class TestDecision:
     def test_nothing_is_said_on_tensorflow(self, source):
         path = source("import torch, keras")
-        assert tensorflow_instead("the program", [path], "keep") is None
+        assert tensorflow_instead("the program", [path], keep=True) is None
 
     def test_a_program_of_keras_alone_runs_on_tensorflow(self, source, monkeypatch):
         monkeypatch.setenv("KERAS_BACKEND", "jax")
-        line = tensorflow_instead("the program", [source("import keras")], "tensorflow")
+        line = tensorflow_instead("the program", [source("import keras")], keep=False)
         assert line == (
             'KERAS_BACKEND sets the backend "jax"; the program imports neither jax nor torch, so it'
             " runs on TensorFlow (--backend keep refuses instead)"
@@ -198,22 +198,22 @@ class TestDecision:
     def test_or_is_refused_on_request(self, source, monkeypatch):
         monkeypatch.setenv("KERAS_BACKEND", "jax")
         with pytest.raises(SaldiagError, match="without --backend keep, the program runs on"):
-            tensorflow_instead("the program", [source("import keras")], "keep")
+            tensorflow_instead("the program", [source("import keras")], keep=True)
 
     def test_a_program_that_imports_one_is_refused(self, source, monkeypatch):
         path = source("import keras\nimport torch")
         monkeypatch.setenv("KERAS_BACKEND", "torch")
         with pytest.raises(SaldiagError, match=r"^train\.py:2 imports torch, and KERAS_BACKEND"):
-            tensorflow_instead("the program", [path], "tensorflow")
+            tensorflow_instead("the program", [path], keep=False)
 
     def test_a_program_that_sets_it_itself(self, source, monkeypatch):
         path = source("import os\nos.environ['KERAS_BACKEND'] = 'jax'\nimport keras")
-        line = tensorflow_instead("the program", [path], "tensorflow")
+        line = tensorflow_instead("the program", [path], keep=False)
         assert line is not None
         assert line.startswith('train.py:2 sets the backend "jax"; ')
         path = source("import os\nos.environ['KERAS_BACKEND'] = 'tensorflow'\nimport torch")
         monkeypatch.setenv("KERAS_BACKEND", "torch")
-        assert tensorflow_instead("the program", [path], "tensorflow") is None
+        assert tensorflow_instead("the program", [path], keep=False) is None
 
 
 RUNNING = """

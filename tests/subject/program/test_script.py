@@ -167,12 +167,16 @@ class TestScript:
             "def show():\n"
             "    print(sys.modules['__main__'].__name__, sys.argv, sys.path[-1])\n"
             "    print(sys.modules['__main__'].show is show)\n"
+            "import signal\n"
+            "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+            "atexit.register(lambda: signal.raise_signal(signal.SIGTERM))\n"
             "atexit.register(lambda: print('second'))\natexit.register(show)\n"
         )
         again = RUNS + "from saldiag.subject.program.script import reinstall_program\n"
+        again += "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
         done = run_python(again + "print(sys.argv)\nreinstall_program()", cwd=tmp_path)
         assert done.stdout.splitlines() == [
-            "ended finished", "['-c']", "__main__ ['program.py'] mine", "True", "second",
+            "ended finished", "['-c']", "__main__ ['program.py'] mine", "True", "second", "handled",
         ]  # fmt: skip
 
     def test_what_is_not_there_is_named(self, tmp_path):

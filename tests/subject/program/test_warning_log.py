@@ -137,15 +137,21 @@ def test_a_log_names_its_caller() -> None:
     handler = logging.Handler()
     handler.emit = seen.append  # type: ignore[method-assign]
     logger.addHandler(handler)
+
+    def log() -> None:
+        logger.warning("%(a)s", {"a": 1})
+        logger.log(logging.WARNING, "plain")
+
     try:
+        log()
         with recording_warnings():
-            logger.warning("%(a)s", {"a": 1})
-            logger.log(logging.WARNING, "plain")
+            log()
     finally:
         logger.removeHandler(handler)
-    assert {(record.filename, record.funcName) for record in seen} == {
-        ("test_warning_log.py", "test_a_log_names_its_caller")
-    }
+    alone, recorded = seen[:2], seen[2:]
+    assert len(recorded) == 2
+    for before, after in zip(alone, recorded, strict=True):
+        assert (after.filename, after.funcName) == (before.filename, before.funcName)
 
 
 @pytest.mark.tensorflow
