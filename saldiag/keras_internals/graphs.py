@@ -7,6 +7,7 @@ dtype; that a Python number became 0 on the way is seen in that function alone.
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 from tensorflow.core.framework import attr_value_pb2
@@ -16,19 +17,23 @@ from tensorflow.python.eager.polymorphic_function.polymorphic_function import (
 )
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework import ops as CONSTANT_MODULE  # noqa: N812 - patched by recorder
+from tensorflow.python.framework.ops import gradient_registry
+from tensorflow.python.framework.registry import Registry
 from tensorflow.python.util import tf_stack
 
-from saldiag.keras_internals.names import SCRATCH_GRAPH
+from saldiag.keras_internals.names import CUSTOM_GRADIENT, SCRATCH_GRAPH
 
 __all__ = [
     "CONSTANT_MODULE",
     "NOT_INLINED",
     "ConcreteFunction",
     "GraphFunction",
+    "Registry",
     "call_branches_like_functions",
     "draws_from_kernels",
     "has_own_gradient",
     "is_scratch_graph",
+    "register_for_the_graph",
     "stack_trace",
     "with_own_kernels",
 ]
@@ -46,6 +51,33 @@ def call_branches_like_functions(conditional: Any) -> None:
 def has_own_gradient(operation: Any) -> bool:
     """Whether ``tf.custom_gradient`` created this operation; there is no public flag."""
     return operation.type == "IdentityN" and "_gradient_op_type" in operation.node_def.attr
+
+
+_register = Registry.register
+
+
+def register_for_the_graph(self: Any, candidate: Any, name: str | None = None) -> None:
+    """``Registry``'s method ``register``; a custom gradient is forgotten with its graph.
+
+    Each ``tf.custom_gradient`` in a graph registers a function with a name of its own. TensorFlow
+    keeps it forever, and by it the tensors and the graph, 5 MB for each training of a small model.
+    Here the graph holds the function, and the registry a weak reference.
+    """
+    if self is not gradient_registry or not str(name).startswith(CUSTOM_GRADIENT):
+        _register(self, candidate, name)
+        return
+    graph = CONSTANT_MODULE.get_default_graph()
+    held = getattr(graph, _OWN_GRADIENTS, ())
+    setattr(graph, _OWN_GRADIENTS, (*held, candidate))
+    found: Any = weakref.ref(candidate, lambda _: self._registry.pop(name, None))
+
+    def gradient(*arguments: Any) -> Any:
+        return found()(*arguments)
+
+    _register(self, gradient, name)
+
+
+_OWN_GRADIENTS = "saldiag_custom_gradients"
 
 
 def is_scratch_graph(graph: Any) -> bool:

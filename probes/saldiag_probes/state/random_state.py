@@ -18,6 +18,7 @@ from saldiag.keras_internals.state import (
     eager_random_state,
     keras_seed,
     keras_seed_generator,
+    name_counters,
     set_eager_random_state,
     set_eager_seed,
     set_keras_seed,
@@ -34,8 +35,8 @@ def preserved_generators() -> Iterator[None]:
     """Restore, at the end of the block, the states of all generators that Keras code draws from.
 
     These are the global ones of ``random``, NumPy, TensorFlow and Keras, and the seeds that they
-    were set to. Generators that are variables (``tf.random.Generator``, ``SeedGenerator``) are
-    restored by ``preserved_resources``.
+    were set to. Keras' counters of automatic names are restored too. Generators that are variables
+    (``tf.random.Generator``, ``SeedGenerator``) are restored by ``preserved_resources``.
 
     An eager random operation keeps its state in a cached kernel, which is found by the operation's
     seeds. Inside the block eager operations get another global seed, derived from the program's,
@@ -81,6 +82,7 @@ class _Generators:
     def __init__(self) -> None:
         self._python = random.getstate()
         self._numpy = np.random.get_state()  # noqa: NPY002 - users draw from the global state
+        self._names = dict(name_counters())
         self._seed = keras_seed()
         self._keras = keras_seed_generator()
         self._keras_value = None if self._keras is None else self._keras.state.value.read_value()
@@ -89,14 +91,19 @@ class _Generators:
             None if self._tensorflow is None else self._tensorflow.state.read_value()
         )
         self._eager = eager_random_state()
+        if self._keras is None:
+            _open_kept_generator()
 
     def restore(self) -> None:
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002 - as above
+        names = name_counters()
+        names.clear()
+        names.update(self._names)
         set_keras_seed(self._seed)
         current = keras_seed_generator()
-        if current is not self._keras:
-            _keep_alive(current)
+        if current is not self._keras and current not in _kept_generators:
+            _kept_generators.append(current)
         set_keras_seed_generator(self._keras)
         if self._keras is not None:
             self._keras.state.value.assign(self._keras_value)
@@ -106,8 +113,16 @@ class _Generators:
         set_eager_random_state(self._eager)
 
 
-_KEPT: list[Any] = []
+_kept_generators: list[Any] = []
+"""Seed generators that Keras created inside a block. Functions traced there keep using them, but a
+traced function does not keep its variables alive. The first one serves all later blocks."""
 
 
-def _keep_alive(generator: Any) -> None:
-    _KEPT.append(generator)
+def _open_kept_generator() -> None:
+    """Give Keras the kept generator, in the state in which it would create one now."""
+    if not _kept_generators:
+        return
+    peeked = random.Random()  # noqa: S311 - as Keras
+    peeked.setstate(random.getstate())
+    _kept_generators[0].state.assign([peeked.randint(1, int(1e9)), 0])
+    set_keras_seed_generator(_kept_generators[0])

@@ -79,6 +79,7 @@ class TouchedResources:
             self._remember(variable)
 
     def restore(self) -> None:
+        """Write every value back, the one that was noted first last."""
         for undo in reversed(self._undo):
             undo()
         assign = tf.raw_ops.AssignVariableOp

@@ -256,3 +256,64 @@ def test_seeds_set_inside_are_forgotten() -> None:
         keras.utils.set_random_seed(12)
     assert (measure_seeds(), keras_seed()) == (before, 11)
     assert float(tf.random.normal(())) == expected
+
+
+def test_keras_draws_the_same_in_every_block_and_keeps_one_generator() -> None:
+    from keras.src.backend.common import global_state
+
+    from saldiag_probes.state import random_state
+
+    def draw() -> list[float]:
+        with block():
+            return [float(keras.random.normal(())), float(keras.random.normal(()))]
+
+    keras.utils.set_random_seed(4)
+    draw()
+    kept = len(random_state._kept_generators)
+    drawn = [draw(), draw()]
+    assert len(random_state._kept_generators) == kept
+    assert global_state.get_global_attribute("global_seed_generator") is None
+    assert drawn == [[float(keras.random.normal(())), float(keras.random.normal(()))]] * 2
+
+
+def test_automatic_names_go_on() -> None:
+    first = keras.layers.Dense(1).name
+    with block():
+        keras.layers.Dense(1)
+    number = int(first.rpartition("_")[2]) if "_" in first else 0
+    assert keras.layers.Dense(1).name == f"dense_{number + 1}"
+
+
+def function_with_gradient() -> Any:
+    twice = tf.custom_gradient(lambda x: (2 * x, lambda upstream: 5 * upstream))
+    return graph(lambda: twice(tf.constant(1.0)))
+
+
+def custom_gradients() -> set[str]:
+    import gc
+
+    from tensorflow.python.framework import ops
+
+    gc.collect()
+    return {name for name in ops.gradient_registry.list() if name.startswith("CustomGradient-")}
+
+
+def test_custom_gradients_are_forgotten_with_their_graph() -> None:
+    before = custom_gradients()
+    with block():
+        function = function_with_gradient()
+        function()
+    assert len(custom_gradients() - before) == 1
+    del function
+    assert custom_gradients() == before
+
+
+def test_a_custom_gradient_from_a_block_is_used_after_it() -> None:
+    weight = tf.Variable(1.0)
+    twice = tf.custom_gradient(lambda x: (2 * x, lambda upstream: 5 * upstream))
+    function = graph(lambda: twice(weight))
+    with block():
+        function()
+    with tf.GradientTape() as tape:
+        value = function()
+    assert float(tape.gradient(value, weight)) == 5.0
