@@ -25,6 +25,7 @@ from saldiag.keras_internals.state import (
     set_keras_seed_generator,
     tensorflow_generator,
 )
+from saldiag_probes.state.touched_resources import restart_copies
 
 _OTHER_SEED = 0x5A1D1A6
 """Changes the global seed of eager operations inside a block (exclusive or, 31 bits)."""
@@ -41,19 +42,26 @@ def preserved_generators() -> Iterator[None]:
     An eager random operation keeps its state in a cached kernel, which is found by the operation's
     seeds. Inside the block eager operations get another global seed, derived from the program's,
     hence other kernels. The program's own, and those of its ``tf.function``s, are neither advanced
-    nor reset, and ``tf.random.set_seed`` inside the block doesn't reset them. Traced functions
+    nor reset, and ``tf.random.set_seed`` inside the block resets only the block's own copies of
+    traced functions (see ``preserved_resources``). Traced functions
     keep the program's seed: one that is traced inside draws afterwards what it would have drawn.
     """
     generators = _Generators()
     private_seeds = patched(SEED_MODULE, SEED_FUNCTION, _private_seeds)
     try:
-        with private_seeds, patched(Context, SET_EAGER_SEED, set_eager_seed):
+        with private_seeds, patched(Context, SET_EAGER_SEED, _set_seed_inside):
             yield
     finally:
         generators.restore()
 
 
 _program_seeds = getattr(SEED_MODULE, SEED_FUNCTION)
+
+
+def _set_seed_inside(self: Any, seed: Any) -> None:
+    """Set the seed; the traced functions that the block calls draw from their start again."""
+    set_eager_seed(self, seed)
+    restart_copies()
 
 
 def _private_seeds(op_seed: Any) -> tuple[Any, Any]:

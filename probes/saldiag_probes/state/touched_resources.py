@@ -63,6 +63,12 @@ def keep_changes(variables: Iterable[TFVariable]) -> None:
         journal.seen.update({id(handle): handle for handle in handles})
 
 
+def restart_copies() -> None:
+    """Let the random kernels of the functions that a block of this thread called start anew."""
+    for journal in _journals.open:
+        journal.copies.clear()
+
+
 class TouchedResources:
     """What the resources held when a block first used them."""
 
@@ -73,7 +79,7 @@ class TouchedResources:
         """Handles of the variables that are restored in any case, and their values."""
         self._others: list[tuple[Any, Any]] = []
         self._undo: list[Callable[[], Any]] = []
-        self._copies: dict[int, tuple[Any, Any]] = {}
+        self.copies: dict[int, tuple[Any, Any]] = {}
         """A traced function and its copy, or itself if it needs none, by identity."""
         for variable in variables:
             self._remember(variable)
@@ -129,11 +135,11 @@ class TouchedResources:
 
     def own_copy(self, function: Any) -> Any:
         """The function to call in place of a traced one: its copy if it has random kernels."""
-        if id(function) not in self._copies:
+        if id(function) not in self.copies:
             copy = with_own_kernels(function) if draws_from_kernels(function) else function
-            self._copies[id(function)] = (function, copy)
-            self._copies[id(copy)] = (copy, copy)
-        return self._copies[id(function)][1]
+            self.copies[id(function)] = (function, copy)
+            self.copies[id(copy)] = (copy, copy)
+        return self.copies[id(function)][1]
 
     def _remember(self, variable: TFVariable) -> None:
         """Reading shares the buffer until somebody writes, so it costs what the block changes.

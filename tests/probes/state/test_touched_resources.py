@@ -207,6 +207,15 @@ def test_noise_inside_a_block_goes_on_and_starts_anew_in_the_next() -> None:
     assert first[0] != first[1]
 
 
+def test_a_seed_set_inside_starts_the_noise_anew() -> None:
+    noise = graph(lambda: tf.random.normal(()))
+    with block():
+        first = [float(noise()), float(noise())]
+        tf.random.set_seed(5)
+        second = [float(noise()), float(noise())]
+    assert first == second
+
+
 def test_gradients_pass_through_a_copied_function() -> None:
     weight = tf.Variable(2.0)
     noisy = graph(lambda: weight * (1.0 + 0.0 * tf.random.normal(())))
