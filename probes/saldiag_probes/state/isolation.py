@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 
 from saldiag.core.keras_types import KerasModel, KerasOptimizer, TFVariable
-from saldiag.core.patching import patched
+from saldiag.core.patching import SharedPatches
 from saldiag.keras_internals.graphs import Registry, register_for_the_graph
 from saldiag.keras_internals.names import REGISTER
 from saldiag.keras_internals.state import open_name_scopes
@@ -42,7 +42,11 @@ def preserved_state(
     structures = [OptimizerStructure(o) for o in optimizers if not o.built]
     variables = _tracked_variables(model, optimizers)
     saved = {id(variable) for variable in variables}
-    with preserved_generators(), _gradients_of_graphs(), preserved_resources(variables) as used:
+    with (
+        preserved_generators(),
+        _gradients_of_graphs.in_place(),
+        preserved_resources(variables) as used,
+    ):
         try:
             with preserved_name_scopes():
                 yield used
@@ -66,16 +70,15 @@ def preserved_random_state() -> Iterator[None]:
     """
     with (
         preserved_generators(),
-        _gradients_of_graphs(),
+        _gradients_of_graphs.in_place(),
         preserved_resources(),
         preserved_name_scopes(),
     ):
         yield
 
 
-def _gradients_of_graphs() -> contextlib.AbstractContextManager[None]:
-    """Let TensorFlow forget the custom gradients of the graphs that a block builds with them."""
-    return patched(Registry, REGISTER, register_for_the_graph)
+_gradients_of_graphs = SharedPatches((Registry, REGISTER, register_for_the_graph))
+"""Let TensorFlow forget the custom gradients of a graph with it."""
 
 
 @contextlib.contextmanager

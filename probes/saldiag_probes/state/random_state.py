@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.patching import patched
+from saldiag.core.patching import SharedPatches
 from saldiag.keras_internals.names import SEED_FUNCTION, SET_EAGER_SEED
 from saldiag.keras_internals.state import (
     SEED_MODULE,
@@ -47,19 +47,22 @@ def preserved_generators() -> Iterator[None]:
     keep the program's seed: one that is traced inside draws afterwards what it would have drawn.
     """
     generators = _Generators()
-    private_seeds = patched(SEED_MODULE, SEED_FUNCTION, _private_seeds)
     try:
-        with private_seeds, patched(Context, SET_EAGER_SEED, _set_seed_inside):
+        with _patches.in_place():
             yield
     finally:
         generators.restore()
 
 
 _program_seeds = getattr(SEED_MODULE, SEED_FUNCTION)
+_set_program_seed = getattr(Context, SET_EAGER_SEED)
 
 
 def _set_seed_inside(self: Any, seed: Any) -> None:
     """Set the seed; the traced functions that the block calls draw from their start again."""
+    if not _patches.is_wanted:
+        _set_program_seed(self, seed)
+        return
     set_eager_seed(self, seed)
     restart_copies()
 
@@ -67,11 +70,15 @@ def _set_seed_inside(self: Any, seed: Any) -> None:
 def _private_seeds(op_seed: Any) -> tuple[Any, Any]:
     """The seeds of a random operation inside a block."""
     first, second = _program_seeds(op_seed)
-    if not tf.executing_eagerly():
+    if not _patches.is_wanted or not tf.executing_eagerly():
         return first, second
     _draws[0] += 1
     return (None if first is None else first ^ _OTHER_SEED), second
 
+
+_patches = SharedPatches(
+    (SEED_MODULE, SEED_FUNCTION, _private_seeds), (Context, SET_EAGER_SEED, _set_seed_inside)
+)
 
 _draws = [0]
 

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import TFVariable
-from saldiag.core.patching import Patch
+from saldiag.core.patching import SharedPatches
 from saldiag.keras_internals.graphs import ConcreteFunction, draws_from_kernels, with_own_kernels
 from saldiag.keras_internals.names import CALL_FUNCTION
 from saldiag.keras_internals.variables import (
@@ -44,11 +44,14 @@ def preserved_resources(variables: Iterable[TFVariable] = ()) -> Iterator[Touche
         variables: those that the block is known to change; they are restored in any case.
     """
     journal = TouchedResources(variables)
-    _watch(journal)
     try:
-        yield journal
+        with _patches.in_place():
+            _journals.open.append(journal)
+            try:
+                yield journal
+            finally:
+                _journals.open.remove(journal)
     finally:
-        _unwatch(journal)
         journal.restore()
 
 
@@ -169,11 +172,6 @@ class _Journals(threading.local):
 
 
 _journals = _Journals()
-_lock = threading.Lock()
-_watching: list[TouchedResources] = []
-"""The journals of all threads; the patches stay while there is one."""
-_patches: list[Patch] = []
-
 _handle_of = ResourceVariable.handle.fget
 _table_handle_of = TableBase.resource_handle.fget
 _call = getattr(ConcreteFunction, CALL_FUNCTION)
@@ -205,22 +203,8 @@ def _noted_call(self: Any, tensor_inputs: Any, captured_inputs: Any) -> Any:
     return _call(function, tensor_inputs, captured_inputs)
 
 
-def _watch(journal: TouchedResources) -> None:
-    with _lock:
-        if not _watching:
-            _patches.extend([
-                Patch(ResourceVariable, "handle", property(_noted_handle)),
-                Patch(TableBase, "resource_handle", property(_noted_table_handle)),
-                Patch(ConcreteFunction, CALL_FUNCTION, _noted_call),
-            ])  # fmt: skip
-        _watching.append(journal)
-    _journals.open.append(journal)
-
-
-def _unwatch(journal: TouchedResources) -> None:
-    _journals.open.remove(journal)
-    with _lock:
-        _watching.remove(journal)
-        if not _watching:
-            while _patches:
-                _patches.pop().restore()
+_patches = SharedPatches(
+    (ResourceVariable, "handle", property(_noted_handle)),
+    (TableBase, "resource_handle", property(_noted_table_handle)),
+    (ConcreteFunction, CALL_FUNCTION, _noted_call),
+)

@@ -126,6 +126,42 @@ def test_variables_of_other_threads_are_left_alone() -> None:
     assert float(count) == 5.0
 
 
+def test_blocks_of_two_threads_may_overlap() -> None:
+    before = patched_attributes()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with block():
+            entered.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=other)
+    with block():
+        thread.start()
+        entered.wait(30)
+    assert patched_attributes() != before
+    leave.set()
+    thread.join()
+    assert patched_attributes() == before
+
+
+def test_another_thread_draws_from_its_own_kernels() -> None:
+    def draws(*, inside: bool) -> list[float]:
+        tf.random.set_seed(3)
+        drawn = [float(tf.random.normal((), seed=1))]
+        thread = threading.Thread(target=lambda: drawn.append(float(tf.random.normal((), seed=1))))
+        if inside:
+            with block():
+                thread.start()
+                thread.join()
+        else:
+            thread.start()
+            thread.join()
+        return drawn
+
+    assert draws(inside=True) == draws(inside=False)
+
+
 def test_generators_that_are_variables_are_restored() -> None:
     generator = tf.random.Generator.from_seed(1)
     seeds = keras.random.SeedGenerator(1)
