@@ -9,7 +9,7 @@ NIGHTLY := .venv-nightly
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint docs fast slow messages matrix record schemas install clean test-nightly
+.PHONY: demo test check lint docs fast slow messages matrix record compare schemas install clean test-nightly
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -73,6 +73,12 @@ record: install
 	$(BIN)/saldiag selftest $(PART) --seed 0 --out build/selftest/tuning || test $$? -eq 1
 	$(BIN)/saldiag selftest $(PART) --out build/selftest/reported || test $$? -eq 1
 	$(BIN)/python -m saldiag.selftest.record build/selftest/tuning build/selftest/reported
+
+# Run every program of tests/compare plainly and under `saldiag run`, twice each, and write what
+# differs to tests/compare/totals.json. Takes up to half an hour on two free cores;
+# `make compare OPTIONS="--only NAME"` runs one program.
+compare: install
+	$(BIN)/python -m tests.compare $(OPTIONS)
 
 # The fast tests with the newest builds of TensorFlow and Keras, in an environment of their own.
 # tests/test_keras_internals.py runs first: it lists the private names that they no longer have.

@@ -280,7 +280,10 @@ def living_objects(keras: Any) -> dict[str, Any]:
     tf.random.set_seed(1)
     tf.random.uniform([1])
     traced = tf.function(lambda: tf.constant(1.0), autograph=False).get_concrete_function()
+    from tensorflow.python.framework import ops
+
     return {
+        "a registry": ops.gradient_registry,
         "accuracy": keras.metrics.CategoricalAccuracy(),
         "compiled loss": model._compile_loss,
         "compiled metrics": model._compile_metrics,
@@ -384,6 +387,14 @@ def name_scopes(keras: Any) -> Any:
         return len(open_name_scopes())
 
 
+def names_counted(keras: Any) -> bool:
+    from saldiag.keras_internals.state import name_counters
+
+    before = dict(name_counters())
+    keras.layers.Dense(1)
+    return dict(name_counters()) != before
+
+
 def tracked_attributes(keras: Any) -> Any:
     import tensorflow as tf
 
@@ -401,7 +412,17 @@ def warning_module(keras: Any) -> str:
     return Path(caught[0].filename).as_posix() if caught else ""
 
 
+def custom_gradient_names() -> set[str]:
+    from tensorflow.python.framework import ops
+
+    custom_gradient_attributes()
+    return set(ops.gradient_registry.list())
+
+
 TEXT_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "CustomGradient-": lambda _: any(
+        name.startswith("CustomGradient-") for name in custom_gradient_names()
+    ),
     "__autograph_generated_file": lambda _: "__autograph_generated_file" in converted_file_name(),
     "_gradient_op_type": lambda _: "_gradient_op_type" in custom_gradient_attributes(),
     "_keras_": lambda keras: all(
@@ -416,6 +437,7 @@ TEXT_CHECKS: dict[str, Callable[[Any], Any]] = {
     "keras.src.losses": lambda keras: keras.losses.Loss.__module__.startswith("keras.src.losses"),
     "keras.src.ops.nn": lambda keras: warning_module(keras).endswith("keras/src/ops/nn.py"),
     "name_scope_stack": name_scopes,
+    "object_name_uids": names_counted,
     "scratch_graph": lambda keras: scratch_graph_name(keras).startswith("scratch_graph"),
     "tensorflow.python.keras": lambda _: resolved("tensorflow.python.keras") is not None,
 }  # fmt: skip

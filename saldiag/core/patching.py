@@ -6,6 +6,7 @@ it meets, or not, exactly as it would without the patch.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,6 +77,45 @@ def patched(owner: Any, name: str, value: Any, *, untracked: bool = False) -> It
         yield
     finally:
         patch.restore()
+
+
+class SharedPatches:
+    """Patches for blocks that nest and overlap, in any thread.
+
+    The first block sets them and the last one restores them.
+
+    Args:
+        replacements: owner, name and replacement of each attribute.
+    """
+
+    def __init__(self, *replacements: tuple[Any, str, Any]) -> None:
+        self._replacements = replacements
+        self._patches: list[Patch] = []
+        self._blocks = 0
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether this thread is in a block; a replacement leaves the other threads alone."""
+        return getattr(self._thread, "blocks", 0) > 0
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Have the patches in place during the block."""
+        with self._lock:
+            if not self._blocks:
+                self._patches = [Patch(*replacement) for replacement in self._replacements]
+            self._blocks += 1
+        self._thread.blocks = getattr(self._thread, "blocks", 0) + 1
+        try:
+            yield
+        finally:
+            self._thread.blocks -= 1
+            with self._lock:
+                self._blocks -= 1
+                while self._patches and not self._blocks:
+                    self._patches.pop().restore()
 
 
 def assign(owner: Any, name: str, value: Any) -> Callable[[], None]:

@@ -39,8 +39,11 @@ MODULE_NAMES: tuple[tuple[str, str], ...] = (
     ("tensorflow.python.framework.op_def_registry", "get"),
     ("tensorflow.python.framework.ops", "EagerTensor"),
     ("tensorflow.python.framework.ops", "_create_graph_constant"),
+    ("tensorflow.python.framework.ops", "get_default_graph"),
+    ("tensorflow.python.framework.ops", "gradient_registry"),
     ("tensorflow.python.framework.random_seed", "get_seed"),
     ("tensorflow.python.ops.control_flow_util", "GraphOrParentsInXlaContext"),
+    ("tensorflow.python.framework.registry", "Registry"),
     ("tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable"),
     ("tensorflow.python.ops.resource_variable_ops", "ResourceVariable"),
     ("tensorflow.python.ops.stateful_random_ops", "global_generator"),
@@ -56,6 +59,7 @@ CLASS_NAMES: tuple[tuple[str, str], ...] = (
     ("keras.callbacks.EarlyStopping", "_set_monitor_op"),
     ("keras.callbacks.ModelCheckpoint", "_set_monitor_op"),
     ("keras.callbacks.ReduceLROnPlateau", "_set_monitor_op"),
+    ("tensorflow.python.framework.registry.Registry", "register"),
     ("tensorflow.python.eager.context.Context", "_set_global_seed"),
     ("tensorflow.Operation", "_set_attr"),
     ("tensorflow.data.Dataset", "_functions"),
@@ -70,6 +74,7 @@ OBJECT_NAMES: tuple[tuple[str, str], ...] = (
     ("compiled loss", "_user_loss_weights"),
     ("compiled metrics", "_user_metrics"),
     ("dtype policy", "_variable_dtype"),
+    ("a registry", "_registry"),
     ("eager context", "_optimizer_experimental_options"),
     ("eager context", "_rng"),
     ("eager context", "_seed"),
@@ -102,6 +107,7 @@ OBJECT_NAMES: tuple[tuple[str, str], ...] = (
 """Attributes that only an instance has, by kind of object; the test creates one of each."""
 
 TEXTS: tuple[str, ...] = (
+    "CustomGradient-",
     "__autograph_generated_file",
     "_gradient_op_type",
     "_keras_",
@@ -113,6 +119,7 @@ TEXTS: tuple[str, ...] = (
     "keras.src.losses",
     "keras.src.ops.nn",
     "name_scope_stack",
+    "object_name_uids",
     "scratch_graph",
     "tensorflow.python.keras",
 )

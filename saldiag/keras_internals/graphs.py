@@ -7,6 +7,7 @@ dtype; that a Python number became 0 on the way is seen in that function alone.
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 import tensorflow as tf
@@ -17,22 +18,26 @@ from tensorflow.python.eager.polymorphic_function.polymorphic_function import (
 )
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework import ops as CONSTANT_MODULE  # noqa: N812 - patched by recorder
+from tensorflow.python.framework.ops import gradient_registry
+from tensorflow.python.framework.registry import Registry
 from tensorflow.python.ops import control_flow_util
 from tensorflow.python.util import tf_stack
 
-from saldiag.keras_internals.names import SCRATCH_GRAPH
+from saldiag.keras_internals.names import CUSTOM_GRADIENT, SCRATCH_GRAPH
 
 __all__ = [
     "CONSTANT_MODULE",
     "NOT_INLINED",
     "ConcreteFunction",
     "GraphFunction",
+    "Registry",
     "call_branches_like_functions",
     "draws_from_kernels",
     "has_own_gradient",
     "is_compiled_by_xla",
     "is_scratch_graph",
     "is_xla_function",
+    "register_for_the_graph",
     "stack_trace",
     "untraced_copy",
     "with_own_kernels",
@@ -57,6 +62,33 @@ def is_compiled_by_xla() -> bool:
     """Whether the function that is being traced will be compiled by XLA; no public flag says so."""
     graph = tf.compat.v1.get_default_graph()
     return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
+
+
+_register = Registry.register
+
+
+def register_for_the_graph(self: Any, candidate: Any, name: str | None = None) -> None:
+    """``Registry``'s method ``register``; a custom gradient is forgotten with its graph.
+
+    Each ``tf.custom_gradient`` in a graph registers a function with a name of its own. TensorFlow
+    keeps it forever, and by it the tensors and the graph, 5 MB for each training of a small model.
+    Here the graph holds the function, and the registry a weak reference.
+    """
+    if self is not gradient_registry or not str(name).startswith(CUSTOM_GRADIENT):
+        _register(self, candidate, name)
+        return
+    graph = CONSTANT_MODULE.get_default_graph()
+    held = getattr(graph, _OWN_GRADIENTS, ())
+    setattr(graph, _OWN_GRADIENTS, (*held, candidate))
+    found: Any = weakref.ref(candidate, lambda _: self._registry.pop(name, None))
+
+    def gradient(*arguments: Any) -> Any:
+        return found()(*arguments)
+
+    _register(self, gradient, name)
+
+
+_OWN_GRADIENTS = "saldiag_custom_gradients"
 
 
 def is_scratch_graph(graph: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import random
 from typing import Any
 
@@ -14,7 +15,7 @@ from tensorflow.python.framework import config
 from tensorflow.python.framework import random_seed as SEED_MODULE  # noqa: N812 - patched
 from tensorflow.python.ops import stateful_random_ops
 
-from saldiag.keras_internals.names import NAME_SCOPES
+from saldiag.keras_internals.names import NAME_COUNTERS, NAME_SCOPES
 
 __all__ = [
     "SEED_MODULE",
@@ -23,6 +24,7 @@ __all__ = [
     "graph_optimizer_options",
     "keras_seed",
     "keras_seed_generator",
+    "name_counters",
     "open_name_scopes",
     "operations_are_deterministic",
     "set_eager_random_state",
@@ -38,6 +40,14 @@ def open_name_scopes() -> list[Any]:
     """Keras' own list of the name scopes open in this thread, the outermost first; not public."""
     scopes: list[Any] = global_state.get_global_attribute(NAME_SCOPES) or []
     return scopes
+
+
+def name_counters() -> dict[str, int]:
+    """Keras' own counters of the names that it gives to objects (``dense_1``); not public."""
+    counters: dict[str, int] = global_state.get_global_attribute(
+        NAME_COUNTERS, collections.defaultdict(int), set_to_default=True
+    )
+    return counters
 
 
 def keras_seed_generator() -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import types
 from typing import Any
 
 import pytest
 
-from saldiag.core.patching import MISSING, Patch, assign, patched
+from saldiag.core.patching import MISSING, Patch, SharedPatches, assign, patched
 
 
 class Base:
@@ -166,3 +167,36 @@ def test_what_was_not_there_is_gone_again() -> None:
     thing = Derived()
     assign(thing, "extra", 1)()
     assert not hasattr(thing, "extra")
+
+
+class Owner:
+    value = "own"
+
+
+def test_shared_patches_stay_until_the_last_block_ends() -> None:
+    shared = SharedPatches((Owner, "value", "replaced"))
+    assert not shared.is_wanted
+    with shared.in_place():
+        with shared.in_place():
+            assert Owner.value == "replaced"
+        assert Owner.value == "replaced"
+        assert shared.is_wanted
+    assert Owner.value == "own"
+    assert not shared.is_wanted
+
+
+def test_shared_patches_are_restored_after_an_error() -> None:
+    shared = SharedPatches((Owner, "value", "replaced"))
+    with pytest.raises(RuntimeError), shared.in_place():
+        raise RuntimeError
+    assert Owner.value == "own"
+
+
+def test_shared_patches_are_wanted_in_the_thread_of_the_block_only() -> None:
+    shared = SharedPatches((Owner, "value", "replaced"))
+    seen = []
+    with shared.in_place():
+        thread = threading.Thread(target=lambda: seen.append((Owner.value, shared.is_wanted)))
+        thread.start()
+        thread.join()
+    assert seen == [("replaced", False)]

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import keras
 
 from saldiag.core.keras_types import KerasModel, KerasOptimizer, TFVariable
+from saldiag.core.patching import SharedPatches
+from saldiag.keras_internals.graphs import Registry, register_for_the_graph
+from saldiag.keras_internals.names import REGISTER
 from saldiag.keras_internals.state import open_name_scopes
 from saldiag_probes.state.optimizers import OptimizerStructure, optimizers_of
 from saldiag_probes.state.random_state import preserved_generators
@@ -39,7 +42,11 @@ def preserved_state(
     structures = [OptimizerStructure(o) for o in optimizers if not o.built]
     variables = _tracked_variables(model, optimizers)
     saved = {id(variable) for variable in variables}
-    with preserved_generators(), preserved_resources(variables) as used:
+    with (
+        preserved_generators(),
+        _gradients_of_graphs.in_place(),
+        preserved_resources(variables) as used,
+    ):
         try:
             with preserved_name_scopes():
                 yield used
@@ -61,8 +68,17 @@ def preserved_random_state() -> Iterator[None]:
     The random states are those of Keras, TensorFlow, NumPy and ``random``. For a block that runs no
     model; otherwise use ``preserved_state``.
     """
-    with preserved_generators(), preserved_resources(), preserved_name_scopes():
+    with (
+        preserved_generators(),
+        _gradients_of_graphs.in_place(),
+        preserved_resources(),
+        preserved_name_scopes(),
+    ):
         yield
+
+
+_gradients_of_graphs = SharedPatches((Registry, REGISTER, register_for_the_graph))
+"""Let TensorFlow forget the custom gradients of a graph with it."""
 
 
 @contextlib.contextmanager

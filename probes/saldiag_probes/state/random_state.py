@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from saldiag.core.patching import patched
+from saldiag.core.patching import SharedPatches
 from saldiag.keras_internals.names import SEED_FUNCTION, SET_EAGER_SEED
 from saldiag.keras_internals.state import (
     SEED_MODULE,
@@ -18,12 +18,14 @@ from saldiag.keras_internals.state import (
     eager_random_state,
     keras_seed,
     keras_seed_generator,
+    name_counters,
     set_eager_random_state,
     set_eager_seed,
     set_keras_seed,
     set_keras_seed_generator,
     tensorflow_generator,
 )
+from saldiag_probes.state.touched_resources import restart_copies
 
 _OTHER_SEED = 0x5A1D1A6
 """Changes the global seed of eager operations inside a block (exclusive or, 31 bits)."""
@@ -34,35 +36,49 @@ def preserved_generators() -> Iterator[None]:
     """Restore, at the end of the block, the states of all generators that Keras code draws from.
 
     These are the global ones of ``random``, NumPy, TensorFlow and Keras, and the seeds that they
-    were set to. Generators that are variables (``tf.random.Generator``, ``SeedGenerator``) are
-    restored by ``preserved_resources``.
+    were set to. Keras' counters of automatic names are restored too. Generators that are variables
+    (``tf.random.Generator``, ``SeedGenerator``) are restored by ``preserved_resources``.
 
     An eager random operation keeps its state in a cached kernel, which is found by the operation's
     seeds. Inside the block eager operations get another global seed, derived from the program's,
     hence other kernels. The program's own, and those of its ``tf.function``s, are neither advanced
-    nor reset, and ``tf.random.set_seed`` inside the block doesn't reset them. Traced functions
+    nor reset, and ``tf.random.set_seed`` inside the block resets only the block's own copies of
+    traced functions (see ``preserved_resources``). Traced functions
     keep the program's seed: one that is traced inside draws afterwards what it would have drawn.
     """
     generators = _Generators()
-    private_seeds = patched(SEED_MODULE, SEED_FUNCTION, _private_seeds)
     try:
-        with private_seeds, patched(Context, SET_EAGER_SEED, set_eager_seed):
+        with _patches.in_place():
             yield
     finally:
         generators.restore()
 
 
 _program_seeds = getattr(SEED_MODULE, SEED_FUNCTION)
+_set_program_seed = getattr(Context, SET_EAGER_SEED)
+
+
+def _set_seed_inside(self: Any, seed: Any) -> None:
+    """Set the seed; the traced functions that the block calls draw from their start again."""
+    if not _patches.is_wanted:
+        _set_program_seed(self, seed)
+        return
+    set_eager_seed(self, seed)
+    restart_copies()
 
 
 def _private_seeds(op_seed: Any) -> tuple[Any, Any]:
     """The seeds of a random operation inside a block."""
     first, second = _program_seeds(op_seed)
-    if not tf.executing_eagerly():
+    if not _patches.is_wanted or not tf.executing_eagerly():
         return first, second
     _draws[0] += 1
     return (None if first is None else first ^ _OTHER_SEED), second
 
+
+_patches = SharedPatches(
+    (SEED_MODULE, SEED_FUNCTION, _private_seeds), (Context, SET_EAGER_SEED, _set_seed_inside)
+)
 
 _draws = [0]
 
@@ -81,6 +97,7 @@ class _Generators:
     def __init__(self) -> None:
         self._python = random.getstate()
         self._numpy = np.random.get_state()  # noqa: NPY002 - users draw from the global state
+        self._names = dict(name_counters())
         self._seed = keras_seed()
         self._keras = keras_seed_generator()
         self._keras_value = None if self._keras is None else self._keras.state.value.read_value()
@@ -89,14 +106,19 @@ class _Generators:
             None if self._tensorflow is None else self._tensorflow.state.read_value()
         )
         self._eager = eager_random_state()
+        if self._keras is None:
+            _open_kept_generator()
 
     def restore(self) -> None:
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002 - as above
+        names = name_counters()
+        names.clear()
+        names.update(self._names)
         set_keras_seed(self._seed)
         current = keras_seed_generator()
-        if current is not self._keras:
-            _keep_alive(current)
+        if current is not self._keras and current not in _kept_generators:
+            _kept_generators.append(current)
         set_keras_seed_generator(self._keras)
         if self._keras is not None:
             self._keras.state.value.assign(self._keras_value)
@@ -106,8 +128,16 @@ class _Generators:
         set_eager_random_state(self._eager)
 
 
-_KEPT: list[Any] = []
+_kept_generators: list[Any] = []
+"""Seed generators that Keras created inside a block. Functions traced there keep using them, but a
+traced function does not keep its variables alive. The first one serves all later blocks."""
 
 
-def _keep_alive(generator: Any) -> None:
-    _KEPT.append(generator)
+def _open_kept_generator() -> None:
+    """Give Keras the kept generator, in the state in which it would create one now."""
+    if not _kept_generators:
+        return
+    peeked = random.Random()  # noqa: S311 - as Keras
+    peeked.setstate(random.getstate())
+    _kept_generators[0].state.assign([peeked.randint(1, int(1e9)), 0])
+    set_keras_seed_generator(_kept_generators[0])

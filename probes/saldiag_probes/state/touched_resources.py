@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from saldiag.core.keras_types import TFVariable
-from saldiag.core.patching import Patch
+from saldiag.core.patching import SharedPatches
 from saldiag.keras_internals.distribution import local_copies
 from saldiag.keras_internals.graphs import ConcreteFunction, draws_from_kernels, with_own_kernels
 from saldiag.keras_internals.names import CALL_FUNCTION
@@ -45,11 +45,14 @@ def preserved_resources(variables: Iterable[TFVariable] = ()) -> Iterator[Touche
         variables: those that the block is known to change; they are restored in any case.
     """
     journal = TouchedResources(variables)
-    _watch(journal)
     try:
-        yield journal
+        with _patches.in_place():
+            _journals.open.append(journal)
+            try:
+                yield journal
+            finally:
+                _journals.open.remove(journal)
     finally:
-        _unwatch(journal)
         journal.restore()
 
 
@@ -64,6 +67,12 @@ def keep_changes(variables: Iterable[TFVariable]) -> None:
         journal.seen.update({id(handle): handle for handle in handles})
 
 
+def restart_copies() -> None:
+    """Let the random kernels of the functions that a block of this thread called start anew."""
+    for journal in _journals.open:
+        journal.copies.clear()
+
+
 class TouchedResources:
     """What the resources held when a block first used them."""
 
@@ -74,13 +83,13 @@ class TouchedResources:
         """Handles of the variables that are restored in any case, and their values."""
         self._others: list[tuple[Any, Any]] = []
         self._undo: list[Callable[[], Any]] = []
-        self._copies: dict[int, tuple[Any, Any]] = {}
+        self.copies: dict[int, tuple[Any, Any]] = {}
         """A traced function and its copy, or itself if it needs none, by identity."""
         for variable in variables:
             self._remember(variable)
 
     def restore(self) -> None:
-        """Give all resources the values that they had."""
+        """Write every value back, the one that was noted first last."""
         for undo in reversed(self._undo):
             undo()
         assign = tf.raw_ops.AssignVariableOp
@@ -130,11 +139,11 @@ class TouchedResources:
 
     def own_copy(self, function: Any) -> Any:
         """The function to call in place of a traced one: its copy if it has random kernels."""
-        if id(function) not in self._copies:
+        if id(function) not in self.copies:
             copy = with_own_kernels(function) if draws_from_kernels(function) else function
-            self._copies[id(function)] = (function, copy)
-            self._copies[id(copy)] = (copy, copy)
-        return self._copies[id(function)][1]
+            self.copies[id(function)] = (function, copy)
+            self.copies[id(copy)] = (copy, copy)
+        return self.copies[id(function)][1]
 
     def _remember(self, variable: TFVariable) -> None:
         """Reading shares the buffer until somebody writes, so it costs what the block changes.
@@ -164,11 +173,6 @@ class _Journals(threading.local):
 
 
 _journals = _Journals()
-_lock = threading.Lock()
-_watching: list[TouchedResources] = []
-"""The journals of all threads; the patches stay while there is one."""
-_patches: list[Patch] = []
-
 _handle_of = ResourceVariable.handle.fget
 _table_handle_of = TableBase.resource_handle.fget
 _call = getattr(ConcreteFunction, CALL_FUNCTION)
@@ -200,22 +204,8 @@ def _noted_call(self: Any, tensor_inputs: Any, captured_inputs: Any) -> Any:
     return _call(function, tensor_inputs, captured_inputs)
 
 
-def _watch(journal: TouchedResources) -> None:
-    with _lock:
-        if not _watching:
-            _patches.extend([
-                Patch(ResourceVariable, "handle", property(_noted_handle)),
-                Patch(TableBase, "resource_handle", property(_noted_table_handle)),
-                Patch(ConcreteFunction, CALL_FUNCTION, _noted_call),
-            ])  # fmt: skip
-        _watching.append(journal)
-    _journals.open.append(journal)
-
-
-def _unwatch(journal: TouchedResources) -> None:
-    _journals.open.remove(journal)
-    with _lock:
-        _watching.remove(journal)
-        if not _watching:
-            while _patches:
-                _patches.pop().restore()
+_patches = SharedPatches(
+    (ResourceVariable, "handle", property(_noted_handle)),
+    (TableBase, "resource_handle", property(_noted_table_handle)),
+    (ConcreteFunction, CALL_FUNCTION, _noted_call),
+)

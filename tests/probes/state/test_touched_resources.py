@@ -126,6 +126,42 @@ def test_variables_of_other_threads_are_left_alone() -> None:
     assert float(count) == 5.0
 
 
+def test_blocks_of_two_threads_may_overlap() -> None:
+    before = patched_attributes()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with block():
+            entered.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=other)
+    with block():
+        thread.start()
+        entered.wait(30)
+    assert patched_attributes() != before
+    leave.set()
+    thread.join()
+    assert patched_attributes() == before
+
+
+def test_another_thread_draws_from_its_own_kernels() -> None:
+    def draws(*, inside: bool) -> list[float]:
+        tf.random.set_seed(3)
+        drawn = [float(tf.random.normal((), seed=1))]
+        thread = threading.Thread(target=lambda: drawn.append(float(tf.random.normal((), seed=1))))
+        if inside:
+            with block():
+                thread.start()
+                thread.join()
+        else:
+            thread.start()
+            thread.join()
+        return drawn
+
+    assert draws(inside=True) == draws(inside=False)
+
+
 def test_generators_that_are_variables_are_restored() -> None:
     generator = tf.random.Generator.from_seed(1)
     seeds = keras.random.SeedGenerator(1)
@@ -207,6 +243,15 @@ def test_noise_inside_a_block_goes_on_and_starts_anew_in_the_next() -> None:
     assert first[0] != first[1]
 
 
+def test_a_seed_set_inside_starts_the_noise_anew() -> None:
+    noise = graph(lambda: tf.random.normal(()))
+    with block():
+        first = [float(noise()), float(noise())]
+        tf.random.set_seed(5)
+        second = [float(noise()), float(noise())]
+    assert first == second
+
+
 def test_gradients_pass_through_a_copied_function() -> None:
     weight = tf.Variable(2.0)
     noisy = graph(lambda: weight * (1.0 + 0.0 * tf.random.normal(())))
@@ -256,3 +301,64 @@ def test_seeds_set_inside_are_forgotten() -> None:
         keras.utils.set_random_seed(12)
     assert (measure_seeds(), keras_seed()) == (before, 11)
     assert float(tf.random.normal(())) == expected
+
+
+def test_keras_draws_the_same_in_every_block_and_keeps_one_generator() -> None:
+    from keras.src.backend.common import global_state
+
+    from saldiag_probes.state import random_state
+
+    def draw() -> list[float]:
+        with block():
+            return [float(keras.random.normal(())), float(keras.random.normal(()))]
+
+    keras.utils.set_random_seed(4)
+    draw()
+    kept = len(random_state._kept_generators)
+    drawn = [draw(), draw()]
+    assert len(random_state._kept_generators) == kept
+    assert global_state.get_global_attribute("global_seed_generator") is None
+    assert drawn == [[float(keras.random.normal(())), float(keras.random.normal(()))]] * 2
+
+
+def test_automatic_names_go_on() -> None:
+    first = keras.layers.Dense(1).name
+    with block():
+        keras.layers.Dense(1)
+    number = int(first.rpartition("_")[2]) if "_" in first else 0
+    assert keras.layers.Dense(1).name == f"dense_{number + 1}"
+
+
+def function_with_gradient() -> Any:
+    twice = tf.custom_gradient(lambda x: (2 * x, lambda upstream: 5 * upstream))
+    return graph(lambda: twice(tf.constant(1.0)))
+
+
+def custom_gradients() -> set[str]:
+    import gc
+
+    from tensorflow.python.framework import ops
+
+    gc.collect()
+    return {name for name in ops.gradient_registry.list() if name.startswith("CustomGradient-")}
+
+
+def test_custom_gradients_are_forgotten_with_their_graph() -> None:
+    before = custom_gradients()
+    with block():
+        function = function_with_gradient()
+        function()
+    assert len(custom_gradients() - before) == 1
+    del function
+    assert custom_gradients() == before
+
+
+def test_a_custom_gradient_from_a_block_is_used_after_it() -> None:
+    weight = tf.Variable(1.0)
+    twice = tf.custom_gradient(lambda x: (2 * x, lambda upstream: 5 * upstream))
+    function = graph(lambda: twice(weight))
+    with block():
+        function()
+    with tf.GradientTape() as tape:
+        value = function()
+    assert float(tape.gradient(value, weight)) == 5.0

@@ -1,0 +1,1 @@
+"""Programs run by plain Python and under ``saldiag run``, compared bit by bit."""
