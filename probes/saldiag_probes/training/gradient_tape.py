@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ import tensorflow as tf
 from saldiag.core.keras_types import Gradient, KerasVariable, Tensor, TFVariable
 from saldiag.core.patching import Patch
 from saldiag.keras_internals.variables import raw_variable
+from saldiag_probes.training.replica_context import current_replica
 
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""
@@ -49,7 +50,9 @@ class _TapeHook:
 
     def __init__(self) -> None:
         self.users = 0
-        self.recent: deque[_GradientCall] = deque(maxlen=MAX_REMEMBERED_CALLS)
+        self.recent: dict[int | None, deque[_GradientCall]] = defaultdict(
+            lambda: deque(maxlen=MAX_REMEMBERED_CALLS)
+        )  # by replica: their threads take turns
         self.subscribers: list[TapeSubscriber] = []
         self._patch: Patch | None = None
 
@@ -104,7 +107,7 @@ def loss_from_tape(variables: Iterable[int]) -> Tensor | None:
         variables: the variables, by ``variable_id``.
     """
     requested = set(variables)
-    for call in reversed(_TAPE_HOOK.recent):
+    for call in reversed(_TAPE_HOOK.recent[current_replica()]):
         if requested & call.variables:
             usable = all(in_current_graph(tensor) for tensor in call.target)
             return _scalar_sum(call.target) if usable and call.target else None
@@ -127,7 +130,7 @@ def _wrap_gradient(original: Any, hook: _TapeHook) -> Any:
             return original(tape, target, sources, output_gradients, *args, **kw)
         tensors = tuple(t for t in tf.nest.flatten(target) if tf.is_tensor(t))
         variables = frozenset(variable_id(source) for source in tf.nest.flatten(sources))
-        hook.recent.append(_GradientCall(tensors, variables))
+        hook.recent[current_replica()].append(_GradientCall(tensors, variables))
         requests = [
             (subscriber, list(subscriber.extra_tensors())) for subscriber in hook.subscribers
         ]

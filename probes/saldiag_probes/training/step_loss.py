@@ -10,6 +10,7 @@ import tensorflow as tf
 from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
 from saldiag.core.patching import Patch
 from saldiag_probes.training import gradient_tape
+from saldiag_probes.training.replica_context import current_replica
 
 
 class StepLossHook:
@@ -28,7 +29,7 @@ class StepLossHook:
         self._model = model
         self._tapes = tapes
         self._open = False
-        self._loss: Any = None
+        self._losses: dict[int | None, Any] = {}  # by replica: their threads take turns
         self.open()
 
     def open(self) -> None:
@@ -46,7 +47,7 @@ class StepLossHook:
             scale: the factor by which the optimizer expects a tape's target to be scaled.
         """
         # A tensor of another graph cannot be used in this one.
-        loss = self._loss
+        loss: Any = self._losses.get(current_replica())
         if tf.is_tensor(loss) and loss.shape.rank == 0 and gradient_tape.in_current_graph(loss):
             return loss
         target = (
@@ -62,7 +63,7 @@ class StepLossHook:
 
     def close(self) -> None:
         """Remove the hook."""
-        self._loss = None
+        self._losses.clear()
         if self._open:
             self._open = False
             gradient_tape.stop_listening()
@@ -73,7 +74,7 @@ class StepLossHook:
             loss = original(*args, **kwargs)
             # `training` is the fifth parameter; validation computes a loss, too.
             if kwargs.get("training", args[4] if len(args) > 4 else True):
-                self._loss = loss
+                self._losses[current_replica()] = loss
             return loss
 
         return compute_loss

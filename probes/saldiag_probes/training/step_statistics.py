@@ -58,6 +58,13 @@ def after_step(groups: Sequence[VariableGroup]) -> Tensor:
     return tf.concat([_group_rows(group) for group in groups], 0)
 
 
+def gradient_columns(gradients: Sequence[Gradient]) -> Tensor:
+    """``GRADIENT_COLUMNS`` of each gradient: (K, 5) float64; nan for None."""
+    sizes = [0 if g is None else g.shape.num_elements() or 0 for g in gradients]
+    groups = batched_statistics.group_by_size(sizes)
+    return tf.concat([_gradient_statistics([gradients[i] for i in group]) for group in groups], 0)
+
+
 def _measure_group(
     measured: Tensor | bool, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
 ) -> VariableGroup:
