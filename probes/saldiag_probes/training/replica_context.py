@@ -36,6 +36,10 @@ def check_strategy(strategy: Any) -> None:
     )
     if isinstance(strategy, kinds):
         raise ModelError(
-            f"gradients are not measured under {type(strategy).__name__}, whose steps run on other "
+            f"gradients are not measured under {_name(strategy)}, whose steps run on other "
             "machines than the program"
         )
+
+
+def _name(strategy: Any) -> str:
+    return type(strategy).__name__.removesuffix("V2")  # that is no public name

@@ -58,11 +58,11 @@ def network(kind, norm=False):
     return kind(layers)
 
 
-def fitted(kind, optimizer, norm, policy, hook):
+def fitted(kind, optimizer, norm, policy, hook, **options):
     keras.config.set_dtype_policy(policy)
     with strategy.scope():
         model = network(kind, norm)
-        model.compile(optimizer(), "mse")
+        model.compile(optimizer(), "mse", **options)
         callbacks = [hook] if hook else []
         model.fit(X, Y, batch_size=GLOBAL, shuffle=False, verbose=0, callbacks=callbacks)
     return model, model.optimizer
@@ -104,6 +104,8 @@ def looped(traced, mean, hook, embedding=False):
 
 PROGRAMS = {
     "fit": lambda h: fitted(keras.Sequential, lambda: O.Adam(0.01), False, "float32", h),
+    "eager fit": lambda h: fitted(
+        keras.Sequential, lambda: O.Adam(0.01), False, "float32", h, run_eagerly=True),
     "norm": lambda h: fitted(keras.Sequential, lambda: O.Adam(0.01), True, "float32", h),
     "own step": lambda h: fitted(Own, lambda: O.Adam(0.01), False, "float32", h),
     "decay": lambda h: fitted(keras.Sequential, lambda: O.AdamW(0.01), False, "float32", h),
@@ -173,8 +175,8 @@ FIELDS = (
     "loss", "loss_scale",
 )  # fmt: skip
 PROGRAMS = (
-    "fit", "norm", "own step", "decay", "clipped", "scaled", "overflow", "mixed", "loop",
-    "eager loop", "embedding", "mean",
+    "fit", "eager fit", "norm", "own step", "decay", "clipped", "scaled", "overflow", "mixed",
+    "loop", "eager loop", "embedding", "mean",
 )  # fmt: skip
 
 
@@ -213,7 +215,8 @@ def test_a_step_is_one_row(program: str, replicas: int) -> None:
 
 @pytest.mark.parametrize("replicas", [2, 4])
 @pytest.mark.parametrize(
-    "program", ["fit", "own step", "decay", "scaled", "loop", "eager loop", "embedding"]
+    "program",
+    ["fit", "eager fit", "own step", "decay", "scaled", "loop", "eager loop", "embedding"],
 )
 def test_the_rows_are_those_of_one_device(program: str, replicas: int) -> None:
     found, expected = results(replicas)[program], results(1)[program]
