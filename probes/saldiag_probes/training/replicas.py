@@ -159,7 +159,7 @@ class ReplicaRows:
 
         def keep() -> Any:
             # What stays if the optimizer skips the step because a gradient is not finite.
-            self._keep(tf.concat([group.gradients for group in groups], 0), positions)
+            self._keep(tf.concat([group.measured_before()[0] for group in groups], 0), positions)
             return tf.constant(True)
 
         run_if(measured, keep, lambda: tf.constant(False))
