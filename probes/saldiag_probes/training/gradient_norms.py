@@ -183,7 +183,8 @@ class GradientNorms:
                 self._model, raw, self._schedules, self._capacity, device, replicas
             )
             if replicas:
-                self._replicas = ReplicaRows(self._tracked, replicas, device)
+                may_skip = hasattr(self._optimizer, "inner_optimizer")
+                self._replicas = ReplicaRows(self._tracked, replicas, device, may_skip=may_skip)
                 self._reduction = ReductionHook(self._optimizer, self._guarded_reduction)
         return self._tracked
 

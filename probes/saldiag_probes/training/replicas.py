@@ -20,6 +20,7 @@ from saldiag_probes.training.ring_buffer import run_if
 from saldiag_probes.training.step_statistics import (
     VariableGroup,
     after_step,
+    are_few,
     before_step,
     gradient_columns,
 )
@@ -39,10 +40,12 @@ class ReplicaHistory:
     """The loss whose gradient the replica computed (T, R), NaN if unknown."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ReplicaStep:
-    """One step, while the replicas' threads pass through it; all tensors belong to one graph."""
+    """One step, while the replicas' threads pass through it."""
 
+    graph: Any
+    """The graph of all its tensors; None in eager code."""
     measured: Tensor | bool
     """Whether the step is measured: a bool tensor, or True."""
     groups: Sequence[VariableGroup]
@@ -53,14 +56,19 @@ class ReplicaStep:
     """The loss scale of the step, scalar float64."""
     losses: dict[int, Tensor] = field(default_factory=dict)
     """The loss of each replica that came so far, scalar float64."""
-    norms: dict[int, Tensor] = field(default_factory=dict)
-    """The gradient's norm of each replica that came so far, scaled, scalar float64."""
+    norms: dict[int, Callable[[], Tensor]] = field(default_factory=dict)
+    """Functions that return the gradient's norm, scaled, scalar float64, of each replica that came
+    so far. Called in a branch that only measured steps run."""
+    summed: Callable[[], Tensor] | None = None
+    """The same of the statistics of the summed gradients, in the order of a row; None if the
+    optimizer sums in another graph, and they are in a variable."""
 
     def columns(self, replicas: int) -> Tensor:
         """Norms, then losses of all replicas: (2 R) float64, NaN for those of other processes."""
         unknown = tf.constant(np.nan, tf.float64)
-        found = [self.norms, self.losses]
-        return tf.stack([part.get(i, unknown) for part in found for i in range(replicas)])
+        norms = {number: norm() for number, norm in self.norms.items()}
+        numbers = range(replicas)
+        return tf.stack([part.get(i, unknown) for part in (norms, self.losses) for i in numbers])
 
     def loss(self, replicas: int) -> Tensor:
         """The sum of the losses of all replicas; those of other processes count as the mean."""
@@ -77,11 +85,15 @@ class ReplicaRows:
         tracked: the optimizer's variables, with buffers for ``replicas`` replicas.
         replicas: how many there are, in all processes.
         device: the device of the buffers.
+        may_skip: whether the optimizer skips steps, and sums in a branch that others run.
     """
 
-    def __init__(self, tracked: TrackedVariables, replicas: int, device: str) -> None:
+    def __init__(
+        self, tracked: TrackedVariables, replicas: int, device: str, *, may_skip: bool
+    ) -> None:
         self._tracked = tracked
         self._replicas = replicas
+        self._may_skip = may_skip
         self._writer: int | None = None
         self._step: ReplicaStep | None = None
         shape = [len(tracked.infos), len(batched_statistics.GRADIENT_COLUMNS)]
@@ -114,7 +126,7 @@ class ReplicaRows:
         if step is None:
             return None
         step.losses[replica] = loss
-        step.norms[replica] = _norm_if(step.measured, gradients)
+        step.norms[replica] = self._norm_if(step.measured, gradients, raw)
         return step if replica == self._writer else None
 
     def after_reduction(self, gradients: Sequence[Gradient], raw: Sequence[TFVariable]) -> None:
@@ -122,15 +134,17 @@ class ReplicaRows:
         step = self._step
         if step is None or current_replica() != self._writer:
             return
-        positions = self._tracked.positions_of(raw)
         # The optimizer has unscaled them; a row holds scaled values.
         factor = tf.stack([step.scale] * 3 + [tf.ones_like(step.scale)] * 2)
+        positions = self._tracked.positions_of(raw)
 
-        def keep() -> Any:
-            self._keep(gradient_columns(gradients) * factor, positions)
-            return tf.constant(True)
+        def columns() -> Tensor:
+            return self._tracked.in_row_order(gradient_columns(gradients) * factor, positions)
 
-        run_if(step.measured, keep, lambda: tf.constant(False))
+        if _current_graph() is step.graph:
+            step.summed = self._tensor_if(step.measured, columns, self._summed.shape, raw)
+        else:
+            self._keep_if(step.measured, columns)
         self._tracked.write_histograms(gradients, positions, tf.ones_like(step.scale))
 
     def after(self, step: ReplicaStep) -> None:
@@ -140,7 +154,7 @@ class ReplicaRows:
 
         def write_row() -> Any:
             changes = self._tracked.in_row_order(after_step(step.groups), step.positions)
-            gradients = self._summed.read_value()
+            gradients = self._summed.read_value() if step.summed is None else step.summed()
             values = tf.concat([gradients, changes[:, gradients.shape[1] :]], 1)
             scalars = tf.stack([step.loss(self._replicas), step.scale])
             replicas = step.columns(self._replicas)
@@ -157,29 +171,53 @@ class ReplicaRows:
         positions = self._tracked.positions_of(raw)
         groups = before_step(measured, gradients, raw)
 
-        def keep() -> Any:
+        def columns() -> Tensor:
+            own = tf.concat([group.measured_before()[0] for group in groups], 0)
+            return self._tracked.in_row_order(own, positions)
+
+        if self._may_skip:
             # What stays if the optimizer skips the step because a gradient is not finite.
-            self._keep(tf.concat([group.measured_before()[0] for group in groups], 0), positions)
+            self._keep_if(measured, columns)
+        return ReplicaStep(_current_graph(), measured, groups, positions, scale)
+
+    def _keep_if(self, measured: Tensor | bool, columns: Callable[[], Tensor]) -> None:
+        def keep() -> Any:
+            self._summed.assign(columns())
             return tf.constant(True)
 
         run_if(measured, keep, lambda: tf.constant(False))
-        return ReplicaStep(measured, groups, positions, scale)
 
-    def _keep(self, columns: Tensor, positions: Sequence[int]) -> None:
-        self._summed.assign(self._tracked.in_row_order(columns, positions))
+    def _norm_if(
+        self, measured: Tensor | bool, gradients: Sequence[Gradient], raw: Sequence[TFVariable]
+    ) -> Callable[[], Tensor]:
+        """L2 norm of all gradients together, scalar float64; nan if there is none."""
+        present = [gradient for gradient in gradients if gradient is not None]
+        if not present:
+            return lambda: tf.constant(np.nan, tf.float64)
+        return self._tensor_if(
+            measured, lambda: tf.linalg.norm(gradient_columns(present)[:, 0]), [], raw
+        )
+
+    @staticmethod
+    def _tensor_if(
+        measured: Tensor | bool,
+        compute: Callable[[], Tensor],
+        shape: Any,
+        raw: Sequence[TFVariable],
+    ) -> Callable[[], Tensor]:
+        """A function that computes a float64 tensor in a later branch, or returns it from one now.
+
+        To compute later keeps the gradients in memory until then.
+        """
+        if are_few(raw):
+            return compute
+        found = run_if(measured, compute, lambda: tf.fill(shape, tf.constant(np.nan, tf.float64)))
+        return lambda: found
 
 
-def _norm_if(measured: Tensor | bool, gradients: Sequence[Gradient]) -> Tensor:
-    """L2 norm of all gradients together, scalar float64; nan if there is none, or not measured."""
-    unknown = tf.constant(np.nan, tf.float64)
-    present = [gradient for gradient in gradients if gradient is not None]
-    if not present:
-        return unknown
-
-    def norm() -> Tensor:
-        return tf.linalg.norm(gradient_columns(present)[:, 0])
-
-    return run_if(measured, norm, lambda: unknown)
+def _current_graph() -> Any:
+    """The graph that is being built; None in eager code."""
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
 class ReductionHook:

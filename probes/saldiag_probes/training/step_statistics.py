@@ -46,8 +46,7 @@ def before_step(
         variables: the ``tf.Variable`` objects.
     """
     sizes = [variable.shape.num_elements() for variable in variables]
-    few = len(variables) <= FEW_VARIABLES and sum(sizes) <= FEW_ELEMENTS
-    measure = _defer_measurement if few else partial(_measure_now, measured)
+    measure = _defer_measurement if are_few(variables) else partial(_measure_now, measured)
     return [
         VariableGroup(
             [variables[i] for i in positions],
@@ -55,6 +54,12 @@ def before_step(
         )
         for positions in batched_statistics.group_by_size(sizes)
     ]
+
+
+def are_few(variables: Sequence[TFVariable]) -> bool:
+    """Whether a branch costs more than what it saves for these variables."""
+    elements = sum(variable.shape.num_elements() for variable in variables)
+    return len(variables) <= FEW_VARIABLES and elements <= FEW_ELEMENTS
 
 
 def after_step(groups: Sequence[VariableGroup]) -> Tensor:
