@@ -92,6 +92,7 @@ OBJECT_NAMES: tuple[tuple[str, str], ...] = (
     ("masked tensor", "_keras_mask"),
     ("model", "_compile_loss"),
     ("model", "_compile_metrics"),
+    ("optimizer", "_all_reduce_sum_gradients"),
     ("optimizer", "_learning_rate"),
     ("optimizer", "_trainable_variables"),
     ("sequential model", "_layers"),

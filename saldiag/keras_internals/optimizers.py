@@ -18,3 +18,12 @@ def learning_rate_setting_if_any(optimizer: Any) -> Any:
 def optimized_variables(optimizer: Any) -> Any:
     """The variables an optimizer was built for; the public ``variables`` are its own state."""
     return getattr(optimizer, "_trainable_variables", ())
+
+
+REDUCE_GRADIENTS = "_all_reduce_sum_gradients"
+"""The method that sums gradients over the replicas of a strategy; there is no public hook."""
+
+
+def reduce_gradients(optimizer: Any) -> Any:
+    """That method of an optimizer, bound."""
+    return optimizer._all_reduce_sum_gradients

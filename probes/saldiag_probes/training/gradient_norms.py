@@ -26,6 +26,17 @@ from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag_probes.state.isolation import backing_variable
 from saldiag_probes.training.apply_hook import ApplyHook, retrace_train_step
 from saldiag_probes.training.histograms import BINS, rows_to_histograms
+from saldiag_probes.training.replica_context import (
+    check_strategy,
+    current_replica,
+    replica_count,
+)
+from saldiag_probes.training.replicas import (
+    ReductionHook,
+    ReplicaHistory,
+    ReplicaRows,
+    ReplicaStep,
+)
 from saldiag_probes.training.ring_buffer import run_if
 from saldiag_probes.training.step_loss import StepLossHook
 from saldiag_probes.training.step_statistics import COLUMNS, VariableGroup, after_step, before_step
@@ -45,6 +56,13 @@ class GradientNorms:
     Under gradient accumulation each call is a step with its own batch's gradient, and
     ``update_ratio`` is 0 except at the steps at which the optimizer updates the weights.
 
+    On several replicas (``MirroredStrategy``, ``MultiWorkerMirroredStrategy``) a row is about the
+    gradient that the optimizer sums over the replicas and applies, which needs no communication
+    besides the optimizer's own. The optimizer clips in each replica before it sums, so there the
+    values are those after clipping; if a loss scale makes it skip the step, they are those of one
+    replica. The loss is the sum over the replicas. ``collect_replicas`` returns each replica's own
+    part.
+
     Values are those before clipping. Under a LossScaleOptimizer or ``loss_scale_factor`` they are
     unscaled (non-finite elements are counted in the scaled gradients). ``norm``, ``mean`` and
     ``maximum`` are infinite if an element is not finite, ``update_ratio`` is infinite if a variable
@@ -62,7 +80,7 @@ class GradientNorms:
         loss: the hook that provides the step's loss; without it the loss is nan.
 
     Raises:
-        ModelError: there is no optimizer, or the model runs on several replicas.
+        ModelError: there is no optimizer, or the model's strategy runs steps on other machines.
     """
 
     def __init__(
@@ -81,6 +99,9 @@ class GradientNorms:
         self._capacity = capacity
         self._loss = loss
         self._tracked: TrackedVariables | None = None
+        self._replicas: ReplicaRows | None = None
+        self._reduction: ReductionHook | None = None
+        self._replica_parts: list[tuple[Array, Array]] = []
         self._open = True
         self.failed: str | None = None
         self._hook = self._install_hook()
@@ -109,8 +130,21 @@ class GradientNorms:
             return _gradient_history([], np.zeros(0, np.int64), *nothing, dropped=0)
         infos, positions = self._tracked.seen_variables()
         steps, rows, dropped = self._tracked.rows.drain()
-        values = rows[:, 2:].reshape(len(rows), len(self._tracked.infos), len(COLUMNS))
+        count = len(self._tracked.infos)
+        values, replicas = np.split(rows[:, 2:], [count * len(COLUMNS)], axis=1)
+        if replicas.size:
+            norms, losses = np.split(replicas, 2, axis=1)
+            self._replica_parts.append((steps, np.stack([norms / rows[:, 1:2], losses])))
+        values = values.reshape(len(rows), count, len(COLUMNS))
         return _gradient_history(infos, steps, rows[:, :2], values[:, positions], dropped)
+
+    def collect_replicas(self) -> ReplicaHistory | None:
+        """What ``collect`` read of each replica since the last call; None without replicas."""
+        parts, self._replica_parts = self._replica_parts, []
+        if not parts:
+            return None
+        norm, loss = np.concatenate([values for _, values in parts], axis=1)
+        return ReplicaHistory(np.concatenate([steps for steps, _ in parts]), norm, loss)
 
     def collect_histograms(self) -> Histograms:
         """The histograms of gradients taken since the last call."""
@@ -131,6 +165,8 @@ class GradientNorms:
     def reopen(self) -> None:
         """Install the hook again after ``close``; the caller restores the traced training step."""
         self._open, self._hook = True, self._install_hook()
+        if self._replicas is not None:
+            self._reduction = ReductionHook(self._optimizer, self._guarded_reduction)
         if self._tracked is not None:
             self._tracked.resume()
 
@@ -142,18 +178,27 @@ class GradientNorms:
             # Not before the step is traced: only then is it known whether XLA compiles it.
             raw = [backing_variable(variable) for variable in variables]
             device = raw[0].device if raw and is_compiled_by_xla() else "CPU:0"
+            replicas = replica_count()
             self._tracked = TrackedVariables.for_model(
-                self._model, raw, self._schedules, self._capacity, device
+                self._model, raw, self._schedules, self._capacity, device, replicas
             )
+            if replicas:
+                may_skip = hasattr(self._optimizer, "inner_optimizer")
+                self._replicas = ReplicaRows(self._tracked, replicas, device, may_skip=may_skip)
+                self._reduction = ReductionHook(self._optimizer, self._guarded_reduction)
         return self._tracked
 
     def _remove_hook(self) -> None:
         self._open = False
         self._hook.remove()
+        if self._reduction is not None:
+            self._reduction.remove()
         if self._tracked is not None:
             self._tracked.stop()
 
-    def _guarded_before(self, grads: Any, trainable_variables: Any = None) -> _PendingStep | None:
+    def _guarded_before(
+        self, grads: Any, trainable_variables: Any = None
+    ) -> _PendingStep | ReplicaStep | None:
         if not self._open:
             return None
         try:
@@ -162,11 +207,20 @@ class GradientNorms:
             self._record_failure(error)
             return None
 
-    def _guarded_after(self, pending: _PendingStep | None) -> None:
-        if pending is None:
+    def _guarded_after(self, pending: _PendingStep | ReplicaStep | None) -> None:
+        if pending is None or not self._open:
             return
         try:
             self._after_apply(pending)
+        except Exception as error:
+            self._record_failure(error)
+
+    def _guarded_reduction(self, grads_and_vars: Any) -> None:
+        if not self._open or self._tracked is None or self._replicas is None:
+            return
+        try:
+            gradients, raw = self._gradients_of(grads_and_vars)
+            self._replicas.after_reduction(self._tracked.copies_for_xla(gradients), raw)
         except Exception as error:
             self._record_failure(error)
 
@@ -176,39 +230,51 @@ class GradientNorms:
         self.failed = f"the gradients probe failed: {first_line}"
         self._remove_hook()
 
-    def _before_apply(self, grads: Sequence[Gradient], trainable_variables: Any) -> _PendingStep:
+    def _before_apply(
+        self, grads: Sequence[Gradient], trainable_variables: Any
+    ) -> _PendingStep | ReplicaStep | None:
         # This runs while the training step is traced (or, eagerly, in every step): what it returns
         # are tensors of the step's graph.
-        optimizer = self._optimizer
-        given = trainable_variables
-        all_variables = optimized_variables(optimizer)
-        given = all_variables if given is None else list(given)
+        check_strategy(tf.distribute.get_strategy())
+        all_variables = optimized_variables(self._optimizer)
+        given = all_variables if trainable_variables is None else list(trainable_variables)
         tracked = self._track_variables(all_variables or given)
-        raw = [backing_variable(variable) for variable in given]
-        positions = tracked.positions_of(raw)
-        gradients = tracked.copies_for_xla(
-            [_with_dense_shape(g, variable) for g, variable in zip(grads, raw, strict=True)]
-        )
-        scale = tf.cast(_loss_scale(optimizer), tf.float64)
-        tracked.write_histograms(gradients, positions, scale)
-        measured = tracked.rows.is_scheduled()
+        gradients, raw = self._gradients_of(zip(grads, given, strict=True))
+        gradients = tracked.copies_for_xla(gradients)
+        scale = tf.cast(_loss_scale(self._optimizer), tf.float64)
         loss = None if self._loss is None else self._loss.step_loss(raw, scale)
         loss = tf.constant(np.nan, tf.float64) if loss is None else tf.cast(loss, tf.float64)
-        return _PendingStep(
-            tracked, measured, positions, before_step(measured, gradients, raw), loss, scale
-        )
+        replica = current_replica()
+        if replica is not None and self._replicas is not None:
+            return self._replicas.before(replica, gradients, raw, loss, scale)
+        positions = tracked.positions_of(raw)
+        tracked.write_histograms(gradients, positions, scale)
+        measured = tracked.rows.is_scheduled()
+        groups = before_step(measured, gradients, raw)
+        return _PendingStep(tracked, measured, positions, groups, loss, scale)
 
-    def _after_apply(self, pending: _PendingStep) -> None:
+    def _gradients_of(self, grads_and_vars: Any) -> tuple[Sequence[Gradient], list[TFVariable]]:
+        """The gradients, with their dense shape, and the variables behind those of Keras."""
+        pairs = [(gradient, backing_variable(variable)) for gradient, variable in grads_and_vars]
+        return [_with_dense_shape(*pair) for pair in pairs], [raw for _, raw in pairs]
+
+    def _after_apply(self, pending: _PendingStep | ReplicaStep) -> None:
         # After the optimizer's step: the same variables now hold the new weights.
-        rows = pending.tracked.rows
+        if isinstance(pending, ReplicaStep):
+            if self._replicas is not None:
+                self._replicas.after(pending)
+            return
+        tracked = pending.tracked
 
         def write_row() -> Any:
-            values = pending.tracked.in_row_order(after_step(pending.groups), pending.positions)
-            rows.write(tf.concat([[pending.loss, pending.scale], tf.reshape(values, [-1])], 0))
+            values = tf.reshape(
+                tracked.in_row_order(after_step(pending.groups), pending.positions), [-1]
+            )
+            tracked.write_row(tf.concat([[pending.loss, pending.scale], values], 0))
             return tf.constant(True)
 
         run_if(pending.measured, write_row, lambda: tf.constant(False))
-        rows.advance()
+        tracked.advance()
 
 
 @dataclass(frozen=True)
@@ -254,11 +320,7 @@ def _optimizer_of(model: KerasModel, optimizer: KerasOptimizer | None) -> Any:
         raise ModelError(
             f"{model.name}: there is no optimizer: compile the model, or pass one as optimizer"
         )
-    strategy = getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
-    if strategy.num_replicas_in_sync > 1:
-        raise ModelError(
-            f"{model.name}: gradients cannot be measured on several replicas: train on one device"
-        )
+    check_strategy(getattr(model, "distribute_strategy", None))
     return optimizer
 
 

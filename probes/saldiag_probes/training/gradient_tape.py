@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +11,7 @@ import tensorflow as tf
 from saldiag.core.keras_types import Tensor
 from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
 from saldiag_probes.hooks.tape_call import TapeCall
+from saldiag_probes.training.replica_context import current_replica
 
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""
@@ -22,8 +23,9 @@ class TapeTargets:
     def __init__(self) -> None:
         self._listeners = 0
         self._subscription: Subscription | None = None
-        self._recent: deque[tuple[Sequence[Tensor], frozenset[int]]] = deque(
-            maxlen=MAX_REMEMBERED_CALLS
+        # By replica: their threads take turns.
+        self._recent: dict[int | None, deque[tuple[Sequence[Tensor], frozenset[int]]]] = (
+            defaultdict(lambda: deque(maxlen=MAX_REMEMBERED_CALLS))
         )
 
     def start_listening(self) -> None:
@@ -45,7 +47,7 @@ class TapeTargets:
         found = TapeCall.of(call)
         if found.output_gradients is None:
             tensors = tuple(t for t in tf.nest.flatten(found.target) if tf.is_tensor(t))
-            self._recent.append((tensors, found.variables))
+            self._recent[current_replica()].append((tensors, found.variables))
         return call.proceed()
 
     def loss(self, variables: Iterable[int]) -> Tensor | None:
@@ -58,7 +60,7 @@ class TapeTargets:
             variables: the variables, by ``variable_id``.
         """
         requested = set(variables)
-        for target, known in reversed(self._recent):
+        for target, known in reversed(self._recent[current_replica()]):
             if requested & known:
                 usable = all(in_current_graph(tensor) for tensor in target)
                 return _scalar_sum(target) if usable and target else None

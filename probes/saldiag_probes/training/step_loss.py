@@ -11,6 +11,7 @@ from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
 from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
 from saldiag_probes.hooks.tape_call import variable_id
 from saldiag_probes.training.gradient_tape import TAPE_TARGETS, in_current_graph
+from saldiag_probes.training.replica_context import current_replica
 
 
 class StepLossHook:
@@ -28,7 +29,7 @@ class StepLossHook:
     def __init__(self, model: KerasModel, *, tapes: bool = True) -> None:
         self._model = model
         self._tapes = tapes
-        self._loss: Any = None
+        self._losses: dict[int | None, Any] = {}  # by replica: their threads take turns
         self._subscription: Subscription | None = None
         self.open()
 
@@ -47,7 +48,7 @@ class StepLossHook:
             scale: the factor by which the optimizer expects a tape's target to be scaled.
         """
         # A tensor of another graph cannot be used in this one.
-        loss = self._loss
+        loss: Any = self._losses.get(current_replica())
         if tf.is_tensor(loss) and loss.shape.rank == 0 and in_current_graph(loss):
             return loss
         target = TAPE_TARGETS.loss(map(variable_id, variables)) if self._tapes else None
@@ -59,7 +60,7 @@ class StepLossHook:
 
     def close(self) -> None:
         """Remove the hooks."""
-        self._loss = None
+        self._losses.clear()
         if self._subscription is not None:
             self._subscription.cancel()
             self._subscription = None
@@ -69,5 +70,5 @@ class StepLossHook:
         loss = call.proceed()
         # `training` is the fifth parameter; validation computes a loss, too.
         if call.kwargs.get("training", call.args[4] if len(call.args) > 4 else True):
-            self._loss = loss
+            self._losses[current_replica()] = loss
         return loss

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,21 @@ COLUMNS = (*batched_statistics.GRADIENT_COLUMNS, "update_ratio", "weight_norm")
 """Names of the statistics of each variable after a step."""
 
 
+FEW_ELEMENTS = 1 << 14
+FEW_VARIABLES = 16
+"""Up to so many elements and variables, copying the weights at every step costs less than the
+branch that copies them at measured steps only (10 microseconds)."""
+
+
 @dataclass(frozen=True)
 class VariableGroup:
     """Some of the variables, with what was measured before the step."""
 
     variables: Sequence[TFVariable]
     """The k variables, ``tf.Variable``."""
-    gradients: Tensor
-    """Gradient statistics, (k, 5) float64; zeros if the step is not measured."""
-    weights: Tensor
-    """The matrix of the weights' block before the step; empty if the step is not measured."""
+    measured_before: Callable[[], tuple[Tensor, Tensor]]
+    """Returns the gradients' statistics, (k, 5) float64, and the matrix of the weights before
+    the step. Called in a branch that only measured steps run."""
 
 
 def before_step(
@@ -39,15 +45,21 @@ def before_step(
         gradients: one per variable: a tensor, IndexedSlices or None.
         variables: the ``tf.Variable`` objects.
     """
-    index_groups = batched_statistics.group_by_size(
-        [variable.shape.num_elements() for variable in variables]
-    )
+    sizes = [variable.shape.num_elements() for variable in variables]
+    measure = _defer_measurement if are_few(variables) else partial(_measure_now, measured)
     return [
-        _measure_group(
-            measured, [gradients[i] for i in positions], [variables[i] for i in positions]
+        VariableGroup(
+            [variables[i] for i in positions],
+            measure([gradients[i] for i in positions], [variables[i] for i in positions]),
         )
-        for positions in index_groups
+        for positions in batched_statistics.group_by_size(sizes)
     ]
+
+
+def are_few(variables: Sequence[TFVariable]) -> bool:
+    """Whether a branch costs more than what it saves for these variables."""
+    elements = sum(variable.shape.num_elements() for variable in variables)
+    return len(variables) <= FEW_VARIABLES and elements <= FEW_ELEMENTS
 
 
 def after_step(groups: Sequence[VariableGroup]) -> Tensor:
@@ -58,9 +70,16 @@ def after_step(groups: Sequence[VariableGroup]) -> Tensor:
     return tf.concat([_group_rows(group) for group in groups], 0)
 
 
-def _measure_group(
+def gradient_columns(gradients: Sequence[Gradient]) -> Tensor:
+    """``GRADIENT_COLUMNS`` of each gradient: (K, 5) float64; nan for None."""
+    sizes = [0 if g is None else g.shape.num_elements() or 0 for g in gradients]
+    groups = batched_statistics.group_by_size(sizes)
+    return tf.concat([_gradient_statistics([gradients[i] for i in group]) for group in groups], 0)
+
+
+def _measure_now(
     measured: Tensor | bool, gradients: Sequence[Gradient], variables: Sequence[TFVariable]
-) -> VariableGroup:
+) -> Callable[[], tuple[Tensor, Tensor]]:
     def measure() -> tuple[Any, Any]:
         weights = batched_statistics.pack_tensors([variable.read_value() for variable in variables])
         return _gradient_statistics(gradients), weights.matrix
@@ -73,7 +92,18 @@ def _measure_group(
             [0, batched_statistics.ROW_LENGTH], batched_statistics.block_dtype(variables)
         )
 
-    return VariableGroup(variables, *run_if(measured, measure, skip))
+    found = run_if(measured, measure, skip)
+    return lambda: found
+
+
+def _defer_measurement(
+    gradients: Sequence[Gradient], variables: Sequence[TFVariable]
+) -> Callable[[], tuple[Tensor, Tensor]]:
+    weights = [variable.read_value() for variable in variables]
+    return lambda: (
+        _gradient_statistics(gradients),
+        batched_statistics.pack_tensors(weights).matrix,
+    )
 
 
 def _gradient_statistics(gradients: Sequence[Gradient]) -> Tensor:
@@ -89,9 +119,8 @@ def _gradient_statistics(gradients: Sequence[Gradient]) -> Tensor:
 
 
 def _group_rows(group: VariableGroup) -> Tensor:
+    gradients, weights = group.measured_before()
     current = batched_statistics.pack_tensors(
         [variable.read_value() for variable in group.variables]
     )
-    return tf.concat(
-        [group.gradients, batched_statistics.change_statistics(group.weights, current)], 1
-    )
+    return tf.concat([gradients, batched_statistics.change_statistics(weights, current)], 1)

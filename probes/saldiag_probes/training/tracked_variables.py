@@ -34,7 +34,7 @@ class TrackedVariables:
     position_by_ref: dict[Any, int]
     """Position in a row by ``variable.ref()``."""
     rows: RingBuffer
-    """Rows of loss, loss scale, and ``COLUMNS`` of each variable."""
+    """Rows of loss, loss scale, ``COLUMNS`` of each variable, and norm and loss of each replica."""
     histograms: RingBuffer | None
     """Rows of loss scale, and range and counts of each variable; None without histograms."""
     anchor: Any
@@ -50,6 +50,7 @@ class TrackedVariables:
         schedules: tuple[Schedule, Schedule],
         capacity: int,
         device: str,
+        replicas: int = 0,
     ) -> TrackedVariables:
         """The variables of an optimizer, and new ring buffers for them.
 
@@ -59,6 +60,7 @@ class TrackedVariables:
             schedules: the steps at which to measure, and those at which to take histograms.
             capacity: rows that the first ring buffer keeps.
             device: the device of the ring buffers.
+            replicas: how many replicas add a norm and a loss to each row; 0 outside of several.
         """
         paths_by_id = variable_paths(model)
         paths = {backing_variable(v).ref(): paths_by_id[id(v)] for v in model.variables}
@@ -66,7 +68,9 @@ class TrackedVariables:
         # In the model's order, in whatever order a training step passes them.
         raw = sorted(raw, key=lambda v: order.get(v.ref(), len(order)))
         infos = [_variable_info(v, *paths.get(v.ref(), ("", v.name.split(":")[0]))) for v in raw]
-        rows = RingBuffer(2 + len(COLUMNS) * len(raw), capacity, schedules[0], device)
+        rows = RingBuffer(
+            2 + len(COLUMNS) * len(raw) + 2 * replicas, capacity, schedules[0], device
+        )
         width = 1 + (2 + BINS) * len(raw)
         histograms = None
         if schedules[1] is not never:
@@ -126,10 +130,16 @@ class TrackedVariables:
         self.anchor.assign(sum((tf.cast(first, tf.float32) for first in firsts), 0.0))
         return copies
 
+    def write_row(self, row: Tensor) -> None:
+        """Write a row, nan in the columns at its end that are missing."""
+        if missing := self.rows.width - row.shape[0]:
+            row = tf.concat([row, tf.constant(np.nan, row.dtype, [missing])], 0)
+        self.rows.write(row)
+
     def write_histograms(
         self, gradients: Sequence[Gradient], positions: Sequence[int], scale: Tensor
     ) -> None:
-        """Write a row of histograms if the step is scheduled, and advance to the next step."""
+        """Write a row of histograms if the step is scheduled."""
         ring = self.histograms
         if ring is None:
             return
@@ -140,7 +150,11 @@ class TrackedVariables:
             return tf.constant(True)
 
         run_if(ring.is_scheduled(), write_row, lambda: tf.constant(False))
-        ring.advance()
+
+    def advance(self) -> None:
+        """Move on to the next step."""
+        for ring in self._open_rings():
+            ring.advance()
 
     def stop(self) -> None:
         """Write nothing from now on."""
