@@ -35,8 +35,8 @@ FAULTS = {
     "same items": Fault("SD003", Program(data="same", loss="mean"), Program()),
     "by class": Fault(
         "SD004",
-        Program(data="by class", normalised="local", epochs=24),
-        Program(normalised="local", epochs=24),
+        Program(data="by class", normalised="local", epochs=4),
+        Program(normalised="local", epochs=4),
     ),
     "copies apart": Fault("SD004", Program(copies="apart"), Program()),
     "clipped by the optimizer": Fault(

@@ -51,7 +51,7 @@ def run(name: str) -> Diagnosis:
         if watch.failed is not None:
             raise RuntimeError(watch.failed)
         measured = Measurements.of(watch.collect())
-        measured = _with_wiring(measured, watch.model, KINDS[kind])
+    measured = _with_wiring(measured, watch.model, KINDS[kind])
     if os.environ.get("SHOW"):
         sys.stderr.write(json.dumps(jsonable(measured.found["distribution"]), indent=1))
     return diagnose(measured, verdict="not_tested", select=["SD0"])

@@ -151,6 +151,7 @@ class ReplicaWatch:
         self._step_source: Source | None = None
         self._summed_means: list[_SummedValue] = []
         self._targets: list[Tensor] = []
+        self._items: int | None = None
         self._digest = ""
 
     # Events
@@ -304,8 +305,8 @@ class ReplicaWatch:
         if not _usable([step.target, *step.inputs]):
             replica.reason = "the loss is computed in another graph"
             return lambda _: [nan]
-        size = step.inputs[0].shape[0] if step.inputs else None
-        parts = find_reductions(step.target, size)
+        self._items = step.inputs[0].shape[0] if step.inputs else None
+        parts = find_reductions(step.target, self._items)
         replica.parts, replica.reason = parts, ""
         of_items = [r for r in parts.reductions if r.of_items][:MAX_TERMS]
         penalties = [r for r in parts.reductions if not r.of_items]
@@ -372,7 +373,7 @@ class ReplicaWatch:
             return
         weight = replica_math.number(0.0)
         for one in values:
-            mean = _only_mean(find_reductions(one, None))
+            mean = _only_mean(find_reductions(one, self._items))
             by_values = None if mean is None else derivative(one, mean.values)
             if by_values is None:
                 return
@@ -436,7 +437,12 @@ class ReplicaWatch:
             sums_in_step=self._sums_in_step,
             sums_in_optimizer=self._sums_in_optimizer,
             sum_source=self._sum_source,
-            spread=state_spread(strategy, self.model, self._optimizers),
+            spread=state_spread(
+                strategy,
+                self.model,
+                self._optimizers,
+                float(np.nanmin(columns["items"], initial=np.inf)),
+            ),
             clipping=clipping,
             clip_limit=limit,
             clip_source=self._clip_source,

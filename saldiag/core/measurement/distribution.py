@@ -50,8 +50,11 @@ class StateSpread:
     """What the variable is."""
     difference: float
     """Of weights and slots: largest difference of an element between two replicas, divided by the
-    root mean square of the variable. Of statistics: largest distance of two moving means, or of two
-    moving standard deviations, in moving standard deviations. Infinite if a copy is not finite."""
+    root mean square of the variable. Of statistics: largest distance of two moving means in moving
+    standard deviations. Infinite if a copy is not finite."""
+    noise: float = 0.0
+    """Of statistics: standard deviation of that distance for replicas with independent items of the
+    same distribution, from the momentum and the items per replica; 0 for other variables."""
 
 
 @dataclass(frozen=True)
