@@ -93,10 +93,7 @@ def _model(program: Program, kind: Kind) -> Any:
     h = inputs
     if program.normalised:
         synchronized = program.normalised == "synchronized"
-        if kind.name == "recurrent":
-            h = layers.Rescaling(0.05)(h)
-        else:
-            h = layers.Flatten()(h)
+        h = layers.Rescaling(0.05)(h) if kind.name == "recurrent" else layers.Flatten()(h)
         h = layers.Dense(6)(h)
         h = layers.BatchNormalization(momentum=0.8, synchronized=synchronized)(h)
         outputs = layers.Dense(kind.classes or 1, activation="softmax" if kind.classes else None)(h)
@@ -151,6 +148,8 @@ def _reduced(program: Program, kind: Kind, y: Any, predicted: Any, size: int) ->
 
 def _gradients(program: Program, gradients: Any) -> Any:
     context = tf.distribute.get_replica_context()
+    if program.gradients:
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
     count = context.num_replicas_in_sync
     if program.gradients == "summed":
         return context.all_reduce("SUM", gradients)

@@ -59,7 +59,7 @@ def run(name: str) -> Diagnosis:
 
 @cache
 def _strategy(count: int):
-    """One per process: a second one on the same devices would start its collective keys again."""
+    """One per process: TensorFlow's collective operations mix up those of a second one."""
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
 
 
@@ -74,7 +74,10 @@ def main(wanted: list[str]) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     devices = [tf.config.LogicalDeviceConfiguration()] * max(COUNTS)
     tf.config.set_logical_device_configuration(cpu, devices)
-    for name in wanted or names():
+    wanted = wanted or names(counts=COUNTS[:1])
+    if len({name.rpartition("/")[2] for name in wanted}) > 1:
+        sys.exit("one number of replicas per process")
+    for name in wanted:
         try:
             diagnosis = run(name)
         except Exception as error:
