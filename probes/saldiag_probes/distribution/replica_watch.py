@@ -8,6 +8,7 @@ or, eagerly, in every step.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -490,11 +491,13 @@ class ReplicaWatch:
         for layer in flattened_layers(self.model):
             states = own_seed_states(layer)
             copies = [replica_copies(self._strategy, state) for state in states]
-            if not states or len(copies[0]) < 2:
+            # The last number of a state counts the draws: an RNN has a generator and may not draw.
+            drawn = [some for some in copies if any(copy[-1] for copy in some)]
+            if not drawn or len(drawn[0]) < 2:
                 continue
             path = paths.get(id(layer), layer.name)
             random.append(path)
-            if all(np.array_equal(some[0], copy) for some in copies for copy in some[1:]):
+            if all(np.array_equal(some[0], copy) for some in drawn for copy in some[1:]):
                 equal.append(path)
         return tuple(random), tuple(equal)
 
@@ -573,12 +576,14 @@ def _is_sum(operation: Any) -> bool:
 
 
 def _same_shapes(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether two lists of gradients have the same shapes, in any order."""
-    return bool(some) and sorted(map(_shape, some)) == sorted(map(_shape, others))
+    """Whether two lists of gradients have the same shapes, in any order; slices fit any shape."""
+    shapes, of_others = Counter(map(_shape, some)), Counter(map(_shape, others))
+    sliced = max(shapes.pop(None, 0), of_others.pop(None, 0))
+    return bool(some) and len(some) == len(others) and (shapes - of_others).total() <= sliced
 
 
-def _shape(tensor: Any) -> str:
-    return "slices" if isinstance(tensor, tf.IndexedSlices) else str(tensor.shape)
+def _shape(tensor: Any) -> str | None:
+    return None if isinstance(tensor, tf.IndexedSlices) else str(tensor.shape)
 
 
 def _stacked(rows: Sequence[Array]) -> Array:

@@ -362,17 +362,18 @@ _WEIGHTS = (
 _REPLICAS = (
     Meaning(
         "part per replica",
+        r"you are using a PerReplica object while not inside a replica context|"
         r"Attempt to convert a value \(PerReplica:.*unsupported type \(<class "
         r"'tensorflow\.python\.distribute\.values\.PerReplica'>\) to a Tensor",
         "a value with one part per replica is used outside of strategy.run, which fit of Keras 3 "
-        "does under MultiWorkerMirroredStrategy: it supports several replicas in one process only",
+        "does under MultiWorkerMirroredStrategy: it supports replicas of one process only",
         "strategy.run(step, args=(x, y))  # in a custom training loop; fit works with "
         "MirroredStrategy",
     ),
     Meaning(
         "synchronization in a branch",
         r"`merge_call` called while defining a new graph or a tf\.function",
-        "the replicas synchronize inside a nested tf.function or a condition, which TensorFlow does "
+        "the replicas synchronize in a nested tf.function or a condition, which TensorFlow does "
         "not support. In Keras 3, gradient_accumulation_steps does this on several replicas",
         "Apply gradients directly in the function that strategy.run calls, without "
         "gradient_accumulation_steps and without @tf.function around it",
