@@ -68,7 +68,7 @@ train_options = together(
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @options_for(ProgramOptions, "steps", "overfit", "budget", "max_steps")
 @experiment_options
-@options_for(ProgramOptions, "stop_early", "compat", "probes")
+@options_for(ProgramOptions, "stop_early", "compat", "replicas", "probes")
 @rule_options
 @output_options
 @click.argument("script", type=click.Path(path_type=Path))

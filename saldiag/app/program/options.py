@@ -52,6 +52,13 @@ class ProgramOptions(WatchOptions):
         "Emulate names that Keras 3 and NumPy 2 removed, and report replacements.", default=False
     )
     """Whether names of Keras 1 and 2 and of NumPy 1 work."""
+    replicas: int | None = flag(
+        "Rehearse on N replicas: cut the CPU into N devices for the program's MirroredStrategy.",
+        default=None,
+        metavar="N",
+        minimum=2,
+    )
+    """Devices that the CPU is cut into for the program's strategy; None for the machine's own."""
     out: Path | None = None
     """Run directory; None for a new one in ``saldiag-runs``."""
     output_format: str = "text"

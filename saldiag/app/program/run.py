@@ -106,6 +106,7 @@ class _ProgramRun:
         program.
         """
         from saldiag.app.program.observer import Observer
+        from saldiag.app.program.rehearsal import rehearsing
         from saldiag.subject.program.crash import program_error
         from saldiag.subject.program.keras_hooks import keras_hooked
         from saldiag.subject.program.warning_log import recording_warnings
@@ -123,6 +124,7 @@ class _ProgramRun:
                 taped = subscribed_to_tapes(observer.first_calls)
                 own = program_interrupts()
                 with (
+                    rehearsing(self.options.replicas, self._first.print_note),
                     keras_hooked(observer),
                     taped,
                     self._compatibility_bridge(),
