@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import traceback
+from contextlib import nullcontext
 from functools import cache
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -70,28 +73,60 @@ def _with_wiring(measured: Measurements, model, kind) -> Measurements:
     return measured.with_(survey(model, (x[:8],), flow=False, activations=False).wiring)
 
 
-def main(wanted: list[str]) -> None:
+def weights(name: str, *, watched: bool) -> str:
+    """Digest of the weights after a program has trained."""
+    what, case, kind, count = name.split("/")
+    program: Program = HEALTHY[case] if what == "healthy" else getattr(FAULTS[case], what)
+    models: list[Any] = []
+    with watching_replicas(None, source_in_traceback) if watched else nullcontext() as watch:
+
+        def begin(model) -> None:
+            models.append(model)
+            if watch is not None:
+                watch.model = model
+
+        train(program, KINDS[kind], _strategy(int(count)), begin)
+        if watch is not None:
+            assert watch.replicas_seen
+            assert watch.failed is None
+    digest = hashlib.sha256()
+    for value in models[0].get_weights():
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _outcome(name: str) -> dict[str, Any]:
+    try:
+        diagnosis = run(name)
+    except Exception as error:
+        trace = traceback.format_exc() if os.environ.get("SHOW") else ""
+        return {"error": f"{type(error).__name__}: {error}{trace}"[:3000]}
+    return {
+        "root": diagnosis.root_cause.rule if diagnosis.root_cause else None,
+        "findings": [
+            (f.rule, f.severity, f.explained_by, f.message, str(f.source))
+            for f in diagnosis.findings
+        ],
+        "skipped": [(s.rule, s.reason) for s in diagnosis.skipped],
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Run the programs; with ``--weights`` each is trained watched and unwatched instead."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     devices = [tf.config.LogicalDeviceConfiguration()] * max(COUNTS)
     tf.config.set_logical_device_configuration(cpu, devices)
-    wanted = wanted or names(counts=COUNTS[:1])
+    wanted = [a for a in arguments if not a.startswith("--")] or names(counts=COUNTS[:1])
     if len({name.rpartition("/")[2] for name in wanted}) > 1:
         sys.exit("one number of replicas per process")
     for name in wanted:
-        try:
-            diagnosis = run(name)
-        except Exception as error:
-            trace = traceback.format_exc() if os.environ.get("SHOW") else ""
-            found = {"error": f"{type(error).__name__}: {error}{trace}"[:3000]}
-        else:
+        if "--weights" in arguments:
             found = {
-                "root": diagnosis.root_cause.rule if diagnosis.root_cause else None,
-                "findings": [
-                    (f.rule, f.severity, f.explained_by, f.message, str(f.source))
-                    for f in diagnosis.findings
-                ],
-                "skipped": [(s.rule, s.reason) for s in diagnosis.skipped],
+                "unwatched": weights(name, watched=False),
+                "watched": weights(name, watched=True),
             }
+        else:
+            found = _outcome(name)
         sys.stdout.write(json.dumps({"name": name, **found}) + "\n")
         sys.stdout.flush()
 
