@@ -381,7 +381,7 @@ _REPLICAS = (
     Meaning(
         "uneven batch",
         r"Inputs to operation AddN of type AddN must have the same size and shape\. +Input 0: "
-        r"\[(?P<one>\d+)(?P<rest>[,\d]*)\] != input 1: \[(?P<other>\d+)(?P=rest)\]",
+        r"\[(?P<one>\d+)(?P<rest>[,\d]*)\] != input \d+: \[(?P<other>\d+)(?P=rest)\]",
         "parts of {one} and {other} items of one batch are added: the batch is split unevenly over "
         "the replicas",
         "model.fit(…, batch_size=…)  # a multiple of strategy.num_replicas_in_sync",

@@ -61,18 +61,18 @@ strategy = tf.distribute.get_strategy()
 @pytest.mark.parametrize(
     ("program", "replicas", "line"),
     [
-        (LOOKS_FOR_GPUS, 3, "rehearsed on the CPU: MirroredStrategy with 3 replicas"),
-        (NAMES_GPUS, 3, "rehearsed on the CPU: MirroredStrategy with 3 replicas"),
+        (LOOKS_FOR_GPUS, 4, "rehearsed on the CPU: MirroredStrategy with 4 replicas"),
+        (NAMES_GPUS, 4, "rehearsed on the CPU: MirroredStrategy with 4 replicas"),
         (NAMES_CPUS, 2, "rehearsed on the CPU: MirroredStrategy with 2 replicas"),
-        (ONE_DEVICE, 1, "--replicas 3: OneDeviceStrategy keeps the program's own devices"),
-        (NO_STRATEGY, 1, "--replicas 3: the program creates no tf.distribute strategy"),
+        (ONE_DEVICE, 1, "--replicas 4: OneDeviceStrategy keeps the program's own devices"),
+        (NO_STRATEGY, 1, "--replicas 4: the program creates no tf.distribute strategy"),
     ],
 )
 def test_the_strategy_gets_the_parts_of_the_cpu(program, replicas, line, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(program + TRAINING)
     ended = run_saldiag_process(
-        "run", "--replicas", "3", "--out", tmp_path / "run", script, cwd=tmp_path
+        "run", "--replicas", "4", "--out", tmp_path / "run", script, cwd=tmp_path
     )
     assert f"replicas {replicas}\n" in ended.stdout, ended.stderr
     assert line in ended.stdout + ended.stderr
