@@ -73,3 +73,11 @@ def test_what_is_not_understood_is_named() -> None:
     rows, unknown = parts(lambda each, x: tf.reduce_max(each))
     assert rows == []
     assert unknown == {"Max"}
+
+
+def test_a_nested_function_hides_the_reduction() -> None:
+    inner = tf.function(tf.reduce_mean)
+    rows, unknown = parts(lambda each, x: inner(each))
+    assert rows == []
+    assert unknown <= {"PartitionedCall", "StatefulPartitionedCall"}
+    assert unknown
