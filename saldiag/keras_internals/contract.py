@@ -35,6 +35,7 @@ MODULE_NAMES: tuple[tuple[str, str], ...] = (
     ("tensorflow.python.framework.ops", "_create_graph_constant"),
     ("tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable"),
     ("tensorflow.python.ops.stateful_random_ops", "global_generator"),
+    ("tensorflow.python.util.tf_stack", "_source_mapper_stacks"),
     ("tensorflow.python.util.tf_stack", "extract_stack"),
 )
 """Modules without a public name, and what is imported from each."""

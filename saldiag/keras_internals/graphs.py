@@ -22,6 +22,7 @@ __all__ = [
     "NOT_INLINED",
     "GraphFunction",
     "call_branches_like_functions",
+    "converted_lines",
     "has_own_gradient",
     "is_scratch_graph",
     "stack_trace",
@@ -45,6 +46,18 @@ def has_own_gradient(operation: Any) -> bool:
 def is_scratch_graph(graph: Any) -> bool:
     """Whether Keras only infers shapes in this graph; there is no public flag."""
     return bool(graph.name.startswith(SCRATCH_GRAPH))
+
+
+def converted_lines() -> dict[tuple[str, int], tuple[str, int]]:
+    """The original file and line of each line of code that AutoGraph is converting, in any thread.
+
+    TensorFlow maps stack traces in the thread that converts; a replica's is another one.
+    """
+    return {
+        converted: (found[0], found[1])
+        for mappers in list(tf_stack._source_mapper_stacks.values())
+        for converted, found in mappers[-1].get_effective_source_map().items()
+    }
 
 
 def stack_trace() -> Any:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import Gradient, KerasModel, KerasOptimizer, Tensor, TensorTree
 from saldiag.core.measurement import Array, Distribution, LossTerm, Source, SummedMean
+from saldiag.keras_internals.graphs import converted_lines
 from saldiag.keras_internals.layers import flattened_layers, own_seed_states
 from saldiag_probes.distribution import replica_math
 from saldiag_probes.distribution.loss_terms import (
@@ -49,6 +50,16 @@ _OF_TERM = 3
 _WIDTH = len(_COLUMNS) + _OF_TERM * MAX_TERMS
 _TOTALS = np.array([np.inf, -np.inf, 0.0, 0.0])
 """Fewest and most items, steps without items, and those of them with a loss that is not finite."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame of a stack."""
+
+    filename: str
+    """Path of its file."""
+    lineno: int
+    """Its line, from 1."""
 
 
 @dataclass
@@ -153,6 +164,7 @@ class ReplicaWatch:
         self._summed_means: list[_SummedValue] = []
         self._targets: list[Tensor] = []
         self._items: int | None = None
+        self._original_lines: dict[tuple[str, int], tuple[str, int]] = {}
         self._digest = ""
 
     # Events
@@ -223,8 +235,8 @@ class ReplicaWatch:
                     self._digest = _digest(self.model)
         number = int(number)
         if number not in self._replicas:
-            device = str(np.ravel(context.devices)[0])
-            self._replicas[number] = _Replica(ReplicaRows(_WIDTH, _TOTALS, CAPACITY, device))
+            rows = ReplicaRows(_WIDTH, _TOTALS, CAPACITY, _device_of(context, number))
+            self._replicas[number] = _Replica(rows)
         return self._replicas[number]
 
     def _note_inputs(self, replica: _Replica, inputs: TensorTree) -> None:
@@ -237,6 +249,7 @@ class ReplicaWatch:
         tensors = [t for t in tf.nest.flatten(target) if tf.is_tensor(t)]
         step = replica.step
         step.target = tensors[0] if len(tensors) == 1 else None
+        self._original_lines.update(converted_lines())
         step.taped = [g for g in tf.nest.flatten(gradients) if g is not None]
         step.summed, step.sums, step.sum_source = [], 0, None
 
@@ -274,7 +287,9 @@ class ReplicaWatch:
         self._sum_source = self._sum_source or step.sum_source
         clipped = replica_math.clipping_operation(step.passed)
         if clipped is not None:
-            self._clip_source = self._clip_source or self._locate(clipped.traceback)
+            self._clip_source = self._clip_source or self._locate(
+                self._original_frames(clipped.traceback)
+            )
         scale = replica_math.loss_scale(optimizer)
         loss = None
         if step.target is not None and _usable([step.target]):
@@ -355,7 +370,7 @@ class ReplicaWatch:
         if not all(_same_shapes(some, gradients[0]) for some in gradients):
             return
         if self._relations is None:
-            device = str(np.ravel(context.devices)[0])
+            device = _device_of(context, count - 1)
             self._relations = ReplicaRows(2, np.zeros(1), CAPACITY, device)
         scale = replica_math.loss_scale(self._optimizers[0])
         self._relations.write(lambda: replica_math.relation(gradients, scale))
@@ -388,7 +403,12 @@ class ReplicaWatch:
     def _line_of(self, tensor: Tensor) -> Source | None:
         if not tf.is_symbolic_tensor(tensor):
             return None
-        return self._locate(tensor.op.traceback)
+        return self._locate(self._original_frames(tensor.op.traceback))
+
+    def _original_frames(self, frames: Iterable[Any]) -> list[_Frame]:
+        """Frames of a stack, with the original lines of code that AutoGraph converted."""
+        places = ((frame.filename, frame.lineno) for frame in frames)
+        return [_Frame(*self._original_lines.get(place, place)) for place in places]
 
     # After the training
 
@@ -462,6 +482,7 @@ class ReplicaWatch:
         """The terms of the loss; their weights are of the steps with an even split."""
         first = self._replicas[min(self._replicas)].parts.reductions
         of_items = [r for r in first if r.of_items][:MAX_TERMS]
+        count = int(self._strategy.num_replicas_in_sync)
         even = (items == items[:, :1]).all(axis=1) & (items > 0).all(axis=1)
         found = []
         for index, reduction in enumerate(of_items):
@@ -470,11 +491,11 @@ class ReplicaWatch:
             source = self._line_of(reduction.result)
             found.append(
                 LossTerm(
-                    _mean(weight.sum(axis=1)),
+                    _mean(weight.mean(axis=1)) * count,
                     _mean(size),
                     reduction.averaged,
                     _mean(factor[:, 0]) if factor.size else float("nan"),
-                    source is None or multiplies_by_number(source, rows.shape[1]),
+                    source is None or multiplies_by_number(source, count),
                     source,
                 )
             )
@@ -546,6 +567,12 @@ def _only_mean(parts: LossParts) -> Reduction | None:
 def _this_replica() -> int:
     context = tf.distribute.get_replica_context()
     return int(tf.get_static_value(context.replica_id_in_sync_group))
+
+
+def _device_of(context: Any, number: int) -> str:
+    """The device of a replica; a process of several lists its own devices only."""
+    devices = [str(device) for device in context.strategy.extended.worker_devices]
+    return devices[number % len(devices)]
 
 
 def _processes(strategy: Any) -> int:

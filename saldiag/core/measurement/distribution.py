@@ -24,7 +24,8 @@ class LossTerm:
     weight: float
     """Sum over the replicas of the derivatives of L by all elements of v. A mean over the global
     batch gives 1, a mean over each replica's own items the number of replicas. With a loss scale,
-    it is unscaled. Mean over the measured steps with an even split; NaN if there is none."""
+    it is unscaled. Mean over the measured steps with an even split; NaN if there is none. In
+    several processes, the sum is estimated from the replicas of one."""
     values_per_item: float
     """Elements of v per item; 1 for a loss per item."""
     averaged: bool
