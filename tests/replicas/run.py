@@ -34,10 +34,16 @@ COUNTS = (2, 4)
 def names(*, kinds: tuple[str, ...] = tuple(KINDS), counts: tuple[int, ...] = COUNTS) -> list[str]:
     """All programs as ``what/name/kind/replicas``; ``what`` is broken, fixed or healthy."""
     programs = [
-        *(f"{what}/{name}" for name in FAULTS for what in ("broken", "fixed")),
-        *(f"healthy/{name}" for name in HEALTHY),
+        *(
+            f"{what}/{name}/{kind}"
+            for name, fault in FAULTS.items()
+            for what in ("broken", "fixed")
+            for kind in kinds
+            if kind in fault.kinds
+        ),
+        *(f"healthy/{name}/{kind}" for name in HEALTHY for kind in kinds),
     ]
-    return [f"{p}/{kind}/{count}" for p in programs for kind in kinds for count in counts]
+    return [f"{program}/{count}" for program in programs for count in counts]
 
 
 def run(name: str) -> Diagnosis:

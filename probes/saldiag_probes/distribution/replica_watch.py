@@ -22,6 +22,7 @@ from saldiag.core.keras_types import Gradient, KerasModel, KerasOptimizer, Tenso
 from saldiag.core.measurement import Array, Distribution, LossTerm, Source, SummedMean
 from saldiag.keras_internals.graphs import converted_lines
 from saldiag.keras_internals.layers import flattened_layers, own_seed_states
+from saldiag.keras_internals.variables import raw_variable
 from saldiag_probes.distribution import replica_math
 from saldiag_probes.distribution.loss_terms import (
     MAX_TERMS,
@@ -37,6 +38,12 @@ from saldiag_probes.trace.paths import layer_paths
 
 CAPACITY = 4
 """First steps that are measured in full."""
+
+MAX_REMEMBERED = 4
+"""Calls of the model and of tapes to remember in a step."""
+
+MAX_TARGETS = 16
+"""Targets of tapes to remember, of all replicas."""
 
 Locate = Callable[[Iterable[Any]], Source | None]
 """The line of the user's code among the frames of a stack, from the outermost to the innermost."""
@@ -62,16 +69,24 @@ class _Frame:
     """Its line, from 1."""
 
 
+@dataclass(frozen=True)
+class _Taped:
+    """One call of ``tape.gradient``."""
+
+    target: Tensor | None
+    """Its target, a single tensor; None for several."""
+    gradients: list[Gradient]
+    """What it returned, without None."""
+
+
 @dataclass
 class _Step:
     """The current step of one replica, as far as it has come."""
 
-    inputs: list[Tensor] = field(default_factory=list)
-    """The tensors of the model's first call."""
-    target: Tensor | None = None
-    """Target of the tape, a scalar."""
-    taped: list[Gradient] = field(default_factory=list)
-    """What the tape returned."""
+    inputs: list[list[Tensor]] = field(default_factory=list)
+    """The tensors of the model's calls, the last one first."""
+    tapes: list[_Taped] = field(default_factory=list)
+    """The calls of tapes, the last one first."""
     summed: list[Tensor] = field(default_factory=list)
     """What the step's own sum over the replicas returned."""
     sums: int = 0
@@ -80,6 +95,18 @@ class _Step:
     """Line of the first of them."""
     passed: list[Tensor] = field(default_factory=list)
     """The gradients that the optimizer was given."""
+
+    def usable_inputs(self) -> list[Tensor]:
+        """The tensors of the last call of the model in the current graph; empty if unknown."""
+        return next((tensors for tensors in self.inputs if _usable(tensors)), [])
+
+    def tape_of(self, gradients: Sequence[Gradient]) -> _Taped | None:
+        """The call of a tape that these gradients come from; None if it is unknown."""
+        given = {id(_values(gradient)) for gradient in gradients}
+        for taped in self.tapes:
+            if any(id(_values(gradient)) in given for gradient in taped.gradients):
+                return taped
+        return next((t for t in self.tapes if _same_shapes(t.gradients, gradients)), None)
 
 
 @dataclass
@@ -241,17 +268,16 @@ class ReplicaWatch:
 
     def _note_inputs(self, replica: _Replica, inputs: TensorTree) -> None:
         tensors = [t for t in tf.nest.flatten(inputs) if tf.is_tensor(t) and t.shape.rank]
-        known = replica.step.inputs
-        if not known or not _usable(known):
-            replica.step.inputs = tensors
+        replica.step.inputs = [tensors, *replica.step.inputs[: MAX_REMEMBERED - 1]]
 
     def _note_tape(self, replica: _Replica, target: Any, gradients: Any) -> None:
         tensors = [t for t in tf.nest.flatten(target) if tf.is_tensor(t)]
-        step = replica.step
-        step.target = tensors[0] if len(tensors) == 1 else None
         self._original_lines.update(converted_lines())
-        step.taped = [g for g in tf.nest.flatten(gradients) if g is not None]
-        step.summed, step.sums, step.sum_source = [], 0, None
+        taped = _Taped(
+            tensors[0] if len(tensors) == 1 else None,
+            [g for g in tf.nest.flatten(gradients) if g is not None],
+        )
+        replica.step.tapes = [taped, *replica.step.tapes[: MAX_REMEMBERED - 1]]
 
     def _note_all_reduce(
         self, replica: _Replica, operation: Any, value: Any, result: Any, in_optimizer: bool
@@ -260,15 +286,13 @@ class ReplicaWatch:
             return
         reduced = [t for t in tf.nest.flatten(value) if t is not None]
         step = replica.step
-        of_step = step.passed if in_optimizer else step.taped
-        if not _same_shapes(reduced, of_step):
-            return
         if in_optimizer:
-            self._sums_in_optimizer = max(self._sums_in_optimizer or 0, 1)
-            return
-        step.sums += 1
-        step.summed = [t for t in tf.nest.flatten(result) if t is not None]
-        step.sum_source = step.sum_source or self._line_of(step.summed[0])
+            if _same_shapes(reduced, step.passed):
+                self._sums_in_optimizer = 1
+        elif reduced and step.tape_of(reduced) is not None:
+            step.sums += 1
+            step.summed = [t for t in tf.nest.flatten(result) if t is not None]
+            step.sum_source = step.sum_source or self._line_of(step.summed[0])
 
     def _measure_step(
         self,
@@ -277,30 +301,34 @@ class ReplicaWatch:
         gradients: Sequence[Gradient],
         variables: Sequence[Any],
     ) -> None:
-        del variables
+        if not self._is_of_model(variables):
+            return
         if not any(optimizer is known for known in self._optimizers):
             self._optimizers.append(optimizer)
+        if optimizer is not self._optimizers[0]:
+            return
         step = replica.step
         step.passed = [g for g in gradients if g is not None]
-        self._sums_in_optimizer = self._sums_in_optimizer or 0
-        self._sums_in_step = max(self._sums_in_step or 0, step.sums)
-        self._sum_source = self._sum_source or step.sum_source
-        clipped = replica_math.clipping_operation(step.passed)
-        if clipped is not None:
-            self._clip_source = self._clip_source or self._locate(
-                self._original_frames(clipped.traceback)
-            )
+        self._note_aggregation(step)
+        taped = step.tape_of(step.passed)
+        if taped is None and step.summed:
+            taped = step.tape_of(step.summed)
+        target = taped.target if taped is not None else None
         scale = replica_math.loss_scale(optimizer)
         loss = None
-        if step.target is not None and _usable([step.target]):
-            loss = tf.cast(tf.reduce_sum(step.target), tf.float64) / scale
-            self._targets = [*self._targets[-15:], step.target]
-        make_terms = self._find_terms(replica, scale)
-        full = replica_math.full_penalty(self.model)
-        inputs = step.inputs if _usable(step.inputs) else []
-        original = step.summed or step.taped
+        if target is not None and _usable([target]):
+            loss = tf.cast(tf.reduce_sum(target), tf.float64) / scale
+            self._targets = [*self._targets[1 - MAX_TARGETS :], target]
+        inputs = step.usable_inputs()
+        make_terms = self._find_terms(replica, target, inputs, scale)
+        original = step.summed or (taped.gradients if taped is not None else [])
         known = _Known(
-            scale, loss, full, inputs, step.passed, original if _usable(original) else []
+            scale,
+            loss,
+            replica_math.full_penalty(self.model),
+            inputs,
+            step.passed,
+            original if _usable(original) else [],
         )
         items = replica_math.item_count(inputs)
         # What the row is made of is looked up here: inside, in a branch, the graph is another.
@@ -308,34 +336,47 @@ class ReplicaWatch:
         replica.rows.advance(lambda totals: replica_math.updated_totals(totals, items, loss))
         self._relate_replicas()
 
-    def _find_terms(self, replica: _Replica, scale: Tensor) -> Callable[[Tensor], list[Tensor]]:
+    def _is_of_model(self, variables: Sequence[Any]) -> bool:
+        """Whether the optimizer updates variables of the model; True if it is not said which."""
+        own = {id(raw_variable(variable)) for variable in self.model.variables}
+        return not variables or any(id(raw_variable(variable)) in own for variable in variables)
+
+    def _note_aggregation(self, step: _Step) -> None:
+        """How the gradients were summed and clipped before the optimizer got them."""
+        self._sums_in_optimizer = self._sums_in_optimizer or 0
+        self._sums_in_step = max(self._sums_in_step or 0, step.sums)
+        self._sum_source = self._sum_source or step.sum_source
+        clipped = replica_math.clipping_operation(step.passed)
+        if clipped is not None and self._clip_source is None:
+            self._clip_source = self._locate(self._original_frames(clipped.traceback))
+
+    def _find_terms(
+        self, replica: _Replica, target: Tensor | None, inputs: Sequence[Tensor], scale: Tensor
+    ) -> Callable[[Tensor], list[Tensor]]:
         """A function that returns the penalty and the numbers of each term, given the items.
 
         The derivatives are computed at once: the function runs in a branch, in another graph.
         """
-        step = replica.step
         nan = replica_math.number(np.nan)
-        if step.target is None or not tf.is_symbolic_tensor(step.target):
-            replica.reason = "the step runs eagerly" if step.target is not None else "no tape"
+        if target is None or not tf.is_symbolic_tensor(target) or not _usable([target]):
+            replica.reason = _why_unknown(target)
             return lambda _: [nan]
-        if not _usable([step.target, *step.inputs]):
-            replica.reason = "the loss is computed in another graph"
-            return lambda _: [nan]
-        self._items = step.inputs[0].shape[0] if step.inputs else None
-        parts = find_reductions(step.target, self._items)
-        replica.parts, replica.reason = parts, ""
+        self._items = inputs[0].shape[0] if inputs else None
+        parts = find_reductions(target, self._items)
+        if not replica.parts.reductions:  # a later trace, of a smaller batch, finds the same
+            replica.parts, replica.reason = parts, ""
         of_items = [r for r in parts.reductions if r.of_items][:MAX_TERMS]
         penalties = [r for r in parts.reductions if not r.of_items]
         penalty = replica_math.number(0.0)
         for reduction in penalties:
-            factor = derivative(step.target, reduction.result)
+            factor = derivative(target, reduction.result)
             if factor is not None:
                 value = tf.cast(factor * reduction.result, tf.float64)
                 penalty += tf.reduce_sum(value) / scale
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for reduction in of_items:
-            by_values = derivative(step.target, reduction.values)
-            by_result = derivative(step.target, reduction.result)
+            by_values = derivative(target, reduction.values)
+            by_result = derivative(target, reduction.result)
             if by_values is None or by_result is None:
                 found.append((nan, nan, nan))
                 continue
@@ -562,6 +603,12 @@ def _only_mean(parts: LossParts) -> Reduction | None:
     """The mean over items that a value is made of; None if it is made of anything else."""
     of_items = [r for r in parts.reductions if r.of_items and r.averaged]
     return of_items[0] if len(of_items) == 1 and len(parts.reductions) == 1 else None
+
+
+def _why_unknown(target: Tensor | None) -> str:
+    if target is None:
+        return "no single tensor is the target of a tape"
+    return "the step runs eagerly" if tf.executing_eagerly() else "it is computed in another graph"
 
 
 def _this_replica() -> int:

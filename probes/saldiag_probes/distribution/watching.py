@@ -106,7 +106,10 @@ def _wrap_apply(watch: ReplicaWatch, depth: _Depth) -> Wrapper:
             grads = list(grads)
             outermost = depth.depth == 0
             if outermost:
-                watch.on_step_gradients(optimizer, grads, args[0] if args else ())
+                variables = args[0] if args else kwargs.get("trainable_variables")
+                variables = [] if variables is None else list(variables)
+                args, kwargs = ((variables,), {}) if variables else (args, kwargs)
+                watch.on_step_gradients(optimizer, grads, variables)
             depth.depth += 1
             try:
                 result = original(optimizer, grads, *args, **kwargs)
