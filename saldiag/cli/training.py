@@ -68,7 +68,7 @@ train_options = together(
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @options_for(ProgramOptions, "steps", "overfit", "budget", "max_steps")
 @experiment_options
-@options_for(ProgramOptions, "stop_early", "compat", "backend", "probes")
+@options_for(ProgramOptions, "stop_early", "compat", "backend", "replicas", "probes")
 @rule_options
 @output_options
 @click.argument("typed", metavar="SCRIPT", type=click.Path())

@@ -48,6 +48,7 @@ MODULE_NAMES: tuple[tuple[str, str], ...] = (
     ("tensorflow.python.ops.resource_variable_ops", "ResourceVariable"),
     ("tensorflow.python.ops.stateful_random_ops", "global_generator"),
     ("tensorflow.python.trackable.resource", "CapturableResource"),
+    ("tensorflow.python.util.tf_stack", "_source_mapper_stacks"),
     ("tensorflow.python.util.tf_stack", "extract_stack"),
 )
 """Modules without a public name, and what is imported from each."""

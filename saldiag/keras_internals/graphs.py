@@ -32,6 +32,7 @@ __all__ = [
     "GraphFunction",
     "Registry",
     "call_branches_like_functions",
+    "converted_lines",
     "draws_from_kernels",
     "has_own_gradient",
     "is_compiled_by_xla",
@@ -94,6 +95,18 @@ _OWN_GRADIENTS = "saldiag_custom_gradients"
 def is_scratch_graph(graph: Any) -> bool:
     """Whether Keras only infers shapes in this graph; there is no public flag."""
     return bool(graph.name.startswith(SCRATCH_GRAPH))
+
+
+def converted_lines() -> dict[tuple[str, int], tuple[str, int]]:
+    """The original file and line of each line of code that AutoGraph is converting, in any thread.
+
+    TensorFlow maps stack traces in the thread that converts; a replica's is another one.
+    """
+    return {
+        converted: (found[0], found[1])
+        for mappers in list(tf_stack._source_mapper_stacks.values())
+        for converted, found in mappers[-1].get_effective_source_map().items()
+    }
 
 
 def stack_trace() -> Any:

@@ -17,6 +17,8 @@ class Fault:
     code: str
     broken: Program
     fixed: Program
+    kinds: tuple[str, ...] = ("dense", "convolutional", "recurrent")
+    """Kinds of model that have it."""
 
 
 FAULTS = {
@@ -35,8 +37,8 @@ FAULTS = {
     "same items": Fault("SD003", Program(data="same", loss="mean"), Program()),
     "by class": Fault(
         "SD004",
-        Program(data="by class", normalised="local", epochs=24),
-        Program(normalised="local", epochs=24),
+        Program(data="by class", normalised="local", epochs=4),
+        Program(normalised="local", epochs=4),
     ),
     "copies apart": Fault("SD004", Program(copies="apart"), Program()),
     "clipped by the optimizer": Fault(
@@ -58,6 +60,7 @@ FAULTS = {
         "SD009",
         Program(loss="mean over replicas", items=65),
         Program(loss="mean over replicas", items=65, data="dropped"),
+        ("dense", "recurrent"),  # a convolution's gradient fails on no items
     ),
     "penalty": Fault("SD010", Program(penalty="full"), Program(penalty="scaled")),
     "penalty in train_step": Fault(
@@ -74,13 +77,13 @@ HEALTHY = {
     "fit": Program("fit"),
     "fit with Adam": Program("fit", optimizer="Adam", rate=1e-3),
     "fit with penalty": Program("fit", penalty="scaled"),
-    "fit with an odd end": Program("fit", items=101),
+    "fit with an odd end": Program("fit", items=103),
     "train_step": Program("train_step", loss="keras"),
     "loop": Program(),
     "loop with Adam": Program(optimizer="Adam", rate=1e-3, loss="keras"),
     "loop averaging gradients": Program(gradients="averaged"),
     "loop dividing gradients": Program(loss="mean", gradients="divided"),
-    "loop with an odd end": Program(items=101),
+    "loop with an odd end": Program(items=103),
     "dataset per replica": Program(data="per replica", loss="keras"),
     "penalty": Program(penalty="scaled", loss="average"),
     "one item per replica": Program(batch=1, loss="keras", items=16),

@@ -53,8 +53,9 @@ def _convolutional(settings: dict[str, Any]) -> Any:
 
 
 def _words() -> tuple[Any, Any]:
-    x = np.random.default_rng(3).integers(1, 20, (ITEMS, 5))
-    return x, (x.sum(axis=1) > 50).astype("int64")
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 2, ITEMS)
+    return rng.integers(1, 10, (ITEMS, 5)) + 10 * y[:, None], y
 
 
 def _recurrent(settings: dict[str, Any]) -> Any:

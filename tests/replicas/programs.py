@@ -64,6 +64,7 @@ def train(program: Program, kind: Kind, strategy: Any, watch: Any) -> None:
     with strategy.scope():
         model = _model(program, kind)
         optimizer = _optimizer(program)
+        optimizer.build(model.trainable_variables)
         if program.trainer != "loop":
             loss = _keras_loss(kind)
             if program.trainer == "train_step":
@@ -92,13 +93,9 @@ def _model(program: Program, kind: Kind) -> Any:
     h = inputs
     if program.normalised:
         synchronized = program.normalised == "synchronized"
-        if kind.name == "recurrent":
-            h = layers.Embedding(20, 3)(h)
-            h = layers.GlobalAveragePooling1D()(h)
-        else:
-            h = layers.Flatten()(h)
+        h = layers.Rescaling(0.05)(h) if kind.name == "recurrent" else layers.Flatten()(h)
         h = layers.Dense(6)(h)
-        h = layers.BatchNormalization(synchronized=synchronized)(h)
+        h = layers.BatchNormalization(momentum=0.8, synchronized=synchronized)(h)
         outputs = layers.Dense(kind.classes or 1, activation="softmax" if kind.classes else None)(h)
         return keras.Model(inputs, outputs)
     outputs = layers.Dropout(0.2)(model(h))
@@ -151,6 +148,8 @@ def _reduced(program: Program, kind: Kind, y: Any, predicted: Any, size: int) ->
 
 def _gradients(program: Program, gradients: Any) -> Any:
     context = tf.distribute.get_replica_context()
+    if program.gradients:
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
     count = context.num_replicas_in_sync
     if program.gradients == "summed":
         return context.all_reduce("SUM", gradients)
@@ -211,7 +210,7 @@ def _loop(program: Program, kind: Kind, strategy: Any, model: Any, optimizer: An
 def _batches(program: Program, strategy: Any, x: Any, y: Any, size: int) -> Any:
     count = strategy.num_replicas_in_sync
     if program.data == "by class":
-        order = (x if y.ndim > 1 else y).reshape(len(y), -1)[:, 0].argsort()
+        order = x.reshape(len(x), -1).sum(axis=1).argsort()
         x, y = x[order], y[order]
         share = len(x) // count
 

@@ -1,4 +1,4 @@
-"""Run one rule over the healthy model with something changed."""
+"""Run rules over the healthy model with something changed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from saldiag.rules.engine.engine import diagnose
 from tests.support.measurements import CALLS, call, healthy, wiring
 
 
-def run(measured: Measurements, code: str) -> Diagnosis:
-    return diagnose(measured, verdict="not_tested", select=[code])
+def run(measured: Measurements, *codes: str) -> Diagnosis:
+    return diagnose(measured, verdict="not_tested", select=codes)
 
 
 def found(code: str, *changed: Measurement) -> list[Finding]:

@@ -90,11 +90,11 @@ class _Search:
             return
         self._seen.add(tensor.name)
         op = tensor.op
-        if op.type in _REDUCTIONS:
-            self._visit_reduction(tensor, averaged=averaged)
-        elif self._is_per_item(tensor):
+        if self._is_per_item(tensor):
             # The target is a tensor with a value per item: the tape sums it.
             self.found.reductions.append(Reduction(tensor, tensor, False, True))
+        elif op.type in _REDUCTIONS:
+            self._visit_reduction(tensor, averaged=averaged)
         elif op.type in _WAYS:
             for part in _WAYS[op.type](tensor):
                 self.visit(part, averaged=averaged)

@@ -63,20 +63,24 @@ def gradient_sizes(gradients: Sequence[Gradient]) -> tuple[Tensor, Tensor, Tenso
     """Norm of all gradients, largest norm of one, largest |element|; NaN without gradients."""
     if not gradients:
         return number(np.nan), number(np.nan), number(np.nan)
-    dense = [tf.cast(_dense(gradient), tf.float64) for gradient in gradients]
+    dense = [tf.cast(_dense(gradient), tf.float32) for gradient in gradients]
     squares = tf.stack([tf.reduce_sum(tf.square(gradient)) for gradient in dense])
+    squares = tf.cast(squares, tf.float64)
     largest = tf.reduce_max(
         tf.stack([tf.reduce_max(tf.abs(tf.reshape(gradient, [-1]))) for gradient in dense])
     )
+    largest = tf.cast(largest, tf.float64)
     return tf.sqrt(tf.reduce_sum(squares)), tf.sqrt(tf.reduce_max(squares)), largest
 
 
 def _dense(gradient: Gradient) -> Tensor:
-    """The gradient as a tensor; of slices the rows, with those of the same index summed."""
+    """The gradient as a tensor; of slices the rows, summed by index where the shape is known."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
-    unique, index = tf.unique(gradient.indices)
-    return tf.math.unsorted_segment_sum(gradient.values, index, tf.size(unique))
+    shape = None if gradient.dense_shape is None else tf.get_static_value(gradient.dense_shape)
+    if shape is None:
+        return gradient.values
+    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, int(shape[0]))
 
 
 def relation(gradients: Sequence[Sequence[Gradient]], scale: Tensor) -> Tensor:

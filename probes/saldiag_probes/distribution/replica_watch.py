@@ -8,6 +8,7 @@ or, eagerly, in every step.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,9 @@ import tensorflow as tf
 from saldiag.core.interrupts import reraise_interrupt
 from saldiag.core.keras_types import Gradient, KerasModel, KerasOptimizer, Tensor, TensorTree
 from saldiag.core.measurement import Array, Distribution, LossTerm, Source, SummedMean
+from saldiag.keras_internals.graphs import converted_lines
 from saldiag.keras_internals.layers import flattened_layers, own_seed_states
+from saldiag.keras_internals.variables import raw_variable
 from saldiag_probes.distribution import replica_math
 from saldiag_probes.distribution.loss_terms import (
     MAX_TERMS,
@@ -36,6 +39,12 @@ from saldiag_probes.trace.paths import layer_paths
 CAPACITY = 4
 """First steps that are measured in full."""
 
+MAX_REMEMBERED = 4
+"""Calls of the model and of tapes to remember in a step."""
+
+MAX_TARGETS = 16
+"""Targets of tapes to remember, of all replicas."""
+
 Locate = Callable[[Iterable[Any]], Source | None]
 """The line of the user's code among the frames of a stack, from the outermost to the innermost."""
 
@@ -50,16 +59,34 @@ _TOTALS = np.array([np.inf, -np.inf, 0.0, 0.0])
 """Fewest and most items, steps without items, and those of them with a loss that is not finite."""
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """A frame of a stack."""
+
+    filename: str
+    """Path of its file."""
+    lineno: int
+    """Its line, from 1."""
+
+
+@dataclass(frozen=True)
+class _Taped:
+    """One call of ``tape.gradient``."""
+
+    target: Tensor | None
+    """Its target, a single tensor; None for several."""
+    gradients: list[Gradient]
+    """What it returned, without None."""
+
+
 @dataclass
 class _Step:
     """The current step of one replica, as far as it has come."""
 
-    inputs: list[Tensor] = field(default_factory=list)
-    """The tensors of the model's first call."""
-    target: Tensor | None = None
-    """Target of the tape, a scalar."""
-    taped: list[Gradient] = field(default_factory=list)
-    """What the tape returned."""
+    inputs: list[list[Tensor]] = field(default_factory=list)
+    """The tensors of the model's calls, the last one first."""
+    tapes: list[_Taped] = field(default_factory=list)
+    """The calls of tapes, the last one first."""
     summed: list[Tensor] = field(default_factory=list)
     """What the step's own sum over the replicas returned."""
     sums: int = 0
@@ -68,6 +95,18 @@ class _Step:
     """Line of the first of them."""
     passed: list[Tensor] = field(default_factory=list)
     """The gradients that the optimizer was given."""
+
+    def usable_inputs(self) -> list[Tensor]:
+        """The tensors of the last call of the model in the current graph; empty if unknown."""
+        return next((tensors for tensors in self.inputs if _usable(tensors)), [])
+
+    def tape_of(self, gradients: Sequence[Gradient]) -> _Taped | None:
+        """The call of a tape that these gradients come from; None if it is unknown."""
+        given = {id(_values(gradient)) for gradient in gradients}
+        for taped in self.tapes:
+            if any(id(_values(gradient)) in given for gradient in taped.gradients):
+                return taped
+        return next((t for t in self.tapes if _same_shapes(t.gradients, gradients)), None)
 
 
 @dataclass
@@ -151,6 +190,8 @@ class ReplicaWatch:
         self._step_source: Source | None = None
         self._summed_means: list[_SummedValue] = []
         self._targets: list[Tensor] = []
+        self._items: int | None = None
+        self._original_lines: dict[tuple[str, int], tuple[str, int]] = {}
         self._digest = ""
 
     # Events
@@ -221,22 +262,22 @@ class ReplicaWatch:
                     self._digest = _digest(self.model)
         number = int(number)
         if number not in self._replicas:
-            device = str(np.ravel(context.devices)[0])
-            self._replicas[number] = _Replica(ReplicaRows(_WIDTH, _TOTALS, CAPACITY, device))
+            rows = ReplicaRows(_WIDTH, _TOTALS, CAPACITY, _device_of(context, number))
+            self._replicas[number] = _Replica(rows)
         return self._replicas[number]
 
     def _note_inputs(self, replica: _Replica, inputs: TensorTree) -> None:
         tensors = [t for t in tf.nest.flatten(inputs) if tf.is_tensor(t) and t.shape.rank]
-        known = replica.step.inputs
-        if not known or not _usable(known):
-            replica.step.inputs = tensors
+        replica.step.inputs = [tensors, *replica.step.inputs[: MAX_REMEMBERED - 1]]
 
     def _note_tape(self, replica: _Replica, target: Any, gradients: Any) -> None:
         tensors = [t for t in tf.nest.flatten(target) if tf.is_tensor(t)]
-        step = replica.step
-        step.target = tensors[0] if len(tensors) == 1 else None
-        step.taped = [g for g in tf.nest.flatten(gradients) if g is not None]
-        step.summed, step.sums, step.sum_source = [], 0, None
+        self._original_lines.update(converted_lines())
+        taped = _Taped(
+            tensors[0] if len(tensors) == 1 else None,
+            [g for g in tf.nest.flatten(gradients) if g is not None],
+        )
+        replica.step.tapes = [taped, *replica.step.tapes[: MAX_REMEMBERED - 1]]
 
     def _note_all_reduce(
         self, replica: _Replica, operation: Any, value: Any, result: Any, in_optimizer: bool
@@ -245,15 +286,13 @@ class ReplicaWatch:
             return
         reduced = [t for t in tf.nest.flatten(value) if t is not None]
         step = replica.step
-        of_step = step.passed if in_optimizer else step.taped
-        if not _same_shapes(reduced, of_step):
-            return
         if in_optimizer:
-            self._sums_in_optimizer = max(self._sums_in_optimizer or 0, 1)
-            return
-        step.sums += 1
-        step.summed = [t for t in tf.nest.flatten(result) if t is not None]
-        step.sum_source = step.sum_source or self._line_of(step.summed[0])
+            if _same_shapes(reduced, step.passed):
+                self._sums_in_optimizer = 1
+        elif reduced and step.tape_of(reduced) is not None:
+            step.sums += 1
+            step.summed = [t for t in tf.nest.flatten(result) if t is not None]
+            step.sum_source = step.sum_source or self._line_of(step.summed[0])
 
     def _measure_step(
         self,
@@ -262,28 +301,34 @@ class ReplicaWatch:
         gradients: Sequence[Gradient],
         variables: Sequence[Any],
     ) -> None:
-        del variables
+        if not self._is_of_model(variables):
+            return
         if not any(optimizer is known for known in self._optimizers):
             self._optimizers.append(optimizer)
+        if optimizer is not self._optimizers[0]:
+            return
         step = replica.step
         step.passed = [g for g in gradients if g is not None]
-        self._sums_in_optimizer = self._sums_in_optimizer or 0
-        self._sums_in_step = max(self._sums_in_step or 0, step.sums)
-        self._sum_source = self._sum_source or step.sum_source
-        clipped = replica_math.clipping_operation(step.passed)
-        if clipped is not None:
-            self._clip_source = self._clip_source or self._locate(clipped.traceback)
+        self._note_aggregation(step)
+        taped = step.tape_of(step.passed)
+        if taped is None and step.summed:
+            taped = step.tape_of(step.summed)
+        target = taped.target if taped is not None else None
         scale = replica_math.loss_scale(optimizer)
         loss = None
-        if step.target is not None and _usable([step.target]):
-            loss = tf.cast(tf.reduce_sum(step.target), tf.float64) / scale
-            self._targets = [*self._targets[-15:], step.target]
-        make_terms = self._find_terms(replica, scale)
-        full = replica_math.full_penalty(self.model)
-        inputs = step.inputs if _usable(step.inputs) else []
-        original = step.summed or step.taped
+        if target is not None and _usable([target]):
+            loss = tf.cast(tf.reduce_sum(target), tf.float64) / scale
+            self._targets = [*self._targets[1 - MAX_TARGETS :], target]
+        inputs = step.usable_inputs()
+        make_terms = self._find_terms(replica, target, inputs, scale)
+        original = step.summed or (taped.gradients if taped is not None else [])
         known = _Known(
-            scale, loss, full, inputs, step.passed, original if _usable(original) else []
+            scale,
+            loss,
+            replica_math.full_penalty(self.model),
+            inputs,
+            step.passed,
+            original if _usable(original) else [],
         )
         items = replica_math.item_count(inputs)
         # What the row is made of is looked up here: inside, in a branch, the graph is another.
@@ -291,34 +336,47 @@ class ReplicaWatch:
         replica.rows.advance(lambda totals: replica_math.updated_totals(totals, items, loss))
         self._relate_replicas()
 
-    def _find_terms(self, replica: _Replica, scale: Tensor) -> Callable[[Tensor], list[Tensor]]:
+    def _is_of_model(self, variables: Sequence[Any]) -> bool:
+        """Whether the optimizer updates variables of the model; True if it is not said which."""
+        own = {id(raw_variable(variable)) for variable in self.model.variables}
+        return not variables or any(id(raw_variable(variable)) in own for variable in variables)
+
+    def _note_aggregation(self, step: _Step) -> None:
+        """How the gradients were summed and clipped before the optimizer got them."""
+        self._sums_in_optimizer = self._sums_in_optimizer or 0
+        self._sums_in_step = max(self._sums_in_step or 0, step.sums)
+        self._sum_source = self._sum_source or step.sum_source
+        clipped = replica_math.clipping_operation(step.passed)
+        if clipped is not None and self._clip_source is None:
+            self._clip_source = self._locate(self._original_frames(clipped.traceback))
+
+    def _find_terms(
+        self, replica: _Replica, target: Tensor | None, inputs: Sequence[Tensor], scale: Tensor
+    ) -> Callable[[Tensor], list[Tensor]]:
         """A function that returns the penalty and the numbers of each term, given the items.
 
         The derivatives are computed at once: the function runs in a branch, in another graph.
         """
-        step = replica.step
         nan = replica_math.number(np.nan)
-        if step.target is None or not tf.is_symbolic_tensor(step.target):
-            replica.reason = "the step runs eagerly" if step.target is not None else "no tape"
+        if target is None or not tf.is_symbolic_tensor(target) or not _usable([target]):
+            replica.reason = _why_unknown(target)
             return lambda _: [nan]
-        if not _usable([step.target, *step.inputs]):
-            replica.reason = "the loss is computed in another graph"
-            return lambda _: [nan]
-        size = step.inputs[0].shape[0] if step.inputs else None
-        parts = find_reductions(step.target, size)
-        replica.parts, replica.reason = parts, ""
+        self._items = inputs[0].shape[0] if inputs else None
+        parts = find_reductions(target, self._items)
+        if not replica.parts.reductions:  # a later trace, of a smaller batch, finds the same
+            replica.parts, replica.reason = parts, ""
         of_items = [r for r in parts.reductions if r.of_items][:MAX_TERMS]
         penalties = [r for r in parts.reductions if not r.of_items]
         penalty = replica_math.number(0.0)
         for reduction in penalties:
-            factor = derivative(step.target, reduction.result)
+            factor = derivative(target, reduction.result)
             if factor is not None:
                 value = tf.cast(factor * reduction.result, tf.float64)
                 penalty += tf.reduce_sum(value) / scale
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for reduction in of_items:
-            by_values = derivative(step.target, reduction.values)
-            by_result = derivative(step.target, reduction.result)
+            by_values = derivative(target, reduction.values)
+            by_result = derivative(target, reduction.result)
             if by_values is None or by_result is None:
                 found.append((nan, nan, nan))
                 continue
@@ -353,7 +411,7 @@ class ReplicaWatch:
         if not all(_same_shapes(some, gradients[0]) for some in gradients):
             return
         if self._relations is None:
-            device = str(np.ravel(context.devices)[0])
+            device = _device_of(context, count - 1)
             self._relations = ReplicaRows(2, np.zeros(1), CAPACITY, device)
         scale = replica_math.loss_scale(self._optimizers[0])
         self._relations.write(lambda: replica_math.relation(gradients, scale))
@@ -372,7 +430,7 @@ class ReplicaWatch:
             return
         weight = replica_math.number(0.0)
         for one in values:
-            mean = _only_mean(find_reductions(one, None))
+            mean = _only_mean(find_reductions(one, self._items))
             by_values = None if mean is None else derivative(one, mean.values)
             if by_values is None:
                 return
@@ -386,7 +444,12 @@ class ReplicaWatch:
     def _line_of(self, tensor: Tensor) -> Source | None:
         if not tf.is_symbolic_tensor(tensor):
             return None
-        return self._locate(tensor.op.traceback)
+        return self._locate(self._original_frames(tensor.op.traceback))
+
+    def _original_frames(self, frames: Iterable[Any]) -> list[_Frame]:
+        """Frames of a stack, with the original lines of code that AutoGraph converted."""
+        places = ((frame.filename, frame.lineno) for frame in frames)
+        return [_Frame(*self._original_lines.get(place, place)) for place in places]
 
     # After the training
 
@@ -436,7 +499,12 @@ class ReplicaWatch:
             sums_in_step=self._sums_in_step,
             sums_in_optimizer=self._sums_in_optimizer,
             sum_source=self._sum_source,
-            spread=state_spread(strategy, self.model, self._optimizers),
+            spread=state_spread(
+                strategy,
+                self.model,
+                self._optimizers,
+                float(np.nanmin(columns["items"], initial=np.inf)),
+            ),
             clipping=clipping,
             clip_limit=limit,
             clip_source=self._clip_source,
@@ -455,6 +523,7 @@ class ReplicaWatch:
         """The terms of the loss; their weights are of the steps with an even split."""
         first = self._replicas[min(self._replicas)].parts.reductions
         of_items = [r for r in first if r.of_items][:MAX_TERMS]
+        count = int(self._strategy.num_replicas_in_sync)
         even = (items == items[:, :1]).all(axis=1) & (items > 0).all(axis=1)
         found = []
         for index, reduction in enumerate(of_items):
@@ -463,11 +532,11 @@ class ReplicaWatch:
             source = self._line_of(reduction.result)
             found.append(
                 LossTerm(
-                    _mean(weight.sum(axis=1)),
+                    _mean(weight.mean(axis=1)) * count,
                     _mean(size),
                     reduction.averaged,
                     _mean(factor[:, 0]) if factor.size else float("nan"),
-                    source is None or multiplies_by_number(source, rows.shape[1]),
+                    source is None or multiplies_by_number(source, count),
                     source,
                 )
             )
@@ -484,11 +553,13 @@ class ReplicaWatch:
         for layer in flattened_layers(self.model):
             states = own_seed_states(layer)
             copies = [replica_copies(self._strategy, state) for state in states]
-            if not states or len(copies[0]) < 2:
+            # The last number of a state counts the draws: an RNN has a generator and may not draw.
+            drawn = [some for some in copies if any(copy[-1] for copy in some)]
+            if not drawn or len(drawn[0]) < 2:
                 continue
             path = paths.get(id(layer), layer.name)
             random.append(path)
-            if all(np.array_equal(some[0], copy) for some in copies for copy in some[1:]):
+            if all(np.array_equal(some[0], copy) for some in drawn for copy in some[1:]):
                 equal.append(path)
         return tuple(random), tuple(equal)
 
@@ -534,9 +605,21 @@ def _only_mean(parts: LossParts) -> Reduction | None:
     return of_items[0] if len(of_items) == 1 and len(parts.reductions) == 1 else None
 
 
+def _why_unknown(target: Tensor | None) -> str:
+    if target is None:
+        return "no single tensor is the target of a tape"
+    return "the step runs eagerly" if tf.executing_eagerly() else "it is computed in another graph"
+
+
 def _this_replica() -> int:
     context = tf.distribute.get_replica_context()
     return int(tf.get_static_value(context.replica_id_in_sync_group))
+
+
+def _device_of(context: Any, number: int) -> str:
+    """The device of a replica; a process of several lists its own devices only."""
+    devices = [str(device) for device in context.strategy.extended.worker_devices]
+    return devices[number % len(devices)]
 
 
 def _processes(strategy: Any) -> int:
@@ -567,12 +650,14 @@ def _is_sum(operation: Any) -> bool:
 
 
 def _same_shapes(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether two lists of gradients have the same shapes, in any order."""
-    return bool(some) and sorted(map(_shape, some)) == sorted(map(_shape, others))
+    """Whether two lists of gradients have the same shapes, in any order; slices fit any shape."""
+    shapes, of_others = Counter(map(_shape, some)), Counter(map(_shape, others))
+    sliced = max(shapes.pop(None, 0), of_others.pop(None, 0))
+    return bool(some) and len(some) == len(others) and (shapes - of_others).total() <= sliced
 
 
-def _shape(tensor: Any) -> str:
-    return "slices" if isinstance(tensor, tf.IndexedSlices) else str(tensor.shape)
+def _shape(tensor: Any) -> str | None:
+    return None if isinstance(tensor, tf.IndexedSlices) else str(tensor.shape)
 
 
 def _stacked(rows: Sequence[Array]) -> Array:

@@ -19,12 +19,19 @@ _OF_ONE_REPLICA = ("gradient_accumulator",)
 
 
 def state_spread(
-    strategy: Any, model: KerasModel, optimizers: Iterable[KerasOptimizer]
+    strategy: Any, model: KerasModel, optimizers: Iterable[KerasOptimizer], items: float
 ) -> tuple[StateSpread, ...]:
-    """The spread of each trainable weight, BatchNorm layer and optimizer variable."""
+    """The spread of each trainable weight, BatchNorm layer and optimizer variable.
+
+    Args:
+        strategy: the strategy that made the copies.
+        model: the model.
+        optimizers: its optimizers.
+        items: number of items that a replica reads in a step; NaN if unknown.
+    """
     return (
         *_weights(strategy, model),
-        *_statistics(strategy, model),
+        *_statistics(strategy, model, items),
         *_slots(strategy, optimizers),
     )
 
@@ -54,7 +61,7 @@ def _slots(strategy: Any, optimizers: Iterable[KerasOptimizer]) -> Iterator[Stat
                 yield StateSpread(variable.path, "slot", _relative_difference(copies))
 
 
-def _statistics(strategy: Any, model: KerasModel) -> Iterator[StateSpread]:
+def _statistics(strategy: Any, model: KerasModel, items: float) -> Iterator[StateSpread]:
     paths = layer_paths(model)
     for layer in flattened_layers(model):
         if not isinstance(layer, keras.layers.BatchNormalization) or not layer.built:
@@ -63,7 +70,8 @@ def _statistics(strategy: Any, model: KerasModel) -> Iterator[StateSpread]:
         variances = replica_copies(strategy, layer.moving_variance)
         if len(means) > 1:
             path = paths.get(id(layer), layer.name)
-            yield StateSpread(path, "statistic", _statistics_distance(means, variances))
+            distance = _statistics_distance(means, variances)
+            yield StateSpread(path, "statistic", distance, _mean_noise(layer.momentum, items))
 
 
 def _relative_difference(copies: list[Array]) -> float:
@@ -81,8 +89,16 @@ def _statistics_distance(means: list[Array], variances: list[Array]) -> float:
     """The largest distance in moving standard deviations; infinite if a copy is not finite."""
     if not all(np.isfinite(copy).all() for copy in [*means, *variances]):
         return float("inf")
-    deviations = [np.sqrt(np.maximum(variance, 0.0)) for variance in variances]
-    typical = np.maximum(np.mean(deviations, axis=0), np.finfo(np.float32).tiny)
-    of_means = np.ptp(means, axis=0) / typical
-    of_deviations = np.ptp(deviations, axis=0) / typical
-    return float(max(of_means.max(initial=0.0), of_deviations.max(initial=0.0)))
+    deviations = np.sqrt(np.maximum(np.mean(variances, axis=0), np.finfo(np.float32).tiny))
+    return float((np.ptp(means, axis=0) / deviations).max(initial=0.0))
+
+
+def _mean_noise(momentum: float, items: float) -> float:
+    """Standard deviation of the distance of two moving means, in standard deviations of an item.
+
+    A moving average with momentum m of independent means of n items has the variance
+    (1 - m) / (1 + m) / n.
+    """
+    if not items >= 1 or not 0 <= momentum < 1:
+        return 0.0
+    return float(np.sqrt(2 * (1 - momentum) / (1 + momentum) / items))

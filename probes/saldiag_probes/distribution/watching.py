@@ -76,7 +76,7 @@ class _Events(threading.local):
     def on_apply(self, call: HookedCall) -> Any:
         names = ("grads", "trainable_variables")
         given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
-        given["grads"] = list(given["grads"])
+        given = {name: list(value) for name, value in given.items() if value is not None}
         outermost = self._depth == 0
         if outermost:
             _report(

@@ -116,6 +116,15 @@ class Examination:
         for kind in (Wiring, GradientFlow, DtypeTrace, Activations):
             if kind.key in result.missing:
                 self.session.mark_missing(kind, result.missing[kind.key])
+        self._note_single_device()
+
+    def _note_single_device(self) -> None:
+        """Record that there is a single replica, if that is so: nothing is to be measured then."""
+        strategy = getattr(self.model, "distribute_strategy", None)
+        if strategy is None or strategy.num_replicas_in_sync == 1:
+            self.session.add(Distribution())
+        else:
+            self.session.mark_missing(Distribution, "the training of the replicas was not watched")
 
     @cached_property
     def mode_errors(self) -> ModeErrors:

@@ -56,6 +56,13 @@ class ProgramOptions(WatchOptions):
     """Whether names of Keras 1 and 2 and of NumPy 1 work."""
     backend: BackendChoice = backend_flag()
     """What to do if Keras is set to another backend than TensorFlow."""
+    replicas: int | None = flag(
+        "Rehearse on N replicas: cut the CPU into N devices for the program's MirroredStrategy.",
+        default=None,
+        metavar="N",
+        minimum=2,
+    )
+    """Devices that the CPU is cut into for the program's strategy; None for the machine's own."""
     out: Path | None = None
     """Run directory; None for a new one in ``saldiag-runs``."""
     output_format: str = "text"

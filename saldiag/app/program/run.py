@@ -116,10 +116,11 @@ class _ProgramRun:
         """Run the program under observation; returns observer, end and error of the program.
 
         The order of the contexts matters. The outer two still hold while the error is described and
-        the last training is ended. The inner four surround only the program: Keras is hooked, old
-        APIs are available, name scopes are restored, and Ctrl-C reaches the program.
+        the last training is ended. The inner five surround only the program: its strategy gets
+        its devices, Keras is hooked, old APIs are available, name scopes are restored, and Ctrl-C reaches the program.
         """
         from saldiag.app.program.observer import Observer
+        from saldiag.app.program.rehearsal import rehearsing
         from saldiag.subject.program.crash import program_error
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
@@ -134,6 +135,7 @@ class _ProgramRun:
                 )
                 own = program_interrupts()
                 with (
+                    rehearsing(self.options.replicas, self._first.print_note),
                     observer.observing(),
                     self._compatibility_bridge(),
                     preserved_name_scopes(),

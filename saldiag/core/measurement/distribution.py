@@ -24,7 +24,8 @@ class LossTerm:
     weight: float
     """Sum over the replicas of the derivatives of L by all elements of v. A mean over the global
     batch gives 1, a mean over each replica's own items the number of replicas. With a loss scale,
-    it is unscaled. Mean over the measured steps with an even split; NaN if there is none."""
+    it is unscaled. Mean over the measured steps with an even split; NaN if there is none. In
+    several processes, the sum is estimated from the replicas of one."""
     values_per_item: float
     """Elements of v per item; 1 for a loss per item."""
     averaged: bool
@@ -50,8 +51,11 @@ class StateSpread:
     """What the variable is."""
     difference: float
     """Of weights and slots: largest difference of an element between two replicas, divided by the
-    root mean square of the variable. Of statistics: largest distance of two moving means, or of two
-    moving standard deviations, in moving standard deviations. Infinite if a copy is not finite."""
+    root mean square of the variable. Of statistics: largest distance of two moving means in moving
+    standard deviations. Infinite if a copy is not finite."""
+    noise: float = 0.0
+    """Of statistics: standard deviation of that distance for replicas with independent items of the
+    same distribution, from the momentum and the items per replica; 0 for other variables."""
 
 
 @dataclass(frozen=True)

@@ -46,25 +46,31 @@ def scale_of_step(measured: Distribution) -> float:
     return sums
 
 
-def is_multiplied_by(term: LossTerm, factor: float) -> bool:
-    """Whether the weight of a term shows that it is scaled by ``factor`` against the mean.
+def is_multiplied_by(term: LossTerm, factor: float, scale: float) -> bool:
+    """Whether the gradient of a term is ``factor`` times that of the mean over the global batch.
 
     A sum over several values per item is usually meant: its healthy weight is 1 or their number.
+
+    Args:
+        term: the term.
+        factor: the factor.
+        scale: by what the step multiplies the gradients, ``scale_of_step``.
     """
+    weight = term.weight * scale
     values = (1.0,) if term.averaged else (1.0, term.values_per_item)
-    healthy = any(is_close(term.weight, value) for value in values)
-    return not healthy and any(is_close(term.weight, factor * value) for value in values)
+    healthy = any(is_close(weight, value) for value in values)
+    return not healthy and any(is_close(weight, factor * value) for value in values)
 
 
 def terms_scaled_by(measured: Distribution, factor: float) -> Sequence[LossTerm]:
-    """The terms that show that the loss is scaled by ``factor``; empty if this is not certain.
+    """The terms that show that the gradient is scaled by ``factor``; empty if it is not certain.
 
     A mean that enters the loss of each replica unchanged is certain. Else all terms have to agree,
     and the program may not multiply by a number that could be a weight of the loss.
     """
-    terms = judgeable_terms(measured)
-    scaled = [t for t in terms if is_multiplied_by(t, factor)]
-    unchanged = [t for t in scaled if t.averaged and is_close(t.factor, 1.0)]
+    terms, scale = judgeable_terms(measured), scale_of_step(measured)
+    scaled = [term for term in terms if is_multiplied_by(term, factor, scale)]
+    unchanged = [term for term in scaled if term.averaged and is_close(term.factor, 1.0)]
     if unchanged:
         return unchanged
     agree = len(scaled) == len(terms) and not any(term.literal for term in scaled)

@@ -8,7 +8,7 @@ from saldiag.core.findings.finding import Finding
 from saldiag.core.findings.rule import Rule, Thresholds
 from saldiag.core.measurement import Distribution, Measurements
 from saldiag.core.wording import at_line, number
-from saldiag.rules.distribution._weights import scale_of_step, terms_scaled_by
+from saldiag.rules.distribution._weights import terms_scaled_by
 from saldiag.rules.shared.update_ratios import INVARIANT
 
 
@@ -58,7 +58,7 @@ class LossDividedTwice(Rule):
         if distribution.replicas < 2:
             return
         count = distribution.replicas
-        scaled = terms_scaled_by(distribution, 1 / count / scale_of_step(distribution))
+        scaled = terms_scaled_by(distribution, 1 / count)
         if not scaled:
             return
         source = scaled[0].source

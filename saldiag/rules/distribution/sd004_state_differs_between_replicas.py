@@ -55,16 +55,18 @@ class StateDiffersBetweenReplicas(Rule):
     - `state` = 1e-4: largest difference between two copies of a weight or optimizer variable,
       relative to its root mean square. The rounding of float32 stays below (Goldberg, What Every
       Computer Scientist Should Know About Floating-Point Arithmetic, 1991).
-    - `statistics` = 1: largest distance of two moving means or standard deviations, in moving
-      standard deviations. From there on an activation of one replica's items looks like an outlier
-      to the other's (Ioffe & Szegedy, Batch Normalization, 2015).
+    - `statistics` = 1: largest distance of two moving means, in moving standard deviations. From
+      there on an average activation of one replica's items looks like an outlier to the other's
+      (Ioffe & Szegedy, Batch Normalization, 2015).
+    - `deviations` = 5: the same distance in standard deviations of what chance makes of it with few
+      items per replica and a low momentum.
     """
 
     code = "SD004"
     name = "state-differs-between-replicas"
     severity = "error"
     requires = (Distribution,)
-    thresholds = {"state": 1e-4, "statistics": 1}
+    thresholds = {"state": 1e-4, "statistics": 1, "deviations": 5}
     explains = {"SD802": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:
@@ -77,7 +79,8 @@ class StateDiffersBetweenReplicas(Rule):
             apart = [
                 row
                 for row in distribution.spread
-                if row.role in roles and not row.difference <= limits[limit]
+                if row.role in roles
+                and not row.difference <= max(limits[limit], limits["deviations"] * row.noise)
             ]
             if not apart:
                 continue

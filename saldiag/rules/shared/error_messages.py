@@ -359,7 +359,43 @@ _WEIGHTS = (
     ),
 )
 
-MEANINGS: tuple[Meaning, ...] = (*_SHAPES, *_LABELS, *_FEEDING, *_MODEL, *_WEIGHTS)
+_REPLICAS = (
+    Meaning(
+        "part per replica",
+        r"you are using a PerReplica object while not inside a replica context|"
+        r"Attempt to convert a value \(PerReplica:.*unsupported type \(<class "
+        r"'tensorflow\.python\.distribute\.values\.PerReplica'>\) to a Tensor",
+        "a value with one part per replica is used outside of strategy.run, which fit of Keras 3 "
+        "does under MultiWorkerMirroredStrategy: it supports replicas of one process only",
+        "strategy.run(step, args=(x, y))  # in a custom training loop; fit works with "
+        "MirroredStrategy",
+    ),
+    Meaning(
+        "synchronization in a branch",
+        r"`merge_call` called while defining a new graph or a tf\.function",
+        "the replicas synchronize in a nested tf.function or a condition, which TensorFlow does "
+        "not support. In Keras 3, gradient_accumulation_steps does this on several replicas",
+        "Apply gradients directly in the function that strategy.run calls, without "
+        "gradient_accumulation_steps and without @tf.function around it",
+    ),
+    Meaning(
+        "uneven batch",
+        r"Inputs to operation AddN of type AddN must have the same size and shape\. +Input 0: "
+        r"\[(?P<one>\d+)(?P<rest>[,\d]*)\] != input \d+: \[(?P<other>\d+)(?P=rest)\]",
+        "parts of {one} and {other} items of one batch are added: the batch is split unevenly over "
+        "the replicas",
+        "model.fit(…, batch_size=…)  # a multiple of strategy.num_replicas_in_sync",
+    ),
+)
+
+MEANINGS: tuple[Meaning, ...] = (
+    *_SHAPES,
+    *_LABELS,
+    *_FEEDING,
+    *_MODEL,
+    *_WEIGHTS,
+    *_REPLICAS,
+)
 """All kinds; the first whose pattern matches is used."""
 
 

@@ -125,6 +125,22 @@ CRASHES = {
     "lambda": (
         "model(L.Lambda(lambda x: x)).save('l.keras')\nkeras.models.load_model('l.keras')",
     ),
+    "part per replica": (
+        "from tests.replicas.crash import error_of\nraise error_of('data = strategy."
+        "experimental_distribute_dataset(tf.data.Dataset.from_tensors(x)); "
+        "tf.convert_to_tensor(next(iter(data)))')",
+        "MultiWorkerMirroredStrategy",
+    ),
+    "synchronization in a branch": (
+        "from tests.replicas.crash import error_of\nraise error_of('model("
+        "gradient_accumulation_steps=2).fit(x, x[:, :1], batch_size=4, verbose=0)')",
+        "gradient_accumulation_steps",
+    ),
+    "uneven batch": (
+        "from tests.replicas.crash import error_of\n"
+        "raise error_of('model().fit(x, x[:, :1], batch_size=5, verbose=0)')",
+        "3 and 2 items",
+    ),
 }  # fmt: skip
 """By kind: a program whose last line crashes, and what is said of it."""
 
