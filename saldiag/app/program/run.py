@@ -116,8 +116,9 @@ class _ProgramRun:
         """Run the program under observation; returns observer, end and error of the program.
 
         The order of the contexts matters. The outer two still hold while the error is described and
-        the last training is ended. The inner five surround only the program: its strategy gets
-        its devices, Keras is hooked, old APIs are available, name scopes are restored, and Ctrl-C reaches the program.
+        the last training is ended. The inner five surround only the program: its strategy gets its
+        devices, Keras is hooked, old APIs are available, name scopes are restored, and Ctrl-C
+        reaches the program.
         """
         from saldiag.app.program.observer import Observer
         from saldiag.app.program.rehearsal import rehearsing
