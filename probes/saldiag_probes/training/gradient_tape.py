@@ -31,14 +31,18 @@ class TapeTargets:
     def start_listening(self) -> None:
         """Remember calls until ``stop_listening`` was called as often."""
         self._listeners += 1
-        if self._listeners == 1:
-            self._subscription = HOOKS.subscribe({HookPoint.TAPE_GRADIENT: self._on_tape_gradient})
+        # The newest subscription is suspended least: while an observer looks away in the optimizer
+        # of one replica, the tape of the next one computes.
+        if self._subscription is not None:
+            self._subscription.cancel()
+        self._subscription = HOOKS.subscribe({HookPoint.TAPE_GRADIENT: self._on_tape_gradient})
 
     def stop_listening(self) -> None:
         """Forget all calls, and release their tensors, when the last listener has left."""
         self._listeners -= 1
         if not self._listeners and self._subscription is not None:
             self._subscription.cancel()
+            self._subscription = None
             self._recent.clear()
 
     @tf.autograph.experimental.do_not_convert

@@ -87,9 +87,7 @@ class Observer:
     def observing(self) -> Iterator[None]:
         """Receive the program's calls inside the block."""
         loops = self._loops
-        TAPE_TARGETS.start_listening()
         with ExitStack() as stack:
-            stack.callback(TAPE_TARGETS.stop_listening)
             stack.callback(loops.close)
             self._subscription = stack.enter_context(HOOKS.subscribed({
                 HookPoint.COMPILE: self.on_compile,
@@ -101,6 +99,8 @@ class Observer:
                 HookPoint.GRAPH_CALL: loops.on_graph_call,
                 HookPoint.TAPE_GRADIENT: loops.first_calls.on_tape_gradient,
             }))  # fmt: skip
+            TAPE_TARGETS.start_listening()
+            stack.callback(TAPE_TARGETS.stop_listening)
             yield
 
     @contextmanager
