@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import shutil
 import stat
 import tempfile
@@ -70,9 +71,15 @@ def cached_sample() -> Path:
         return _renew_cache(place)
     except (OSError, DataError):
         temporary = Path(tempfile.mkdtemp(prefix="saldiag-sample-"))
-        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        atexit.register(_remove_at_exit, temporary, os.getpid())
         write_sample(temporary)
         return temporary
+
+
+def _remove_at_exit(folder: Path, process: int) -> None:
+    """Delete a folder, but not at the end of a child process that was forked."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _renew_cache(place: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from saldiag.core.errors import DataError
 from saldiag.image_masks import sample
 from saldiag.image_masks.msra10k import open_dataset
 from saldiag.image_masks.sample import GREY_EVERY, cached_sample, write_sample
+from tests.support.command_line import run_python
 
 Array = np.ndarray[Any, Any]
 SIDE = 64
@@ -194,3 +196,23 @@ def test_two_processes_at_once_share_one_sample(
     place = cached_sample()
     assert sample._is_whole(place)
     assert [path.name for path in cache.iterdir()] == [place.name]
+
+
+def test_a_forked_child_keeps_the_temporary_directory(tmp_path: Path) -> None:
+    code = """
+import os
+from pathlib import Path
+from saldiag.image_masks.sample import cached_sample
+place = cached_sample()
+if os.fork() == 0:
+    raise SystemExit
+os.wait()
+print(place, place.is_dir())
+"""
+    (tmp_path / "file").touch()
+    variables = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    done = run_python(code, env=variables)
+    place, there = done.stdout.split()
+    assert Path(place).parent == tmp_path
+    assert there == "True"
+    assert not Path(place).exists(), "deleted at the end of the process"

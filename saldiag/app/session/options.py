@@ -14,6 +14,7 @@ from saldiag.app.session.flags import flag
 from saldiag.app.session.settings import RuleChoice
 from saldiag.core.findings.finding import Severity
 from saldiag.core.garbage import collection_paused
+from saldiag.core.interrupts import caused_by_interrupt
 from saldiag.progress import startup
 from saldiag_reports.formats.registry import format_names
 
@@ -286,9 +287,10 @@ def _import_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
-        except BaseException:
-            hidden.seek(0)
-            os.write(stderr, hidden.read())
+        except BaseException as error:
+            if not caused_by_interrupt(error):
+                hidden.seek(0)
+                os.write(stderr, hidden.read())
             raise
         finally:
             os.dup2(stderr, 2)

@@ -20,6 +20,7 @@ from saldiag.keras_internals.names import AUTOGRAPH_FILE
 
 FRAMEWORK_PACKAGES = ("keras", "tensorflow")
 _SALDIAG_FOLDER = Path(__file__).parents[2]
+_USED_BY_PROGRAMS = ("quicksal", "recipes", "image_masks")
 
 
 @cache
@@ -59,7 +60,14 @@ def is_framework_file(filename: str) -> bool:
 
 
 def is_saldiag_file(filename: str) -> bool:
-    """Whether a file belongs to saldiag, its probes or its reports."""
+    """Whether a file belongs to saldiag, its probes or its reports.
+
+    Models, losses and layers that programs import from saldiag do not count.
+    """
+    if filename.startswith(
+        tuple(str(_SALDIAG_FOLDER / room) + os.sep for room in _USED_BY_PROGRAMS)
+    ):
+        return False
     return filename.startswith((str(_SALDIAG_FOLDER) + os.sep, *_saldiag_folders()))
 
 

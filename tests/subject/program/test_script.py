@@ -246,3 +246,10 @@ class TestNotebook:
         path.write_text(text)
         with pytest.raises(SaldiagError, match=r"bad\.ipynb: not a notebook"):
             read_notebook(path)
+
+
+def test_frames_of_models_that_saldiag_provides_are_shown(script, capsys):
+    run_script(script("from saldiag.image_masks.sample import write_sample\nwrite_sample(1)\n"), [])
+    shown = capsys.readouterr().err
+    assert "sample.py" in shown
+    assert "script.py" not in shown
