@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.seeded_programs import arguments_of
+
 HERE = Path(__file__).parent
 OTHERS = HERE.parent / "programs"
 
@@ -48,6 +50,8 @@ class Program:
     """The file in ``kinds`` that it is from, or ``programs``."""
     source: str
     """The whole text, which ends by printing the digests."""
+    arguments: tuple[str, ...] = ()
+    """What follows the program's name on the command line."""
 
     @property
     def expected(self) -> str:
@@ -59,9 +63,10 @@ def all_programs() -> list[Program]:
     """Every program, by group and name."""
     found = [p for path in sorted((HERE / "kinds").glob("*.txt")) for p in _sections(path)]
     for path in sorted(OTHERS.glob("*.py")):
-        text = path.read_text(encoding="utf-8")
+        # A program that ends with its exit code would not reach its digests.
+        text = path.read_text(encoding="utf-8").replace("sys.exit(main())", "main()")
         source = f"{text}\nfrom compare_digest import finish{FOOTER}"
-        found.append(Program(path.stem, "programs", source))
+        found.append(Program(path.stem, "programs", source, arguments_of(path)))
     return found
 
 

@@ -127,7 +127,7 @@ def run_program(program: Program, *, watched: bool) -> Run:
     started = time.monotonic()
     try:
         ended = subprocess.run(
-            [sys.executable, *command, script.name],
+            [sys.executable, *command, script.name, *program.arguments],
             cwd=work, env=_environment(), capture_output=True, text=True, timeout=TIMEOUT,
             check=False,
         )  # fmt: skip

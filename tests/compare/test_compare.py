@@ -33,6 +33,7 @@ def test_every_program_compiles_and_prints_its_digests() -> None:
     for program in all_programs():
         compile(program.source, program.name, "exec")
         assert "finish(globals())" in program.source
+        assert "sys.exit(main())" not in program.source
 
 
 def test_programs_that_may_differ_are_documented() -> None:

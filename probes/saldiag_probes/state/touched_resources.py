@@ -198,7 +198,7 @@ def _noted_call(self: Any, tensor_inputs: Any, captured_inputs: Any) -> Any:
         return _call(self, tensor_inputs, captured_inputs)
     journal = _journals.open[-1]
     for tensor in (*tensor_inputs, *captured_inputs):
-        if tensor.dtype == tf.resource:
+        if id(tensor) not in journal.seen and tensor.dtype == tf.resource:
             journal.note(tensor)
     function = journal.own_copy(self) if tf.executing_eagerly() else self
     return _call(function, tensor_inputs, captured_inputs)
