@@ -26,6 +26,8 @@ def watching_replicas(model: KerasModel, locate: Locate) -> Iterator[ReplicaWatc
     """
     watch = ReplicaWatch(model, locate)
     depth = _Depth()
+    # AutoGraph converts the hooks, and with them what they call, exactly as without them; their own
+    # part is left as it is.
     with ExitStack() as stack:
         for owner, name, wrap in (
             (keras.Model, "__call__", _wrap_call(watch)),
@@ -39,9 +41,7 @@ def watching_replicas(model: KerasModel, locate: Locate) -> Iterator[ReplicaWatc
             if name != "__call__":
                 defined_in = next(c for c in owner.__mro__ if name in vars(c))
             original = getattr(defined_in, name)
-            hook = functools.wraps(original)(
-                tf.autograph.experimental.do_not_convert(wrap(original))
-            )
+            hook = functools.wraps(original)(wrap(original))
             stack.enter_context(patched(defined_in, name, hook))
         yield watch
 
@@ -56,11 +56,21 @@ class _Depth(threading.local):
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+def _unconverted(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook of a function of TensorFlow, which AutoGraph does not convert."""
+    kept: Callable[..., Any] = tf.autograph.experimental.do_not_convert(hook)
+    return kept
+
+
 def _wrap_call(watch: ReplicaWatch) -> Wrapper:
+    @tf.autograph.experimental.do_not_convert
+    def note(model: Any, args: Any) -> None:
+        if model is watch.model and args:
+            watch.on_model_call(args[0])
+
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def __call__(model: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-            if model is watch.model and args:
-                watch.on_model_call(args[0])
+            note(model, args)
             return original(model, *args, **kwargs)
 
         return __call__
@@ -83,7 +93,7 @@ def _wrap_gradient(watch: ReplicaWatch) -> Wrapper:
                 watch.on_tape_gradient(target, result)
             return result
 
-        return gradient
+        return _unconverted(gradient)
 
     return wrap
 
@@ -95,28 +105,34 @@ def _wrap_all_reduce(watch: ReplicaWatch, depth: _Depth) -> Wrapper:
             watch.on_all_reduce(reduce_op, value, result, in_optimizer=depth.depth > 0)
             return result
 
-        return all_reduce
+        return _unconverted(all_reduce)
 
     return wrap
 
 
 def _wrap_apply(watch: ReplicaWatch, depth: _Depth) -> Wrapper:
+    @tf.autograph.experimental.do_not_convert
+    def before(optimizer: Any, grads: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The gradients and the variables as lists: what is given may be read only once."""
+        grads = list(grads)
+        variables = args[0] if args else kwargs.get("trainable_variables")
+        variables = None if variables is None else list(variables)
+        if depth.depth == 0:
+            watch.on_step_gradients(optimizer, grads, variables or [])
+        depth.depth += 1
+        return grads, variables
+
+    @tf.autograph.experimental.do_not_convert
+    def after() -> None:
+        depth.depth -= 1
+        if depth.depth == 0:
+            watch.on_step_end()
+
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def apply(optimizer: Any, grads: Any, *args: Any, **kwargs: Any) -> Any:
-            grads = list(grads)
-            outermost = depth.depth == 0
-            if outermost:
-                variables = args[0] if args else kwargs.get("trainable_variables")
-                variables = [] if variables is None else list(variables)
-                args, kwargs = ((variables,), {}) if variables else (args, kwargs)
-                watch.on_step_gradients(optimizer, grads, variables)
-            depth.depth += 1
-            try:
-                result = original(optimizer, grads, *args, **kwargs)
-            finally:
-                depth.depth -= 1
-            if outermost:
-                watch.on_step_end()
+            grads, variables = before(optimizer, grads, args, kwargs)
+            result = original(optimizer, grads, variables)
+            after()
             return result
 
         return apply
@@ -131,6 +147,6 @@ def _wrap_reduce(watch: ReplicaWatch) -> Wrapper:
             watch.on_reduce(reduce_op, value, axis, result)
             return result
 
-        return reduce
+        return _unconverted(reduce)
 
     return wrap
