@@ -55,9 +55,9 @@ class StateDiffersBetweenReplicas(Rule):
     - `state` = 1e-4: largest difference between two copies of a weight or optimizer variable,
       relative to its root mean square. The rounding of float32 stays below (Goldberg, What Every
       Computer Scientist Should Know About Floating-Point Arithmetic, 1991).
-    - `statistics` = 1: largest distance of two moving means, in moving standard deviations. From
-      there on an average activation of one replica's items looks like an outlier to the other's
-      (Ioffe & Szegedy, Batch Normalization, 2015).
+    - `statistics` = 2: largest distance of two moving means, in moving standard deviations. Beyond
+      it an average activation of one replica's items is an outlier to another's (Ioffe & Szegedy,
+      Batch Normalization, 2015); below it, small datasets differ by chance.
     - `deviations` = 5: the same distance in standard deviations of what chance makes of it with few
       items per replica and a low momentum.
     """
@@ -66,7 +66,7 @@ class StateDiffersBetweenReplicas(Rule):
     name = "state-differs-between-replicas"
     severity = "error"
     requires = (Distribution,)
-    thresholds = {"state": 1e-4, "statistics": 1, "deviations": 5}
+    thresholds = {"state": 1e-4, "statistics": 2, "deviations": 5}
     explains = {"SD802": "anywhere"}
 
     def judge(self, measured: Measurements, limits: Thresholds) -> Iterable[Finding]:

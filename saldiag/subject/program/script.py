@@ -69,6 +69,8 @@ def run_script(path: Path, arguments: Sequence[str], *, typed: str = "") -> Prog
 
 def absolute_name(path: str) -> str:
     """``__file__`` of a script: absolute, but with links and ``..`` as they were typed."""
+    if os.path.isabs(path):  # noqa: PTH117 - as below; the working directory may be gone
+        return path
     return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - a Path drops "./"
 
 

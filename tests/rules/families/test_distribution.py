@@ -113,7 +113,7 @@ def test_weights_outrank_statistics() -> None:
 
 
 def test_statistics_of_few_items_are_apart_by_chance() -> None:
-    row = StateSpread("norm", "statistic", 1.5, noise=0.4)
+    row = StateSpread("norm", "statistic", 2.5, noise=0.6)
     assert codes(distribution(spread=(row,)), "SD004") == []
     assert codes(distribution(spread=(replace(row, noise=0.1),)), "SD004") == ["SD004"]
 
