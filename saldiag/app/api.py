@@ -14,10 +14,10 @@ from saldiag.app.examine.uncallable import ModelUnusable, errors_as_findings
 from saldiag.app.loading.compile import make_optimizer
 from saldiag.app.loading.fit_arguments import first_batches
 from saldiag.app.loading.subject import Batches, Subject
-from saldiag.app.program.python_api import Watch, WatchedLoop, watch
 from saldiag.app.session.collector import Collector, error_line
 from saldiag.app.session.options import ExperimentOptions
 from saldiag.app.session.result import Diagnosis, diagnose_collected, parse_rule_choice
+from saldiag.app.watching.python_api import Watch, WatchedLoop, watch
 from saldiag.core.config import listed
 from saldiag.core.errors import ModelError, SaldiagError
 from saldiag.core.measurement import Experiments, GradientHistory, OverfitHistory, SourceFiles

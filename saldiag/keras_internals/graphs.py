@@ -1,4 +1,4 @@
-"""Graphs of TensorFlow: their functions, constants, branches and stack traces.
+"""Graphs of TensorFlow: functions, constants, branches, stack traces, and notes on tensors.
 
 ``CONSTANT_MODULE`` holds ``names.CONSTANT_FUNCTION``. A graph has a constant only in its own
 dtype; that a Python number became 0 on the way is seen in that function alone.
@@ -23,7 +23,7 @@ from tensorflow.python.framework.registry import Registry
 from tensorflow.python.ops import control_flow_util
 from tensorflow.python.util import tf_stack
 
-from saldiag.keras_internals.names import CUSTOM_GRADIENT, SCRATCH_GRAPH
+from saldiag.keras_internals.names import CUSTOM_GRADIENT, KERAS_NOTE_PREFIX, SCRATCH_GRAPH
 
 __all__ = [
     "CONSTANT_MODULE",
@@ -33,12 +33,17 @@ __all__ = [
     "Registry",
     "call_branches_like_functions",
     "converted_lines",
+    "copy_notes",
     "draws_from_kernels",
     "has_own_gradient",
+    "history_of",
     "is_compiled_by_xla",
     "is_scratch_graph",
     "is_xla_function",
+    "logits_behind",
+    "mask_of",
     "register_for_the_graph",
+    "set_mask",
     "stack_trace",
     "untraced_copy",
     "with_own_kernels",
@@ -149,3 +154,30 @@ def is_xla_function(function: Any) -> bool:
 def untraced_copy(function: Any) -> Any:
     """A ``tf.function`` with the same options that has traced nothing; only private code copies."""
     return function._clone(None)
+
+
+def logits_behind(tensor: Any) -> Any:
+    """The logits that Keras' cross-entropies use instead, or None; there is no public getter."""
+    return getattr(tensor, "_keras_logits", None)
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that a layer computed for a tensor, or None; there is no public getter."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Attach a mask to a tensor; there is no public setter."""
+    tensor._keras_mask = mask
+
+
+def copy_notes(source: Any, target: Any) -> None:
+    """Copy everything that Keras attached to one tensor to another; there is no public API."""
+    for name, value in vars(source).items():
+        if name.startswith(KERAS_NOTE_PREFIX):
+            setattr(target, name, value)
+
+
+def history_of(tensor: Any) -> Any:
+    """The operation that created a symbolic tensor, with its indices, or None; not public."""
+    return getattr(tensor, "_keras_history", None)

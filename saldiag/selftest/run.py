@@ -87,7 +87,7 @@ def _diagnose_case(case: Case) -> Diagnosis:
 
 def _measure_training(subject: Subject, arguments: Mapping[str, Any]) -> Measurements:
     """What ``saldiag.Watch`` measures while the model trains with these ``fit`` arguments."""
-    from saldiag.app.program.python_api import Watch
+    from saldiag.app.watching.python_api import Watch
 
     class WithSources(Watch):
         """Knows the source line of each layer."""

@@ -205,8 +205,8 @@ def as_run_does(model: Any, batch: Any, schedule: str) -> list[Any]:
 
     from saldiag.app.loading.subject import Subject
     from saldiag.app.program.options import ProgramOptions
-    from saldiag.app.program.watched_model import ProgramLines, WatchedModel
     from saldiag.app.session.session import Session
+    from saldiag.app.watching.watched_model import ProgramLines, WatchedModel
 
     options = ProgramOptions(Path("train.py"), probes=schedule)
     folder = Path(tempfile.mkdtemp()) / "run"

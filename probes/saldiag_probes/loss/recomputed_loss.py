@@ -18,8 +18,8 @@ import tensorflow as tf
 from saldiag.core.keras_types import BatchLike, KerasModel, Tensor, TensorTree
 from saldiag.core.measurement import LossCheck
 from saldiag.keras_internals.compilation import loss_method
+from saldiag.keras_internals.graphs import mask_of, set_mask
 from saldiag.keras_internals.layers import takes_training_argument
-from saldiag.keras_internals.tensors import mask_of, set_mask
 from saldiag_probes.loss.compiled_loss import loss_name, overrides_compute_loss
 from saldiag_probes.state.isolation import preserved_state
 from saldiag_probes.trace.batch import Batch, as_batch, build_model

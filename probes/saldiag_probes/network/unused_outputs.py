@@ -14,7 +14,7 @@ from saldiag.core.keras_types import KerasLayer, KerasModel, TensorTree
 from saldiag.core.measurement import IgnoredOutput, OutputLoss
 from saldiag.keras_internals.classes import Functional
 from saldiag.keras_internals.compilation import sorted_losses
-from saldiag.keras_internals.tensors import logits_behind
+from saldiag.keras_internals.graphs import logits_behind
 from saldiag_probes.loss.compiled_loss import (
     overrides_compute_loss,
     single_loss_config,

@@ -25,8 +25,7 @@ from saldiag.core.keras_types import (
 )
 from saldiag.core.measurement import Array, FlowRow, GradientFlow, VariableGradient
 from saldiag.keras_internals.compilation import loss_method
-from saldiag.keras_internals.graphs import NOT_INLINED
-from saldiag.keras_internals.tensors import logits_behind
+from saldiag.keras_internals.graphs import NOT_INLINED, logits_behind
 from saldiag_probes.loss import compiled_loss
 from saldiag_probes.signal.custom_gradients import hidden_tensors
 from saldiag_probes.trace.batch import Batch

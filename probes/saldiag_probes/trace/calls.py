@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from saldiag.core.keras_types import GraphOperation, KerasLayer, Tensor, TensorTree
-from saldiag.keras_internals.tensors import copy_notes
+from saldiag.keras_internals.graphs import copy_notes
 
 
 @dataclass(eq=False)

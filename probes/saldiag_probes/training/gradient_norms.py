@@ -23,14 +23,15 @@ from saldiag.core.measurement import Array, GradientHistory, Histograms, Variabl
 from saldiag.core.training.schedule import Schedule, every, never
 from saldiag.keras_internals.graphs import is_compiled_by_xla
 from saldiag.keras_internals.optimizers import optimized_variables
-from saldiag_probes.state.isolation import backing_variable
-from saldiag_probes.training.apply_hook import ApplyHook, retrace_train_step
-from saldiag_probes.training.histograms import BINS, rows_to_histograms
-from saldiag_probes.training.replica_context import (
+from saldiag_probes.hooks.apply_hook import ApplyHook, retrace_train_step
+from saldiag_probes.hooks.replica_context import (
     check_strategy,
     current_replica,
     replica_count,
 )
+from saldiag_probes.hooks.step_loss import StepLossHook
+from saldiag_probes.state.isolation import backing_variable
+from saldiag_probes.training.histograms import BINS, rows_to_histograms
 from saldiag_probes.training.replicas import (
     ReductionHook,
     ReplicaHistory,
@@ -38,7 +39,6 @@ from saldiag_probes.training.replicas import (
     ReplicaStep,
 )
 from saldiag_probes.training.ring_buffer import run_if
-from saldiag_probes.training.step_loss import StepLossHook
 from saldiag_probes.training.step_statistics import COLUMNS, VariableGroup, after_step, before_step
 from saldiag_probes.training.tracked_variables import TrackedVariables
 

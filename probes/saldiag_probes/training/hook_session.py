@@ -9,11 +9,11 @@ from typing import Any
 from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.core.measurement import GradientHistory, Histograms
 from saldiag.core.training.schedule import Schedule, never
+from saldiag_probes.hooks.step_loss import StepLossHook
 from saldiag_probes.trace.paths import variable_paths
 from saldiag_probes.training.gradient_norms import GradientNorms
 from saldiag_probes.training.histograms import histograms_of
 from saldiag_probes.training.merge_histories import merge_histories
-from saldiag_probes.training.step_loss import StepLossHook
 from saldiag_probes.training.tracked_variables import HISTOGRAM_CAPACITY
 
 RING_CAPACITY = 256

@@ -14,8 +14,8 @@ from saldiag.core.measurement import Array
 from saldiag.core.patching import Patch
 from saldiag.keras_internals.optimizers import REDUCE_GRADIENTS, reduce_gradients
 from saldiag.keras_internals.variables import plain_variable
+from saldiag_probes.hooks.replica_context import current_replica
 from saldiag_probes.training import batched_statistics
-from saldiag_probes.training.replica_context import current_replica
 from saldiag_probes.training.ring_buffer import run_if
 from saldiag_probes.training.step_statistics import (
     VariableGroup,

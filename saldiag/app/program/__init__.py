@@ -1,1 +1,1 @@
-"""``saldiag run`` and ``saldiag.watch``: trainings of the user's program, diagnosed as they run."""
+"""``saldiag run``: runs the user's program, and reports on the models that it trains."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from saldiag.app.program import options as program_options
 from saldiag.app.program.options import ProgramOptions
 from saldiag.app.session.judging import judge
 from saldiag.app.session.options import prepare_environment
@@ -26,6 +25,7 @@ from saldiag.app.session.session import (
     restore_stdout_descriptor,
     stdout_for_diagnosis,
 )
+from saldiag.app.watching import options as watch_options
 from saldiag.core.errors import RunError, SaldiagError
 from saldiag.core.files.fingerprints import FilesSeen
 from saldiag.core.files.run import Status
@@ -43,8 +43,8 @@ from saldiag.subject.program.source_snapshot import SourceSnapshot
 from saldiag.subject.source.stack_frames import paths_shown_from
 
 if TYPE_CHECKING:
-    from saldiag.app.program.observer import Observer
-    from saldiag.app.program.watched_model import WatchedModel
+    from saldiag.app.watching.observer import Observer
+    from saldiag.app.watching.watched_model import WatchedModel
     from saldiag.subject.compat.entries import Rename
     from saldiag.subject.program.warning_log import WarningRecorder
 
@@ -120,8 +120,8 @@ class _ProgramRun:
         devices, Keras is hooked, old APIs are available, name scopes are restored, and Ctrl-C
         reaches the program.
         """
-        from saldiag.app.program.observer import Observer
         from saldiag.app.program.rehearsal import rehearsing
+        from saldiag.app.watching.observer import Observer
         from saldiag.subject.program.crash import program_error
         from saldiag.subject.program.warning_log import recording_warnings
         from saldiag.subject.source.layer_sources import recording_sources
@@ -315,7 +315,7 @@ def _end_lines(ended: ProgramEnd, observer: Observer) -> list[str]:
             if observer.unwatched == 1
             else f"{observer.unwatched} more models were"
         )
-        limit = program_options.MAX_MODELS
+        limit = watch_options.MAX_MODELS
         full = len(observer.watched) >= limit
         why = f": only the first {limit} are examined" if full else ""
         lines.append(f"{more} not examined{why}")

@@ -12,7 +12,7 @@ from saldiag.core.measurement import LayerCall, Wiring
 from saldiag.experiments.interventions.base import NotApplicable
 from saldiag.experiments.interventions.change import Swap
 from saldiag.experiments.interventions.workbench import Workbench
-from saldiag.keras_internals.tensors import history_of
+from saldiag.keras_internals.graphs import history_of
 
 _ACTIVATION_LAYERS: dict[type, str] = {
     keras.layers.ReLU: "relu",

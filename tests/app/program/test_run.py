@@ -174,7 +174,7 @@ class TestWhatIsNamed:
         assert json.loads(others[0].read_text())["root_cause"]["rule"] == "SD101"
 
     def test_models_beyond_the_first_few_are_trained_and_told_of(self, run, tmp_path, monkeypatch):
-        monkeypatch.setattr("saldiag.app.program.options.MAX_MODELS", 1)
+        monkeypatch.setattr("saldiag.app.watching.options.MAX_MODELS", 1)
         code, found, shown = run(
             FAULTY + "model.fit(x, y, verbose=0)\n"
             "for _ in range(2):\n"
@@ -332,7 +332,7 @@ class TestNothingIsLost:
         ids=["fit", "loop", "train_on_batch"],
     )
     def test_where_saldiag_itself_breaks(self, run, monkeypatch, train):
-        from saldiag.app.program.observer import Observer
+        from saldiag.app.watching.observer import Observer
 
         monkeypatch.setattr(Observer, "start_watching", lambda *_: 1 / 0)
         code, found, shown = run(FAULTY + train + "print('trained')")

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import Tensor
 from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
+from saldiag_probes.hooks.replica_context import current_replica
 from saldiag_probes.hooks.tape_call import TapeCall
-from saldiag_probes.training.replica_context import current_replica
 
 MAX_REMEMBERED_CALLS = 4
 """Number of calls to remember: a step of several networks calls the tape once for each."""

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from saldiag.core.keras_types import KerasModel, Tensor, TFVariable
 from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
+from saldiag_probes.hooks.gradient_tape import TAPE_TARGETS, in_current_graph
+from saldiag_probes.hooks.replica_context import current_replica
 from saldiag_probes.hooks.tape_call import variable_id
-from saldiag_probes.training.gradient_tape import TAPE_TARGETS, in_current_graph
-from saldiag_probes.training.replica_context import current_replica
 
 
 class StepLossHook:

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.tensorflow
 
 @pytest.fixture
 def targets():
-    from saldiag_probes.training.gradient_tape import TAPE_TARGETS
+    from saldiag_probes.hooks.gradient_tape import TAPE_TARGETS
 
     TAPE_TARGETS.start_listening()
     yield TAPE_TARGETS
@@ -77,8 +77,8 @@ def test_the_last_listener_forgets():
     import tensorflow as tf
 
     from saldiag_probes.hooks.engine import HOOKS
+    from saldiag_probes.hooks.gradient_tape import TAPE_TARGETS
     from saldiag_probes.hooks.tape_call import variable_id
-    from saldiag_probes.training.gradient_tape import TAPE_TARGETS
 
     original, variable = tf.GradientTape.gradient, tf.Variable(2.0)
     TAPE_TARGETS.start_listening()

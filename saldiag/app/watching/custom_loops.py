@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
-from saldiag.app.program.assigned_variables import AssignedVariables
-from saldiag.app.program.error_origin import errors_marked_with
-from saldiag.app.program.first_step import UNKNOWN_LOSS, FirstCalls, GraphValues, StepRecord
-from saldiag.app.program.guard import guarded
-from saldiag.app.program.initial_values import InitialValues, preserved_model
-from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
+from saldiag.app.watching.assigned_variables import AssignedVariables
+from saldiag.app.watching.first_step import UNKNOWN_LOSS, FirstCalls, GraphValues, StepRecord
+from saldiag.app.watching.guard import guarded
+from saldiag.app.watching.initial_values import InitialValues, preserved_model
+from saldiag.app.watching.options import WatchOptions
 from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.measurement import Source
 from saldiag.keras_internals.distribution import is_distributed_step, replica_number
 from saldiag.keras_internals.graphs import is_xla_function, untraced_copy
 from saldiag.keras_internals.optimizers import optimized_variables
+from saldiag.subject.data.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
+from saldiag.subject.program.error_origin import errors_marked_with
 from saldiag.subject.source.stack_frames import source_in_traceback
 from saldiag_probes.distribution.replica_watch import ReplicaWatch
 from saldiag_probes.distribution.watching import subscribe_watch
@@ -30,7 +30,7 @@ from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.training.first_step import run_first_step
 
 if TYPE_CHECKING:
-    from saldiag.app.program.watched_model import WatchedModel
+    from saldiag.app.watching.watched_model import WatchedModel
 
 PARTIAL_OPTIMIZER = "the optimizer trains only part of the model: another loss may train the rest"
 """Why there is no gradient flow if the optimizer lacks some of the trainable variables."""

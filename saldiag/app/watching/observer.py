@@ -10,17 +10,15 @@ from typing import Any, NoReturn
 import keras
 
 from saldiag.app.loading.subject import Subject
-from saldiag.app.program import options as program_options
-from saldiag.app.program.assigned_variables import AssignedVariables
-from saldiag.app.program.custom_loops import CustomLoops
-from saldiag.app.program.error_origin import errors_marked_with, failing_model
-from saldiag.app.program.fit_watcher import FitWatcher, joined_callbacks
-from saldiag.app.program.guard import guarded, working_quietly
-from saldiag.app.program.model_record import ProgramLines
-from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
-from saldiag.app.program.watched_model import WatchedModel
 from saldiag.app.session.collector import Collector
+from saldiag.app.watching import options as watch_options
+from saldiag.app.watching.assigned_variables import AssignedVariables
+from saldiag.app.watching.custom_loops import CustomLoops
+from saldiag.app.watching.fit_watcher import FitWatcher, joined_callbacks
+from saldiag.app.watching.guard import guarded, working_quietly
+from saldiag.app.watching.model_record import ProgramLines
+from saldiag.app.watching.options import WatchOptions
+from saldiag.app.watching.watched_model import WatchedModel
 from saldiag.core.errors import SaldiagError
 from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.interrupts import caused_by_interrupt
@@ -31,10 +29,12 @@ from saldiag.subject.data.fit_batches import (
     batches_in_memory,
     plan_of_fit,
 )
+from saldiag.subject.data.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
+from saldiag.subject.program.error_origin import errors_marked_with, failing_model
 from saldiag.subject.program.script import ProgramStopped
 from saldiag.subject.source.layer_sources import LayerSources
 from saldiag_probes.hooks.engine import HOOKS, HookedCall, HookPoint, Subscription
-from saldiag_probes.training.gradient_tape import TAPE_TARGETS
+from saldiag_probes.hooks.gradient_tape import TAPE_TARGETS
 
 MAX_CAUGHT_STOPS = 20
 """How often a program may catch ``ProgramStopped`` and continue before its process is ended."""
@@ -275,7 +275,7 @@ class Observer:
             compiled: the line that compiles the model that it is part of; None if it is not part
                 of one.
         """
-        full = len(self.watched) >= program_options.MAX_MODELS
+        full = len(self.watched) >= watch_options.MAX_MODELS
         session = None if full else self._new_session(str(model.name))
         if session is None:
             self.give_up(model)

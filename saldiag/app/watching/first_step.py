@@ -16,8 +16,8 @@ import tensorflow as tf
 from saldiag.core.keras_types import KerasModel
 from saldiag.keras_internals.variables import plain_variable
 from saldiag_probes.hooks.engine import HookedCall
+from saldiag_probes.hooks.gradient_tape import TAPE_TARGETS, in_current_graph
 from saldiag_probes.hooks.tape_call import TapeCall
-from saldiag_probes.training.gradient_tape import TAPE_TARGETS, in_current_graph
 from saldiag_probes.training.ring_buffer import run_if
 
 MAX_REMEMBERED_CALLS = 4

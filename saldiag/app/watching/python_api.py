@@ -10,15 +10,15 @@ import keras
 
 from saldiag.app.loading.fit_arguments import first_batches
 from saldiag.app.loading.subject import Subject
-from saldiag.app.program.fit_watcher import FitWatcher
-from saldiag.app.program.guard import guarded, working_quietly
-from saldiag.app.program.initial_values import preserved_model
-from saldiag.app.program.model_record import ProgramLines
-from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.single_loop import LoopObserver
-from saldiag.app.program.watched_model import WatchedModel
 from saldiag.app.session.collector import Collector
 from saldiag.app.session.result import Diagnosis, diagnose_collected, parse_rule_choice
+from saldiag.app.watching.fit_watcher import FitWatcher
+from saldiag.app.watching.guard import guarded, working_quietly
+from saldiag.app.watching.initial_values import preserved_model
+from saldiag.app.watching.model_record import ProgramLines
+from saldiag.app.watching.options import WatchOptions
+from saldiag.app.watching.single_loop import LoopObserver
+from saldiag.app.watching.watched_model import WatchedModel
 from saldiag.core.errors import DataError
 from saldiag.core.keras_types import KerasModel
 from saldiag.core.measurement import GradientHistory, Measurement, SourceFiles

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from saldiag.app.program.observer import Observer
-from saldiag.app.program.options import WatchOptions
-from saldiag.app.program.watched_model import WatchedModel
 from saldiag.app.session.collector import Collector
+from saldiag.app.watching.observer import Observer
+from saldiag.app.watching.options import WatchOptions
+from saldiag.app.watching.watched_model import WatchedModel
 from saldiag.core.keras_types import KerasModel, KerasOptimizer
 from saldiag.core.measurement import Source
 from saldiag.subject.source.layer_sources import LayerSources

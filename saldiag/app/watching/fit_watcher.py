@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from saldiag.app.program.watched_model import WatchedModel
+from saldiag.app.watching.watched_model import WatchedModel
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.subject.data.fit_batches import PREVIEW_BATCHES
 from saldiag_probes.hooks.batch_tap import BatchTap

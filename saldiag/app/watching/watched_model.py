@@ -14,12 +14,12 @@ import numpy as np
 from saldiag.app.examine.examination import Examination
 from saldiag.app.examine.experiments import run_experiments
 from saldiag.app.loading.subject import Batches, Subject
-from saldiag.app.program.first_step import StepRecord
-from saldiag.app.program.guard import guarded
-from saldiag.app.program.initial_values import InitialValues, preserved_model
-from saldiag.app.program.model_record import ModelRecord, ModelState, ProgramLines
-from saldiag.app.program.options import WatchOptions
 from saldiag.app.session.collector import Collector, error_line
+from saldiag.app.watching.first_step import StepRecord
+from saldiag.app.watching.guard import guarded
+from saldiag.app.watching.initial_values import InitialValues, preserved_model
+from saldiag.app.watching.model_record import ModelRecord, ModelState, ProgramLines
+from saldiag.app.watching.options import WatchOptions
 from saldiag.core.findings.diagnosis import Diagnosis, Verdict
 from saldiag.core.keras_types import KerasOptimizer
 from saldiag.core.measurement import (
