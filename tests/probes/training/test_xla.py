@@ -142,9 +142,15 @@ CASES = [
 
 
 @pytest.mark.parametrize(("make", "kind", "options"), CASES)
-def test_the_training_is_the_same_bit_for_bit(make: Any, kind: str, options: Any) -> None:
+def test_the_training_is_the_same_bit_for_bit(
+    make: Any, kind: str, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from saldiag_probes.training import step_statistics
+
     plain = Run(make, kind, **options)
-    for schedule, histograms in (("economy", never), ("full", every(3))):
+    # With a branch before the step, as for large models, and without.
+    for schedule, histograms, few in (("economy", never, 0), ("full", every(3), 1 << 14)):
+        monkeypatch.setattr(step_statistics, "FEW_ELEMENTS", few)
         watched = Run(make, kind, schedule, histograms, **options)
         assert watched.state == plain.state
         assert watched.traced == plain.traced
