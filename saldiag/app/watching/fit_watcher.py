@@ -11,6 +11,7 @@ from saldiag.app.watching.watched_model import WatchedModel
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.subject.data.fit_batches import PREVIEW_BATCHES
 from saldiag_probes.hooks.batch_tap import BatchTap
+from saldiag_probes.state.random_draws import wait_for_draws
 
 
 def _do_nothing() -> None:
@@ -89,11 +90,13 @@ class FitWatcher(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the curves, and check the validation if a check is due."""
         self._examine_buffered()
+        self._wait_for_draws()
         self._watched.validation.on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Remove the hooks; a run without an optimizer step counts as failed."""
         self._examine_buffered()
+        self._wait_for_draws()
         self._watched.validation.on_train_end(logs)
         self._watched.watch.on_train_end(logs)
 
@@ -109,6 +112,7 @@ class FitWatcher(keras.callbacks.Callback):
         tap = self._tap
         if tap is None:
             return
+        self._wait_for_draws()
         if not self._watched.record.is_examined:
             self._watched.examine_first_batch(tap.batches[0], self.plan)
             self._before_first_step()
@@ -121,10 +125,19 @@ class FitWatcher(keras.callbacks.Callback):
         self._close_tap()
         if tap is None:
             return
+        self._wait_for_draws()
         if tap.batches:
             self._watched.examine_batches(tuple(tap.batches))
         elif tap.skipped:
             self._watched.mark_data_unreadable(tap.skipped)
+
+    def _wait_for_draws(self) -> None:
+        """Wait for draws of Python data, which TensorFlow makes ahead in threads of its own.
+
+        A random number that they draw during an examination would be drawn again after it.
+        """
+        if self.plan.is_drawn_once:
+            wait_for_draws()
 
     def _close_tap(self) -> None:
         tap, self._tap = self._tap, None

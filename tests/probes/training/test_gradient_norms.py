@@ -118,7 +118,13 @@ def assert_is(history: GradientHistory, row: int, gradients: list[Any]) -> None:
 
 @pytest.mark.parametrize("make", MODELS)
 @pytest.mark.parametrize("eagerly", [False, True])
-def test_agrees_with_an_eager_tape(make: Any, eagerly: bool) -> None:
+@pytest.mark.parametrize("few", [False, True])
+def test_agrees_with_an_eager_tape(
+    make: Any, eagerly: bool, few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from saldiag_probes.training import step_statistics
+
+    monkeypatch.setattr(step_statistics, "FEW_ELEMENTS", 1 << 14 if few else 0)
     model = compiled(make, run_eagerly=eagerly)
     gradients = tape_gradients(model)
     before = [v.numpy().astype("float64") for v in model.trainable_variables]

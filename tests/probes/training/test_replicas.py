@@ -26,7 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from saldiag.core.training.schedule import every, never
-from saldiag_probes.training.callback import Watch, watch
+from saldiag_probes.training import step_statistics
+from saldiag_probes.training.callback import Watch
 
 replicas = int(sys.argv[1])
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -123,6 +124,8 @@ PROGRAMS = {
     "eager loop": lambda h: looped(False, False, h),
     "embedding": lambda h: looped(True, False, h, embedding=True),
     "mean": lambda h: looped(True, True, h),
+    "branches": lambda h: looped(True, False, h),
+    "scaled branches": lambda h: PROGRAMS["scaled"](h),
 }
 
 
@@ -135,6 +138,7 @@ else:
 
 def run(name, schedule, histograms):
     keras.utils.set_random_seed(1)
+    step_statistics.FEW_ELEMENTS = 0 if "branches" in name else 1 << 14  # as for large models
     hook = Watch(schedule, histograms) if schedule else None
     model, optimizer = PROGRAMS[name](hook)
     keras.config.set_dtype_policy("float32")
@@ -176,7 +180,7 @@ FIELDS = (
 )  # fmt: skip
 PROGRAMS = (
     "fit", "eager fit", "norm", "own step", "decay", "clipped", "scaled", "overflow", "mixed",
-    "loop", "eager loop", "embedding", "mean",
+    "loop", "eager loop", "embedding", "mean", "branches", "scaled branches",
 )  # fmt: skip
 
 
@@ -216,7 +220,18 @@ def test_a_step_is_one_row(program: str, replicas: int) -> None:
 @pytest.mark.parametrize("replicas", [2, 4])
 @pytest.mark.parametrize(
     "program",
-    ["fit", "eager fit", "own step", "decay", "scaled", "loop", "eager loop", "embedding"],
+    [
+        "fit",
+        "eager fit",
+        "own step",
+        "decay",
+        "scaled",
+        "loop",
+        "eager loop",
+        "embedding",
+        "branches",
+        "scaled branches",
+    ],
 )
 def test_the_rows_are_those_of_one_device(program: str, replicas: int) -> None:
     found, expected = results(replicas)[program], results(1)[program]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,9 +147,15 @@ CASES = [
 
 
 @pytest.mark.parametrize(("make", "kind", "options"), CASES)
-def test_the_training_is_the_same_bit_for_bit(make: Any, kind: str, options: Any) -> None:
+def test_the_training_is_the_same_bit_for_bit(
+    make: Any, kind: str, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from saldiag_probes.training import step_statistics
+
     plain = Run(make, kind, **options)
-    for schedule, histograms in (("economy", never), ("full", every(3))):
+    # With a branch before the step, as for large models, and without.
+    for schedule, histograms, few in (("economy", never, 0), ("full", every(3), 1 << 14)):
+        monkeypatch.setattr(step_statistics, "FEW_ELEMENTS", few)
         watched = Run(make, kind, schedule, histograms, **options)
         assert watched.state == plain.state
         assert watched.traced == plain.traced
@@ -261,3 +272,33 @@ def test_repeated_indices_of_a_sparse_gradient_are_summed() -> None:
         arguments = tf.constant(indices), values
         found = tf.function(statistics, jit_compile=True)(*arguments)
         np.testing.assert_allclose(found, statistics(*arguments), rtol=1e-6, atol=1e-15)
+
+
+COUNTED = """
+import keras, numpy as np
+from saldiag_probes.training import ring_buffer
+from saldiag_probes.training.callback import Watch
+
+ring_buffer.PLANNED_STEPS = 8
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+model.compile("adam", "mse", jit_compile=True)
+x = np.ones((64, 4), "float32")
+watch = Watch("economy")
+for _ in range(2):
+    model.fit(x, x[:, :1], batch_size=4, verbose=0, callbacks=[watch])
+assert watch.failed is None and watch.steps == 32
+"""
+
+
+def test_xla_compiles_once_for_all_tables_of_steps_and_both_fits() -> None:
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COUNTED],
+        env=os.environ
+        | {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compilation_profiler=1"},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    compiled = re.findall(r"Compiled __inference_one_step_on_data_\d+ (\d+) times", process.stderr)
+    assert compiled == ["1"]
