@@ -42,5 +42,6 @@ def wait_for_draws(
 
 
 def _state() -> tuple[Any, ...]:
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - users draw from the global state
+    state: Any = np.random.get_state()  # noqa: NPY002 - users draw from the global state
+    kind, keys, *rest = state
     return random.getstate(), kind, keys.tobytes(), *rest
