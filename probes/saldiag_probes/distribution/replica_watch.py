@@ -8,9 +8,11 @@ or, eagerly, in every step.
 from __future__ import annotations
 
 import hashlib
+import linecache
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -582,7 +584,8 @@ class ReplicaWatch:
     def _line(self, number: int) -> Source | None:
         if not number or self._step_source is None:
             return None
-        return Source(self._step_source.file, number)
+        text = linecache.getline(str(Path.cwd() / self._step_source.file), number)
+        return Source(self._step_source.file, number, text.strip())
 
 
 @dataclass(frozen=True)
