@@ -41,6 +41,11 @@ class Program:
     items: int = 0
     """Items of the data; 0 for all."""
     epochs: int = 2
+    compiled: dict[str, Any] = field(default_factory=dict)
+    """Arguments of ``compile``."""
+    weighted: bool = False
+    """Whether ``fit`` gets weights of the items."""
+    policy: str = "float32"
     copies: str = ""
     """``apart`` sets the first weight of one replica alone."""
 
@@ -60,6 +65,7 @@ class Unsummed(keras.optimizers.SGD):
 def train(program: Program, kind: Kind, strategy: Any, watch: Any) -> None:
     """Build the model in ``strategy``, hand it to ``watch``, and train it."""
     keras.utils.set_random_seed(7)
+    keras.config.set_dtype_policy(program.policy)
     x, y = kind.data()
     x, y = (x[: program.items], y[: program.items]) if program.items else (x, y)
     with strategy.scope():
@@ -72,7 +78,8 @@ def train(program: Program, kind: Kind, strategy: Any, watch: Any) -> None:
                 model = SteppingModel(
                     model, program, kind, program.batch * strategy.num_replicas_in_sync
                 )
-            model.compile(optimizer, loss, metrics=["mae"] if not kind.classes else ["accuracy"])
+            metrics = ["accuracy"] if kind.classes else ["mae"]
+            model.compile(optimizer, loss, metrics=metrics, **program.compiled)
     watch(model)
     if program.copies == "apart":
         strategy.experimental_local_results(model.trainable_variables[0].value)[1].assign_add(
@@ -82,7 +89,8 @@ def train(program: Program, kind: Kind, strategy: Any, watch: Any) -> None:
         _loop(program, kind, strategy, model, optimizer, x, y)
     else:
         size = program.batch * strategy.num_replicas_in_sync
-        model.fit(x, y, batch_size=size, epochs=program.epochs, verbose=0)
+        weights = np.linspace(0.5, 1.5, len(x)) if program.weighted else None
+        model.fit(x, y, size, epochs=program.epochs, sample_weight=weights, verbose=0)
 
 
 def _model(program: Program, kind: Kind) -> Any:
@@ -124,27 +132,36 @@ def _each(kind: Kind, y: Any, predicted: Any) -> Any:
 
 def _reduced(program: Program, kind: Kind, y: Any, predicted: Any, size: int) -> Any:
     """The loss of a replica."""
-    strategy = tf.distribute.get_strategy()
-    each = _each(kind, y, predicted)
-    if program.loss == "global":
-        return tf.reduce_sum(each) / size
-    if program.loss == "average":
-        return tf.nn.compute_average_loss(each, global_batch_size=size)
-    if program.loss == "keras":
-        return _keras_loss(kind)(y, predicted)
-    if program.loss == "mean":
-        return tf.reduce_mean(each)
-    if program.loss == "mean over replicas":
-        return tf.reduce_mean(each) / strategy.num_replicas_in_sync
-    if program.loss == "own items":
-        return tf.reduce_sum(each) / tf.cast(tf.shape(each)[0], each.dtype)
-    if program.loss == "half":
-        return 0.5 * tf.reduce_sum(each) / size
+    if program.loss.startswith("keras"):
+        return _keras_reduced(program, kind, y, predicted)
+    return _mean_or_sum(program.loss, _each(kind, y, predicted), size)
+
+
+def _keras_reduced(program: Program, kind: Kind, y: Any, predicted: Any) -> Any:
+    loss = _keras_loss(kind)(y, predicted)
     if program.loss == "keras divided":
-        return _keras_loss(kind)(y, predicted) / strategy.num_replicas_in_sync
-    if program.loss == "global divided":
-        return tf.reduce_sum(each) / (size * strategy.num_replicas_in_sync)
-    raise ValueError(program.loss)
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+    return loss
+
+
+def _mean_or_sum(way: str, each: Any, size: int) -> Any:
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if way == "average":
+        return tf.nn.compute_average_loss(each, global_batch_size=size)
+    if way == "mean":
+        return tf.reduce_mean(each)
+    if way == "mean over replicas":
+        return tf.reduce_mean(each) / replicas
+    if way == "own items":
+        return tf.reduce_sum(each) / tf.cast(tf.shape(each)[0], each.dtype)
+    if way == "weighted":
+        return 2.0 * tf.reduce_sum(each) / size + tf.reduce_sum(each**2) / size
+    if way == "half":
+        return 0.5 * tf.reduce_sum(each) / size
+    if way == "global divided":
+        return tf.reduce_sum(each) / (size * replicas)
+    assert way == "global"
+    return tf.reduce_sum(each) / size
 
 
 def _gradients(program: Program, gradients: Any) -> Any:

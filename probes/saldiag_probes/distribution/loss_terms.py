@@ -23,6 +23,7 @@ _PASSING = frozenset({
     "PreventGradient", "Reshape", "Snapshot", "Squeeze",
 })  # fmt: skip
 """Operations whose result is their first input (or, up to its sign, a copy of it)."""
+_SCALING = frozenset({"Div", "DivNoNan", "Mul", "RealDiv"})
 _REDUCTIONS = frozenset({"L2Loss", "Mean", "Sum"})
 _WAYS: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
     **dict.fromkeys(_PASSING, lambda tensor: tensor.op.inputs[:1]),
@@ -48,6 +49,8 @@ class Reduction:
     """Whether only means lie between ``values`` and the loss."""
     of_items: bool
     """Whether the values depend on the batch; otherwise they come from the weights alone."""
+    scalings: tuple[Any, ...] = ()
+    """Products and quotients between the reduction and the loss."""
 
 
 @dataclass
@@ -68,7 +71,7 @@ def find_reductions(target: Tensor, items: int | None) -> LossParts:
         items: number of items of the batch; None if the graph does not fix it.
     """
     search = _Search(items)
-    search.visit(target, averaged=True)
+    search.visit(target, averaged=True, scalings=())
     return search.found
 
 
@@ -85,34 +88,48 @@ class _Search:
         self._seen: set[str] = set()
         self._from_batch: dict[str, bool] = {}
 
-    def visit(self, tensor: Tensor, *, averaged: bool) -> None:
+    def visit(
+        self, tensor: Tensor, *, averaged: bool, scalings: tuple[GraphOperation, ...]
+    ) -> None:
         if tensor.name in self._seen:
             return
         self._seen.add(tensor.name)
         op = tensor.op
         if self._is_per_item(tensor):
             # The target is a tensor with a value per item: the tape sums it.
-            self.found.reductions.append(Reduction(tensor, tensor, False, True))
+            self._add(tensor, tensor, averaged=False, scalings=scalings)
         elif op.type in _REDUCTIONS:
-            self._visit_reduction(tensor, averaged=averaged)
+            self._visit_reduction(tensor, averaged=averaged, scalings=scalings)
         elif op.type in _WAYS:
+            scalings = (*scalings, op) if op.type in _SCALING else scalings
             for part in _WAYS[op.type](tensor):
-                self.visit(part, averaged=averaged)
+                self.visit(part, averaged=averaged, scalings=scalings)
         elif self._depends_on_batch(op):
             self.found.unknown.add(op.type)
 
-    def _visit_reduction(self, tensor: Tensor, *, averaged: bool) -> None:
+    def _visit_reduction(
+        self, tensor: Tensor, *, averaged: bool, scalings: tuple[GraphOperation, ...]
+    ) -> None:
         op = tensor.op
         values = op.inputs[0]
         averaged = averaged and (op.type == "Mean" or values.op.type == "Pack")
-        if not self._depends_on_batch(values.op):
-            self.found.reductions.append(Reduction(values, tensor, averaged, False))
-        elif self._is_per_item(values):
-            self.found.reductions.append(Reduction(values, tensor, averaged, True))
+        if not self._depends_on_batch(values.op) or self._is_per_item(values):
+            self._add(values, tensor, averaged=averaged, scalings=scalings)
         elif values.shape.rank is None:
             self.found.unknown.add(op.type)
         else:
-            self.visit(values, averaged=averaged)
+            self.visit(values, averaged=averaged, scalings=scalings)
+
+    def _add(
+        self,
+        values: Tensor,
+        result: Tensor,
+        *,
+        averaged: bool,
+        scalings: tuple[GraphOperation, ...],
+    ) -> None:
+        of_items = self._depends_on_batch(values.op)
+        self.found.reductions.append(Reduction(values, result, averaged, of_items, scalings))
 
     def _is_per_item(self, tensor: Tensor) -> bool:
         """Whether the first axis of a tensor goes over the items (or items times positions)."""

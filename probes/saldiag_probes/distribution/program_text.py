@@ -14,6 +14,8 @@ from saldiag.core.measurement import Source
 REPLICAS = "num_replicas_in_sync"
 """Name of the attribute of a strategy that a program scales by."""
 _RATE_CALLBACKS = frozenset({"LearningRateScheduler", "ReduceLROnPlateau"})
+_REDUCING = ("reduce_", "mean", "sum", "compute_average_loss")
+"""Starts of the names of functions that reduce a value per item."""
 _OPTIMIZERS = frozenset({
     "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion", "Muon",
     "Nadam", "RMSprop", "SGD",
@@ -42,28 +44,43 @@ def replica_scaling(file: str) -> ReplicaScaling:
     return ReplicaScaling(batch, *_rate(tree, scaled))
 
 
-def multiplies_by_number(source: Source, replicas: int) -> bool:
-    """Whether the statement at a line multiplies or divides by a number that could be a weight.
+def may_weight_loss(source: Source, replicas: int) -> bool:
+    """Whether the statement at a line can multiply the loss by a weight.
 
-    Such a number equals the number of replicas or its inverse. True if the line cannot be read.
+    It does so if it multiplies or divides by a number that equals the number of replicas or its
+    inverse, or multiplies by a name that is not computed from the number of replicas. What is
+    inside a reduction concerns single items and does not count. True if the line cannot be read.
     """
     tree = _parsed(source.file)
     statement = _statement_at(tree, source.line) if tree is not None else None
-    if statement is None:
+    if tree is None or statement is None:
         return True
-    values = (float(replicas), 1.0 / replicas)
+    scaled = _names_from_replicas(tree)
     return any(
-        any(math.isclose(number, value, rel_tol=1e-3) for value in values)
-        for operation in ast.walk(statement)
-        if isinstance(operation, ast.BinOp) and isinstance(operation.op, (ast.Mult, ast.Div))
-        for number in _numbers(operation.left, operation.right)
+        _is_weight(operand, operation.op, replicas, scaled)
+        for operation in _operations_outside_reductions(statement)
+        if isinstance(operation.op, (ast.Mult, ast.Div))
+        for operand in (operation.left, operation.right)
     )
 
 
-def _numbers(*operands: ast.expr) -> Iterator[float]:
-    for operand in operands:
-        if isinstance(operand, ast.Constant) and isinstance(operand.value, (int, float)):
-            yield float(operand.value)
+def _operations_outside_reductions(node: ast.AST) -> Iterator[ast.BinOp]:
+    if isinstance(node, ast.Call) and _called(node).startswith(_REDUCING):
+        return
+    if isinstance(node, ast.BinOp):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _operations_outside_reductions(child)
+
+
+def _is_weight(operand: ast.expr, operator: ast.operator, replicas: int, scaled: set[str]) -> bool:
+    if isinstance(operand, ast.Constant) and isinstance(operand.value, (int, float)):
+        values = (float(replicas), 1.0 / replicas)
+        return any(math.isclose(operand.value, value, rel_tol=1e-3) for value in values)
+    if not isinstance(operator, ast.Mult) or not isinstance(operand, (ast.Name, ast.Attribute)):
+        return False
+    name = operand.attr if isinstance(operand, ast.Attribute) else operand.id
+    return not any((_depends(operand, scaled), "replica" in name.lower(), "loss" in name.lower()))
 
 
 def _path(file: str) -> str:

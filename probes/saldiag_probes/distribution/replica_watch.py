@@ -8,9 +8,11 @@ or, eagerly, in every step.
 from __future__ import annotations
 
 import hashlib
+import linecache
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -31,7 +33,7 @@ from saldiag_probes.distribution.loss_terms import (
     derivative,
     find_reductions,
 )
-from saldiag_probes.distribution.program_text import multiplies_by_number, replica_scaling
+from saldiag_probes.distribution.program_text import may_weight_loss, replica_scaling
 from saldiag_probes.distribution.replica_rows import ReplicaRows
 from saldiag_probes.distribution.state_spread import replica_copies, state_spread
 from saldiag_probes.trace.paths import layer_paths
@@ -536,11 +538,19 @@ class ReplicaWatch:
                     _mean(size),
                     reduction.averaged,
                     _mean(factor[:, 0]) if factor.size else float("nan"),
-                    source is None or multiplies_by_number(source, count),
+                    self._may_be_weighted(reduction, count),
                     source,
                 )
             )
         return tuple(found)
+
+    def _may_be_weighted(self, reduction: Reduction, replicas: int) -> bool:
+        """Whether a line between the reduction and the loss can multiply by a weight."""
+        sources = [
+            self._locate(self._original_frames(operation.traceback))
+            for operation in reduction.scalings
+        ]
+        return any(source is None or may_weight_loss(source, replicas) for source in sources)
 
     def _penalty_source(self, replica: _Replica) -> Source | None:
         penalties = [r for r in replica.parts.reductions if not r.of_items]
@@ -582,7 +592,8 @@ class ReplicaWatch:
     def _line(self, number: int) -> Source | None:
         if not number or self._step_source is None:
             return None
-        return Source(self._step_source.file, number)
+        text = linecache.getline(str(Path.cwd() / self._step_source.file), number)
+        return Source(self._step_source.file, number, text.strip())
 
 
 @dataclass(frozen=True)

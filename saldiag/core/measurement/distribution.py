@@ -34,9 +34,10 @@ class LossTerm:
     factor: float = 1.0
     """Derivative of L by the result of the reduction in the first replica, unscaled: what the
     program multiplies the reduced loss by. NaN if it was not measured."""
-    literal: bool = False
-    """Whether the program's line multiplies or divides by a number that equals the number of
-    replicas or its inverse: the factor can then be a weight of the loss."""
+    weighted: bool = False
+    """Whether the factor can be a weight of the loss: a line between the reduction and the loss
+    multiplies or divides by a number that equals the number of replicas or its inverse, or
+    multiplies by a name that is not computed from the number of replicas."""
     source: Source | None = None
     """Line of the reduction; None if unknown."""
 

@@ -66,12 +66,12 @@ def terms_scaled_by(measured: Distribution, factor: float) -> Sequence[LossTerm]
     """The terms that show that the gradient is scaled by ``factor``; empty if it is not certain.
 
     A mean that enters the loss of each replica unchanged is certain. Else all terms have to agree,
-    and the program may not multiply by a number that could be a weight of the loss.
+    and the program may not multiply by what could be a weight of the loss.
     """
     terms, scale = judgeable_terms(measured), scale_of_step(measured)
     scaled = [term for term in terms if is_multiplied_by(term, factor, scale)]
     unchanged = [term for term in scaled if term.averaged and is_close(term.factor, 1.0)]
     if unchanged:
         return unchanged
-    agree = len(scaled) == len(terms) and not any(term.literal for term in scaled)
+    agree = len(scaled) == len(terms) and not any(term.weighted for term in scaled)
     return scaled if agree else ()

@@ -20,9 +20,9 @@ class LossAveragedPerReplica(Rule):
     summed over items and replicas. A mean over the global batch gives 1. The number of replicas
     means that each of them divides by its own share of the batch. The rule also follows what the
     step does to the gradients before the optimizer sums them. It is silent if the factor can be a
-    weight that the program writes as a number, and with one item per replica. Under an optimizer
-    whose update does not depend on the scale of the gradient (Adam, for example) the finding is a
-    warning.
+    weight that the program writes as a number or a name, and with one item per replica. Under an
+    optimizer whose update does not depend on the scale of the gradient (Adam, for example) the
+    finding is a warning.
 
     ## Why is this bad
     The optimizer sums the gradients of the replicas. With a mean in each of them, the sum is that

@@ -19,8 +19,8 @@ class LossDividedTwice(Rule):
     Measures the weight of the loss: the derivatives of each replica's loss by its values per item,
     summed over items and replicas. A mean over the global batch gives 1; one over the number of
     replicas means a division too many. It is silent if the factor can be a weight that the program
-    writes as a number (0.5 on two replicas), and with one item per replica. Under an optimizer
-    whose update does not depend on the scale of the gradient the finding is a warning.
+    writes as a number (0.5 on two replicas) or a name, and with one item per replica. Under an
+    optimizer whose update does not depend on the scale of the gradient the finding is a warning.
 
     ## Why is this bad
     The losses of Keras divide by the number of replicas already when they are called in a replica.

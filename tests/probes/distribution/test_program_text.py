@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saldiag.core.measurement import Source
-from saldiag_probes.distribution.program_text import multiplies_by_number, replica_scaling
+from saldiag_probes.distribution.program_text import may_weight_loss, replica_scaling
 
 HEAD = """import keras, tensorflow as tf
 strategy = tf.distribute.MirroredStrategy()
@@ -77,14 +77,18 @@ def test_what_is_no_python_says_nothing(tmp_path) -> None:
         ("loss = tf.reduce_sum(each) / size", 2, False),
         ("loss = tf.reduce_mean((a - b) ** 2)", 2, False),
         ("loss = 0.5 * tf.reduce_sum(each) / size", 4, False),
+        ("loss = ALPHA * tf.reduce_sum(each) / size", 4, True),
+        ("loss = tf.reduce_sum(weights * each) / size", 4, False),
+        ("loss = loss * strategy.num_replicas_in_sync", 4, False),
+        ("loss = loss_fn(y, model(x)) / replicas", 2, False),
         ("loss = (\n    tf.reduce_sum(each)\n    / 4\n)", 4, True),
     ],
 )
-def test_a_number_that_could_be_a_weight(tmp_path, statement, replicas, expected) -> None:
+def test_what_could_be_a_weight(tmp_path, statement, replicas, expected) -> None:
     file = tmp_path / f"{abs(hash((statement, replicas)))}.py"
     file.write_text(statement + "\n")
-    assert multiplies_by_number(Source(str(file), 1), replicas) is expected
+    assert may_weight_loss(Source(str(file), 1), replicas) is expected
 
 
 def test_a_line_that_cannot_be_read_could_have_one() -> None:
-    assert multiplies_by_number(Source("none.py", 3), 2)
+    assert may_weight_loss(Source("none.py", 3), 2)

@@ -34,9 +34,9 @@ def test_one_device_is_clear() -> None:
         (distribution(terms=terms(1.99)), ["SD001"]),
         (distribution(terms=terms(1.9)), []),
         # A weight of 2 on two replicas; the mean alone leaves no doubt.
-        (distribution(terms=terms(2.0, factor=0.125, literal=True)), []),
+        (distribution(terms=terms(2.0, factor=0.125, weighted=True)), []),
         (distribution(terms=terms(2.0, factor=0.125)), ["SD001"]),
-        (distribution(terms=terms(0.5, factor=0.5, literal=True)), []),
+        (distribution(terms=terms(0.5, factor=0.5, weighted=True)), []),
         (distribution(terms=terms(0.5, factor=0.5)), ["SD002"]),
         # Two terms of which one only has the factor: it is its weight.
         (distribution(terms=terms(1.0, 2.0, factor=0.1)), []),
