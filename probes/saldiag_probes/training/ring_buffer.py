@@ -140,13 +140,17 @@ class RingBuffer:
         """Write nothing from now on, also from graphs traced with this buffer."""
         self._stopped = True
         with tf.init_scope():  # outside of the graph, if a step is being traced
-            self._set_upcoming(_padded_table([]))
+            self._set_upcoming(_padded_table(np.zeros(0, np.int64)))
 
     def resume(self) -> None:
         """Continue after ``stop``, as scheduled."""
         self._stopped = False
-        self._start = self.steps_taken
-        self._set_upcoming(self._scheduled_steps(self._start))
+        step = self.steps_taken
+        if step - self._start < PLANNED_STEPS // 2:  # asking the schedule again takes 50 ms
+            self._set_upcoming(_padded_table(self._planned[self._planned >= step]))
+        else:
+            self._start = step
+            self._set_upcoming(self._scheduled_steps(step))
 
     def _set_upcoming(self, upcoming: Array) -> None:
         self._upcoming.assign(upcoming)
@@ -166,10 +170,11 @@ class RingBuffer:
     def _scheduled_steps(self, start: int) -> Array:
         """The scheduled steps of the table that begins at ``start``, then ``NO_MORE_STEPS``."""
         steps = [step for step in range(start, start + PLANNED_STEPS) if self._schedule(step)]
-        return _padded_table(steps)
+        self._planned = np.array(steps, np.int64)
+        return _padded_table(self._planned)
 
 
-def _padded_table(steps: list[int]) -> Array:
+def _padded_table(steps: Array) -> Array:
     """The steps in a table whose length never changes: XLA compiles anew for every new shape."""
     table = np.full(PLANNED_STEPS + 1, NO_MORE_STEPS, np.int64)
     table[: len(steps)] = steps
