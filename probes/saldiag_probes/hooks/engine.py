@@ -7,6 +7,7 @@ leaves. A subscriber is a function that receives a ``HookedCall`` and returns th
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -220,6 +221,11 @@ class HookEngine:
                     if method.is_unused:
                         del self._methods[key]
 
+    def cancel_all(self) -> None:
+        """Cancel all subscriptions, and restore all methods."""
+        for subscription in self.subscriptions:
+            subscription.cancel()
+
     @contextmanager
     def suspended(self, number: int | None = None) -> Iterator[None]:
         """Hand no new calls of this thread to existing subscriptions inside the block.
@@ -336,3 +342,7 @@ def _holders(point: HookPoint, owner: Any) -> list[tuple[Any, str]]:
 
 HOOKS = HookEngine()
 """The engine of this process: what it patches exists once."""
+
+if hasattr(os, "register_at_fork"):
+    # A child of the program trains on its own: what it does is none of the parent's business.
+    os.register_at_fork(after_in_child=HOOKS.cancel_all)

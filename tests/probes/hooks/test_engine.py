@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -147,6 +149,24 @@ def test_another_patch_on_top_stays_and_ours_lets_calls_pass(keras, monkeypatch)
     with HOOKS.subscribed({HookPoint.COMPILE: passed(log, "last")}):
         pass
     assert originals() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_is_not_hooked(keras):
+    from saldiag_probes.hooks.engine import HOOKS, HookPoint
+
+    before, read = originals(), os.pipe()
+    with HOOKS.subscribed({HookPoint.COMPILE: passed([], "parent")}):
+        child = os.fork()
+        if child == 0:
+            is_free = originals() == before and not HOOKS.subscriptions
+            os.write(read[1], b"free" if is_free else b"hooked")
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(read[0], 10) == b"free"
+        assert len(HOOKS.subscriptions) == 1
+    for end in read:
+        os.close(end)
 
 
 class Subscribing(RuleBasedStateMachine):
