@@ -17,7 +17,9 @@ from tests.compare.programs import HERE, all_programs, sample_programs
 from tests.compare.runs import Comparison, Outcome, compare
 
 TOTALS = HERE / "totals.json"
-"""The outcome of the last comparison of all programs."""
+"""The outcome of the last comparison of each program."""
+AGAIN = {"differs", "failed", "nondeterministic"}
+"""Outcomes of programs that ``--resume`` compares again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,11 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", metavar="KEY", help="a few programs, chosen by KEY")
     parser.add_argument("--only", metavar="NAME", action="append", help="programs of this name")
     parser.add_argument("--jobs", type=int, default=2, help="programs at a time (default: 2)")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="only programs that the record lacks, or that differed",
+    )
     given = parser.parse_args(arguments)
     programs = all_programs()
+    known = {each.name: each for each in read_totals()} if given.resume else {}
     chosen = sample_programs(programs, given.sample) if given.sample else programs
     if given.only:
         chosen = [p for p in programs if p.name in given.only]
+    chosen = [p for p in chosen if p.name not in known or known[p.name].outcome in AGAIN]
+    is_whole = not given.sample and not given.only
     started = time.monotonic()
     found = []
     # Threads: each of them waits for a process of its own.
@@ -38,10 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for comparison in pool.map(compare, chosen):
             found.append(comparison)
             print(line_of(comparison), flush=True)
+            if is_whole:  # as far as it has come, for --resume
+                known[comparison.name] = comparison
+                write_totals([known[p.name] for p in programs if p.name in known])
     minutes = (time.monotonic() - started) / 60
     print(f"{totals_line(found)} · {minutes:.1f} min")
-    if len(chosen) == len(programs):
-        write_totals(found, minutes)
     return int(any(each.outcome in {"differs", "failed"} for each in found))
 
 
@@ -61,11 +72,18 @@ def totals_line(found: Sequence[Comparison]) -> str:
     return f"{len(found)} programs: {', '.join(parts)}"
 
 
-def write_totals(found: Sequence[Comparison], minutes: float) -> None:
-    """Write the outcome of all programs, without differences that hold numbers of one machine."""
+def read_totals() -> list[Comparison]:
+    """The outcomes on record; empty without one."""
+    if not TOTALS.exists():
+        return []
+    written = json.loads(TOTALS.read_text(encoding="utf-8"))
+    return [Comparison(**entry) for entry in written["programs"]]
+
+
+def write_totals(found: Sequence[Comparison]) -> None:
+    """Write the outcome of programs."""
     counts = Counter(comparison.outcome for comparison in found)
     written = {
-        "minutes": round(minutes, 1),
         "totals": {outcome: counts[outcome] for outcome in get_args(Outcome)},
         "programs": [asdict(each) for each in found],
     }

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from tests.compare.__main__ import TOTALS, line_of, totals_line
+from tests.compare.__main__ import TOTALS, line_of, read_totals, totals_line
 from tests.compare.programs import (
     EXPECTED,
     SAMPLE_SIZE,
@@ -107,12 +107,12 @@ def test_the_table_and_its_totals() -> None:
     assert totals_line(found) == "2 programs: 1 identical, 1 differs"
 
 
-@pytest.mark.skipif(not TOTALS.exists(), reason="`make compare` has not been run")
-def test_the_record_is_complete() -> None:
+def test_the_record_has_programs_that_end_as_in_plain_python() -> None:
     written = json.loads(TOTALS.read_text(encoding="utf-8"))
-    recorded = [Comparison(**entry) for entry in written["programs"]]
+    recorded = read_totals()
     names = [(program.group, program.name) for program in all_programs()]
-    assert [(entry.group, entry.name) for entry in recorded] == names
+    entries = [(entry.group, entry.name) for entry in recorded]
+    assert entries == [name for name in names if name in set(entries)]
     assert written["totals"].keys() == set(get_args(Outcome))
     counts = Counter(entry.outcome for entry in recorded)
     assert written["totals"] == {outcome: counts[outcome] for outcome in get_args(Outcome)}
