@@ -33,6 +33,10 @@ SAMPLE_SIZE = 4
 """Programs in a sample; they rotate with the key."""
 
 EXPECTED = {
+    "gan_train_step_with_noise": (
+        "TensorFlow's arithmetic optimization rewrites this step in another way if something else"
+        " reads its gradients: the last bit differs"
+    ),
     "loss_counting_in_python": (
         "saldiag calls the loss to examine it, and a counter that is a Python object moves on"
     ),
