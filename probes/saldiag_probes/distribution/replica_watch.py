@@ -461,7 +461,7 @@ class ReplicaWatch:
         return bool(self._replicas)
 
     def collect(self) -> Distribution:
-        """What was measured; on one device nothing but that."""
+        """What was measured; an empty measurement on one device."""
         if not self._replicas or self._strategy is None:
             return Distribution()
         strategy = self._strategy

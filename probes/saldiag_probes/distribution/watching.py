@@ -1,4 +1,4 @@
-"""Hands what a training on several replicas does to a ``ReplicaWatch``."""
+"""Reports what a training on several replicas does to a ``ReplicaWatch``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def watching_replicas(model: KerasModel, locate: Locate) -> Iterator[ReplicaWatc
 
 
 def subscribe_watch(watch: ReplicaWatch) -> Subscription:
-    """Hand the calls of a training to a watch until the subscription is cancelled."""
+    """Report the calls of a training to a watch until the subscription is cancelled."""
     events = _Events(watch)
     return HOOKS.subscribe({
         HookPoint.CALL: events.on_call,

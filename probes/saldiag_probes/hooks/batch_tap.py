@@ -165,7 +165,7 @@ def _iterator_maker(iterator: Any, strategy: Any) -> Callable[[list[Any]], Any] 
     count = strategy.num_replicas_in_sync
 
     def make_distributed(drawn: list[Any]) -> Any:
-        # The replicas draw one element each from a dataset of their own, in turn.
+        # Each replica draws one element, the first replica first.
         parts = [_part_of(batch, replica) for batch in drawn for replica in range(count)]
         return iter(strategy.distribute_datasets_from_function(
             lambda _: _dataset_of(parts, replica_spec(spec))

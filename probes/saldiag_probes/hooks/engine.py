@@ -118,7 +118,7 @@ class Subscription:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Hand no new calls of this thread to this subscription and older ones in the block."""
+        """Pass no new calls of this thread to this subscription and older ones in the block."""
         with self.engine.suspended(self.number):
             yield
 
@@ -168,7 +168,7 @@ class _HookedMethod:
 
 
 class HookEngine:
-    """Patches methods while they have subscribers, and hands their calls on."""
+    """Patches methods while they have subscribers, and passes them the calls."""
 
     def __init__(self) -> None:
         self._methods: dict[tuple[int, str], _HookedMethod] = {}
@@ -184,11 +184,11 @@ class HookEngine:
         return sorted(found.values(), key=lambda subscription: subscription.number)
 
     def subscribe(self, handlers: Mapping[HookPoint, Handler], owner: Any = None) -> Subscription:
-        """Hand the calls of some methods to handlers until the subscription is cancelled.
+        """Pass the calls of some methods to handlers until the subscription is cancelled.
 
         Args:
             handlers: by hook point.
-            owner: the one model, optimizer, … whose calls to hand on; None for all.
+            owner: the one model, optimizer, … whose calls the handlers receive; None for all.
         """
         with self._lock:
             self._count += 1
@@ -228,7 +228,7 @@ class HookEngine:
 
     @contextmanager
     def suspended(self, number: int | None = None) -> Iterator[None]:
-        """Hand no new calls of this thread to existing subscriptions inside the block.
+        """Pass no new calls of this thread to existing subscriptions inside the block.
 
         Subscriptions made inside the block work. A replica's thread counts as the one that waits
         for it.
@@ -256,7 +256,7 @@ class HookEngine:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Hand a call of a hooked method to its subscribers, oldest first.
+        """Pass a call of a hooked method to its subscribers, oldest first.
 
         A call inside a call of the same method of the same object goes straight to the original:
         a subclass' ``apply`` may call that of its base class, which is hooked as well.
