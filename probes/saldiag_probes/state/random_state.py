@@ -70,7 +70,8 @@ def _set_seed_inside(self: Any, seed: Any) -> None:
 def _private_seeds(op_seed: Any) -> tuple[Any, Any]:
     """The seeds of a random operation inside a block."""
     first, second = _program_seeds(op_seed)
-    if not _patches.is_wanted or not tf.executing_eagerly():
+    wanted = _patches.is_wanted or _reading[0]
+    if not wanted or not tf.executing_eagerly():
         return first, second
     _draws[0] += 1
     return (None if first is None else first ^ _OTHER_SEED), second
@@ -81,6 +82,21 @@ _patches = SharedPatches(
 )
 
 _draws = [0]
+_reading = [0]
+"""Number of blocks of ``reading_data``."""
+
+
+@contextlib.contextmanager
+def reading_data() -> Iterator[None]:
+    """In a block of ``preserved_generators``: threads that read data for it are part of it.
+
+    ``tf.data`` calls Python code of a pipeline in threads of its own, which may draw numbers too.
+    """
+    _reading[0] += 1
+    try:
+        yield
+    finally:
+        _reading[0] -= 1
 
 
 def eager_draws() -> int:
@@ -117,7 +133,8 @@ class _Generators:
         names.update(self._names)
         set_keras_seed(self._seed)
         current = keras_seed_generator()
-        if current is not self._keras and current not in _kept_generators:
+        is_new = current is not None and current is not self._keras
+        if is_new and not any(current is kept for kept in _kept_generators):
             _kept_generators.append(current)
         set_keras_seed_generator(self._keras)
         if self._keras is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -205,7 +205,7 @@ def _train_few_steps(examination: CommandExamination) -> GradientHistory | None:
         return None
     with examination.session.phase(f"taking {steps} training steps"), without_graph_optimizer():
         batches = repeated_dataset(examination.data.batches)
-        with _training_errors_explained(examination, GradientHistory):
+        with _training_errors_explained(examination, GradientHistory), closing(watch):
             examination.model.fit(
                 batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0,
                 callbacks=[watch],

@@ -287,7 +287,10 @@ class Examination:
                 callbacks=(watch,),
                 **plan,
             )
-            history = OverfitTest(self.mode_errors, planned).run()
+            try:
+                history = OverfitTest(self.mode_errors, planned).run()
+            finally:
+                watch.close()  # an interrupted fit does not tell its callbacks
         self.session.add(history)
         if len(history.loss):
             self.collect_history(watch)

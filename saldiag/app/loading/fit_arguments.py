@@ -11,6 +11,7 @@ from saldiag.core.keras_types import KerasModel
 from saldiag.core.training.fit_plan import FitPlan
 from saldiag.subject.data.fit_batches import PREVIEW_BATCHES, Batch, batches_of
 from saldiag_probes.state.isolation import preserved_random_state, preserved_state
+from saldiag_probes.state.random_state import reading_data
 
 
 def first_batches(
@@ -33,7 +34,7 @@ def first_batches(
     x, y = arguments.get("x"), arguments.get("y")
     try:
         # Reading may draw random numbers or call the model.
-        with preserved_state(model) if model.built else preserved_random_state():
+        with preserved_state(model) if model.built else preserved_random_state(), reading_data():
             found = tuple(itertools.islice(batches_of(given), batches))
     except Exception as error:
         raise DataError(f"the data cannot be read: {error_line(error)}") from error

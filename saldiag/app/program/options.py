@@ -19,8 +19,6 @@ class ProgramOptions(WatchOptions):
 
     script: Path
     """A Python file or a notebook."""
-    typed: str = ""
-    """The script as it was typed, the program's ``sys.argv[0]``; empty for ``script``."""
     arguments: tuple[str, ...] = ()
     """Arguments of the script."""
     compat: bool = flag(
@@ -46,6 +44,8 @@ class ProgramOptions(WatchOptions):
     """Rules to apply, as given on the command line."""
     command_line: tuple[str, ...] = ()
     """Arguments as typed, for ``run.json``; empty if not called from the command line."""
+    typed: str = ""
+    """The script as it was typed, the program's ``sys.argv[0]``; empty for ``script``."""
 
     def config(self) -> dict[str, Any]:
         """The options as ``run.json`` records them."""
