@@ -9,7 +9,7 @@ NIGHTLY := .venv-nightly
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check lint docs fast slow messages matrix record compare schemas install clean test-nightly
+.PHONY: demo test check lint docs fast slow messages matrix record replicas compare schemas install clean test-nightly
 
 # Installs again only when what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -74,9 +74,14 @@ record: install
 	$(BIN)/saldiag selftest $(PART) --out build/selftest/reported || test $$? -eq 1
 	$(BIN)/python -m saldiag.selftest.record build/selftest/tuning build/selftest/reported
 
+# Every fault of training on several replicas, its twin and healthy programs, on 2 and 4 parts of
+# the CPU; CI runs a sample that changes with the commit. About 15 minutes.
+replicas: install
+	SALDIAG_WHOLE_MATRIX=1 $(PYTEST) -m slow tests/probes/distribution/test_replica_watch.py
+
 # Run every program of tests/compare plainly and under `saldiag run`, twice each, and write what
 # differs to tests/compare/totals.json. Takes up to half an hour on two free cores;
-# `make compare OPTIONS="--only NAME"` runs one program.
+# `make compare OPTIONS=--resume` goes on, `OPTIONS="--only NAME"` runs one program.
 compare: install
 	$(BIN)/python -m tests.compare $(OPTIONS)
 

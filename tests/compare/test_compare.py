@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 from collections import Counter
 from typing import get_args
 
@@ -19,6 +18,7 @@ from tests.compare.programs import (
     sample_programs,
 )
 from tests.compare.runs import ROOT, Comparison, Outcome, Run, compare, differences
+from tests.support.commits import commit
 
 DOCUMENT = ROOT / "docs/reference/what-saldiag-changes.md"
 
@@ -118,13 +118,6 @@ def test_the_record_has_programs_that_end_as_in_plain_python() -> None:
     assert written["totals"] == {outcome: counts[outcome] for outcome in get_args(Outcome)}
     assert all(entry.name in EXPECTED for entry in recorded if entry.outcome == "expected")
     assert not [entry.name for entry in recorded if entry.outcome in {"differs", "failed"}]
-
-
-def commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "no commit"
 
 
 @pytest.mark.slow
