@@ -20,6 +20,7 @@ from tests.compare.programs import HERE, Program
 Outcome = Literal["identical", "expected", "differs", "nondeterministic", "failed"]
 
 _REDRAWN = re.compile("[\r\x08]+")
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _DURATION = re.compile(r"\b\d+(h|m|s|ms|us)(/step|/epoch)?\b")
 
 TIMEOUT = 300.0
@@ -148,8 +149,8 @@ def run_program(program: Program, *, watched: bool) -> Run:
 
 
 def without_times(line: str) -> str:
-    """A line without durations; of a progress bar, which is drawn by the clock, the last state."""
-    return _DURATION.sub("TIME", _REDRAWN.split(line)[-1])
+    """A line without durations and colours; of a progress bar, which is drawn by the clock, the last state."""
+    return _DURATION.sub("TIME", _COLOUR.sub("", _REDRAWN.split(line)[-1]))
 
 
 def _environment() -> dict[str, str]:

@@ -86,6 +86,7 @@ def test_what_counts_as_a_difference(changed: dict[str, object], expected: list[
         ("12/12 - 4s - 335ms/step - loss: 1.4749", "12/12 - TIME - TIME - loss: 1.4749"),
         ("1/8 ━ 44s 6s/step - loss: 9\x08\x08\x08\r8/8 ━━ 1s 90us/step - loss: 2",
          "8/8 ━━ TIME TIME - loss: 2"),
+        ("\x1b[1m8/8\x1b[0m \x1b[1m12s\x1b[0m 2s/step", "8/8 TIME TIME"),
         ("weights 12 3s4", "weights 12 3s4"),
     ],
 )  # fmt: skip
