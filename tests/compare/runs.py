@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,10 @@ from tests.compare.digest import END
 from tests.compare.programs import HERE, Program
 
 Outcome = Literal["identical", "expected", "differs", "nondeterministic", "failed"]
+
+_REDRAWN = re.compile("[\r\x08]+")
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_DURATION = re.compile(r"\b\d+(h|m|s|ms|us)(/step|/epoch)?\b")
 
 TIMEOUT = 300.0
 """Seconds for one run."""
@@ -137,10 +142,15 @@ def run_program(program: Program, *, watched: bool) -> Run:
     seconds = time.monotonic() - started
     files = _files(work)
     shutil.rmtree(folder)
-    lines = output.replace(str(folder), "FOLDER").splitlines()
+    lines = [without_times(line) for line in output.replace(str(folder), "FOLDER").split("\n")]
     if END in lines:
         lines = lines[: lines.index(END) + 1]
     return Run(tuple(lines), code, files, errors, seconds)
+
+
+def without_times(line: str) -> str:
+    """A line without durations and colours; of a progress bar, which is drawn by the clock, the last state."""
+    return _DURATION.sub("TIME", _COLOUR.sub("", _REDRAWN.split(line)[-1]))
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from tests.compare.programs import (
     all_programs,
     sample_programs,
 )
-from tests.compare.runs import ROOT, Comparison, Outcome, Run, compare, differences
+from tests.compare.runs import ROOT, Comparison, Outcome, Run, compare, differences, without_times
 from tests.support.commits import commit
 
 DOCUMENT = ROOT / "docs/reference/what-saldiag-changes.md"
@@ -78,6 +78,20 @@ RUN = Run(("loss 1", "#random 0.5", "#end"), 0, (("a.txt", "12"),), "", 1.0)
 def test_what_counts_as_a_difference(changed: dict[str, object], expected: list[str]) -> None:
     other = dataclasses.replace(RUN, **changed)
     assert differences(RUN, other, same_command=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("12/12 - 4s - 335ms/step - loss: 1.4749", "12/12 - TIME - TIME - loss: 1.4749"),
+        ("1/8 ━ 44s 6s/step - loss: 9\x08\x08\x08\r8/8 ━━ 1s 90us/step - loss: 2",
+         "8/8 ━━ TIME TIME - loss: 2"),
+        ("\x1b[1m8/8\x1b[0m \x1b[1m12s\x1b[0m 2s/step", "8/8 TIME TIME"),
+        ("weights 12 3s4", "weights 12 3s4"),
+    ],
+)  # fmt: skip
+def test_durations_are_no_difference(line: str, expected: str) -> None:
+    assert without_times(line) == expected
 
 
 def test_exit_codes_of_saldiag_say_only_whether_the_program_ended_well() -> None:
