@@ -149,7 +149,7 @@ def run_program(program: Program, *, watched: bool) -> Run:
 
 
 def without_times(line: str) -> str:
-    """A line without durations and colours; of a progress bar, which is drawn by the clock, the last state."""
+    """A line without durations and colours; of a progress bar only its last state."""
     return _DURATION.sub("TIME", _COLOUR.sub("", _REDRAWN.split(line)[-1]))
 
 
