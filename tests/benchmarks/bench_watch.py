@@ -201,19 +201,21 @@ def as_run_does(model: Any, batch: Any, schedule: str) -> list[Any]:
     import tempfile
     from pathlib import Path
 
-    from saldiag.app.program.fit_callbacks import TrainingMonitor
-
     from saldiag.app.loading.subject import Subject
     from saldiag.app.program.options import ProgramOptions
     from saldiag.app.session.session import Session
-    from saldiag.app.watching.watched_model import ProgramLines, WatchedModel
+    from saldiag.app.watching.fit_watcher import FitWatcher
+    from saldiag.app.watching.model_record import ProgramLines
+    from saldiag.app.watching.watched_model import WatchedModel
+    from saldiag.core.training.fit_plan import FitPlan
 
     options = ProgramOptions(Path("train.py"), probes=schedule)
     folder = Path(tempfile.mkdtemp()) / "run"
     session = Session("run", config=options.config(), seed=0, out=folder)
     watched = WatchedModel(session, Subject(model), ProgramLines(), options)
-    watched.examine_model((batch,), None)
-    return [watched.watch, TrainingMonitor(watched, None, stop_early=False)]
+    watched.examine_first_batch(batch, FitPlan())
+    watched.examine_batches((batch,))
+    return [FitWatcher(watched, FitPlan())]
 
 
 def mlp(jit_compile: bool | str = "auto") -> tuple[Any, Any, Any]:
