@@ -145,6 +145,8 @@ def run_program(program: Program, *, watched: bool) -> Run:
     lines = [without_times(line) for line in output.replace(str(folder), "FOLDER").split("\n")]
     if END in lines:
         lines = lines[: lines.index(END) + 1]
+    # How often a progress bar is drawn again, an empty line each time, depends on the clock.
+    lines = [line for line in lines if line]
     return Run(tuple(lines), code, files, errors, seconds)
 
 
