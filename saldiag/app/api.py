@@ -17,6 +17,7 @@ from saldiag.app.loading.subject import Batches, Subject
 from saldiag.app.session.collector import Collector, error_line
 from saldiag.app.session.options import ExperimentOptions
 from saldiag.app.session.result import Diagnosis, diagnose_collected, parse_rule_choice
+from saldiag.app.watching.initial_values import restore_attributes
 from saldiag.app.watching.python_api import Watch, WatchedLoop, watch
 from saldiag.core.config import listed
 from saldiag.core.errors import ModelError, SaldiagError
@@ -139,10 +140,7 @@ def compiled_for(model: Any, loss: Any, optimizer: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        now = vars(model)
-        for name in [name for name in now if name not in before]:
-            del now[name]
-        now.update(before)
+        restore_attributes(model, before)
         model.train_function = model.test_function = model.predict_function = None
 
 

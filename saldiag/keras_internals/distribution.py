@@ -14,19 +14,6 @@ def is_replica_thread() -> bool:
     return isinstance(threading.current_thread(), _MirroredReplicaThread)
 
 
-def replica_number() -> int:
-    """The number of the replica whose step runs here, from 0; 0 outside of replicas."""
-    context = tf.distribute.get_replica_context()
-    number = 0 if context is None else context.replica_id_in_sync_group
-    return number if isinstance(number, int) else 0
-
-
-def is_distributed_step() -> bool:
-    """Whether a step of one of several replicas runs here."""
-    context = tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
-    return context is not None and context.num_replicas_in_sync > 1
-
-
 def replica_spec(spec: Any) -> Any:
     """The element spec of one replica, from that of a distributed iterator; nothing public has it.
 

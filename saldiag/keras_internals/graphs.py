@@ -120,7 +120,7 @@ def stack_trace() -> Any:
 
 
 def with_own_kernels(function: Any) -> Any:
-    """A copy of a traced function whose random kernels start anew; nothing is traced again."""
+    """A copy of a traced function with new random kernels; nothing is traced again."""
     return ConcreteFunction.from_func_graph(
         function.graph, function.function_type, function.inference_fn.attributes
     )

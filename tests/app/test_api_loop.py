@@ -96,6 +96,19 @@ class TestWatchALoop:
         assert trained[0] == trained[1]
         assert [dict(vars(cls)) for cls in hooked if cls is not object] == before
 
+    def test_variables_that_can_be_read_once_reach_the_optimizer(self, keras, data):
+        trained = []
+        for watched in (False, True):
+            model, optimizer, _ = own_loop(keras, "functional", "sigmoid")
+            block = saldiag.watch(model, optimizer) if watched else contextlib.nullcontext()
+            with block:
+                for _ in range(2):
+                    weights = model.trainable_variables
+                    gradients = [keras.ops.ones_like(weight) for weight in weights]
+                    optimizer.apply(gradients, iter(weights))
+            trained.append(models.variable_bytes(model.variables))
+        assert trained[0] == trained[1]
+
     def test_the_gradient_is_that_of_the_loops_own_loss(self, keras, data):
         """It falls off in the pass that the loop makes anyway."""
         model, optimizer, step = own_loop(keras, "functional", "sigmoid")

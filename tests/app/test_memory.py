@@ -1,4 +1,4 @@
-"""Diagnosing one model after the other leaves nothing of the last one in memory."""
+"""Diagnosing models one after the other keeps memory flat."""
 
 from __future__ import annotations
 

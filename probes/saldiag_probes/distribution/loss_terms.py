@@ -165,6 +165,6 @@ def _reaches_data(op: GraphOperation) -> bool:
 
 
 def _is_resource(op: GraphOperation) -> bool:
-    """Whether an operation is an argument of the graph that stands for a variable."""
+    """Whether an operation is an argument of the graph that holds a variable."""
     outputs: Sequence[Tensor] = op.outputs
     return bool(outputs) and all(tensor.dtype == tf.resource for tensor in outputs)

@@ -36,6 +36,7 @@ from saldiag_probes.distribution.loss_terms import (
 from saldiag_probes.distribution.program_text import may_weight_loss, replica_scaling
 from saldiag_probes.distribution.replica_rows import ReplicaRows
 from saldiag_probes.distribution.state_spread import replica_copies, state_spread
+from saldiag_probes.hooks.replica_context import current_replica
 from saldiag_probes.trace.paths import layer_paths
 
 CAPACITY = 4
@@ -401,7 +402,7 @@ class ReplicaWatch:
         strategy = self._strategy
         count = strategy.num_replicas_in_sync
         replicas = [self._replicas.get(number) for number in range(count)]
-        if _this_replica() != count - 1 or any(replica is None for replica in replicas):
+        if current_replica() != count - 1 or any(replica is None for replica in replicas):
             return
         context = tf.distribute.get_replica_context()
         devices = [str(device) for device in strategy.extended.worker_devices]
@@ -620,11 +621,6 @@ def _why_unknown(target: Tensor | None) -> str:
     if target is None:
         return "no single tensor is the target of a tape"
     return "the step runs eagerly" if tf.executing_eagerly() else "it is computed in another graph"
-
-
-def _this_replica() -> int:
-    context = tf.distribute.get_replica_context()
-    return int(tf.get_static_value(context.replica_id_in_sync_group))
 
 
 def _device_of(context: Any, number: int) -> str:

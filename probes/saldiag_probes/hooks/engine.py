@@ -267,6 +267,8 @@ class HookEngine:
         key = point, id(owner)
         if key in running or self._next(point, method, owner, self._floor()) is None:
             return original(owner, *args, **kwargs)
+        if point is HookPoint.APPLY:
+            args, kwargs = _with_variable_list(args, kwargs)
         running.add(key)
         try:
             return self._call_after(self._floor(), point, method, original, owner, args, kwargs)
@@ -321,6 +323,22 @@ class HookEngine:
         if is_replica_thread():
             return max(self._floors.values())
         return self._floors.get(threading.get_ident(), 0)
+
+
+@tf.autograph.experimental.do_not_convert
+def _with_variable_list(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of ``optimizer.apply`` whose variables every subscriber can read.
+
+    Keras accepts an iterator of variables, and makes a list of it; not of gradients.
+    """
+
+    def listed(value: Any) -> Any:
+        return list(value) if isinstance(value, Iterator) else value
+
+    variables = {name: listed(kwargs[name]) for name in kwargs if name == "trainable_variables"}
+    return (*args[:1], *map(listed, args[1:])), {**kwargs, **variables}
 
 
 def _holders(point: HookPoint, owner: Any) -> list[tuple[Any, str]]:

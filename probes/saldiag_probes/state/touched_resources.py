@@ -68,7 +68,7 @@ def keep_changes(variables: Iterable[TFVariable]) -> None:
 
 
 def restart_copies() -> None:
-    """Let the random kernels of the functions that a block of this thread called start anew."""
+    """Let the random kernels of the functions that a block of this thread called restart."""
     for journal in _journals.open:
         journal.copies.clear()
 

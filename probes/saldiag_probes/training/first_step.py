@@ -38,7 +38,7 @@ def run_first_step(
     step, name the variables that it may change.
 
     Args:
-        call: runs the step. It draws no batch: draw the batch before, so that it can be repeated.
+        call: runs the step. It draws no batch: the batch is drawn before, and can be used again.
         withdraw_probe: called with the reason; the step must be traced without the probe then.
         call_again: runs the step on the same batch.
         variables: they have their present values again when the step is repeated. Their values are

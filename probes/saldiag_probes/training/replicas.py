@@ -78,8 +78,8 @@ class ReplicaStep:
 class ReplicaRows:
     """Makes one row per step from the threads of several replicas.
 
-    The threads run in turn, and all pass a step before the next one begins. The first one that ever
-    comes writes: replica 0, or in a process of several workers the first of its own.
+    Only one thread runs at a time, and all pass a step before the next one begins. The first one
+    that ever comes writes: replica 0, or in a process of several workers the first of its own.
 
     Args:
         tracked: the optimizer's variables, with buffers for ``replicas`` replicas.

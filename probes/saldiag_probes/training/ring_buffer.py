@@ -175,7 +175,7 @@ class RingBuffer:
 
 
 def _padded_table(steps: Array) -> Array:
-    """The steps in a table whose length never changes: XLA compiles anew for every new shape."""
+    """The steps in a table whose length never changes: XLA compiles again for each new shape."""
     table = np.full(PLANNED_STEPS + 1, NO_MORE_STEPS, np.int64)
     table[: len(steps)] = steps
     return table

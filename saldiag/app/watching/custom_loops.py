@@ -16,7 +16,6 @@ from saldiag.app.watching.initial_values import InitialValues, preserved_model
 from saldiag.app.watching.options import WatchOptions
 from saldiag.core.identity import WeakIdentityMap
 from saldiag.core.measurement import Source
-from saldiag.keras_internals.distribution import is_distributed_step, replica_number
 from saldiag.keras_internals.graphs import is_xla_function, untraced_copy
 from saldiag.keras_internals.optimizers import optimized_variables
 from saldiag.subject.data.stand_in import COMPUTED_INPUTS, symbolic_inputs, zero_batch
@@ -25,6 +24,7 @@ from saldiag.subject.source.stack_frames import source_in_traceback
 from saldiag_probes.distribution.replica_watch import ReplicaWatch
 from saldiag_probes.distribution.watching import subscribe_watch
 from saldiag_probes.hooks.engine import HookedCall, Subscription
+from saldiag_probes.hooks.replica_context import current_replica
 from saldiag_probes.hooks.tape_call import variable_id
 from saldiag_probes.loss.compiled_loss import loss_scale
 from saldiag_probes.training.first_step import run_first_step
@@ -131,14 +131,13 @@ class CustomLoops:
             ProgramStopped: enough steps were taken.
         """
         observer, optimizer = self._observer, call.owner
-        if replica_number() > 0:  # the first replica speaks for all
+        if current_replica():  # the first replica speaks for all
             with observer.looking_away():
                 return call.proceed()
-        variables = _applied_variables(call)
         first = optimizer not in self._models
         if first:
             self._models[optimizer] = guarded(
-                lambda: self._start_model(optimizer, variables),
+                lambda: self._start_model(optimizer, _applied_variables(call)),
                 lambda _: observer.give_up(optimizer),
             )
         watched = self._models[optimizer]
@@ -148,10 +147,11 @@ class CustomLoops:
         eager = tf.executing_eagerly()
         self._mark_trained(watched)
         self._mark_alternating(watched, first=first)
-        state = self._state_of(watched)
+        state = self._loop_of(watched.model)
         if eager and watched.record.is_examined:
             self._end_first_step(watched)
         elif not state.is_over and optimizer is watched.optimizer:
+            variables = _applied_variables(call)
             watched.examine_guarded(lambda: self._examine_first_step(watched, variables))
         if eager:
             observer.before_step(watched, self._steps_applied.get(optimizer) or 0)
@@ -165,7 +165,7 @@ class CustomLoops:
     def on_call(self, call: HookedCall) -> Any:
         """Record the inputs of the outermost model that is called."""
         model, inputs = call.owner, call.args[0] if call.args else None
-        if self._depth == 0 and is_distributed_step():
+        if self._depth == 0 and current_replica() is not None:
             self._watch_replicas(model, inputs)
         self._depth += 1
         try:
@@ -182,9 +182,7 @@ class CustomLoops:
 
     def _watch_replicas(self, model: Any, inputs: Any) -> None:
         """Watch the replicas of a loop from its first call of the model on."""
-        state = self._loops.get(model)
-        if state is None:
-            state = self._loops[model] = _LoopState()
+        state = self._loop_of(model)
         if state.replicas is None:
             state.replicas = ReplicaWatch(model, source_in_traceback)
             state.replicas.on_model_call(inputs)
@@ -239,7 +237,7 @@ class CustomLoops:
         def withdraw(reason: str) -> None:
             for watched in self._models_trained_in(function):
                 watched.watch.withdraw(reason)
-                self._state_of(watched).examine_later = None
+                self._loop_of(watched.model).examine_later = None
             self._without_probes[function] = untraced_copy(function)
 
         def call_again() -> Any:
@@ -247,10 +245,10 @@ class CustomLoops:
 
         return run_first_step(call.proceed, withdraw, call_again)
 
-    def _state_of(self, watched: WatchedModel) -> _LoopState:
-        state = self._loops.get(watched.model)
+    def _loop_of(self, model: Any) -> _LoopState:
+        state = self._loops.get(model)
         if state is None:
-            state = self._loops[watched.model] = _LoopState()
+            state = self._loops[model] = _LoopState()
         return state
 
     def _models_trained_in(self, function: Any) -> list[WatchedModel]:
@@ -274,7 +272,7 @@ class CustomLoops:
             return 0
         if watched.watch.failed:
             return watched.record.steps
-        return watched.watch.steps - self._state_of(watched).steps_before
+        return watched.watch.steps - self._loop_of(watched.model).steps_before
 
     def _start_model(self, optimizer: Any, variables: Any) -> WatchedModel | None:
         """Start watching the model that the optimizer trains, and measure its steps."""
@@ -288,7 +286,7 @@ class CustomLoops:
         if watched is None:
             return None
         watched.set_training_line(line)
-        state = self._state_of(watched)
+        state = self._loop_of(watched.model)
         watched.replicas = watched.replicas or state.replicas
         if watched.record.is_examined and state.examine_later is None:
             self._end_first_step(watched)
@@ -301,7 +299,7 @@ class CustomLoops:
     def examine_graph_steps(self) -> None:
         """Examine the models whose first step was taken inside a ``tf.function``."""
         for watched in [w for w in self._models.values() if w is not None]:
-            state = self._state_of(watched)
+            state = self._loop_of(watched.model)
             examine, state.examine_later = state.examine_later, None
             if examine is not None:
                 watched.examine_guarded(examine)
@@ -314,7 +312,7 @@ class CustomLoops:
         graph that store the gradients and the loss of the first execution, and the examination
         runs once the function has returned, with the variables set back to their values of now.
         """
-        model, state = watched.model, self._state_of(watched)
+        model, state = watched.model, self._loop_of(watched.model)
         ids = frozenset(map(variable_id, variables))
         record = self.first_calls.step_record(model, ids) or StepRecord(None, reason=UNKNOWN_LOSS)
         called = record.inputs if record.inputs is not None else self._inputs.get(model)
@@ -359,7 +357,7 @@ class CustomLoops:
 
     def _end_first_step(self, watched: WatchedModel) -> None:
         """Stop recording the calls of the model."""
-        self._state_of(watched).is_over = True
+        self._loop_of(watched.model).is_over = True
         self.first_calls.forget_model(watched.model)
 
     def _mark_alternating(self, watched: WatchedModel, *, first: bool) -> None:
@@ -370,8 +368,10 @@ class CustomLoops:
         """
         last, self._last_trained = self._last_trained, watched
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        same_graph = graph is not None and last is not None and self._state_of(last).graph is graph
-        self._state_of(watched).graph = graph
+        same_graph = (
+            graph is not None and last is not None and self._loop_of(last.model).graph is graph
+        )
+        self._loop_of(watched.model).graph = graph
         if last is not None and last is not watched and (same_graph or not first):
             last.mark_alternating()
             watched.mark_alternating()

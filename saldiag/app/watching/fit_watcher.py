@@ -80,7 +80,7 @@ class FitWatcher(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Start buffering the first validation batches."""
-        self._examine_buffered()
+        self.examine_buffered()
         self._watched.validation.on_test_begin(logs)
 
     def on_test_end(self, logs: Any = None) -> None:
@@ -89,23 +89,16 @@ class FitWatcher(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the curves, and check the validation if a check is due."""
-        self._examine_buffered()
+        self.examine_buffered()
         self._wait_for_draws()
         self._watched.validation.on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Remove the hooks; a run without an optimizer step counts as failed."""
-        self._examine_buffered()
+        self.examine_buffered()
         self._wait_for_draws()
         self._watched.validation.on_train_end(logs)
         self._watched.watch.on_train_end(logs)
-
-    def close(self) -> None:
-        """Examine what was buffered, and restore the model's functions.
-
-        Call this after an exception in ``fit``, which then skips ``on_train_end``.
-        """
-        self._examine_buffered()
 
     def _on_batch(self) -> None:
         """Examine new batches before the model gets them."""
@@ -119,8 +112,11 @@ class FitWatcher(keras.callbacks.Callback):
         if tap.is_full:
             self._watched.examine_batches(tuple(tap.batches))
 
-    def _examine_buffered(self) -> None:
-        """Examine the batches of an epoch that has fewer than are buffered at most."""
+    def examine_buffered(self) -> None:
+        """Examine batches of an epoch that has few of them, and restore the model's function.
+
+        Call this after an exception in ``fit``, which then skips ``on_train_end``.
+        """
         tap = self._tap
         self._close_tap()
         if tap is None:

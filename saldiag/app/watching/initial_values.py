@@ -44,10 +44,11 @@ def preserved_model(model: KerasModel) -> Iterator[None]:
         with preserved_state(model):
             yield
     finally:
-        _restore_attributes(model, attributes)
+        restore_attributes(model, attributes)
 
 
-def _restore_attributes(model: KerasModel, attributes: dict[str, object]) -> None:
+def restore_attributes(model: KerasModel, attributes: dict[str, object]) -> None:
+    """Give a model exactly the attributes that ``vars`` had returned."""
     now = vars(model)
     for name in [name for name in now if name not in attributes]:
         del now[name]

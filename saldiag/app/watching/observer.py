@@ -158,16 +158,12 @@ class Observer:
         given = {
             **arguments, "callbacks": joined_callbacks(arguments.get("callbacks"), watcher)
         }  # fmt: skip
-        failed = True
+        failed = False
         try:
             with self.looking_away(), errors_marked_with(model):
                 result = call.proceed_with(**given)
-            failed = False
         except Exception as error:
             failed = not caused_by_interrupt(error)
-            raise
-        except BaseException:
-            failed = False
             raise
         finally:
             self._end_fit(watched, watcher, arguments, failed=failed)
@@ -183,7 +179,7 @@ class Observer:
             self.assigned_variables.mark_assigned(watched.model.trainable_variables)
 
         def end() -> None:
-            watcher.close()
+            watcher.examine_buffered()
             if not watched.record.is_examined:
                 self._examine_without_steps(watched, watcher, arguments)
             if not watched.is_traced:

@@ -98,7 +98,7 @@ class Watch(keras.callbacks.Callback):
         """Remove the hooks; call this after an exception in ``fit``. The measurements stay."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None and self._watched is not None:
-            watcher.close()
+            watcher.examine_buffered()
             self._watched.end_training()
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -9,12 +9,12 @@ from saldiag.core.findings.rule import CannotJudge
 from saldiag.core.measurement import Distribution, LossTerm
 
 TOLERANCE = 0.01
-"""Relative deviation up to which two numbers count as equal."""
+"""Relative deviation up to which two numbers count as equal, unless a rule has its own."""
 
 
-def is_close(value: float, expected: float) -> bool:
-    """Whether a number equals the expected one within ``TOLERANCE``."""
-    return abs(value - expected) <= TOLERANCE * abs(expected)
+def is_close(value: float, expected: float, tolerance: float = TOLERANCE) -> bool:
+    """Whether a number deviates from the expected one by at most the relative ``tolerance``."""
+    return abs(value - expected) <= tolerance * abs(expected)
 
 
 def judgeable_terms(measured: Distribution) -> Sequence[LossTerm]:
@@ -46,7 +46,7 @@ def scale_of_step(measured: Distribution) -> float:
     return sums
 
 
-def is_multiplied_by(term: LossTerm, factor: float, scale: float) -> bool:
+def is_multiplied_by(term: LossTerm, factor: float, scale: float, tolerance: float) -> bool:
     """Whether the gradient of a term is ``factor`` times that of the mean over the global batch.
 
     A sum over several values per item is usually meant: its healthy weight is 1 or their number.
@@ -55,21 +55,28 @@ def is_multiplied_by(term: LossTerm, factor: float, scale: float) -> bool:
         term: the term.
         factor: the factor.
         scale: by what the step multiplies the gradients, ``scale_of_step``.
+        tolerance: largest relative deviation of the weight.
     """
     weight = term.weight * scale
     values = (1.0,) if term.averaged else (1.0, term.values_per_item)
-    healthy = any(is_close(weight, value) for value in values)
-    return not healthy and any(is_close(weight, factor * value) for value in values)
+    healthy = any(is_close(weight, value, tolerance) for value in values)
+    scaled = any(is_close(weight, factor * value, tolerance) for value in values)
+    return scaled and not healthy
 
 
-def terms_scaled_by(measured: Distribution, factor: float) -> Sequence[LossTerm]:
+def terms_scaled_by(measured: Distribution, factor: float, tolerance: float) -> Sequence[LossTerm]:
     """The terms that show that the gradient is scaled by ``factor``; empty if it is not certain.
 
     A mean that enters the loss of each replica unchanged is certain. Else all terms have to agree,
     and the program may not multiply by what could be a weight of the loss.
+
+    Args:
+        measured: the measurement.
+        factor: the factor.
+        tolerance: largest relative deviation of a term's weight.
     """
     terms, scale = judgeable_terms(measured), scale_of_step(measured)
-    scaled = [term for term in terms if is_multiplied_by(term, factor, scale)]
+    scaled = [term for term in terms if is_multiplied_by(term, factor, scale, tolerance)]
     unchanged = [term for term in scaled if term.averaged and is_close(term.factor, 1.0)]
     if unchanged:
         return unchanged

@@ -62,7 +62,7 @@ class LossAveragedPerReplica(Rule):
         if distribution.replicas < 2:
             return
         count = distribution.replicas
-        scaled = terms_scaled_by(distribution, count)
+        scaled = terms_scaled_by(distribution, count, limits["deviation"])
         if not scaled or distribution.sums_in_step:
             return  # SD006 reports a second sum
         source = scaled[0].source

@@ -58,7 +58,7 @@ class LossDividedTwice(Rule):
         if distribution.replicas < 2:
             return
         count = distribution.replicas
-        scaled = terms_scaled_by(distribution, 1 / count)
+        scaled = terms_scaled_by(distribution, 1 / count, limits["deviation"])
         if not scaled:
             return
         source = scaled[0].source

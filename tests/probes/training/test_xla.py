@@ -227,7 +227,7 @@ def test_a_custom_loop(built: bool) -> None:
 
 
 def test_a_new_table_of_steps_has_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """XLA compiles anew for every shape of a variable."""
+    """XLA compiles again for each shape of a variable."""
     from saldiag_probes.training import ring_buffer
 
     monkeypatch.setattr(ring_buffer, "PLANNED_STEPS", 8)

@@ -141,3 +141,11 @@ def test_the_rate_of_adaptive_optimizers_grows_with_the_root() -> None:
     (sgd,) = run(Measurements.of(distribution(4, **fields)), "SD012").findings
     assert adam.fix.startswith("learning_rate=0.002")
     assert sgd.fix.startswith("learning_rate=0.004")
+
+
+@pytest.mark.parametrize(("deviation", "count"), [(0.01, 0), (0.2, 1)])
+def test_the_weight_is_judged_by_the_deviation_that_is_set(deviation, count):
+    from saldiag.rules.distribution._weights import terms_scaled_by
+
+    measured = distribution(terms=(LossTerm(2.2, 1.0, averaged=True),))
+    assert len(terms_scaled_by(measured, 2, deviation)) == count
